@@ -1,0 +1,78 @@
+# Every command of daily work. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The first Python that is new enough: a name on the PATH may be a shim with nothing behind it, so each is tried.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PORT ?= 8000
+
+# uv writes the lock because it resolves for every Python and platform at once: Debian's 3.11.2 needs a package
+# that 3.11.3 does not. Nothing else uses it.
+UV_VERSION := 0.13.9
+COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
+
+.PHONY: help install demo test check unit bench format lock clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it needs
+
+demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9000 for another port)
+	@exec $(BIN)/readside demo --port $(PORT)
+
+test: $(INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) ## format, lint, types, arrows and unit tests: half a minute, before every commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit -q
+
+unit: $(INSTALLED) ## run the unit tests alone
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+bench: $(INSTALLED) ## measure, and print the README's tables
+	$(BIN)/python -m bench $(ARGS)
+
+format: $(INSTALLED) ## put the code into shape
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	$(COMPILE) --all-extras --output-file requirements.lock
+	$(COMPILE) --extra build --constraint requirements.lock --output-file deploy/requirements.lock
+
+clean: ## remove the environment, builds and caches
+	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .*_cache .hypothesis .schemathesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Where Debian's python3-venv is missing, the machine's own pip fills the environment instead.
+$(INSTALLED): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "readside needs Python 3.11 or newer on the PATH (or: make PYTHON=/path/to/python)." >&2; exit 1; }
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv $(VENV); \
+	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+		$(PYTHON) -m venv --without-pip $(VENV); \
+	else \
+		echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: apt install python3-venv)." >&2; \
+		exit 1; \
+	fi
+	@pip="$(BIN)/python -m pip"; test -x $(BIN)/pip || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
+	echo "Installing readside into $(VENV)"; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1; \
+	$$pip install --quiet --no-deps --require-hashes -r requirements.lock; \
+	$$pip install --quiet --no-deps --no-build-isolation --editable .; \
+	$$pip check --quiet
+	@touch $@
