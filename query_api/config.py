@@ -1,0 +1,25 @@
+"""What the query API is told: one frozen value, built by `readside.settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """Settings of one API process. `keys` maps a key's SHA-256 to (its name, its scopes); None: no key is asked."""
+
+    database_url: str
+    redis_url: str
+    redis_prefix: str = "readside"
+    keys: Mapping[bytes, tuple[str, frozenset[str]]] | None = field(default=None, repr=False)
+    cors_origins: tuple[str, ...] = ()
+    root_path: str = ""
+    max_staleness_seconds: float = 5.0
+    heartbeat_seconds: float = 0.5
+    hot_ttl_seconds: float = 3600.0
+    fallback_concurrency: int = 8
+    statement_cache_size: int = 100
+    max_answer_bytes: int = 32_000_000
+    response_cache_bytes: int = 64_000_000

@@ -1,0 +1,119 @@
+"""Every error that readside raises on purpose.
+
+ReadsideError                 one sentence for whoever reads it: on stderr, in a log line, in a problem's detail
+├── ConfigurationError        a setting is wrong or missing
+├── InvalidParameter          a poll asks something that cannot be asked (names the parameter)
+├── AnswerTooLarge            a page is longer than the bound (names the limit that would fit)
+├── Overloaded                a bound is reached; try again later
+├── DemoError                 the demo cannot start or go on
+├── StoreUnavailable          a store does not answer now, and may later
+│   ├── EventLogUnavailable   Postgres
+│   │   └── ServerInRecovery  … is a standby: it neither listens nor is the truth
+│   └── ViewUnavailable       Redis
+├── StoreRefused              a store answers, and will not serve us until somebody mends something
+│   ├── AccessRefused         wrong password, wrong database, a right that is missing to connect
+│   ├── SchemaMissing         the write side's tables are not there, or not as the contract says
+│   ├── RightsMissing         our role may not do what it must
+│   ├── NotInstalled          our triggers are missing, disabled or altered
+│   ├── PoolerInTheWay        LISTEN goes through a transaction pooler
+│   └── ForeignView           our keys hold other data, or another database's view
+├── BadEvents                 rows of the event log that cannot be read or encoded
+└── NoLeader                  no leading projector answered a request
+"""
+
+
+class ReadsideError(Exception):
+    """Base of all; `str(error)` is one full sentence without secrets."""
+
+
+class ConfigurationError(ReadsideError):
+    """A setting is wrong or missing; the sentence names it."""
+
+
+class InvalidParameter(ReadsideError):
+    """A poll's parameter is not acceptable.
+
+    `parameter` is its name as the caller wrote it; the sentence says what it accepts.
+    """
+
+    def __init__(self, parameter: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.parameter = parameter
+
+
+class AnswerTooLarge(ReadsideError):
+    """A page would be longer than the bound; `fitting_limit` is the largest `limit` that fits (0: not even one)."""
+
+    def __init__(self, fitting_limit: int, bound_bytes: int) -> None:
+        bound = f"{bound_bytes / 1_000_000:g} MB"
+        advice = (
+            f"limit={fitting_limit} would fit."
+            if fitting_limit
+            else "not even one event fits; READSIDE_MAX_ANSWER_MB sets the bound."
+        )
+        super().__init__(f"The answer would be longer than {bound}: {advice}")
+        self.fitting_limit = fitting_limit
+
+
+class Overloaded(ReadsideError):
+    """A bound is reached; `retry_after_seconds` is when it is worth trying again."""
+
+    def __init__(self, sentence: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(sentence)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DemoError(ReadsideError):
+    """The demo cannot start or go on."""
+
+
+class StoreUnavailable(ReadsideError):
+    """A store does not answer now, and may later: retry with backoff, or exit where nobody waits."""
+
+
+class EventLogUnavailable(StoreUnavailable):
+    """Postgres does not answer."""
+
+
+class ServerInRecovery(EventLogUnavailable):
+    """Postgres answers, as a standby: readside needs the primary."""
+
+
+class ViewUnavailable(StoreUnavailable):
+    """Redis does not answer, or refuses commands for now (loading, busy, out of memory, read-only)."""
+
+
+class StoreRefused(ReadsideError):
+    """A store answers and will not serve us until somebody mends something."""
+
+
+class AccessRefused(StoreRefused):
+    """Wrong password, wrong database, or no right to connect."""
+
+
+class SchemaMissing(StoreRefused):
+    """The write side's tables are not there, or not as the contract says."""
+
+
+class RightsMissing(StoreRefused):
+    """Our role may not do what it must; the sentence names the right."""
+
+
+class NotInstalled(StoreRefused):
+    """Our triggers are missing, disabled or altered; the sentence says how to mend it."""
+
+
+class PoolerInTheWay(StoreRefused):
+    """The listening connection goes through a transaction pooler; set READSIDE_LISTEN_URL."""
+
+
+class ForeignView(StoreRefused):
+    """Our keys hold other data, or the moving view of another database."""
+
+
+class BadEvents(ReadsideError):
+    """Rows of the event log that cannot be read or encoded; the session is served from Postgres."""
+
+
+class NoLeader(ReadsideError):
+    """No leading projector answered a request in time."""

@@ -1,0 +1,137 @@
+"""The connection to Postgres, with its errors translated into readside's own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from readmodel.errors import (
+    AccessRefused,
+    BadEvents,
+    ConfigurationError,
+    EventLogUnavailable,
+    ReadsideError,
+    RightsMissing,
+    SchemaMissing,
+    ServerInRecovery,
+)
+from readmodel.sql import statement
+
+OLDEST_SERVER = 150000
+_SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1"}
+Connection = asyncpg.Connection[asyncpg.Record]
+Pool = asyncpg.Pool[asyncpg.Record]
+
+
+def check_url(url: str, setting: str) -> None:
+    """Raise ConfigurationError unless the URL is one of Postgres'."""
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as exc:
+        raise ConfigurationError(f"{setting} is not a URL: {exc}.") from exc
+    if scheme not in {"postgresql", "postgres"}:
+        raise ConfigurationError(f"{setting} must begin with postgresql:// or postgres://.")
+
+
+async def connect(url: str, *, application_name: str, timeout_seconds: float = 5.0) -> Connection:
+    """Open one connection; raises the errors of `translated` and of `check_server`."""
+    with translated(url):
+        return await asyncpg.connect(url, **_options(application_name, timeout_seconds))
+
+
+async def create_pool(
+    url: str,
+    *,
+    application_name: str,
+    size: int,
+    timeout_seconds: float = 5.0,
+    command_timeout_seconds: float = 10.0,
+    statement_cache_size: int = 100,
+    init: Callable[[Any], Awaitable[None]] | None = None,
+) -> Pool:
+    """Make a pool of at most `size` connections that opens them when they are wanted; nothing is sent now."""
+    with translated(url):
+        return await asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=size,
+            command_timeout=command_timeout_seconds,
+            statement_cache_size=statement_cache_size,
+            init=init,
+            **_options(application_name, timeout_seconds),
+        )
+
+
+def _options(application_name: str, timeout_seconds: float) -> dict[str, Any]:
+    return {"timeout": timeout_seconds, "server_settings": {"application_name": application_name, **_SETTINGS}}
+
+
+class Server:
+    """Who answers on a connection: version number, start time (text), database identity `system/oid`."""
+
+    def __init__(self, row: asyncpg.Record) -> None:
+        self.version: int = row["version"]
+        self.in_recovery: bool = row["in_recovery"]
+        self.started: str = row["started"]
+        self.database: str = row["database"]
+
+
+async def check_server(connection: Connection, url: str) -> Server:
+    """Ask who answers; raises ServerInRecovery, ConfigurationError (older than 15), and those of `translated`."""
+    with translated(url):
+        row = await connection.fetchrow(statement("server"))
+    assert row is not None
+    server = Server(row)
+    if server.version < OLDEST_SERVER:
+        raise ConfigurationError(
+            f"PostgreSQL at {target(url)} is {server.version // 10000}; readside needs 15 or newer."
+        )
+    if server.in_recovery:
+        raise ServerInRecovery(f"PostgreSQL at {target(url)} is in recovery (a standby): readside needs the primary.")
+    return server
+
+
+def target(url: str) -> str:
+    """Name the server and database of a URL without secrets: `host:port/database`."""
+    try:
+        parts = urlsplit(url)
+        place = parts.netloc.rpartition("@")[2] or "localhost"
+        return f"{place}{parts.path}"
+    except ValueError:
+        return "an unreadable URL"
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn asyncpg's and the socket's errors into EventLogUnavailable, AccessRefused, SchemaMissing, … or BadEvents."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as exc:
+        raise _translate(url, exc) from exc
+
+
+_ACCESS = (
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+_BAD_ROWS = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+
+
+def _translate(url: str, exc: BaseException) -> ReadsideError:
+    place, reason = target(url), (str(exc) or type(exc).__name__).splitlines()[0].rstrip(".")
+    if isinstance(exc, _ACCESS):
+        return AccessRefused(f"PostgreSQL at {place} refuses us: {reason}.")
+    if isinstance(exc, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
+        return SchemaMissing(f"PostgreSQL at {place} does not hold the tables that readside reads: {reason}.")
+    if isinstance(exc, asyncpg.InsufficientPrivilegeError):
+        return RightsMissing(f"PostgreSQL at {place}: {reason}.")
+    if isinstance(exc, _BAD_ROWS):
+        return BadEvents(f"PostgreSQL at {place} cannot give these rows: {reason}.")
+    if isinstance(exc, ValueError) and not isinstance(exc, asyncpg.InterfaceError | UnicodeError):
+        return ConfigurationError(f"The Postgres URL cannot be used: {reason}.")
+    return EventLogUnavailable(f"PostgreSQL at {place} does not answer: {reason}.")

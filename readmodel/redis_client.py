@@ -1,0 +1,80 @@
+"""The connection to Redis, with its errors translated into readside's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+
+from readmodel.errors import AccessRefused, ConfigurationError, ForeignView, ViewUnavailable
+from readmodel.keys import Keys
+
+_ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
+
+
+def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connections: int = 64) -> Redis:
+    """Make a client of a bounded pool; nothing is sent before its first command.
+
+    Commands are never retried inside: whoever sends one decides whether it may be sent again.
+    Raises ConfigurationError when the URL cannot be read.
+    """
+    options = {
+        "client_name": name,
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "max_connections": max_connections,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    try:
+        return Redis.from_pool(ConnectionPool.from_url(url, **options))
+    except (ValueError, TypeError) as exc:
+        raise ConfigurationError(f"READSIDE_REDIS_URL is not a redis:// or rediss:// URL: {exc}.") from exc
+
+
+def target(client: Redis) -> str:
+    """Name the Redis that a client talks to, without secrets: `host:port/database`."""
+    options: dict[str, Any] = client.connection_pool.connection_kwargs
+    host = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    return f"{host}/{options.get('db', 0)}"
+
+
+def keys_of(client: Redis, prefix: str) -> Keys:
+    """Give the key schema under a prefix in the database that the client is bound to."""
+    return Keys(prefix, int(client.connection_pool.connection_kwargs.get("db") or 0))
+
+
+@contextmanager
+def translated(client: Redis) -> Iterator[None]:
+    """Turn redis-py's and the socket's errors into ViewUnavailable, AccessRefused or ForeignView."""
+    try:
+        yield
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
+        raise AccessRefused(f"Redis at {target(client)} refuses us: {exc}.") from exc
+    except ResponseError as exc:
+        raise _response(client, exc) from exc
+    except (RedisError, OSError, TimeoutError) as exc:
+        raise ViewUnavailable(f"Redis at {target(client)} does not answer: {_reason(exc)}.") from exc
+
+
+def _response(client: Redis, exc: ResponseError) -> Exception:
+    text = str(exc)
+    if "WRONGTYPE" in text:
+        return ForeignView(f"Redis at {target(client)} holds other data under our prefix: {text}.")
+    if text.startswith(_ACCESS):
+        return AccessRefused(f"Redis at {target(client)} refuses us: {text}.")
+    return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text.rstrip('.')}.")
+
+
+def _reason(exc: BaseException) -> str:
+    return (str(exc) or type(exc).__name__).rstrip(".")

@@ -1,0 +1,114 @@
+-- One poll: a page, its total, and how fresh they are, or why this Redis cannot tell.
+-- KEYS: position, header, events, index
+-- ARGV: version, offset, limit, since µs or '', bytes an answer may have, then per type: name, index from, index to
+-- Gives {'cold', reason}
+--     | {'large', how many events of the page fit}
+--     | {'ok', page, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n}
+-- An empty term says: right at its as-of, under the previous term, not to be kept.
+local position, header, events, index = unpack(KEYS)
+local version, offset, limit, since, bound = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local TYPES, DEEPEST, STRIDE = 6, 20000, 500
+
+local at = redis.call('HMGET', position, 'term', 'n', 'as_of', 'round_trip_us', 'as_of_at', 'version',
+  'previous', 'previous_as_of', 'previous_round_trip_us', 'previous_at')
+local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status')
+if not at[1] or at[6] ~= version then return {'cold', 'no view'} end
+if not has[1] or has[2] ~= version then return {'cold', 'not hot'} end
+
+local term, n, as_of, round_trip, as_of_at = at[1], at[2], at[3], at[4], at[5]
+if has[1] ~= term then
+  if has[1] ~= at[7] then return {'cold', 'not compared under this term'} end
+  term, n, as_of, round_trip, as_of_at = '', '0', at[8], at[9], at[10]
+end
+if not as_of or not as_of_at then return {'cold', 'no as-of yet'} end
+
+local count, held = tonumber(has[3]), tonumber(has[4])
+local floor = has[5] and tonumber(has[5])
+if redis.call('ZCARD', events) ~= held or redis.call('ZCARD', index) ~= held then return {'cold', 'damaged'} end
+if floor and since ~= '' and tonumber(since) < floor then return {'cold', 'older than the window'} end
+
+local function hex(id)
+  return (string.gsub(id, '.', function(byte) return string.format('%02x', string.byte(byte)) end))
+end
+
+local function score_of(entry)
+  local a, b, c, d, e, f, g, h = string.byte(entry, -24, -17)
+  local high = a * 16777216 + b * 65536 + c * 256 + d
+  local low = e * 16777216 + f * 65536 + g * 256 + h
+  return string.format('%.0f', (high - 2097152) * 4294967296 + low) -- less 2^53, exactly
+end
+
+-- Find the members of index entries that share one timestamp: one walk of that timestamp, however many are wanted.
+local function collect(score, wanted, missing, members)
+  local from = redis.call('ZCOUNT', events, '(' .. score, '+inf')
+  local last = from + redis.call('ZCOUNT', events, score, score) - 1
+  while missing > 0 and from <= last do
+    for _, member in ipairs(redis.call('ZREVRANGE', events, from, math.min(from + STRIDE - 1, last))) do
+      local slot = wanted[(string.gsub(string.sub(member, 8, 43), '-', ''))]
+      if slot then
+        members[slot] = member
+        missing = missing - 1
+      end
+    end
+    from = from + STRIDE
+  end
+  return missing == 0
+end
+
+local function members_of(entries)
+  local members, first = {}, 1
+  while first <= #entries do
+    local instant, wanted, last = string.sub(entries[first], -24, -17), {}, first
+    while last <= #entries and string.sub(entries[last], -24, -17) == instant do
+      wanted[hex(string.sub(entries[last], -16))] = last
+      last = last + 1
+    end
+    if not collect(score_of(entries[first]), wanted, last - first, members) then return nil end
+    first = last
+  end
+  return members
+end
+
+local total, found, members = 0, held, nil
+if #ARGV < TYPES then
+  total = since == '' and count or redis.call('ZCOUNT', events, '(' .. since, '+inf')
+else
+  found = 0
+  for t = TYPES, #ARGV, 3 do
+    local here = redis.call('ZLEXCOUNT', index, ARGV[t + 1], ARGV[t + 2])
+    found = found + here
+    total = total + (since == '' and tonumber(redis.call('HGET', header, 't:' .. ARGV[t]) or '0') or here)
+  end
+end
+local last = math.min(offset + limit, total)
+if last > found then return {'cold', floor and 'older than the window' or 'damaged'} end
+
+if offset >= total then
+  members = {}
+elseif #ARGV < TYPES then
+  members = redis.call('ZREVRANGE', events, offset, last - 1) -- since is a bound from below: the newest are the matches
+elseif #ARGV < TYPES + 3 then
+  members = members_of(redis.call('ZREVRANGEBYLEX', index, ARGV[TYPES + 2], ARGV[TYPES + 1], 'LIMIT', offset, limit))
+else
+  if last > DEEPEST then return {'cold', 'a deep page of several types'} end
+  local entries, page = {}, {}
+  for t = TYPES, #ARGV, 3 do
+    for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', index, ARGV[t + 2], ARGV[t + 1], 'LIMIT', 0, last)) do
+      entries[#entries + 1] = string.sub(entry, -24)
+    end
+  end
+  table.sort(entries, function(one, other) return one > other end)
+  for entry = offset + 1, last do page[#page + 1] = entries[entry] end
+  members = members_of(page)
+end
+if not members or #members ~= math.max(0, last - offset) then return {'cold', 'damaged'} end
+
+local length = 0
+for place, member in ipairs(members) do
+  length = length + #member + 1
+  if length > bound then return {'large', place - 1} end
+end
+
+local time = redis.call('TIME')
+local age = math.max(0, time[1] * 1000000 + time[2] - as_of_at)
+return {'ok', table.concat(members, ','), total, has[6] or '', as_of, round_trip, string.format('%.0f', age), term, n}

@@ -1,0 +1,12 @@
+"""The SQL statements that read the event log; `:event_json` and `:score` stand for the shared expressions."""
+
+from importlib.resources import files
+
+
+def statement(name: str) -> str:
+    """Return the text of `<name>.sql` with the shared expressions in place."""
+    folder = files(__name__)
+    text = folder.joinpath(f"{name}.sql").read_text()
+    for shared in ("event_json", "score", "since"):
+        text = text.replace(f":{shared}", folder.joinpath(f"{shared}.sql").read_text().rstrip())
+    return text

@@ -1,0 +1,180 @@
+"""The view in Redis as everybody may read it: polls, the position, headers, the hot sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from readmodel.errors import AnswerTooLarge
+from readmodel.event import ENCODING_VERSION, index_range
+from readmodel.keys import Keys
+from readmodel.poll import Poll
+from readmodel.redis_client import translated
+from readmodel.scripts import source
+
+
+class Cold(NamedTuple):
+    """The view cannot answer this poll; `reason` is for people."""
+
+    reason: str
+
+
+class Found(NamedTuple):
+    """A page from the view.
+
+    `page` is the events' JSON joined by commas. `as_of_us` is microseconds since 1970 by Postgres' clock, `lag_us` how
+    old that instant was when Redis answered. `term` is "" when the answer is right at its as-of but must not be kept.
+    """
+
+    page: bytes
+    total: int
+    status: str
+    as_of_us: int
+    lag_us: int
+    term: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the view is; `lag_us` is how old `as_of_us` was when Redis answered (both None before the first beat)."""
+
+    term: str
+    n: int
+    live: bool
+    as_of_us: int | None
+    lag_us: int | None
+    version: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What must be there of one session; `complete` tells whether the sorted sets have the size it records."""
+
+    session_id: str
+    term: str
+    version: str
+    status: str
+    count: int
+    hi: int
+    lo: int
+    held: int
+    bytes: int
+    floor: int | None
+    newest: int | None
+    complete: bool
+
+
+class ViewReader:
+    """Reads of the view. Each raises ViewUnavailable, AccessRefused or ForeignView."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self.redis = redis
+        self.keys = keys
+        self._read: AsyncScript = redis.register_script(source("read"))
+
+    async def read(self, poll: Poll, max_bytes: int) -> Found | Cold:
+        """Answer a poll from the view in one call; raises AnswerTooLarge past `max_bytes` of events."""
+        keys, sid = self.keys, poll.session_id
+        since: int | str = "" if poll.since_us is None else poll.since_us
+        arguments: list[Any] = [ENCODING_VERSION, poll.offset, poll.limit, since, max_bytes]
+        for name in poll.types:
+            arguments += [name, *index_range(name, poll.since_us)]
+        with translated(self.redis):
+            reply = await self._read([keys.position, keys.header(sid), keys.events(sid), keys.index(sid)], arguments)
+        match reply[0]:
+            case b"ok":
+                return _found(reply)
+            case b"large":
+                raise AnswerTooLarge(int(reply[1]), max_bytes)
+            case _:
+                return Cold(reply[1].decode())
+
+    async def position(self) -> Position | None:
+        """Read where the view is; None when there is none."""
+        with translated(self.redis):
+            raw = await self.redis.hgetall(self.keys.position)
+            seconds, micros = await self.redis.time()
+        if b"term" not in raw:
+            return None
+        as_of, at = _int(raw.get(b"as_of")), _int(raw.get(b"as_of_at"))
+        lag = None
+        if as_of is not None and at is not None:
+            lag = max(0, seconds * 1_000_000 + micros - at) + (_int(raw.get(b"round_trip_us")) or 0)
+        return Position(
+            term=raw[b"term"].decode(),
+            n=int(raw.get(b"n", 0)),
+            live=raw.get(b"live") == b"1",
+            as_of_us=as_of,
+            lag_us=lag,
+            version=raw.get(b"version", b"").decode(),
+            database=raw.get(b"database", b"").decode(),
+        )
+
+    async def headers(self, session_ids: Sequence[str]) -> list[Header | None]:
+        """Read the headers of these sessions, in order; None where there is none."""
+        if not session_ids:
+            return []
+        pipeline = self.redis.pipeline(transaction=False)
+        for sid in session_ids:
+            pipeline.hmget(self.keys.header(sid), _HEADER_FIELDS)
+            pipeline.zcard(self.keys.events(sid))
+            pipeline.zcard(self.keys.index(sid))
+        with translated(self.redis):
+            replies = await pipeline.execute()
+        return [_header(sid, *replies[3 * i : 3 * i + 3]) for i, sid in enumerate(session_ids)]
+
+    async def hot_count(self) -> int:
+        """Count the sessions that the index lists."""
+        with translated(self.redis):
+            return int(await self.redis.zcard(self.keys.hot))
+
+    async def hot_sessions(self, offset: int = 0, limit: int = -1) -> list[tuple[str, int]]:
+        """List (session id, last activity in ms since 1970), most recently active first; all of them by default."""
+        last = -1 if limit < 0 else offset + limit - 1
+        with translated(self.redis):
+            raw = await self.redis.zrevrange(self.keys.hot, offset, last, withscores=True)
+        return [(sid.decode(), int(score)) for sid, score in raw]
+
+    async def projectors(self) -> dict[str, bytes]:
+        """Read the projectors' own reports: id to JSON."""
+        with translated(self.redis):
+            raw = await self.redis.hgetall(self.keys.projectors)
+        return {name.decode(): report for name, report in raw.items()}
+
+
+_HEADER_FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "bytes", "floor", "newest"]
+
+
+def _found(reply: list[Any]) -> Found:
+    _, page, total, status, as_of, round_trip, age, term, n = reply
+    return Found(page, int(total), status.decode(), int(as_of), int(round_trip) + int(age), term.decode(), int(n))
+
+
+def _header(sid: str, fields: list[bytes | None], events: int, index: int) -> Header | None:
+    term, version, status, count, hi, lo, held, size, floor, newest = fields
+    if term is None:
+        return None
+    return Header(
+        session_id=sid,
+        term=term.decode(),
+        version=(version or b"").decode(),
+        status=(status or b"").decode(),
+        count=_int(count) or 0,
+        hi=_int(hi) or 0,
+        lo=_int(lo) or 0,
+        held=_int(held) or 0,
+        bytes=_int(size) or 0,
+        floor=_int(floor),
+        newest=_int(newest),
+        complete=_int(held) == events == index,
+    )
+
+
+def _int(raw: bytes | None) -> int | None:
+    return None if raw is None else int(raw)

@@ -1,0 +1,167 @@
+"""The one place that reads the environment: parses every READSIDE_ variable and builds each part's config."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from projector.config import ProjectorConfig
+from query_api.config import ApiConfig
+from readmodel.errors import ConfigurationError
+
+SCOPES = frozenset({"read", "ops"})
+PREFIX = "READSIDE_"
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0), AfterValidator(_finite)]
+
+
+class Settings(BaseSettings):
+    """All settings, by their names in the environment without the prefix; `description` holds meaning and unit."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_url: str = Field(default="", description="Postgres, postgresql://… or postgres://…")
+    listen_url: str = Field(default="", description="direct Postgres URL for the listener; default DATABASE_URL")
+    redis_url: str = Field(default="", description="Redis, redis://… or rediss://…")
+    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
+        default="readside", description="first part of every Redis key"
+    )
+    api_keys: str = Field(default="", repr=False, description="comma-separated name:key or name:key:scope+scope")
+    auth: Literal["keys", "none"] = Field(default="keys", description="keys, or none to ask for no key")
+    cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
+    max_staleness_seconds: Seconds = Field(default=5.0, description="how far behind Redis may be, seconds")
+    heartbeat_seconds: Seconds = Field(default=0.5, description="time between two proofs of the tail, seconds")
+    hot_ttl_seconds: Seconds = Field(default=3600.0, description="an unpolled, silent session stays hot, seconds")
+    warm_limit: int = Field(default=1000, ge=0, description="sessions warmed at start, the most recent ones")
+    max_hot_sessions: int = Field(default=20_000, ge=1, description="hot sessions at most; the idlest leave first")
+    window_events: int = Field(default=20_000, ge=100, description="newest events of a session that are kept hot")
+    window_mb: float = Field(default=64.0, gt=0, description="bytes of a session's events kept hot, MB")
+    fallback_concurrency: int = Field(default=8, ge=1, description="Postgres queries an API process runs at a time")
+    statement_cache_size: int = Field(default=100, ge=0, description="prepared statements a connection; 0 for none")
+    max_answer_mb: float = Field(default=32.0, gt=0, description="longest answer, MB")
+    response_cache_mb: float = Field(default=64.0, ge=0, description="finished answers kept in each API process, MB")
+    projector_port: int | None = Field(default=None, ge=1, le=65535, description="projector's health and metrics")
+    projector_host: str = Field(default="127.0.0.1", description="address of the projector's health and metrics")
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
+        default="info", description="least level"
+    )
+    log_format: Literal["console", "json"] | None = Field(default=None, description="default: console on a terminal")
+
+    def __init__(self) -> None:
+        """Read the environment; raises ConfigurationError that names the first wrong variable."""
+        try:
+            super().__init__()
+        except ValidationError as exc:
+            raise ConfigurationError(_sentence(exc)) from None
+
+    def require_database_url(self) -> str:
+        """Return DATABASE_URL; raises ConfigurationError when it is not set or not Postgres'."""
+        return _url(self.database_url, "DATABASE_URL", ("postgresql", "postgres"))
+
+    def require_redis_url(self) -> str:
+        """Return REDIS_URL; raises ConfigurationError when it is not set or not Redis'."""
+        return _url(self.redis_url, "REDIS_URL", ("redis", "rediss", "unix"))
+
+    def projector_config(self) -> ProjectorConfig:
+        """Build the projector's config; raises ConfigurationError."""
+        database_url = self.require_database_url()
+        listen_url = self.listen_url and _url(self.listen_url, "LISTEN_URL", ("postgresql", "postgres"))
+        return ProjectorConfig(
+            database_url=database_url,
+            listen_url=listen_url or database_url,
+            redis_url=self.require_redis_url(),
+            redis_prefix=self.redis_prefix,
+            max_staleness_seconds=self.max_staleness_seconds,
+            heartbeat_seconds=self.heartbeat_seconds,
+            hot_ttl_seconds=self.hot_ttl_seconds,
+            warm_limit=self.warm_limit,
+            max_hot_sessions=self.max_hot_sessions,
+            window_events=self.window_events,
+            window_bytes=int(self.window_mb * 1_000_000),
+            statement_cache_size=self.statement_cache_size,
+            host=self.projector_host,
+            port=self.projector_port,
+        )
+
+    def api_config(self, root_path: str = "") -> ApiConfig:
+        """Build the query API's config; raises ConfigurationError, also when keys are wanted and none is set."""
+        return ApiConfig(
+            database_url=self.require_database_url(),
+            redis_url=self.require_redis_url(),
+            redis_prefix=self.redis_prefix,
+            keys=self._keys(),
+            cors_origins=_origins(self.cors_origins),
+            root_path=root_path,
+            max_staleness_seconds=self.max_staleness_seconds,
+            heartbeat_seconds=self.heartbeat_seconds,
+            hot_ttl_seconds=self.hot_ttl_seconds,
+            fallback_concurrency=self.fallback_concurrency,
+            statement_cache_size=self.statement_cache_size,
+            max_answer_bytes=int(self.max_answer_mb * 1_000_000),
+            response_cache_bytes=int(self.response_cache_mb * 1_000_000),
+        )
+
+    def _keys(self) -> dict[bytes, tuple[str, frozenset[str]]] | None:
+        if self.auth == "none":
+            return None
+        keys = parse_keys(self.api_keys)
+        if not keys:
+            raise ConfigurationError(
+                f"{PREFIX}API_KEYS holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
+            )
+        return keys
+
+
+def parse_keys(text: str) -> dict[bytes, tuple[str, frozenset[str]]]:
+    """Parse API_KEYS into SHA-256 of key → (name, scopes); raises ConfigurationError naming the entry, never the key."""
+    keys: dict[bytes, tuple[str, frozenset[str]]] = {}
+    for place, entry in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
+        name, _, rest = entry.partition(":")
+        key, _, scopes_text = rest.partition(":")
+        scopes = frozenset(scopes_text.split("+")) if scopes_text else frozenset({"read"})
+        shown = f"entry {place} of {PREFIX}API_KEYS"
+        if not name or not key or not key.isascii() or not key.isprintable() or " " in key:
+            raise ConfigurationError(f"{shown} is not name:key or name:key:scope+scope.")
+        if not scopes <= SCOPES:
+            raise ConfigurationError(f"{shown} ({name}) has an unknown scope; there are read and ops.")
+        digest = hashlib.sha256(key.encode()).digest()
+        if digest in keys:
+            raise ConfigurationError(f"{shown} ({name}) repeats the key of {keys[digest][0]}.")
+        keys[digest] = (name, scopes)
+    return keys
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(filter(None, (origin.strip().rstrip("/") for origin in text.split(","))))
+    for origin in origins:
+        scheme, _, host = origin.partition("://")
+        if origin != "*" and (scheme not in {"http", "https"} or not host or "/" in host):
+            raise ConfigurationError(
+                f"{PREFIX}CORS_ORIGINS holds {origin!r}, which is no origin such as https://a.example."
+            )
+    return origins
+
+
+def _url(value: str, name: str, schemes: tuple[str, ...]) -> str:
+    if not value:
+        raise ConfigurationError(f"{PREFIX}{name} is not set; it must be a {schemes[0]}:// URL.")
+    if value.partition("://")[0] not in schemes:
+        raise ConfigurationError(f"{PREFIX}{name} must begin with {' or '.join(f'{s}://' for s in schemes)}.")
+    return value
+
+
+def _sentence(exc: ValidationError) -> str:
+    first = exc.errors(include_url=False, include_input=False)[0]
+    name = "".join(str(part) for part in first["loc"][:1]).upper()
+    return f"{PREFIX}{name} is wrong: {first['msg'].removeprefix('Value error, ')}."
