@@ -13,7 +13,7 @@ def delays(
 
     Half of each delay is fixed so that a retry never follows at once; the random half spreads many clients.
     """
-    chance = chance or random.Random()  # noqa: S311 (spreads retries, guards nothing)
+    chance = chance or random.Random()
     delay = first_seconds
     while True:
         yield delay * (0.5 + chance.random() / 2)

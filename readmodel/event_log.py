@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from readmodel.errors import AnswerTooLarge, ServerInRecovery
+from readmodel.errors import AnswerTooLarge, EventLogUnavailable, ServerInRecovery
 from readmodel.poll import Poll
 from readmodel.postgres_client import Pool, target, translated
 from readmodel.sql import statement
@@ -40,7 +40,8 @@ class EventLog:
             row = await self._pool.fetchrow(
                 _ANSWER, UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
             )
-        assert row is not None
+        if row is None:
+            raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
         if row["in_recovery"]:
             raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
         if row["fitting"] < row["asked"]:

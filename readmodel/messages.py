@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How far a request is; `sessions` gives the outcome of each one that is finished: hot, missing, set_aside, failed."""
+    """How far a request is; `sessions` maps each finished one to its outcome: hot, missing, set_aside or failed."""
 
     id: str
     state: State

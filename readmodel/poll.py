@@ -172,5 +172,5 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= 60 else text[:60] + "…").replace("\\u2026", "…")
 
 
-def _json_bool(value: bool) -> bytes:  # noqa: FBT001
+def _json_bool(value: bool) -> bytes:
     return b"true" if value else b"false"

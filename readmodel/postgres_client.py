@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,7 +51,7 @@ async def create_pool(
     timeout_seconds: float = 5.0,
     command_timeout_seconds: float = 10.0,
     statement_cache_size: int = 100,
-    init: Callable[[Any], Awaitable[None]] | None = None,
+    init: Any = None,
 ) -> Pool:
     """Make a pool of at most `size` connections that opens them when they are wanted; nothing is sent now."""
     with translated(url):
@@ -84,7 +84,8 @@ async def check_server(connection: Connection, url: str) -> Server:
     """Ask who answers; raises ServerInRecovery, ConfigurationError (older than 15), and those of `translated`."""
     with translated(url):
         row = await connection.fetchrow(statement("server"))
-    assert row is not None
+    if row is None:
+        raise EventLogUnavailable(f"PostgreSQL at {target(url)} gave no answer.")
     server = Server(row)
     if server.version < OLDEST_SERVER:
         raise ConfigurationError(

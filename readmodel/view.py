@@ -98,7 +98,7 @@ class ViewReader:
     async def position(self) -> Position | None:
         """Read where the view is; None when there is none."""
         with translated(self.redis):
-            raw = await self.redis.hgetall(self.keys.position)
+            raw: dict[Any, Any] = await self.redis.hgetall(self.keys.position)
             seconds, micros = await self.redis.time()
         if b"term" not in raw:
             return None
@@ -120,7 +120,7 @@ class ViewReader:
         """Read the headers of these sessions, in order; None where there is none."""
         if not session_ids:
             return []
-        pipeline = self.redis.pipeline(transaction=False)
+        pipeline: Any = self.redis.pipeline(transaction=False)  # redis-py types its queued commands as awaitables
         for sid in session_ids:
             pipeline.hmget(self.keys.header(sid), _HEADER_FIELDS)
             pipeline.zcard(self.keys.events(sid))
@@ -138,13 +138,19 @@ class ViewReader:
         """List (session id, last activity in ms since 1970), most recently active first; all of them by default."""
         last = -1 if limit < 0 else offset + limit - 1
         with translated(self.redis):
-            raw = await self.redis.zrevrange(self.keys.hot, offset, last, withscores=True)
+            raw: Any = await self.redis.zrevrange(self.keys.hot, offset, last, withscores=True)
         return [(sid.decode(), int(score)) for sid, score in raw]
+
+    async def now_us(self) -> int:
+        """Ask Redis' clock: microseconds since 1970."""
+        with translated(self.redis):
+            seconds, micros = await self.redis.time()
+        return int(seconds) * 1_000_000 + int(micros)
 
     async def projectors(self) -> dict[str, bytes]:
         """Read the projectors' own reports: id to JSON."""
         with translated(self.redis):
-            raw = await self.redis.hgetall(self.keys.projectors)
+            raw: dict[Any, Any] = await self.redis.hgetall(self.keys.projectors)
         return {name.decode(): report for name, report in raw.items()}
 
 

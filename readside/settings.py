@@ -124,7 +124,7 @@ class Settings(BaseSettings):
 
 
 def parse_keys(text: str) -> dict[bytes, tuple[str, frozenset[str]]]:
-    """Parse API_KEYS into SHA-256 of key → (name, scopes); raises ConfigurationError naming the entry, never the key."""
+    """Parse API_KEYS into a key's SHA-256 → (name, scopes); raises ConfigurationError that never shows a key."""
     keys: dict[bytes, tuple[str, frozenset[str]]] = {}
     for place, entry in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
         name, _, rest = entry.partition(":")

@@ -1,0 +1,115 @@
+"""How far behind the view is, and why: one answer for the API and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import orjson
+
+from readmodel.errors import StoreRefused, StoreUnavailable
+from readmodel.event import ENCODING_VERSION
+from readmodel.freshness import rfc3339
+from readmodel.view import Position, ViewReader
+
+FRESH_REPORT_SECONDS = 5.0
+"""An older report is a dead projector's: they report every second."""
+
+Status = Literal["live", "catching_up", "stale", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Lag and state. `as_of` is RFC 3339, `lag_ms` how old it is; both None where no beat was ever applied.
+
+    `reason` says in one sentence why the status is not live; `leader` and `standbys` are the projectors' own reports.
+    """
+
+    status: Status
+    reason: str | None = None
+    as_of: str | None = None
+    lag_ms: int | None = None
+    hot_sessions: int | None = None
+    term: str | None = None
+    batch: int | None = None
+    database: str | None = None
+    leader: Mapping[str, Any] | None = None
+    standbys: tuple[Mapping[str, Any], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the fields for JSON."""
+        return asdict(self)
+
+
+async def read_projection(view: ViewReader, max_staleness_seconds: float) -> Projection:
+    """Ask Redis how the projection is; never raises for a store: a Redis that is away is `down`."""
+    try:
+        position = await view.position()
+        hot = await view.hot_count()
+        reports = await view.projectors()
+        now_us = await view.now_us()
+    except (StoreUnavailable, StoreRefused) as error:
+        return Projection(status="down", reason=str(error))
+    return judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds)
+
+
+def fresh_reports(reports: Mapping[str, bytes], now_us: int) -> list[dict[str, Any]]:
+    """Parse the reports of living projectors; `now_us` is Redis' clock."""
+    fresh = []
+    for raw in reports.values():
+        try:
+            report = orjson.loads(raw)
+            if now_us - report["reported_at_us"] <= FRESH_REPORT_SECONDS * 1_000_000:
+                fresh.append(report)
+        except (ValueError, KeyError, TypeError):
+            continue  # a report of another version is nobody's outage
+    return sorted(fresh, key=lambda report: str(report.get("started_at")))
+
+
+def judge(
+    position: Position | None, hot_sessions: int, reports: list[dict[str, Any]], max_staleness_seconds: float
+) -> Projection:
+    """Decide the status from what Redis holds."""
+    leaders = [report for report in reports if report.get("role") == "leader"]
+    leader = leaders[-1] if leaders else None
+    others = tuple(report for report in reports if report is not leader)
+    status, reason = _status(position, leader, others, max_staleness_seconds)
+    known = position or Position("", 0, live=False, as_of_us=None, lag_us=None, version="", database="")
+    return Projection(
+        status=status,
+        reason=reason,
+        as_of=None if known.as_of_us is None else rfc3339(known.as_of_us),
+        lag_ms=None if known.lag_us is None else known.lag_us // 1000,
+        hot_sessions=hot_sessions,
+        term=known.term or None,
+        batch=known.n if position else None,
+        database=known.database or None,
+        leader=leader,
+        standbys=others,
+    )
+
+
+def _status(
+    position: Position | None,
+    leader: Mapping[str, Any] | None,
+    others: tuple[Mapping[str, Any], ...],
+    max_staleness_seconds: float,
+) -> tuple[Status, str | None]:
+    if leader is None:
+        told = next((report["reason"] for report in others if report.get("reason")), None)
+        return "down", str(told) if told else "No projector leads: none has reported in the last five seconds."
+    told = leader.get("reason")
+    if position is None:
+        return "catching_up", str(told or "The view is empty: the projector has not begun it yet.")
+    if position.version != ENCODING_VERSION:
+        return "down", f"The view is of version {position.version}, and this program reads version {ENCODING_VERSION}."
+    if not position.live:
+        return "catching_up", str(told or "The projector compares the hot sessions with Postgres.")
+    if position.lag_us is None or position.lag_us > max_staleness_seconds * 1_000_000:
+        return "stale", str(told or f"No heartbeat came through the pipe for {_seconds(position.lag_us)}.")
+    return "live", None
+
+
+def _seconds(lag_us: int | None) -> str:
+    return "a while" if lag_us is None else f"{lag_us / 1_000_000:.1f} s"
