@@ -1,0 +1,167 @@
+"""What docker-compose.yml and the Dockerfile promise; no Docker engine is needed to hold them to it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from readside.settings import PREFIX, Settings, parse_keys
+
+ROOT = Path(__file__).parents[2]
+OURS = ("install", "projector", "api", "writer")
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    """Return the services of docker-compose.yml by name."""
+    document = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    services: dict[str, dict[str, Any]] = document["services"]
+    return services
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> list[tuple[str, str]]:
+    """Return the Dockerfile's instructions: (name, the rest)."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(name, rest) for name, _, rest in (line.partition(" ") for line in lines)]
+
+
+def test_postgres_15_is_published_on_5433(services: dict[str, dict[str, Any]]) -> None:
+    """The development database is PostgreSQL 15 on this machine's port 5433."""
+    assert services["postgres"]["image"].startswith("postgres:15")
+    assert services["postgres"]["ports"] == ["127.0.0.1:5433:5432"]
+
+
+def test_the_given_tables_are_made_at_first_start(services: dict[str, dict[str, Any]]) -> None:
+    """The one copy of the write side's schema is mounted where the image looks for it."""
+    mounts = [volume.split(":") for volume in services["postgres"]["volumes"]]
+    scripts = [source for source, target, *_ in mounts if target.startswith("/docker-entrypoint-initdb.d/")]
+
+    assert scripts == ["./readside/demo/schema.sql"]
+    assert (ROOT / scripts[0]).is_file()
+
+
+def test_the_api_listens_on_every_address_inside_and_is_published_on_8000(services: dict[str, dict[str, Any]]) -> None:
+    """The API is reachable from this machine, and from nowhere else."""
+    command = services["api"]["command"]
+
+    assert command == ["api", "--host", "0.0.0.0", "--port", "8000"]
+    assert services["api"]["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def test_every_port_is_published_on_the_loopback_address(services: dict[str, dict[str, Any]]) -> None:
+    """Development passwords are never offered to a network."""
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis", "projector", "api"])
+def test_every_server_has_a_health_check(services: dict[str, dict[str, Any]], name: str) -> None:
+    """What others wait for says when it is ready."""
+    assert services[name]["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize(
+    ("name", "waits_for"),
+    [
+        ("install", {"postgres": "service_healthy"}),
+        ("projector", {"install": "service_completed_successfully", "redis": "service_healthy"}),
+        (
+            "api",
+            {
+                "install": "service_completed_successfully",
+                "redis": "service_healthy",
+                "projector": "service_started",
+            },
+        ),
+        ("writer", {"api": "service_healthy"}),
+    ],
+)
+def test_services_start_in_order(services: dict[str, dict[str, Any]], name: str, waits_for: dict[str, str]) -> None:
+    """The tables come first, then the triggers, then what relies on them."""
+    conditions = {on: how["condition"] for on, how in services[name]["depends_on"].items()}
+
+    assert conditions == waits_for
+
+
+def test_install_runs_once(services: dict[str, dict[str, Any]]) -> None:
+    """A restart policy would run it for ever."""
+    assert services["install"]["command"] == ["install"]
+    assert services["install"]["restart"] == "no"
+
+
+def test_the_writer_starts_in_the_demo_profile_alone(services: dict[str, dict[str, Any]]) -> None:
+    """A plain `up` has no sample data, and everything else needs no profile."""
+    profiled = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+
+    assert profiled == {"writer": ["demo"]}
+
+
+def test_redis_bounds_its_memory_and_evicts_what_nobody_asks_for(services: dict[str, dict[str, Any]]) -> None:
+    """At its bound Redis must go on taking the projector's writes."""
+    command = services["redis"]["command"]
+
+    assert command[command.index("--maxmemory-policy") + 1] == "allkeys-lru"
+    assert "--maxmemory" in command
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_hold_no_rights_they_do_not_need(services: dict[str, dict[str, Any]], name: str) -> None:
+    """No capability, no write to the image, no way to more rights."""
+    service = services[name]
+
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_every_variable_named_is_a_setting() -> None:
+    """A misspelt variable would be ignored in silence."""
+    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "Dockerfile").read_text()
+    named = set(re.findall(rf"{PREFIX}[A-Z_]+", text))
+
+    assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
+    assert named >= {"READSIDE_DATABASE_URL", "READSIDE_REDIS_URL", "READSIDE_API_KEYS", "READSIDE_PROJECTOR_PORT"}
+
+
+def test_the_development_key_is_accepted(services: dict[str, dict[str, Any]]) -> None:
+    """The default of READSIDE_API_KEYS is one key with both scopes."""
+    default = (
+        services["api"]["environment"]["READSIDE_API_KEYS"].removeprefix("${READSIDE_API_KEYS:-").removesuffix("}")
+    )
+
+    assert list(parse_keys(default).values()) == [("development", frozenset({"read", "ops"}))]
+
+
+def test_the_image_does_not_run_as_root(dockerfile: list[tuple[str, str]]) -> None:
+    """The last stage names a user by a number that is not 0, after which nothing is built."""
+    last_stage = dockerfile[max(at for at, (name, _) in enumerate(dockerfile) if name == "FROM") :]
+    names = [name for name, _ in last_stage]
+    users = [rest for name, rest in last_stage if name == "USER"]
+
+    assert len(users) == 1
+    assert int(users[0]) > 0
+    assert "RUN" not in names[names.index("USER") :]
+
+
+def test_the_image_is_built_in_two_stages_from_the_hashed_lock(dockerfile: list[tuple[str, str]]) -> None:
+    """Build tools stay behind, and no version is left to the day of the build."""
+    installs = [rest for name, rest in dockerfile if name == "RUN" and "pip install" in rest]
+
+    assert [name for name, _ in dockerfile].count("FROM") == 2
+    assert "--require-hashes -r deploy/requirements.lock" in installs[0]
+    assert all("--no-deps" in install for install in installs)
+
+
+def test_what_the_image_copies_is_sent_to_the_build(dockerfile: list[tuple[str, str]]) -> None:
+    """The .dockerignore excludes everything but what a COPY names."""
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copies = [rest.split()[:-1] for name, rest in dockerfile if name == "COPY" and not rest.startswith("--from")]
+    copied = {source for sources in copies for source in sources}
+
+    assert copied == allowed
+    assert all((ROOT / source).exists() for source in copied)

@@ -1,0 +1,95 @@
+"""What holds for the repository as a whole: its locks, its package data, the names in its files."""
+
+import re
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("readside", "projector", "query_api", "readmodel")
+LOCKS = ("requirements.lock", "deploy/requirements.lock")
+
+
+@pytest.fixture(scope="module")
+def pyproject() -> dict[str, Any]:
+    """Return pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def tracked_files() -> list[Path]:
+    """List the files under version control."""
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    return [path for name in listing.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def locked(lock: str) -> dict[str, set[str]]:
+    """Parse a lock file into its pins, name==version, each with its hashes."""
+    text = re.sub(r"\s*#.*", "", (ROOT / lock).read_text()).replace("\\\n", " ")
+    lines = [line.split(" ", 1) for line in text.splitlines() if line.strip()]
+    return {pin: set(re.findall(r"--hash=(sha256:[0-9a-f]{64})\b", rest)) for pin, rest in lines}
+
+
+def name_of(requirement: str) -> str:
+    """Return a requirement's project name, normalized as PEP 503 says."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]).lower()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_no_address(lock: str) -> None:
+    """Where packages come from is the business of the machine that installs them."""
+    text = (ROOT / lock).read_text()
+
+    assert re.findall(r"\w+://|@ |^\s*-(?!-hash=)\S+", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_every_package_with_hashes(lock: str) -> None:
+    """Only the files that were looked at are ever installed."""
+    pins = locked(lock)
+
+    assert len(pins) > 20
+    assert [
+        pin for pin, hashes in pins.items() if not hashes or not re.fullmatch(r"[a-z0-9.-]+==[0-9][\w.]*", pin)
+    ] == []
+
+
+def test_every_dependency_is_locked(pyproject: dict[str, Any]) -> None:
+    """The lock was written after the last change of pyproject.toml."""
+    project = pyproject["project"]
+    extras = [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
+    wanted = {name_of(requirement) for requirement in project["dependencies"] + extras} - {"readside"}
+
+    assert wanted <= {pin.partition("==")[0] for pin in locked("requirements.lock")}
+    assert {name_of(it) for it in project["dependencies"]} <= {pin.partition("==")[0] for pin in locked(LOCKS[1])}
+
+
+def test_the_image_runs_the_versions_that_the_tests_ran() -> None:
+    """The image's lock is a part of the whole one."""
+    assert locked("deploy/requirements.lock").items() <= locked("requirements.lock").items()
+
+
+def test_every_data_file_of_a_package_is_packaged(pyproject: dict[str, Any]) -> None:
+    """A script or a query that an installed readside would miss is one that no pattern names."""
+    patterns = pyproject["tool"]["setuptools"]["package-data"]["*"]
+    data = [path for path in tracked_files() if path.relative_to(ROOT).parts[0] in PACKAGES and path.suffix != ".py"]
+
+    assert [path for path in data if not any(fnmatch(path.name, pattern) for pattern in patterns)] == []
+    assert {path.suffix for path in data} >= {".lua", ".sql"}
+
+
+def test_every_documented_target_exists() -> None:
+    """`make` offers what the documents name."""
+    targets = set(re.findall(r"^(\w+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert targets >= {"install", "demo", "test", "check", "bench", "format", "lock", "clean", "help"}
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    """What is under version control works wherever it is cloned."""
+    machine = re.compile(rb"(?<![\w.])/(?:work|root|Users)/")
+
+    assert [path for path in tracked_files() if machine.search(path.read_bytes())] == []
