@@ -1,0 +1,45 @@
+"""Fixtures for every test: the embedded servers, and a fresh database and an empty Redis on them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+from tests.servers import fresh_database, make_template, running_postgres, running_redis
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server for the whole run; a test may `await` its `restart()` or `stop()`."""
+    with running_postgres() as server:
+        asyncio.run(make_template(server))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """A Redis server for the whole run; a test may `await` its `restart()` or `stop()`."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+async def database_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a fresh database that holds the write side's tables, as its superuser."""
+    await postgres_server.start()  # a test may have stopped it
+    async with fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+async def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The URL of an empty Redis with default settings."""
+    await redis_server.start()  # a test may have stopped it
+    async with Redis.from_url(redis_server.url()) as redis:
+        await redis.flushall()
+        await redis.config_resetstat()
+        await redis.script_flush()
+    return redis_server.url()

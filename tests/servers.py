@@ -1,0 +1,108 @@
+"""Real servers for tests: PostgreSQL and Redis of our own, one of each a run, and a fresh database for each test.
+
+READSIDE_TEST_POSTGRES_BIN names a directory with another PostgreSQL's programs (15 or newer), and
+READSIDE_TEST_REDIS_SERVER another redis-server or valkey-server.
+"""
+
+import asyncio
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import asyncpg
+
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+
+# Tests restart servers and never crash the machine, so nothing needs to reach the disk.
+POSTGRES_SETTINGS = {"max_connections": "200", "fsync": "off", "full_page_writes": "off", "jit": "off"}
+TEMPLATE = "write_side"
+SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
+
+
+def program_from_environment(name: str) -> Path | None:
+    """The path that an environment variable holds, if any."""
+    return Path(value) if (value := os.environ.get(name)) else None
+
+
+def embedded_postgres(directory: Path, **settings: str) -> EmbeddedPostgres:
+    """A PostgreSQL server as tests want it, not started yet; `settings` on top of the usual ones."""
+    programs = program_from_environment("READSIDE_TEST_POSTGRES_BIN")
+    return EmbeddedPostgres(directory, settings={**POSTGRES_SETTINGS, **settings}, programs=programs)
+
+
+def embedded_redis(directory: Path, *options: str) -> EmbeddedRedis:
+    """A Redis server as tests want it, not started yet; `options` as on its command line."""
+    program = program_from_environment("READSIDE_TEST_REDIS_SERVER")
+    return EmbeddedRedis(directory, options=options, program=program)
+
+
+@contextmanager
+def server_directory() -> Iterator[Path]:
+    """A temporary directory that other users may pass through, as PostgreSQL 15 needs when tests run as root."""
+    with tempfile.TemporaryDirectory(prefix="readside-test-") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+@contextmanager
+def running_postgres(**settings: str) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server for as long as the block lasts, for synchronous callers."""
+    with server_directory() as directory:
+        server = embedded_postgres(directory, **settings)
+        asyncio.run(server.start())
+        try:
+            yield server
+        finally:
+            asyncio.run(server.stop())
+
+
+@contextmanager
+def running_redis(*options: str) -> Iterator[EmbeddedRedis]:
+    """A Redis server for as long as the block lasts, for synchronous callers."""
+    with server_directory() as directory:
+        server = embedded_redis(directory, *options)
+        asyncio.run(server.start())
+        try:
+            yield server
+        finally:
+            asyncio.run(server.stop())
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection for as long as the block lasts."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def make_template(server: EmbeddedPostgres) -> None:
+    """Make the database that each test's own is a copy of: the write side's tables, empty."""
+    async with connected(server.url()) as connection:
+        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    async with connected(server.url(TEMPLATE)) as connection:
+        await connection.execute(SCHEMA)
+
+
+@asynccontextmanager
+async def fresh_database(server: EmbeddedPostgres, template: str = TEMPLATE) -> AsyncIterator[str]:
+    """The URL of a new database with the write side's tables; dropped, connections and all, after the block.
+
+    `template="template0"` gives one without tables.
+    """
+    name = f"test_{secrets.token_hex(6)}"
+    async with connected(server.url()) as connection:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield server.url(name)
+    finally:
+        await server.start()  # a test may have stopped it
+        async with connected(server.url()) as connection:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
