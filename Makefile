@@ -58,13 +58,15 @@ clean: ## remove the environment, builds and caches
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .*_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Where Debian's python3-venv is missing, the machine's own pip fills the environment instead.
+# An environment that works is kept. Where Debian's python3-venv is missing, the machine's own pip fills a new one.
 $(INSTALLED): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "readside needs Python 3.11 or newer on the PATH (or: make PYTHON=/path/to/python)." >&2; exit 1; }
-	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
-		$(PYTHON) -m venv $(VENV); \
+	@if $(BIN)/python -c 'import ssl' 2>/dev/null; then \
+		:; \
+	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv --clear $(VENV); \
 	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
-		$(PYTHON) -m venv --without-pip $(VENV); \
+		$(PYTHON) -m venv --clear --without-pip $(VENV); \
 	else \
 		echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: apt install python3-venv)." >&2; \
 		exit 1; \
