@@ -22,7 +22,7 @@ from readmodel.errors import (
 from readmodel.sql import statement
 
 OLDEST_SERVER = 150000
-_SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1"}
+_SETTINGS = {"timezone": "UTC", "datestyle": "ISO"}  # of these a pooler keeps track; it refuses most others
 Connection = asyncpg.Connection[asyncpg.Record]
 Pool = asyncpg.Pool[asyncpg.Record]
 

@@ -1,7 +1,8 @@
 -- Batch n of a term: all that ever changes the view, and the message about it, in one step.
 -- KEYS: position, hot
 -- ARGV: term, n, as-of µs or '', round trip µs or '', channel, sessions named, base of the keys, version,
---       seconds a session's keys live untouched, then operations: verb, session, how many arguments, arguments
+--       seconds a session's keys live untouched, events and bytes past which a session is loaded anew (its window),
+--       then operations: verb, session, how many arguments, arguments
 --   drop                                             forget the session
 --   stamp   count hi lo                              equal to Postgres under this term
 --   status  text                                     the session's row changed
@@ -9,10 +10,11 @@
 --   put     staging ('' without events) held field value ...   replace the session by what was staged
 --   add     (score member index-entry hash-hi hash-lo type) ...
 -- Session keys are built from the base: one hash slot holds them all.
--- Gives {'ok', {found cold}, {must be loaded again}} | {'done'} | {'refused', term found, n found} | {'unstaged', session}
+-- Gives {'ok', {found cold}, {forgotten, to be loaded}, {grown past the window}} | {'done'} | {'refused', term found, n found} | {'unstaged', session}
 local position, hot = KEYS[1], KEYS[2]
 local term, n, as_of, round_trip, channel, named, base, version, ttl = unpack(ARGV, 1, 9)
-local FIRST = 10
+local most_events, most_bytes = tonumber(ARGV[10]), tonumber(ARGV[11])
+local FIRST = 12
 
 local at = redis.call('HMGET', position, 'term', 'n')
 if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end
@@ -36,7 +38,7 @@ while i <= #ARGV do
 end
 redis.call('HSET', position, 'writing', n) -- a Redis that is out of memory refuses here, before anything changed
 
-local cold, reload = {}, {}
+local cold, reload, grown = {}, {}, {}
 
 local function forget(session)
   redis.call('DEL', base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session)
@@ -98,37 +100,37 @@ end
 function verbs.add(session, from, arguments)
   if not is_hot(session) then return end
   local header, events, index = base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session
-  local was = redis.call('HMGET', header, 'count', 'held', 'floor', 'newest')
-  local newest = tonumber(was[4])
+  local was = redis.call('HMGET', header, 'held', 'floor', 'newest')
+  local floor, newest = tonumber(was[2] or ''), tonumber(was[3] or '')
+  local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}
   for e = from, from + arguments - 1, 6 do
     local score, member, entry, hi, lo, kind = unpack(ARGV, e, e + 5)
-    if was[3] and tonumber(score) <= tonumber(was[3]) then
-      -- Below the window of a trimmed session nothing tells a new event from one already counted.
-      forget(session)
-      reload[#reload + 1] = session
-      return
-    end
-    local added = redis.call('ZADD', events, score, member)
-    if added ~= redis.call('ZADD', index, 0, entry) then
-      -- The same event with other bytes: its row was changed; the notice of that change is on its way.
+    local added = 0
+    -- Below the window of a trimmed session nothing tells a new event from one already counted.
+    local below = floor and tonumber(score) <= floor
+    if not below then added = redis.call('ZADD', events, score, member) end
+    -- The same event with other bytes: its row was changed, and the notice of that is on its way.
+    if below or added ~= redis.call('ZADD', index, 0, entry) then
       forget(session)
       reload[#reload + 1] = session
       return
     end
     if added == 1 then
-      redis.call('HINCRBY', header, 'count', 1)
-      redis.call('HINCRBY', header, 'held', 1)
-      redis.call('HINCRBY', header, 'hi', hi)
-      redis.call('HINCRBY', header, 'lo', lo)
-      redis.call('HINCRBY', header, 'bytes', #member)
-      redis.call('HINCRBY', header, 't:' .. kind, 1)
-      if not newest or tonumber(score) > newest then
-        newest = tonumber(score)
-        redis.call('HSET', header, 'newest', score)
-      end
+      news, hi_sum, lo_sum, bytes = news + 1, hi_sum + hi, lo_sum + lo, bytes + #member
+      kinds[kind] = (kinds[kind] or 0) + 1
+      if not newest or tonumber(score) > newest then newest = tonumber(score) end
     end
   end
-  if was[2] == '0' then keep(session) else redis.call('ZADD', hot, activity, session) end
+  if news > 0 then
+    redis.call('HINCRBY', header, 'count', news)
+    redis.call('HINCRBY', header, 'hi', string.format('%.0f', hi_sum))
+    redis.call('HINCRBY', header, 'lo', string.format('%.0f', lo_sum))
+    for kind, more in pairs(kinds) do redis.call('HINCRBY', header, 't:' .. kind, more) end
+    redis.call('HSET', header, 'newest', string.format('%.0f', newest))
+    local held, size = redis.call('HINCRBY', header, 'held', news), redis.call('HINCRBY', header, 'bytes', bytes)
+    if held > most_events or size > most_bytes then grown[#grown + 1] = session end
+  end
+  if was[1] == '0' then keep(session) else redis.call('ZADD', hot, activity, session) end
 end
 
 i = FIRST
@@ -145,4 +147,4 @@ if as_of ~= '' then
 end
 redis.call('PUBLISH', channel, term .. ' ' .. n .. ' ' .. (as_of ~= '' and as_of or '-') .. ' '
   .. (round_trip ~= '' and round_trip or '-') .. ' ' .. named)
-return {'ok', cold, reload}
+return {'ok', cold, reload, grown}
