@@ -1,0 +1,1 @@
+"""The projector: tails Postgres and keeps the view in Redis equal to it, one batch after another."""

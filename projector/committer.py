@@ -1,0 +1,71 @@
+"""Numbering a term's batches and sending each until it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+
+from projector.backlog import Beat
+from projector.batch import MAX_NAMED, Operation, drop, split
+from projector.view_writer import Applied, StagingLost, ViewWriter, names
+from readmodel.backoff import delays
+from readmodel.errors import ViewUnavailable
+
+RESIGN_SECONDS = 15.0
+"""A leader that cannot write Redis for so long resigns: another may reach it."""
+
+Operations = dict[str, list[Operation]]
+
+
+class Committer:
+    """Sends batch after batch of one term. `n` is the number of the last one that was answered."""
+
+    def __init__(self, writer: ViewWriter, term: str) -> None:
+        self.term = term
+        self.n = 0
+        self._writer = writer
+
+    async def commit(
+        self, operations: Operations, named: Collection[str] = (), beat: Beat | None = None, beat_sent_at: float = 0.0
+    ) -> list[tuple[Operations, Applied]]:
+        """Apply operations by session and publish; give each part that was sent with what the script found.
+
+        `named` are the sessions that notices named, operations or not; the beat goes with the last part, when all
+        before it is applied; `beat_sent_at` is when it set out, by the monotonic clock. Raises TermRefused,
+        ViewUnavailable after RESIGN_SECONDS, AccessRefused, ForeignView.
+        """
+        parts = list(split(operations))
+        unsaid = [session_id for session_id in named if session_id not in operations]
+        results = []
+        for part in parts:
+            last = part is parts[-1]
+            said = [*part, *(unsaid if last else ())]
+            applied = await self._send(part, said, beat if last else None, beat_sent_at)
+            results.append((part, applied))
+        return results
+
+    async def _send(self, part: Operations, named: list[str], beat: Beat | None, beat_sent_at: float) -> Applied:
+        deadline, pauses = time.monotonic() + RESIGN_SECONDS, delays(0.05, 1.0)
+        number = self.n + 1
+        while True:
+            operations = [operation for wanted in part.values() for operation in wanted]
+            try:
+                applied = await self._writer.apply(
+                    self.term,
+                    number,
+                    operations,
+                    names(named, MAX_NAMED),
+                    as_of_us=beat.as_of_us if beat else None,
+                    round_trip_us=int((time.monotonic() - beat_sent_at) * 1_000_000) if beat else None,
+                )
+            except StagingLost as lost:
+                # Nothing was applied. The session's new events go with it, so its old view must go too.
+                part[lost.session_id] = [drop(lost.session_id)]
+            except ViewUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(next(pauses))
+            else:
+                self.n = number
+                return applied

@@ -1,0 +1,213 @@
+"""Loading sessions: registered first, snapshot later, put by the batch that finds the snapshot staged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from projector.batch import Argument, Staged
+from projector.reads import Reads, Snapshot, type_counts
+from projector.view_writer import ViewWriter
+from readmodel.backoff import delays
+from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable
+from readmodel.event import Event
+
+WORKERS = 4
+MAX_ATTEMPTS = 6
+MAX_ARRIVED = 1_000
+"""Events that may arrive during one load; past it the load starts over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The session holds what the view cannot; Postgres serves it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A store did not answer, however often it was asked."""
+
+    reason: str
+
+
+@dataclass(eq=False, slots=True)
+class Load:
+    """One session on its way in. `keep`: its old view is right and stays until the put.
+
+    `arrived` collects the ids (32 hex digits) that notices name meanwhile; `row_changed` and `created` say that
+    its row was named. `outcome` is set when the snapshot is staged, or cannot be.
+    """
+
+    session_id: str
+    keep: bool = False
+    attempts: int = 0
+    arrived: set[str] = field(default_factory=set)
+    row_changed: bool = False
+    created: bool = False
+    outcome: Staged | Missing | Unfit | Failed | None = None
+
+
+class Loads:
+    """The loads under way, by session; `wake` is set whenever one has an outcome."""
+
+    def __init__(
+        self, reads: Reads, writer: ViewWriter, wake: asyncio.Event, *, window_events: int, window_bytes: int
+    ) -> None:
+        self._reads = reads
+        self._writer = writer
+        self._wake = wake
+        self._window = (window_events, window_bytes)
+        self._loads: dict[str, Load] = {}
+        self._queue: deque[Load] = deque()
+        self._arrivals = asyncio.Event()
+        self._finished: deque[Load] = deque()
+
+    def __len__(self) -> int:
+        return len(self._loads)
+
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._loads
+
+    def get(self, session_id: str) -> Load | None:
+        """Give the load of a session, if one is under way."""
+        return self._loads.get(session_id)
+
+    def start(self, session_id: str, *, keep: bool = False, attempts: int = 0) -> None:
+        """Register a load, in place of one under way. Events named from now on must be noted in `arrived`."""
+        load = self._loads[session_id] = Load(session_id, keep, attempts)
+        if attempts:
+            delay = next(delays(0.05 * 2 ** min(attempts, 7)))
+            asyncio.get_running_loop().call_later(delay, self._enqueue, load)
+        else:
+            self._enqueue(load)
+
+    def restart(self, session_id: str) -> None:
+        """Start a load over, with backoff: what its snapshot holds is in doubt."""
+        load = self._loads[session_id]
+        self.start(session_id, attempts=load.attempts + 1)
+
+    def remove(self, session_id: str) -> None:
+        """Forget a load; what it stages expires."""
+        self._loads.pop(session_id, None)
+
+    def take_finished(self, most: int) -> Iterator[Load]:
+        """Hand over loads that have an outcome and were not replaced meanwhile, `most` at most."""
+        while self._finished and most:
+            load = self._finished.popleft()
+            if self._loads.get(load.session_id) is load:
+                most -= 1
+                yield load
+
+    @property
+    def has_finished(self) -> bool:
+        """Tell whether there is something to take."""
+        return bool(self._finished)
+
+    async def work(self) -> None:
+        """Run the loads, WORKERS at a time, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._worker())
+
+    def _enqueue(self, load: Load) -> None:
+        if self._loads.get(load.session_id) is load:
+            self._queue.append(load)
+            self._arrivals.set()
+
+    async def _worker(self) -> None:
+        while True:
+            while not self._queue:
+                self._arrivals.clear()
+                await self._arrivals.wait()
+            load = self._queue.popleft()
+            if self._loads.get(load.session_id) is not load:
+                continue
+            load.outcome = await self._try(load)
+            if load.outcome is None:
+                self._again(load)
+            else:
+                self._finished.append(load)
+                self._wake.set()
+
+    async def _try(self, load: Load) -> Staged | Missing | Unfit | Failed | None:
+        try:
+            async with self._reads.snapshot(load.session_id) as snapshot:
+                return await self._stage(snapshot)
+        except BadEvents as error:
+            return Unfit(str(error))
+        except StoreUnavailable as error:
+            load.attempts += 1
+            return Failed(str(error)) if load.attempts >= MAX_ATTEMPTS else None
+        except ReadsideError as error:
+            return Failed(str(error))
+
+    def _again(self, load: Load) -> None:
+        delay = next(delays(0.05 * 2**load.attempts))
+        asyncio.get_running_loop().call_later(delay, self._enqueue, load)
+
+    async def _stage(self, snapshot: Snapshot) -> Staged | Missing | Unfit:
+        if snapshot.status is None:
+            return Missing()
+        staging = uuid4().hex
+        window = await self._stage_newest(snapshot, staging) if snapshot.count else _Window()
+        header: dict[str, Argument] = {
+            "status": snapshot.status,
+            "count": snapshot.count,
+            "hi": snapshot.hi,
+            "lo": snapshot.lo,
+            "bytes": window.bytes,
+            **type_counts(snapshot.types),
+        }
+        if window.newest is not None and window.lowest is not None:
+            header["newest"] = window.newest
+            if window.held < snapshot.count:
+                header["floor"] = window.lowest
+        elif snapshot.count:
+            return Unfit(f"its newest event is longer than the window of {self._window[1]} bytes")
+        return Staged(self._writer.staging_key(staging), window.held, header)
+
+    async def _stage_newest(self, snapshot: Snapshot, staging: str) -> _Window:
+        most_events, most_bytes = self._window
+        window = _Window()
+        async for chunk in snapshot.newest(most_events):
+            kept = _within(chunk, most_bytes - window.bytes)
+            if kept:
+                await self._writer.stage(staging, kept)
+                window.take(kept)
+            if len(kept) < len(chunk):
+                break
+        return window
+
+
+@dataclass(slots=True)
+class _Window:
+    """What a load holds: how many events, their bytes, and the scores of the first and the last."""
+
+    held: int = 0
+    bytes: int = 0
+    newest: int | None = None
+    lowest: int | None = None
+
+    def take(self, events: list[Event]) -> None:
+        self.held += len(events)
+        self.bytes += sum(len(event.member) for event in events)
+        self.newest = events[0].score if self.newest is None else self.newest
+        self.lowest = events[-1].score
+
+
+def _within(chunk: list[Event], most_bytes: int) -> list[Event]:
+    for place, event in enumerate(chunk):
+        most_bytes -= len(event.member)
+        if most_bytes < 0:
+            return chunk[:place]
+    return chunk

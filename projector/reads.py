@@ -1,0 +1,200 @@
+"""The projector's reads of the event log: what to compare with, what was added, what to load."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from readmodel.errors import BadEvents, EventLogUnavailable
+from readmodel.event import Event, is_askable
+from readmodel.postgres_client import Connection, Pool, create_pool, target, translated
+from readmodel.sql import statement
+
+POOL_SIZE = 8
+IDS_PER_QUERY = 200
+BYTES_OF_ONE_SESSION = 8_000_000
+"""JSON of one session's new events in one step; past it the session is loaded, which streams."""
+CHUNK_BYTES = 500_000
+FIRST_ROWS, MOST_ROWS = 20, 1_000
+"""A load fetches so many rows first and at most: events may be of 100 bytes or of 1 MB."""
+LOAD_TIMEOUT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What a session's header must say."""
+
+    status: str
+    count: int
+    hi: int
+    lo: int
+
+
+@dataclass(slots=True)
+class Added:
+    """The rows of named events by session, then by id in hex.
+
+    `bad` maps a session that cannot be kept to the reason; `big` are those whose new events are too long to add.
+    """
+
+    events: dict[str, dict[str, Event]] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
+    big: set[str] = field(default_factory=set)
+
+
+class Snapshot:
+    """One session as one transaction sees it: totals now, and its newest events as a stream."""
+
+    def __init__(self, connection: Any, session_id: str, rows: Sequence[asyncpg.Record]) -> None:
+        self.session_id = session_id
+        self.status: str | None = rows[0]["status"] if rows else None
+        self.count = sum(row["count"] for row in rows)
+        self.hi = sum(row["hi"] for row in rows)
+        self.lo = sum(row["lo"] for row in rows)
+        self.types = {row["event_type"]: row["count"] for row in rows if row["event_type"] is not None}
+        self._connection = connection
+
+    async def newest(self, limit: int) -> AsyncIterator[list[Event]]:
+        """Yield the newest events in chunks of about CHUNK_BYTES, newest first."""
+        cursor = await self._connection.cursor(statement("newest"), UUID(self.session_id), limit)
+        wanted = FIRST_ROWS
+        while rows := await cursor.fetch(wanted):
+            size = sum(len(row["member"]) for row in rows)
+            wanted = min(max(len(rows) * CHUNK_BYTES // max(size, 1), 1), MOST_ROWS)
+            yield [
+                Event(self.session_id, row["id"], row["score"], row["event_type"], 0, 0, row["member"]) for row in rows
+            ]
+
+
+class Reads:
+    """Reads over a pool whose every connection was checked to reach the server that the listener is on.
+
+    Each raises EventLogUnavailable, AccessRefused, SchemaMissing, RightsMissing or BadEvents.
+    """
+
+    def __init__(self, pool: Pool, url: str) -> None:
+        self._pool = pool
+        self._url = url
+
+    async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
+        """Give what the headers of these sessions must say; missing sessions are left out."""
+        with translated(self._url):
+            rows = await self._pool.fetch(statement("compare"), [UUID(sid) for sid in session_ids])
+        return {row["session_id"]: Truth(row["status"], row["count"], row["hi"], row["lo"]) for row in rows}
+
+    async def statuses(self, session_ids: Collection[str]) -> dict[str, str]:
+        """Give these sessions' statuses; missing sessions are left out."""
+        with translated(self._url):
+            rows = await self._pool.fetch(statement("statuses"), [UUID(sid) for sid in session_ids])
+        return {row["session_id"]: row["status"] for row in rows}
+
+    async def added(self, wanted: dict[str, set[str]]) -> Added:
+        """Fetch the named events (ids in 32 hex digits) by primary key; sessions whose rows cannot be read are bad."""
+        found = Added()
+        ids = [(sid, event_id) for sid, events in wanted.items() for event_id in events]
+        for start in range(0, len(ids), IDS_PER_QUERY):
+            chunk = ids[start : start + IDS_PER_QUERY]
+            try:
+                await self._fetch(chunk, found)
+            except BadEvents:
+                await self._fetch_one_by_one(chunk, found)
+        return found
+
+    async def _fetch_one_by_one(self, chunk: Sequence[tuple[str, str]], found: Added) -> None:
+        for sid in {sid for sid, _ in chunk}:
+            try:
+                await self._fetch([pair for pair in chunk if pair[0] == sid], found)
+            except BadEvents as error:
+                found.bad[sid] = str(error)
+
+    async def _fetch(self, chunk: Sequence[tuple[str, str]], found: Added) -> None:
+        with translated(self._url):
+            rows = await self._pool.fetch(
+                statement("added"), [UUID(event_id) for _, event_id in chunk], BYTES_OF_ONE_SESSION
+            )
+        for row in rows:
+            if row["score"] is None:
+                found.bad[row["session_id"]] = unscored(row["id"])
+            elif row["member"] is None:
+                found.big.add(row["session_id"])
+            else:
+                event = Event(*(row[name] for name in Event._fields))
+                found.events.setdefault(event.session_id, {})[event.id.hex()] = event
+
+    async def recent(self, limit: int) -> list[str]:
+        """List the most recently created sessions that are not in a terminal status."""
+        with translated(self._url):
+            return [row["session_id"] for row in await self._pool.fetch(statement("recent"), limit)]
+
+    async def every(self, page: int = 5_000) -> AsyncIterator[list[str]]:
+        """Yield every session's id, in pages."""
+        last = UUID(int=0)
+        while True:
+            with translated(self._url):
+                rows = await self._pool.fetch(statement("every"), last, page)
+            if not rows:
+                return
+            yield [row["session_id"] for row in rows]
+            last = UUID(rows[-1]["session_id"])
+
+    @asynccontextmanager
+    async def snapshot(self, session_id: str) -> AsyncIterator[Snapshot]:
+        """Open one session's snapshot; raises BadEvents when a timestamp of it has no score."""
+        with translated(self._url):
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                rows = await connection.fetch(statement("totals"), UUID(session_id), timeout=LOAD_TIMEOUT_SECONDS)
+                if any(row["unscored"] for row in rows):
+                    raise BadEvents(unscored(None))
+                yield Snapshot(connection, session_id, rows)
+
+    async def pulse(self, sql: str, *arguments: object) -> object:
+        """Run one small statement, give its one value."""
+        with translated(self._url):
+            return await self._pool.fetchval(sql, *arguments)
+
+
+@asynccontextmanager
+async def open_reads(url: str, *, server_started: str, statement_cache_size: int) -> AsyncIterator[Reads]:
+    """Open the projector's reads; a connection that reaches another server than the listener's is refused."""
+
+    async def check(connection: Connection) -> None:
+        row = await connection.fetchrow(statement("server"))
+        if row is None or row["started"] != server_started or row["in_recovery"]:
+            raise EventLogUnavailable(
+                f"PostgreSQL at {target(url)} is not the server that the listener is connected to, or was restarted."
+            )
+
+    pool = await create_pool(
+        url,
+        application_name="readside-projector",
+        size=POOL_SIZE,
+        statement_cache_size=statement_cache_size,
+        init=check,
+    )
+    try:
+        yield Reads(pool, url)
+    finally:
+        pool.terminate()
+
+
+def type_counts(types: dict[str, int]) -> dict[str, int]:
+    """Give the header's fields of totals per type; types that no poll can ask for share one."""
+    fields: dict[str, int] = {}
+    for name, count in types.items():
+        field_name = f"t:{name if is_askable(name) else ''}"
+        fields[field_name] = fields.get(field_name, 0) + count
+    return fields
+
+
+def unscored(event_id: bytes | None) -> str:
+    """Say that a timestamp has no score."""
+    which = f"event {UUID(bytes=event_id)}" if event_id else "an event"
+    return f"{which} has a timestamp that a sorted set cannot hold exactly (before 1684, after 2255, or infinite)"

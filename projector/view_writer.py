@@ -1,0 +1,147 @@
+"""All that changes the view, through its two scripts and the staging keys; only the leading projector holds one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from projector.batch import Argument, Operation
+from readmodel.errors import ForeignView, ViewUnavailable
+from readmodel.event import ENCODING_VERSION, Event, index_member
+from readmodel.keys import Keys
+from readmodel.messages import EVERY_SESSION
+from readmodel.redis_client import target, translated
+from readmodel.scripts import source
+
+STAGING_SECONDS = 60
+STILL_MOVING_SECONDS = 10.0
+"""Another database's view whose beat is younger than this has a living projector."""
+
+
+class TermRefused(Exception):
+    """The view is not where this term left it: another leader, an old dump, a flush, a late command."""
+
+
+class StagingLost(Exception):
+    """A load's staging keys are gone; nothing of the batch was applied."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the script found: sessions that were not hot, that it forgot, and that outgrew their window."""
+
+    cold: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
+
+
+class ViewWriter:
+    """Begins terms and applies batches. Every method raises ViewUnavailable, AccessRefused or ForeignView."""
+
+    def __init__(self, redis: Redis, keys: Keys, *, ttl_seconds: float, window_events: int, window_bytes: int) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._begin = redis.register_script(source("begin"))
+        self._apply = redis.register_script(source("apply"))
+        # Untouched keys outlive the projector's own sweep and still go when no projector is left.
+        self._fixed = (ENCODING_VERSION, int(2 * ttl_seconds) + 60, window_events * 5 // 4, window_bytes * 5 // 4)
+
+    async def begin(self, term: str, expected: str, database: str) -> None:
+        """Start a term where the view is at `expected` ("" for none); raises TermRefused, ForeignView."""
+        keys = self._keys
+        moving_us = int(STILL_MOVING_SECONDS * 1_000_000)
+        with translated(self._redis):
+            reply = await self._begin(
+                [keys.position, keys.hot], [term, expected, ENCODING_VERSION, database, keys.changes, moving_us]
+            )
+        outcome, *found = (part.decode() for part in reply)
+        if outcome == "refused":
+            raise TermRefused(f"the view is at term {found[0] or 'none'}")
+        if outcome == "foreign":
+            raise ForeignView(
+                f"Redis at {target(self._redis)} holds the moving view of another database ({found[0]}) "
+                f"under the prefix {keys.prefix}: set another READSIDE_REDIS_PREFIX."
+            )
+        if outcome == "data":
+            raise ForeignView(
+                f"Redis at {target(self._redis)} holds other data in {found[0]} ({found[1]}): "
+                "set another READSIDE_REDIS_PREFIX."
+            )
+
+    async def apply(
+        self,
+        term: str,
+        n: int,
+        operations: Sequence[Operation],
+        named: Sequence[str],
+        *,
+        as_of_us: int | None = None,
+        round_trip_us: int | None = None,
+    ) -> Applied:
+        """Send batch `n`, once; may be sent again after ViewUnavailable. Raises TermRefused, StagingLost."""
+        version, ttl, events, size = self._fixed
+        keys = self._keys
+        arguments: list[Argument] = [
+            term,
+            n,
+            "" if as_of_us is None else as_of_us,
+            "" if as_of_us is None else (round_trip_us or 0),
+            keys.changes,
+            " ".join(named),
+            keys.base,
+            version,
+            ttl,
+            events,
+            size,
+        ]
+        for operation in operations:
+            arguments += operation.flat()
+        with translated(self._redis):
+            reply: list[Any] = await self._apply([keys.position, keys.hot], arguments)
+        return _applied(reply)
+
+    async def stage(self, staging: str, events: Sequence[Event]) -> None:
+        """Add events to a load's staging keys, which live a minute after the last call."""
+        prefix = self._keys.staging(staging)
+        pipeline: Any = self._redis.pipeline(transaction=False)
+        pipeline.zadd(f"{prefix}e", {event.member: event.score or 0 for event in events})
+        pipeline.zadd(f"{prefix}i", {index_member(event.event_type, event.score or 0, event.id): 0 for event in events})
+        pipeline.expire(f"{prefix}e", STAGING_SECONDS)
+        pipeline.expire(f"{prefix}i", STAGING_SECONDS)
+        with translated(self._redis):
+            await pipeline.execute()
+
+    async def unstage(self, staging: str) -> None:
+        """Throw a load's staging keys away."""
+        prefix = self._keys.staging(staging)
+        with translated(self._redis):
+            await self._redis.unlink(f"{prefix}e", f"{prefix}i")
+
+    def staging_key(self, staging: str) -> str:
+        """Give the prefix that `put` names."""
+        return self._keys.staging(staging)
+
+
+def _applied(reply: list[Any]) -> Applied:
+    match reply[0]:
+        case b"ok":
+            return Applied(*(tuple(sid.decode() for sid in found) for found in reply[1:4]))
+        case b"done":
+            return Applied()
+        case b"unstaged":
+            raise StagingLost(reply[1].decode())
+        case b"refused":
+            raise TermRefused(f"the view is at term {reply[1].decode() or 'none'}, batch {reply[2].decode() or 'none'}")
+    raise ViewUnavailable(f"The apply script gave {reply[0]!r}.")
+
+
+def names(sessions: Sequence[str], bound: int) -> list[str]:
+    """Name these sessions in a message, or every session when there are more than `bound`."""
+    return [EVERY_SESSION] if len(sessions) > bound else list(sessions)
