@@ -77,6 +77,11 @@ class Backlog:
         self._taken, self._ids = Taken(ended=self._taken.ended or reason), 0
         self._wake.set()
 
+    @property
+    def ended(self) -> str | None:
+        """Why nothing is known any more, or None."""
+        return self._taken.ended
+
     def take(self) -> Taken:
         """Hand over all that was heard and begin anew."""
         taken, self._taken, self._ids = self._taken, Taken(), 0

@@ -40,7 +40,8 @@ class Committer:
         results = []
         for part in parts:
             last = part is parts[-1]
-            said = [*part, *(unsaid if last else ())]
+            said = [session_id for session_id, wanted in part.items() if _changes(wanted)]
+            said += unsaid if last else ()
             applied = await self._send(part, said, beat if last else None, beat_sent_at)
             results.append((part, applied))
         return results
@@ -69,3 +70,7 @@ class Committer:
             else:
                 self.n = number
                 return applied
+
+
+def _changes(operations: list[Operation]) -> bool:
+    return any(operation.verb != "touch" for operation in operations)  # answers in memory outlive a touch

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from projector.backlog import Taken
 from projector.batch import Argument, Staged
 from projector.reads import Reads, Snapshot, type_counts
 from projector.view_writer import ViewWriter
@@ -42,14 +43,13 @@ class Failed:
 
 @dataclass(eq=False, slots=True)
 class Load:
-    """One session on its way in. `keep`: its old view is right and stays until the put.
+    """One session on its way in.
 
     `arrived` collects the ids (32 hex digits) that notices name meanwhile; `row_changed` and `created` say that
     its row was named. `outcome` is set when the snapshot is staged, or cannot be.
     """
 
     session_id: str
-    keep: bool = False
     attempts: int = 0
     arrived: set[str] = field(default_factory=set)
     row_changed: bool = False
@@ -82,9 +82,9 @@ class Loads:
         """Give the load of a session, if one is under way."""
         return self._loads.get(session_id)
 
-    def start(self, session_id: str, *, keep: bool = False, attempts: int = 0) -> None:
+    def start(self, session_id: str, attempts: int = 0) -> None:
         """Register a load, in place of one under way. Events named from now on must be noted in `arrived`."""
-        load = self._loads[session_id] = Load(session_id, keep, attempts)
+        load = self._loads[session_id] = Load(session_id, attempts)
         if attempts:
             delay = next(delays(0.05 * 2 ** min(attempts, 7)))
             asyncio.get_running_loop().call_later(delay, self._enqueue, load)
@@ -93,8 +93,20 @@ class Loads:
 
     def restart(self, session_id: str) -> None:
         """Start a load over, with backoff: what its snapshot holds is in doubt."""
-        load = self._loads[session_id]
-        self.start(session_id, attempts=load.attempts + 1)
+        self.start(session_id, self._loads[session_id].attempts + 1)
+
+    def note(self, taken: Taken) -> None:
+        """Note what was named while loads were under way."""
+        for session_id, ids in taken.added.items():
+            load = self._loads.get(session_id)
+            if load:
+                load.arrived |= ids
+                if len(load.arrived) > MAX_ARRIVED:
+                    self.restart(session_id)
+        for session_id in taken.rows & self._loads.keys():
+            self._loads[session_id].row_changed = True
+        for session_id in taken.created.keys() & self._loads.keys():
+            self._loads[session_id].created = True
 
     def remove(self, session_id: str) -> None:
         """Forget a load; what it stages expires."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
 
+from projector.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
 from readmodel.event import Event, is_askable
 from readmodel.postgres_client import Connection, Pool, create_pool, target, translated
@@ -155,10 +156,19 @@ class Reads:
                     raise BadEvents(unscored(None))
                 yield Snapshot(connection, session_id, rows)
 
-    async def pulse(self, sql: str, *arguments: object) -> object:
-        """Run one small statement, give its one value."""
+    async def row(self, sql: str, *arguments: object) -> asyncpg.Record:
+        """Run one small statement, give its one row."""
         with translated(self._url):
-            return await self._pool.fetchval(sql, *arguments)
+            row = await self._pool.fetchrow(sql, *arguments)
+        if row is None:
+            raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
+        return row
+
+    async def inspect_triggers(self) -> str | None:
+        """Give None when the triggers are ours, whole and enabled; else the sentence that says how to mend it."""
+        with translated(self._url):
+            async with self._pool.acquire() as connection:
+                return await inspect(cast(Connection, connection))
 
 
 @asynccontextmanager

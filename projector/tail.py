@@ -116,7 +116,7 @@ class Tail:
         with translated(self._url):
             async with self._turn:
                 await self._connection.add_listener(channel, on_probe)
-        await reads.pulse("SELECT pg_notify($1, 'probe')", channel)
+        await reads.row("SELECT pg_notify($1, 'probe')", channel)
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 while not came.is_set():

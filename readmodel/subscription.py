@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from redis.asyncio import Redis
@@ -14,7 +14,7 @@ PING_SECONDS = 2.0
 """After so much silence a ping goes out; a second such silence ends the subscription."""
 
 
-async def heard(redis: Redis, channel: str) -> AsyncIterator[bytes | None]:
+async def heard(redis: Redis, channel: str) -> AsyncGenerator[bytes | None, None]:
     """Subscribe, yield None, then each message's data; use it under `aclosing`.
 
     Ends by raising ViewUnavailable, AccessRefused or ForeignView, and only so: who wants to go on subscribes again, and

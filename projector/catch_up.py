@@ -1,0 +1,56 @@
+"""Catching up: every hot session is compared with Postgres while notices queue; equal ones are stamped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from projector.batch import drop, stamp, status
+from projector.committer import Operations
+from projector.reads import Reads, Truth
+from readmodel.event import ENCODING_VERSION
+from readmodel.view import Header, ViewReader
+
+SESSIONS_PER_QUERY = 200
+
+
+@dataclass(slots=True)
+class Compared:
+    """One chunk: the operations that make it right, and the sessions that must be loaded."""
+
+    operations: Operations
+    to_load: list[str]
+
+
+async def compare_all(view: ViewReader, reads: Reads) -> AsyncIterator[Compared]:
+    """Compare every session that the index lists, in chunks. Raises the stores' errors."""
+    listed = [session_id for session_id, _ in await view.hot_sessions()]
+    for start in range(0, len(listed), SESSIONS_PER_QUERY):
+        chunk = listed[start : start + SESSIONS_PER_QUERY]
+        headers = await view.headers(chunk)
+        yield judge(chunk, headers, await reads.compare(chunk))
+
+
+def judge(session_ids: list[str], headers: list[Header | None], truths: dict[str, Truth]) -> Compared:
+    """Decide for each session: stamp what is equal, drop what is not, load what still exists."""
+    compared = Compared({}, [])
+    for session_id, header in zip(session_ids, headers, strict=True):
+        truth = truths.get(session_id)
+        if header is not None and truth is not None and equal(header, truth):
+            compared.operations[session_id] = [stamp(session_id, truth.count, truth.hi, truth.lo)]
+            if header.status != truth.status:
+                compared.operations[session_id].append(status(session_id, truth.status))
+        else:
+            compared.operations[session_id] = [drop(session_id)]
+            if truth is not None:
+                compared.to_load.append(session_id)
+    return compared
+
+
+def equal(header: Header, truth: Truth) -> bool:
+    """Tell whether a session's view holds the very events that Postgres holds, by count and sum of id hashes."""
+    return (
+        header.complete
+        and header.version == ENCODING_VERSION
+        and (header.count, header.hi, header.lo) == (truth.count, truth.hi, truth.lo)
+    )

@@ -1,0 +1,66 @@
+"""The beat: a nonce through the very pipe that the notices take; it alone moves as-of."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import uuid4
+
+from projector.reads import Reads
+from projector.tail import CHANNEL
+from projector.triggers import FINGERPRINT_SQL
+from readmodel.errors import EventLogUnavailable
+
+MAX_OUTSTANDING = 1_000
+FAILING_BEATS = 20
+"""So many beats in a row that could not be sent end the term: the reads do not reach the server."""
+
+# One autocommit statement, on another connection than the listener's: what was committed before its now() is in the
+# notification queue before it.
+_BEAT = f"""
+SELECT pg_notify('{CHANNEL}', 'b ' || $1::text || ' ' || $2::text || ' '
+  || ((extract(epoch FROM now()) * 1000000)::bigint)::text || ' ' || {FINGERPRINT_SQL}),
+  pg_notification_queue_usage()
+"""  # noqa: S608 (constants of ours)
+
+
+class Heartbeat:
+    """Sends the beats of one term and knows when each set out."""
+
+    def __init__(self, reads: Reads, term: str, heartbeat_seconds: float) -> None:
+        self.queue_usage = 0.0
+        self._reads = reads
+        self._term = term
+        self._seconds = heartbeat_seconds
+        self._sent_at: dict[str, float] = {}
+
+    def returned(self, nonce: str) -> float | None:
+        """Give when a beat set out, by the monotonic clock; None for one that is not ours, or came before."""
+        return self._sent_at.pop(nonce, None)
+
+    async def beat(self) -> None:
+        """Send beats, for ever; raises EventLogUnavailable when many in a row could not be sent."""
+        failures = 0
+        while True:
+            started = time.monotonic()
+            try:
+                await self._send()
+                failures = 0
+            except EventLogUnavailable:
+                failures += 1
+                if failures >= FAILING_BEATS:
+                    raise
+            await asyncio.sleep(max(0.0, self._seconds - (time.monotonic() - started)))
+
+    async def _send(self) -> None:
+        nonce = uuid4().hex
+        while len(self._sent_at) >= MAX_OUTSTANDING:
+            self._sent_at.pop(next(iter(self._sent_at)))
+        self._sent_at[nonce] = time.monotonic()
+        row = await self._reads.row(_BEAT, self._term, nonce)
+        self.queue_usage = float(row[1])
+
+
+async def fingerprint(reads: Reads) -> str:
+    """Read what the triggers look like now."""
+    return str((await reads.row(f"SELECT {FINGERPRINT_SQL}"))[0])

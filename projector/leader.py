@@ -1,0 +1,119 @@
+"""Standing by, taking the lead, and leading term after term until the connection is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from redis.asyncio import Redis
+
+from projector.config import ProjectorConfig
+from projector.jobs import Jobs
+from projector.supervise import first_to_end
+from projector.tail import Tail, lock_key, open_tail
+from projector.telemetry import Telemetry
+from projector.term import Stores, Term, TermEnded
+from projector.view_writer import TermRefused, ViewWriter
+from readmodel.backoff import delays
+from readmodel.errors import ReadsideError, StoreRefused, StoreUnavailable
+from readmodel.postgres_client import target as postgres_target
+from readmodel.redis_client import keys_of, target
+from readmodel.view import ViewReader
+
+SETTLED_SECONDS = 10.0
+"""A term that lived so long was no failure: the next one begins without delay."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Leader:
+    """Competes for the lead of one view and, when it has it, runs its terms."""
+
+    def __init__(
+        self,
+        config: ProjectorConfig,
+        redis: Redis,
+        telemetry: Telemetry,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._config = config
+        self._redis = redis
+        self._telemetry = telemetry
+        self._sleep = sleep
+        self._keys = keys_of(redis, config.redis_prefix)
+        self._view = ViewReader(redis, self._keys)
+        self._writer = ViewWriter(
+            redis,
+            self._keys,
+            ttl_seconds=config.hot_ttl_seconds,
+            window_events=config.window_events,
+            window_bytes=config.window_bytes,
+        )
+        self._lock_key = lock_key(config.redis_prefix, target(redis))
+
+    async def run(self) -> None:
+        """Lead whenever we can, for ever, through every outage; says each state once."""
+        pauses = delays(0.2, 5.0)
+        while True:
+            started = time.monotonic()
+            try:
+                await self._connect_and_lead()
+            except (StoreUnavailable, StoreRefused) as error:
+                self._say(error)
+            self._telemetry.role, self._telemetry.state = "starting", "waiting"
+            if time.monotonic() - started > SETTLED_SECONDS:
+                pauses = delays(0.2, 5.0)
+            await self._sleep(next(pauses))
+
+    async def _connect_and_lead(self) -> None:
+        config = self._config
+        async with open_tail(
+            config.listen_url,
+            config.database_url,
+            heartbeat_seconds=config.heartbeat_seconds,
+            statement_cache_size=config.statement_cache_size,
+        ) as (tail, reads):
+            self._telemetry.connections += 1
+            await self._view.position()  # a Redis that is away, or not ours, is said before we compete for the lead
+            await self._stand_by(tail)
+            wake = asyncio.Event()
+            jobs = Jobs(self._redis, self._keys, wake)
+            stores = Stores(tail, reads, self._view, self._writer)
+            await tail.listen(lambda _payload: None)
+            await first_to_end(jobs.hear(), jobs.tell(), self._lead(stores, jobs, wake))
+
+    async def _stand_by(self, tail: Tail) -> None:
+        told = False
+        while not await tail.try_lock(self._lock_key):
+            self._telemetry.role, self._telemetry.state, self._telemetry.reason = "standby", "waiting", None
+            if not told:
+                _log.info("standing by", database=postgres_target(self._config.listen_url))
+                told = True
+            ended = await tail.end_frozen_leader(self._lock_key)
+            if ended:
+                _log.warning("ended the connection of a leader that did nothing any more", backend_pid=ended)
+            await self._sleep(self._config.heartbeat_seconds)
+        self._telemetry.role, self._telemetry.state = "leader", "catching_up"
+        _log.info("leading", database=postgres_target(self._config.listen_url), redis=target(self._redis))
+
+    async def _lead(self, stores: Stores, jobs: Jobs, wake: asyncio.Event) -> None:
+        pauses = delays(0.1, 5.0)
+        while True:
+            term, started = Term(stores, jobs, wake, self._telemetry, self._config), time.monotonic()
+            try:
+                await term.run()
+            except (TermEnded, TermRefused) as ended:
+                self._telemetry.state, self._telemetry.reason = "catching_up", f"A new term begins: {ended}."
+                _log.warning("the term ended", term=term.id, reason=str(ended))
+            jobs.resume()
+            if time.monotonic() - started > SETTLED_SECONDS:
+                pauses = delays(0.1, 5.0)
+            await self._sleep(next(pauses))
+
+    def _say(self, error: ReadsideError) -> None:
+        sentence = str(error)
+        if sentence != self._telemetry.reason:  # once per state, not per try
+            _log.warning("not live", reason=sentence)
+        self._telemetry.reason = self._telemetry.last_error = sentence

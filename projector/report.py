@@ -1,0 +1,95 @@
+"""The projector's report about itself: its own field in Redis, for the API and `readside status`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from redis.asyncio import Redis
+
+from projector.telemetry import Telemetry
+from readmodel.errors import StoreRefused, StoreUnavailable
+from readmodel.freshness import rfc3339
+from readmodel.keys import Keys
+from readmodel.redis_client import translated
+from readmodel.view import ViewReader
+
+REPORT_SECONDS = 1.0
+FORGOTTEN_SECONDS = 60.0
+"""Reports of dead processes are cleared away after this."""
+
+
+class Reporter:
+    """Writes this process' report each second, through every outage."""
+
+    def __init__(self, redis: Redis, keys: Keys, telemetry: Telemetry) -> None:
+        self.id = uuid4().hex
+        self._redis = redis
+        self._keys = keys
+        self._telemetry = telemetry
+        self._view = ViewReader(redis, keys)
+        self._started_at_us = int(time.time() * 1_000_000)
+
+    async def run(self) -> None:
+        """Report for ever."""
+        while True:
+            with suppress(StoreUnavailable, StoreRefused):  # the leader says so
+                await self._report()
+            await asyncio.sleep(REPORT_SECONDS)
+
+    async def leave(self) -> None:
+        """Take the report away, as a process does that ends in order."""
+        with suppress(StoreUnavailable, StoreRefused), translated(self._redis):
+            await self._redis.hdel(self._keys.projectors, self.id)
+
+    async def _report(self) -> None:
+        now_us = await self._view.now_us()
+        with translated(self._redis):
+            await self._redis.hset(self._keys.projectors, self.id, orjson.dumps(self.report(now_us)))
+        if self._telemetry.role == "leader":
+            await self._clear_away(now_us)
+
+    async def _clear_away(self, now_us: int) -> None:
+        for name, raw in (await self._view.projectors()).items():
+            try:
+                reported_at_us = orjson.loads(raw)["reported_at_us"]
+            except (ValueError, KeyError, TypeError):
+                reported_at_us = 0
+            if now_us - reported_at_us > FORGOTTEN_SECONDS * 1_000_000:
+                with translated(self._redis):
+                    await self._redis.hdel(self._keys.projectors, name)
+
+    def report(self, now_us: int) -> dict[str, Any]:
+        """Give the report: instants RFC 3339, `reported_at_us` by Redis' clock."""
+        t = self._telemetry
+        return {
+            "id": self.id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "role": t.role,
+            "state": t.state,
+            "reason": t.reason,
+            "last_error": t.last_error,
+            "started_at": rfc3339(self._started_at_us),
+            "reported_at_us": now_us,
+            "term": t.term,
+            "as_of": None if t.as_of_us is None else rfc3339(t.as_of_us),
+            "round_trip_ms": None if t.round_trip_us is None else t.round_trip_us / 1000,
+            "hot_sessions": t.hot_sessions,
+            "loading": t.loading,
+            "set_aside": len(t.set_aside),
+            "notification_queue_usage": t.queue_usage,
+            "events_applied": t.events_applied,
+            "batches": t.batches,
+            "terms": t.terms,
+            "connections": t.connections,
+            "loads": t.loads,
+            "looks": t.looks,
+            "notices_ignored": t.notices_ignored,
+        }

@@ -1,0 +1,42 @@
+"""What the projector counts about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+MAX_SET_ASIDE = 10_000
+"""Sessions remembered as set aside; past it the oldest is forgotten and would be tried again."""
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """Counters since the process began, and its state in words; `applied_at` (monotonic) is when as-of last moved."""
+
+    role: Literal["starting", "standby", "leader"] = "starting"
+    state: Literal["waiting", "catching_up", "live"] = "waiting"
+    reason: str | None = None
+    last_error: str | None = None
+    term: str | None = None
+    as_of_us: int | None = None
+    round_trip_us: int | None = None
+    applied_at: float | None = None
+    hot_sessions: int = 0
+    loading: int = 0
+    queue_usage: float = 0.0
+    events_applied: int = 0
+    batches: int = 0
+    terms: int = 0
+    connections: int = 0
+    loads: int = 0
+    looks: int = 0
+    notices_ignored: int = 0
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+    def put_aside(self, session_id: str, reason: str) -> bool:
+        """Note a session that the view cannot hold; tell whether that is news."""
+        news = session_id not in self.set_aside
+        self.set_aside[session_id] = reason
+        while len(self.set_aside) > MAX_SET_ASIDE:
+            self.set_aside.pop(next(iter(self.set_aside)))
+        return news

@@ -1,0 +1,187 @@
+"""One term: begin, catch up, then live, until anything is in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from uuid import uuid4
+
+import structlog
+
+from projector.backlog import Backlog, Beat
+from projector.catch_up import compare_all
+from projector.committer import Committer, Operations
+from projector.config import ProjectorConfig
+from projector.heartbeat import Heartbeat, fingerprint
+from projector.hot import HotSessions
+from projector.jobs import Jobs
+from projector.live import Live
+from projector.loads import Loads
+from projector.reads import Reads
+from projector.requests import Requests
+from projector.supervise import first_to_end
+from projector.tail import Tail
+from projector.telemetry import Telemetry
+from projector.view_writer import ViewWriter
+from readmodel.errors import NotInstalled
+from readmodel.view import ViewReader
+
+_log = structlog.get_logger(__name__)
+
+
+class TermEnded(Exception):
+    """Something is in doubt; the sentence says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What a term reads and writes."""
+
+    tail: Tail
+    reads: Reads
+    view: ViewReader
+    writer: ViewWriter
+
+
+class Term:
+    """An unbroken stretch of knowing. `run` begins it and returns only by raising what ended it."""
+
+    def __init__(
+        self, stores: Stores, jobs: Jobs, wake: asyncio.Event, telemetry: Telemetry, config: ProjectorConfig
+    ) -> None:
+        self.id = uuid4().hex
+        self.was_live = False
+        self._stores = stores
+        self._wake = wake
+        self._telemetry = telemetry
+        self._config = config
+        self._backlog = Backlog(self.id, wake)
+        self._heartbeat = Heartbeat(stores.reads, self.id, config.heartbeat_seconds)
+        self._hot = HotSessions(config.hot_ttl_seconds, config.max_hot_sessions)
+        self._loads = Loads(
+            stores.reads,
+            stores.writer,
+            wake,
+            window_events=config.window_events,
+            window_bytes=config.window_bytes,
+        )
+        self._requests = Requests(
+            term=self.id,
+            hot=self._hot,
+            loads=self._loads,
+            jobs=jobs,
+            view=stores.view,
+            reads=stores.reads,
+            telemetry=telemetry,
+        )
+        self._live = Live(
+            committer=Committer(stores.writer, self.id),
+            reads=stores.reads,
+            hot=self._hot,
+            loads=self._loads,
+            jobs=jobs,
+            requests=self._requests,
+            telemetry=telemetry,
+        )
+        self._fingerprint = ""
+
+    async def run(self) -> None:
+        """Begin, catch up and live. Raises TermEnded, TermRefused, NotInstalled, or a store's error."""
+        self._telemetry.terms += 1
+        self._telemetry.state = "catching_up"
+        self._stores.tail.hand_to(self._backlog.hear)
+        try:
+            await first_to_end(self._stores.tail.watch(), self._loads.work(), self._go())
+        finally:
+            self._requests.fail_unfinished()
+            self._telemetry.notices_ignored += self._backlog.ignored
+
+    async def _go(self) -> None:
+        await self._begin()
+        await self._catch_up()
+        await first_to_end(self._heartbeat.beat(), self._step_for_ever())
+
+    async def _begin(self) -> None:
+        stores = self._stores
+        self._fingerprint = await fingerprint(stores.reads)  # before the triggers are judged: a change shows later
+        wrong = await stores.reads.inspect_triggers()
+        if wrong:
+            raise NotInstalled(wrong)
+        seen = await stores.view.position()
+        await stores.tail.prove()  # the lock was ours when the position was read: who began since is refused
+        await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
+        self._telemetry.term = self.id
+        _log.info("a term began", term=self.id)
+
+    async def _catch_up(self) -> None:
+        """Stamp what is equal, drop what is not. Notices queue meanwhile; as-of stays where it was."""
+        stores, started = self._stores, time.monotonic()
+        now_ms = await stores.view.now_us() // 1000
+        active = dict(await stores.view.hot_sessions())
+        to_load: list[str] = []
+        async for compared in compare_all(stores.view, stores.reads):
+            for session_id, operations in compared.operations.items():
+                if operations[0].verb == "stamp":
+                    self._hot.add(session_id, max(0, now_ms - active.get(session_id, now_ms)) / 1000)
+            for session_id in compared.to_load:
+                self._loads.start(session_id)
+            to_load += compared.to_load
+            await self._live.commit(compared.operations, set())
+            self._check_backlog()
+        _log.info(
+            "caught up", compared=len(active), reloading=len(to_load), seconds=round(time.monotonic() - started, 3)
+        )
+
+    async def _step_for_ever(self) -> None:
+        await self._warm_recent()
+        self._wake.set()
+        sweep_every = max(1.0, min(self._config.hot_ttl_seconds / 10, 30.0))
+        next_sweep = time.monotonic() + sweep_every
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            self._check_backlog()
+            taken = self._backlog.take()
+            beat, sent_at = self._accept(taken.beat)
+            taken.beat = beat
+            sweep = time.monotonic() >= next_sweep
+            if sweep:
+                next_sweep = time.monotonic() + sweep_every
+            await self._live.step(taken, beat, sent_at, sweep=sweep)
+            self._report(beat, sent_at)
+            if self._loads.has_finished or self._requests.unfinished:
+                self._wake.set()
+
+    async def _warm_recent(self) -> None:
+        recent = await self._stores.reads.recent(self._config.warm_limit)
+        operations: Operations = {}
+        self._requests.admit([session_id for session_id in recent if session_id not in self._hot], operations)
+        await self._live.commit(operations, set())
+
+    def _check_backlog(self) -> None:
+        if self._backlog.ended:
+            raise TermEnded(self._backlog.ended)
+
+    def _accept(self, beat: Beat | None) -> tuple[Beat | None, float]:
+        if beat is None:
+            return None, 0.0
+        sent_at = self._heartbeat.returned(beat.nonce)
+        if sent_at is None:
+            return None, 0.0
+        if beat.fingerprint != self._fingerprint:
+            raise TermEnded("the triggers were changed")
+        return beat, sent_at
+
+    def _report(self, beat: Beat | None, sent_at: float) -> None:
+        telemetry = self._telemetry
+        telemetry.hot_sessions, telemetry.loading = len(self._hot), len(self._loads)
+        telemetry.queue_usage = self._heartbeat.queue_usage
+        if beat is None:
+            return
+        telemetry.applied_at = time.monotonic()
+        telemetry.as_of_us, telemetry.round_trip_us = beat.as_of_us, int((telemetry.applied_at - sent_at) * 1_000_000)
+        if not self.was_live:
+            self.was_live = True
+            telemetry.state, telemetry.reason = "live", None
+            _log.info("live", term=self.id, hot_sessions=len(self._hot), loading=len(self._loads))

@@ -1,0 +1,45 @@
+"""The projector's process: opens what it needs, builds its parts, runs them until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import structlog
+
+from projector.config import ProjectorConfig
+from projector.health import serve
+from projector.leader import Leader
+from projector.report import Reporter
+from projector.supervise import first_to_end
+from projector.telemetry import Telemetry
+from readmodel.redis_client import connect, keys_of
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_projector(config: ProjectorConfig) -> None:
+    """Run until SIGINT or SIGTERM. Outages are waited out; raises ConfigurationError for what waiting cannot mend."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    telemetry = Telemetry()
+    redis = connect(config.redis_url, name="readside-projector")
+    reporter = Reporter(redis, keys_of(redis, config.redis_prefix), telemetry)
+    _log.info("projector started", id=reporter.id)
+    try:
+        await first_to_end(
+            _until(stop),
+            Leader(config, redis, telemetry).run(),
+            reporter.run(),
+            serve(telemetry, config.host, config.port),
+        )
+    finally:
+        await reporter.leave()
+        await redis.aclose()
+    _log.info("projector stopped", id=reporter.id)
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
