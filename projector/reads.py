@@ -168,7 +168,7 @@ class Reads:
         """Give None when the triggers are ours, whole and enabled; else the sentence that says how to mend it."""
         with translated(self._url):
             async with self._pool.acquire() as connection:
-                return await inspect(cast(Connection, connection))
+                return await inspect(cast("Connection", connection))
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -23,8 +23,9 @@ from readmodel.sql import statement
 
 OLDEST_SERVER = 150000
 _SETTINGS = {"timezone": "UTC", "datestyle": "ISO"}  # of these a pooler keeps track; it refuses most others
-Connection = asyncpg.Connection[asyncpg.Record]
-Pool = asyncpg.Pool[asyncpg.Record]
+# Strings: asyncpg's classes take their parameter in its stubs only.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 def check_url(url: str, setting: str) -> None:
