@@ -154,9 +154,8 @@ async def test_a_standby_takes_over(stage: Bench) -> None:
             await eventually(lambda: second.role == "standby", "the second stands by")
             session_id = await stage.writer.session()
             await stage.writer.connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'readside-listener' AND datname = current_database() AND state_change < now() "
-                "AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
+                "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+                "WHERE l.locktype = 'advisory' AND a.datname = current_database()"
             )
             await eventually(lambda: "live" in (first.state, second.state), "somebody leads again")
             await stage.hot(session_id)

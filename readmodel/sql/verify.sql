@@ -1,0 +1,16 @@
+-- One session as the view must hold it: its newest events, and the totals. $1 session, $2 how many at most.
+-- No row: no such session. One row without an id: a session without events.
+SELECT s.status, t.count, t.hi, t.lo, n.id, n.score, n.event_type, n.digest,
+       (extract(epoch FROM now()) * 1000000)::bigint AS now_us
+FROM sessions s
+CROSS JOIN LATERAL (
+  SELECT count(*) AS count,
+         coalesce(sum((uuid_hash_extended(e.id, 0) >> 32) & 4294967295), 0)::bigint AS hi,
+         coalesce(sum(uuid_hash_extended(e.id, 0) & 4294967295), 0)::bigint AS lo
+  FROM events e WHERE e.session_id = s.id
+) t
+LEFT JOIN LATERAL (
+  SELECT uuid_send(e.id) AS id, :score AS score, e.event_type, decode(md5(:event_json), 'hex') AS digest
+  FROM events e WHERE e.session_id = s.id ORDER BY e.timestamp DESC, e.id DESC LIMIT $2
+) n ON true
+WHERE s.id = $1

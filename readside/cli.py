@@ -1,0 +1,202 @@
+"""The command line: what can be typed, and how errors end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from readmodel.errors import ReadsideError
+from readside.logging import configure
+from readside.settings import Settings
+
+FAILED = 2
+"""Exit code of whatever could not be done: a wrong setting, a server away, no leader."""
+
+app = typer.Typer(
+    name="readside",
+    help="Answers event polls from Redis, exactly as PostgreSQL would, and says how fresh each answer is.",
+    epilog="Settings are environment variables: READSIDE_DATABASE_URL and READSIDE_REDIS_URL first.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Sessions = Annotated[
+    list[str] | None, typer.Argument(metavar="[SESSION]...", help="Session ids (UUIDs).", show_default=False)
+]
+
+
+def main() -> None:
+    """Run the command line; every error of ours is one line on stderr."""
+    try:
+        app()
+    except ReadsideError as error:
+        typer.echo(f"readside: {error}", err=True)
+        raise SystemExit(FAILED) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"readside {package_version('readside')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Say what holds for every command."""
+
+
+@app.command()
+def install(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL and change nothing.")] = False,
+) -> None:
+    """Install the triggers that tell readside what was committed.
+
+    Everything lives in a schema of its own, [bold]readside[/bold]; the tables of the applications are not altered.
+    Repeatable: where the triggers are in place already nothing is locked or changed. Needs the owner of the tables
+    and CREATE on the database.
+    """
+    from projector.triggers import install_sql
+    from readside.commands import triggers
+
+    if dry_run:
+        typer.echo(install_sql())
+        return
+    _run(triggers.install(_settings()))
+
+
+@app.command()
+def uninstall() -> None:
+    """Remove the triggers, their functions and the schema readside."""
+    from readside.commands import triggers
+
+    _run(triggers.uninstall(_settings()))
+
+
+@app.command()
+def projector() -> None:
+    """Run the projector until SIGINT or SIGTERM.
+
+    It tails the events table into Redis. Several may run: one leads, the others stand by and take over. It waits for
+    servers that are away and says so in its log.
+    """
+    from readside.projector import run_projector
+
+    _run(run_projector(_settings().projector_config()))
+
+
+@app.command()
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each has its own memory of answers.")] = 1,
+    root_path: Annotated[str, typer.Option(help="Path prefix that a proxy in front strips.")] = "",
+) -> None:
+    """Run the query API until SIGINT or SIGTERM, which let running requests finish."""
+    from readside.api import serve
+
+    settings = _settings()
+    settings.api_config(root_path)  # a wrong setting ends here, before any worker starts
+    serve(host=host, port=port, workers=workers, root_path=root_path)
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
+    data: Annotated[Path | None, typer.Option(help="Keep the servers' data here, for the next demo.")] = None,
+) -> None:
+    """Run everything on this machine, with nothing configured: servers, triggers, projector, API and live sessions.
+
+    Prints the URLs, an API key and a command to paste. Ctrl-C ends all of it; nothing is left behind without --data.
+    """
+    from readside.demo.run import run_demo
+
+    _run(run_demo(port, data))
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Tell how far behind the view is, and why.
+
+    Exit code 0: live. 1: catching up, or stale. 2: down, or Redis cannot be reached.
+    """
+    from readside.commands.status import status as show
+
+    _run(show(_settings(), as_json=as_json))
+
+
+@app.command()
+def warm(
+    sessions: Annotated[
+        list[str], typer.Argument(metavar="SESSION...", help="Session ids (UUIDs).", show_default=False)
+    ],
+) -> None:
+    """Bring sessions into Redis now; returns when they are hot.
+
+    Exit code 1: some could not be made hot, each named. 2: no leading projector answered within 5 s.
+    """
+    from readside.commands import sessions as commands
+
+    _run(commands.warm(_settings(), sessions))
+
+
+@app.command()
+def rebuild(
+    sessions: Sessions = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every session, hot or not.")] = False,
+) -> None:
+    """Reload the hot sessions from Postgres, or those named, or all; returns when they are hot.
+
+    Readers never see a half-built session: the old view answers until the new one is in place.
+    Exit code 1: some could not be made hot, each named. 2: no leading projector answered within 5 s.
+    """
+    from readside.commands import sessions as commands
+
+    _run(commands.rebuild(_settings(), sessions or [], everything=everything))
+
+
+@app.command()
+def verify(
+    sessions: Sessions = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Have the projector reload what differs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Compare every hot session with Postgres, event by event, or those named.
+
+    No false alarm while writers write: only what stays different when as-of has passed counts.
+    Exit code 0: the same. 1: any difference, repaired or not. 2: could not compare.
+    """
+    from readside.commands import sessions as commands
+
+    _run(commands.verify(_settings(), sessions or [], repair=repair, as_json=as_json))
+
+
+def _settings() -> Settings:
+    settings = Settings()
+    configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def _run(command: Coroutine[Any, Any, int | None]) -> None:
+    """Run a command on uvloop; exit with the code it gives."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(command)
+    if code:
+        raise typer.Exit(code)

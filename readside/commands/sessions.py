@@ -1,0 +1,167 @@
+"""`readside warm`, `readside rebuild` and `readside verify`: sessions named, hot, or all."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Protocol
+
+import orjson
+import typer
+from redis.asyncio import Redis
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from projector.verify import Verdict, Verifier
+from readmodel.errors import InvalidParameter, ReadsideError
+from readmodel.keys import Keys
+from readmodel.messages import Request
+from readmodel.poll import parse_session_id
+from readmodel.view import ViewReader
+from readside.commands.asking import ask
+from readside.commands.stores import open_pool, open_redis
+from readside.settings import Settings
+
+_SHOWN_IDS = 10
+
+
+class _Follow(Protocol):
+    def __call__(self, done: int, total: int) -> None: ...
+
+
+async def warm(settings: Settings, sessions: Sequence[str]) -> int:
+    """Bring sessions into Redis; 1 when any of them is not hot in the end."""
+    async with open_redis(settings) as (redis, keys):
+        outcomes = await _request(redis, keys, Request("warm", _ids(sessions), reply=True), "Warming")
+    return _conclude(outcomes, len(set(_ids(sessions))))
+
+
+async def rebuild(settings: Settings, sessions: Sequence[str], *, everything: bool) -> int:
+    """Reload sessions from Postgres; 1 when any of them is not hot in the end."""
+    if sessions and everything:
+        raise InvalidParameter("--all", "Name sessions, or give --all, not both.")
+    request = Request("rebuild", _ids(sessions), everything=everything, reply=True)
+    async with open_redis(settings) as (redis, keys):
+        outcomes = await _request(redis, keys, request, "Rebuilding")
+    return _conclude(outcomes, len(outcomes))
+
+
+async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, as_json: bool) -> int:
+    """Compare sessions with Postgres; 1 on any difference, repaired or not."""
+    named = _ids(sessions)
+    async with open_redis(settings) as (redis, keys), open_pool(settings) as pool:
+        view = ViewReader(redis, keys)
+        wanted = named or tuple(session_id for session_id, _ in await view.hot_sessions())
+        verdicts: list[Verdict] = []
+        with _progress("Comparing", quiet=as_json) as follow:
+            async for verdict in Verifier(view, pool, settings.require_database_url()).verify(wanted):
+                verdicts.append(verdict)
+                follow(len(verdicts), len(wanted))
+        different = [verdict for verdict in verdicts if verdict.state == "different"]
+        repaired: dict[str, str] = {}
+        if repair and different:
+            request = Request("repair", tuple(verdict.session_id for verdict in different), reply=True)
+            repaired = await _request(redis, keys, request, "Repairing", quiet=as_json)
+    _tell(verdicts, different, repaired, as_json=as_json)
+    return 1 if different else 0
+
+
+async def _request(redis: Redis, keys: Keys, request: Request, what: str, *, quiet: bool = False) -> dict[str, str]:
+    outcomes: dict[str, str] = {}
+    with _progress(what, quiet=quiet) as follow:
+        async for reply in ask(redis, keys, request):
+            outcomes.update(reply.sessions)
+            follow(reply.done, reply.total)
+            if reply.state == "failed":
+                raise ReadsideError(f"{what} was cut short: {reply.detail}.")
+    return outcomes
+
+
+@contextmanager
+def _progress(what: str, *, quiet: bool) -> Iterator[_Follow]:
+    """Follow long work: a bar on a terminal, a line every tenth part elsewhere, nothing when quiet."""
+    if quiet:
+        yield _follow_nothing
+    elif sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            bar = progress.add_task(what, total=None)
+            yield lambda done, total: progress.update(bar, completed=done, total=total)
+    else:
+        yield _Lines(what)
+
+
+def _follow_nothing(done: int, total: int) -> None:  # noqa: ARG001 (quiet)
+    """Follow long work without a word."""
+
+
+class _Lines:
+    """Prints a line whenever another tenth is done."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._said = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 0
+        if total and tenth > self._said:
+            self._said = tenth
+            typer.echo(f"{self._what}: {done} of {total} sessions", err=True)
+
+
+def _conclude(outcomes: dict[str, str], asked: int) -> int:
+    counts = Counter(outcomes.values())
+    typer.echo(f"{counts['hot']} of {asked} sessions are hot.")
+    for outcome, meaning in _MEANINGS.items():
+        ids = [session_id for session_id, found in outcomes.items() if found == outcome]
+        if ids:
+            more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
+            typer.echo(f"{len(ids)} {meaning}: {', '.join(ids[:_SHOWN_IDS])}{more}", err=True)
+    return 0 if counts["hot"] == asked else 1
+
+
+_MEANINGS = {
+    "missing": "do not exist in Postgres",
+    "set_aside": "hold what Redis cannot, and are served from Postgres",
+    "no_room": "found no room (READSIDE_MAX_HOT_SESSIONS)",
+    "failed": "could not be loaded",
+}
+
+
+def _tell(verdicts: list[Verdict], different: list[Verdict], repaired: dict[str, str], *, as_json: bool) -> None:
+    cold = sum(verdict.state == "cold" for verdict in verdicts)
+    if as_json:
+        body = {
+            "compared": len(verdicts) - cold,
+            "cold": cold,
+            "different": [asdict(verdict) for verdict in different],
+            "repaired": repaired,
+        }
+        typer.echo(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
+        return
+    for verdict in different:
+        typer.echo(f"{verdict.session_id}: {_describe(verdict)}", err=True)
+    typer.echo(f"{len(verdicts) - cold} sessions compared, {len(different)} different, {cold} not hot.")
+    if repaired:
+        typer.echo(f"{sum(outcome in {'hot', 'missing'} for outcome in repaired.values())} repaired.")
+
+
+def _describe(verdict: Verdict) -> str:
+    parts = [
+        f"{len(events)} events {what} ({', '.join(events[:3])}{', …' if len(events) > 3 else ''})"
+        for what, events in (
+            ("missing", verdict.missing),
+            ("too many", verdict.extra),
+            ("with other content", verdict.changed),
+            ("not found by type", verdict.unindexed),
+        )
+        if events
+    ]
+    return "; ".join([*parts, *(["totals are wrong"] if verdict.totals else [])])
+
+
+def _ids(sessions: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(parse_session_id, sessions)))

@@ -1,0 +1,54 @@
+"""The stores as the commands open them: once, for one errand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+from readmodel.keys import Keys
+from readmodel.postgres_client import Connection, Pool, check_server, connect, create_pool
+from readmodel.redis_client import connect as connect_redis
+from readmodel.redis_client import keys_of
+from readside.settings import Settings
+
+NAME = "readside-cli"
+
+
+@asynccontextmanager
+async def open_redis(settings: Settings) -> AsyncIterator[tuple[Redis, Keys]]:
+    """Give a client and its keys. Raises ConfigurationError."""
+    redis = connect_redis(settings.require_redis_url(), name=NAME)
+    try:
+        yield redis, keys_of(redis, settings.redis_prefix)
+    finally:
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def open_postgres(settings: Settings) -> AsyncIterator[Connection]:
+    """Give one checked connection. Raises ConfigurationError, EventLogUnavailable, AccessRefused, ServerInRecovery."""
+    url = settings.require_database_url()
+    connection = await connect(url, application_name=NAME)
+    try:
+        await check_server(connection, url)
+        yield connection
+    finally:
+        connection.terminate()
+
+
+@asynccontextmanager
+async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
+    """Give a small pool for long reads."""
+    pool = await create_pool(
+        settings.require_database_url(),
+        application_name=NAME,
+        size=2,
+        command_timeout_seconds=600.0,
+        statement_cache_size=settings.statement_cache_size,
+    )
+    try:
+        yield pool
+    finally:
+        pool.terminate()
