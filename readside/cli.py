@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 Sessions = Annotated[
-    list[str] | None, typer.Argument(metavar="[SESSION]...", help="Session ids (UUIDs).", show_default=False)
+    list[str] | None, typer.Argument(metavar="SESSION", help="Session ids (UUIDs).", show_default=False)
 ]
 
 
@@ -142,9 +142,7 @@ def status(
 
 @app.command()
 def warm(
-    sessions: Annotated[
-        list[str], typer.Argument(metavar="SESSION...", help="Session ids (UUIDs).", show_default=False)
-    ],
+    sessions: Annotated[list[str], typer.Argument(metavar="SESSION", help="Session ids (UUIDs).", show_default=False)],
 ) -> None:
     """Bring sessions into Redis now; returns when they are hot.
 

@@ -1,8 +1,10 @@
 """The SQL statements that read the event log; `:event_json` and `:score` stand for the shared expressions."""
 
+from functools import cache
 from importlib.resources import files
 
 
+@cache
 def statement(name: str) -> str:
     """Return the text of `<name>.sql` with the shared expressions in place."""
     folder = files(__name__)

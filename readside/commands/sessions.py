@@ -94,7 +94,7 @@ def _progress(what: str, *, quiet: bool) -> Iterator[_Follow]:
         yield _Lines(what)
 
 
-def _follow_nothing(done: int, total: int) -> None:  # noqa: ARG001 (quiet)
+def _follow_nothing(done: int, total: int) -> None:
     """Follow long work without a word."""
 
 
