@@ -81,7 +81,7 @@ else
   end
 end
 local last = math.min(offset + limit, total)
-if last > found then return {'cold', floor and 'older than the window' or 'damaged'} end
+if offset < total and last > found then return {'cold', floor and 'older than the window' or 'damaged'} end
 
 if offset >= total then
   members = {}

@@ -1,0 +1,389 @@
+"""The view's scripts, over fakeredis and over a real Redis alike: one suite, so that the fake earns its trust."""
+
+import random
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import fakeredis
+import pytest
+from redis.asyncio import Redis
+
+from projector.batch import add, drop, put, stamp, status, touch
+from projector.view_writer import Applied, StagingLost, TermRefused
+from readmodel.errors import AnswerTooLarge, ForeignView
+from readmodel.event import SCORE_BOUND
+from readmodel.messages import Change, decode_change
+from readmodel.poll import Poll
+from readmodel.redis_client import connect
+from readmodel.view import Cold, Found
+from readside.demo.embedded_redis import EmbeddedRedis
+from tests.viewing import DATABASE, MAX_BYTES, Stage, event, expected
+
+SID = "11111111-1111-4111-8111-111111111111"
+OTHER = "22222222-2222-4222-8222-222222222222"
+NOON = 1_768_314_600_000_000
+
+
+@pytest.fixture(params=["fakeredis", "redis"])
+def redis_server_url(request: pytest.FixtureRequest) -> str | None:
+    """None for the fake, then the real server's URL."""
+    if request.param == "fakeredis":
+        return None
+    server: EmbeddedRedis = request.getfixturevalue("redis_server")
+    return server.url()
+
+
+@pytest.fixture
+async def redis(redis_server_url: str | None) -> AsyncIterator[Redis]:
+    """A fake Redis, then a real one, both empty."""
+    client: Redis = connect(redis_server_url, name="test") if redis_server_url else fakeredis.FakeAsyncRedis()
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def stage(redis: Redis) -> Stage:
+    """A view whose first term has begun and whose as-of is noon."""
+    made = Stage(redis)
+    await made.begin()
+    await made.apply(as_of_us=NOON)
+    return made
+
+
+async def test_nothing_is_answered_before_a_first_beat(redis: Redis) -> None:
+    """A session put before any as-of is known is cold."""
+    stage = Stage(redis)
+    await stage.begin()
+    await stage.put(SID, [])
+
+    assert await stage.read(SID) == Cold("no as-of yet")
+
+
+async def test_an_empty_session_is_an_empty_page(stage: Stage) -> None:
+    """A hot session without events answers, with status, as-of and number."""
+    await stage.put(SID, [])
+    found = await stage.read(SID)
+
+    assert isinstance(found, Found)
+    assert (found.page, found.total, found.status, found.as_of_us) == (b"", 0, "in_progress", NOON)
+    assert (found.term, found.n) == ("term-1", 2)
+    assert found.lag_us >= 1000
+
+
+async def test_random_polls_are_answered_as_by_hand(stage: Stage) -> None:
+    """Since, types, limit and page over many equal timestamps give the rows that plain Python gives."""
+    chance = random.Random(5)
+    types = ["step_created", "workflow_error", "made_up", "Odd-Type", "status_changed"]
+    scores = [NOON + chance.choice([-5, -1, 0, 0, 0, 1, 7]) * chance.choice([1, 1_000_000]) for _ in range(300)]
+    events = [event(SID, score, chance.choice(types)) for score in scores]
+    await stage.put(SID, events[:150])
+    await stage.add(SID, *events[100:])  # fifty of them a second time
+    for _ in range(150):
+        poll = Poll(
+            SID,
+            since_us=chance.choice([None, None, NOON, NOON - 1, *scores[:5], -(2**60), 2**60]),
+            types=tuple(
+                sorted(chance.sample(["step_created", "workflow_error", "made_up", "absent"], chance.randint(0, 3)))
+            ),
+            limit=chance.choice([1, 7, 100, 1000]),
+            page=chance.choice([1, 1, 2, 3, 10**9]),
+        )
+        found = await stage.reader.read(poll, MAX_BYTES)
+
+        assert isinstance(found, Found), (poll, found)
+        assert (found.page, found.total) == expected(events, poll), poll
+
+
+async def test_scores_are_exact_at_the_ends_of_the_range(stage: Stage) -> None:
+    """Microseconds keep their last digit from 1684 to 2255, by type as well."""
+    scores = [-(SCORE_BOUND - 1), -(SCORE_BOUND - 2), -1, 0, 1, SCORE_BOUND - 2, SCORE_BOUND - 1]
+    events = [
+        event(SID, score)._replace(member=b'{"id":"%b","at":%d}' % (str(uuid4()).encode(), score)) for score in scores
+    ]
+    events = [e._replace(id=UUID(e.member[7:43].decode()).bytes) for e in events]
+    await stage.put(SID, events)
+    for since in [None, *scores]:
+        for types in [(), ("step_created",)]:
+            poll = Poll(SID, since_us=since, types=types)
+            found = await stage.reader.read(poll, MAX_BYTES)
+            assert isinstance(found, Found)
+            assert (found.page, found.total) == expected(events, poll)
+
+
+async def test_a_batch_sent_twice_is_applied_once(stage: Stage) -> None:
+    """After a lost reply the very same batch is sent again, and changes nothing."""
+    await stage.put(SID, [])
+    added = [event(SID, NOON)]
+    await stage.add(SID, *added)
+    again = await stage.apply(add(SID, added), n=stage.n)
+
+    assert again == Applied()
+    assert await stage.page(SID) == expected(added, Poll(SID))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 40])
+async def test_a_batch_out_of_turn_is_refused(stage: Stage, n: int) -> None:
+    """A late command and one that skips a number find the view elsewhere."""
+    for _ in range(2):
+        await stage.apply()
+    with pytest.raises(TermRefused):
+        await stage.apply(drop(SID), n=n)
+
+
+async def test_another_term_is_refused(stage: Stage) -> None:
+    """A leader that lost its lead can write nothing, after a flush neither."""
+    late = Stage(stage.redis, n=stage.n)
+    await stage.begin("term-2", expected="term-1")
+    with pytest.raises(TermRefused):
+        await late.apply(drop(SID))
+    await stage.redis.flushall()
+    with pytest.raises(TermRefused):
+        await late.apply(drop(SID))
+
+
+async def test_a_term_begins_only_where_it_was_expected(stage: Stage) -> None:
+    """Who saw an older position than the lock's proof is refused."""
+    with pytest.raises(TermRefused):
+        await stage.writer.begin("term-2", "term-0", DATABASE)
+
+
+async def test_a_new_term_serves_the_old_one_as_of_its_last_beat(stage: Stage) -> None:
+    """Unstamped sessions answer as of the previous term's as-of, under no number; two terms later they are cold."""
+    events = [event(SID, NOON)]
+    await stage.put(SID, events)
+    await stage.begin("term-2", expected="term-1")
+    found = await stage.read(SID)
+    assert isinstance(found, Found)
+    assert (found.as_of_us, found.term, found.page) == (NOON, "", events[0].member)
+    await stage.apply(as_of_us=NOON + 1)
+    found = await stage.read(SID)
+    assert isinstance(found, Found)
+    assert found.as_of_us == NOON
+
+    await stage.begin("term-3", expected="term-2")
+    assert await stage.read(SID) == Cold("not compared under this term")
+
+
+async def test_a_term_that_never_was_live_is_not_the_previous_one(stage: Stage) -> None:
+    """Two terms begun in a row: the view is still right as of the last live one."""
+    await stage.put(SID, [])
+    await stage.begin("term-2", expected="term-1")
+    await stage.begin("term-3", expected="term-2")
+    found = await stage.read(SID)
+
+    assert isinstance(found, Found)
+    assert found.as_of_us == NOON
+
+
+async def test_a_stamp_needs_the_very_totals(stage: Stage) -> None:
+    """A session is stamped when its header says what Postgres says, and found cold when it does not."""
+    one = event(SID, NOON)
+    await stage.put(SID, [one])
+    await stage.begin("term-2", expected="term-1")
+    applied = await stage.apply(stamp(SID, 1, one.hash_hi, one.hash_lo), stamp(OTHER, 0, 0, 0), as_of_us=NOON + 5)
+
+    assert applied.cold == (OTHER,)
+    found = await stage.read(SID)
+    assert isinstance(found, Found)
+    assert (found.as_of_us, found.term) == (NOON + 5, "term-2")
+    await stage.begin("term-3", expected="term-2")
+    assert (await stage.apply(stamp(SID, 1, one.hash_hi, one.hash_lo + 1))).cold == (SID,)
+
+
+async def test_another_databases_moving_view_is_refused_by_name(stage: Stage) -> None:
+    """The view of another database is not taken over while its projector lives."""
+    with pytest.raises(ForeignView, match="another database"):
+        await stage.writer.begin("term-2", "term-1", "8000000000000000002/5")
+
+
+async def test_another_databases_old_view_is_never_served(stage: Stage) -> None:
+    """Once it stands still it is taken over; nothing of it is answered."""
+    await stage.put(SID, [event(SID, NOON)])
+    await stage.redis.hset(stage.keys.position, "as_of_at", "1")
+    await stage.begin("term-2", expected="term-1", database="8000000000000000002/5")
+
+    assert isinstance(await stage.read(SID), Cold)
+    await stage.apply(as_of_us=NOON)
+    assert isinstance(await stage.read(SID), Cold)
+
+
+async def test_a_view_of_another_version_is_cold(stage: Stage) -> None:
+    """What another version wrote is never read, by header or by position."""
+    await stage.put(SID, [])
+    await stage.redis.hset(stage.keys.header(SID), "version", "0")
+    assert isinstance(await stage.read(SID), Cold)
+    await stage.put(SID, [])
+    await stage.redis.hset(stage.keys.position, "version", "0")
+
+    assert isinstance(await stage.read(SID), Cold)
+
+
+@pytest.mark.parametrize("which", ["position", "hot"])
+async def test_other_data_under_our_names_is_refused_by_name(redis: Redis, which: str) -> None:
+    """A key of ours that holds something else is named, and left alone."""
+    stage = Stage(redis)
+    key = getattr(stage.keys, which)
+    await redis.set(key, "theirs")
+    with pytest.raises(ForeignView, match="other data in readside:"):
+        await stage.begin()
+
+    assert await redis.get(key) == b"theirs"
+
+
+async def test_a_hash_of_others_is_refused(redis: Redis) -> None:
+    """A hash where our position should be, without our fields, is not overwritten."""
+    stage = Stage(redis)
+    await redis.hset(stage.keys.position, mapping={"term": "x", "theirs": "1"})
+    with pytest.raises(ForeignView):
+        await stage.begin(expected="x")
+
+
+@pytest.mark.parametrize("kind", ["position", "header", "events", "index"])
+async def test_a_lost_key_makes_the_session_cold(stage: Stage, kind: str) -> None:
+    """Whatever single key is evicted, no poll is answered short, filtered ones included."""
+    await stage.put(SID, [event(SID, NOON + i) for i in range(5)])
+    await stage.redis.delete(stage.keys.position if kind == "position" else getattr(stage.keys, kind)(SID))
+
+    assert isinstance(await stage.read(SID), Cold)
+    assert isinstance(await stage.read(SID, types=("step_created",)), Cold)
+    assert isinstance(await stage.read(SID, since_us=NOON), Cold)
+
+
+async def test_a_lost_member_makes_the_session_cold(stage: Stage) -> None:
+    """One event or one entry gone is seen."""
+    events = [event(SID, NOON + i) for i in range(5)]
+    await stage.put(SID, events)
+    await stage.redis.zrem(stage.keys.events(SID), events[3].member)
+
+    assert await stage.read(SID) == Cold("damaged")
+
+
+async def test_an_add_to_a_cold_session_is_reported(stage: Stage) -> None:
+    """Only a script's answer says what is cold: nothing is written for a session that is not there."""
+    applied = await stage.add(SID, event(SID, NOON))
+
+    assert applied.cold == (SID,)
+    assert await stage.redis.exists(stage.keys.events(SID), stage.keys.header(SID)) == 0
+
+
+async def test_the_same_event_with_other_bytes_is_loaded_anew(stage: Stage) -> None:
+    """An event that was changed and is added again would stand twice: the session is forgotten instead."""
+    one = event(SID, NOON)
+    await stage.put(SID, [one])
+    applied = await stage.add(SID, one._replace(member=one.member.replace(b'"x"', b'"y"')))
+
+    assert applied.forgotten == (SID,)
+    assert isinstance(await stage.read(SID), Cold)
+
+
+async def test_a_trimmed_session_answers_within_its_window(stage: Stage) -> None:
+    """A very large session keeps its newest events: totals are exact, older pages are cold."""
+    events = [event(SID, NOON + i, "step_created" if i % 2 else "workflow_error") for i in range(20)]
+    await stage.put(SID, events, held=8)
+
+    assert await stage.page(SID, limit=8) == expected(events, Poll(SID, limit=8))
+    assert await stage.page(SID, limit=4, types=("step_created",)) == expected(
+        events, Poll(SID, limit=4, types=("step_created",))
+    )
+    assert await stage.page(SID, since_us=NOON + 12) == expected(events, Poll(SID, since_us=NOON + 12))
+    assert await stage.page(SID, page=10**9) == (b"", 20)
+    outside: list[dict[str, object]] = [
+        {"limit": 9},
+        {"limit": 8, "page": 2},
+        {"since_us": NOON + 11},
+        {"limit": 5, "types": ("step_created",)},
+    ]
+    for older in outside:
+        assert isinstance(await stage.read(SID, **older), Cold), older
+
+
+async def test_an_event_below_the_window_is_counted_again(stage: Stage) -> None:
+    """At or below the lowest score held nothing tells new from counted: the session is loaded anew."""
+    events = [event(SID, NOON + i) for i in range(20)]
+    await stage.put(SID, events, held=8)
+    assert await stage.add(SID, event(SID, NOON + 13)) == Applied()
+    applied = await stage.add(SID, event(SID, NOON + 12))
+
+    assert applied.forgotten == (SID,)
+
+
+async def test_a_session_that_outgrows_its_window_is_reported(redis: Redis) -> None:
+    """Past five quarters of the window the projector is told to load it anew; it answers meanwhile."""
+    stage = Stage(redis, window_events=8)
+    await stage.begin()
+    await stage.apply(as_of_us=NOON)
+    await stage.put(SID, [])
+    events = [event(SID, NOON + i) for i in range(11)]
+    assert (await stage.add(SID, *events[:10])).grown == ()
+    applied = await stage.add(SID, events[10])
+
+    assert applied.grown == (SID,)
+    assert await stage.page(SID) == expected(events, Poll(SID))
+
+
+async def test_a_load_whose_staging_is_gone_changes_nothing(stage: Stage) -> None:
+    """Staging that expired is noticed before the first write: the whole batch waits."""
+    await stage.put(OTHER, [])
+    staged = await stage.staged([event(SID, NOON)])
+    await stage.redis.delete(f"{staged.staging}i")
+    with pytest.raises(StagingLost) as lost:
+        await stage.apply(drop(OTHER), put(SID, staged))
+
+    assert lost.value.session_id == SID
+    assert isinstance(await stage.read(OTHER), Found)
+    assert await stage.apply(drop(OTHER)) == Applied()
+
+
+async def test_status_and_touch(stage: Stage) -> None:
+    """A row's status changes in place; touched sessions live on and are the most recently active."""
+    await stage.put(SID, [event(SID, NOON)])
+    await stage.put(OTHER, [])
+    await stage.redis.expire(stage.keys.events(SID), 5)
+    await stage.redis.zadd(stage.keys.hot, {SID: 1})
+    await stage.apply(status(SID, "completed"), touch(SID))
+    found = await stage.read(SID)
+
+    assert isinstance(found, Found)
+    assert found.status == "completed"
+    assert await stage.redis.ttl(stage.keys.events(SID)) > 100
+    assert dict(await stage.reader.hot_sessions())[SID] > 1
+
+
+async def test_every_batch_is_published_with_its_number(stage: Stage) -> None:
+    """One message a batch: term, number, as-of with its round trip, and the sessions named."""
+    async with stage.redis.pubsub() as pubsub:
+        await pubsub.subscribe(stage.keys.changes)
+        assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
+        await stage.apply(drop(SID), named=[SID, OTHER])
+        await stage.apply(as_of_us=NOON + 7)
+        await stage.begin("term-2", expected="term-1")
+        heard = [decode_change((await pubsub.get_message(timeout=5))["data"]) for _ in range(3)]
+
+    assert heard == [
+        Change("term-1", 2, None, None, (SID, OTHER)),
+        Change("term-1", 3, NOON + 7, 1000, ()),
+        Change("term-2", 0, None, None, ()),
+    ]
+
+
+async def test_a_page_past_the_bound_names_the_limit_that_fits(stage: Stage) -> None:
+    """An answer of too many bytes is refused, with how many events would fit."""
+    events = [event(SID, NOON + i, size=1000) for i in range(10)]
+    await stage.put(SID, events)
+    with pytest.raises(AnswerTooLarge) as error:
+        await stage.reader.read(Poll(SID), 3 * (len(events[0].member) + 1))
+
+    assert error.value.fitting_limit == 3
+
+
+async def test_keys_of_others_are_never_touched(stage: Stage) -> None:
+    """Everything that is written lies under the prefix."""
+    await stage.redis.set("theirs", "1")
+    await stage.put(SID, [event(SID, NOON)])
+    await stage.add(SID, event(SID, NOON + 1))
+    await stage.apply(drop(SID))
+
+    names = set(await stage.redis.keys("*")) - {b"theirs"}
+    assert await stage.redis.get("theirs") == b"1"
+    assert all(str(name).startswith("b'readside:{0}:") for name in names)
