@@ -158,7 +158,7 @@ def differences(tables: Sequence[Table], found: Sequence[Row], found_functions: 
     by_name = {row["name"]: row for row in found_functions}
     table_by_name = {table.name: table for table in tables}
     if not found and not any(function.name in by_name for function in functions()):
-        return [f"readside's triggers are not installed on {' and '.join(table.full_name for table in tables)}"]
+        return [f"the triggers are not installed on {' and '.join(table.full_name for table in tables)}"]
     wrong = []
     for trigger in TRIGGERS:
         table = table_by_name[trigger.table]
@@ -175,7 +175,7 @@ def differences(tables: Sequence[Table], found: Sequence[Row], found_functions: 
 def sentence(wrong: Sequence[str]) -> str:
     """Make one sentence of `differences`, with the way to mend them."""
     named = ", ".join(wrong[:_NAMED_AT_MOST])
-    more = f" and {len(wrong) - _NAMED_AT_MOST} more differences" if len(wrong) > _NAMED_AT_MOST else ""
+    more = f" and {len(wrong) - _NAMED_AT_MOST} more" if len(wrong) > _NAMED_AT_MOST else ""
     return f"{named[0].upper()}{named[1:]}{more}; {MEND}."
 
 

@@ -39,7 +39,7 @@ async def with_locks(
 ) -> bool:
     """Run `attempt` in a transaction, again after each lock timeout, until the timeouts are used up.
 
-    `warn` hears once that the tables are locked, by whom: whoever holds a lock mode that is not `harmless` to `attempt`.
+    `warn` hears once by whom the tables are locked: by whoever holds a lock mode that is not `harmless` here.
     """
     waits = delays(0.25, 5.0)
     failure: Exception | None = None

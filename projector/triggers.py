@@ -212,4 +212,4 @@ async def _check_rights(connection: Connection, tables: Sequence[Table]) -> None
     elif not rights["has_schema"] and not rights["may_create_schema"]:
         missing.append(f"hold CREATE on database {rights['database']}")
     if missing:
-        raise RightsMissing(f"To install the triggers, role {rights['role']} must {', and '.join(missing)}.")
+        raise RightsMissing(f"To install the triggers, role {rights['role']} must {' and '.join(missing)}.")

@@ -1,0 +1,133 @@
+"""Triggers that somebody disabled, dropped or altered: seen by the fingerprint, named by `inspect`, mended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from projector.triggers import FINGERPRINT_SQL, inspect, install
+from readmodel.postgres_client import Connection
+from tests.notices import new_role
+from tests.servers import connected
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    """A superuser's connection to a database with the tables and no triggers."""
+    async with connected(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[Connection]:
+    """A second connection to the same database."""
+    async with connected(database_url) as other:
+        yield other
+
+
+@pytest.fixture
+async def role(connection: Connection) -> AsyncIterator[str]:
+    """A role with no rights but to connect."""
+    async with new_role(connection, "installer") as role:
+        yield role
+
+
+DAMAGES = {
+    "ALTER TABLE events DISABLE TRIGGER readside_insert":
+        "Trigger readside_insert on public.events is disabled; run `readside install`.",
+    "ALTER TABLE events ENABLE TRIGGER readside_delete":
+        "Trigger readside_delete on public.events is not ENABLE ALWAYS; run `readside install`.",
+    "ALTER TABLE events ENABLE REPLICA TRIGGER readside_delete":
+        "Trigger readside_delete on public.events is not ENABLE ALWAYS; run `readside install`.",
+    "DROP TRIGGER readside_truncate ON sessions":
+        "Trigger readside_truncate on public.sessions is missing; run `readside install`.",
+    "ALTER TRIGGER readside_update ON events RENAME TO readside_other":
+        "Trigger readside_update on public.events is missing; run `readside install`.",
+    "CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE ON sessions FOR EACH ROW "
+    "WHEN (OLD.status IS DISTINCT FROM NEW.status AND OLD.id IS DISTINCT FROM NEW.id) "
+    "EXECUTE FUNCTION readside.sessions_updated(); "
+    "ALTER TABLE sessions ENABLE ALWAYS TRIGGER readside_update":
+        "Trigger readside_update on public.sessions was altered; run `readside install`.",
+    "CREATE SCHEMA odd; "
+    "CREATE OPERATOR odd.= (FUNCTION = starts_with, LEFTARG = text, RIGHTARG = text); "
+    "SET search_path = odd, pg_catalog, public; "
+    "CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE ON sessions FOR EACH ROW "
+    "WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.id IS DISTINCT FROM NEW.id) "
+    "EXECUTE FUNCTION readside.sessions_updated(); "
+    "ALTER TABLE sessions ENABLE ALWAYS TRIGGER readside_update; "
+    "RESET search_path":
+        "Trigger readside_update on public.sessions was altered; run `readside install`.",
+    "CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE OF message ON events FOR EACH STATEMENT "
+    "EXECUTE FUNCTION readside.truncated(); ALTER TABLE events ENABLE ALWAYS TRIGGER readside_update":
+        "Trigger readside_update on public.events was altered; run `readside install`.",
+    "ALTER FUNCTION readside.truncated() SET search_path = public":
+        "Function readside.truncated() was altered; run `readside install`.",
+    "ALTER FUNCTION readside.truncated() SECURITY DEFINER":
+        "Function readside.truncated() was altered; run `readside install`.",
+    "CREATE OR REPLACE FUNCTION readside.truncated() RETURNS trigger LANGUAGE plpgsql "
+    "SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$":
+        "Function readside.truncated() was altered; run `readside install`.",
+    "ALTER TABLE events DISABLE TRIGGER USER":
+        "Trigger readside_insert on public.events is disabled, trigger readside_update on public.events is disabled, "
+        "trigger readside_delete on public.events is disabled and 1 more; run `readside install`.",
+    "DROP FUNCTION readside.truncated() CASCADE":
+        "Trigger readside_truncate on public.sessions is missing, trigger readside_truncate on public.events is "
+        "missing, function readside.truncated() is missing; run `readside install`.",
+    "DROP SCHEMA readside CASCADE":
+        "The triggers are not installed on public.sessions and public.events; run `readside install`.",
+    "CREATE TABLE copied (LIKE events INCLUDING ALL); DROP TABLE events; ALTER TABLE copied RENAME TO events":
+        "Trigger readside_insert on public.events is missing, trigger readside_update on public.events is missing, "
+        "trigger readside_delete on public.events is missing and 1 more; run `readside install`.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("damage", "sentence"), DAMAGES.items())
+async def test_a_damage_is_named_and_mended(connection: Connection, damage: str, sentence: str) -> None:
+    """It changes the fingerprint, `inspect` says what it is, and another install mends it."""
+    await install(connection, warn=pytest.fail)
+    whole = await connection.fetchval(f"SELECT {FINGERPRINT_SQL}")
+    await connection.execute(damage)
+
+    assert await connection.fetchval(f"SELECT {FINGERPRINT_SQL}") != whole
+    assert await inspect(connection) == sentence
+    assert await install(connection, warn=pytest.fail)
+    assert await inspect(connection) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE events DISABLE TRIGGER readside_insert; ALTER TABLE events ENABLE ALWAYS TRIGGER readside_insert",
+        "ALTER TABLE events DISABLE TRIGGER USER; ALTER TABLE events ENABLE TRIGGER USER",
+        "ALTER FUNCTION readside.truncated() COST 99; ALTER FUNCTION readside.truncated() COST 100",
+        "CREATE TABLE child () INHERITS (events)",
+        "ALTER TABLE events RENAME TO old; CREATE TABLE events (LIKE old INCLUDING ALL)",
+    ],
+)
+async def test_the_fingerprint_keeps_what_was_undone(connection: Connection, change: str) -> None:
+    """A change that is taken back, even in one transaction, has passed over rows unseen."""
+    await install(connection, warn=pytest.fail)
+    before = await connection.fetchval(f"SELECT {FINGERPRINT_SQL}")
+    await connection.execute(change)
+
+    assert await connection.fetchval(f"SELECT {FINGERPRINT_SQL}") != before
+
+
+async def test_the_fingerprint_does_not_change_by_itself(connection: Connection, other: Connection, role: str) -> None:
+    """Writes, maintenance and another role leave it as it is: short, and the same from every connection."""
+    await install(connection, warn=pytest.fail)
+    before = await connection.fetchval(f"SELECT {FINGERPRINT_SQL}")
+    for statement in (
+        "INSERT INTO sessions SELECT gen_random_uuid(), 't', 'paused', 'm', '/', '{}', NULL, NULL, now(), now(), NULL",
+        "DELETE FROM sessions",
+        "CREATE INDEX ON events (message)",
+        "VACUUM (ANALYZE, FREEZE)",
+        "TRUNCATE events",
+        f"SET ROLE {role}",
+    ):
+        await other.execute(statement)
+    after = await other.fetchval(f"SELECT {FINGERPRINT_SQL}")
+
+    assert after == before
+    assert len(after) == 32
