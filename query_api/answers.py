@@ -1,0 +1,89 @@
+"""A finished answer to a poll, how fresh it is, and the headers that say so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Literal, NamedTuple
+
+from query_api.problems import problem
+from readmodel.freshness import rfc3339
+
+Source = Literal["memory", "redis", "postgres"]
+Headers = list[tuple[bytes, bytes]]
+
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
+"""A session's statuses after which it is seldom that anything happens."""
+
+_CACHE_CONTROL = (b"cache-control", b"private, no-cache")
+
+
+class Freshness(NamedTuple):
+    """An as-of, microseconds since 1970 by Postgres' clock, and the monotonic second at which it was at most now."""
+
+    as_of_us: int
+    since: float
+
+    def lag_seconds(self, now: float) -> float:
+        """How old the as-of is at `now`, monotonic seconds."""
+        return max(0.0, now - self.since)
+
+
+class Number(NamedTuple):
+    """Where in the stream of changes an answer belongs: a term, and a batch of it."""
+
+    term: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that can be sent again; `headers` are those that do not change with time.
+
+    `unmodified` are the headers of the 304 in its place; `etag` is empty on a 404, which is never unmodified.
+    """
+
+    status: int
+    session_id: str
+    body: bytes
+    etag: bytes
+    headers: Headers
+    unmodified: Headers
+    terminal: bool = False
+
+
+def found(session_id: str, session_status: str, body: bytes) -> Answer:
+    """Build a 200; the ETag is a hash of the body's bytes alone, so that source, worker and key do not matter."""
+    etag = b'"' + blake2b(body, digest_size=16).hexdigest().encode() + b'"'
+    unmodified = [(b"etag", etag), _CACHE_CONTROL]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *unmodified]
+    return Answer(200, session_id, body, etag, headers, unmodified, session_status in TERMINAL)
+
+
+def missing(session_id: str) -> Answer:
+    """Build the 404 of a session that does not exist."""
+    reply = problem(404, f"Session not found: {session_id}")
+    headers = [*(header for header in reply.headers if header[0] != b"cache-control"), _CACHE_CONTROL]
+    return Answer(404, session_id, reply.body, b"", headers, [])
+
+
+def freshness_headers(source: Source, freshness: Freshness, now: float) -> Headers:
+    """Say where an answer comes from and how old its as-of is when it leaves, at `now`."""
+    return [
+        _SOURCES[source],
+        (b"readside-as-of", _as_of(freshness.as_of_us)),
+        (b"readside-lag-ms", b"%d" % int(freshness.lag_seconds(now) * 1000)),
+    ]
+
+
+_SOURCES: dict[Source, tuple[bytes, bytes]] = {
+    "memory": (b"readside-source", b"memory"),
+    "redis": (b"readside-source", b"redis"),
+    "postgres": (b"readside-source", b"postgres"),
+}
+
+
+@lru_cache(maxsize=16)  # hot polls share the as-of of the last beat
+def _as_of(as_of_us: int) -> bytes:
+    return rfc3339(as_of_us).encode()

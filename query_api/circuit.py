@@ -1,0 +1,55 @@
+"""Remembering for a second that a store is away, so that polls do not wait for it; says each change once in the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from readmodel.errors import ReadsideError
+
+RETRY_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Circuit:
+    """One store's last word. After a failure one caller a second tries; the others are told the failure at once."""
+
+    def __init__(self, store: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._failure: ReadsideError | None = None
+        self._retry_at = 0.0
+        self._answered_at = -1.0
+
+    @property
+    def failure(self) -> ReadsideError | None:
+        """Why the store is taken to be away; None while it answers."""
+        return self._failure
+
+    def admit(self) -> None:
+        """Let a call through; raises an error like the last failure while the store is taken to be away."""
+        if self._failure is None:
+            return
+        now = self._clock()
+        if now < self._retry_at:
+            raise type(self._failure)(str(self._failure))
+        self._retry_at = now + RETRY_SECONDS
+
+    def succeeded(self) -> None:
+        """Note that the store answered."""
+        self._answered_at = self._clock()
+        if self._failure is not None:
+            _log.info("store answers again", store=self._store)
+            self._failure = None
+
+    def failed(self, error: ReadsideError, called_at: float) -> None:
+        """Note that a call failed which began at `called_at`; it is no outage if others were answered since."""
+        if self._answered_at > called_at:
+            return
+        if self._failure is None or str(self._failure) != str(error):
+            _log.warning("store is away", store=self._store, error=str(error))
+        self._failure = error
+        self._retry_at = self._clock() + RETRY_SECONDS

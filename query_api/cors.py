@@ -1,0 +1,48 @@
+"""Which pages may poll from a browser (the CORS protocol of the Fetch standard)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Headers = list[tuple[bytes, bytes]]
+
+EXPOSED = b"ETag, Retry-After, X-Poll-Interval, Readside-Source, Readside-As-Of, Readside-Lag-Ms"
+_METHODS = b"GET, HEAD, POST"
+_REQUEST_HEADERS = (
+    b"Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-None-Match, Pragma, "
+    b"Readside-Max-Staleness, X-API-Key, X-Requested-With"
+)
+_MAX_AGE_SECONDS = b"600"
+_VARY = (b"vary", b"Origin")
+
+
+class Cors:
+    """Builds the headers for one list of origins (`*`: any page); without origins it adds nothing.
+
+    Keys travel in headers, so no cookie is ever wanted and Access-Control-Allow-Credentials is never sent.
+    """
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self.on = bool(origins)
+        self._any = "*" in origins
+        self._allowed = {origin.encode(): self._granted(origin.encode()) for origin in origins}
+        self._refused: Headers = [_VARY] if self.on else []
+
+    def headers(self, origin: bytes | None) -> Headers:
+        """Give the headers that every answer to a page of this origin bears."""
+        if self._any and origin is not None:
+            return self._allowed[b"*"]
+        return self._allowed.get(origin, self._refused) if origin is not None else self._refused
+
+    def preflight(self, origin: bytes | None) -> Headers:
+        """Give the headers of the answer to a preflight request."""
+        return [
+            *self.headers(origin),
+            (b"access-control-allow-methods", _METHODS),
+            (b"access-control-allow-headers", _REQUEST_HEADERS),
+            (b"access-control-max-age", _MAX_AGE_SECONDS),
+        ]
+
+    @staticmethod
+    def _granted(origin: bytes) -> Headers:
+        return [_VARY, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED)]

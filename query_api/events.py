@@ -1,0 +1,116 @@
+"""GET and HEAD /api/v2/sessions/{session_id}/events: memory, or else the reader; headers, 304 and problems."""
+
+from __future__ import annotations
+
+import time
+
+from query_api.answers import Answer, Freshness, Source, found, freshness_headers, missing
+from query_api.auth import Gate
+from query_api.conditional import matches
+from query_api.poll_interval import Load, poll_interval
+from query_api.problems import Reply, problem, problem_of
+from query_api.projector_requests import ProjectorRequests
+from query_api.reader import Reader, Reading
+from query_api.response_cache import ResponseCache
+from query_api.staleness import Staleness, parse_staleness
+from query_api.stats import Stats
+from readmodel.errors import AnswerTooLarge, ReadsideError
+from readmodel.poll import Poll, parse_poll, render
+
+WRAPPER_BYTES = 500
+"""What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
+
+_METHOD_NOT_ALLOWED = problem(
+    405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
+)
+_INTERVALS = {
+    (terminal, busy): (b"x-poll-interval", b"%d" % poll_interval(terminal=terminal, busy=busy))
+    for terminal in (False, True)
+    for busy in (False, True)
+}
+
+Given = dict[bytes, bytes]
+"""The request headers that matter here, by their lower-case names."""
+
+
+class Events:
+    """The endpoint. It is no route of FastAPI's, which alone would cost more than the whole answer from memory."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        cache: ResponseCache,
+        reader: Reader,
+        requests: ProjectorRequests,
+        stats: Stats,
+        load: Load,
+        max_staleness_seconds: float,
+        max_answer_bytes: int,
+    ) -> None:
+        self._gate = gate
+        self._cache = cache
+        self._reader = reader
+        self._requests = requests
+        self._stats = stats
+        self._load = load
+        self._wanted = Staleness(max_staleness_seconds, explicit=False)
+        self._max_answer_bytes = max_answer_bytes
+
+    async def answer(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply:
+        """Answer a request; `session_id` is as the path has it. Raises nothing that a caller could cause."""
+        started = time.monotonic()
+        source: str = "none"
+        if method not in {"GET", "HEAD"}:
+            return _METHOD_NOT_ALLOWED
+        try:
+            refusal = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
+            if refusal is not None:
+                reply = refusal
+            else:
+                source, reply = await self._poll(session_id, query_string, given)
+        except ReadsideError as error:
+            reply = problem_of(error)
+        self._stats.poll(source, reply.status, time.monotonic() - started)
+        return reply
+
+    async def _poll(self, session_id: str, query_string: bytes, given: Given) -> tuple[Source, Reply]:
+        stated = given.get(b"readside-max-staleness")
+        wanted = self._wanted if stated is None else parse_staleness(stated)
+        key = (session_id, query_string)
+        kept = self._cache.get(key, time.monotonic(), wanted.seconds)
+        if kept is None:
+            poll = parse_poll(session_id, query_string)
+            kept = self._cache.get(poll.session_id, time.monotonic(), wanted.seconds)  # the 404 of any poll of it
+            if kept is None:
+                return await self._read(poll, key, wanted, given)
+        answer, freshness = kept
+        return "memory", self._reply(answer, "memory", freshness, given)
+
+    async def _read(self, poll: Poll, key: tuple[str, bytes], wanted: Staleness, given: Given) -> tuple[Source, Reply]:
+        try:
+            reading = await self._reader.read(poll, wanted)
+        except AnswerTooLarge as error:
+            raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
+        answer = _finish(poll, reading)
+        kept_as = poll.session_id if answer.status == 404 else key
+        self._cache.store(kept_as, answer, reading.freshness, reading.number)
+        return reading.source, self._reply(answer, reading.source, reading.freshness, given)
+
+    def _reply(self, answer: Answer, source: Source, freshness: Freshness, given: Given) -> Reply:
+        live = freshness_headers(source, freshness, time.monotonic())
+        if answer.status == 404:
+            return Reply(404, answer.headers + live, answer.body)
+        if source != "postgres":
+            self._requests.touch(answer.session_id)
+        live.append(_INTERVALS[answer.terminal, self._load.busy])
+        if_none_match = given.get(b"if-none-match")
+        if if_none_match is not None and matches(if_none_match, answer.etag):
+            return Reply(304, answer.unmodified + live, b"")
+        return Reply(200, answer.headers + live, answer.body)
+
+
+def _finish(poll: Poll, reading: Reading) -> Answer:
+    if reading.status is None:
+        return missing(poll.session_id)
+    return found(poll.session_id, reading.status, render(reading.page, reading.total, poll))

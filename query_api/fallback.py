@@ -1,0 +1,172 @@
+"""Polls of Postgres: a bounded number at a time, shared by those who ask the same, refused when too many wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from query_api.answers import Freshness, Number
+from query_api.circuit import Circuit
+from readmodel.errors import Overloaded, ServerInRecovery, StoreRefused, StoreUnavailable
+from readmodel.event_log import Logged
+from readmodel.poll import Poll
+
+LINE_SECONDS = 1.0
+"""A query that could not be sent for so long is refused; the contract allows 2 s."""
+LINE_PER_SLOT = 8
+"""Queries that may wait for each one that may run."""
+MISSING_SECONDS = 1.0
+"""An unknown session is looked up at most so often."""
+MAX_MISSING = 10_000
+
+
+class Log(Protocol):
+    """What answers polls from Postgres."""
+
+    async def answer(self, poll: Poll, max_bytes: int) -> Logged:
+        """Answer a poll; raises AnswerTooLarge, StoreUnavailable, StoreRefused."""
+
+
+class Fetched(NamedTuple):
+    """An answer of Postgres. `number` is the last one heard before the query was sent: what it may be stored under."""
+
+    logged: Logged
+    freshness: Freshness
+    number: Number | None
+
+
+@dataclass(eq=False, slots=True)
+class _Query:
+    poll: Poll
+    sent_at: float | None = None
+    task: asyncio.Task[Fetched] = field(init=False)
+
+
+async def _nothing() -> None:
+    return None
+
+
+class Fallback:
+    """Answers polls from Postgres. `number` gives the last number heard; `reconnect` leaves the present connections."""
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        concurrency: int,
+        circuit: Circuit,
+        number: Callable[[], Number | None],
+        max_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+        reconnect: Callable[[], Awaitable[None]] = _nothing,
+    ) -> None:
+        self._log = log
+        self._circuit = circuit
+        self._number = number
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._reconnect = reconnect
+        self._slots = asyncio.Semaphore(concurrency)
+        self._line = concurrency * LINE_PER_SLOT
+        self._waiting: dict[Poll, _Query] = {}
+        self._running: dict[Poll, _Query] = {}
+        self._missing: dict[str, Fetched] = {}  # in order of age
+        self.sent = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many queries wait for others to end."""
+        return len(self._waiting) if self._slots.locked() else 0
+
+    async def answer(self, poll: Poll, staleness_seconds: float) -> Fetched:
+        """Answer a poll with a lag of at most `staleness_seconds`, or by a query sent after this call.
+
+        Raises AnswerTooLarge, Overloaded, StoreUnavailable, StoreRefused.
+        """
+        arrived = self._clock()
+        missing = self._missing.get(poll.session_id)
+        if missing and missing.freshness.lag_seconds(arrived) < min(staleness_seconds, MISSING_SECONDS):
+            return missing
+        query = self._joinable(poll, arrived, staleness_seconds) or self._queue(poll)
+        fetched = await asyncio.shield(query.task)
+        now = self._clock()
+        if fetched.freshness.since < arrived and fetched.freshness.lag_seconds(now) > staleness_seconds:
+            query = self._joinable(poll, arrived, 0) or self._queue(poll)  # the one joined took too long
+            fetched = await asyncio.shield(query.task)
+        return fetched
+
+    def forget_missing(self, session_ids: tuple[str, ...]) -> None:
+        """Look these sessions up again when they are asked for: something happened to them."""
+        for session_id in session_ids:
+            self._missing.pop(session_id, None)
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        tasks = [query.task for query in (*self._waiting.values(), *self._running.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _joinable(self, poll: Poll, arrived: float, staleness_seconds: float) -> _Query | None:
+        running = self._running.get(poll)
+        if running and running.sent_at is not None and running.sent_at > arrived - staleness_seconds:
+            return running
+        return self._waiting.get(poll)
+
+    def _queue(self, poll: Poll) -> _Query:
+        self._circuit.admit()
+        if len(self._waiting) >= self._line:
+            raise Overloaded("Too many polls wait for PostgreSQL; try again in a second.")
+        query = _Query(poll)
+        query.task = asyncio.create_task(self._run(query))
+        query.task.add_done_callback(_seen)
+        self._waiting[poll] = query
+        return query
+
+    async def _run(self, query: _Query) -> Fetched:
+        try:
+            async with asyncio.timeout(LINE_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError as exc:
+            raise Overloaded("PostgreSQL is too busy to answer polls; try again in a second.") from exc
+        finally:
+            del self._waiting[query.poll]
+        try:
+            self._running[query.poll] = query
+            return await self._send(query)
+        finally:
+            self._slots.release()
+            if self._running.get(query.poll) is query:
+                del self._running[query.poll]
+
+    async def _send(self, query: _Query) -> Fetched:
+        number = self._number()  # before the query: a message heard from now on may be about what it does not see
+        query.sent_at = sent_at = self._clock()
+        self.sent += 1
+        try:
+            logged = await self._log.answer(query.poll, self._max_bytes)
+        except (StoreUnavailable, StoreRefused) as error:
+            self._circuit.failed(error, sent_at)
+            if isinstance(error, ServerInRecovery):
+                await self._reconnect()
+            raise
+        self._circuit.succeeded()
+        # Its now() is later than sent_at, so the as-of is at most this old.
+        fetched = Fetched(logged, Freshness(logged.as_of_us, sent_at), number)
+        if logged.status is None:
+            self._remember_missing(query.poll.session_id, fetched)
+        return fetched
+
+    def _remember_missing(self, session_id: str, fetched: Fetched) -> None:
+        self._missing.pop(session_id, None)
+        self._missing[session_id] = fetched
+        if len(self._missing) > MAX_MISSING:
+            del self._missing[next(iter(self._missing))]
+
+
+def _seen(task: asyncio.Task[Fetched]) -> None:
+    if not task.cancelled():
+        task.exception()  # seen, even if every caller has left

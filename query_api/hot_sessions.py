@@ -1,0 +1,59 @@
+"""The hot sessions as operators see them: GET /api/v2/projection/sessions."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from readmodel.errors import InvalidParameter
+from readmodel.freshness import rfc3339
+from readmodel.view import Header, ViewReader
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1_000
+MAX_PAGE = 10**9
+_BOUNDS = {"limit": MAX_LIMIT, "page": MAX_PAGE}
+
+
+class Page(NamedTuple):
+    """Which part of a list: pages are `limit` long and count from 1."""
+
+    limit: int = DEFAULT_LIMIT
+    page: int = 1
+
+
+def parse_page(query_string: bytes) -> Page:
+    """Parse `limit` and `page`; raises InvalidParameter."""
+    given: dict[str, int] = {}
+    for name, value in parse_qsl(query_string.decode("ascii", "replace"), keep_blank_values=True):
+        most = _BOUNDS.get(name)
+        if most is None:
+            shown = ascii(name[:60])
+            raise InvalidParameter(name, f"There is no parameter {shown}; accepted are limit and page.")
+        if name in given:
+            raise InvalidParameter(name, f"{name} is given more than once; it is accepted once.")
+        if not (value.isascii() and value.isdigit() and len(value) <= 20 and 1 <= int(value) <= most):
+            raise InvalidParameter(name, f"{name} must be a whole number from 1 to {most}, not {value[:60]!a}.")
+        given[name] = int(value)
+    return Page(**given)
+
+
+async def list_hot_sessions(view: ViewReader, page: Page) -> dict[str, Any]:
+    """List a page of the hot sessions, most recently active first; raises StoreUnavailable or StoreRefused."""
+    listed = await view.hot_sessions((page.page - 1) * page.limit, page.limit)
+    headers = await view.headers([session_id for session_id, _ in listed])
+    items = [_item(*entry, header) for entry, header in zip(listed, headers, strict=True)]
+    return {"items": items, "total": await view.hot_count()}
+
+
+def _item(session_id: str, active_ms: int, header: Header | None) -> dict[str, Any]:
+    """Describe one session; the index may list one whose keys have just left: then only its activity is known."""
+    newest = header.newest if header and header.count else None
+    return {
+        "session_id": session_id,
+        "status": header.status if header else None,
+        "events": header.count if header else 0,
+        "last_event_at": None if newest is None else rfc3339(newest),
+        "last_active_at": rfc3339(active_ms * 1_000),
+        "bytes": header.bytes if header else 0,
+    }

@@ -1,0 +1,116 @@
+"""The plain ASGI layer in front of FastAPI: path prefix, CORS, HEAD, polls, and what to say when something breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+
+from query_api.cors import Cors
+from query_api.events import Events, Given
+from query_api.problems import Reply, problem
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SESSIONS = "/api/v2/sessions/"
+EVENTS = "/events"
+_WANTED = frozenset({b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin"})
+_BROKEN = problem(500, "Something in the server went wrong; it is in the server's log.")
+
+_log = structlog.get_logger(__name__)
+
+
+class Layer:
+    """Answers polls itself, and hands everything else to `app`."""
+
+    def __init__(self, app: App, events: Events, cors: Cors, root_path: str) -> None:
+        self._app = app
+        self._events = events
+        self._cors = cors
+        self._root_path = root_path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, method = self._path(scope), scope["method"]
+        given = _given(scope["headers"])
+        origin = given.get(b"origin")
+        if method == "OPTIONS" and self._cors.on and origin is not None:
+            await respond(send, Reply(204, self._cors.preflight(origin), b""), method)
+            return
+        extra = self._cors.headers(origin)
+        if path.startswith(SESSIONS) and path.endswith(EVENTS):
+            session_id = path[len(SESSIONS) : -len(EVENTS)]
+            if "/" not in session_id:
+                await self._answer(method, session_id, scope["query_string"], given, extra, send)
+                return
+        await self._hand_over(scope, path, receive, send, extra)
+
+    async def _answer(
+        self,
+        method: str,
+        session_id: str,
+        query_string: bytes,
+        given: Given,
+        extra: list[tuple[bytes, bytes]],
+        send: Send,
+    ) -> None:
+        try:
+            reply = await self._events.answer(method, session_id, query_string, given)
+        except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
+            _log.exception("a poll failed", session_id=session_id[:40])
+            reply = _BROKEN
+        await respond(send, Reply(reply.status, reply.headers + extra, reply.body), method)
+
+    async def _hand_over(
+        self, scope: Scope, path: str, receive: Receive, send: Send, extra: list[tuple[bytes, bytes]]
+    ) -> None:
+        head = scope["method"] == "HEAD"
+        inner = {**scope, "path": path, "root_path": "", "method": "GET" if head else scope["method"]}
+        started = False
+
+        async def pass_on(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self._app(inner, receive, pass_on)
+        except Exception:  # noqa: BLE001 (the same)
+            _log.exception("a request failed", path=path[:200])
+            if not started:
+                await respond(send, Reply(_BROKEN.status, _BROKEN.headers + extra, _BROKEN.body), scope["method"])
+
+    def _path(self, scope: Scope) -> str:
+        """Give the path below our prefix, whether or not the proxy before us has cut the prefix off."""
+        path: str = scope["path"]
+        told: str = scope.get("root_path", "")
+        if told and path.startswith(told + "/"):
+            path = path[len(told) :]  # a server that is told a prefix puts it in front of every path
+        prefix = self._root_path
+        return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
+
+
+async def respond(send: Send, reply: Reply, method: str) -> None:
+    """Send a whole response."""
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
+
+
+def _given(headers: list[tuple[bytes, bytes]]) -> Given:
+    given: Given = {}
+    for name, value in headers:
+        if name in _WANTED:
+            given[name] = given[name] + b", " + value if name in given else value
+    return given

@@ -1,0 +1,195 @@
+"""The parameters, headers, responses and security schemes that several paths of the OpenAPI document share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from query_api.openapi.schemas import AS_OF, SESSION_ID
+
+Part = dict[str, Any]
+
+ETAG = '"9e107d9d372bb6826bd81d3542a419d6"'
+_TYPES: Part = {
+    "type": "array",
+    "maxItems": 100,
+    "items": {"type": "string", "pattern": "^[a-z_]+$", "minLength": 1, "maxLength": 100},
+}
+
+
+def _parameter(name: str, place: str, description: str, schema: Part, **more: Any) -> Part:
+    return {"name": name, "in": place, "description": description, "schema": schema, **more}
+
+
+def _whole(least: int, most: int, default: int) -> Part:
+    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+
+
+PARAMETERS: dict[str, Part] = {
+    "session_id": _parameter(
+        "session_id",
+        "path",
+        "The session's id, a UUID.",
+        {"type": "string", "format": "uuid"},
+        required=True,
+        example=SESSION_ID,
+    ),
+    "since": _parameter(
+        "since",
+        "query",
+        "Only events with a later timestamp: ISO 8601 with a UTC offset or `Z`. A `+` that arrived as a space is "
+        "understood; digits past the microsecond are cut off.",
+        {"type": "string", "format": "date-time"},
+        example="2026-01-13T14:00:00Z",
+    ),
+    "event_type": _parameter(
+        "event_type",
+        "query",
+        "Only events of this type; repeated: of any of these.",
+        _TYPES,
+        style="form",
+        explode=True,
+        example=["workflow_started", "workflow_failed"],
+    ),
+    "type": _parameter(
+        "type",
+        "query",
+        "Another name of `event_type`.",
+        _TYPES,
+        style="form",
+        explode=True,
+        example=["workflow_failed"],
+    ),
+    "limit": _parameter(
+        "limit", "query", "How long a page is. Give this or `per_page`, not both.", _whole(1, 1000, 100), example=50
+    ),
+    "per_page": _parameter("per_page", "query", "Another name of `limit`.", _whole(1, 1000, 100), example=50),
+    "page": _parameter("page", "query", "Which page, from 1.", _whole(1, 10**9, 1), example=2),
+    "list_limit": _parameter("limit", "query", "How long a page is.", _whole(1, 1000, 100), example=20),
+    "if_none_match": _parameter(
+        "If-None-Match",
+        "header",
+        "ETags that the client holds (a list, or `*`; compared weakly): 304 when the answer has one of them.",
+        {"type": "string"},
+        example=ETAG,
+    ),
+    "max_staleness": _parameter(
+        "Readside-Max-Staleness",
+        "header",
+        "Seconds: an answer no staler than this, or a 503. `0` is answered from PostgreSQL by a query that starts "
+        "after the request arrived. Without the header READSIDE_MAX_STALENESS_SECONDS is wished for, and gives way "
+        "when PostgreSQL is away.",
+        {"type": "string", "pattern": r"^([0-9]{1,12}(\.[0-9]{1,12})?|\.[0-9]{1,12})$"},
+        example="2.5",
+    ),
+}
+
+
+def _header(description: str, schema: Part, example: Any) -> Part:
+    return {"description": description, "required": True, "schema": schema, "example": example}
+
+
+HEADERS: dict[str, Part] = {
+    "Readside-Source": _header(
+        "Where the answer comes from.", {"type": "string", "enum": ["memory", "redis", "postgres"]}, "memory"
+    ),
+    "Readside-As-Of": _header(
+        "Every event committed before this instant (PostgreSQL's clock) is in the answer.",
+        {"type": "string", "format": "date-time"},
+        AS_OF,
+    ),
+    "Readside-Lag-Ms": _header(
+        "How old that instant was when the answer left, milliseconds.", {"type": "integer", "minimum": 0}, 180
+    ),
+    "ETag": _header(
+        "A hash of the body: the same from every source and for every key.",
+        {"type": "string", "pattern": '^"[0-9a-f]{32}"$'},
+        ETAG,
+    ),
+    "Cache-Control": _header("Private, and asked again each time.", {"type": "string"}, "private, no-cache"),
+    "X-Poll-Interval": _header(
+        "Seconds that the server would like between two polls.", {"type": "integer", "minimum": 1}, 1
+    ),
+    "Vary": {"description": "`Origin`, where CORS is on.", "schema": {"type": "string"}, "example": "Origin"},
+    "WWW-Authenticate": _header("What is asked for.", {"type": "string"}, 'Bearer realm="readside"'),
+    "Retry-After": _header("Seconds until it is worth trying again.", {"type": "integer", "minimum": 1}, 1),
+    "Allow": _header("The methods that the path has.", {"type": "string"}, "GET, HEAD"),
+}
+
+FRESHNESS = ("Readside-Source", "Readside-As-Of", "Readside-Lag-Ms")
+ANSWERED = (*FRESHNESS, "ETag", "Cache-Control", "X-Poll-Interval", "Vary")
+
+
+def headers(*names: str) -> Part:
+    """Refer to shared headers."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _problem(description: str, title: str, status: int, detail: str, *more: str, parameter: str | None = None) -> Part:
+    example: Part = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if parameter:
+        example["parameter"] = parameter
+    return {
+        "description": description,
+        "headers": headers("Vary", *more),
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+        },
+    }
+
+
+RESPONSES: dict[str, Part] = {
+    "BadRequest": _problem(
+        "A parameter or header is wrong or unknown, or the page would be longer than an answer may be.",
+        "Bad Request",
+        400,
+        "limit must be a whole number from 1 to 1000, not '0'.",
+        parameter="limit",
+    ),
+    "Unauthorized": _problem(
+        "No key, or an unknown one.",
+        "Unauthorized",
+        401,
+        "An API key is needed, as X-API-Key or as Authorization: Bearer.",
+        "WWW-Authenticate",
+    ),
+    "Forbidden": _problem(
+        "The key lacks the scope.",
+        "Forbidden",
+        403,
+        "The API key dashboard lacks the scope ops.",
+        "WWW-Authenticate",
+    ),
+    "SessionNotFound": _problem(
+        "There is no such session; never because a store is away.",
+        "Not Found",
+        404,
+        f"Session not found: {SESSION_ID}",
+        *FRESHNESS,
+        "Cache-Control",
+    ),
+    "MethodNotAllowed": _problem(
+        "The path has no such method.",
+        "Method Not Allowed",
+        405,
+        "/api/v2/projection accepts GET, HEAD, not PUT.",
+        "Allow",
+    ),
+    "Unavailable": _problem(
+        "Overloaded, or no store can answer.",
+        "Service Unavailable",
+        503,
+        "No store can answer at the moment; try again in a second.",
+        "Retry-After",
+    ),
+    "InternalError": _problem(
+        "A fault of the server; its log says more.",
+        "Internal Server Error",
+        500,
+        "Something in the server went wrong; it is in the server's log.",
+    ),
+}
+
+SECURITY: dict[str, Part] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key of READSIDE_API_KEYS."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same key as a bearer token."},
+}

@@ -1,0 +1,191 @@
+"""The paths of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from query_api.openapi.parts import ANSWERED, headers
+from query_api.openapi.schemas import AS_OF, EVENT_EXAMPLE, SESSION_ID
+
+Part = dict[str, Any]
+
+_PAGE = {"page": 1, "per_page": 100, "total": 1, "total_pages": 1, "has_next": False, "has_prev": False}
+_EMPTY = {**_PAGE, "total": 0, "total_pages": 0}
+_PROJECTION: Part = {
+    "status": "live",
+    "reason": None,
+    "as_of": AS_OF,
+    "lag_ms": 180,
+    "hot_sessions": 42,
+    "term": "5f2b6c0e9d1a4f7c",
+    "batch": 81234,
+    "database": "7312345678901234567/16384",
+    "leader": {"id": "host-4711", "role": "leader", "state": "live"},
+    "standbys": [],
+}
+_HOT = {
+    "session_id": SESSION_ID,
+    "status": "in_progress",
+    "events": 45,
+    "last_event_at": EVENT_EXAMPLE["timestamp"],
+    "last_active_at": "2026-01-13T14:30:01.000000Z",
+    "bytes": 21330,
+}
+
+
+def paths() -> dict[str, Part]:
+    """Build every path; each GET can be asked with HEAD too."""
+    built = {
+        "/api/v2/sessions/{session_id}/events": {"get": _events()},
+        "/api/v2/sessions/{session_id}/warm": {"post": _warm()},
+        "/api/v2/projection": {"get": _projection()},
+        "/api/v2/projection/sessions": {"get": _hot_sessions()},
+        "/health/live": {"get": _live()},
+        "/health/ready": {"get": _ready()},
+        "/metrics": {
+            "get": _page("metrics", "Metrics", "Prometheus' text.", "text/plain", "readside_polls_total 1.0\n")
+        },
+        "/openapi.json": {"get": _document()},
+        "/docs": {"get": _page("docs", "These pages", "This document for people.", "text/html", "<!doctype html>…")},
+        "/": {"get": _page("index", "Start page", "Where to go from here.", "text/html", "<!doctype html>…")},
+    }
+    for item in built.values():
+        if "get" in item:
+            item["head"] = _head(item["get"])
+    return built
+
+
+def _events() -> Part:
+    names = ("session_id", "since", "event_type", "type", "limit", "per_page", "page", "if_none_match", "max_staleness")
+    found = {
+        "description": "The page.",
+        "headers": headers(*ANSWERED),
+        "content": {
+            "application/json": {
+                "schema": _ref("schemas", "EventPage"),
+                "examples": {
+                    "events": {"value": {"items": [EVENT_EXAMPLE], "total": 1, "pagination": _PAGE}},
+                    "nothing new": {"value": {"items": [], "total": 0, "pagination": _EMPTY}},
+                },
+            }
+        },
+    }
+    unmodified = {"description": "The client holds this answer already.", "headers": headers(*ANSWERED)}
+    return {
+        "operationId": "readEvents",
+        "tags": ["events"],
+        "summary": "Events of a session",
+        "description": "Newest first. Scope: `read`.",
+        "parameters": [_ref("parameters", name) for name in names],
+        "responses": {
+            "200": found,
+            "304": unmodified,
+            **_errors("BadRequest", "Unauthorized", "Forbidden", "SessionNotFound", "Unavailable"),
+        },
+    }
+
+
+def _warm() -> Part:
+    example = {"session_id": SESSION_ID, "state": "warming"}
+    return {
+        "operationId": "warmSession",
+        "tags": ["events"],
+        "summary": "Bring a session into Redis",
+        "description": "So that its first polls need not ask PostgreSQL. Scope: `read`.",
+        "parameters": [_ref("parameters", "session_id")],
+        "responses": {
+            "202": _json("Asked for, or there already.", "Warm", example),
+            **_errors("BadRequest", "Unauthorized", "Forbidden", "SessionNotFound", "Unavailable"),
+        },
+    }
+
+
+def _projection() -> Part:
+    return {
+        "operationId": "readProjection",
+        "tags": ["projection"],
+        "summary": "Lag and state",
+        "description": "How far behind the view is, and why. Always 200: a Redis that is away is `down`. Scope: `ops`.",
+        "responses": {
+            "200": _json("The state.", "Projection", _PROJECTION),
+            **_errors("BadRequest", "Unauthorized", "Forbidden"),
+        },
+    }
+
+
+def _hot_sessions() -> Part:
+    return {
+        "operationId": "listHotSessions",
+        "tags": ["projection"],
+        "summary": "The sessions in Redis",
+        "description": "Most recently active first. Scope: `ops`.",
+        "parameters": [_ref("parameters", "list_limit"), _ref("parameters", "page")],
+        "responses": {
+            "200": _json("A page of them.", "HotSessions", {"items": [_HOT], "total": 1}),
+            **_errors("BadRequest", "Unauthorized", "Forbidden", "Unavailable"),
+        },
+    }
+
+
+def _live() -> Part:
+    return _open("live", "Is the process up?", {"200": _json("It is.", "Live", {"status": "live"})})
+
+
+def _ready() -> Part:
+    example = {"status": "ready", "stores": {"redis": "up", "postgres": "up"}}
+    ok = {"200": _json("They can.", "Ready", example)}
+    return _open("ready", "Can polls be answered?", {**ok, **_errors("Unavailable")})
+
+
+def _document() -> Part:
+    content = {"application/json": {"schema": {"type": "object"}, "example": {"openapi": "3.1.0"}}}
+    return _open("openapi", "This document", {"200": {"description": "OpenAPI 3.1.", "content": content}})
+
+
+def _page(operation: str, summary: str, description: str, media_type: str, example: str) -> Part:
+    content = {media_type: {"schema": {"type": "string"}, "example": example}}
+    return _open(operation, summary, {"200": {"description": description, "content": content}})
+
+
+def _open(operation: str, summary: str, responses: dict[str, Part]) -> Part:
+    return {
+        "operationId": operation,
+        "tags": ["service"],
+        "summary": summary,
+        "security": [],
+        "responses": {**responses, **_errors()},
+    }
+
+
+def _head(get: Part) -> Part:
+    """Describe the HEAD of a GET: the same without bodies."""
+    responses = {}
+    for status, response in get["responses"].items():
+        responses[status] = {key: value for key, value in response.items() if key != "content"}
+    name = get["operationId"]
+    return {**get, "operationId": f"{name}Head", "summary": f"{get['summary']} (headers)", "responses": responses}
+
+
+_STATUSES = {
+    "BadRequest": "400",
+    "Unauthorized": "401",
+    "Forbidden": "403",
+    "SessionNotFound": "404",
+    "MethodNotAllowed": "405",
+    "InternalError": "500",
+    "Unavailable": "503",
+}
+
+
+def _errors(*names: str) -> dict[str, Part]:
+    every = sorted((*names, "MethodNotAllowed", "InternalError"), key=lambda name: _STATUSES[name])
+    return {_STATUSES[name]: _ref("responses", name) for name in every}
+
+
+def _json(description: str, schema: str, example: Part) -> Part:
+    content = {"application/json": {"schema": _ref("schemas", schema), "example": example}}
+    return {"description": description, "headers": headers("Vary"), "content": content}
+
+
+def _ref(kind: str, name: str) -> Part:
+    return {"$ref": f"#/components/{kind}/{name}"}

@@ -1,0 +1,155 @@
+"""The schemas of the OpenAPI document: what bodies hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+SESSION_ID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
+EVENT_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+AS_OF = "2026-01-13T14:30:01.250000Z"
+STATUSES = ["pending", "in_progress", "paused", "completed", "failed", "cancelled"]
+
+EVENT_EXAMPLE: Schema = {
+    "id": EVENT_ID,
+    "session_id": SESSION_ID,
+    "step_id": None,
+    "event_type": "workflow_started",
+    "event_data": {"workflow": "import", "attempt": 1},
+    "message": None,
+    "timestamp": "2026-01-13T14:30:00.123456Z",
+}
+
+
+def _object(description: str, properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "description": description, "properties": properties, "required": required}
+
+
+def _text(description: str, **more: Any) -> Schema:
+    return {"type": "string", "description": description, **more}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _whole(description: str, least: int = 0) -> Schema:
+    return {"type": "integer", "minimum": least, "description": description}
+
+
+def _uuid(description: str) -> Schema:
+    return _text(description, format="uuid")
+
+
+_TIMESTAMP = _text(
+    "When the event happened, as its application said: UTC with six decimals. `infinity`, years before 1 and past 9999 "
+    "are printed as PostgreSQL prints them.",
+    examples=["2026-01-13T14:30:00.123456Z"],
+)
+
+SCHEMAS: dict[str, Schema] = {
+    "Event": _object(
+        "An event of a session, as PostgreSQL holds it.",
+        {
+            "id": _uuid("The event's id; random, so that no order is in it."),
+            "session_id": _uuid("The session's id."),
+            "step_id": _or_null(_uuid("The step that the event belongs to, if any.")),
+            "event_type": _text("What happened; new types may appear at any time.", maxLength=100),
+            "event_data": {"description": "Any JSON, number for number as PostgreSQL holds it."},
+            "message": _or_null(_text("A text for people.")),
+            "timestamp": _TIMESTAMP,
+        },
+    ),
+    "Pagination": _object(
+        "Where this page is among all that match.",
+        {
+            "page": _whole("This page's number, from 1.", 1),
+            "per_page": _whole("How long a page is.", 1),
+            "total": _whole("All matches."),
+            "total_pages": _whole("0 when nothing matches."),
+            "has_next": {"type": "boolean", "description": "page < total_pages"},
+            "has_prev": {"type": "boolean", "description": "page > 1"},
+        },
+    ),
+    "EventPage": _object(
+        "A page of events, newest first: timestamp descending, then id descending.",
+        {
+            "items": {"type": "array", "maxItems": 1000, "items": {"$ref": "#/components/schemas/Event"}},
+            "total": _whole("All events that match, on this page or not; exact."),
+            "pagination": {"$ref": "#/components/schemas/Pagination"},
+        },
+    ),
+    "Problem": _object(
+        "An error, as RFC 9457 says.",
+        {
+            "type": _text("Always about:blank: the status says which kind it is.", format="uri-reference"),
+            "title": _text("The status' phrase."),
+            "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
+            "detail": _text("A full sentence for people."),
+            "parameter": _text("The parameter or header that is wrong."),
+        },
+        optional=("parameter",),
+    ),
+    "Warm": _object(
+        "Whether a session is in Redis already.",
+        {
+            "session_id": _uuid("The session's id."),
+            "state": _text("`hot`: it is; `warming`: the projector was asked to load it.", enum=["hot", "warming"]),
+        },
+    ),
+    "Projection": _object(
+        "How far behind the view is.",
+        {
+            "status": _text(
+                "`live`; `catching_up`: a leading projector compares the view with PostgreSQL; `stale`: its heartbeats "
+                "do not come through; `down`: no projector leads, or Redis is away.",
+                enum=["live", "catching_up", "stale", "down"],
+            ),
+            "reason": _or_null(_text("Why it is not live, and how to mend it.")),
+            "as_of": _or_null(_text("Every event committed before this instant is in the view.", format="date-time")),
+            "lag_ms": {"type": ["integer", "null"], "minimum": 0, "description": "How old `as_of` is."},
+            "hot_sessions": {"type": ["integer", "null"], "minimum": 0, "description": "Sessions in Redis."},
+            "term": _or_null(_text("The unbroken stretch of knowing that the view is in.")),
+            "batch": {"type": ["integer", "null"], "minimum": 0, "description": "Its last batch."},
+            "database": _or_null(_text("Whose view it is: system identifier / database.")),
+            "leader": {"type": ["object", "null"], "description": "The leading projector's own report."},
+            "standbys": {
+                "type": "array",
+                "items": {"type": "object"},
+                "description": "The reports of the projectors that stand by.",
+            },
+        },
+    ),
+    "HotSession": _object(
+        "A session in Redis.",
+        {
+            "session_id": _uuid("The session's id."),
+            "status": _or_null(_text("The session's status.", examples=STATUSES)),
+            "events": _whole("How many events it has."),
+            "last_event_at": _or_null(_text("Its highest timestamp.", format="date-time")),
+            "last_active_at": _text("When it was last polled, or an event of it arrived.", format="date-time"),
+            "bytes": _whole("Bytes of JSON that Redis holds of it."),
+        },
+    ),
+    "HotSessions": _object(
+        "The sessions in Redis, most recently active first.",
+        {
+            "items": {"type": "array", "maxItems": 1000, "items": {"$ref": "#/components/schemas/HotSession"}},
+            "total": _whole("All of them."),
+        },
+    ),
+    "Live": _object("The process is up.", {"status": _text("Always `live`.", const="live")}),
+    "Ready": _object(
+        "Polls can be answered.",
+        {
+            "status": _text("Always `ready`.", const="ready"),
+            "stores": {
+                "type": "object",
+                "description": "Which stores answer; one is enough.",
+                "additionalProperties": {"type": "string", "enum": ["up", "down"]},
+            },
+        },
+    ),
+}

@@ -1,0 +1,61 @@
+"""Errors as application/problem+json (RFC 9457), each with a full sentence."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+import orjson
+
+from readmodel.errors import AnswerTooLarge, InvalidParameter, Overloaded, ReadsideError
+
+MEDIA_TYPE = b"application/problem+json"
+RETRY_SECONDS = 1
+"""When it is worth asking again after no store could answer: stores that are away are tried once a second."""
+NO_STORE = "No store can answer at the moment; try again in a second."
+
+
+class Reply(NamedTuple):
+    """A whole response: status, headers, body."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def problem(
+    status: int, detail: str, *, headers: list[tuple[bytes, bytes]] | None = None, parameter: str | None = None
+) -> Reply:
+    """Build an error; `parameter` names the one that is wrong."""
+    content: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if parameter is not None:
+        content["parameter"] = parameter.encode("utf-8", "replace").decode()
+    body = orjson.dumps(content)
+    fixed = [
+        (b"content-type", MEDIA_TYPE),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
+    return Reply(status, fixed + (headers or []), body)
+
+
+def retry_later(detail: str, seconds: int = RETRY_SECONDS) -> Reply:
+    """Build a 503 that says when to try again."""
+    return problem(503, detail, headers=[(b"retry-after", b"%d" % seconds)])
+
+
+def problem_of(error: ReadsideError) -> Reply:
+    """Build the answer to an error; what is not the caller's doing names no server."""
+    match error:
+        case InvalidParameter():
+            return problem(400, str(error), parameter=error.parameter)
+        case AnswerTooLarge():
+            return problem(400, str(error), parameter="limit")
+        case Overloaded():
+            return retry_later(str(error), error.retry_after_seconds)
+    return retry_later(NO_STORE)

@@ -1,0 +1,85 @@
+"""Where an answer comes from when memory has none: Redis, or else Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import NamedTuple
+
+from query_api.answers import Freshness, Number, Source
+from query_api.fallback import Fallback, Fetched
+from query_api.projector_requests import ProjectorRequests
+from query_api.staleness import Staleness
+from query_api.view_reads import Seen, ViewReads
+from readmodel.errors import Overloaded, StoreRefused, StoreUnavailable
+from readmodel.poll import Poll
+from readmodel.view import Cold
+
+PATIENCE_SECONDS = 1.0
+"""Who holds an answer that is merely older than usual waits so long for a fresher one."""
+
+
+class Reading(NamedTuple):
+    """What a store gave: `status` is None when there is no such session.
+
+    `page` is the events' JSON joined by commas; `number` is None when the answer must not be kept.
+    """
+
+    source: Source
+    page: bytes
+    total: int
+    status: str | None
+    freshness: Freshness
+    number: Number | None
+
+
+class Reader:
+    """Answers polls from the stores."""
+
+    def __init__(self, view: ViewReads, fallback: Fallback, requests: ProjectorRequests) -> None:
+        self._view = view
+        self._fallback = fallback
+        self._requests = requests
+
+    async def read(self, poll: Poll, wanted: Staleness) -> Reading:
+        """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overloaded, StoreUnavailable or StoreRefused.
+
+        A wish that nobody spoke out gives way when Postgres cannot answer: then the view does, with its true as-of.
+        """
+        seen, cold = await self._look(poll, wanted)
+        if seen and seen.freshness.lag_seconds(time.monotonic()) <= wanted.seconds:
+            return _from_view(seen)
+        try:
+            if seen and not wanted.explicit:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    fetched = await self._fallback.answer(poll, wanted.seconds)
+            else:
+                fetched = await self._fallback.answer(poll, wanted.seconds)
+        except (TimeoutError, Overloaded, StoreUnavailable, StoreRefused):
+            if seen and not wanted.explicit:
+                return _from_view(seen)
+            raise
+        if cold and fetched.logged.status is not None:
+            self._requests.warm(poll.session_id)
+        return _from_log(fetched)
+
+    async def _look(self, poll: Poll, wanted: Staleness) -> tuple[Seen | None, bool]:
+        """Ask the view: what it holds, and whether it said that the session is cold."""
+        if wanted.seconds <= 0:
+            return None, False
+        try:
+            answer = await self._view.read(poll)
+        except (StoreUnavailable, StoreRefused):
+            return None, False  # the circuit has told the log
+        return (None, True) if isinstance(answer, Cold) else (answer, False)
+
+
+def _from_view(seen: Seen) -> Reading:
+    found = seen.found
+    number = Number(found.term, found.n) if found.term else None
+    return Reading("redis", found.page, found.total, found.status, seen.freshness, number)
+
+
+def _from_log(fetched: Fetched) -> Reading:
+    logged = fetched.logged
+    return Reading("postgres", logged.page, logged.total, logged.status, fetched.freshness, fetched.number)

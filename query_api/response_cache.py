@@ -1,0 +1,128 @@
+"""The finished answers that one API process keeps, and the rules by which they stay right. No I/O.
+
+The rules are those of `Api` in the model of the protocol: an answer has a number (term and batch); a message about a
+batch drops the answers of the sessions that it names and raises the as-of of the rest; a break in term or number
+empties the cache, since a message may have been missed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from query_api.answers import Answer, Freshness, Number
+from query_api.transit import Transit
+from readmodel.messages import EVERY_SESSION, Change
+
+ENTRY_OVERHEAD_BYTES = 1_500
+"""What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""
+MAX_DROPPED = 100_000
+"""Sessions whose last drop is remembered one by one."""
+
+
+class _Entry(NamedTuple):
+    answer: Answer
+    freshness: Freshness
+    size: int
+
+
+class ResponseCache:
+    """Answers by key, bounded by bytes: the least recently used leave first. Keys are hashable and opaque."""
+
+    def __init__(self, max_bytes: int, max_dropped: int = MAX_DROPPED) -> None:
+        self._max_bytes = max_bytes
+        self._max_dropped = max_dropped
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._keys_of: dict[str, set[Hashable]] = {}
+        self._heard: Number | None = None
+        self._beat: Freshness | None = None
+        self._transit = Transit()
+        self._floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
+        self._dropped_at: dict[str, int] = {}  # in order of n
+        self.bytes = 0
+        self.breaks = 0
+
+    def __len__(self) -> int:
+        """How many answers are kept."""
+        return len(self._entries)
+
+    @property
+    def beat(self) -> Freshness | None:
+        """The last as-of heard in the present unbroken stretch of messages."""
+        return self._beat
+
+    def numbers(self) -> Number | None:
+        """The number of the last message; to be taken before a query is sent whose answer shall be stored."""
+        return self._heard
+
+    def hear(self, change: Change, now: float) -> None:
+        """Take the message of one batch, heard at `now` (monotonic seconds)."""
+        if self._heard is None or self._heard.term != change.term or change.n != self._heard.n + 1:
+            self._empty(change.n)
+            self._dropped_at.clear()
+            self._beat = None  # it may promise more than a view that was put back holds
+            self.breaks += 1
+        self._heard = Number(change.term, change.n)
+        if EVERY_SESSION in change.sessions:
+            self._empty(change.n)
+        else:
+            for session_id in change.sessions:
+                self._drop(session_id, change.n)
+        if change.as_of_us is not None and (self._beat is None or change.as_of_us > self._beat.as_of_us):
+            age = (change.round_trip_us or 0) / 1_000_000 + self._transit.delay_seconds(change.at_us, now)
+            self._beat = Freshness(change.as_of_us, now - age)
+
+    def get(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer, Freshness] | None:
+        """Find an answer whose lag at `now` is below `staleness_seconds`."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        freshness = entry.freshness
+        if self._beat is not None and self._beat.as_of_us > freshness.as_of_us:
+            freshness = self._beat
+        if now - freshness.since >= staleness_seconds:
+            return None
+        self._entries.move_to_end(key)
+        return entry.answer, freshness
+
+    def store(self, key: Hashable, answer: Answer, freshness: Freshness, number: Number | None) -> bool:
+        """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
+        if number is None or self._heard is None or number.term != self._heard.term:
+            return False
+        if number.n < max(self._floor, self._dropped_at.get(answer.session_id, 0)):
+            return False
+        size = len(answer.body) + len(str(key)) + ENTRY_OVERHEAD_BYTES
+        if size > self._max_bytes:
+            return False
+        self._remove(key)
+        self._entries[key] = _Entry(answer, freshness, size)
+        self._keys_of.setdefault(answer.session_id, set()).add(key)
+        self.bytes += size
+        while self.bytes > self._max_bytes:
+            self._remove(next(iter(self._entries)))
+        return True
+
+    def _drop(self, session_id: str, n: int) -> None:
+        for key in tuple(self._keys_of.get(session_id, ())):
+            self._remove(key)
+        self._dropped_at.pop(session_id, None)
+        self._dropped_at[session_id] = n
+        if len(self._dropped_at) > self._max_dropped:
+            self._floor = max(self._floor, self._dropped_at.pop(next(iter(self._dropped_at))))
+
+    def _empty(self, n: int) -> None:
+        self._entries.clear()
+        self._keys_of.clear()
+        self.bytes = 0
+        self._floor = n
+
+    def _remove(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        self.bytes -= entry.size
+        session_id = entry.answer.session_id
+        self._keys_of[session_id].discard(key)
+        if not self._keys_of[session_id]:
+            del self._keys_of[session_id]

@@ -1,0 +1,140 @@
+"""The routes beside the polls: warm, projection, health, metrics."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+
+from query_api.answers import Freshness, freshness_headers, missing
+from query_api.hot_sessions import list_hot_sessions, parse_page
+from query_api.problems import Reply, retry_later
+from query_api.service import Service
+from readmodel.errors import InvalidParameter, StoreRefused, StoreUnavailable
+from readmodel.poll import Poll, parse_session_id
+from readmodel.projection import read_projection
+from readmodel.view import Cold
+
+_NO_LEADER = "No leading projector hears the request to warm the session; try again in a second."
+_NO_VIEW = "Redis does not answer, so the hot sessions are not known; try again in a second."
+
+
+class Refused(Exception):
+    """A request ends with this reply."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
+def response(reply: Reply) -> Response:
+    """Turn a reply into FastAPI's kind of response."""
+    made = Response(reply.body, reply.status)
+    made.raw_headers = list(reply.headers)
+    return made
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Parts = Annotated[Service, Depends(_service)]
+
+
+def _needs(scope: str) -> Any:
+    def check(request: Request, service: Parts) -> None:
+        headers = request.headers
+        key, authorization = headers.get("x-api-key"), headers.get("authorization")
+        refusal = service.gate.refusal(
+            None if key is None else key.encode("latin-1"),
+            None if authorization is None else authorization.encode("latin-1"),
+            scope,
+        )
+        if refusal is not None:
+            raise Refused(refusal)
+
+    return Depends(check)
+
+
+router = APIRouter()
+
+
+@router.post("/api/v2/sessions/{session_id}/warm", dependencies=[_needs("read")])
+async def warm(session_id: str, request: Request, service: Parts) -> Response:
+    """Bring a session into Redis, unless it is there."""
+    _no_parameters(request)
+    sid = parse_session_id(session_id)
+    poll = Poll(sid, limit=1)
+    try:
+        hot = not isinstance(await service.view_reads.read(poll), Cold)
+    except (StoreUnavailable, StoreRefused):
+        raise Refused(retry_later(_NO_LEADER)) from None
+    if not hot:
+        fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds)
+        if fetched.logged.status is None:
+            return _missing(sid, fetched.freshness)
+        if not await service.requests.warm_now(sid):
+            return response(retry_later(_NO_LEADER))
+    else:
+        service.requests.touch(sid)
+    return _json({"session_id": sid, "state": "hot" if hot else "warming"}, 202)
+
+
+@router.get("/api/v2/projection", dependencies=[_needs("ops")])
+async def projection(request: Request, service: Parts) -> Response:
+    """Tell how far behind the view is."""
+    _no_parameters(request)
+    state = await read_projection(service.view, service.config.max_staleness_seconds)
+    return _json(state.as_json())
+
+
+@router.get("/api/v2/projection/sessions", dependencies=[_needs("ops")])
+async def hot_sessions(request: Request, service: Parts) -> Response:
+    """List the hot sessions."""
+    page = parse_page(request.scope["query_string"])
+    try:
+        listed = await list_hot_sessions(service.view, page)
+    except (StoreUnavailable, StoreRefused):
+        return response(retry_later(_NO_VIEW))
+    return _json(listed)
+
+
+@router.get("/health/live")
+async def live() -> Response:
+    """Tell that the process is up."""
+    return _json({"status": "live"})
+
+
+@router.get("/health/ready")
+async def ready(service: Parts) -> Response:
+    """Tell whether polls can be answered."""
+    state = await service.readiness.state()
+    if not any(state.values()):
+        return response(retry_later("Neither Redis nor PostgreSQL answers, so polls cannot be answered."))
+    stores = {name: "up" if up else "down" for name, up in state.items()}
+    return _json({"status": "ready", "stores": stores})
+
+
+@router.get("/metrics")
+async def metrics(service: Parts) -> Response:
+    """Give Prometheus' text."""
+    return Response(service.exposition.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, {"cache-control": "no-store"}, "application/json")
+
+
+def _no_parameters(request: Request) -> None:
+    for name in request.query_params:
+        raise InvalidParameter(name, f"There is no parameter {name[:60]!a}; none is accepted here.")
+
+
+def _missing(session_id: str, freshness: Freshness) -> Response:
+    answer = missing(session_id)
+    return response(
+        Reply(404, answer.headers + freshness_headers("postgres", freshness, time.monotonic()), answer.body)
+    )

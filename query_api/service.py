@@ -1,0 +1,30 @@
+"""Everything that the HTTP side of one API process works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from query_api.auth import Gate
+from query_api.config import ApiConfig
+from query_api.events import Events
+from query_api.fallback import Fallback
+from query_api.health import Readiness
+from query_api.projector_requests import ProjectorRequests
+from query_api.stats import Exposition
+from query_api.view_reads import ViewReads
+from readmodel.view import ViewReader
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts, wired by the composition root."""
+
+    config: ApiConfig
+    gate: Gate
+    events: Events
+    view: ViewReader
+    view_reads: ViewReads
+    fallback: Fallback
+    requests: ProjectorRequests
+    readiness: Readiness
+    exposition: Exposition

@@ -1,0 +1,201 @@
+"""The query API's process: opens what it needs, builds its parts, closes them in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+
+from query_api.app import build_app
+from query_api.auth import Gate
+from query_api.circuit import Circuit
+from query_api.config import ApiConfig
+from query_api.events import WRAPPER_BYTES, Events
+from query_api.fallback import Fallback
+from query_api.health import Readiness
+from query_api.layer import Layer, Receive, Scope, Send
+from query_api.poll_interval import Load
+from query_api.projector_requests import ProjectorRequests
+from query_api.reader import Reader
+from query_api.response_cache import ResponseCache
+from query_api.service import Service
+from query_api.stats import Exposition, Stats
+from query_api.subscription import Subscription
+from query_api.view_reads import ViewReads
+from readmodel.event_log import EventLog
+from readmodel.keys import Keys
+from readmodel.messages import Change, Request, encode_request
+from readmodel.poll import Poll
+from readmodel.postgres_client import Pool, check_url, create_pool
+from readmodel.redis_client import connect, keys_of, translated
+from readmodel.subscription import heard
+from readmodel.view import ViewReader
+from readside.logging import configure
+from readside.settings import Settings
+
+CONNECT_SECONDS = 2.0
+"""A Postgres that does not even take a connection within this is away."""
+QUERY_SECONDS = 10.0
+_NO_SESSION = Poll("00000000-0000-0000-0000-000000000000", limit=1)
+
+_log = structlog.get_logger(__name__)
+
+
+def create_app(config: ApiConfig) -> Process:
+    """Make the ASGI application of one process; it opens its resources when its lifespan begins."""
+    return Process(config)
+
+
+def create_app_from_environment() -> Process:
+    """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`."""
+    settings = Settings()
+    configure(settings.log_level, settings.log_format)
+    return create_app(settings.api_config())
+
+
+class Process:
+    """An ASGI application with a lifespan."""
+
+    def __init__(self, config: ApiConfig) -> None:
+        self._config = config
+        self._app: Layer | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+        else:
+            raise RuntimeError("The application was not started: its server must support the lifespan protocol.")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with opened(self._config) as self._app:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@asynccontextmanager
+async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
+    """Build the application and run what it needs in the background, for as long as the block lasts.
+
+    The stores may be away: nothing is sent to them before somebody polls. Raises ConfigurationError.
+    """
+    config = replace(config, root_path=prefix(config.root_path))
+    check_url(config.database_url, "READSIDE_DATABASE_URL")
+    redis = connect(config.redis_url, name="readside-api")
+    pool = await create_pool(
+        config.database_url,
+        application_name="readside-api",
+        size=config.fallback_concurrency + 1,  # one for the question whether we are ready
+        timeout_seconds=CONNECT_SECONDS,
+        command_timeout_seconds=QUERY_SECONDS,
+        statement_cache_size=config.statement_cache_size,
+    )
+    built = _Built(config, redis, keys_of(redis, config.redis_prefix), pool)
+    tasks = [_background(work) for work in built.background()]
+    try:
+        yield build_app(built.service)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await built.service.view_reads.close()
+        await built.service.fallback.close()
+        pool.terminate()  # no query of ours changes anything, so none is waited for
+        await redis.aclose()
+
+
+def prefix(root_path: str) -> str:
+    """Bring a path prefix into the form `/a/b`, or the empty one."""
+    return f"/{stripped}" if (stripped := root_path.strip("/")) else ""
+
+
+class _Line:
+    """The channel on which the leading projector hears requests."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._channel = keys.requests
+
+    async def send(self, request: Request) -> int:
+        with translated(self._redis):
+            return int(await self._redis.publish(self._channel, encode_request(request)))
+
+
+class _Built:
+    """The parts of one process."""
+
+    def __init__(self, config: ApiConfig, redis: Redis, keys: Keys, pool: Pool) -> None:
+        view, log = ViewReader(redis, keys), EventLog(pool, config.database_url)
+        page_bytes = max(1, config.max_answer_bytes - WRAPPER_BYTES)
+        self.cache = ResponseCache(config.response_cache_bytes)
+        view_reads = ViewReads(view, Circuit("redis"), page_bytes)
+        fallback = Fallback(
+            log,
+            concurrency=config.fallback_concurrency,
+            circuit=Circuit("postgres"),
+            number=self.cache.numbers,
+            max_bytes=page_bytes,
+            reconnect=pool.expire_connections,
+        )
+        requests = ProjectorRequests(_Line(redis, keys), config.hot_ttl_seconds)
+        gate, stats, self.load = Gate(config.keys), Stats(), Load(lambda: fallback.waiting)
+        self.subscription = Subscription(partial(heard, redis, keys.changes), self._hear)
+        self.service = Service(
+            config=config,
+            gate=gate,
+            events=Events(
+                gate=gate,
+                cache=self.cache,
+                reader=Reader(view_reads, fallback, requests),
+                requests=requests,
+                stats=stats,
+                load=self.load,
+                max_staleness_seconds=config.max_staleness_seconds,
+                max_answer_bytes=config.max_answer_bytes,
+            ),
+            view=view,
+            view_reads=view_reads,
+            fallback=fallback,
+            requests=requests,
+            readiness=Readiness({"redis": view.now_us, "postgres": partial(log.answer, _NO_SESSION, page_bytes)}),
+            exposition=Exposition(stats, self.cache, fallback),
+        )
+
+    def background(self) -> list[Coroutine[Any, Any, None]]:
+        """Give what runs beside the requests, for ever."""
+        return [self.subscription.run(), self.service.requests.run(), self.load.run()]
+
+    def _hear(self, change: Change, now: float) -> None:
+        self.cache.hear(change, now)
+        self.service.fallback.forget_missing(change.sessions)
+
+
+def _background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(work)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Take the process down with a background task that failed: without it answers would grow stale unseen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("the API stops: a part of it failed", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path: str = "") -> None:
+    """Run the API under uvicorn until SIGINT or SIGTERM; raises ConfigurationError."""
+    from readside.api_server import serve as run
+
+    run(host, port, workers, root_path)

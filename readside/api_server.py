@@ -1,0 +1,95 @@
+"""`readside api`: the query API under uvicorn, in one process or several."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from functools import partial
+
+import structlog
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from query_api.config import ApiConfig
+from readmodel.errors import ConfigurationError
+from readmodel.postgres_client import check_url
+from readmodel.redis_client import connect
+from readside.api import Process, create_app, prefix
+from readside.logging import configure
+from readside.settings import Settings
+
+DRAIN_SECONDS = 10
+"""Running requests may take so long after a signal."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the longest poll interval, and than proxies keep their connections."""
+BACKLOG = 2048
+
+_log = structlog.get_logger(__name__)
+
+
+def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path: str = "") -> None:
+    """Run until SIGINT or SIGTERM. Raises ConfigurationError for a wrong setting or an address that is taken."""
+    settings = Settings()
+    config = settings.api_config(prefix(root_path))
+    check_url(config.database_url, "READSIDE_DATABASE_URL")
+    _ = connect(config.redis_url, name="readside-api")  # reads the URL, sends nothing
+    with listening(host, port) as listener:
+        address, bound_port = listener.getsockname()[:2]
+        _log.info("api starts", host=address, port=bound_port, workers=workers, root_path=config.root_path)
+        server = server_config(config, settings, workers)
+        if workers > 1:
+            Multiprocess(server, sockets=[listener]).run()
+        else:
+            _run(uvicorn.Server(server), listener)
+        _log.info("api stopped")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Open a listening socket; raises ConfigurationError when the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)  # now, since bind alone lets two servers share a port
+        except OSError:
+            listener.close()
+            raise
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        raise ConfigurationError(f"The API cannot listen on {host}, port {port}: {reason}.") from exc
+    return listener
+
+
+def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uvicorn.Config:
+    """Tell uvicorn how to run the API."""
+    return uvicorn.Config(
+        partial(worker_app, config, settings.log_level, settings.log_format),
+        factory=True,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+
+def worker_app(config: ApiConfig, log_level: str, log_format: str | None) -> Process:
+    """Make the application inside a worker, which has inherited nothing but these values."""
+    configure(log_level, log_format)
+    return create_app(config)
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # uvicorn raises the signal again when it has drained
+    server.run(sockets=[listener])
