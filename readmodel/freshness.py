@@ -10,7 +10,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def rfc3339(instant_us: int) -> str:
     """Print an instant, microseconds since 1970, as `2026-01-13T14:30:00.123456Z` (always six decimals)."""
-    return (_EPOCH + timedelta(microseconds=instant_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    instant = _EPOCH + timedelta(microseconds=instant_us)
+    return f"{instant.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"  # strftime writes year 1 as 1
 
 
 def microseconds(instant: datetime) -> int:

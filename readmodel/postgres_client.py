@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ from readmodel.errors import (
 from readmodel.sql import statement
 
 OLDEST_SERVER = 150000
+_PLACE = re.compile(r"(?:(?:[^:\[\],]*|\[[^\[\]]*\])(?::\d*)?(?:,|$))*")  # hosts, with or without ports
 _SETTINGS = {"timezone": "UTC", "datestyle": "ISO"}  # of these a pooler keeps track; it refuses most others
 # Strings: asyncpg's classes take their parameter in its stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -106,10 +108,13 @@ def target(url: str) -> str:
     """Name the server and database of a URL without secrets: `host:port/database`."""
     try:
         parts = urlsplit(url)
-        place = parts.netloc.rpartition("@")[2] or "localhost"
-        return f"{place}{parts.path}"
     except ValueError:
         return "an unreadable URL"
+    place = parts.netloc.rpartition("@")[2]
+    # With a / ? or # in it that is not percent-encoded, a password runs over into what looks like the place.
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or not _PLACE.fullmatch(place):
+        return "an unreadable URL"
+    return f"{place or 'localhost'}{parts.path}"
 
 
 @contextmanager
@@ -117,28 +122,60 @@ def translated(url: str) -> Iterator[None]:
     """Turn asyncpg's and the socket's errors into EventLogUnavailable, AccessRefused, SchemaMissing, … or BadEvents."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as exc:
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        OSError,
+        OverflowError,
+        TimeoutError,
+        ValueError,
+    ) as exc:
         raise _translate(url, exc) from exc
 
 
-_ACCESS = (
-    asyncpg.InvalidPasswordError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
+_REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ReadsideError], str], ...] = (
+    (
+        (
+            asyncpg.InvalidPasswordError,
+            asyncpg.InvalidAuthorizationSpecificationError,
+            asyncpg.InvalidCatalogNameError,
+        ),
+        AccessRefused,
+        "PostgreSQL at {place} refuses us: {reason}.",
+    ),
+    (
+        (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError),
+        SchemaMissing,
+        "PostgreSQL at {place} does not hold the tables that readside reads: {reason}.",
+    ),
+    ((asyncpg.InsufficientPrivilegeError,), RightsMissing, "PostgreSQL at {place}: {reason}."),
+    (
+        (asyncpg.DataError, asyncpg.ProgramLimitExceededError),
+        BadEvents,
+        "PostgreSQL at {place} cannot give these rows: {reason}.",
+    ),
+    (
+        (asyncpg.exceptions.ClientConfigurationError,),
+        ConfigurationError,
+        "The Postgres URL cannot be used: {reason}.",
+    ),
+    ((asyncpg.InterfaceError, UnicodeError), EventLogUnavailable, "PostgreSQL at {place} does not answer: {reason}."),
+    # Python's own words would show the part that it could not read: it may be a password's.
+    (
+        (ValueError, OverflowError),
+        ConfigurationError,
+        (
+            "The Postgres URL cannot be used: percent-encode the special characters of user and password, "
+            "and check host, port and options."
+        ),
+    ),
+    ((BaseException,), EventLogUnavailable, "PostgreSQL at {place} does not answer: {reason}."),
 )
-_BAD_ROWS = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+"""What an error means to us, and in which words: the first line that fits."""
 
 
 def _translate(url: str, exc: BaseException) -> ReadsideError:
-    place, reason = target(url), (str(exc) or type(exc).__name__).splitlines()[0].rstrip(".")
-    if isinstance(exc, _ACCESS):
-        return AccessRefused(f"PostgreSQL at {place} refuses us: {reason}.")
-    if isinstance(exc, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
-        return SchemaMissing(f"PostgreSQL at {place} does not hold the tables that readside reads: {reason}.")
-    if isinstance(exc, asyncpg.InsufficientPrivilegeError):
-        return RightsMissing(f"PostgreSQL at {place}: {reason}.")
-    if isinstance(exc, _BAD_ROWS):
-        return BadEvents(f"PostgreSQL at {place} cannot give these rows: {reason}.")
-    if isinstance(exc, ValueError) and not isinstance(exc, asyncpg.InterfaceError | UnicodeError):
-        return ConfigurationError(f"The Postgres URL cannot be used: {reason}.")
-    return EventLogUnavailable(f"PostgreSQL at {place} does not answer: {reason}.")
+    reason = (str(exc) or type(exc).__name__).splitlines()[0].rstrip(".")
+    error, sentence = next((error, sentence) for classes, error, sentence in _REFUSALS if isinstance(exc, classes))
+    return error(sentence.format(place=target(url), reason=reason))

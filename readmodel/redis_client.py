@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -20,6 +22,7 @@ from redis.exceptions import (
 from readmodel.errors import AccessRefused, ConfigurationError, ForeignView, ViewUnavailable
 from readmodel.keys import Keys
 
+_DATABASE = re.compile(r"/?\d*", re.ASCII)
 _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
 
 
@@ -37,9 +40,17 @@ def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connection
         "retry": Retry(NoBackoff(), 0),
     }
     try:
-        return Redis.from_pool(ConnectionPool.from_url(url, **options))
+        if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
+            raise ValueError("not a database's number")  # redis-py would go to database 0
+        pool = ConnectionPool.from_url(url, **options)
+        pool.connection_class(**pool.connection_kwargs)  # sends nothing, and refuses options that there are not
     except (ValueError, TypeError) as exc:
-        raise ConfigurationError(f"READSIDE_REDIS_URL is not a redis:// or rediss:// URL: {exc}.") from exc
+        # Python's own words would show the part that it could not read: it may be a password's.
+        raise ConfigurationError(
+            "READSIDE_REDIS_URL is not a redis:// or rediss:// URL that can be used: percent-encode the special "
+            "characters of user and password, and check host, port, database and options."
+        ) from exc
+    return Redis.from_pool(pool)
 
 
 def target(client: Redis) -> str:
@@ -60,7 +71,7 @@ def translated(client: Redis) -> Iterator[None]:
     try:
         yield
     except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
-        raise AccessRefused(f"Redis at {target(client)} refuses us: {exc}.") from exc
+        raise AccessRefused(f"Redis at {target(client)} refuses us: {_reason(exc)}.") from exc
     except ResponseError as exc:
         raise _response(client, exc) from exc
     except (RedisError, OSError, TimeoutError) as exc:
@@ -68,12 +79,12 @@ def translated(client: Redis) -> Iterator[None]:
 
 
 def _response(client: Redis, exc: ResponseError) -> Exception:
-    text = str(exc)
+    text = _reason(exc)
     if "WRONGTYPE" in text:
         return ForeignView(f"Redis at {target(client)} holds other data under our prefix: {text}.")
     if text.startswith(_ACCESS):
         return AccessRefused(f"Redis at {target(client)} refuses us: {text}.")
-    return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text.rstrip('.')}.")
+    return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text}.")
 
 
 def _reason(exc: BaseException) -> str:

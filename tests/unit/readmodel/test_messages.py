@@ -1,0 +1,92 @@
+"""What the processes say to one another: what is written is read, and hostile bytes are nothing."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from readmodel.messages import (
+    Change,
+    Reply,
+    Request,
+    decode_change,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+)
+VERBS = st.sampled_from(["warm", "rebuild", "repair", "touch"])
+
+
+def test_a_change_with_a_beat() -> None:
+    """As the script writes it: term, number, as-of, round trip, instant, sessions."""
+    assert decode_change(b"t 7 1768314600000000 1500 1768314600001500 a b") == Change(
+        "t", 7, 1_768_314_600_000_000, 1500, ("a", "b"), 1_768_314_600_001_500
+    )
+
+
+def test_a_change_without_a_beat() -> None:
+    """As-of did not move; nobody was named, or everybody."""
+    assert decode_change(b"t 0 - - 5 ") == Change("t", 0, None, None, (), 5)
+    assert decode_change(b"t 0 - - 5 *") == Change("t", 0, None, None, ("*",), 5)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b" ", b"    ", b"t", b"t x - - 5 a", b"t 1 x - 5 a", b"t 1 - x 5 a", b"t 1 - - x a", b"t 1 - -",
+             b"\xff\xfe \0", b"t 1.0 - - 5", b"t 0x1 - - 5", "t ½ - - 5".encode(), b"9" * 10_000]
+)  # fmt: skip
+def test_a_change_of_others_is_nothing(data: bytes) -> None:
+    """Anybody may publish on our channel."""
+    assert decode_change(data) is None
+
+
+@given(data=st.binary(max_size=100))
+def test_no_bytes_break_the_readers(data: bytes) -> None:
+    """Neither a change nor a request ever raises."""
+    assert decode_change(data) is None or data.count(b" ") >= 4
+    assert decode_request(data) is None or data.startswith(b"{")
+
+
+@given(raw=JSON)
+def test_no_json_breaks_a_request(raw: object) -> None:
+    """JSON of another shape is nothing."""
+    assert decode_request(orjson.dumps(raw, option=orjson.OPT_PASSTHROUGH_SUBCLASS)) is None
+
+
+@given(verb=st.one_of(VERBS, JSON), sessions=JSON, everything=JSON, reply=JSON, name=JSON)
+def test_a_request_with_hostile_fields_is_read_or_refused(
+    verb: object, sessions: object, everything: object, reply: object, name: object
+) -> None:
+    """The right fields with anything in them never raise, and give the types that are promised."""
+    raw = {"verb": verb, "sessions": sessions, "everything": everything, "reply": reply, "id": name}
+    request = decode_request(orjson.dumps(raw))
+
+    if request is not None:
+        assert request.verb in {"warm", "rebuild", "repair", "touch"}
+        assert all(isinstance(session, str) for session in request.sessions)
+        assert isinstance(request.id, str)
+
+
+@given(verb=VERBS, sessions=st.lists(st.uuids().map(str), max_size=5), everything=st.booleans(), reply=st.booleans())
+def test_a_request_comes_through(verb: str, sessions: list[str], everything: bool, reply: bool) -> None:
+    """What is written is read."""
+    request = Request(verb, tuple(sessions), everything, reply)  # type: ignore[arg-type]
+
+    assert decode_request(encode_request(request)) == request
+
+
+def test_requests_have_ids_of_their_own() -> None:
+    """Replies are told apart by them."""
+    assert Request("warm").id != Request("warm").id
+
+
+def test_a_reply_comes_through() -> None:
+    """What is written is read."""
+    reply = Reply("x", "progress", 3, 5, {"a": "hot", "b": "set_aside"}, "no detail")
+
+    assert decode_reply(encode_reply(reply)) == reply

@@ -1,0 +1,160 @@
+"""How the projection is, judged from what Redis holds: each status and its reason."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import fakeredis
+import orjson
+import pytest
+
+from readmodel.event import ENCODING_VERSION
+from readmodel.keys import Keys
+from readmodel.projection import fresh_reports, judge, read_projection
+from readmodel.redis_client import connect
+from readmodel.view import Position, ViewReader
+
+NOON = 1_768_314_600_000_000
+POSITION = Position("t", 7, live=True, as_of_us=NOON, lag_us=120_999, version=ENCODING_VERSION, database="1/2")
+LEADER: dict[str, Any] = {"id": "a", "role": "leader", "reason": None, "started_at": "2026-01-01"}
+STANDBY: dict[str, Any] = {"id": "b", "role": "standby", "reason": None, "started_at": "2026-01-02"}
+
+
+def test_live() -> None:
+    """A leader, a position that is live, a small lag: no reason is needed."""
+    projection = judge(POSITION, 3, [LEADER, STANDBY], 5.0)
+
+    assert (projection.status, projection.reason) == ("live", None)
+    assert (projection.as_of, projection.lag_ms) == ("2026-01-13T14:30:00.000000Z", 120)
+    assert (projection.hot_sessions, projection.term, projection.batch, projection.database) == (3, "t", 7, "1/2")
+    assert (projection.leader, projection.standbys) == (LEADER, (STANDBY,))
+
+
+def test_nobody_leads() -> None:
+    """Without a leader the view does not move, however fresh it looks."""
+    projection = judge(POSITION, 3, [], 5.0)
+
+    assert projection.status == "down"
+    assert projection.reason == "No projector leads: none has reported in the last five seconds."
+    assert projection.lag_ms == 120
+
+
+def test_a_projector_that_waits_says_why() -> None:
+    """A projector that cannot lead tells what keeps it, and how to mend it."""
+    waiting = {**STANDBY, "role": "starting", "reason": "The triggers are not installed; run `readside install`."}
+    projection = judge(None, 0, [STANDBY, waiting], 5.0)
+
+    assert (projection.status, projection.reason) == ("down", waiting["reason"])
+    assert projection.standbys == (STANDBY, waiting)
+    assert (projection.as_of, projection.lag_ms, projection.term, projection.batch) == (None, None, None, None)
+
+
+def test_an_empty_view_is_catching_up() -> None:
+    """A leader that has not begun yet, or a Redis just flushed."""
+    assert judge(None, 0, [LEADER], 5.0).status == "catching_up"
+    assert "has not begun" in str(judge(None, 0, [LEADER], 5.0).reason)
+
+
+def test_a_view_in_doubt_is_catching_up() -> None:
+    """A term has begun and no beat was applied: the old as-of stays, and is not live."""
+    projection = judge(replace(POSITION, live=False), 3, [{**LEADER, "reason": "A new term begins: x."}], 5.0)
+
+    assert (projection.status, projection.reason) == ("catching_up", "A new term begins: x.")
+    assert projection.as_of == "2026-01-13T14:30:00.000000Z"
+    assert "compares" in str(judge(replace(POSITION, live=False), 3, [LEADER], 5.0).reason)
+
+
+@pytest.mark.parametrize(
+    ("lag_us", "status"), [(0, "live"), (5_000_000, "live"), (5_000_001, "stale"), (None, "stale")]
+)
+def test_stale_past_the_bound(lag_us: int | None, status: str) -> None:
+    """At the bound it is live, past it stale; a lag that nobody knows is no small one."""
+    assert judge(replace(POSITION, lag_us=lag_us), 0, [LEADER], 5.0).status == status
+
+
+def test_stale_says_for_how_long() -> None:
+    """Or what the leader itself says."""
+    late = replace(POSITION, lag_us=61_250_000)
+
+    assert judge(late, 0, [LEADER], 5.0).reason == "No heartbeat came through the pipe for 61.2 s."
+    assert judge(late, 0, [{**LEADER, "reason": "Postgres is away."}], 5.0).reason == "Postgres is away."
+    assert "a while" in str(judge(replace(POSITION, lag_us=None), 0, [LEADER], 5.0).reason)
+
+
+def test_another_version_is_down() -> None:
+    """A view written in another way is never read, so it answers nothing."""
+    projection = judge(replace(POSITION, version="0"), 0, [LEADER], 5.0)
+
+    assert projection.status == "down"
+    assert "version 0" in str(projection.reason)
+
+
+def test_of_two_leaders_the_younger_counts() -> None:
+    """A frozen leader's last report may still be fresh when another has taken over."""
+    young = {**LEADER, "id": "c", "started_at": "2026-01-03"}
+    reports = fresh_reports({"c": _raw(young), "a": _raw(LEADER)}, NOON)
+
+    assert judge(POSITION, 0, reports, 5.0).leader == reports[-1]
+    assert judge(POSITION, 0, reports, 5.0).standbys == (reports[0],)
+
+
+def test_old_and_foreign_reports_are_passed_over() -> None:
+    """A dead projector's, another version's, and whatever else lies in the hash."""
+    raws = {
+        "young": _raw({**LEADER, "id": "young"}),
+        "edge": _raw({**LEADER, "id": "edge"}, age_us=5_000_000),
+        "old": _raw(LEADER, age_us=5_000_001),
+        "no instant": b"{}",
+        "no object": b"[1]",
+        "a number": b"5",
+        "null": b"null",
+        "text": b'{"reported_at_us": "yesterday"}',
+        "no JSON": b"\xff",
+    }
+
+    assert {report["id"] for report in fresh_reports(raws, NOON)} == {"young", "edge"}
+
+
+def test_json_has_every_field() -> None:
+    """For machines: the fields are there whatever the status is."""
+    assert judge(None, 0, [], 5.0).as_json().keys() == judge(POSITION, 1, [LEADER], 5.0).as_json().keys()
+    assert orjson.dumps(judge(POSITION, 1, [LEADER, STANDBY], 5.0).as_json())
+
+
+@pytest.fixture
+async def view() -> AsyncIterator[ViewReader]:
+    """An empty view over the fake Redis."""
+    redis = fakeredis.FakeAsyncRedis()
+    yield ViewReader(redis, Keys("readside"))
+    await redis.aclose()
+
+
+async def test_an_empty_redis_is_down(view: ViewReader) -> None:
+    """Nobody has ever been here."""
+    projection = await read_projection(view, 5.0)
+
+    assert (projection.status, projection.hot_sessions) == ("down", 0)
+
+
+async def test_a_redis_that_is_away_is_down() -> None:
+    """No error is raised: the sentence says who does not answer."""
+    redis = connect("redis://:secret@127.0.0.1:1/3", name="test")
+    projection = await read_projection(ViewReader(redis, Keys("readside", 3)), 5.0)
+    await redis.aclose()
+
+    assert projection.status == "down"
+    assert str(projection.reason).startswith("Redis at 127.0.0.1:1/3 does not answer: ")
+    assert projection.hot_sessions is None
+
+
+async def test_a_redis_with_other_data_is_down(view: ViewReader) -> None:
+    """Keys of ours that hold something else are named, not raised."""
+    await view.redis.set(view.keys.position, "mine")
+    projection = await read_projection(view, 5.0)
+
+    assert projection.status == "down"
+    assert "holds other data" in str(projection.reason)
+
+
+def _raw(report: dict[str, Any], age_us: int = 0) -> bytes:
+    return orjson.dumps({**report, "reported_at_us": NOON - age_us})
