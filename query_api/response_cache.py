@@ -64,14 +64,14 @@ class ResponseCache:
             self._beat = None  # it may promise more than a view that was put back holds
             self.breaks += 1
         self._heard = Number(change.term, change.n)
+        delay = self._transit.delay_seconds(change.at_us, now) if change.at_us else 0.0
         if EVERY_SESSION in change.sessions:
             self._empty(change.n)
         else:
             for session_id in change.sessions:
                 self._drop(session_id, change.n)
         if change.as_of_us is not None and (self._beat is None or change.as_of_us > self._beat.as_of_us):
-            age = (change.round_trip_us or 0) / 1_000_000 + self._transit.delay_seconds(change.at_us, now)
-            self._beat = Freshness(change.as_of_us, now - age)
+            self._beat = Freshness(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
 
     def get(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer, Freshness] | None:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""

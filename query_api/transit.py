@@ -8,8 +8,8 @@ WINDOW_SECONDS = 60.0
 class Transit:
     """Compares instants of Redis' clock with ours (monotonic): the quickest messages of late took no time.
 
-    The clocks' distance is the least seen in the last one to two windows, so that a clock that was set or that drifts is
-    taken in after a while; until then a message may seem to be late, which errs on the side of a greater lag.
+    The clocks' distance is the least seen in the last one to two windows, so that a clock that was set, or that drifts,
+    is taken in after a while; until then a message may seem to be late, which errs on the side of a greater lag.
     """
 
     def __init__(self) -> None:
