@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,11 @@ from query_api.auth import Gate
 from query_api.circuit import Circuit
 from query_api.config import ApiConfig
 from query_api.events import WRAPPER_BYTES, Events
-from query_api.fallback import Fallback
+from query_api.fallback import Fallback, Log
 from query_api.health import Readiness
 from query_api.layer import Layer, Receive, Scope, Send
 from query_api.poll_interval import Load
-from query_api.projector_requests import ProjectorRequests
+from query_api.projector_requests import Line, ProjectorRequests
 from query_api.reader import Reader
 from query_api.response_cache import ResponseCache
 from query_api.service import Service
@@ -33,7 +33,7 @@ from readmodel.event_log import EventLog
 from readmodel.keys import Keys
 from readmodel.messages import Change, Request, encode_request
 from readmodel.poll import Poll
-from readmodel.postgres_client import Pool, check_url, create_pool
+from readmodel.postgres_client import check_url, create_pool
 from readmodel.redis_client import connect, keys_of, translated
 from readmodel.subscription import heard
 from readmodel.view import ViewReader
@@ -84,15 +84,30 @@ class Process:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The two stores as the API uses them.
+
+    `subscribe` gives the messages about changes, None first, until it raises; `reconnect` leaves the connections to
+    Postgres that there are.
+    """
+
+    view: ViewReader
+    log: Log
+    line: Line
+    subscribe: Callable[[], AsyncGenerator[bytes | None, None]]
+    reconnect: Callable[[], Awaitable[None]]
+
+
 @asynccontextmanager
 async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
-    """Build the application and run what it needs in the background, for as long as the block lasts.
+    """Open the stores and run the API over them, for as long as the block lasts.
 
     The stores may be away: nothing is sent to them before somebody polls. Raises ConfigurationError.
     """
-    config = replace(config, root_path=prefix(config.root_path))
     check_url(config.database_url, "READSIDE_DATABASE_URL")
     redis = connect(config.redis_url, name="readside-api")
+    keys = keys_of(redis, config.redis_prefix)
     pool = await create_pool(
         config.database_url,
         application_name="readside-api",
@@ -101,7 +116,25 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         command_timeout_seconds=QUERY_SECONDS,
         statement_cache_size=config.statement_cache_size,
     )
-    built = _Built(config, redis, keys_of(redis, config.redis_prefix), pool)
+    stores = Stores(
+        view=ViewReader(redis, keys),
+        log=EventLog(pool, config.database_url),
+        line=RequestLine(redis, keys),
+        subscribe=partial(heard, redis, keys.changes),
+        reconnect=pool.expire_connections,
+    )
+    try:
+        async with running(config, stores) as app:
+            yield app
+    finally:
+        pool.terminate()  # no query of ours changes anything, so none is waited for
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def running(config: ApiConfig, stores: Stores) -> AsyncIterator[Layer]:
+    """Build the application and run what it needs in the background, for as long as the block lasts."""
+    built = _Built(replace(config, root_path=prefix(config.root_path)), stores)
     tasks = [_background(work) for work in built.background()]
     try:
         yield build_app(built.service)
@@ -111,8 +144,6 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         await asyncio.gather(*tasks, return_exceptions=True)
         await built.service.view_reads.close()
         await built.service.fallback.close()
-        pool.terminate()  # no query of ours changes anything, so none is waited for
-        await redis.aclose()
 
 
 def prefix(root_path: str) -> str:
@@ -120,7 +151,7 @@ def prefix(root_path: str) -> str:
     return f"/{stripped}" if (stripped := root_path.strip("/")) else ""
 
 
-class _Line:
+class RequestLine:
     """The channel on which the leading projector hears requests."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
@@ -128,6 +159,7 @@ class _Line:
         self._channel = keys.requests
 
     async def send(self, request: Request) -> int:
+        """Publish a request, and tell how many heard it; raises ViewUnavailable or AccessRefused."""
         with translated(self._redis):
             return int(await self._redis.publish(self._channel, encode_request(request)))
 
@@ -135,22 +167,21 @@ class _Line:
 class _Built:
     """The parts of one process."""
 
-    def __init__(self, config: ApiConfig, redis: Redis, keys: Keys, pool: Pool) -> None:
-        view, log = ViewReader(redis, keys), EventLog(pool, config.database_url)
+    def __init__(self, config: ApiConfig, stores: Stores) -> None:
         page_bytes = max(1, config.max_answer_bytes - WRAPPER_BYTES)
         self.cache = ResponseCache(config.response_cache_bytes)
-        view_reads = ViewReads(view, Circuit("redis"), page_bytes)
+        view_reads = ViewReads(stores.view, Circuit("redis"), page_bytes)
         fallback = Fallback(
-            log,
+            stores.log,
             concurrency=config.fallback_concurrency,
             circuit=Circuit("postgres"),
             number=self.cache.numbers,
             max_bytes=page_bytes,
-            reconnect=pool.expire_connections,
+            reconnect=stores.reconnect,
         )
-        requests = ProjectorRequests(_Line(redis, keys), config.hot_ttl_seconds)
+        requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         gate, stats, self.load = Gate(config.keys), Stats(), Load(lambda: fallback.waiting)
-        self.subscription = Subscription(partial(heard, redis, keys.changes), self._hear)
+        self.subscription = Subscription(stores.subscribe, self._hear)
         self.service = Service(
             config=config,
             gate=gate,
@@ -164,11 +195,13 @@ class _Built:
                 max_staleness_seconds=config.max_staleness_seconds,
                 max_answer_bytes=config.max_answer_bytes,
             ),
-            view=view,
+            view=stores.view,
             view_reads=view_reads,
             fallback=fallback,
             requests=requests,
-            readiness=Readiness({"redis": view.now_us, "postgres": partial(log.answer, _NO_SESSION, page_bytes)}),
+            readiness=Readiness(
+                {"redis": stores.view.now_us, "postgres": partial(stores.log.answer, _NO_SESSION, page_bytes)}
+            ),
             exposition=Exposition(stats, self.cache, fallback),
         )
 

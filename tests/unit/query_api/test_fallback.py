@@ -1,0 +1,290 @@
+"""Postgres behind the API: bounded, shared, refused in time, and never asked for nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import pytest
+
+from query_api import fallback as module
+from query_api.answers import Number
+from query_api.circuit import Circuit
+from query_api.fallback import Fallback, Fetched
+from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overloaded, ServerInRecovery
+from readmodel.poll import Poll
+from tests.fakes.event_log import FakeEventLog, Row
+from tests.waiting import eventually
+
+SID = "11111111-1111-4111-8111-111111111111"
+OTHER = "22222222-2222-4222-8222-222222222222"
+POLL = Poll(SID)
+HOUR = 3600.0
+
+
+class Clock:
+    """Moves by itself a microsecond a look, and by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        self.now += 1e-6
+        return self.now
+
+
+class Bench:
+    """A fallback over a fake log."""
+
+    def __init__(self, concurrency: int = 2) -> None:
+        self.log = FakeEventLog({SID: "in_progress"}, [Row(SID, 1_000_000)])
+        self.clock = Clock()
+        self.number: Number | None = Number("t", 1)
+        self.reconnected = 0
+        self.circuit = Circuit("postgres", self.clock)
+        self.fallback = Fallback(
+            self.log,
+            concurrency=concurrency,
+            circuit=self.circuit,
+            number=lambda: self.number,
+            max_bytes=10_000,
+            clock=self.clock,
+            reconnect=self._reconnect,
+        )
+
+    async def _reconnect(self) -> None:
+        self.reconnected += 1
+
+    def ask(self, poll: Poll = POLL, staleness: float = HOUR) -> "asyncio.Task[Fetched]":
+        """Begin to ask."""
+        call: Coroutine[Any, Any, Fetched] = self.fallback.answer(poll, staleness)
+        return asyncio.create_task(call)
+
+    async def asked(self, queries: int) -> None:
+        """Wait until so many queries were sent."""
+        await eventually(lambda: len(self.log.queries) >= queries, f"{queries} queries")
+
+    async def turns(self) -> None:
+        """Let every task go as far as it can."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """Two queries at a time."""
+    made = Bench()
+    yield made
+    made.log.release()
+    await made.fallback.close()
+
+
+async def test_a_poll_is_answered(bench: Bench) -> None:
+    """With the number that was the last one before the query."""
+    fetched = await bench.ask()
+
+    assert (fetched.logged.status, fetched.logged.total) == ("in_progress", 1)
+    assert fetched.number == Number("t", 1)
+
+
+async def test_the_number_is_taken_before_the_query_is_sent(bench: Bench) -> None:
+    """What is heard while it runs may be about what it does not see."""
+    bench.log.hold()
+    asked = bench.ask()
+    await bench.asked(1)
+    bench.number = Number("t", 2)
+    bench.log.release()
+
+    assert (await asked).number == Number("t", 1)
+
+
+async def test_callers_of_the_same_poll_share_a_query(bench: Bench) -> None:
+    """A storm of a hundred costs one."""
+    bench.log.hold()
+    asked = [bench.ask() for _ in range(100)]
+    await bench.asked(1)
+    bench.log.release()
+    await asyncio.gather(*asked)
+
+    assert len(bench.log.queries) == 1
+
+
+async def test_staleness_zero_joins_no_query_that_was_sent_before(bench: Bench) -> None:
+    """Its query starts after it arrived."""
+    bench.log.hold()
+    first = bench.ask()
+    await bench.asked(1)
+
+    second = bench.ask(staleness=0)
+    await bench.asked(2)
+    bench.log.release()
+
+    one, other = await asyncio.gather(first, second)
+    assert one.freshness.since < other.freshness.since
+
+
+async def test_staleness_zero_joins_a_query_that_waits() -> None:
+    """One for all who came before it was sent."""
+    bench = Bench(concurrency=1)
+    bench.log.hold()
+    first = bench.ask(Poll(OTHER))
+    await bench.asked(1)
+
+    zeros = [bench.ask(staleness=0) for _ in range(10)]
+    await bench.turns()
+    bench.log.release()
+    await asyncio.gather(first, *zeros)
+
+    assert len(bench.log.queries) == 2
+
+
+async def test_an_answer_that_took_longer_than_wanted_is_asked_for_again(bench: Bench) -> None:
+    """Joining was a guess about how long it takes."""
+    bench.log.hold()
+    first = bench.ask()
+    await bench.asked(1)
+    second = bench.ask(staleness=2.0)
+    await bench.turns()
+    bench.clock.now += 3
+    bench.log.release()
+    await asyncio.gather(first, second)
+
+    assert len(bench.log.queries) == 2
+    assert (await second).freshness.lag_seconds(bench.clock.now) < 2
+
+
+async def test_queries_are_bounded(bench: Bench) -> None:
+    """READSIDE_FALLBACK_CONCURRENCY."""
+    bench.log.hold()
+    asked = [bench.ask(Poll(SID, limit=limit)) for limit in range(1, 15)]
+    await bench.asked(2)
+    bench.log.release()
+    await asyncio.gather(*asked)
+
+    assert bench.log.most_running == 2
+
+
+async def test_past_the_line_callers_are_refused_at_once(bench: Bench) -> None:
+    """The line is bounded too."""
+    bench.log.hold()
+    running = [bench.ask(Poll(SID, page=page)) for page in range(1, 3)]
+    await bench.asked(2)
+    waiting = [bench.ask(Poll(SID, page=page)) for page in range(3, 3 + 2 * module.LINE_PER_SLOT)]
+    await bench.turns()
+
+    with pytest.raises(Overloaded):
+        await bench.ask(Poll(SID, page=1000))
+    bench.log.release()
+    await asyncio.gather(*running, *waiting)
+
+
+async def test_who_waits_too_long_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the contract's two seconds."""
+    assert module.LINE_SECONDS < 2
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.01)
+    bench.log.hold()
+    running = [bench.ask(Poll(SID, page=page)) for page in range(1, 3)]
+    await bench.asked(2)
+
+    with pytest.raises(Overloaded):
+        await bench.ask(Poll(SID, page=3))
+    assert bench.fallback.waiting == 0
+    bench.log.release()
+    await asyncio.gather(*running)
+
+
+async def test_a_caller_who_leaves_takes_nothing_from_the_others(bench: Bench) -> None:
+    """The query belongs to all who joined it."""
+    bench.log.hold()
+    first, second = bench.ask(), bench.ask()
+    await bench.asked(1)
+    first.cancel()
+    bench.log.release()
+
+    assert (await second).logged.total == 1
+    assert len(bench.log.queries) == 1
+
+
+async def test_an_unknown_session_is_looked_up_once_a_second(bench: Bench) -> None:
+    """Whatever is asked of it; its as-of stays that of the look-up."""
+    first = await bench.ask(Poll(OTHER))
+    for limit in range(1, 20):
+        assert await bench.ask(Poll(OTHER, limit=limit)) is first
+    bench.clock.now += module.MISSING_SECONDS
+    again = await bench.ask(Poll(OTHER))
+
+    assert len(bench.log.queries) == 2
+    assert again.freshness.since > first.freshness.since
+
+
+async def test_an_unknown_session_is_looked_up_for_staleness_zero(bench: Bench) -> None:
+    """It is never answered from what is remembered."""
+    await bench.ask(Poll(OTHER))
+    bench.log.statuses[OTHER] = "pending"
+
+    assert (await bench.ask(Poll(OTHER), staleness=0)).logged.status == "pending"
+
+
+async def test_a_message_about_an_unknown_session_makes_it_looked_up(bench: Bench) -> None:
+    """It may have been created."""
+    await bench.ask(Poll(OTHER))
+    bench.log.statuses[OTHER] = "pending"
+    bench.fallback.forget_missing((OTHER,))
+
+    assert (await bench.ask(Poll(OTHER))).logged.status == "pending"
+
+
+async def test_the_memory_of_unknown_sessions_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest are forgotten."""
+    monkeypatch.setattr(module, "MAX_MISSING", 3)
+    for number in range(10):
+        await bench.ask(Poll(f"{number:08}-0000-4000-8000-000000000000"))
+
+    assert len(bench.fallback._missing) == 3
+
+
+async def test_a_postgres_that_is_away_is_asked_once_a_second(bench: Bench) -> None:
+    """The others are told at once."""
+    bench.log.error = EventLogUnavailable("PostgreSQL does not answer.")
+    for _ in range(10):
+        with pytest.raises(EventLogUnavailable):
+            await bench.ask()
+    assert len(bench.log.queries) == 1
+
+    bench.clock.now += 1.1
+    bench.log.error = None
+    assert (await bench.ask()).logged.total == 1
+    assert bench.circuit.failure is None
+
+
+async def test_one_slow_query_among_others_is_no_outage(bench: Bench) -> None:
+    """A deep page may time out while everything else is answered."""
+    bench.log.hold()
+    slow = bench.ask(Poll(SID, page=999))
+    await bench.asked(1)
+    bench.circuit.succeeded()
+    bench.log.error = EventLogUnavailable("PostgreSQL does not answer: timed out.")
+    bench.log.release()
+    with pytest.raises(EventLogUnavailable):
+        await slow
+    bench.log.error = None
+
+    assert (await bench.ask()).logged.total == 1
+
+
+async def test_a_standby_is_left(bench: Bench) -> None:
+    """After a failover the old connections lead to the wrong server."""
+    bench.log.error = ServerInRecovery("PostgreSQL is in recovery.")
+    with pytest.raises(ServerInRecovery):
+        await bench.ask()
+
+    assert bench.reconnected == 1
+
+
+async def test_an_answer_too_large_is_nobodys_outage(bench: Bench) -> None:
+    """It is the caller's to mend."""
+    bench.log.rows.append(Row(SID, 2_000_000, message="x" * 20_000))
+    with pytest.raises(AnswerTooLarge):
+        await bench.ask()
+
+    assert bench.circuit.failure is None

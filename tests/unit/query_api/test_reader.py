@@ -1,0 +1,247 @@
+"""Where an answer comes from, and what is asked of the projector on the way."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from query_api import reader as module
+from query_api import view_reads
+from query_api.answers import Number
+from query_api.circuit import Circuit
+from query_api.fallback import Fallback
+from query_api.projector_requests import ProjectorRequests
+from query_api.reader import Reader
+from query_api.staleness import Staleness
+from query_api.view_reads import ViewReads
+from readmodel.errors import EventLogUnavailable, ForeignView, ReadsideError, ViewUnavailable
+from readmodel.poll import Poll
+from readmodel.view import Cold, Found
+from tests.fakes.event_log import FakeEventLog, Row
+from tests.fakes.projector_line import FakeLine
+from tests.waiting import eventually
+
+SID = "11111111-1111-4111-8111-111111111111"
+POLL = Poll(SID)
+USUAL = Staleness(5.0, explicit=False)
+AWAY = EventLogUnavailable("PostgreSQL does not answer.")
+
+
+@dataclass
+class FakeView:
+    """A view that says what it is told."""
+
+    answer: Found | Cold = field(default_factory=lambda: Cold("not hot"))
+    error: ReadsideError | None = None
+    polls: list[Poll] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def read(self, poll: Poll, max_bytes: int) -> Found | Cold:
+        """Answer."""
+        self.polls.append(poll)
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return self.answer
+
+
+class Bench:
+    """A reader over fakes."""
+
+    def __init__(self) -> None:
+        self.view, self.log, self.line = FakeView(), FakeEventLog({SID: "paused"}, [Row(SID, 1)]), FakeLine()
+        self.requests = ProjectorRequests(self.line, 3600)
+        fallback = Fallback(
+            self.log, concurrency=2, circuit=Circuit("postgres"), number=lambda: Number("t", 1), max_bytes=10_000
+        )
+        self.view_reads = ViewReads(self.view, Circuit("redis"), 10_000)
+        self.reader = Reader(self.view_reads, fallback, self.requests)
+
+    async def source(self, seconds: float | None = None) -> str:
+        """Where an answer as fresh as this comes from."""
+        wanted = USUAL if seconds is None else Staleness(seconds, explicit=True)
+        return (await self.reader.read(POLL, wanted)).source
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    """The session is cold, everything answers."""
+    return Bench()
+
+
+def hot(lag_seconds: float = 0.1, term: str = "t") -> Found:
+    """A page from the view."""
+    return Found(b"{}", 1, "paused", 1000, int(lag_seconds * 1_000_000), term, 7)
+
+
+async def test_a_hot_session_is_answered_by_the_view(bench: Bench) -> None:
+    """With the number that the view gave."""
+    bench.view.answer = hot()
+    reading = await bench.reader.read(POLL, USUAL)
+
+    assert (reading.source, reading.number) == ("redis", Number("t", 7))
+    assert bench.log.queries == []
+
+
+async def test_an_answer_of_the_previous_term_is_given_and_not_kept(bench: Bench) -> None:
+    """It is right as of then."""
+    bench.view.answer = hot(term="")
+    reading = await bench.reader.read(POLL, USUAL)
+
+    assert (reading.source, reading.number) == ("redis", None)
+
+
+async def test_a_cold_session_is_answered_by_postgres_and_warmed(bench: Bench) -> None:
+    """The leader is asked once for all polls of a moment."""
+    for _ in range(3):
+        assert await bench.source() == "postgres"
+    await bench.requests.send_warms()
+
+    assert bench.line.asked("warm") == [{SID}]
+
+
+async def test_a_session_is_not_asked_for_again_at_once(bench: Bench) -> None:
+    """One that cannot be made hot is polled all the same."""
+    await bench.source()
+    await bench.requests.send_warms()
+    await bench.source()
+    await bench.requests.send_warms()
+
+    assert bench.line.asked("warm") == [{SID}]
+
+
+async def test_a_session_that_is_not_there_is_not_warmed(bench: Bench) -> None:
+    """Postgres' word: it does not exist."""
+    bench.log.statuses.clear()
+    reading = await bench.reader.read(POLL, USUAL)
+    await bench.requests.send_warms()
+
+    assert reading.status is None
+    assert bench.line.sent == []
+
+
+@pytest.mark.parametrize(
+    ("lag", "wanted", "source"),
+    [
+        (4.0, None, "redis"),
+        (6.0, None, "postgres"),
+        (6.0, 60.0, "redis"),
+        (1.0, 0.5, "postgres"),
+        (0.0, 0.0, "postgres"),
+    ],
+)
+async def test_the_view_answers_what_is_fresh_enough(
+    bench: Bench, lag: float, wanted: float | None, source: str
+) -> None:
+    """The caller's wish, or the setting's."""
+    bench.view.answer = hot(lag)
+
+    assert await bench.source(wanted) == source
+
+
+async def test_staleness_zero_does_not_ask_the_view(bench: Bench) -> None:
+    """It could never be fresh enough."""
+    await bench.source(0)
+
+    assert bench.view.polls == []
+
+
+@pytest.mark.parametrize("error", [ViewUnavailable("away."), ForeignView("others' data.")])
+async def test_without_redis_postgres_answers(bench: Bench, error: ReadsideError) -> None:
+    """And Redis is left alone for a second."""
+    bench.view.error = error
+    for _ in range(5):
+        assert await bench.source() == "postgres"
+
+    assert len(bench.view.polls) == 1
+
+
+async def test_a_redis_that_hangs_holds_nobody_for_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first caller waits a little, the next ones not at all."""
+    monkeypatch.setattr(view_reads, "READ_SECONDS", 0.01)
+    bench.view.gate.clear()
+    for _ in range(5):
+        assert await bench.source() == "postgres"
+
+    assert len(bench.view.polls) == 1
+
+
+async def test_without_postgres_a_stale_view_answers(bench: Bench) -> None:
+    """With its true as-of."""
+    bench.view.answer, bench.log.error = hot(lag_seconds=60), AWAY
+    reading = await bench.reader.read(POLL, USUAL)
+
+    assert (reading.source, reading.freshness.as_of_us) == ("redis", 1000)
+
+
+async def test_a_stale_view_does_not_answer_who_wants_a_fresh_answer(bench: Bench) -> None:
+    """Readside-Max-Staleness is kept or refused."""
+    bench.view.answer, bench.log.error = hot(lag_seconds=60), AWAY
+
+    with pytest.raises(EventLogUnavailable):
+        await bench.source(5.0)
+
+
+async def test_a_stale_view_answers_when_postgres_takes_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who could be answered at once does not wait for ever."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
+    bench.view.answer = hot(lag_seconds=60)
+    bench.log.hold()
+
+    assert await bench.source() == "redis"
+    bench.log.release()
+
+
+async def test_without_any_store_nothing_is_said(bench: Bench) -> None:
+    """Never "not found"."""
+    bench.view.error, bench.log.error = ViewUnavailable("away."), AWAY
+
+    with pytest.raises(EventLogUnavailable):
+        await bench.source()
+
+
+async def test_a_cold_session_without_postgres_is_no_404(bench: Bench) -> None:
+    """Only Postgres says that there is none."""
+    bench.log.error = AWAY
+
+    with pytest.raises(EventLogUnavailable):
+        await bench.source()
+
+
+async def test_the_same_polls_share_a_read_of_the_view(bench: Bench) -> None:
+    """As those of Postgres do; a caller who leaves takes it from nobody."""
+    bench.view.answer = hot()
+    bench.view.gate.clear()
+    calls = [asyncio.create_task(bench.source()) for _ in range(20)]
+    await eventually(lambda: bench.view.polls, "a read")
+    calls.pop().cancel()
+    bench.view.gate.set()
+
+    assert set(await asyncio.gather(*calls)) == {"redis"}
+    assert len(bench.view.polls) == 1
+
+
+async def test_touches_are_sent_in_batches(bench: Bench) -> None:
+    """One message, never one a poll."""
+    for number in range(1000):
+        bench.requests.touch(f"session-{number % 3}")
+    await bench.requests.send_touches()
+    await bench.requests.send_touches()
+
+    assert bench.line.asked("touch") == [{"session-0", "session-1", "session-2"}]
+
+
+async def test_requests_that_cannot_be_sent_are_forgotten(bench: Bench) -> None:
+    """Polls name their sessions again."""
+    bench.line.error = ViewUnavailable("away.")
+    bench.requests.touch(SID)
+    bench.requests.warm(SID)
+    await bench.requests.send_touches()
+    await bench.requests.send_warms()
+    bench.line.error = None
+    await bench.requests.send_touches()
+
+    assert bench.line.sent == []
