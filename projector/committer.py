@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from projector.backlog import Beat
 from projector.batch import MAX_NAMED, Operation, drop, split
@@ -21,10 +21,18 @@ Operations = dict[str, list[Operation]]
 class Committer:
     """Sends batch after batch of one term. `n` is the number of the last one that was answered."""
 
-    def __init__(self, writer: ViewWriter, term: str) -> None:
+    def __init__(
+        self,
+        writer: ViewWriter,
+        term: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self.term = term
         self.n = 0
         self._writer = writer
+        self._clock = clock
+        self._sleep = sleep
 
     async def commit(
         self, operations: Operations, named: Collection[str] = (), beat: Beat | None = None, beat_sent_at: float = 0.0
@@ -36,7 +44,7 @@ class Committer:
         ViewUnavailable after RESIGN_SECONDS, AccessRefused, ForeignView.
         """
         parts = list(split(operations))
-        unsaid = [session_id for session_id in named if session_id not in operations]
+        unsaid = [session_id for session_id in named if not _changes(operations.get(session_id, ()))]
         results = []
         for part in parts:
             last = part is parts[-1]
@@ -47,7 +55,7 @@ class Committer:
         return results
 
     async def _send(self, part: Operations, named: list[str], beat: Beat | None, beat_sent_at: float) -> Applied:
-        deadline, pauses = time.monotonic() + RESIGN_SECONDS, delays(0.05, 1.0)
+        deadline, pauses = self._clock() + RESIGN_SECONDS, delays(0.05, 1.0)
         number = self.n + 1
         while True:
             operations = [operation for wanted in part.values() for operation in wanted]
@@ -58,19 +66,19 @@ class Committer:
                     operations,
                     names(named, MAX_NAMED),
                     as_of_us=beat.as_of_us if beat else None,
-                    round_trip_us=int((time.monotonic() - beat_sent_at) * 1_000_000) if beat else None,
+                    round_trip_us=int((self._clock() - beat_sent_at) * 1_000_000) if beat else None,
                 )
             except StagingLost as lost:
                 # Nothing was applied. The session's new events go with it, so its old view must go too.
                 part[lost.session_id] = [drop(lost.session_id)]
             except ViewUnavailable:
-                if time.monotonic() > deadline:
+                if self._clock() > deadline:
                     raise
-                await asyncio.sleep(next(pauses))
+                await self._sleep(next(pauses))
             else:
                 self.n = number
                 return applied
 
 
-def _changes(operations: list[Operation]) -> bool:
+def _changes(operations: Iterable[Operation]) -> bool:
     return any(operation.verb != "touch" for operation in operations)  # answers in memory outlive a touch

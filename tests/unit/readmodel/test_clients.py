@@ -218,7 +218,7 @@ def test_what_redis_errors_become(redis: Redis, raised: Exception, becomes: type
 def test_a_redis_url_that_cannot_be_used(url: str) -> None:
     """The setting is named, not shown; nothing is tried."""
     with pytest.raises(ConfigurationError, match=r"^READSIDE_REDIS_URL is not a redis:// or rediss:// URL") as caught:
-        redis_client.connect(url, name="test")
+        redis_client.keys_of(redis_client.connect(url, name="test"), "p")
 
     is_one_sentence(caught.value)
 

@@ -1,0 +1,80 @@
+"""What is done with each session that the index lists when a term begins."""
+
+from dataclasses import replace
+
+import pytest
+
+from projector.batch import drop, stamp, status
+from projector.catch_up import equal, judge
+from projector.reads import Truth
+from readmodel.event import ENCODING_VERSION
+from readmodel.view import Header
+
+HEADER = Header(
+    session_id="a",
+    term="old",
+    version=ENCODING_VERSION,
+    status="in_progress",
+    count=3,
+    hi=10,
+    lo=20,
+    held=3,
+    bytes=900,
+    floor=None,
+    newest=5,
+    complete=True,
+)
+TRUTH = Truth("in_progress", 3, 10, 20)
+
+
+def test_an_equal_session_is_stamped() -> None:
+    """With the very numbers that were compared: the script checks them again."""
+    compared = judge(["a"], [HEADER], {"a": TRUTH})
+
+    assert (compared.operations, compared.to_load) == ({"a": [stamp("a", 3, 10, 20)]}, [])
+
+
+def test_a_changed_status_is_noted_without_a_load() -> None:
+    """The events are right, the row is newer."""
+    compared = judge(["a"], [HEADER], {"a": replace(TRUTH, status="failed")})
+
+    assert (compared.operations, compared.to_load) == ({"a": [stamp("a", 3, 10, 20), status("a", "failed")]}, [])
+
+
+@pytest.mark.parametrize(
+    "truth", [replace(TRUTH, count=4), replace(TRUTH, hi=11), replace(TRUTH, lo=19)], ids=["count", "hi", "lo"]
+)
+def test_a_different_session_is_dropped_and_loaded(truth: Truth) -> None:
+    """An event more, or another one in place of it."""
+    compared = judge(["a"], [HEADER], {"a": truth})
+
+    assert (compared.operations, compared.to_load) == ({"a": [drop("a")]}, ["a"])
+
+
+@pytest.mark.parametrize("header", [None, replace(HEADER, complete=False), replace(HEADER, version="0")])
+def test_a_damaged_view_is_dropped_and_loaded(header: Header | None) -> None:
+    """No header, sets of another size, another encoding: the numbers may agree, the view is not what it says."""
+    compared = judge(["a"], [header], {"a": TRUTH})
+
+    assert (compared.operations, compared.to_load) == ({"a": [drop("a")]}, ["a"])
+
+
+def test_a_session_that_is_gone_is_dropped_only() -> None:
+    """Purged while nobody listened."""
+    compared = judge(["a"], [HEADER], {})
+
+    assert (compared.operations, compared.to_load) == ({"a": [drop("a")]}, [])
+
+
+def test_every_listed_session_gets_an_operation() -> None:
+    """The index may err; whatever it lists is decided."""
+    ids = ["a", "b", "c"]
+    compared = judge(ids, [HEADER, None, HEADER], {"a": TRUTH, "b": TRUTH})
+
+    assert list(compared.operations) == ids
+    assert compared.to_load == ["b"]
+
+
+def test_a_trimmed_session_can_be_equal() -> None:
+    """What counts is the total, not what is held."""
+    assert equal(replace(HEADER, held=1, floor=4), TRUTH)

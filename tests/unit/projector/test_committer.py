@@ -1,0 +1,208 @@
+"""Numbered batches: each is sent until it is answered, whatever is lost on the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+
+from projector.backlog import Beat
+from projector.batch import MAX_BATCH_BYTES, MAX_NAMED, Operation, drop, touch
+from projector.committer import RESIGN_SECONDS, Committer, Operations
+from projector.view_writer import Applied, StagingLost, TermRefused
+from readmodel.errors import AccessRefused, ViewUnavailable
+
+BEAT = Beat("nonce", 1_768_314_600_000_000, "prints")
+
+
+@dataclass
+class Sent:
+    """One call of `apply`."""
+
+    n: int
+    operations: list[Operation]
+    named: list[str]
+    as_of_us: int | None
+    round_trip_us: int | None
+
+
+@dataclass
+class FakeWriter:
+    """Takes batches; gives or raises what is in `answers`, in order, and then an empty `Applied`."""
+
+    answers: list[Applied | Exception] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+
+    async def apply(
+        self,
+        term: str,
+        n: int,
+        operations: Sequence[Operation],
+        named: Sequence[str],
+        *,
+        as_of_us: int | None = None,
+        round_trip_us: int | None = None,
+    ) -> Applied:
+        assert term == "term"
+        self.sent.append(Sent(n, list(operations), list(named), as_of_us, round_trip_us))
+        answer = self.answers.pop(0) if self.answers else Applied()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Clock:
+    """A clock that moves only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock at 100 s."""
+    return Clock()
+
+
+def committer(writer: FakeWriter, clock: Clock) -> Committer:
+    """A committer of a new term over the fake."""
+    return Committer(writer, "term", clock, clock.sleep)  # type: ignore[arg-type]
+
+
+def big(session_id: str) -> Operation:
+    """An operation that fills more than half a part."""
+    return Operation("add", session_id, (b"x" * (MAX_BATCH_BYTES * 2 // 3),))
+
+
+async def test_batches_are_numbered_from_one(clock: Clock) -> None:
+    """Part after part, commit after commit."""
+    writer = FakeWriter()
+    made = committer(writer, clock)
+    await made.commit({"a": [drop("a")]})
+    await made.commit({"a": [big("a")], "b": [big("b")]})
+
+    assert [sent.n for sent in writer.sent] == [1, 2, 3]
+    assert made.n == 3
+
+
+async def test_what_the_script_found_comes_back_with_its_part(clock: Clock) -> None:
+    """So that each answer is settled with the operations it answers."""
+    first, second = Applied(cold=("a",)), Applied(grown=("b",))
+    results = await committer(FakeWriter([first, second]), clock).commit({"a": [big("a")], "b": [big("b")]})
+
+    assert [(list(part), applied) for part, applied in results] == [(["a"], first), (["b"], second)]
+
+
+async def test_the_beat_goes_with_the_last_part(clock: Clock) -> None:
+    """As-of moves when all that was heard before it is applied."""
+    writer = FakeWriter()
+    await committer(writer, clock).commit({"a": [big("a")], "b": [big("b")]}, beat=BEAT, beat_sent_at=99.75)
+
+    assert [(sent.as_of_us, sent.round_trip_us) for sent in writer.sent] == [(None, None), (BEAT.as_of_us, 250_000)]
+
+
+async def test_a_beat_alone_is_a_batch(clock: Clock) -> None:
+    """Nothing happened, and that is news."""
+    writer = FakeWriter()
+    await committer(writer, clock).commit({}, beat=BEAT, beat_sent_at=100.0)
+
+    assert writer.sent == [Sent(1, [], [], BEAT.as_of_us, 0)]
+
+
+async def test_the_very_same_batch_is_sent_again(clock: Clock) -> None:
+    """After a lost reply: same number, same words; only the beat has been under way for longer."""
+    writer = FakeWriter([ViewUnavailable("lost."), ViewUnavailable("lost.")])
+    operations = {"a": [drop("a"), touch("a")], "b": [drop("b")]}
+    await committer(writer, clock).commit(operations, ["c"], BEAT, 100.0)
+    first, *again = writer.sent
+
+    assert len(again) == 2
+    for sent in again:
+        assert (sent.n, sent.operations, sent.named) == (first.n, first.operations, first.named)
+        assert sent.as_of_us == first.as_of_us
+    trips = [sent.round_trip_us or 0 for sent in writer.sent]
+    assert all(one < other for one, other in pairwise(trips))
+
+
+async def test_a_leader_resigns_when_redis_stays_away(clock: Clock) -> None:
+    """Tries go on for RESIGN_SECONDS, with growing pauses of a second at most; then another may do better."""
+    writer = FakeWriter([ViewUnavailable("away.")] * 1000)
+    made = committer(writer, clock)
+    with pytest.raises(ViewUnavailable, match=r"away\."):
+        await made.commit({"a": [drop("a")]})
+
+    assert RESIGN_SECONDS < clock.now - 100.0 < RESIGN_SECONDS + 1.5
+    assert max(clock.slept) <= 1.0
+    assert {sent.n for sent in writer.sent} == {1}
+    assert made.n == 0
+
+
+async def test_each_part_has_its_own_patience(clock: Clock) -> None:
+    """A long commit is no outage."""
+    outage: list[Applied | Exception] = [ViewUnavailable("away.")] * 8
+    writer = FakeWriter([*outage, Applied(), *outage, Applied()])
+    await committer(writer, clock).commit({"a": [big("a")], "b": [big("b")]})
+
+    assert [sent.n for sent in writer.sent] == [1] * 9 + [2] * 9
+
+
+@pytest.mark.parametrize("error", [TermRefused("elsewhere"), AccessRefused("no.")])
+async def test_a_refusal_is_final(clock: Clock, error: Exception) -> None:
+    """Sending it again would not mend it."""
+    writer = FakeWriter([error])
+    with pytest.raises(type(error)):
+        await committer(writer, clock).commit({"a": [big("a")], "b": [big("b")]})
+
+    assert len(writer.sent) == 1
+    assert clock.slept == []
+
+
+async def test_a_lost_staging_drops_its_session_only(clock: Clock) -> None:
+    """Nothing was applied: the rest goes again under the same number, the session is named and loaded anew."""
+    writer = FakeWriter([StagingLost("b")])
+    put = Operation("put", "b", ("stage:x:", 1))
+    operations: Operations = {"a": [drop("a")], "b": [put, Operation("add", "b")]}
+    [(part, _)] = await committer(writer, clock).commit(operations)
+
+    assert [sent.n for sent in writer.sent] == [1, 1]
+    assert writer.sent[1].operations == [drop("a"), drop("b")]
+    assert writer.sent[1].named == ["a", "b"]
+    assert part["b"] == [drop("b")]
+
+
+async def test_changed_sessions_are_named_touched_ones_are_not(clock: Clock) -> None:
+    """Answers in memory outlive a touch."""
+    writer = FakeWriter()
+    await committer(writer, clock).commit({"a": [touch("a")], "b": [drop("b")], "c": [touch("c"), drop("c")]})
+
+    assert writer.sent[0].named == ["b", "c"]
+
+
+async def test_sessions_of_notices_are_named_with_the_last_part(clock: Clock) -> None:
+    """Hot or not, touched in the same batch or not: an answer in memory may know less."""
+    writer = FakeWriter()
+    operations = {"a": [big("a")], "t": [touch("t")], "b": [big("b")]}
+    await committer(writer, clock).commit(operations, ["cold", "a", "t"])
+
+    assert [sent.named for sent in writer.sent] == [["a"], ["b", "cold", "t"]]
+
+
+async def test_too_many_to_name_is_everybody(clock: Clock) -> None:
+    """The message has a bound."""
+    writer = FakeWriter()
+    made = committer(writer, clock)
+    await made.commit({}, [str(number) for number in range(MAX_NAMED)])
+    await made.commit({}, [str(number) for number in range(MAX_NAMED + 1)])
+    await made.commit({"x": [drop("x")]}, [str(number) for number in range(MAX_NAMED)])
+
+    assert [len(sent.named) for sent in writer.sent] == [MAX_NAMED, 1, 1]
+    assert writer.sent[1].named == writer.sent[2].named == ["*"]

@@ -1,0 +1,83 @@
+"""No background task dies alone: the first to end takes the others with it."""
+
+import asyncio
+
+import pytest
+
+from projector.supervise import first_to_end
+
+
+class Wait:
+    """A task that waits for ever and notes how it ended."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.ended_by: type[BaseException] | None = None
+
+    async def run(self) -> None:
+        """Wait for ever."""
+        self.started.set()
+        try:
+            await asyncio.Event().wait()
+        except BaseException as error:
+            self.ended_by = type(error)
+            raise
+
+
+async def _return() -> None:
+    await asyncio.sleep(0)
+
+
+async def _fail(error: Exception) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+async def test_the_first_to_return_ends_the_rest() -> None:
+    """The others are cancelled, and over before it returns."""
+    waiting = Wait()
+    await first_to_end(waiting.run(), _return())
+
+    assert waiting.ended_by is asyncio.CancelledError
+
+
+async def test_the_reason_is_raised_itself() -> None:
+    """Not in a group: callers decide by it."""
+    waiting, error = Wait(), KeyError("why")
+    with pytest.raises(KeyError) as caught:
+        await first_to_end(waiting.run(), _fail(error))
+
+    assert caught.value is error
+    assert waiting.ended_by is asyncio.CancelledError
+
+
+async def test_of_two_that_end_together_the_failure_is_told() -> None:
+    """A return beside it must not hide it."""
+    with pytest.raises(KeyError):
+        await first_to_end(_return(), _fail(KeyError()))
+
+
+async def test_cancelling_ends_all_and_is_not_swallowed() -> None:
+    """As a signal does it."""
+    one, other = Wait(), Wait()
+    task = asyncio.create_task(first_to_end(one.run(), other.run()))
+    await one.started.wait()
+    await other.started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert one.ended_by is other.ended_by is asyncio.CancelledError
+
+
+async def test_a_failure_while_ending_is_no_new_reason() -> None:
+    """What the others raise when they are cancelled is gathered, not lost in the air."""
+
+    async def bad_loser() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ZeroDivisionError
+
+    with pytest.raises(KeyError):
+        await first_to_end(bad_loser(), _fail(KeyError()))
