@@ -1,0 +1,46 @@
+"""The API over fakes and over real servers: each test that asks for `stand` runs on both."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+from tests.servers import fresh_database
+from tests.stands import Stand, fake_stand, real_stand, rows
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """One database for all these tests: each works on sessions of its own."""
+    with asyncio.Runner() as runner:
+        database = fresh_database(postgres_server)
+        yield runner.run(database.__aenter__())
+        runner.run(database.__aexit__(None, None, None))
+
+
+@pytest.fixture(params=["fakes", "servers"])
+def urls(request: pytest.FixtureRequest) -> tuple[str, str] | None:
+    """None for the fakes, then the real servers' URLs."""
+    if request.param == "fakes":
+        return None
+    redis_server: EmbeddedRedis = request.getfixturevalue("redis_server")
+    return request.getfixturevalue("module_database_url"), redis_server.url()
+
+
+@pytest.fixture
+async def stand(urls: tuple[str, str] | None) -> AsyncIterator[Stand]:
+    """An API over fakes, then over real servers."""
+    async with fake_stand() if urls is None else real_stand(*urls) as made:
+        yield made
+
+
+@pytest.fixture
+async def sid(stand: Stand) -> str:
+    """A hot session of ten events of two types, a second apart from noon on."""
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 10, "step_created", "artifact_created"))
+    await stand.heat(session_id)
+    return session_id

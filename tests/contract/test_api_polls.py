@@ -1,0 +1,216 @@
+"""What a poll may ask and what it gets, over fakes and over real servers alike."""
+
+import json
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from readmodel.poll import Poll
+from tests.builders import OPS_KEY, READ_KEY, events_path
+from tests.fakes.event_log import Row
+from tests.stands import NOON_US, Stand, expected_rows
+
+NOON = "2026-01-13T14:30:00"
+
+
+async def test_the_body_has_the_contracts_shape(stand: Stand) -> None:
+    """Byte for byte."""
+    session_id, row_id = str(uuid4()), uuid4()
+    data, step = {"a": 1, "bb": [None, True]}, str(uuid4())
+    await stand.write(
+        session_id, [Row(session_id, NOON_US + 123_456, "workflow_started", data, 'say "é"\n', step, row_id)]
+    )
+
+    answer = await stand.poll(session_id)
+
+    assert answer.text == (
+        f'{{"items":[{{"id":"{row_id}","session_id":"{session_id}","step_id":"{step}","event_type":"workflow_started",'
+        '"event_data":{"a": 1, "bb": [null, true]},"message":"say \\"é\\"\\n",'
+        '"timestamp":"2026-01-13T14:30:00.123456Z"}],'
+        '"total":1,"pagination":{"page":1,"per_page":100,"total":1,"total_pages":1,"has_next":false,"has_prev":false}}'
+    )
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_session_without_events_is_an_empty_list(stand: Stand) -> None:
+    """Zero pages, and no next one."""
+    session_id = str(uuid4())
+    await stand.write(session_id)
+    await stand.heat(session_id)
+
+    answer = (await stand.poll(session_id)).json()
+
+    pagination = {"page": 1, "per_page": 100, "total": 0, "total_pages": 0, "has_next": False, "has_prev": False}
+    assert answer == {"items": [], "total": 0, "pagination": pagination}
+
+
+@pytest.mark.parametrize(
+    ("query", "seconds"),
+    [
+        (f"?since={NOON}Z", range(9, 0, -1)),
+        (f"?since={NOON}.999999Z", range(9, 0, -1)),
+        (f"?since={NOON}.9999999999Z", range(9, 0, -1)),  # cut off, not rounded
+        ("?since=2026-01-13T14:30:06Z", (9, 8, 7)),
+        ("?since=2026-01-13T16:30:06%2B02:00", (9, 8, 7)),
+        ("?since=2026-01-13T16:30:06+02:00", (9, 8, 7)),  # an unescaped + arrives as a space
+        ("?since=2026-01-13T09:30:06-05:00", (9, 8, 7)),
+        ("?since=2026-01-13T14:30:09Z", ()),
+        ("?since=0001-01-01T00:00:00Z", range(9, -1, -1)),
+        ("?since=9999-12-31T23:59:59Z", ()),
+        ("?event_type=step_created", (8, 6, 4, 2, 0)),
+        ("?type=artifact_created", (9, 7, 5, 3, 1)),
+        ("?event_type=step_created&type=artifact_created", range(9, -1, -1)),
+        ("?event_type=step_created&event_type=unheard_of", (8, 6, 4, 2, 0)),
+        ("?event_type=unheard_of", ()),
+        ("?limit=2", (9, 8)),
+        ("?per_page=2&page=2", (7, 6)),
+        ("?limit=4&page=3", (1, 0)),
+        ("?limit=4&page=4", ()),
+        ("?page=1000000000&limit=1000", ()),
+        ("?event_type=step_created&since=2026-01-13T14:30:03Z&limit=2", (8, 6)),
+        ("?&limit=1&&", (9,)),
+    ],
+)
+async def test_parameters_choose(stand: Stand, sid: str, query: str, seconds: tuple[int, ...]) -> None:
+    """Newest first; from Redis as from Postgres."""
+    for staleness in ("5", "0"):
+        answer = (await stand.poll(sid, query, readside_max_staleness=staleness)).json()
+
+        assert [item["event_data"]["n"] for item in answer["items"]] == list(seconds)
+
+
+async def test_totals_count_all_matches(stand: Stand, sid: str) -> None:
+    """On every page, past the end too."""
+    first, second, past = [(await stand.poll(sid, f"?limit=6&page={page}")).json() for page in (1, 2, 3)]
+
+    assert [answer["total"] for answer in (first, second, past)] == [10, 10, 10]
+    assert first["pagination"] == {
+        "page": 1, "per_page": 6, "total": 10, "total_pages": 2, "has_next": True, "has_prev": False,
+    }  # fmt: skip
+    assert [answer["pagination"]["has_next"] for answer in (second, past)] == [False, False]
+    assert [answer["pagination"]["has_prev"] for answer in (second, past)] == [True, True]
+    assert past["items"] == []
+
+
+BAD = [
+    ("limit=0", "limit"), ("limit=1001", "limit"), ("limit=-1", "limit"), ("limit=", "limit"), ("limit=ten", "limit"),
+    ("limit=1.0", "limit"), ("limit=100000000000000000000", "limit"), ("limit=1&limit=2", "limit"),
+    ("limit=%00", "limit"), ("limit=%F0%9F%98%80", "limit"), ("limit=" + "9" * 10_000, "limit"),
+    ("per_page=0", "per_page"), ("limit=1&per_page=1", "per_page"), ("page=0", "page"), ("page=1000000001", "page"),
+    ("page=-1", "page"), ("page=", "page"), ("page=1&page=1", "page"), ("page=%D9%A1", "page"),
+    ("since=", "since"), ("since=yesterday", "since"), ("since=2026-01-13T14:30:00", "since"),
+    ("since=2026-13-01T00:00:00Z", "since"), ("since=2026-01-13", "since"), ("since=%00", "since"),
+    ("since=2026-01-13T14:30:00Z&since=2026-01-13T14:30:00Z", "since"), ("since=" + "1" * 10_000, "since"),
+    ("since=%F0%9F%98%80", "since"), ("since=0000-01-01T00:00:00Z", "since"), ("since=%ff", "since"),
+    ("event_type=", "event_type"), ("event_type=Step", "event_type"), ("event_type=a-b", "event_type"),
+    ("event_type=" + "a" * 101, "event_type"), ("event_type=a%00", "event_type"), ("type=1", "type"),
+    ("event_type=%F0%9F%98%80", "event_type"), ("event_type=" + "a" * 10_000, "event_type"),
+    ("unknown=1", "unknown"), ("Limit=1", "Limit"), ("%F0%9F%98%80=1", "😀"), ("limit%00=1", "limit\0"), ("x", "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "parameter"), BAD, ids=[query[:40] for query, _ in BAD])
+async def test_a_bad_parameter_is_400(stand: Stand, sid: str, query: str, parameter: str) -> None:
+    """Named, in a full sentence of bounded length."""
+    answer = await stand.poll(sid, f"?{query}")
+    problem = answer.json()
+
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert (problem["status"], problem["title"], problem["type"]) == (400, "Bad Request", "about:blank")
+    assert problem["parameter"] == parameter
+    assert problem["detail"].endswith(".")
+    assert len(problem["detail"]) < 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1", "not-a-uuid", "7d4448409dc011d1b2455ffdce74fad2", "%00", "%F0%9F%98%80", "%ff", "a" * 10_000, "%20", "."],
+)
+async def test_a_session_id_that_is_no_uuid_is_400(stand: Stand, text: str) -> None:
+    """And never 404 or 500."""
+    answer = await stand.client.get(events_path(text))
+
+    assert answer.status_code == 400
+    assert answer.json()["parameter"] == "session_id"
+
+
+async def test_a_session_id_may_be_in_capitals(stand: Stand, sid: str) -> None:
+    """UUIDs compare without case; the answer says what Postgres says."""
+    answer = await stand.poll(sid.upper())
+
+    assert answer.content == (await stand.poll(sid)).content
+
+
+@pytest.mark.parametrize(("key", "status"), [(None, 401), ("wrong", 401), (OPS_KEY, 403), (READ_KEY, 200)])
+async def test_keys_are_checked_before_memory(stand: Stand, sid: str, key: str | None, status: int) -> None:
+    """And before parameters."""
+    await stand.poll_from("memory", sid)
+    stand.client.headers.pop("x-api-key")
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+
+    answers = [await stand.client.get(events_path(sid) + query, headers=headers) for query in ("", "?limit=0")]
+
+    assert [answer.status_code for answer in answers] == [status, 400 if status == 200 else status]
+    if status in {401, 403}:
+        assert "www-authenticate" in answers[0].headers
+        assert answers[0].headers["content-type"] == "application/problem+json"
+
+
+async def test_head_gives_the_headers_alone(stand: Stand, sid: str) -> None:
+    """Its content-length is the GET's."""
+    usual = await stand.poll(sid)
+    answer = await stand.client.head(events_path(sid))
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(len(usual.content))
+    assert answer.headers["etag"] == usual.headers["etag"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_other_methods_are_405(stand: Stand, sid: str, method: str) -> None:
+    """With what is allowed."""
+    answer = await stand.client.request(method, events_path(sid))
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+_TYPES = ("step_created", "artifact_created", "new_type", "Odd Type")
+_ASKABLE = st.sampled_from([*_TYPES[:3], "never_seen"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shape=st.lists(st.tuples(st.integers(0, 4), st.sampled_from(_TYPES)), max_size=40),
+    polls=st.lists(
+        st.tuples(
+            st.none() | st.integers(-1, 5),
+            st.lists(_ASKABLE, max_size=3),
+            st.integers(1, 9) | st.just(1000),
+            st.integers(1, 4),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+async def test_random_polls_of_equal_timestamps(
+    stand: Stand, shape: list[tuple[int, str]], polls: list[tuple[int | None, list[str], int, int]]
+) -> None:
+    """The same bytes from memory, Redis and Postgres, and the rows that a plain sort gives."""
+    session_id = str(uuid4())
+    await stand.write(session_id, [Row(session_id, NOON_US + at, kind) for at, kind in shape])
+    await stand.heat(session_id)
+    for since, types, limit, page in polls:
+        query = "&".join([f"limit={limit}", f"page={page}", *(f"type={kind}" for kind in types)])
+        since_us = None if since is None else NOON_US + since
+        if since_us is not None:
+            query += f"&since=2026-01-13T14:{'30:00' if since_us >= NOON_US else '29:59'}.{since_us % 1_000_000:06}Z"
+
+        answers = [await stand.poll(session_id, f"?{query}") for _ in range(2)]
+        answers.append(await stand.poll(session_id, f"?{query}", readside_max_staleness="0"))
+
+        assert len({answer.content for answer in answers}) == 1
+        wanted = expected_rows(stand.kept[session_id], Poll(session_id, since_us, tuple(types), limit, page))
+        assert [item["id"] for item in json.loads(answers[0].content)["items"]] == wanted
