@@ -1,0 +1,266 @@
+"""What the documents say, held against the code: settings, commands, bounds, paths, links, decisions, examples."""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+
+from projector.trigger_catalog import TRIGGERS, functions
+from query_api.openapi import document
+from readmodel.event import type_code
+from readmodel.keys import Keys
+from readside.cli import app
+from readside.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+FEATURE = ROOT / "specs" / "001-session-events"
+DECISIONS = ROOT / "specs" / "decisions"
+DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
+    (ROOT / "specs").rglob("*.md")
+)
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table below a heading, without its own two head rows."""
+    section = text.split(f"\n{heading}\n", 1)[1]
+    table = re.search(r"(?:^\|.*\|\n)+", section, re.MULTILINE)
+    assert table, heading
+    lines = table.group().splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def shown(default: object) -> str:
+    """Write a setting's default as the table does."""
+    if default in {"", None}:
+        return "–"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def code_block(path: Path, language: str) -> str:
+    """Return the first block of code in a language."""
+    found = re.search(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert found, language
+    return found.group(1)
+
+
+def test_the_settings_table_is_the_settings() -> None:
+    """Every variable is in the README with its default, in the order of the code, and no other."""
+    documented = [(name.strip("`"), default) for name, default, *_ in rows(README, "## Settings")]
+
+    assert documented == [
+        (PREFIX + name.upper(), shown(field.default)) for name, field in Settings.model_fields.items()
+    ]
+
+
+def test_every_setting_says_what_it_means() -> None:
+    """A row has four cells, the last one full."""
+    assert [row for row in rows(README, "## Settings") if len(row) != 4 or not row[3]] == []
+
+
+def test_every_command_is_documented() -> None:
+    """The README's table holds the commands of `readside --help`, and no other."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+    documented = [re.match(r"`readside (\w+)", row[0]) for row in rows(README, "## Commands")]
+
+    assert [match.group(1) for match in documented if match] == list(commands)
+
+
+def test_every_option_that_is_documented_exists() -> None:
+    """`--something` in the README is an option of some command."""
+    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    options = {option for command in commands for parameter in command.params for option in parameter.opts}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README.split("## Commands")[1].split("## HTTP")[0]))
+
+    assert named - {"--help"} <= options
+
+
+def test_every_route_is_documented() -> None:
+    """The README's table of routes is the OpenAPI document's."""
+    documented = {route for row in rows(README, "## HTTP") for route in re.findall(r"`(?:GET|POST) ([^`]+)`", row[0])}
+
+    assert documented == set(document("")["paths"])
+
+
+@pytest.mark.parametrize("row", rows(README, "## Bounds"), ids=lambda row: row[0].strip("`"))
+def test_a_bound_is_what_the_code_says(row: list[str]) -> None:
+    """The README names each constant by its place, and gives its value."""
+    module, _, name = row[0].strip("`").rpartition(".")
+
+    assert float(row[1].replace(",", "")) == getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_resolve(path: Path) -> None:
+    """A link to a file or to a heading leads somewhere."""
+    links = re.findall(r"\]\((?!\w+://)([^)#]*)(?:#([^)]+))?\)", path.read_text())
+    targets = [((path.parent / target) if target else path, anchor) for target, anchor in links]
+
+    assert [str(target) for target, _ in targets if not target.exists()] == []
+    assert [
+        f"{target}#{anchor}" for target, anchor in targets if anchor and anchor not in anchors(target.read_text())
+    ] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_in_the_documents_exist(path: Path) -> None:
+    """What is written as a file of a package is one."""
+    named = re.findall(r"`((?:readside|projector|query_api|readmodel|tests|deploy)/[\w./]+)`", path.read_text())
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def decisions() -> list[Path]:
+    """Return the pages of decisions, by number."""
+    return sorted(path for path in DECISIONS.glob("*.md") if path.name != "README.md")
+
+
+@pytest.mark.parametrize("path", decisions(), ids=lambda path: path.stem)
+def test_a_decision_has_the_four_headings(path: Path) -> None:
+    """Context, what was decided, what was rejected and why, and what follows, on a page with its number."""
+    text = path.read_text()
+
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Rejected", "Consequences"]
+    assert text.startswith(f"# {path.name[:4]}. ")
+    assert len(text.splitlines()) < 80
+
+
+def test_every_decision_is_listed() -> None:
+    """The list names each page once, with its own title; numbers have no gap."""
+    listed = re.findall(r"^\| \[(\d{4})\]\((.+?)\) \| (.+) \|$", (DECISIONS / "README.md").read_text(), re.MULTILINE)
+    pages = decisions()
+
+    assert [name for _, name, _ in listed] == [path.name for path in pages]
+    assert [number for number, _, _ in listed] == [f"{place:04}" for place in range(1, len(pages) + 1)]
+    titles = [path.read_text().splitlines()[0].partition(". ")[2] for path in pages]
+    assert [title for _, _, title in listed] == titles
+
+
+def test_the_plan_keeps_the_thirteen_principles() -> None:
+    """Each principle has its number, its name and a sentence."""
+    section = (FEATURE / "plan.md").read_text().split("## The thirteen principles\n")[1]
+    principles = re.findall(r"^(\d+)\. \*\*(.+?)\*\*.*?\. [\w`].+?\.$", section, re.MULTILINE | re.DOTALL)
+
+    assert [int(number) for number, _ in principles] == list(range(1, 14))
+
+
+def test_the_data_model_names_every_key() -> None:
+    """A key or channel that the code uses is in the table of keys or of messages."""
+    text = (FEATURE / "data-model.md").read_text()
+    keys, session = Keys("readside"), "<session>"
+    names = [keys.position, keys.hot, keys.projectors, keys.header(session), keys.events(session), keys.index(session)]
+    names += [keys.staging("<random>") + "e"]
+    channels = [keys.changes, keys.requests, keys.replies("<id>")]
+
+    assert [name for name in names if f"`P:{name.removeprefix(keys.base)}`" not in text] == []
+    assert [name for name in channels if f"`P:{name.removeprefix(keys.base).replace(':0', ':D', 1)}`" not in text] == []
+
+
+def test_the_data_model_names_every_field_that_the_scripts_write() -> None:
+    """Fields of the position and of the header are explained."""
+    text = (FEATURE / "data-model.md").read_text()
+    scripts = "".join((ROOT / "readmodel/scripts" / name).read_text() for name in ("begin.lua", "apply.lua"))
+    calls = re.findall(r"'(?:HSET|HINCRBY)', (?:position|header|base[^,]*), ([^\n]*(?:\n    '[^\n]*)?)", scripts)
+    fields = {field for call in calls for field in re.findall(r"'([a-z_]{2,})'", call)}
+
+    assert fields >= {"term", "as_of", "previous_as_of", "writing", "held", "bytes", "newest"}
+    assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
+
+
+def test_the_data_model_knows_the_types_and_the_triggers() -> None:
+    """The eleven types have codes of one byte; the counts of triggers and functions are right."""
+    text = (FEATURE / "data-model.md").read_text()
+    listed = re.search(r"Event types in use: ([\w,\s]+)\. New", text)
+
+    assert listed
+    codes = [type_code(name) for name in re.split(r",\s+", listed.group(1))]
+    assert sorted(codes) == [bytes([number]) for number in range(1, 12)]
+    assert (len(functions()), len(TRIGGERS)) == (7, 8)
+    assert "seven trigger functions, and eight triggers" in text
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    """The version of the package has its section."""
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+
+    assert version
+    assert f"## [{version.group(1)}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+class Session:
+    """A session as the API would answer for it: a list of events, newest first, and what goes wrong next."""
+
+    def __init__(self, count: int) -> None:
+        self.events = [{"id": str(number), "event_type": "step_created"} for number in range(count, 0, -1)]
+        self.failures: list[httpx.Response] = []
+        self.unmodified = 0
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer one poll, or fail as planned."""
+        if self.failures:
+            return self.failures.pop()
+        page, limit = int(request.url.params["page"]), int(request.url.params["limit"])
+        items = self.events[(page - 1) * limit : page * limit]
+        total = len(self.events)
+        headers = {"ETag": f'"{total}-{page}"', "X-Poll-Interval": "1"}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            self.unmodified += 1
+            return httpx.Response(304, headers=headers)
+        pagination = {"has_next": page * limit < total}
+        return httpx.Response(200, headers=headers, json={"items": items, "total": total, "pagination": pagination})
+
+
+@pytest.fixture
+def follow() -> Any:
+    """Return the poll loop of the quickstart, as it stands there."""
+    names: dict[str, Any] = {"__name__": "quickstart"}
+    exec(compile(ast.parse(code_block(FEATURE / "quickstart.md", "python")), "quickstart.md", "exec"), names)
+    return names["follow"]
+
+
+def test_the_quickstarts_loop_misses_no_event(follow: Any) -> None:
+    """Late events far down, bursts longer than a page, failures in between: each event comes once."""
+    session, waits = Session(450), []
+    late = [{"id": "late", "event_type": "step_created"}]
+    burst = [{"id": f"burst {number}", "event_type": "step_created"} for number in range(500)]
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        match len(waits):
+            case 2:
+                session.events[400:400] = late
+            case 3:
+                session.events[:0] = burst
+                session.failures = [httpx.Response(503, headers={"Retry-After": "7"})]
+
+    with httpx.Client(transport=httpx.MockTransport(session.answer), base_url="http://readside") as client:
+        rounds: Iterator[list[dict[str, str]]] = follow(client, "some", sleep)
+        seen = [event["id"] for events in islice(rounds, 3) for event in events]
+
+    assert len(seen) == len(set(seen)) == 951
+    assert (session.unmodified, waits) == (1, [1.0, 1.0, 1.0, 7.0])
+
+
+def test_the_quickstarts_loop_stops_at_an_error_of_its_own(follow: Any) -> None:
+    """A 404 or a wrong key is raised, since asking again changes nothing."""
+    session = Session(1)
+    session.failures = [httpx.Response(404, json={"detail": "Session not found: some"})]
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(session.answer), base_url="http://readside") as client,
+        pytest.raises(httpx.HTTPStatusError),
+    ):
+        next(follow(client, "some"))
