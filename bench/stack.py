@@ -1,0 +1,213 @@
+"""The servers and processes under measurement: embedded PostgreSQL and Redis, and readside as it is typed."""
+
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import asyncpg
+from redis.asyncio import Redis
+
+from bench.polling_client import PollingClient
+from bench.table import BenchError
+from readmodel.postgres_client import Connection
+from readmodel.redis_client import connect, keys_of
+from readmodel.view import ViewReader
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+from readside.demo.processes import LOOPBACK, Child, free_port, last_words, spawn
+
+ROOT = Path(__file__).parents[1]
+API_KEY = secrets.token_urlsafe(16)
+START_SECONDS = 30.0
+COMMAND_SECONDS = 120.0
+_PATH = os.environ.get("PATH", os.defpath)
+_SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
+
+
+class Site:
+    """One database with the write side's tables, an empty Redis, and the readside processes on them."""
+
+    def __init__(
+        self, directory: Path, database_url: str, redis_url: str, connection: Connection, redis: Redis
+    ) -> None:
+        self.directory = directory
+        self.database_url = database_url
+        self.redis_url = redis_url
+        self.connection = connection
+        self.redis = redis
+        self.view = ViewReader(redis, keys_of(redis, "readside"))
+
+    async def run(self, *command: str) -> None:
+        """Run a command of readside to its end. Raises BenchError when it fails."""
+        child = self._spawn(f"readside {command[0]}", ["readside", *command], {})
+        try:
+            await child.exited(COMMAND_SECONDS)
+        finally:
+            await child.end()
+        if child.process.returncode != 0:
+            raise BenchError(f"{child.name} failed.{last_words(child.log)}")
+
+    @asynccontextmanager
+    async def projector(self, **settings: str) -> AsyncIterator[None]:
+        """Run a projector, live when the block begins; `settings` without READSIDE_, in small letters."""
+        async with self._running("readside projector", ["readside", "projector"], self._live, settings):
+            yield
+
+    @asynccontextmanager
+    async def api(self, **settings: str) -> AsyncIterator[int]:
+        """Run the query API, ready when the block begins; gives its port."""
+        port = free_port()
+        command = ["readside", "api", "--port", str(port)]
+        async with self._running(f"readside api {port}", command, lambda: _answers(port, "/health/ready"), settings):
+            yield port
+
+    @asynccontextmanager
+    async def bare_app(self, name: str, answer: bytes) -> AsyncIterator[int]:
+        """Run a bare uvicorn app that gives this answer (head and body) to everything; gives its port."""
+        port, path = free_port(), self.directory / f"{name}.http"
+        path.write_bytes(answer)
+        async with self._running(
+            f"bare uvicorn {port}", ["bench.bare_app", str(port), str(path)], lambda: _answers(port, "/"), {}
+        ):
+            yield port
+
+    @asynccontextmanager
+    async def _running(
+        self, name: str, module: list[str], ready: Callable[[], Awaitable[bool]], settings: dict[str, str]
+    ) -> AsyncIterator[None]:
+        """Run a process for as long as the block lasts. Raises DemoError when it ends by itself."""
+        child = self._spawn(name, module, settings)
+        try:
+            await until(ready, f"{name} is ready", child=child)
+            yield
+        finally:
+            died = None if child.running else child.died()
+            await child.end()
+            if died:
+                raise died
+
+    async def caught_up(self) -> None:
+        """Return when all that is committed now is in the view."""
+        now = await self.connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+
+        async def passed() -> bool:
+            position = await self.view.position()
+            return position is not None and position.live and (position.as_of_us or 0) >= now
+
+        await until(passed, "as-of has passed what was written")
+
+    async def _live(self) -> bool:
+        position = await self.view.position()
+        return position is not None and position.live
+
+    def _spawn(self, name: str, module: list[str], settings: dict[str, str]) -> Child:
+        environment = {
+            "PATH": _PATH,
+            "READSIDE_DATABASE_URL": self.database_url,
+            "READSIDE_REDIS_URL": self.redis_url,
+            "READSIDE_API_KEYS": f"bench:{API_KEY}:read+ops",
+            "READSIDE_LOG_LEVEL": "warning",
+            **{f"READSIDE_{name.upper()}": value for name, value in settings.items()},
+        }
+        log = self.directory / f"{name.replace(' ', '-')}.log"
+        return spawn(name, [sys.executable, "-m", *module], log=log, environment=environment, directory=ROOT)
+
+
+class Servers:
+    """The embedded servers of a whole run, with the settings that they have by default (so commits reach the disk)."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.postgres = EmbeddedPostgres(directory / "postgres")
+        self.redis = EmbeddedRedis(directory / "redis")
+
+    @asynccontextmanager
+    async def site(self) -> AsyncIterator[Site]:
+        """Make a new database, and empty the Redis; the database is dropped after the block."""
+        name = f"bench_{secrets.token_hex(4)}"
+        server = await asyncpg.connect(self.postgres.url())
+        redis = connect(self.redis.url(), name="bench")
+        try:
+            await server.execute(f"CREATE DATABASE {name}")
+            await redis.flushall()
+            connection = await asyncpg.connect(self.postgres.url(name))
+            await connection.execute(_SCHEMA)
+            yield Site(self.directory, self.postgres.url(name), self.redis.url(), connection, redis)
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        finally:
+            server.terminate()
+            await redis.aclose()
+
+    async def versions(self) -> tuple[str, str]:
+        """Give the versions of PostgreSQL and Redis."""
+        server = await asyncpg.connect(self.postgres.url())
+        redis = connect(self.redis.url(), name="bench")
+        try:
+            info = await redis.info("server")
+            return await server.fetchval("SHOW server_version"), str(info["redis_version"])
+        finally:
+            server.terminate()
+            await redis.aclose()
+
+
+@asynccontextmanager
+async def running_servers() -> AsyncIterator[Servers]:
+    """Start the servers in a temporary directory; end them and remove it after the block."""
+    with tempfile.TemporaryDirectory(prefix="readside-bench-") as directory:
+        os.chmod(directory, 0o711)  # noqa: PTH101 (ASYNC240) - as root, PostgreSQL runs as another user
+        servers = Servers(Path(directory))
+        async with servers.postgres, servers.redis:
+            yield servers
+
+
+async def output_of(program: str, *arguments: str, **environment: str) -> str:
+    """Run a program of others to its end; gives what it wrote. Raises BenchError when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *arguments,
+        env={"PATH": _PATH, "LC_ALL": "C", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        output = (await process.communicate())[0].decode(errors="replace")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise BenchError(f"{Path(program).name} failed:\n{output}")
+    return output
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]],
+    what: str,
+    *,
+    child: Child | None = None,
+    seconds: float = START_SECONDS,
+    pause_seconds: float = 0.02,
+) -> None:
+    """Return when the condition holds. Raises BenchError when the child ends or the time is over first."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not await condition():
+        if child is not None and not child.running:
+            raise child.died()
+        if asyncio.get_running_loop().time() > deadline:
+            raise BenchError(f"Not within {seconds:g} s: {what}.")
+        await asyncio.sleep(pause_seconds)
+
+
+async def _answers(port: int, path: str) -> bool:
+    try:
+        async with PollingClient.open(LOOPBACK, port) as client:
+            return (await client.get(path)).status == 200
+    except OSError:
+        return False
