@@ -1,74 +1,32 @@
-"""Comparing sessions of the view with Postgres, event by event, with no false alarm while writers write.
-
-A session is read from Redis (A), from Postgres (P) and, where they differ, from Redis again (B) when as-of has passed
-P's instant, and from Postgres again (Q). Then B holds all that was committed before P, so that
-
-    an event of P and Q that B lacks was lost,
-    an event of A and B that P lacks should not be there,
-    an event that P and Q hold alike and B otherwise is stale,
-    totals are wrong when A and B say the same and P does not.
-"""
+"""Comparing sessions of the view with Postgres, event by event, with no false alarm while writers write."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
+from projector.verdict import Row, Stored, Verdict, Viewed, judge
 from readmodel.errors import ReadsideError
 from readmodel.event import ENCODING_VERSION, index_member
 from readmodel.postgres_client import Pool, translated
-from readmodel.redis_client import translated as redis_translated
 from readmodel.sql import statement
-from readmodel.view import Header, ViewReader
+from readmodel.view import ViewReader
 
 PASS_SECONDS = 5.0
 ATTEMPTS = 5
 """Rounds for a session that is dropped and loaded again while it is compared."""
+MORE_EVENTS = 1_000
+"""Events past those that the view held: so many may be written meanwhile and all be compared."""
+
+_MEMBER = re.compile(rb'\{"id":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
 
 
 class NotLive(ReadsideError):
     """As-of does not move: late cannot be told from lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of one session: `same`, `different` or `cold` (the view does not hold it now).
-
-    The lists hold event ids: missing from the view, in the view and not in Postgres, with other content, and not
-    found by type. `totals` tells that count, id hash or status are wrong.
-    """
-
-    session_id: str
-    state: str
-    missing: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    unindexed: list[str] = field(default_factory=list)
-    totals: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Viewed:
-    """A session in Redis: digest by event id, index entries, header."""
-
-    header: Header
-    digests: dict[bytes, bytes]
-    entries: frozenset[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A session in Postgres: (digest, index entry) by event id; totals; whether it exists."""
-
-    exists: bool
-    now_us: int
-    totals: tuple[str, int, int, int]
-    events: dict[bytes, tuple[bytes, bytes]]
 
 
 class Verifier:
@@ -100,37 +58,39 @@ class Verifier:
         return Verdict(session_id, "cold")
 
     async def _viewed(self, session_id: str) -> Viewed | None:
-        keys, redis = self._view.keys, self._view.redis
-        pipeline: Any = redis.pipeline(transaction=True)
-        pipeline.hget(keys.position, "term")
-        pipeline.zrange(keys.events(session_id), 0, -1)
-        pipeline.zrange(keys.index(session_id), 0, -1)
-        with redis_translated(redis):
-            term, members, entries = await pipeline.execute()
-        (header,) = await self._view.headers([session_id])
-        if header is None or term is None or header.term != term.decode() or header.version != ENCODING_VERSION:
+        """Read a session as it is served now; None when it is cold (evicted keys included)."""
+        whole = await self._view.whole(session_id)
+        if whole is None or whole.header.term != whole.term or whole.header.version != ENCODING_VERSION:
             return None
-        if not header.complete or header.held != len(members):
-            return None  # damaged, or changed between the two reads: never served as it is
-        digests = {UUID(member[7:43].decode()).bytes: hashlib.md5(member).digest() for member in members}  # noqa: S324
-        return Viewed(header, digests, frozenset(entries))
+        if whole.header.held and not (whole.members and whole.entries):
+            return None
+        entries = frozenset(entry for entry, score in whole.entries if score == 0)
+        return Viewed(whole.header, digests(whole.members), entries, whole.types)
 
     async def _stored(self, session_id: str, held: int) -> Stored:
+        limit = held + MORE_EVENTS
         with translated(self._url):
-            rows = await self._pool.fetch(statement("verify"), UUID(session_id), held + 1000)
+            rows = await self._pool.fetch(statement("verify"), UUID(session_id), limit)
         if not rows:
-            return Stored(exists=False, now_us=0, totals=("", 0, 0, 0), events={})
+            return Stored(None)
         head = rows[0]
         events = {
-            row["id"]: (row["digest"], index_member(row["event_type"], row["score"], row["id"]))
+            row["id"]: Row(row["digest"], index_member(row["event_type"], row["score"], row["id"]), row["version"])
             for row in rows
             if row["id"] is not None and row["score"] is not None
         }
-        return Stored(True, head["now_us"], (head["status"], head["count"], head["hi"], head["lo"]), events)
+        return Stored(
+            status=head["status"],
+            now_us=head["now_us"],
+            version=head["session_version"],
+            totals=(head["count"], head["hi"], head["lo"]),
+            events=events,
+            floor=min(row.score for row in events.values()) if events and head["count"] > limit else None,
+        )
 
     async def _now_us(self) -> int:
         with translated(self._url):
-            return int(await self._pool.fetchval("SELECT (extract(epoch FROM now()) * 1000000)::bigint"))
+            return int(await self._pool.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"))
 
     async def _passed(self, instant_us: int) -> None:
         deadline = time.monotonic() + PASS_SECONDS
@@ -146,52 +106,11 @@ class Verifier:
             await asyncio.sleep(0.05)
 
 
-def judge(session_id: str, first: Viewed, stored: Stored, second: Viewed, again: Stored) -> Verdict:
-    """Tell what is different for certain: A, P, B and Q of the module's docstring."""
-    if not stored.exists and not again.exists:
-        return Verdict(session_id, "different", extra=_texts(second.digests), totals=True)
-    floor = second.header.floor
-    expected = {
-        event_id: event
-        for event_id, event in stored.events.items()
-        if event_id in again.events and (floor is None or _score(event[1]) > floor)
-    }
-    missing = [event_id for event_id in expected if event_id not in second.digests]
-    extra = [
-        event_id
-        for event_id in second.digests
-        if event_id in first.digests and event_id not in stored.events and event_id not in again.events
-    ]
-    changed = [
-        event_id
-        for event_id, event in expected.items()
-        if event_id in second.digests and second.digests[event_id] != event[0] and again.events[event_id] == event
-    ]
-    unindexed = [
-        event_id
-        for event_id, event in expected.items()
-        if event_id in second.digests and event[1] not in second.entries and again.events[event_id] == event
-    ]
-    totals = _totals(first.header) == _totals(second.header) and _totals(first.header) != stored.totals
-    different = bool(missing or extra or changed or unindexed or totals)
-    return Verdict(
-        session_id,
-        "different" if different else "same",
-        _texts(missing),
-        _texts(extra),
-        _texts(changed),
-        _texts(unindexed),
-        totals,
-    )
-
-
-def _totals(header: Header) -> tuple[str, int, int, int]:
-    return header.status, header.count, header.hi, header.lo
-
-
-def _score(entry: bytes) -> int:
-    return int.from_bytes(entry[-24:-16], "big") - 2**53
-
-
-def _texts(event_ids: Sequence[bytes] | dict[bytes, bytes]) -> list[str]:
-    return [str(UUID(bytes=event_id)) for event_id in event_ids]
+def digests(members: Iterable[tuple[bytes, float]]) -> dict[bytes, tuple[bytes, float]]:
+    """Give (MD5, score) of each member by event id; an id that is there twice has a digest like no other."""
+    found: dict[bytes, tuple[bytes, float]] = {}
+    for member, score in members:
+        match = _MEMBER.match(member)
+        name = UUID(match[1].decode()).bytes if match else member
+        found[name] = (b"", score) if name in found else (hashlib.md5(member).digest(), score)  # noqa: S324
+    return found

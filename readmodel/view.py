@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,12 +10,14 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from readmodel.errors import AnswerTooLarge
+from readmodel.errors import AnswerTooLarge, ForeignView
 from readmodel.event import ENCODING_VERSION, index_range
 from readmodel.keys import Keys
 from readmodel.poll import Poll
-from readmodel.redis_client import translated
+from readmodel.redis_client import target, translated
 from readmodel.scripts import source
+
+_SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Cold(NamedTuple):
@@ -70,6 +73,19 @@ class Header:
     complete: bool
 
 
+class Whole(NamedTuple):
+    """All that the view holds of one session in one instant, and the term that it is at.
+
+    `types` is the total per type ("" for those that no poll can name); members and index entries with their scores.
+    """
+
+    term: str
+    header: Header
+    types: dict[str, int]
+    members: list[tuple[bytes, float]]
+    entries: list[tuple[bytes, float]]
+
+
 class ViewReader:
     """Reads of the view. Each raises ViewUnavailable, AccessRefused or ForeignView."""
 
@@ -107,13 +123,13 @@ class ViewReader:
         if as_of is not None and at is not None:
             lag = max(0, seconds * 1_000_000 + micros - at) + (_int(raw.get(b"round_trip_us")) or 0)
         return Position(
-            term=raw[b"term"].decode(),
-            n=int(raw.get(b"n", 0)),
+            term=_text(raw[b"term"]),
+            n=_int(raw.get(b"n")) or 0,
             live=raw.get(b"live") == b"1",
             as_of_us=as_of,
             lag_us=lag,
-            version=raw.get(b"version", b"").decode(),
-            database=raw.get(b"database", b"").decode(),
+            version=_text(raw.get(b"version")),
+            database=_text(raw.get(b"database")),
         )
 
     async def headers(self, session_ids: Sequence[str]) -> list[Header | None]:
@@ -129,17 +145,41 @@ class ViewReader:
             replies = await pipeline.execute()
         return [_header(sid, *replies[3 * i : 3 * i + 3]) for i, sid in enumerate(session_ids)]
 
+    async def whole(self, session_id: str) -> Whole | None:
+        """Read a session whole, in one transaction; None where there is no header, or no position."""
+        pipeline: Any = self.redis.pipeline(transaction=True)
+        pipeline.hget(self.keys.position, "term")
+        pipeline.hgetall(self.keys.header(session_id))
+        pipeline.zrange(self.keys.events(session_id), 0, -1, withscores=True)
+        pipeline.zrange(self.keys.index(session_id), 0, -1, withscores=True)
+        with translated(self.redis):
+            term, raw, members, entries = await pipeline.execute()
+        fields = [raw.get(name.encode()) for name in _HEADER_FIELDS]
+        header = _header(session_id, fields, len(members), len(entries))
+        if term is None or header is None:
+            return None
+        types = {_text(name[2:]): _int(count) or 0 for name, count in raw.items() if name.startswith(b"t:")}
+        return Whole(_text(term), header, types, members, entries)
+
     async def hot_count(self) -> int:
         """Count the sessions that the index lists."""
         with translated(self.redis):
             return int(await self.redis.zcard(self.keys.hot))
 
     async def hot_sessions(self, offset: int = 0, limit: int = -1) -> list[tuple[str, int]]:
-        """List (session id, last activity in ms since 1970), most recently active first; all of them by default."""
+        """List (session id, last activity in ms since 1970), most recently active first; all by default.
+
+        Raises ForeignView too when the list holds what is no session id.
+        """
         last = -1 if limit < 0 else offset + limit - 1
         with translated(self.redis):
             raw: Any = await self.redis.zrevrange(self.keys.hot, offset, last, withscores=True)
-        return [(sid.decode(), int(score)) for sid, score in raw]
+        listed = [(_text(sid), int(score)) for sid, score in raw]
+        if not all(_SESSION.fullmatch(sid) for sid, _ in listed):
+            raise ForeignView(
+                f"Redis at {target(self.redis)} holds other data in {self.keys.hot}: set another READSIDE_REDIS_PREFIX."
+            )
+        return listed
 
     async def now_us(self) -> int:
         """Ask Redis' clock: microseconds since 1970."""
@@ -151,7 +191,7 @@ class ViewReader:
         """Read the projectors' own reports: id to JSON."""
         with translated(self.redis):
             raw: dict[Any, Any] = await self.redis.hgetall(self.keys.projectors)
-        return {name.decode(): report for name, report in raw.items()}
+        return {_text(name): report for name, report in raw.items()}
 
 
 _HEADER_FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "bytes", "floor", "newest"]
@@ -168,9 +208,9 @@ def _header(sid: str, fields: list[bytes | None], events: int, index: int) -> He
         return None
     return Header(
         session_id=sid,
-        term=term.decode(),
-        version=(version or b"").decode(),
-        status=(status or b"").decode(),
+        term=_text(term),
+        version=_text(version),
+        status=_text(status),
         count=_int(count) or 0,
         hi=_int(hi) or 0,
         lo=_int(lo) or 0,
@@ -183,4 +223,11 @@ def _header(sid: str, fields: list[bytes | None], events: int, index: int) -> He
 
 
 def _int(raw: bytes | None) -> int | None:
-    return None if raw is None else int(raw)
+    try:
+        return None if raw is None else int(raw)
+    except ValueError:
+        return None  # written by others: as good as missing, and compared as such
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode("utf-8", "replace")

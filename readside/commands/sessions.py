@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from projector.verify import Verdict, Verifier
+from projector.verdict import Verdict
+from projector.verify import Verifier
 from readmodel.errors import InvalidParameter, ReadsideError
 from readmodel.keys import Keys
 from readmodel.messages import Request
