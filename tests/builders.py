@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -10,6 +9,7 @@ import httpx
 import uvicorn
 
 from query_api.config import ApiConfig
+from query_api.layer import App
 from readside.api import opened
 from readside.api_server import listening
 from tests.waiting import eventually
@@ -47,19 +47,18 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served_api(config: ApiConfig, key: str | None = BOTH_KEY) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API that uvicorn serves on a free port of this machine."""
+async def serving(app: App) -> AsyncIterator[str]:
+    """The URL at which uvicorn serves an application that is running already."""
     listener = listening("127.0.0.1", 0)
-    async with opened(config) as app:
-        server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, http="httptools", ws="none"))
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            await eventually(lambda: server.started, "uvicorn serves")
-            async with client(httpx.AsyncHTTPTransport(), _url(listener), key) as made:
-                yield made
-        finally:
-            server.should_exit = True
-            await task
+    host, port = listener.getsockname()[:2]
+    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, http="httptools", ws="none"))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await eventually(lambda: server.started, "uvicorn serves")
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        await task
 
 
 def client(transport: httpx.AsyncBaseTransport, url: str, key: str | None) -> httpx.AsyncClient:
@@ -71,8 +70,3 @@ def client(transport: httpx.AsyncBaseTransport, url: str, key: str | None) -> ht
 def events_path(session_id: str) -> str:
     """Where a session's events are polled."""
     return f"/api/v2/sessions/{session_id}/events"
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{host}:{port}"

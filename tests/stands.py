@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from projector.batch import add, drop, put
 from query_api.config import ApiConfig
+from query_api.layer import App
 from readmodel.poll import Poll
 from readmodel.redis_client import connect
 from readmodel.subscription import heard
@@ -99,6 +100,7 @@ class RealWriteSide:
 class Stand:
     """The API's client, the view as its only writer sees it, and the write side."""
 
+    app: App
     client: httpx.AsyncClient
     stage: Stage
     side: WriteSide
@@ -172,7 +174,7 @@ async def fake_stand(**changes: object) -> AsyncIterator[Stand]:
     )
     config = api_config("postgresql://nowhere", "redis://nowhere", **changes)
     async with running(config, stores) as app, client(httpx.ASGITransport(app), "http://api", BOTH_KEY) as made:
-        stand = Stand(made, stage, FakeWriteSide(log))
+        stand = Stand(app, made, stage, FakeWriteSide(log))
         await stand.begin()
         yield stand
     await redis.aclose()
@@ -187,7 +189,7 @@ async def real_stand(database_url: str, redis_url: str, **changes: object) -> As
     await redis.flushall()
     try:
         async with opened(config) as app, client(httpx.ASGITransport(app), "http://api", BOTH_KEY) as made:
-            stand = Stand(made, Stage(redis), RealWriteSide(connection))
+            stand = Stand(app, made, Stage(redis), RealWriteSide(connection))
             await stand.begin()
             yield stand
     finally:

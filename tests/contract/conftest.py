@@ -21,13 +21,19 @@ def module_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
         runner.run(database.__aexit__(None, None, None))
 
 
+@pytest.fixture(scope="module")
+def urls_of_servers(module_database_url: str, redis_server: EmbeddedRedis) -> tuple[str, str]:
+    """The URLs of Postgres and Redis."""
+    return module_database_url, redis_server.url()
+
+
 @pytest.fixture(params=["fakes", "servers"])
 def urls(request: pytest.FixtureRequest) -> tuple[str, str] | None:
     """None for the fakes, then the real servers' URLs."""
     if request.param == "fakes":
         return None
-    redis_server: EmbeddedRedis = request.getfixturevalue("redis_server")
-    return request.getfixturevalue("module_database_url"), redis_server.url()
+    found: tuple[str, str] = request.getfixturevalue("urls_of_servers")
+    return found
 
 
 @pytest.fixture

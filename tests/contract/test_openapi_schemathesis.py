@@ -1,0 +1,56 @@
+"""The running API against its own OpenAPI document: every operation, every check, nothing left out."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import settings
+from schemathesis import Case
+
+from query_api.openapi import document
+from query_api.openapi.schemas import SESSION_ID
+from tests.builders import BOTH_KEY, serving
+from tests.stands import real_stand, rows
+
+schema = schemathesis.openapi.from_dict(document())
+
+
+@pytest.fixture(scope="module")
+def api_url(urls_of_servers: tuple[str, str]) -> Iterator[str]:
+    """An API over real servers, served by uvicorn in a thread: schemathesis is synchronous."""
+    started, stop = threading.Event(), asyncio.Event()
+    told: dict[str, Any] = {}
+
+    async def serve() -> None:
+        told["loop"] = asyncio.get_running_loop()
+        async with real_stand(*urls_of_servers) as stand, serving(stand.app) as url:
+            await stand.write(SESSION_ID, rows(SESSION_ID, 20, "workflow_started", "workflow_failed"))
+            await stand.heat(SESSION_ID)
+            told["url"] = url
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert started.wait(30)
+    yield told["url"]
+    told["loop"].call_soon_threadsafe(stop.set)
+    thread.join(30)
+
+
+@schema.parametrize()
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_the_api_keeps_to_its_document(case: Case[Any], api_url: str) -> None:
+    """Whatever is sent, valid or not."""
+    _keep_one_name_of_limit(case)
+    case.call_and_validate(base_url=api_url, headers={"X-API-Key": BOTH_KEY})
+
+
+def _keep_one_name_of_limit(case: Case[Any]) -> None:
+    """OpenAPI cannot say that two parameters exclude each other: valid cases must be told."""
+    valid = case.meta is None or case.meta.generation.mode.is_positive
+    if valid and "limit" in (case.query or {}):
+        case.query.pop("per_page", None)
