@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -165,3 +167,12 @@ def _sentence(exc: ValidationError) -> str:
     first = exc.errors(include_url=False, include_input=False)[0]
     name = "".join(str(part) for part in first["loc"][:1]).upper()
     return f"{PREFIX}{name} is wrong: {first['msg'].removeprefix('Value error, ')}."
+
+
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """Give our environment to a process that we start, with these settings (their names without the prefix) in it.
+
+    An empty value takes a setting back to its default.
+    """
+    changed = {f"{PREFIX}{name}": value for name, value in changes.items()}
+    return {name: value for name, value in os.environ.items() if name.upper() not in changed} | changed

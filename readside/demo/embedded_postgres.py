@@ -14,7 +14,7 @@ from typing import IO, Literal
 from readmodel.errors import DemoError
 from readside.demo.processes import LOOPBACK, Child, last_words, spawn
 from readside.demo.server import EmbeddedServer
-from readside.demo.unprivileged import everybody_passes, reachable_programs, server_uid
+from readside.demo.unprivileged import copy_programs, everybody_passes, open_directory, server_uid
 
 Shutdown = Literal["fast", "immediate"]
 SUPERUSER = "postgres"
@@ -87,8 +87,8 @@ class EmbeddedPostgres(EmbeddedServer):
         self._uid = server_uid(self._cluster)
         self._programs = (self._given_programs or bundled_programs()).absolute()
         if self._uid is not None and not everybody_passes(self._programs):
-            self._copies = tempfile.TemporaryDirectory(prefix="readside-postgres-")
-            self._programs = reachable_programs(self._programs, Path(self._copies.name))
+            self._copies = tempfile.TemporaryDirectory(prefix="readside-postgres-", dir=open_directory())
+            self._programs = copy_programs(self._programs, Path(self._copies.name))
         if not self._password_file.exists():
             await self._make_cluster()
 
@@ -151,6 +151,7 @@ class EmbeddedPostgres(EmbeddedServer):
         try:
             await initdb.exited(INITDB_SECONDS)
         finally:
-            await initdb.end(signal.SIGKILL)
+            initdb.kill()
+            await initdb.exited()
         if initdb.process.returncode != 0:
             raise DemoError(f"The embedded PostgreSQL could not make its cluster.{last_words(self.log)}")

@@ -7,16 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from readmodel.errors import DemoError
+
+T = TypeVar("T")
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.01
+STOP_SECONDS = 15.0  # the API lets running polls finish for ten
 # Below the range from which Linux gives out ports for outgoing connections: a client that retries while its server
 # restarts could otherwise connect to itself, and keep the server's port.
 PORTS = range(15_000, 32_000)
@@ -101,6 +105,23 @@ def spawn(
     return Child(name, process, log)
 
 
+@asynccontextmanager
+async def running(
+    name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
+) -> AsyncIterator[Child]:
+    """Run a program for as long as the block lasts."""
+    child = spawn(name, command, log=log, environment=environment)
+    try:
+        yield child
+    finally:
+        await child.end(grace_seconds=STOP_SECONDS)
+
+
+def program(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of ours; what lies in the current directory cannot stand in for it (-P)."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
 def free_port() -> int:
     """A loopback TCP port on which nothing listens now; somebody else may take it before its server does."""
     for port in random.sample(PORTS, 200):
@@ -118,6 +139,14 @@ def port_is_free(port: int, host: str = LOOPBACK) -> bool:
         except OSError:
             return False
         return True
+
+
+async def first_true(question: Callable[[], Awaitable[T | None]]) -> T:
+    """Ask again and again until the answer is true; give it."""
+    while True:
+        if answer := await question():
+            return answer
+        await asyncio.sleep(POLL_SECONDS * 5)
 
 
 async def until(condition: Callable[[], bool], child: Child, timeout_seconds: float) -> bool:

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 from readmodel.errors import DemoError
@@ -29,8 +30,16 @@ def server_uid(cluster: Path) -> int | None:
         ) from exc
 
 
-def reachable_programs(programs: Path, copies: Path) -> Path:
-    """Copy `initdb`, `postgres` and what they need below `copies`, for any user to run; the copies' directory.
+def open_directory() -> Path:
+    """A directory for temporary files that everybody may pass through; raises DemoError."""
+    for directory in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108 - mkdtemp follows
+        if directory.is_dir() and everybody_passes(directory / "file"):
+            return directory
+    raise DemoError("PostgreSQL does not run as root, and other users can reach no temporary directory: set TMPDIR.")
+
+
+def copy_programs(programs: Path, copies: Path) -> Path:
+    """Copy `initdb`, `postgres` and what they need below `copies`, for any user to run; give their directory.
 
     A virtual environment in somebody's private home is closed to other users, and changing the permissions of other
     people's directories is no business of ours. The copy (20 MB) keeps the layout of the bundled package, whose
@@ -47,11 +56,6 @@ def reachable_programs(programs: Path, copies: Path) -> Path:
     (copy / "bin").mkdir()
     for name in ("initdb", "postgres"):
         shutil.copy2(programs / name, copy / "bin" / name)
-    if not everybody_passes(copies):
-        raise DemoError(
-            f"PostgreSQL does not run as root, and other users cannot reach {copies}: "
-            "start the demo as an ordinary user, or set TMPDIR to a directory that is open to everybody."
-        )
     return copy / "bin"
 
 

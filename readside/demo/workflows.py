@@ -1,7 +1,7 @@
 """How sample sessions live: each draws its kind and its fate, and yields moves. No clock, no database."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ class Kind:
     artifacts: tuple[str, ...]
     pause_seconds: tuple[float, float]
     items_a_step: tuple[int, int] = (1, 4)
+    always_completes: bool = False
 
 
 KINDS = (
@@ -67,28 +68,35 @@ KINDS = (
     ),
 )
 
+LOG_WATCH = Kind(
+    "log_watch",
+    "continuous",
+    "operations",
+    ("read", "parse", "count", "archive") * 300,  # more than an hour, for somebody to look at
+    ("lines.log", "rates.json"),
+    (0.3, 2.5),
+    always_completes=True,
+)
+
 ERRORS = ("connection reset by peer", "checksum mismatch in chunk 17", "disk quota exceeded", "timeout after 30 s")
 
 
-@dataclass
 class Workflow:
-    """One session's life, drawn from `chance`; `moves()` may be walked once."""
+    """One session's life, drawn from `chance`, its kind too unless it is given; `moves()` may be walked once."""
 
-    chance: Random
-    id: UUID = field(init=False)
-    kind: Kind = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Draw who it is."""
+    def __init__(self, chance: Random, kind: Kind | None = None) -> None:
+        self.chance = chance
         self.id = self._uuid()
-        self.kind = self.chance.choice(KINDS)
+        self.kind = kind or chance.choice(KINDS)
 
     def moves(self) -> Iterator[Move]:
         """From the session's row to one of the ends: completed, failed or cancelled."""
         yield self._creation()
         yield self._pause()
         yield self._status("in_progress", "workflow_started", {"steps": len(self.kind.steps)})
-        end = self.chance.choices((self._complete, self._fail, self._cancel), (80, 12, 8))[0]
+        end = self._complete
+        if not self.kind.always_completes:
+            end = self.chance.choices((self._complete, self._fail, self._cancel), (80, 12, 8))[0]
         last = len(self.kind.steps) if end == self._complete else self.chance.randint(1, len(self.kind.steps) - 1)
         for number, name in enumerate(self.kind.steps[:last], start=1):
             yield from self._step(number, name)

@@ -19,12 +19,12 @@ from readmodel.errors import EventLogUnavailable, ReadsideError
 from readmodel.postgres_client import Pool, create_pool, translated
 from readside.demo.moves import Pause, Transaction
 from readside.demo.sample_log import Connection, cancel_abandoned, purge, write
-from readside.demo.workflows import Workflow
+from readside.demo.workflows import LOG_WATCH, Kind, Workflow
 from readside.logging import configure
 from readside.settings import Settings
 
 APPLICATION_NAME = "readside-demo-writer"
-SESSIONS = 8  # at a time
+SESSIONS = 8  # at a time, beside a long one
 KEPT_SECONDS = 300.0  # a finished session is purged after this
 PURGE_EVERY_SECONDS = 15.0
 
@@ -44,9 +44,13 @@ class Writer:
         self._speed = speed
 
     async def run(self, sessions: int = SESSIONS) -> None:
-        """Keep so many sessions going, for ever; those that an earlier run left unfinished are cancelled first."""
+        """Keep so many sessions and a long one going, for ever; first cancel what an earlier run left unfinished."""
         await self._patiently(cancel_abandoned)
-        await first_to_end(self._purge_now_and_then(), *(self._play_for_ever() for _ in range(sessions)))
+        await first_to_end(
+            self._purge_now_and_then(),
+            self._play_for_ever(LOG_WATCH),
+            *(self._play_for_ever() for _ in range(sessions)),
+        )
 
     async def play(self, workflow: Workflow) -> None:
         """Live one session to its end."""
@@ -59,10 +63,10 @@ class Writer:
                 else:
                     await self._commit(workflow, move)
 
-    async def _play_for_ever(self) -> None:
+    async def _play_for_ever(self, kind: Kind | None = None) -> None:
         while True:
+            await self.play(Workflow(Random(self._chance.getrandbits(64)), kind))
             await asyncio.sleep(self._chance.uniform(0.0, 4.0) / self._speed)
-            await self.play(Workflow(Random(self._chance.getrandbits(64))))
 
     async def _purge_now_and_then(self) -> None:
         while True:

@@ -13,8 +13,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 
 from readmodel.errors import DemoError
-from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_postgres import EmbeddedPostgres, bundled_programs
 from readside.demo.embedded_redis import EmbeddedRedis
+from readside.demo.unprivileged import copy_programs
 from tests.servers import connected, embedded_postgres, embedded_redis, fresh_database, server_directory
 from tests.waiting import eventually
 
@@ -103,6 +104,21 @@ async def test_postgres_18_runs_in_a_directory_closed_to_others() -> None:
             assert await connection.fetchval("SELECT 1") == 1
 
 
+async def test_postgres_runs_from_an_environment_closed_to_others() -> None:
+    """A virtual environment may lie in somebody's private home; what root cannot run there is copied."""
+    with tempfile.TemporaryDirectory() as home, server_directory() as directory:
+        programs = closed_programs(Path(home))
+        async with EmbeddedPostgres(directory, programs=programs) as server, connected(server.url()) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
+def closed_programs(home: Path) -> Path:
+    """The bundled programs, in a directory that is closed to other users."""
+    programs = copy_programs(bundled_programs(), home)
+    home.chmod(0o700)
+    return programs
+
+
 async def test_a_taken_port_is_changed_for_another() -> None:
     """Whoever takes the port between our looking and the server's start does not stop us."""
     with server_directory() as directory:
@@ -145,6 +161,7 @@ async def test_a_missing_program_is_one_clear_line() -> None:
 OWNER = """
 import asyncio, sys
 from pathlib import Path
+from readside.demo.unprivileged import copy_programs
 from tests.servers import embedded_postgres, embedded_redis
 
 async def main():

@@ -21,6 +21,8 @@ from readside.demo.writer import Writer
 from tests.servers import connected, fresh_database
 from tests.waiting import eventually
 
+UNFINISHED = "status IN ('pending', 'in_progress', 'paused')"
+STOPPED = "error_message = 'The writer was stopped.' AND status = 'cancelled'"
 AT_ONCE = 1e6  # a speed at which pauses vanish
 
 
@@ -104,18 +106,16 @@ async def test_sessions_left_by_an_earlier_run_are_cancelled(database_url: str) 
         await eventually(lambda: count(database_url, "sessions WHERE status = 'in_progress'"), "sessions are going")
         running.cancel()
         await asyncio.wait([running])
-    async with writing(database_url) as writer:
-        await end_the_old_ones(writer, database_url)
+    async with writing(database_url) as writer, connected(database_url) as connection:
+        left = await connection.fetch(f"SELECT id FROM sessions WHERE {UNFINISHED}")
+        running = asyncio.create_task(writer.run(sessions=0))
+        await eventually(lambda: count(database_url, f"sessions WHERE {STOPPED}"), "they are ended")
+        running.cancel()
+        await asyncio.wait([running])
+        ended = await connection.fetch(f"SELECT id FROM sessions WHERE {STOPPED}")
 
-    assert await count(database_url, "sessions WHERE status = 'in_progress' AND error_message IS NULL") == 0
-
-
-async def end_the_old_ones(writer: Writer, url: str) -> None:
-    """Run a writer without sessions of its own until it has looked after the old ones."""
-    running = asyncio.create_task(writer.run(sessions=0))
-    await eventually(lambda: count(url, "sessions WHERE error_message = 'The writer was stopped.'"), "they are ended")
-    running.cancel()
-    await asyncio.wait([running])
+    assert set(ended) == set(left)
+    assert ended
 
 
 async def test_it_goes_on_after_a_crash_of_the_server(postgres_server: EmbeddedPostgres, database_url: str) -> None:

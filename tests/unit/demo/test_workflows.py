@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readside.demo.moves import Change, Move, NewSession, Pause, Record, Savepoint, SetStatus, Transaction
-from readside.demo.workflows import Workflow
+from readside.demo.workflows import LOG_WATCH, Workflow
 
 THE_ELEVEN = {
     "session_created",
@@ -74,6 +74,13 @@ def test_paces_go_from_quiet_to_bursts() -> None:
 
     assert min(pauses) < 0.1
     assert max(pauses) > 5
+
+
+def test_a_log_watch_lasts_an_hour() -> None:
+    """Whoever looks at the demo finds one session that goes on."""
+    moves = Workflow(Random(1), LOG_WATCH).moves()
+
+    assert sum(move.seconds for move in moves if isinstance(move, Pause)) > 3600
 
 
 @given(seeds)

@@ -1,0 +1,157 @@
+"""`readside demo`: starts everything on this machine, shows it, and ends all that it started."""
+
+import asyncio
+import secrets
+import signal
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from redis.asyncio import Redis
+from rich.console import Console
+
+from projector import triggers
+from projector.supervise import first_to_end
+from readmodel.errors import DemoError
+from readmodel.postgres_client import connect as connect_postgres
+from readmodel.postgres_client import translated
+from readmodel.redis_client import connect as connect_redis
+from readmodel.redis_client import keys_of
+from readmodel.view import ViewReader
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+from readside.demo.processes import LOOPBACK, Child, first_true, port_is_free, program, running
+from readside.demo.summary import Facts, follow, show
+from readside.demo.watch import Watch
+from readside.demo.workspace import workspace
+from readside.settings import Settings, child_environment, parse_keys
+
+APPLICATION_NAME = "readside-demo"
+SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
+READY_SECONDS = 60.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LONG_SESSION = "SELECT id::text FROM sessions WHERE session_type = 'log_watch' AND status = 'in_progress'"
+
+
+async def run_demo(port: int, data: Path | None) -> int:
+    """Run until SIGINT, SIGTERM or SIGHUP; the exit code. Raises DemoError, or ConfigurationError for a wrong setting.
+
+    `port` is the API's, on the loopback interface; `data` keeps the servers' data for the next demo.
+    """
+    stop = asyncio.Event()
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    settings = Settings()
+    made_key = new_key(settings)
+    if not port_is_free(port):
+        raise DemoError(f"Port {port} on {LOOPBACK} cannot be had; choose another with --port.")
+    console = Console()
+    with workspace(data) as home:
+        await first_to_end(_until(stop), Demo(console, settings, made_key, home, port, kept=data is not None).run())
+    console.print("Everything has ended.")
+    return 0
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+def new_key(settings: Settings) -> str | None:
+    """A key where one is asked for and the user brought none; raises ConfigurationError when theirs cannot be read."""
+    if settings.auth == "none" or parse_keys(settings.api_keys):
+        return None
+    return secrets.token_urlsafe(24)
+
+
+async def prepare(postgres: EmbeddedPostgres) -> str:
+    """Make the write side's tables and install the triggers, where they are missing; the database's URL."""
+    url = postgres.url()
+    connection = await connect_postgres(url, application_name=APPLICATION_NAME)
+    try:
+        with translated(url):
+            await connection.execute(SCHEMA)
+            await triggers.install(connection, warn=lambda _: None)
+    finally:
+        await connection.close()
+    return url
+
+
+class Demo:
+    """All the parts, each started when those that it needs are there, and ended in the opposite order."""
+
+    def __init__(
+        self, console: Console, settings: Settings, made_key: str | None, home: Path, port: int, *, kept: bool
+    ) -> None:
+        self._console = console
+        self._settings = settings
+        self._made_key = made_key
+        self._home = home
+        self._port = port
+        self._kept = kept
+        self._children: list[Child] = []
+
+    async def run(self) -> None:
+        """Run for ever; raises DemoError when a part does not start, or ends by itself."""
+        async with AsyncExitStack() as stack:
+            self._console.print("Starting PostgreSQL, Redis, the projector and the API …")
+            postgres = await stack.enter_async_context(EmbeddedPostgres(self._home / "postgres"))
+            redis = await stack.enter_async_context(EmbeddedRedis(self._home / "redis"))
+            self._children += [postgres.child, redis.child]
+            url = await prepare(postgres)
+            environment = self._environment(url, redis.url())
+            for name, arguments in (
+                ("projector", ["readside", "projector"]),
+                ("api", ["readside", "api", "--host", LOOPBACK, "--port", str(self._port)]),
+                ("writer", ["readside.demo.writer"]),
+            ):
+                log = self._home / f"{name}.log"
+                child = running(name, program(*arguments), log=log, environment=environment)
+                self._children.append(await stack.enter_async_context(child))
+            client = connect_redis(redis.url(), name=APPLICATION_NAME)
+            stack.push_async_callback(client.aclose)
+            await first_to_end(self._watch_over(), self._show(url, client))
+
+    async def _show(self, url: str, client: Redis) -> None:
+        view = ViewReader(client, keys_of(client, self._settings.redis_prefix))
+        watch = Watch(view, self._port, self._settings.max_staleness_seconds)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await first_true(watch.ready)
+                session_id = await long_session(url)
+        except TimeoutError as exc:
+            reading = await watch.read()
+            raise DemoError(f"Not ready within {READY_SECONDS:.0f} s: {reading.projection.reason}") from exc
+        show(self._console, self._facts(session_id))
+        await follow(self._console, watch)
+
+    async def _watch_over(self) -> None:
+        raise (await first_true(self._dead)).died()
+
+    async def _dead(self) -> Child | None:
+        return next((child for child in self._children if not child.running), None)
+
+    def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
+        """The user's own settings, but for those that say where things are."""
+        changes = {"DATABASE_URL": database_url, "LISTEN_URL": "", "REDIS_URL": redis_url, "PROJECTOR_PORT": ""}
+        if self._made_key is not None:
+            changes["API_KEYS"] = f"demo:{self._made_key}:read+ops"
+        return child_environment(changes)
+
+    def _facts(self, session_id: str) -> Facts:
+        data = self._home if self._kept else None
+        if self._settings.auth == "none":
+            return Facts(self._port, session_id, None, "no key is asked for: READSIDE_AUTH is none", data)
+        if self._made_key is None:
+            return Facts(self._port, session_id, "$KEY", "stands for a key of yours in READSIDE_API_KEYS", data)
+        return Facts(self._port, session_id, self._made_key, "named demo, with the scopes read and ops", data)
+
+
+async def long_session(url: str) -> str:
+    """Wait until the writer's long session goes; its id."""
+    connection = await connect_postgres(url, application_name=APPLICATION_NAME)
+    try:
+        with translated(url):
+            return str(await first_true(partial(connection.fetchval, LONG_SESSION)))
+    finally:
+        await connection.close()

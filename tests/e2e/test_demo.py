@@ -1,0 +1,266 @@
+"""`readside demo` as a stranger runs it: a real process with nothing configured, which leaves nothing behind."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from readside.demo.processes import free_port
+from tests.waiting import eventually
+
+SUMMARY_SECONDS = 60
+END_SECONDS = 40
+EVENTS_URL = re.compile(r"http://127\.0\.0\.1:\d+/api/v2/sessions/[0-9a-f-]{36}/events")
+
+
+@dataclass
+class RunningDemo:
+    """One `readside demo`, found again by a mark in its environment and by its temporary directory."""
+
+    process: asyncio.subprocess.Process
+    temporary: Path
+    mark: str
+    port: int
+    lines: list[str] = field(default_factory=list)
+
+    async def summary(self) -> str:
+        """Read until the summary is whole."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(SUMMARY_SECONDS):
+            while not self.lines or "Ctrl-C ends everything." not in self.lines[-1]:
+                line = (await self.process.stdout.readline()).decode()
+                assert line, (self.lines, (await self.process.communicate())[1].decode())
+                self.lines.append(line)
+        return "".join(self.lines)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int | None, str, str]:
+        """Send a signal; exit code, what else it printed, and what stands on stderr."""
+        self.process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> tuple[int | None, str, str]:
+        """Wait for the end; exit code, what else it printed, and what stands on stderr."""
+        async with asyncio.timeout(END_SECONDS):
+            output, errors = await self.process.communicate()
+        return self.process.returncode, output.decode(), errors.decode()
+
+    def left(self) -> list[str]:
+        """Processes and files of this demo: its Python children by the mark, its servers by their directory."""
+        processes = [str(process) for process in Path("/proc").glob("[0-9]*") if self._owns(process)]
+        return processes + [str(path) for path in self.temporary.iterdir()]
+
+    def pid_of(self, *words: str) -> int:
+        """The process of this demo whose command line holds these words."""
+        for process in Path("/proc").glob("[0-9]*"):
+            if self._owns(process) and set(words) <= set((process / "cmdline").read_text().split("\0")):
+                return int(process.name)
+        raise AssertionError(f"no process {words}")
+
+    def _owns(self, process: Path) -> bool:
+        try:
+            marked = f"MARK={self.mark}".encode() in (process / "environ").read_bytes()
+            return marked or str((process / "cwd").readlink()).startswith(str(self.temporary))
+        except OSError:
+            return False  # it is gone, or a zombie
+
+
+@asynccontextmanager
+async def demo(
+    temporary: Path, *arguments: str, port: int | None = None, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[RunningDemo]:
+    """Start a demo; kill it after the block should it still run."""
+    port, mark = port or free_port(), uuid4().hex
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")}
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "readside", "demo", "--port", str(port), *arguments],
+        env={**inherited, "TMPDIR": str(temporary), "MARK": mark, **(environment or {})},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    running = RunningDemo(process, temporary, mark, port)
+    try:
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+        await eventually(lambda: not [left for left in running.left() if left.startswith("/proc")], "all has ended", 40)
+
+
+def url_in(summary: str) -> str:
+    """Where the summary says that the live session's events are."""
+    found = EVENTS_URL.search(summary)
+    assert found is not None, summary
+    return found[0]
+
+
+def key_in(summary: str) -> str:
+    """The key that the summary tells."""
+    found = re.search(r"API key +(\S+)", summary)
+    assert found is not None, summary
+    return found[1]
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """A directory for temporary files of the demo's own, closed to other users as pytest makes it."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    return directory
+
+
+async def test_a_stranger_sees_live_sessions_and_nothing_is_left(temporary: Path) -> None:
+    """The summary's key opens the summary's URL; SIGTERM ends servers, children and files."""
+    async with demo(temporary) as running:
+        summary = await running.summary()
+        key, url = key_in(summary), url_in(summary)
+        async with httpx.AsyncClient(headers={"X-API-Key": key}) as client:
+            poll = await client.get(url)
+            projection = await client.get(f"http://127.0.0.1:{running.port}/api/v2/projection")
+
+        assert poll.status_code == 200
+        assert poll.json()["total"] >= 3
+        assert poll.headers["readside-source"] in {"memory", "redis"}
+        assert projection.json()["status"] == "live"
+        assert f'curl -i -H "X-API-Key: {key}" "{url}?limit=3"\n' in summary
+        assert running.left()
+
+        code, output, errors = await running.end()
+
+        assert (code, errors) == (0, "")
+        assert output.endswith("Everything has ended.\n")
+        assert running.left() == []
+
+
+async def test_the_session_goes_on(temporary: Path) -> None:
+    """Whoever polls again sees more."""
+    async with demo(temporary) as running:
+        summary = await running.summary()
+        url = url_in(summary)
+        async with httpx.AsyncClient(headers={"X-API-Key": key_in(summary)}) as client:
+            before = (await client.get(url)).json()["total"]
+
+            async def more() -> bool:
+                return bool((await client.get(url)).json()["total"] > before)
+
+            await eventually(more, "events come", 20)
+
+
+STAGES: dict[str, Callable[[Path], bool]] = {
+    "initdb": lambda temporary: any(temporary.glob("readside-demo-*/postgres/cluster")),
+    "postgres": lambda temporary: any(temporary.glob("readside-demo-*/postgres/cluster/postmaster.pid")),
+    "projector": lambda temporary: any(temporary.glob("readside-demo-*/projector.log")),
+    "writer": lambda temporary: any(temporary.glob("readside-demo-*/writer.log")),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", STAGES)
+async def test_a_signal_during_start_up_ends_what_has_started(
+    temporary: Path, stage: str, number: signal.Signals
+) -> None:
+    """However far it has come, nothing is left and nothing is complained about."""
+    async with demo(temporary) as running:
+        await eventually(lambda: STAGES[stage](temporary), stage)
+        code, _, errors = await running.end(number)
+
+        assert (code, errors) == (0, "")
+        assert running.left() == []
+
+
+async def test_a_taken_port_is_one_clear_line(temporary: Path) -> None:
+    """Said before anything is started."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        async with demo(temporary, port=port) as running:
+            code, output, errors = await running.ended()
+
+    assert (code, output) == (2, "")
+    assert errors == f"readside: Port {port} on 127.0.0.1 cannot be had; choose another with --port.\n"
+
+
+async def test_data_is_kept_for_the_next_demo(temporary: Path, tmp_path: Path) -> None:
+    """The first demo's sessions are there in the second; a third beside it is refused."""
+    data = tmp_path / "data"
+    async with demo(temporary, "--data", str(data)) as first:
+        url = url_in(await first.summary())
+        assert (await first.end())[0] == 0
+    async with demo(temporary, "--data", str(data), port=first.port) as second:
+        async with httpx.AsyncClient(headers={"X-API-Key": key_in(await second.summary())}) as client:
+            poll = await client.get(url)
+        async with demo(temporary, "--data", str(data)) as third:
+            refused = await third.ended()
+
+    assert poll.status_code == 200
+    assert poll.json()["total"] > 0
+    assert refused == (2, "", f"readside: {data} is in use by another demo.\n")
+
+
+async def test_a_directory_of_somebody_else_is_left_alone(temporary: Path, tmp_path: Path) -> None:
+    """`--data` with other things in it is refused by name."""
+    async with demo(temporary, "--data", str(tmp_path)) as running:
+        code, _, errors = await running.ended()
+
+    assert code == 2
+    assert errors.startswith(f"readside: {tmp_path} holds other things")
+    assert os.listdir(tmp_path) == ["temporary"]  # noqa: PTH208 - a directory of pytest's, listed at once
+
+
+async def test_own_keys_are_honoured_and_never_printed(temporary: Path) -> None:
+    """READSIDE_API_KEYS is the user's; servers that the environment names are not touched."""
+    environment = {"READSIDE_API_KEYS": "me:open-sesame", "READSIDE_LISTEN_URL": "postgresql://nowhere.invalid/x"}
+    async with demo(temporary, environment=environment) as running:
+        summary = await running.summary()
+        async with httpx.AsyncClient(headers={"X-API-Key": "open-sesame"}) as client:
+            assert (await client.get(url_in(summary))).status_code == 200
+
+    assert "open-sesame" not in summary
+    assert '-H "X-API-Key: $KEY"' in summary
+
+
+@pytest.mark.parametrize(("part", "words"), [("api", ("readside", "api")), ("projector", ("readside", "projector"))])
+async def test_a_part_that_dies_is_named_and_takes_the_rest_along(
+    temporary: Path, part: str, words: tuple[str, str]
+) -> None:
+    """A demo that is half there would mislead."""
+    async with demo(temporary) as running:
+        await running.summary()
+        os.kill(running.pid_of(*words), signal.SIGKILL)
+        code, _, errors = await running.ended()
+
+        assert code == 2
+        assert errors.startswith(f"readside: {part} ended unexpectedly (killed by SIGKILL).")
+        assert "Traceback" not in errors
+        assert running.left() == []
+
+
+async def test_a_killed_demo_takes_its_processes_along(temporary: Path) -> None:
+    """No cleanup runs then; the kernel tells the children."""
+    async with demo(temporary) as running:
+        await running.summary()
+        await running.end(signal.SIGKILL)
+
+        await eventually(lambda: not [left for left in running.left() if left.startswith("/proc")], "all ends", 40)
+
+
+async def test_a_reader_who_goes_away_ends_it(temporary: Path) -> None:
+    """`readside demo | head` leaves nothing behind."""
+    async with demo(temporary) as running:
+        await running.summary()
+        transport = running.process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
+        transport.close()
+        async with asyncio.timeout(END_SECONDS):
+            await running.process.wait()
+
+        assert running.left() == []
