@@ -13,8 +13,9 @@ from rich.text import Text
 from readside.demo.processes import LOOPBACK
 from readside.demo.watch import Reading, Watch
 
-TERMINAL_SECONDS = 1.0
-LINES_SECONDS = 5.0  # between two lines where the output is not a terminal
+# No multiples of a heartbeat: every look would fall on the same moment between two beats, and show the same lag.
+TERMINAL_SECONDS = 0.7
+LINES_SECONDS = 5.2  # where the output is not a terminal
 RATE_READINGS = 6  # rates are over so many looks
 
 
