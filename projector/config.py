@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectorConfig:
     """Settings of one projector process; durations in seconds, sizes in bytes."""
 
-    database_url: str
-    listen_url: str
-    redis_url: str
+    database_url: str = field(repr=False)  # URLs hold passwords
+    listen_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
     redis_prefix: str = "readside"
     max_staleness_seconds: float = 5.0
     heartbeat_seconds: float = 0.5

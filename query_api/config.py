@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 class ApiConfig:
     """Settings of one API process. `keys` maps a key's SHA-256 to (its name, its scopes); None: no key is asked."""
 
-    database_url: str
-    redis_url: str
+    database_url: str = field(repr=False)  # URLs hold passwords
+    redis_url: str = field(repr=False)
     redis_prefix: str = "readside"
     keys: Mapping[bytes, tuple[str, frozenset[str]]] | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()

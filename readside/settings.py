@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from projector.config import ProjectorConfig
@@ -19,13 +19,9 @@ SCOPES = frozenset({"read", "ops"})
 PREFIX = "READSIDE_"
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    return value
-
-
-Seconds = Annotated[float, Field(gt=0), AfterValidator(_finite)]
+Seconds = Annotated[float, Field(gt=0, le=315_360_000)]  # ten years: longer ones overflow what is made of them
+Megabytes = Annotated[float, Field(le=1_000_000)]
+Count = Annotated[int, Field(le=1_000_000_000)]
 
 
 class Settings(BaseSettings):
@@ -33,9 +29,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
-    database_url: str = Field(default="", description="Postgres, postgresql://… or postgres://…")
-    listen_url: str = Field(default="", description="direct Postgres URL for the listener; default DATABASE_URL")
-    redis_url: str = Field(default="", description="Redis, redis://… or rediss://…")
+    # URLs hold passwords: they and the keys stay out of every repr.
+    database_url: str = Field(default="", repr=False, description="Postgres, postgresql://… or postgres://…")
+    listen_url: str = Field(
+        default="", repr=False, description="direct Postgres URL for the listener; default DATABASE_URL"
+    )
+    redis_url: str = Field(default="", repr=False, description="Redis, redis://… or rediss://…")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
         default="readside", description="first part of every Redis key"
     )
@@ -43,16 +42,18 @@ class Settings(BaseSettings):
     auth: Literal["keys", "none"] = Field(default="keys", description="keys, or none to ask for no key")
     cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
     max_staleness_seconds: Seconds = Field(default=5.0, description="how far behind Redis may be, seconds")
-    heartbeat_seconds: Seconds = Field(default=0.5, description="time between two proofs of the tail, seconds")
+    heartbeat_seconds: Seconds = Field(default=0.5, ge=0.01, description="time between two proofs of the tail, seconds")
     hot_ttl_seconds: Seconds = Field(default=3600.0, description="an unpolled, silent session stays hot, seconds")
-    warm_limit: int = Field(default=1000, ge=0, description="sessions warmed at start, the most recent ones")
-    max_hot_sessions: int = Field(default=20_000, ge=1, description="hot sessions at most; the idlest leave first")
-    window_events: int = Field(default=20_000, ge=100, description="newest events of a session that are kept hot")
-    window_mb: float = Field(default=64.0, gt=0, description="bytes of a session's events kept hot, MB")
-    fallback_concurrency: int = Field(default=8, ge=1, description="Postgres queries an API process runs at a time")
-    statement_cache_size: int = Field(default=100, ge=0, description="prepared statements a connection; 0 for none")
-    max_answer_mb: float = Field(default=32.0, gt=0, description="longest answer, MB")
-    response_cache_mb: float = Field(default=64.0, ge=0, description="finished answers kept in each API process, MB")
+    warm_limit: Count = Field(default=1000, ge=0, description="sessions warmed at start, the most recent ones")
+    max_hot_sessions: Count = Field(default=20_000, ge=1, description="hot sessions at most; the idlest leave first")
+    window_events: Count = Field(default=20_000, ge=100, description="newest events of a session that are kept hot")
+    window_mb: Megabytes = Field(default=64.0, gt=0, description="bytes of a session's events kept hot, MB")
+    fallback_concurrency: Count = Field(default=8, ge=1, description="Postgres queries an API process runs at a time")
+    statement_cache_size: Count = Field(default=100, ge=0, description="prepared statements a connection; 0 for none")
+    max_answer_mb: Megabytes = Field(default=32.0, gt=0, description="longest answer, MB")
+    response_cache_mb: Megabytes = Field(
+        default=64.0, ge=0, description="finished answers kept in each API process, MB"
+    )
     projector_port: int | None = Field(default=None, ge=1, le=65535, description="projector's health and metrics")
     projector_host: str = Field(default="127.0.0.1", description="address of the projector's health and metrics")
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
@@ -158,8 +159,15 @@ def _origins(text: str) -> tuple[str, ...]:
 def _url(value: str, name: str, schemes: tuple[str, ...]) -> str:
     if not value:
         raise ConfigurationError(f"{PREFIX}{name} is not set; it must be a {schemes[0]}:// URL.")
-    if value.partition("://")[0] not in schemes:
+    scheme, _, rest = value.partition("://")
+    if scheme not in schemes:
         raise ConfigurationError(f"{PREFIX}{name} must begin with {' or '.join(f'{s}://' for s in schemes)}.")
+    place, mark, more = re.split("([/?#]|$)", rest, maxsplit=1)
+    if not value.isprintable() or " " in value or ("@" in more and (mark != "?" or "@" not in place)):
+        raise ConfigurationError(
+            f"{PREFIX}{name} cannot be read: percent-encode the special characters of its user and password "
+            "(%2F for /, %3F for ?, %23 for #, %40 for @)."
+        )
     return value
 
 

@@ -1,0 +1,274 @@
+"""Settings: each wrong value is one sentence that names its variable, and no secret is ever shown."""
+
+import hashlib
+import os
+from dataclasses import fields
+
+import pytest
+
+from readmodel.errors import ConfigurationError
+from readside.settings import Settings, parse_keys
+
+SECRET = "hunter2"
+DATABASE_URL = f"postgresql://app:{SECRET}@db.example:5433/shop"
+REDIS_URL = f"redis://:{SECRET}@cache.example/3"
+NUMBERS = [
+    "MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS", "WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS",
+    "WINDOW_MB", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB",
+    "PROJECTOR_PORT",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of ours is set."""
+    for name in list(os.environ):
+        if name.upper().startswith("READSIDE_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Both servers and a key are set."""
+    monkeypatch.setenv("READSIDE_DATABASE_URL", DATABASE_URL)
+    monkeypatch.setenv("READSIDE_REDIS_URL", REDIS_URL)
+    monkeypatch.setenv("READSIDE_API_KEYS", f"dash:{SECRET}")
+    return monkeypatch
+
+
+def refusal() -> str:
+    """Build everything, which must fail with one sentence."""
+    with pytest.raises(ConfigurationError) as caught:
+        _build()
+    sentence = str(caught.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    assert SECRET not in sentence
+    return sentence
+
+
+def _build() -> None:
+    settings = Settings()
+    settings.projector_config()
+    settings.api_config()
+
+
+def test_the_contracts_defaults(configured: pytest.MonkeyPatch) -> None:
+    """Nothing set but where the servers are, and a key."""
+    settings = Settings()
+    projector, api = settings.projector_config(), settings.api_config()
+
+    assert (projector.redis_prefix, projector.max_staleness_seconds, projector.heartbeat_seconds) == (
+        "readside",
+        5,
+        0.5,
+    )
+    assert (projector.hot_ttl_seconds, projector.warm_limit, projector.port) == (3600, 1000, None)
+    assert projector.listen_url == projector.database_url == DATABASE_URL
+    assert (api.max_answer_bytes, api.cors_origins, api.root_path) == (32_000_000, (), "")
+    assert (settings.log_level, settings.log_format) == ("info", None)
+
+
+def test_values_reach_both_parts(configured: pytest.MonkeyPatch) -> None:
+    """What both are told is the same."""
+    configured.setenv("READSIDE_MAX_STALENESS_SECONDS", "2.5")
+    configured.setenv("READSIDE_HOT_TTL_SECONDS", "60")
+    configured.setenv("READSIDE_REDIS_PREFIX", "shop.events")
+    projector, api = Settings().projector_config(), Settings().api_config("/prefix")
+    shared = {field.name for field in fields(projector)} & {field.name for field in fields(api)}
+
+    assert {"database_url", "redis_url", "redis_prefix", "max_staleness_seconds", "hot_ttl_seconds"} <= shared
+    assert [getattr(projector, name) for name in shared] == [getattr(api, name) for name in shared]
+    assert (api.max_staleness_seconds, api.hot_ttl_seconds, api.redis_prefix) == (2.5, 60, "shop.events")
+    assert api.root_path == "/prefix"
+
+
+def test_empty_is_unset(configured: pytest.MonkeyPatch) -> None:
+    """As Compose files write what is not set."""
+    for name in [*NUMBERS, "LISTEN_URL", "LOG_LEVEL", "LOG_FORMAT", "AUTH", "CORS_ORIGINS", "REDIS_PREFIX"]:
+        configured.setenv(f"READSIDE_{name}", "")
+
+    _build()
+
+
+def test_the_listener_may_go_another_way(configured: pytest.MonkeyPatch) -> None:
+    """Past a pooler."""
+    configured.setenv("READSIDE_LISTEN_URL", "postgres://direct/shop")
+
+    assert Settings().projector_config().listen_url == "postgres://direct/shop"
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("DATABASE_URL", "postgresql://"), ("REDIS_URL", "redis://")], ids=["postgres", "redis"]
+)
+def test_an_unset_url(configured: pytest.MonkeyPatch, name: str, scheme: str) -> None:
+    """The sentence says what it must be."""
+    configured.delenv(f"READSIDE_{name}")
+
+    assert refusal() == f"READSIDE_{name} is not set; it must be a {scheme} URL."
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "LISTEN_URL", "REDIS_URL"])
+@pytest.mark.parametrize("value", ["db.example", f"http://:{SECRET}@h", f"{SECRET}", "://", "POSTGRES//h", "mysql://h"])
+def test_a_url_of_another_kind(configured: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Named, not shown."""
+    configured.setenv(f"READSIDE_{name}", value)
+
+    assert refusal().startswith(f"READSIDE_{name} must begin with ")
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "LISTEN_URL", "REDIS_URL"])
+@pytest.mark.parametrize("password", [f"{SECRET}/x", f"{SECRET}?x", f"{SECRET}#x", f"x@{SECRET}/y", f"a {SECRET}"])
+def test_a_password_that_is_not_percent_encoded(configured: pytest.MonkeyPatch, name: str, password: str) -> None:
+    """The usual reason for a URL that cannot be read; the sentence says how to write it."""
+    scheme = "redis" if name == "REDIS_URL" else "postgresql"
+    configured.setenv(f"READSIDE_{name}", f"{scheme}://app:{password}@h.example:5433/0")
+
+    assert refusal().startswith(f"READSIDE_{name} cannot be read: percent-encode ")
+
+
+@pytest.mark.parametrize(
+    "url", [f"postgresql://app:%2F{SECRET}%40@h/db", "postgresql:///db?host=/tmp&user=a@b", "postgres://a@h1:1,h2:2/d"]
+)
+def test_urls_that_can_be_read(configured: pytest.MonkeyPatch, url: str) -> None:
+    """Encoded passwords, sockets, several hosts."""
+    configured.setenv("READSIDE_DATABASE_URL", url)
+    if "a@b" in url:
+        assert "percent-encode" in refusal()  # told from a password by nothing
+    else:
+        _build()
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["ten", "-1", "nan", "inf", "-inf", "1e400", "10" * 40, "1,5", "0x10", "½", SECRET])
+def test_a_number_that_is_none(configured: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Each is refused by name, and says what is accepted."""
+    configured.setenv(f"READSIDE_{name}", value)
+
+    assert refusal().startswith(f"READSIDE_{name} is wrong: Input should be ")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NUMBERS if name not in {"WARM_LIMIT", "STATEMENT_CACHE_SIZE", "RESPONSE_CACHE_MB"}]
+)
+def test_zero_where_nothing_would_work(configured: pytest.MonkeyPatch, name: str) -> None:
+    """Zero is a value only where it means: none."""
+    configured.setenv(f"READSIDE_{name}", "0")
+
+    assert refusal().startswith(f"READSIDE_{name} is wrong: ")
+
+
+@pytest.mark.parametrize("name", ["WARM_LIMIT", "STATEMENT_CACHE_SIZE", "RESPONSE_CACHE_MB"])
+def test_zero_where_it_means_none(configured: pytest.MonkeyPatch, name: str) -> None:
+    """Warm nothing, prepare nothing, keep nothing."""
+    configured.setenv(f"READSIDE_{name}", "0")
+
+    _build()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTH", "yes"), ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("PROJECTOR_PORT", "65536"),
+        ("REDIS_PREFIX", "a b"), ("REDIS_PREFIX", "a{0}"), ("REDIS_PREFIX", "x" * 65), ("REDIS_PREFIX", "é"),
+        ("REDIS_PREFIX", "a\n"), ("HEARTBEAT_SECONDS", "0.001"), ("WINDOW_EVENTS", "99"), ("WARM_LIMIT", "1.5"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_not_accepted(configured: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Named, with what is."""
+    configured.setenv(f"READSIDE_{name}", value)
+
+    assert refusal().startswith(f"READSIDE_{name} is wrong: ")
+
+
+def test_any_accepted_number_can_be_used(configured: pytest.MonkeyPatch) -> None:
+    """The greatest of each goes through all that is computed from it."""
+    for name in ["MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS"]:
+        configured.setenv(f"READSIDE_{name}", "315360000")
+    for name in ["WINDOW_MB", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB"]:
+        configured.setenv(f"READSIDE_{name}", "1000000")
+    for name in ["WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE"]:
+        configured.setenv(f"READSIDE_{name}", "1000000000")
+
+    assert Settings().projector_config().window_bytes == 10**12
+
+
+@pytest.mark.parametrize("origin", ["a.example", "ftp://a.example", "https://", "https://a.example/path", "null"])
+def test_an_origin_that_is_none(configured: pytest.MonkeyPatch, origin: str) -> None:
+    """Shown, since it is no secret."""
+    configured.setenv("READSIDE_CORS_ORIGINS", f"https://ok.example,{origin}")
+
+    assert refusal().startswith(f"READSIDE_CORS_ORIGINS holds '{origin.rstrip('/')}'")
+
+
+def test_origins(configured: pytest.MonkeyPatch) -> None:
+    """Spaces and a last slash are forgiven."""
+    configured.setenv("READSIDE_CORS_ORIGINS", " https://a.example/ , http://localhost:3000,")
+
+    assert Settings().api_config().cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_keys_with_their_scopes() -> None:
+    """`read` where none is given; only hashes are kept."""
+    keys = parse_keys("dash:k1, ops:k2:read+ops ,jobs:k3:ops,")
+
+    assert keys == {
+        hashlib.sha256(b"k1").digest(): ("dash", frozenset({"read"})),
+        hashlib.sha256(b"k2").digest(): ("ops", frozenset({"read", "ops"})),
+        hashlib.sha256(b"k3").digest(): ("jobs", frozenset({"ops"})),
+    }
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        SECRET, f":{SECRET}", "name:", f"name:{SECRET}:admin", f"name:{SECRET}:read+", f"name:{SECRET}:read:ops",
+        f"name:{SECRET}é", f"name:{SECRET} x", f"name:{SECRET}\x7f", f"name:{SECRET}\0",
+    ],
+)  # fmt: skip
+def test_a_key_that_cannot_be_read(entry: str) -> None:
+    """The entry's place is told, never its key."""
+    with pytest.raises(ConfigurationError, match=r"^entry 2 of READSIDE_API_KEYS") as caught:
+        parse_keys(f"ok:fine,{entry}")
+
+    assert SECRET not in str(caught.value)
+
+
+def test_one_key_under_two_names() -> None:
+    """Nobody could tell which of them asked."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_keys(f"a:{SECRET},b:{SECRET}:ops")
+
+    assert str(caught.value) == "entry 2 of READSIDE_API_KEYS (b) repeats the key of a."
+
+
+@pytest.mark.parametrize("keys", ["", " ", ",", " , "])
+def test_no_key_at_all(configured: pytest.MonkeyPatch, keys: str) -> None:
+    """The API refuses to start open by mistake; the projector does not care."""
+    configured.setenv("READSIDE_API_KEYS", keys)
+    Settings().projector_config()
+
+    assert refusal().startswith("READSIDE_API_KEYS holds no key: ")
+
+
+def test_no_key_on_purpose(configured: pytest.MonkeyPatch) -> None:
+    """`AUTH=none` asks for none."""
+    configured.delenv("READSIDE_API_KEYS")
+    configured.setenv("READSIDE_AUTH", "none")
+
+    assert Settings().api_config().keys is None
+
+
+def test_nothing_shows_a_secret(configured: pytest.MonkeyPatch) -> None:
+    """Neither settings nor configs, should one end up in a log line or a traceback."""
+    settings = Settings()
+    for shown in (settings, settings.projector_config(), settings.api_config()):
+        assert SECRET not in repr(shown)
+        assert SECRET not in str(shown)
+
+
+def test_other_variables_are_nobodys(configured: pytest.MonkeyPatch) -> None:
+    """A variable of a newer version, or a misspelt one, stops nothing."""
+    configured.setenv("READSIDE_TEST_POSTGRES_BIN", "/usr/lib")
+
+    _build()
