@@ -1,0 +1,227 @@
+"""Stores that are away, hang, or have too much to do: what polls get meanwhile."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from readmodel.errors import ServerInRecovery
+from readmodel.event_log import EventLog
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+from tests.builders import api, api_config
+from tests.servers import connected
+from tests.stands import Stand, real_stand, rows
+from tests.waiting import eventually
+
+NOWHERE_POSTGRES = "postgresql://u:p@127.0.0.1:1/nowhere"
+NOWHERE_REDIS = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+async def stand(database_url: str, redis_url: str) -> AsyncIterator[Stand]:
+    """An API over servers of which each test takes one away."""
+    async with real_stand(database_url, redis_url, fallback_concurrency=2) as made:
+        yield made
+
+
+@pytest.fixture
+async def hot(stand: Stand) -> str:
+    """A hot session."""
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 5))
+    await stand.heat(session_id)
+    await stand.poll_from("redis", session_id)
+    return session_id
+
+
+@pytest.fixture
+async def cold(stand: Stand) -> str:
+    """A cold session."""
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 5))
+    return session_id
+
+
+async def timed(call: Awaitable[httpx.Response]) -> tuple[float, httpx.Response]:
+    """How long an answer took, in seconds, and the answer."""
+    started = time.monotonic()
+    answer = await call
+    return time.monotonic() - started, answer
+
+
+async def test_without_postgres_hot_sessions_are_served(
+    stand: Stand, hot: str, cold: str, postgres_server: EmbeddedPostgres
+) -> None:
+    """With their true as-of; cold ones get 503, unknown ones are not called unknown."""
+    as_of = (await stand.poll(hot)).headers["readside-as-of"]
+    await postgres_server.stop()
+
+    for query in ("", "?limit=1", "?limit=2"):
+        answer = await stand.poll(hot, query)
+        assert answer.status_code == 200
+        assert answer.headers["readside-as-of"] >= as_of
+    for session_id in (cold, str(uuid4())):
+        refused = await stand.poll(session_id)
+        assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert "127.0.0.1" not in refused.text
+    assert (await stand.poll(hot, readside_max_staleness="0")).status_code == 503
+    assert (await stand.client.get("/health/ready")).json()["stores"] == {"redis": "up", "postgres": "down"}
+
+    await postgres_server.start()
+    assert (await stand.poll_from("postgres", cold)).status_code == 200
+
+
+async def test_without_postgres_a_stale_view_is_served(
+    database_url: str, redis_url: str, postgres_server: EmbeddedPostgres
+) -> None:
+    """To who named no bound; who named one is refused."""
+    async with real_stand(database_url, redis_url, max_staleness_seconds=0.01) as stand:
+        session_id = str(uuid4())
+        await stand.write(session_id, rows(session_id, 5))
+        await stand.heat(session_id)
+        assert (await stand.poll_from("postgres", session_id)).status_code == 200
+        await postgres_server.stop()
+
+        stale = await stand.poll_from("redis", session_id)
+        refused = await stand.poll(session_id, readside_max_staleness="0.001")
+
+    assert int(stale.headers["readside-lag-ms"]) >= 10
+    assert stale.json()["total"] == 5
+    assert refused.status_code == 503
+
+
+async def test_without_redis_postgres_answers(stand: Stand, hot: str, redis_server: EmbeddedRedis) -> None:
+    """And Redis is taken up again when it is back."""
+    before = await stand.poll(hot)
+    await redis_server.kill()
+
+    answer = await stand.poll(hot, "?limit=3")
+    projection = await stand.client.get("/api/v2/projection")
+
+    assert (answer.status_code, answer.headers["readside-source"]) == (200, "postgres")
+    assert answer.json()["items"] == before.json()["items"][:3]
+    assert (projection.status_code, projection.json()["status"]) == (200, "down")
+    assert (await stand.client.get("/api/v2/projection/sessions")).status_code == 503
+    assert (await stand.client.post(f"/api/v2/sessions/{hot}/warm")).status_code == 503
+    await redis_server.start()
+    await stand.stage.redis.connection_pool.disconnect()  # the test's own connections
+    await stand.begin()
+    await stand.heat(hot)
+    assert (await stand.poll_from("redis", hot, "?limit=4")).status_code == 200
+
+
+async def test_a_redis_that_hangs_holds_nobody_for_long(stand: Stand, hot: str, redis_server: EmbeddedRedis) -> None:
+    """The first poll half a second, the next ones not at all."""
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        answers = [await timed(stand.poll(hot, f"?limit={limit}")) for limit in range(1, 5)]
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+
+    assert {answer.headers["readside-source"] for _, answer in answers} == {"postgres"}
+    assert answers[0][0] < 2
+    assert sum(seconds for seconds, _ in answers[1:]) < 0.5
+
+
+async def test_without_any_store_everything_is_503(
+    stand: Stand, hot: str, redis_server: EmbeddedRedis, postgres_server: EmbeddedPostgres
+) -> None:
+    """And neither healthy nor dead."""
+    await redis_server.kill()
+    await postgres_server.stop()
+
+    answer = await stand.poll(hot, "?limit=1")
+
+    assert answer.status_code == 503
+    assert (await stand.client.get("/health/live")).status_code == 200
+    await eventually(lambda: not_ready(stand), "the API is not ready")
+
+
+async def not_ready(stand: Stand) -> bool:
+    """Whether no poll can be answered."""
+    return bool((await stand.client.get("/health/ready")).status_code == 503)
+
+
+async def test_the_api_starts_without_stores() -> None:
+    """And answers at once that it cannot."""
+    async with api(api_config(NOWHERE_POSTGRES, NOWHERE_REDIS)) as client:
+        started = time.monotonic()
+        answer = await client.get(f"/api/v2/sessions/{uuid4()}/events")
+
+        assert answer.status_code == 503
+        assert time.monotonic() - started < 2
+        assert (await client.get("/api/v2/projection")).json()["status"] == "down"
+
+
+async def test_a_storm_on_one_cold_session_is_one_query(stand: Stand, cold: str) -> None:
+    """A hundred callers at the same moment."""
+    before = await queries(stand)
+    answers = await asyncio.gather(*(stand.poll(cold) for _ in range(100)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert await queries(stand) - before == 1
+
+
+async def test_an_unknown_session_is_one_query(stand: Stand) -> None:
+    """Whatever is asked of it: `since` changes with every poll."""
+    unknown, before = str(uuid4()), await queries(stand)
+    for second in range(20):
+        assert (await stand.poll(unknown, f"?since=2026-01-13T14:30:{second:02}Z")).status_code == 404
+
+    assert await queries(stand) - before == 1
+
+
+async def queries(stand: Stand) -> float:
+    """How many queries the API has sent to Postgres."""
+    for line in (await stand.client.get("/metrics")).text.splitlines():
+        if line.startswith("readside_fallback_queries_total "):
+            return float(line.split()[1])
+    raise AssertionError("no such metric")
+
+
+async def test_past_the_bound_cold_polls_are_refused_and_hot_ones_go_on(
+    stand: Stand, hot: str, database_url: str
+) -> None:
+    """503 with Retry-After within 2 s, while a lock holds every query up."""
+    sessions = [str(uuid4()) for _ in range(40)]
+    for session_id in sessions:
+        await stand.write(session_id)
+    async with connected(database_url) as blocker:
+        await blocker.execute("BEGIN")
+        await blocker.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        polls = [asyncio.create_task(timed(stand.poll(session_id))) for session_id in sessions]
+        await eventually(lambda: sum(poll.done() for poll in polls) >= len(polls) - 2, "all but two are refused")
+        refused = [poll.result() for poll in polls if poll.done()]
+        hot_polls = [await stand.poll(hot) for _ in range(20)]
+        await blocker.execute("ROLLBACK")
+    answers = [answer for _, answer in await asyncio.gather(*polls)]
+
+    assert len(refused) == 38
+    assert {answer.status_code for _, answer in refused} == {503}
+    assert all("retry-after" in answer.headers for _, answer in refused)
+    assert max(seconds for seconds, _ in refused) < 2
+    assert {answer.status_code for answer in hot_polls} == {200}
+    assert sum(answer.status_code == 200 for answer in answers) == 2
+
+
+async def test_a_standby_is_refused_by_name(
+    stand: Stand, cold: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not the truth; the log says so, the answer does not."""
+
+    async def refuse(*_: object) -> None:
+        raise ServerInRecovery("PostgreSQL at somewhere is in recovery (a standby).")
+
+    monkeypatch.setattr(EventLog, "answer", refuse)
+    answer = await stand.poll(cold)
+
+    assert answer.status_code == 503
+    assert "recovery" not in answer.text
+    assert "in recovery" in capsys.readouterr().out

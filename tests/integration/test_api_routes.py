@@ -1,0 +1,313 @@
+"""The routes beside the polls, CORS, path prefixes, pages: over fakes, since no store's own behaviour is in them."""
+
+import re
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+from uuid import uuid4
+
+import httpx
+import orjson
+import pytest
+
+from query_api.cors import EXPOSED
+from readmodel.messages import decode_request
+from readmodel.subscription import heard
+from tests.builders import OPS_KEY, READ_KEY, events_path
+from tests.stands import Stand, fake_stand, rows
+
+ORIGIN = "https://dashboard.example"
+OPEN = ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/")
+OPS = ("/api/v2/projection", "/api/v2/projection/sessions")
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Stand]:
+    """An API with CORS on for one origin."""
+    async with fake_stand(cors_origins=(ORIGIN,)) as made:
+        yield made
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """The sentence of an error of this status."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["status"] == status
+    return str(answer.json()["detail"])
+
+
+async def test_warming_a_hot_session(stand: Stand) -> None:
+    """Nothing to do."""
+    session_id = str(uuid4())
+    await stand.write(session_id)
+    await stand.heat(session_id)
+
+    answer = await stand.client.post(f"/api/v2/sessions/{session_id}/warm")
+
+    assert (answer.status_code, answer.json()) == (202, {"session_id": session_id, "state": "hot"})
+
+
+async def test_warming_a_cold_session_asks_the_leader(stand: Stand) -> None:
+    """It hears the request."""
+    session_id = str(uuid4())
+    await stand.write(session_id)
+    requests = heard(stand.stage.redis, stand.stage.keys.requests)
+    await anext(requests)
+
+    answer = await stand.client.post(f"/api/v2/sessions/{session_id}/warm")
+
+    assert (answer.status_code, answer.json()) == (202, {"session_id": session_id, "state": "warming"})
+    data = await anext(requests)
+    request = decode_request(data or b"")
+    assert request is not None
+    assert (request.verb, request.sessions) == ("warm", (session_id,))
+    await requests.aclose()
+
+
+async def test_warming_without_a_leader_is_503(stand: Stand) -> None:
+    """A request that nobody hears was not delivered."""
+    session_id = str(uuid4())
+    await stand.write(session_id)
+
+    answer = await stand.client.post(f"/api/v2/sessions/{session_id}/warm")
+
+    assert "No leading projector" in problem(answer, 503)
+    assert "retry-after" in answer.headers
+
+
+async def test_warming_an_unknown_session_is_404(stand: Stand) -> None:
+    """Postgres says so, as of when."""
+    unknown = str(uuid4())
+    answer = await stand.client.post(f"/api/v2/sessions/{unknown}/warm")
+
+    assert problem(answer, 404) == f"Session not found: {unknown}"
+    assert "readside-as-of" in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/api/v2/sessions/x/warm", f"/api/v2/sessions/{uuid4()}/warm?now=1"])
+async def test_warming_nonsense_is_400(stand: Stand, path: str) -> None:
+    """Id and parameters alike."""
+    assert problem(await stand.client.post(path), 400)
+
+
+async def test_the_projection_without_a_projector_is_down(stand: Stand) -> None:
+    """And still 200, with a reason."""
+    answer = await stand.client.get("/api/v2/projection")
+
+    assert answer.status_code == 200
+    state = answer.json()
+    assert state["status"] == "down"
+    assert state["reason"].endswith(".")
+    assert state["lag_ms"] >= 0
+
+
+async def test_the_hot_sessions_are_listed_in_pages(stand: Stand) -> None:
+    """Most recently active first."""
+    ids = [str(uuid4()) for _ in range(3)]
+    for count, session_id in enumerate(ids):
+        await stand.write(session_id, rows(session_id, count))
+        await stand.heat(session_id)
+
+    everything = (await stand.client.get("/api/v2/projection/sessions")).json()
+    second = (await stand.client.get("/api/v2/projection/sessions?limit=1&page=2")).json()
+
+    by_id = {item["session_id"]: item for item in everything["items"]}
+    assert (set(by_id), everything["total"]) == (set(ids), 3)
+    assert second == {"items": [everything["items"][1]], "total": 3}
+    assert [by_id[session_id]["events"] for session_id in ids] == [0, 1, 2]
+    assert by_id[ids[2]]["last_event_at"] == "2026-01-13T14:30:01.000000Z"
+    assert by_id[ids[0]]["last_event_at"] is None
+    assert by_id[ids[0]]["status"] == "in_progress"
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "page=0", "limit=x", "limit=1&limit=1", "other=1"])
+async def test_a_bad_parameter_of_the_list_is_400(stand: Stand, query: str) -> None:
+    """Named, as with polls."""
+    answer = await stand.client.get(f"/api/v2/projection/sessions?{query}")
+
+    assert problem(answer, 400)
+    assert answer.json()["parameter"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize("path", OPS)
+async def test_operators_need_their_scope(stand: Stand, path: str) -> None:
+    """A dashboard's key is no operator's."""
+    answers = [await stand.client.get(path, headers={"x-api-key": key}) for key in (READ_KEY, "wrong", OPS_KEY)]
+
+    assert [answer.status_code for answer in answers] == [403, 401, 200]
+
+
+@pytest.mark.parametrize("path", OPEN)
+async def test_open_routes_need_no_key(stand: Stand, path: str) -> None:
+    """Probes and people have none."""
+    stand.client.headers.pop("x-api-key")
+
+    assert (await stand.client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", [*OPEN, *OPS, "/static/readside.css", "/nowhere"])
+async def test_head_is_get_without_its_body(stand: Stand, path: str) -> None:
+    """On every route."""
+    got, head = await stand.client.get(path), await stand.client.head(path)
+
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers.keys() == got.headers.keys()
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/api/v2/sessions", "/docs/", "/static/nothing.js", "/static/..%2fapp.py", "/%00"]
+)
+async def test_what_is_not_there_is_404(stand: Stand, path: str) -> None:
+    """In the contract's shape."""
+    assert problem(await stand.client.get(path), 404).startswith("There is nothing at ")
+
+
+async def test_a_session_id_with_a_slash_in_it_is_404(stand: Stand) -> None:
+    """Another path."""
+    assert problem(await stand.client.get(events_path("a%2Fb")), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"), [("PUT", "/metrics", "GET, HEAD"), ("GET", "/api/v2/sessions/x/warm", "POST")]
+)
+async def test_a_method_that_is_not_there_is_405(stand: Stand, method: str, path: str, allowed: str) -> None:
+    """With those that are."""
+    answer = await stand.client.request(method, path)
+
+    assert problem(answer, 405)
+    assert answer.headers["allow"] == allowed
+
+
+async def test_health_and_metrics(stand: Stand) -> None:
+    """What probes and Prometheus read."""
+    assert (await stand.client.get("/health/live")).json() == {"status": "live"}
+    ready = (await stand.client.get("/health/ready")).json()
+    assert ready == {"status": "ready", "stores": {"redis": "up", "postgres": "up"}}
+    metrics = await stand.client.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "readside_polls_total" in metrics.text
+
+
+class _Links(HTMLParser):
+    """Gathers what a page loads or leads to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take the tag's addresses."""
+        self.found += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_pages_load_nothing_from_outside(stand: Stand, path: str) -> None:
+    """Every address is relative, there, and allowed by a strict policy."""
+    page = await stand.client.get(path)
+    links = _Links()
+    links.feed(page.text)
+
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    for link in links.found:
+        if link != "data:,":
+            assert (await stand.client.get(f"/{link}")).status_code == 200, link
+
+
+@pytest.mark.parametrize("name", ["docs.js", "index.js", "readside.css"])
+async def test_assets_name_no_other_host(stand: Stand, name: str) -> None:
+    """Nor do scripts and styles."""
+    asset = await stand.client.get(f"/static/{name}")
+
+    assert asset.status_code == 200
+    assert not re.search(r"https?://|//[a-z]+\.[a-z]|@import|url\(", asset.text)
+
+
+async def test_cors_holds_on_every_answer(stand: Stand) -> None:
+    """Hits, 304s, errors, 401 and the other routes."""
+    session_id = str(uuid4())
+    await stand.write(session_id)
+    await stand.heat(session_id)
+    headers = {"origin": ORIGIN}
+    await stand.poll_from("memory", session_id)
+    hit = await stand.poll(session_id, **headers)
+    answers = [
+        hit,
+        await stand.poll(session_id, if_none_match=hit.headers["etag"], **headers),
+        await stand.poll(session_id, "?limit=0", **headers),
+        await stand.poll(str(uuid4()), **headers),
+        await stand.poll(session_id, x_api_key="wrong", **headers),
+        await stand.client.get("/api/v2/projection", headers=headers),
+        await stand.client.get("/nowhere", headers=headers),
+        await stand.client.post(events_path(session_id), headers=headers),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 304, 400, 404, 401, 200, 404, 405]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert answer.headers["access-control-expose-headers"] == EXPOSED.decode()
+        assert answer.headers["vary"] == "Origin"
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", [None, "https://elsewhere.example", "null", "https://dashboard.example.evil"])
+async def test_cors_gives_nothing_to_others(stand: Stand, origin: str | None) -> None:
+    """But the word that answers vary."""
+    headers = {} if origin is None else {"origin": origin}
+    answer = await stand.client.get("/health/live", headers=headers)
+
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["vary"] == "Origin"
+
+
+async def test_a_preflight_is_answered(stand: Stand) -> None:
+    """Without a key: browsers send none with it."""
+    stand.client.headers.pop("x-api-key")
+    headers = {
+        "origin": ORIGIN,
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "x-api-key, if-none-match, readside-max-staleness, authorization",
+    }
+
+    answer = await stand.client.options(events_path(str(uuid4())), headers=headers)
+
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert {"x-api-key", "if-none-match", "readside-max-staleness", "authorization"} <= set(allowed)
+    assert "GET" in answer.headers["access-control-allow-methods"]
+
+
+async def test_without_cors_nothing_is_said_of_it() -> None:
+    """No Vary either."""
+    async with fake_stand() as stand:
+        answer = await stand.client.get("/health/live", headers={"origin": ORIGIN})
+
+    assert "vary" not in answer.headers
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("stripped", [True, False])
+async def test_a_prefix_works_whether_or_not_the_proxy_strips_it(stripped: bool) -> None:
+    """Polls, routes, pages, and the document's server."""
+    async with fake_stand(root_path="readside/") as stand:
+        session_id = str(uuid4())
+        await stand.write(session_id)
+        base = "" if stripped else "/readside"
+
+        statuses = [
+            (await stand.client.get(base + path)).status_code
+            for path in (events_path(session_id), "/api/v2/projection", "/docs", "/", "/static/docs.js")
+        ]
+        described = orjson.loads((await stand.client.get(f"{base}/openapi.json")).content)
+
+    assert statuses == [200] * 5
+    assert described["servers"] == [{"url": "/readside"}]
+
+
+async def test_without_keys_everybody_may_poll() -> None:
+    """READSIDE_AUTH=none."""
+    async with fake_stand(keys=None) as stand:
+        stand.client.headers.pop("x-api-key")
+
+        assert (await stand.client.get("/api/v2/projection")).status_code == 200
