@@ -1,0 +1,177 @@
+"""`readside api` as a process: ports, signals, workers, and what a wrong setting ends in."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from readside.api_server import listening
+from tests.builders import events_path
+from tests.servers import connected
+from tests.waiting import eventually
+
+KEY = {"x-api-key": "secret"}
+
+
+def environment(database_url: str, redis_url: str, **changes: str) -> dict[str, str]:
+    """An environment with these settings and no others of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")}
+    settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "API_KEYS": "test:secret:read+ops", **changes}
+    return kept | {f"READSIDE_{name}": value for name, value in settings.items()}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def start(settings: dict[str, str], *arguments: str) -> Process:
+    """Start `readside api`."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "readside", "api", *arguments, env=settings, stdout=PIPE, stderr=PIPE
+    )
+
+
+@asynccontextmanager
+async def running(settings: dict[str, str], *arguments: str) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
+    """The process, answering, and a client of it; ended by SIGTERM unless it has ended."""
+    port = free_port()
+    process = await start(settings, "--port", str(port), *arguments)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=10) as client:
+            await eventually(lambda: answers(client), "the API answers")
+            yield process, client
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+async def answers(client: httpx.AsyncClient) -> bool:
+    """Whether the process is up."""
+    try:
+        return (await client.get("/health/live")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def test_it_serves_polls_and_ends_in_good_order(database_url: str, redis_url: str) -> None:
+    """On SIGTERM, with exit code 0, and without naming its server program."""
+    async with running(environment(database_url, redis_url)) as (process, client):
+        answer = await client.get(events_path(str(uuid4())))
+        process.terminate()
+        _, log = await asyncio.wait_for(process.communicate(), 10)
+
+    assert answer.status_code == 404
+    assert "server" not in answer.headers
+    assert process.returncode == 0
+    assert b"Traceback" not in log
+
+
+async def test_a_request_under_way_is_finished(database_url: str, redis_url: str) -> None:
+    """SIGTERM drains."""
+    session_id = str(uuid4())
+    async with running(environment(database_url, redis_url)) as (process, client), connected(database_url) as blocker:
+        await blocker.execute("BEGIN")
+        await blocker.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        poll = asyncio.create_task(client.get(events_path(session_id)))
+        await eventually(lambda: is_waiting(database_url), "the poll's query waits")
+        process.terminate()
+        await eventually(lambda: refuses(client), "no new connection is taken")
+        await blocker.execute("ROLLBACK")
+
+        assert (await poll).status_code == 404
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def is_waiting(database_url: str) -> bool:
+    """Whether a query of the API waits for a lock; it tells its name."""
+    async with connected(database_url) as connection:
+        waiting = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'readside-api' AND wait_event_type = 'Lock'"
+        )
+    return bool(waiting)
+
+
+async def refuses(client: httpx.AsyncClient) -> bool:
+    """Whether a new connection is refused."""
+    try:
+        async with httpx.AsyncClient(base_url=client.base_url) as other:
+            await other.get("/health/live")
+    except httpx.TransportError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_taken_port_is_one_clear_line(database_url: str, redis_url: str, workers: str) -> None:
+    """With any number of workers."""
+    with listening("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        process = await start(environment(database_url, redis_url), "--port", port, "--workers", workers)
+        _, log = await process.communicate()
+
+    assert process.returncode not in {0, None}
+    assert re.fullmatch(rf"readside: The API cannot listen on 127\.0\.0\.1, port {port}: .*\.\n", log.decode())
+
+
+async def test_several_workers_serve(database_url: str, redis_url: str) -> None:
+    """Each with a cache and connections of its own; all end with their parent."""
+    settings = environment(database_url, redis_url)
+    async with running(settings, "--workers", "2", "--root-path", "/readside") as (process, client):
+        answer = await client.get(f"/readside{events_path(str(uuid4()))}")
+        described = (await client.get("/openapi.json")).json()
+        process.send_signal(signal.SIGTERM)
+        _, log = await asyncio.wait_for(process.communicate(), 15)
+
+    assert answer.status_code == 404
+    assert described["servers"] == [{"url": "/readside"}]
+    assert process.returncode == 0
+    assert b"Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"API_KEYS": ""}, "READSIDE_API_KEYS holds no key"),
+        ({"DATABASE_URL": ""}, "READSIDE_DATABASE_URL is not set"),
+        ({"DATABASE_URL": "mysql://x"}, "READSIDE_DATABASE_URL must begin with"),
+        ({"REDIS_URL": "http://x"}, "READSIDE_REDIS_URL must begin with"),
+        ({"REDIS_URL": "redis://localhost:port/0"}, "READSIDE_REDIS_URL"),
+        ({"MAX_STALENESS_SECONDS": "soon"}, "READSIDE_MAX_STALENESS_SECONDS is wrong"),
+        ({"FALLBACK_CONCURRENCY": "0"}, "READSIDE_FALLBACK_CONCURRENCY is wrong"),
+    ],
+)
+async def test_a_wrong_setting_is_one_clear_line(changes: dict[str, str], sentence: str) -> None:
+    """Before anything starts."""
+    settings = environment("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0", **changes)
+    process = await start(settings, "--port", str(free_port()))
+    _, log = await asyncio.wait_for(process.communicate(), 10)
+
+    assert process.returncode not in {0, None}
+    assert log.decode().startswith(f"readside: {sentence}")
+    assert len(log.decode().splitlines()) == 1
+
+
+async def test_it_starts_without_stores_and_says_so_once() -> None:
+    """No line a poll, no traceback."""
+    settings = environment("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0", LOG_FORMAT="json")
+    async with running(settings) as (process, client):
+        for _ in range(20):
+            assert (await client.get(events_path(str(uuid4())))).status_code == 503
+        process.terminate()
+        _, log = await process.communicate()
+
+    assert log.count(b"store is away") == 2
+    assert b"Traceback" not in log

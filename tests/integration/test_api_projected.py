@@ -1,0 +1,282 @@
+"""The API beside a real projector: what an application commits is what its dashboards poll."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.builders import api, api_config, events_path
+from tests.projecting import Bench, bench
+from tests.waiting import eventually
+
+
+@dataclass
+class Whole:
+    """Writer, projector and API."""
+
+    bench: Bench
+    client: httpx.AsyncClient
+
+    async def poll(self, session_id: str, query: str = "", **headers: str) -> httpx.Response:
+        """Poll."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.get(events_path(session_id) + query, headers=given)
+
+    async def served(self, session_id: str, source: str, query: str = "") -> httpx.Response:
+        """Poll until an answer comes from `source`."""
+        answers: list[httpx.Response] = []
+
+        async def arrived() -> bool:
+            answers.append(await self.poll(session_id, query))
+            return bool(answers[-1].headers.get("readside-source") == source)
+
+        await eventually(arrived, f"an answer from {source}")
+        return answers[-1]
+
+    async def total(self, session_id: str, wanted: int) -> None:
+        """Poll until so many events are there."""
+
+        async def there() -> bool:
+            return bool((await self.poll(session_id)).json().get("total") == wanted)
+
+        await eventually(there, f"{wanted} events")
+
+
+@pytest.fixture
+async def whole(database_url: str, redis_url: str) -> AsyncIterator[Whole]:
+    """Everything, live."""
+    config = api_config(database_url, redis_url, hot_ttl_seconds=3600)
+    async with bench(database_url, redis_url) as made, made.projector(), api(config) as client:
+        await made.caught_up()
+        yield Whole(made, client)
+
+
+async def test_a_new_session_is_hot_within_a_heartbeat(whole: Whole) -> None:
+    """An empty list, without any poll before."""
+    session_id = await whole.bench.writer.session()
+    await whole.bench.hot(session_id)
+
+    answer = await whole.poll(session_id)
+
+    assert (answer.status_code, answer.json()["total"]) == (200, 0)
+    assert answer.headers["readside-source"] in {"redis", "memory"}
+
+
+async def test_a_cold_session_is_hot_soon_after_its_first_poll(database_url: str, redis_url: str) -> None:
+    """The API asks for it."""
+    async with bench(database_url, redis_url, installed=True) as made:
+        session_id = await made.writer.session("completed")
+        await made.writer.events(session_id, 3)
+        async with made.projector(warm_limit=0), api(api_config(database_url, redis_url)) as client:
+            await made.caught_up()
+            whole = Whole(made, client)
+            assert (await whole.poll(session_id)).headers["readside-source"] == "postgres"
+
+            await made.hot(session_id)
+            answer = await whole.served(session_id, "redis")
+
+    assert answer.json()["total"] == 3
+
+
+async def test_a_committed_event_is_seen_and_a_rolled_back_one_is_not(whole: Whole) -> None:
+    """In polls answered from memory and Redis."""
+    session_id = await whole.bench.writer.session()
+    await whole.bench.hot(session_id)
+    await whole.bench.writer.connection.execute("BEGIN")
+    await whole.bench.writer.event(session_id)
+    await whole.bench.writer.connection.execute("ROLLBACK")
+    await whole.bench.writer.event(session_id)
+    await whole.total(session_id, 1)
+    await whole.bench.caught_up()
+
+    assert (await whole.poll(session_id)).json()["total"] == 1
+
+
+async def test_no_answer_lacks_what_was_committed_before_its_as_of(whole: Whole) -> None:
+    """Whatever the source; polls run while a writer writes."""
+    session_id = await whole.bench.writer.session()
+    committed: list[str] = []
+    for _ in range(100):
+        await whole.bench.writer.event(session_id)
+        committed.append(await whole.bench.writer.connection.fetchval("SELECT clock_timestamp()::text"))
+        answer = await whole.poll(session_id, "?limit=1")
+        seen, as_of = answer.json()["total"], answer.headers["readside-as-of"]
+        known = await whole.bench.writer.connection.fetchval(
+            "SELECT count(*) FROM unnest($1::text[]) AS at WHERE at::timestamptz < $2::text::timestamptz",
+            committed,
+            as_of,
+        )
+
+        assert known <= seen <= len(committed)
+
+
+async def test_a_purged_session_becomes_404(whole: Whole) -> None:
+    """And nothing of it is served afterwards."""
+    session_id = await whole.bench.writer.session()
+    await whole.bench.writer.events(session_id, 3)
+    await whole.total(session_id, 3)
+    await whole.bench.writer.delete_session(session_id)
+
+    async def gone() -> bool:
+        return (await whole.poll(session_id)).status_code == 404
+
+    await eventually(gone, "404")
+    assert (await whole.poll(session_id, readside_max_staleness="0")).status_code == 404
+
+
+async def test_a_session_just_created_is_not_404_past_the_lag(whole: Whole) -> None:
+    """Though it was asked for before."""
+    session_id = str(uuid4())
+    assert (await whole.poll(session_id)).status_code == 404
+    await whole.bench.writer.connection.execute(
+        """INSERT INTO sessions (id, session_type, status, mode, project_path, config, created_at, updated_at)
+           VALUES ($1::uuid, 'workflow', 'pending', 'auto', '/p', '{}', now(), now())""",
+        session_id,
+    )
+    await whole.bench.caught_up()
+
+    async def found() -> bool:
+        return (await whole.poll(session_id)).status_code == 200
+
+    await eventually(found, "200", timeout_seconds=2)
+
+
+async def test_a_status_that_ends_a_session_slows_its_polls(whole: Whole) -> None:
+    """The row's change reaches what is kept in memory."""
+    session_id = await whole.bench.writer.session()
+    await whole.served(session_id, "memory")
+    await whole.bench.writer.connection.execute(
+        "UPDATE sessions SET status = 'completed' WHERE id = $1::uuid", session_id
+    )
+
+    async def slow() -> bool:
+        return int((await whole.poll(session_id)).headers["x-poll-interval"]) >= 15
+
+    await eventually(slow, "a longer interval")
+
+
+async def test_polls_keep_a_session_hot(database_url: str, redis_url: str) -> None:
+    """Those that memory answers too; a silent one leaves."""
+    config = api_config(database_url, redis_url, hot_ttl_seconds=1.0)
+    async with bench(database_url, redis_url) as made, made.projector(hot_ttl_seconds=1.0), api(config) as client:
+        whole = Whole(made, client)
+        polled, silent = await made.writer.session(), await made.writer.session()
+        await made.hot(polled)
+        await made.hot(silent)
+
+        async def silent_is_cold() -> bool:
+            await whole.poll(polled)
+            return not await made.is_hot(silent)
+
+        await eventually(silent_is_cold, "the silent one is cold")
+        assert await made.is_hot(polled)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "shown"),
+    [
+        ("1969-07-20T20:17:40.5Z", "1969-07-20T20:17:40.500000Z"),
+        ("2300-01-01T00:00:00Z", "2300-01-01T00:00:00.000000Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
+        ("infinity", "infinity"),
+        ("-infinity", "-infinity"),
+        ("0044-03-15 12:00:00+00 BC", "0044-03-15 12:00:00+00 BC"),
+        ("12026-01-01 00:00:00+00", "12026-01-01 00:00:00+00"),
+    ],
+)
+async def test_odd_timestamps(whole: Whole, timestamp: str, shown: str) -> None:
+    """As Postgres prints them; one session's oddity stops nothing."""
+    session_id = await whole.bench.writer.session()
+    await whole.bench.writer.event(session_id, timestamp=timestamp)
+    await whole.total(session_id, 1)
+
+    answer = await whole.poll(session_id)
+
+    assert answer.json()["items"][0]["timestamp"] == shown
+    assert answer.content == (await whole.poll(session_id, readside_max_staleness="0")).content
+
+
+PAYLOADS = [
+    '{"big": 123456789012345678901234567890.125}',
+    '{"digits": ' + "7" * 400 + "}",
+    '{"text": "\\\\u0000 and \\u00e9 and \\ud83d\\ude00"}',
+    "[" * 500 + "]" * 500,
+    '{"a": {"b": [null, true, 1.10, 1E+2]}, "": " "}',
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=["big", "400 digits", "escapes", "deep", "mixed"])
+async def test_payloads_come_back_as_postgres_holds_them(whole: Whole, payload: str) -> None:
+    """Digit for digit, from every source."""
+    session_id = await whole.bench.writer.session()
+    message = "".join(map(chr, range(1, 0x80))) + "\u2028😀"
+    await whole.bench.writer.event(session_id, data=payload, message=message)
+    held = await whole.bench.writer.connection.fetchval(
+        "SELECT event_data::text FROM events WHERE session_id = $1::uuid", session_id
+    )
+    await whole.bench.hot(session_id)
+    await whole.total(session_id, 1)
+
+    from_view = await whole.served(session_id, "memory")
+    from_log = await whole.poll(session_id, readside_max_staleness="0")
+
+    assert from_view.content == from_log.content
+    assert f'"event_data":{held},"message"' in from_log.text
+    assert json.loads(from_log.content)["items"][0]["message"] == message
+
+
+async def test_an_answer_past_the_bound_is_400_and_names_the_limit(database_url: str, redis_url: str) -> None:
+    """The same from both stores; memory stays bounded."""
+    config = api_config(database_url, redis_url, max_answer_bytes=3_000_000)
+    async with bench(database_url, redis_url) as made, made.projector(), api(config) as client:
+        whole = Whole(made, client)
+        session_id = await made.writer.session()
+        for _ in range(5):
+            await made.writer.event(session_id, message="x" * 1_000_000)
+        await made.hot(session_id)
+        await made.caught_up()
+
+        answers = [await whole.poll(session_id, **headers) for headers in ({}, {"readside_max_staleness": "0"})]
+        fitting = await whole.poll(session_id, "?limit=2")
+
+    for answer in answers:
+        assert answer.status_code == 400
+        assert answer.json()["detail"] == "The answer would be longer than 3 MB: limit=2 would fit."
+    assert (fitting.status_code, len(fitting.json()["items"])) == (200, 2)
+
+
+async def test_the_projection_is_live(whole: Whole) -> None:
+    """Lag and state for operators."""
+
+    async def live() -> bool:
+        return bool((await whole.client.get("/api/v2/projection")).json()["status"] == "live")
+
+    await eventually(live, "the projection is live")
+    state = (await whole.client.get("/api/v2/projection")).json()
+
+    assert state["reason"] is None
+    assert 0 <= state["lag_ms"] < 5000
+    assert state["leader"]["role"] == "leader"
+
+
+async def test_when_beats_stop_memory_steps_aside(database_url: str, redis_url: str) -> None:
+    """Postgres answers then, and the lag that is told stays true."""
+    async with (
+        bench(database_url, redis_url) as made,
+        api(api_config(database_url, redis_url, max_staleness_seconds=0.3)) as client,
+    ):
+        whole = Whole(made, client)
+        async with made.projector():
+            session_id = await made.writer.session()
+            await whole.served(session_id, "memory")
+        stopped = time.monotonic()
+        patient = {"readside_max_staleness": "60"}
+        answer = await whole.served(session_id, "postgres")
+        kept = await whole.poll(session_id, **patient)
+
+    assert answer.status_code == 200
+    assert int(kept.headers["readside-lag-ms"]) <= (time.monotonic() - stopped + 1) * 1000
