@@ -10,7 +10,7 @@ from starlette.responses import Response
 from query_api import pages, routes
 from query_api.cors import Cors
 from query_api.layer import Layer
-from query_api.problems import problem, problem_of
+from query_api.problems import broken, problem, problem_of
 from query_api.service import Service
 from readmodel.errors import ReadsideError
 
@@ -21,11 +21,17 @@ def build_app(service: Service) -> Layer:
     app.state.service = service
     app.include_router(routes.router)
     app.include_router(pages.router(service.config.root_path))
+    app.exception_handler(Exception)(_broken)
     app.exception_handler(routes.Refused)(_refused)
     app.exception_handler(ReadsideError)(_failed)
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_invalid)
     return Layer(app, service.events, Cors(service.config.cors_origins), service.config.root_path)
+
+
+async def _broken(_: Request, __: Exception) -> Response:
+    """Answer for a bug; the layer, to which Starlette raises it again, has it logged."""
+    return routes.response(broken())
 
 
 async def _refused(_: Request, error: routes.Refused) -> Response:

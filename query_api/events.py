@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import structlog
+
 from query_api.answers import Answer, Freshness, Source, found, freshness_headers, missing
 from query_api.auth import Gate
 from query_api.conditional import matches
@@ -20,6 +22,7 @@ from readmodel.poll import Poll, parse_poll, render
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
 
+_log = structlog.get_logger(__name__)
 _METHOD_NOT_ALLOWED = problem(
     405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
@@ -71,6 +74,8 @@ class Events:
                 source, reply = await self._poll(session_id, query_string, given)
         except ReadsideError as error:
             reply = problem_of(error)
+            if reply.status == 500:
+                _log.error("a poll failed", session_id=session_id[:40], error=str(error))
         self._stats.poll(source, reply.status, time.monotonic() - started)
         return reply
 

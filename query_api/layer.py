@@ -9,7 +9,7 @@ import structlog
 
 from query_api.cors import Cors
 from query_api.events import Events, Given
-from query_api.problems import Reply, problem
+from query_api.problems import Reply, broken
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,7 +20,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 SESSIONS = "/api/v2/sessions/"
 EVENTS = "/events"
 _WANTED = frozenset({b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin"})
-_BROKEN = problem(500, "Something in the server went wrong; it is in the server's log.")
+_BROKEN = broken()
 
 _log = structlog.get_logger(__name__)
 

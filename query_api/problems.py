@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 import orjson
 
-from readmodel.errors import AnswerTooLarge, InvalidParameter, Overloaded, ReadsideError
+from readmodel.errors import (
+    AnswerTooLarge,
+    InvalidParameter,
+    Overloaded,
+    ReadsideError,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 MEDIA_TYPE = b"application/problem+json"
 RETRY_SECONDS = 1
@@ -58,4 +65,11 @@ def problem_of(error: ReadsideError) -> Reply:
             return problem(400, str(error), parameter="limit")
         case Overloaded():
             return retry_later(str(error), error.retry_after_seconds)
-    return retry_later(NO_STORE)
+        case StoreUnavailable() | StoreRefused():
+            return retry_later(NO_STORE)
+    return broken()
+
+
+def broken() -> Reply:
+    """Build the 500 for what nobody foresaw."""
+    return problem(500, "Something in the server went wrong; it is in the server's log.")

@@ -27,7 +27,7 @@ class Subscription:
     ) -> None:
         self._subscribe = subscribe
         self._hear = hear
-        self.listening = False
+        self._listening: bool | None = None
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -44,15 +44,15 @@ class Subscription:
 
     def _take(self, data: bytes | None) -> None:
         if data is None:
-            if not self.listening:
+            if not self._listening:
                 _log.info("changes are heard")
-            self.listening = True
+            self._listening = True
             return
         change = decode_change(data)
         if change is not None:
             self._hear(change, time.monotonic())
 
     def _lost(self, error: StoreUnavailable | StoreRefused) -> None:
-        if self.listening:
+        if self._listening is not False:
             _log.warning("changes are not heard", error=str(error))
-        self.listening = False
+        self._listening = False

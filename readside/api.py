@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from query_api.service import Service
 from query_api.stats import Exposition, Stats
 from query_api.subscription import Subscription
 from query_api.view_reads import ViewReads
+from readmodel.errors import ReadsideError
 from readmodel.event_log import EventLog
 from readmodel.keys import Keys
 from readmodel.messages import Change, Request, encode_request
@@ -103,7 +104,7 @@ class Stores:
 async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
     """Open the stores and run the API over them, for as long as the block lasts.
 
-    The stores may be away: nothing is sent to them before somebody polls. Raises ConfigurationError.
+    The stores may be away: they are waited for by nobody, and the log says so. Raises ConfigurationError.
     """
     check_url(config.database_url, "READSIDE_DATABASE_URL")
     redis = connect(config.redis_url, name="readside-api")
@@ -206,8 +207,13 @@ class _Built:
         )
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
-        """Give what runs beside the requests, for ever."""
-        return [self.subscription.run(), self.service.requests.run(), self.load.run()]
+        """Give what runs beside the requests."""
+        return [self.subscription.run(), self.service.requests.run(), self.load.run(), self._greet()]
+
+    async def _greet(self) -> None:
+        """Have the log say it at once if Postgres is away."""
+        with suppress(ReadsideError):
+            await self.service.fallback.answer(_NO_SESSION, 0)
 
     def _hear(self, change: Change, now: float) -> None:
         self.cache.hear(change, now)

@@ -1,0 +1,213 @@
+"""What runs beside the requests, and what happens when something breaks."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from query_api import subscription as module
+from query_api.circuit import RETRY_SECONDS, Circuit
+from query_api.config import ApiConfig
+from query_api.health import KEPT_SECONDS, Readiness
+from query_api.projector_requests import ProjectorRequests
+from query_api.subscription import Subscription
+from readmodel.errors import ConfigurationError, EventLogUnavailable, ViewUnavailable
+from readmodel.messages import Change
+from readside import api
+from readside.api import Process, create_app, prefix
+from readside.api_server import listening
+from tests.fakes.projector_line import FakeLine
+from tests.stands import fake_stand
+from tests.waiting import eventually
+
+SID = "11111111-1111-4111-8111-111111111111"
+
+
+class Channel:
+    """Gives a batch of messages at each subscription, then breaks."""
+
+    def __init__(self, *batches: list[bytes | None]) -> None:
+        self.batches = list(batches)
+        self.subscriptions = 0
+
+    async def messages(self) -> AsyncGenerator[bytes | None, None]:
+        """Subscribe."""
+        self.subscriptions += 1
+        for data in self.batches.pop(0) if self.batches else []:
+            yield data
+        raise ViewUnavailable("Redis does not answer.")
+
+
+async def heard_of(channel: Channel, subscriptions: int) -> list[Change]:
+    """What a subscription hears until it has subscribed so often."""
+    changes: list[Change] = []
+    task = asyncio.create_task(Subscription(channel.messages, lambda change, _: changes.append(change)).run())
+    await eventually(lambda: channel.subscriptions >= subscriptions, "subscriptions")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return changes
+
+
+async def test_changes_are_heard_through_every_break(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It subscribes again, for ever."""
+    monkeypatch.setattr(module, "delays", lambda: iter(lambda: 0.0, 1.0))
+    channel = Channel([None, b"t 1 - - 5 a b"], [], [], [None, b"t 2 7 8 6 "])
+
+    changes = await heard_of(channel, 6)
+
+    assert changes == [Change("t", 1, None, None, ("a", "b"), 5), Change("t", 2, 7, 8, (), 6)]
+
+
+async def test_what_is_no_message_of_ours_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can publish on the channel; a number that is missing tells."""
+    monkeypatch.setattr(module, "delays", lambda: iter(lambda: 0.0, 1.0))
+    channel = Channel([None, b"", b"hello", b"\xff\xfe", b"t x - - 5 a", b"t 1 - - 5 a"])
+
+    assert [change.n for change in await heard_of(channel, 2)] == [1]
+
+
+async def test_requests_go_out_by_themselves() -> None:
+    """Warms soon, touches in their time."""
+    line = FakeLine()
+    requests = ProjectorRequests(line, hot_ttl_seconds=0.08)
+    requests.warm(SID)
+    requests.touch(SID)
+    task = asyncio.create_task(requests.run())
+    await eventually(lambda: len(line.sent) >= 2, "both requests")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert (line.asked("warm"), line.asked("touch")) == ([{SID}], [{SID}])
+
+
+async def test_a_background_task_that_fails_takes_the_process_down(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the reason in the log."""
+    raised: list[int] = []
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
+
+    async def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    task = api._background(fail())
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+
+    assert raised == [signal.SIGTERM]
+    assert "a bug" in capsys.readouterr().out
+
+
+async def test_one_that_ends_or_is_cancelled_takes_nothing_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shutdown is no failure."""
+    raised: list[int] = []
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
+    tasks = [api._background(asyncio.sleep(0)), api._background(asyncio.sleep(3600))]
+    await asyncio.wait(tasks[:1])
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+    await asyncio.sleep(0)
+
+    assert raised == []
+
+
+def test_a_circuit_says_each_change_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not a line a poll."""
+    now = [10.0]
+    circuit = Circuit("postgres", lambda: now[0])
+    error = EventLogUnavailable("PostgreSQL does not answer.")
+    for _ in range(5):
+        circuit.failed(error, now[0])
+        now[0] += RETRY_SECONDS
+        circuit.admit()
+    circuit.succeeded()
+    circuit.succeeded()
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("]")[1].split("  ")[0].strip() for line in lines] == ["store is away", "store answers again"]
+
+
+def test_a_circuit_lets_one_caller_a_second_try() -> None:
+    """The others are told what the last one was told."""
+    now = [10.0]
+    circuit = Circuit("postgres", lambda: now[0])
+    circuit.failed(EventLogUnavailable("away."), now[0])
+    now[0] += RETRY_SECONDS
+    circuit.admit()
+
+    with pytest.raises(EventLogUnavailable, match="away"):
+        circuit.admit()
+
+
+async def test_readiness_is_asked_once_a_second() -> None:
+    """Probes cost the stores next to nothing."""
+    now, asked = [10.0], [0]
+
+    async def up() -> None:
+        asked[0] += 1
+
+    async def down() -> None:
+        raise ViewUnavailable("away.")
+
+    readiness = Readiness({"postgres": up, "redis": down}, lambda: now[0])
+    states = [await readiness.state() for _ in range(3)]
+    now[0] += KEPT_SECONDS
+    await readiness.state()
+
+    assert states == [{"postgres": True, "redis": False}] * 3
+    assert asked == [2]
+
+
+async def test_a_bug_is_500_without_its_details(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log has them; polls and other routes alike."""
+    async with fake_stand(cors_origins=("https://a.example",)) as stand:
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError("secret detail")
+
+        monkeypatch.setattr("query_api.events.parse_poll", fail)
+        monkeypatch.setattr("query_api.routes.parse_page", fail)
+        headers = {"origin": "https://a.example"}
+        answers = [
+            await stand.poll(SID, **headers),
+            await stand.client.get("/api/v2/projection/sessions", headers=headers),
+        ]
+
+    log = capsys.readouterr().out
+    for answer in answers:
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert "secret" not in answer.text
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
+    assert log.count("ZeroDivisionError: secret detail") >= 2
+
+
+async def test_an_application_that_was_not_started_says_so() -> None:
+    """A server without the lifespan protocol would answer nothing right."""
+    app = create_app(ApiConfig("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0"))
+
+    with pytest.raises(RuntimeError, match="lifespan"):
+        await app({"type": "http"}, _never, _nowhere)
+    assert isinstance(app, Process)
+
+
+async def _never() -> dict[str, object]:
+    return {}
+
+
+async def _nowhere(_: object) -> None:
+    return None
+
+
+@pytest.mark.parametrize(("given", "path"), [("", ""), ("/", ""), ("a", "/a"), ("/a/b/", "/a/b")])
+def test_a_prefix_has_one_form(given: str, path: str) -> None:
+    """However it was written."""
+    assert prefix(given) == path
+
+
+def test_an_address_of_others_is_one_sentence() -> None:
+    """Names the address."""
+    with pytest.raises(ConfigurationError, match="cannot listen on 203.0.113.1, port 0: "):
+        listening("203.0.113.1", 0)
