@@ -209,5 +209,5 @@ def test_a_prefix_has_one_form(given: str, path: str) -> None:
 
 def test_an_address_of_others_is_one_sentence() -> None:
     """Names the address."""
-    with pytest.raises(ConfigurationError, match="cannot listen on 203.0.113.1, port 0: "):
+    with pytest.raises(ConfigurationError, match=r"cannot listen on 203\.0\.113\.1, port 0: "):
         listening("203.0.113.1", 0)
