@@ -233,3 +233,41 @@ async def test_a_standby_is_refused_by_name(
     assert answer.status_code == 503
     assert "recovery" not in answer.text
     assert "in recovery" in capsys.readouterr().out
+
+
+async def test_a_postgres_that_hangs_harms_no_hot_poll(
+    database_url: str, redis_url: str, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cold polls are refused in time, and answered when it goes on."""
+    monkeypatch.setattr("readside.api.QUERY_SECONDS", 1.0)
+    async with real_stand(database_url, redis_url, fallback_concurrency=2) as stand, connected(database_url) as watcher:
+        hot, cold = str(uuid4()), str(uuid4())
+        await stand.write(hot, rows(hot, 5))
+        await stand.write(cold, rows(cold, 5))
+        await stand.heat(hot)
+        assert (await stand.poll(cold)).status_code == 200
+        found = await watcher.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'readside-api'")
+        frozen = [postgres_server.pid, *(row["pid"] for row in found)]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            hung = asyncio.create_task(timed(stand.poll(cold, "?limit=1")))
+            hot_polls = [await timed(stand.poll(hot, f"?limit={limit}")) for limit in range(1, 20)]
+            seconds, refused = await hung
+            at_once, again = await timed(stand.poll(cold, "?limit=2"))
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+        await stand.beat()
+
+        assert {answer.status_code for _, answer in hot_polls} == {200}
+        assert max(seconds for seconds, _ in hot_polls) < 0.5
+        assert (refused.status_code, again.status_code) == (503, 503)
+        assert seconds < 4
+        assert at_once < 0.5
+        await eventually(lambda: is_answered(stand, cold), "cold polls are answered again")
+
+
+async def is_answered(stand: Stand, session_id: str) -> bool:
+    """Whether Postgres answers again."""
+    return bool((await stand.poll(session_id, readside_max_staleness="0")).status_code == 200)
