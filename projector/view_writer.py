@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from readmodel.redis_client import target, translated
 from readmodel.scripts import source
 
 STAGING_SECONDS = 60
+CLOCK_DRIFT_US = 100
+"""How much of what is known of Redis' clock is forgotten with each reply: clocks drift, and are set."""
 STILL_MOVING_SECONDS = 10.0
 """Another database's view whose beat is younger than this has a living projector."""
 
@@ -35,11 +38,15 @@ class StagingLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What the script found: sessions that were not hot, that it forgot, and that outgrew their window."""
+    """What the script found: sessions that were not hot, that it forgot, and that outgrew their window.
+
+    `again`: the batch had been applied before, by an earlier try, and what it found then is not known.
+    """
 
     cold: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
     grown: tuple[str, ...] = ()
+    again: bool = False
 
 
 class ViewWriter:
@@ -48,6 +55,7 @@ class ViewWriter:
     def __init__(self, redis: Redis, keys: Keys, *, ttl_seconds: float, window_events: int, window_bytes: int) -> None:
         self._redis = redis
         self._keys = keys
+        self._clock: float | None = None  # Redis' clock less our monotonic one, µs
         self._begin = redis.register_script(source("begin"))
         self._apply = redis.register_script(source("apply"))
         # Untouched keys outlive the projector's own sweep and still go when no projector is left.
@@ -93,6 +101,7 @@ class ViewWriter:
             n,
             "" if as_of_us is None else as_of_us,
             "" if as_of_us is None else (round_trip_us or 0),
+            "" if self._clock is None else int(self._clock + time.monotonic() * 1_000_000),
             keys.changes,
             " ".join(named),
             keys.base,
@@ -105,7 +114,15 @@ class ViewWriter:
             arguments += operation.flat()
         with translated(self._redis):
             reply: list[Any] = await self._apply([keys.position, keys.hot], arguments)
-        return _applied(reply)
+        applied = _applied(reply)
+        if len(reply) > 4:
+            self._tell_time(int(reply[4]))
+        return applied
+
+    def _tell_time(self, redis_us: int) -> None:
+        """Learn Redis' clock beside ours from a reply: it came after the script ran, so the truth is this or more."""
+        clock = redis_us - time.monotonic() * 1_000_000
+        self._clock = clock if self._clock is None else max(clock, self._clock - CLOCK_DRIFT_US)
 
     async def stage(self, staging: str, events: Sequence[Event]) -> None:
         """Add events to a load's staging keys, which live a minute after the last call."""
@@ -134,7 +151,7 @@ def _applied(reply: list[Any]) -> Applied:
         case b"ok":
             return Applied(*(tuple(sid.decode() for sid in found) for found in reply[1:4]))
         case b"done":
-            return Applied()
+            return Applied(again=True)
         case b"unstaged":
             raise StagingLost(reply[1].decode())
         case b"refused":

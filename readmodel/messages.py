@@ -18,7 +18,8 @@ State = Literal["accepted", "progress", "done", "failed"]
 class Change:
     """The message of one batch: the number the view has now, the sessions named, and as-of if it moved.
 
-    `sessions` may hold the one entry `*`: every session. Instants and durations are microseconds.
+    `sessions` may hold the one entry `*`: every session. Instants and durations are microseconds; `at_us` is when the
+    batch was applied, by Redis' clock.
     """
 
     term: str
@@ -26,6 +27,7 @@ class Change:
     as_of_us: int | None
     round_trip_us: int | None
     sessions: tuple[str, ...]
+    at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,11 @@ class Reply:
 def decode_change(data: bytes) -> Change | None:
     """Read a message of the changes channel; None when it is none of ours (anybody can publish there)."""
     fields = data.decode("ascii", "replace").split(" ")
-    if len(fields) < 4:
+    if len(fields) < 5:
         return None
-    term, n, as_of, round_trip, *sessions = fields
+    term, n, as_of, round_trip, at, *sessions = fields
     try:
-        return Change(term, int(n), _number(as_of), _number(round_trip), tuple(filter(None, sessions)))
+        return Change(term, int(n), _number(as_of), _number(round_trip), tuple(filter(None, sessions)), int(at))
     except ValueError:
         return None
 

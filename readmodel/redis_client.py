@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -18,12 +20,48 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from readmodel.errors import AccessRefused, ConfigurationError, ForeignView, ViewUnavailable
 from readmodel.keys import Keys
 
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
 _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
+
+
+class _Cancellable(AbstractConnection):
+    """A connection whose commands can always be cancelled.
+
+    redis-py sends under `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that arrives just as the
+    command has been sent (python/cpython#86296): a task that is told to stop would go on for ever.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        seconds, self.socket_timeout = self.socket_timeout, None  # so that it awaits plainly
+        try:
+            async with asyncio.timeout(seconds):
+                await super().send_packed_command(command, check_health)
+        except TimeoutError as exc:
+            raise RedisTimeoutError("Timeout writing to socket") from exc
+        finally:
+            self.socket_timeout = seconds
+
+
+class _Tcp(_Cancellable, Connection):
+    pass
+
+
+class _Tls(_Cancellable, SSLConnection):
+    pass
+
+
+class _Unix(_Cancellable, UnixDomainSocketConnection):
+    pass
+
+
+_CANCELLABLE = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
 
 def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connections: int = 64) -> Redis:
@@ -43,6 +81,7 @@ def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connection
         if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
             raise ValueError("not a database's number")  # redis-py would go to database 0
         pool = ConnectionPool.from_url(url, **options)
+        pool.connection_class = _CANCELLABLE[pool.connection_class]
         pool.connection_class(**pool.connection_kwargs)  # sends nothing, and refuses options that there are not
     except (ValueError, TypeError) as exc:
         # Python's own words would show the part that it could not read: it may be a password's.

@@ -1,8 +1,8 @@
 -- Batch n of a term: all that ever changes the view, and the message about it, in one step.
 -- KEYS: position, hot
--- ARGV: term, n, as-of µs or '', round trip µs or '', channel, sessions named, base of the keys, version,
---       seconds a session's keys live untouched, events and bytes past which a session is loaded anew (its window),
---       then operations: verb, session, how many arguments, arguments
+-- ARGV: term, n, as-of µs or '', round trip µs or '', when it was sent by this Redis' clock, µs, or '', channel,
+--       sessions named, base of the keys, version, seconds a session's keys live untouched, events and bytes past
+--       which a session is loaded anew (its window), then operations: verb, session, how many arguments, arguments
 --   drop                                             forget the session
 --   stamp   count hi lo                              equal to Postgres under this term
 --   status  text                                     the session's row changed
@@ -10,11 +10,12 @@
 --   put     staging ('' without events) held field value ...   replace the session by what was staged
 --   add     (score member index-entry hash-hi hash-lo type) ...
 -- Session keys are built from the base: one hash slot holds them all.
--- Gives {'ok', {found cold}, {forgotten, to be loaded}, {grown past the window}} | {'done'} | {'refused', term found, n found} | {'unstaged', session}
+-- Gives {'ok', {found cold}, {forgotten, to be loaded}, {grown past the window}, now µs}
+--     | {'done'} | {'refused', term found, n found} | {'unstaged', session}
 local position, hot = KEYS[1], KEYS[2]
-local term, n, as_of, round_trip, channel, named, base, version, ttl = unpack(ARGV, 1, 9)
-local most_events, most_bytes = tonumber(ARGV[10]), tonumber(ARGV[11])
-local FIRST = 12
+local term, n, as_of, round_trip, sent, channel, named, base, version, ttl = unpack(ARGV, 1, 10)
+local most_events, most_bytes = tonumber(ARGV[11]), tonumber(ARGV[12])
+local FIRST = 13
 
 local at = redis.call('HMGET', position, 'term', 'n')
 if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end
@@ -141,10 +142,13 @@ while i <= #ARGV do
 end
 
 redis.call('HSET', position, 'n', n)
+now = string.format('%.0f', now)
 if as_of ~= '' then
+  -- What the command took to get here, a stalling network included, belongs to the beat's round trip.
+  round_trip = string.format('%.0f', round_trip + (sent ~= '' and math.max(0, now - sent) or 0))
   redis.call('HSET', position, 'as_of', as_of, 'round_trip_us', round_trip, 'live', '1',
-    'as_of_at', string.format('%.0f', now))
+    'as_of_at', now)
 end
 redis.call('PUBLISH', channel, term .. ' ' .. n .. ' ' .. (as_of ~= '' and as_of or '-') .. ' '
-  .. (round_trip ~= '' and round_trip or '-') .. ' ' .. named)
-return {'ok', cold, reload, grown}
+  .. (round_trip ~= '' and round_trip or '-') .. ' ' .. now .. ' ' .. named)
+return {'ok', cold, reload, grown, now}
