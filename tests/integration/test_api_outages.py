@@ -1,14 +1,11 @@
 """Stores that are away, hang, or have too much to do: what polls get meanwhile."""
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from itertools import count
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from readmodel.errors import ServerInRecovery
@@ -16,7 +13,6 @@ from readmodel.event_log import EventLog
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.builders import api, api_config
-from tests.servers import connected
 from tests.stands import Stand, real_stand, rows
 from tests.waiting import eventually
 
@@ -47,13 +43,6 @@ async def cold(stand: Stand) -> str:
     session_id = str(uuid4())
     await stand.write(session_id, rows(session_id, 5))
     return session_id
-
-
-async def timed(call: Awaitable[httpx.Response]) -> tuple[float, httpx.Response]:
-    """How long an answer took, in seconds, and the answer."""
-    started = time.monotonic()
-    answer = await call
-    return time.monotonic() - started, answer
 
 
 async def test_without_postgres_hot_sessions_are_served(
@@ -125,19 +114,6 @@ async def test_without_redis_postgres_answers(stand: Stand, hot: str, redis_serv
     await eventually(redis_answers, "Redis answers again")
 
 
-async def test_a_redis_that_hangs_holds_nobody_for_long(stand: Stand, hot: str, redis_server: EmbeddedRedis) -> None:
-    """The first poll half a second, the next ones not at all."""
-    os.kill(redis_server.pid, signal.SIGSTOP)
-    try:
-        answers = [await timed(stand.poll(hot, f"?limit={limit}")) for limit in range(1, 5)]
-    finally:
-        os.kill(redis_server.pid, signal.SIGCONT)
-
-    assert {answer.headers["readside-source"] for _, answer in answers} == {"postgres"}
-    assert answers[0][0] < 2
-    assert sum(seconds for seconds, _ in answers[1:]) < 0.5
-
-
 async def test_without_any_store_everything_is_503(
     stand: Stand, hot: str, redis_server: EmbeddedRedis, postgres_server: EmbeddedPostgres
 ) -> None:
@@ -194,31 +170,6 @@ async def queries(stand: Stand) -> float:
     raise AssertionError("no such metric")
 
 
-async def test_past_the_bound_cold_polls_are_refused_and_hot_ones_go_on(
-    stand: Stand, hot: str, database_url: str
-) -> None:
-    """503 with Retry-After within 2 s, while a lock holds every query up."""
-    sessions = [str(uuid4()) for _ in range(40)]
-    for session_id in sessions:
-        await stand.write(session_id)
-    async with connected(database_url) as blocker:
-        await blocker.execute("BEGIN")
-        await blocker.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
-        polls = [asyncio.create_task(timed(stand.poll(session_id))) for session_id in sessions]
-        await eventually(lambda: sum(poll.done() for poll in polls) >= len(polls) - 2, "all but two are refused")
-        refused = [poll.result() for poll in polls if poll.done()]
-        hot_polls = [await stand.poll(hot) for _ in range(20)]
-        await blocker.execute("ROLLBACK")
-    answers = [answer for _, answer in await asyncio.gather(*polls)]
-
-    assert len(refused) == 38
-    assert {answer.status_code for _, answer in refused} == {503}
-    assert all("retry-after" in answer.headers for _, answer in refused)
-    assert max(seconds for seconds, _ in refused) < 2
-    assert {answer.status_code for answer in hot_polls} == {200}
-    assert sum(answer.status_code == 200 for answer in answers) == 2
-
-
 async def test_a_standby_is_refused_by_name(
     stand: Stand, cold: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,41 +184,3 @@ async def test_a_standby_is_refused_by_name(
     assert answer.status_code == 503
     assert "recovery" not in answer.text
     assert "in recovery" in capsys.readouterr().out
-
-
-async def test_a_postgres_that_hangs_harms_no_hot_poll(
-    database_url: str, redis_url: str, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Cold polls are refused in time, and answered when it goes on."""
-    monkeypatch.setattr("readside.api.QUERY_SECONDS", 1.0)
-    async with real_stand(database_url, redis_url, fallback_concurrency=2) as stand, connected(database_url) as watcher:
-        hot, cold = str(uuid4()), str(uuid4())
-        await stand.write(hot, rows(hot, 5))
-        await stand.write(cold, rows(cold, 5))
-        await stand.heat(hot)
-        assert (await stand.poll(cold)).status_code == 200
-        found = await watcher.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'readside-api'")
-        frozen = [postgres_server.pid, *(row["pid"] for row in found)]
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            hung = asyncio.create_task(timed(stand.poll(cold, "?limit=1")))
-            hot_polls = [await timed(stand.poll(hot, f"?limit={limit}")) for limit in range(1, 20)]
-            seconds, refused = await hung
-            at_once, again = await timed(stand.poll(cold, "?limit=2"))
-        finally:
-            for pid in frozen:
-                os.kill(pid, signal.SIGCONT)
-        await stand.beat()
-
-        assert {answer.status_code for _, answer in hot_polls} == {200}
-        assert max(seconds for seconds, _ in hot_polls) < 0.5
-        assert (refused.status_code, again.status_code) == (503, 503)
-        assert seconds < 4
-        assert at_once < 0.5
-        await eventually(lambda: is_answered(stand, cold), "cold polls are answered again")
-
-
-async def is_answered(stand: Stand, session_id: str) -> bool:
-    """Whether Postgres answers again."""
-    return bool((await stand.poll(session_id, readside_max_staleness="0")).status_code == 200)

@@ -1,58 +1,22 @@
 """The API beside a real projector: what an application commits is what its dashboards poll."""
 
-import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from uuid import uuid4
 
-import httpx
 import pytest
 
-from tests.builders import api, api_config, events_path
-from tests.projecting import Bench, bench
+from tests.builders import api, api_config
+from tests.projecting import bench
 from tests.waiting import eventually
-
-
-@dataclass
-class Whole:
-    """Writer, projector and API."""
-
-    bench: Bench
-    client: httpx.AsyncClient
-
-    async def poll(self, session_id: str, query: str = "", **headers: str) -> httpx.Response:
-        """Poll."""
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.client.get(events_path(session_id) + query, headers=given)
-
-    async def served(self, session_id: str, source: str, query: str = "") -> httpx.Response:
-        """Poll until an answer comes from `source`."""
-        answers: list[httpx.Response] = []
-
-        async def arrived() -> bool:
-            answers.append(await self.poll(session_id, query))
-            return bool(answers[-1].headers.get("readside-source") == source)
-
-        await eventually(arrived, f"an answer from {source}")
-        return answers[-1]
-
-    async def total(self, session_id: str, wanted: int) -> None:
-        """Poll until so many events are there."""
-
-        async def there() -> bool:
-            return bool((await self.poll(session_id)).json().get("total") == wanted)
-
-        await eventually(there, f"{wanted} events")
+from tests.whole import Whole, whole_service
 
 
 @pytest.fixture
 async def whole(database_url: str, redis_url: str) -> AsyncIterator[Whole]:
     """Everything, live."""
-    config = api_config(database_url, redis_url, hot_ttl_seconds=3600)
-    async with bench(database_url, redis_url) as made, made.projector(), api(config) as client:
-        await made.caught_up()
-        yield Whole(made, client)
+    async with whole_service(database_url, redis_url) as made:
+        yield made
 
 
 async def test_a_new_session_is_hot_within_a_heartbeat(whole: Whole) -> None:
@@ -174,79 +138,6 @@ async def test_polls_keep_a_session_hot(database_url: str, redis_url: str) -> No
 
         await eventually(silent_is_cold, "the silent one is cold")
         assert await made.is_hot(polled)
-
-
-@pytest.mark.parametrize(
-    ("timestamp", "shown"),
-    [
-        ("1969-07-20T20:17:40.5Z", "1969-07-20T20:17:40.500000Z"),
-        ("2300-01-01T00:00:00Z", "2300-01-01T00:00:00.000000Z"),
-        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
-        ("infinity", "infinity"),
-        ("-infinity", "-infinity"),
-        ("0044-03-15 12:00:00+00 BC", "0044-03-15 12:00:00+00 BC"),
-        ("12026-01-01 00:00:00+00", "12026-01-01 00:00:00+00"),
-    ],
-)
-async def test_odd_timestamps(whole: Whole, timestamp: str, shown: str) -> None:
-    """As Postgres prints them; one session's oddity stops nothing."""
-    session_id = await whole.bench.writer.session()
-    await whole.bench.writer.event(session_id, timestamp=timestamp)
-    await whole.total(session_id, 1)
-
-    answer = await whole.poll(session_id)
-
-    assert answer.json()["items"][0]["timestamp"] == shown
-    assert answer.content == (await whole.poll(session_id, readside_max_staleness="0")).content
-
-
-PAYLOADS = [
-    '{"big": 123456789012345678901234567890.125}',
-    '{"digits": ' + "7" * 400 + "}",
-    '{"text": "\\\\u0000 and \\u00e9 and \\ud83d\\ude00"}',
-    "[" * 500 + "]" * 500,
-    '{"a": {"b": [null, true, 1.10, 1E+2]}, "": " "}',
-]
-
-
-@pytest.mark.parametrize("payload", PAYLOADS, ids=["big", "400 digits", "escapes", "deep", "mixed"])
-async def test_payloads_come_back_as_postgres_holds_them(whole: Whole, payload: str) -> None:
-    """Digit for digit, from every source."""
-    session_id = await whole.bench.writer.session()
-    message = "".join(map(chr, range(1, 0x80))) + "\u2028😀"
-    await whole.bench.writer.event(session_id, data=payload, message=message)
-    held = await whole.bench.writer.connection.fetchval(
-        "SELECT event_data::text FROM events WHERE session_id = $1::uuid", session_id
-    )
-    await whole.bench.hot(session_id)
-    await whole.total(session_id, 1)
-
-    from_view = await whole.served(session_id, "memory")
-    from_log = await whole.poll(session_id, readside_max_staleness="0")
-
-    assert from_view.content == from_log.content
-    assert f'"event_data":{held},"message"' in from_log.text
-    assert json.loads(from_log.content)["items"][0]["message"] == message
-
-
-async def test_an_answer_past_the_bound_is_400_and_names_the_limit(database_url: str, redis_url: str) -> None:
-    """The same from both stores; memory stays bounded."""
-    config = api_config(database_url, redis_url, max_answer_bytes=3_000_000)
-    async with bench(database_url, redis_url) as made, made.projector(), api(config) as client:
-        whole = Whole(made, client)
-        session_id = await made.writer.session()
-        for _ in range(5):
-            await made.writer.event(session_id, message="x" * 1_000_000)
-        await made.hot(session_id)
-        await made.caught_up()
-
-        answers = [await whole.poll(session_id, **headers) for headers in ({}, {"readside_max_staleness": "0"})]
-        fitting = await whole.poll(session_id, "?limit=2")
-
-    for answer in answers:
-        assert answer.status_code == 400
-        assert answer.json()["detail"] == "The answer would be longer than 3 MB: limit=2 would fit."
-    assert (fitting.status_code, len(fitting.json()["items"])) == (200, 2)
 
 
 async def test_the_projection_is_live(whole: Whole) -> None:

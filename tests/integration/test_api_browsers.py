@@ -1,0 +1,141 @@
+"""What browsers see: pages, CORS, and a path prefix behind a proxy."""
+
+import re
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from query_api.cors import EXPOSED
+from tests.builders import events_path
+from tests.stands import Stand, fake_stand
+
+ORIGIN = "https://dashboard.example"
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Stand]:
+    """An API with CORS on for one origin."""
+    async with fake_stand(cors_origins=(ORIGIN,)) as made:
+        yield made
+
+
+class _Links(HTMLParser):
+    """Gathers what a page loads or leads to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take the tag's addresses."""
+        self.found += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_pages_load_nothing_from_outside(stand: Stand, path: str) -> None:
+    """Every address is relative, there, and allowed by a strict policy."""
+    page = await stand.client.get(path)
+    links = _Links()
+    links.feed(page.text)
+
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    for link in links.found:
+        if link != "data:,":
+            assert (await stand.client.get(f"/{link}")).status_code == 200, link
+
+
+@pytest.mark.parametrize("name", ["docs.js", "index.js", "readside.css"])
+async def test_assets_name_no_other_host(stand: Stand, name: str) -> None:
+    """Nor do scripts and styles."""
+    asset = await stand.client.get(f"/static/{name}")
+
+    assert asset.status_code == 200
+    assert not re.search(r"https?://|//[a-z]+\.[a-z]|@import|url\(", asset.text)
+
+
+async def test_cors_holds_on_every_answer(stand: Stand) -> None:
+    """Hits, 304s, errors, 401 and the other routes."""
+    session_id = str(uuid4())
+    await stand.write(session_id)
+    await stand.heat(session_id)
+    headers = {"origin": ORIGIN}
+    await stand.poll_from("memory", session_id)
+    hit = await stand.poll(session_id, **headers)
+    answers = [
+        hit,
+        await stand.poll(session_id, if_none_match=hit.headers["etag"], **headers),
+        await stand.poll(session_id, "?limit=0", **headers),
+        await stand.poll(str(uuid4()), **headers),
+        await stand.poll(session_id, x_api_key="wrong", **headers),
+        await stand.client.get("/api/v2/projection", headers=headers),
+        await stand.client.get("/nowhere", headers=headers),
+        await stand.client.post(events_path(session_id), headers=headers),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 304, 400, 404, 401, 200, 404, 405]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert answer.headers["access-control-expose-headers"] == EXPOSED.decode()
+        assert answer.headers["vary"] == "Origin"
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", [None, "https://elsewhere.example", "null", "https://dashboard.example.evil"])
+async def test_cors_gives_nothing_to_others(stand: Stand, origin: str | None) -> None:
+    """But the word that answers vary."""
+    headers = {} if origin is None else {"origin": origin}
+    answer = await stand.client.get("/health/live", headers=headers)
+
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["vary"] == "Origin"
+
+
+async def test_a_preflight_is_answered(stand: Stand) -> None:
+    """Without a key: browsers send none with it."""
+    stand.client.headers.pop("x-api-key")
+    headers = {
+        "origin": ORIGIN,
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "x-api-key, if-none-match, readside-max-staleness, authorization",
+    }
+
+    answer = await stand.client.options(events_path(str(uuid4())), headers=headers)
+
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert {"x-api-key", "if-none-match", "readside-max-staleness", "authorization"} <= set(allowed)
+    assert "GET" in answer.headers["access-control-allow-methods"]
+
+
+async def test_without_cors_nothing_is_said_of_it() -> None:
+    """No Vary either."""
+    async with fake_stand() as stand:
+        answer = await stand.client.get("/health/live", headers={"origin": ORIGIN})
+
+    assert "vary" not in answer.headers
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("stripped", [True, False])
+async def test_a_prefix_works_whether_or_not_the_proxy_strips_it(stripped: bool) -> None:
+    """Polls, routes, pages, and the document's server."""
+    async with fake_stand(root_path="readside/") as stand:
+        session_id = str(uuid4())
+        await stand.write(session_id)
+        base = "" if stripped else "/readside"
+
+        statuses = [
+            (await stand.client.get(base + path)).status_code
+            for path in (events_path(session_id), "/api/v2/projection", "/docs", "/", "/static/docs.js")
+        ]
+        described = orjson.loads((await stand.client.get(f"{base}/openapi.json")).content)
+
+    assert statuses == [200] * 5
+    assert described["servers"] == [{"url": "/readside"}]
