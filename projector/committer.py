@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from projector.backlog import Beat
 from projector.batch import MAX_NAMED, Operation, drop, split
-from projector.view_writer import Applied, StagingLost, ViewWriter, names
+from projector.view_writer import Applied, StagingLost, TermRefused, ViewWriter, names
 from readmodel.backoff import delays
-from readmodel.errors import ViewUnavailable
+from readmodel.errors import ViewFull, ViewUnavailable
 
 RESIGN_SECONDS = 15.0
 """A leader that cannot write Redis for so long resigns: another may reach it."""
@@ -57,6 +57,7 @@ class Committer:
     async def _send(self, part: Operations, named: list[str], beat: Beat | None, beat_sent_at: float) -> Applied:
         deadline, pauses = self._clock() + RESIGN_SECONDS, delays(0.05, 1.0)
         number = self.n + 1
+        unanswered = changed = full = False
         while True:
             operations = [operation for wanted in part.values() for operation in wanted]
             try:
@@ -67,17 +68,33 @@ class Committer:
                     names(named, MAX_NAMED),
                     as_of_us=beat.as_of_us if beat else None,
                     round_trip_us=int((self._clock() - beat_sent_at) * 1_000_000) if beat else None,
+                    though_full=full,
                 )
             except StagingLost as lost:
                 # Nothing was applied. The session's new events go with it, so its old view must go too.
                 part[lost.session_id] = [drop(lost.session_id)]
+                changed = True
+            except ViewFull:
+                if full:
+                    raise
+                full, changed = True, _shed(part) or changed
             except ViewUnavailable:
+                unanswered = True
                 if self._clock() > deadline:
                     raise
                 await self._sleep(next(pauses))
             else:
+                if applied.again and unanswered and changed:
+                    raise TermRefused("a batch was changed after a try that nobody answered; one of the two is applied")
                 self.n = number
                 return applied
+
+
+def _shed(part: Operations) -> bool:
+    """Drop the sessions that a full Redis cannot take events of: they go cold, and the rest stay fresh."""
+    growing = [sid for sid, wanted in part.items() if any(operation.verb in {"put", "add"} for operation in wanted)]
+    part.update((session_id, [drop(session_id)]) for session_id in growing)
+    return bool(growing)
 
 
 def _changes(operations: Iterable[Operation]) -> bool:

@@ -167,9 +167,10 @@ class Live:
             self._hot.touch([session_id])
             self._telemetry.events_applied += sum(len(op.arguments) // 6 for op in operations if op.verb == "add")
         load = self._loads.get(session_id)
-        if verbs == ["drop"] and load is not None and load.outcome is not None:
-            self._hot.discard(session_id)  # its staging was lost: the committer dropped it instead
-            self._loads.restart(session_id)
+        if verbs == ["drop"]:
+            self._hot.discard(session_id)  # the committer may have dropped what could not be put or added
+            if load is not None and load.outcome is not None:
+                self._loads.restart(session_id)
 
     def _reload(self, session_id: str) -> None:
         if session_id not in self._loads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from projector.batch import Argument, Staged
 from projector.reads import Reads, Snapshot, type_counts
 from projector.view_writer import ViewWriter
 from readmodel.backoff import delays
-from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable
+from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable, ViewFull
 from readmodel.event import Event
 
 WORKERS = 4
@@ -145,7 +146,9 @@ class Loads:
             if self._loads.get(load.session_id) is not load:
                 continue
             load.outcome = await self._try(load)
-            if load.outcome is None:
+            if self._loads.get(load.session_id) is not load:
+                await self._throw_away(load.outcome)
+            elif load.outcome is None:
                 self._again(load)
             else:
                 self._finished.append(load)
@@ -157,11 +160,18 @@ class Loads:
                 return await self._stage(snapshot)
         except BadEvents as error:
             return Unfit(str(error))
+        except ViewFull as error:
+            return Failed(str(error))
         except StoreUnavailable as error:
             load.attempts += 1
             return Failed(str(error)) if load.attempts >= MAX_ATTEMPTS else None
         except ReadsideError as error:
             return Failed(str(error))
+
+    async def _throw_away(self, outcome: Staged | Missing | Unfit | Failed | None) -> None:
+        if isinstance(outcome, Staged) and outcome.held:
+            with suppress(StoreUnavailable):  # it expires by itself
+                await self._writer.unstage(outcome.staging)
 
     def _again(self, load: Load) -> None:
         delay = next(delays(0.05 * 2**load.attempts))

@@ -18,8 +18,10 @@ from readmodel.sql import statement
 
 POOL_SIZE = 8
 IDS_PER_QUERY = 200
-BYTES_OF_ONE_SESSION = 8_000_000
+BYTES_OF_ONE_SESSION = 1_000_000
 """JSON of one session's new events in one step; past it the session is loaded, which streams."""
+BYTES_OF_ALL = 16_000_000
+"""The same, all sessions together."""
 CHUNK_BYTES = 500_000
 FIRST_ROWS, MOST_ROWS = 20, 1_000
 """A load fetches so many rows first and at most: events may be of 100 bytes or of 1 MB."""
@@ -46,6 +48,19 @@ class Added:
     events: dict[str, dict[str, Event]] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
     big: set[str] = field(default_factory=set)
+    bytes: int = 0
+    _sizes: dict[str, int] = field(default_factory=dict)
+
+    def take(self, event: Event) -> None:
+        """Keep an event, until its session has too many bytes of them."""
+        size = self._sizes[event.session_id] = self._sizes.get(event.session_id, 0) + len(event.member)
+        if event.session_id in self.big or size > BYTES_OF_ONE_SESSION:
+            self.big.add(event.session_id)
+            dropped = self.events.pop(event.session_id, {})
+            self.bytes -= sum(len(one.member) for one in dropped.values())
+        else:
+            self.bytes += len(event.member)
+            self.events.setdefault(event.session_id, {})[event.id.hex()] = event
 
 
 class Snapshot:
@@ -99,7 +114,10 @@ class Reads:
         found = Added()
         ids = [(sid, event_id) for sid, events in wanted.items() for event_id in events]
         for start in range(0, len(ids), IDS_PER_QUERY):
-            chunk = ids[start : start + IDS_PER_QUERY]
+            chunk = [pair for pair in ids[start : start + IDS_PER_QUERY] if pair[0] not in found.big]
+            if found.bytes > BYTES_OF_ALL:
+                found.big.update(sid for sid, _ in chunk)
+                continue
             try:
                 await self._fetch(chunk, found)
             except BadEvents:
@@ -124,8 +142,7 @@ class Reads:
             elif row["member"] is None:
                 found.big.add(row["session_id"])
             else:
-                event = Event(*(row[name] for name in Event._fields))
-                found.events.setdefault(event.session_id, {})[event.id.hex()] = event
+                found.take(Event(*(row[name] for name in Event._fields)))
 
     async def recent(self, limit: int) -> list[str]:
         """List the most recently created sessions that are not in a terminal status."""

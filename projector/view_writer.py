@@ -58,6 +58,7 @@ class ViewWriter:
         self._clock: float | None = None  # Redis' clock less our monotonic one, µs
         self._begin = redis.register_script(source("begin"))
         self._apply = redis.register_script(source("apply"))
+        self._shrink = redis.register_script("#!lua flags=allow-oom\n" + source("apply"))
         # Untouched keys outlive the projector's own sweep and still go when no projector is left.
         self._fixed = (ENCODING_VERSION, int(2 * ttl_seconds) + 60, window_events * 5 // 4, window_bytes * 5 // 4)
 
@@ -92,8 +93,12 @@ class ViewWriter:
         *,
         as_of_us: int | None = None,
         round_trip_us: int | None = None,
+        though_full: bool = False,
     ) -> Applied:
-        """Send batch `n`, once; may be sent again after ViewUnavailable. Raises TermRefused, StagingLost."""
+        """Send batch `n`, once; may be sent again after ViewUnavailable. Raises TermRefused, StagingLost, ViewFull.
+
+        `though_full` has a full Redis take it: for batches that add no event.
+        """
         version, ttl, events, size = self._fixed
         keys = self._keys
         arguments: list[Argument] = [
@@ -113,7 +118,8 @@ class ViewWriter:
         for operation in operations:
             arguments += operation.flat()
         with translated(self._redis):
-            reply: list[Any] = await self._apply([keys.position, keys.hot], arguments)
+            script = self._shrink if though_full else self._apply
+            reply: list[Any] = await script([keys.position, keys.hot], arguments)
         applied = _applied(reply)
         if len(reply) > 4:
             self._tell_time(int(reply[4]))
@@ -135,11 +141,10 @@ class ViewWriter:
         with translated(self._redis):
             await pipeline.execute()
 
-    async def unstage(self, staging: str) -> None:
-        """Throw a load's staging keys away."""
-        prefix = self._keys.staging(staging)
+    async def unstage(self, staging_key: str) -> None:
+        """Throw a load's staging keys away, by the prefix that `put` would name."""
         with translated(self._redis):
-            await self._redis.unlink(f"{prefix}e", f"{prefix}i")
+            await self._redis.unlink(f"{staging_key}e", f"{staging_key}i")
 
     def staging_key(self, staging: str) -> str:
         """Give the prefix that `put` names."""
@@ -149,7 +154,8 @@ class ViewWriter:
 def _applied(reply: list[Any]) -> Applied:
     match reply[0]:
         case b"ok":
-            return Applied(*(tuple(sid.decode() for sid in found) for found in reply[1:4]))
+            cold, forgotten, grown = (tuple(sid.decode() for sid in found) for found in reply[1:4])
+            return Applied(cold, forgotten, grown)
         case b"done":
             return Applied(again=True)
         case b"unstaged":

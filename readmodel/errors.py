@@ -10,6 +10,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 │   ├── EventLogUnavailable   Postgres
 │   │   └── ServerInRecovery  … is a standby: it neither listens nor is the truth
 │   └── ViewUnavailable       Redis
+│       └── ViewFull          … has no memory left for us
 ├── StoreRefused              a store answers, and will not serve us until somebody mends something
 │   ├── AccessRefused         wrong password, wrong database, a right that is missing to connect
 │   ├── SchemaMissing         the write side's tables are not there, or not as the contract says
@@ -81,6 +82,10 @@ class ServerInRecovery(EventLogUnavailable):
 
 class ViewUnavailable(StoreUnavailable):
     """Redis does not answer, or refuses commands for now (loading, busy, out of memory, read-only)."""
+
+
+class ViewFull(ViewUnavailable):
+    """Redis has reached its maxmemory and evicts nothing: it takes no new data, and lets us delete."""
 
 
 class StoreRefused(ReadsideError):

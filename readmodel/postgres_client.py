@@ -70,8 +70,10 @@ async def create_pool(
         )
 
 
-async def _keep(_connection: Any) -> None:
+async def _keep(connection: Any) -> None:
     """Leave a connection as it is between two uses: none of ours changes its state, and a reset costs a round trip."""
+    if connection.is_in_transaction():  # its user was cancelled, and so was the rollback
+        await connection.reset()
 
 
 def _options(application_name: str, timeout_seconds: float) -> dict[str, Any]:

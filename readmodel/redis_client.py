@@ -17,12 +17,13 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     NoPermissionError,
+    OutOfMemoryError,
     RedisError,
     ResponseError,
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from readmodel.errors import AccessRefused, ConfigurationError, ForeignView, ViewUnavailable
+from readmodel.errors import AccessRefused, ConfigurationError, ForeignView, ViewFull, ViewUnavailable
 from readmodel.keys import Keys
 
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
@@ -119,6 +120,8 @@ def translated(client: Redis) -> Iterator[None]:
 
 def _response(client: Redis, exc: ResponseError) -> Exception:
     text = _reason(exc)
+    if isinstance(exc, OutOfMemoryError):
+        return ViewFull(f"Redis at {target(client)} is full: {text}.")
     if "WRONGTYPE" in text:
         return ForeignView(f"Redis at {target(client)} holds other data under our prefix: {text}.")
     if text.startswith(_ACCESS):
@@ -127,4 +130,6 @@ def _response(client: Redis, exc: ResponseError) -> Exception:
 
 
 def _reason(exc: BaseException) -> str:
-    return (str(exc) or type(exc).__name__).rstrip(".")
+    text = str(exc) or type(exc).__name__
+    # A pipeline's error quotes the command, and with it what an event says: that belongs into no log.
+    return text.rpartition(" of pipeline caused error: ")[2].rstrip(".")

@@ -76,8 +76,10 @@ else
   found = 0
   for t = TYPES, #ARGV, 3 do
     local here = redis.call('ZLEXCOUNT', index, ARGV[t + 1], ARGV[t + 2])
+    local counted = tonumber(redis.call('HGET', header, 't:' .. ARGV[t]) or '0')
+    if not floor and since == '' and counted ~= here then return {'cold', 'damaged'} end
     found = found + here
-    total = total + (since == '' and tonumber(redis.call('HGET', header, 't:' .. ARGV[t]) or '0') or here)
+    total = total + (since == '' and counted or here)
   end
 end
 local last = math.min(offset + limit, total)

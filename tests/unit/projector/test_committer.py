@@ -10,7 +10,7 @@ from projector.backlog import Beat
 from projector.batch import MAX_BATCH_BYTES, MAX_NAMED, Operation, drop, touch
 from projector.committer import RESIGN_SECONDS, Committer, Operations
 from projector.view_writer import Applied, StagingLost, TermRefused
-from readmodel.errors import AccessRefused, ViewUnavailable
+from readmodel.errors import AccessRefused, ViewFull, ViewUnavailable
 
 BEAT = Beat("nonce", 1_768_314_600_000_000, "prints")
 
@@ -24,6 +24,7 @@ class Sent:
     named: list[str]
     as_of_us: int | None
     round_trip_us: int | None
+    though_full: bool
 
 
 @dataclass
@@ -42,9 +43,10 @@ class FakeWriter:
         *,
         as_of_us: int | None = None,
         round_trip_us: int | None = None,
+        though_full: bool = False,
     ) -> Applied:
         assert term == "term"
-        self.sent.append(Sent(n, list(operations), list(named), as_of_us, round_trip_us))
+        self.sent.append(Sent(n, list(operations), list(named), as_of_us, round_trip_us, though_full))
         answer = self.answers.pop(0) if self.answers else Applied()
         if isinstance(answer, Exception):
             raise answer
@@ -115,7 +117,7 @@ async def test_a_beat_alone_is_a_batch(clock: Clock) -> None:
     writer = FakeWriter()
     await committer(writer, clock).commit({}, beat=BEAT, beat_sent_at=100.0)
 
-    assert writer.sent == [Sent(1, [], [], BEAT.as_of_us, 0)]
+    assert writer.sent == [Sent(1, [], [], BEAT.as_of_us, 0, though_full=False)]
 
 
 async def test_the_very_same_batch_is_sent_again(clock: Clock) -> None:
@@ -206,3 +208,30 @@ async def test_too_many_to_name_is_everybody(clock: Clock) -> None:
 
     assert [len(sent.named) for sent in writer.sent] == [MAX_NAMED, 1, 1]
     assert writer.sent[1].named == writer.sent[2].named == ["*"]
+
+
+async def test_a_full_redis_sheds_what_grows(clock: Clock) -> None:
+    """Sessions with new events are dropped, the rest and the beat go on: a full Redis must not stop as-of."""
+    writer = FakeWriter([ViewFull("full")])
+    results = await committer(writer, clock).commit({"a": [big("a")], "b": [touch("b")]}, beat=BEAT)
+
+    assert [(sent.n, sent.operations, sent.though_full) for sent in writer.sent[1:]] == [
+        (1, [drop("a"), touch("b")], True)
+    ]
+    assert writer.sent[1].as_of_us == BEAT.as_of_us
+    assert results[0][0]["a"] == [drop("a")]
+
+
+async def test_a_batch_changed_after_an_unanswered_try_ends_the_term(clock: Clock) -> None:
+    """The first try may have been applied, late: then nobody knows which of the two contents the view holds."""
+    writer = FakeWriter([ViewUnavailable("lost"), ViewFull("full"), Applied(again=True)])
+    with pytest.raises(TermRefused):
+        await committer(writer, clock).commit({"a": [big("a")]})
+
+
+async def test_a_batch_that_had_been_applied_already_is_done(clock: Clock) -> None:
+    """A lost reply alone is no doubt: the very same batch was sent again."""
+    made = committer(FakeWriter([ViewUnavailable("lost"), Applied(again=True)]), clock)
+    await made.commit({"a": [big("a")]})
+
+    assert made.n == 1

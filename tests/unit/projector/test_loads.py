@@ -94,6 +94,9 @@ class FakeWriter:
             raise self.errors.pop(0)
         self.staged.setdefault(self.staging_key(staging), []).extend(events)
 
+    async def unstage(self, staging_key: str) -> None:
+        self.staged.pop(staging_key, None)
+
     def staging_key(self, staging: str) -> str:
         return f"stage:{staging}:"
 

@@ -18,6 +18,7 @@ from readmodel.errors import (
     ReadsideError,
     RightsMissing,
     SchemaMissing,
+    ViewFull,
     ViewUnavailable,
 )
 from readmodel.keys import Keys
@@ -172,7 +173,7 @@ async def redis() -> AsyncIterator[Redis]:
         (redis_errors.ResponseError("WRONGTYPE Operation against a key"), ForeignView),
         (redis_errors.ResponseError("user_script:5: WRONGTYPE Operation against a key"), ForeignView),
         (redis_errors.ResponseError("unknown command 'EVALSHA'"), ViewUnavailable),
-        (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), ViewUnavailable),
+        (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), ViewFull),
         (redis_errors.ReadOnlyError("You can't write against a read only replica."), ViewUnavailable),
         (redis_errors.BusyLoadingError("Redis is loading the dataset in memory"), ViewUnavailable),
         (redis_errors.MaxConnectionsError("Too many connections"), ViewUnavailable),
