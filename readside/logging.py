@@ -12,7 +12,9 @@ def configure(level: str, log_format: str | None) -> None:
     """Set structlog up: `console` or `json` lines; None decides by whether stderr is a terminal."""
     console = log_format == "console" or (log_format is None and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
