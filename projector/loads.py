@@ -12,6 +12,7 @@ from uuid import uuid4
 from projector.backlog import Taken
 from projector.batch import Argument, Staged
 from projector.reads import Reads, Snapshot, type_counts
+from projector.supervise import first_to_end
 from projector.view_writer import ViewWriter
 from readmodel.backoff import delays
 from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable, ViewFull
@@ -128,9 +129,7 @@ class Loads:
 
     async def work(self) -> None:
         """Run the loads, WORKERS at a time, for ever."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(WORKERS):
-                group.create_task(self._worker())
+        await first_to_end(*(self._worker() for _ in range(WORKERS)))
 
     def _enqueue(self, load: Load) -> None:
         if self._loads.get(load.session_id) is load:

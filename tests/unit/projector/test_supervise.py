@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from projector import supervise
 from projector.supervise import first_to_end
+from tests.waiting import eventually
 
 
 class Wait:
@@ -81,3 +83,60 @@ async def test_a_failure_while_ending_is_no_new_reason() -> None:
 
     with pytest.raises(KeyError):
         await first_to_end(bad_loser(), _fail(KeyError()))
+
+
+class Deaf(Wait):
+    """A task that loses its first cancellations, as libraries do."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.lost = 0
+        self._times = times
+
+    async def run(self) -> None:
+        """Wait for ever."""
+        while self.lost < self._times:
+            self.started.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.lost += 1
+        await super().run()
+
+
+async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio.wait_for loses one now and then before Python 3.12; the process must end all the same."""
+    monkeypatch.setattr(supervise, "AGAIN_SECONDS", 0.01)
+    deaf = Deaf(times=3)
+    with pytest.raises(KeyError):
+        await first_to_end(deaf.run(), _fail(KeyError()))
+
+    assert (deaf.lost, deaf.ended_by) == (3, asyncio.CancelledError)
+
+
+async def test_cancelled_while_ending_it_still_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them, one in the other: the outer one's patience is the inner one's interruption."""
+    monkeypatch.setattr(supervise, "AGAIN_SECONDS", 0.01)
+    deaf = Deaf(times=5)
+    task = asyncio.create_task(first_to_end(first_to_end(deaf.run(), Wait().run()), Wait().run()))
+    await deaf.started.wait()
+    task.cancel()
+    await eventually(lambda: deaf.lost > 0, "it is ending")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert deaf.ended_by is asyncio.CancelledError
+
+
+async def test_cancelled_while_ending_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever cancels it then must not be told of another reason."""
+    monkeypatch.setattr(supervise, "AGAIN_SECONDS", 0.01)
+    deaf = Deaf(times=5)
+    task = asyncio.create_task(first_to_end(deaf.run(), _fail(KeyError())))
+    await eventually(lambda: deaf.lost > 0, "it is ending")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert deaf.ended_by is asyncio.CancelledError
