@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 
 from projector.config import ProjectorConfig
 from projector.jobs import Jobs
-from projector.supervise import first_to_end
 from projector.tail import Tail, lock_key, open_tail
 from projector.telemetry import Telemetry
 from projector.term import Stores, Term, TermEnded
@@ -20,6 +19,7 @@ from readmodel.backoff import delays
 from readmodel.errors import ReadsideError, StoreRefused, StoreUnavailable
 from readmodel.postgres_client import target as postgres_target
 from readmodel.redis_client import keys_of, target
+from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 
 SETTLED_SECONDS = 10.0

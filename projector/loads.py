@@ -12,11 +12,11 @@ from uuid import uuid4
 from projector.backlog import Taken
 from projector.batch import Argument, Staged
 from projector.reads import Reads, Snapshot, type_counts
-from projector.supervise import first_to_end
 from projector.view_writer import ViewWriter
 from readmodel.backoff import delays
 from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable, ViewFull
 from readmodel.event import Event
+from readmodel.supervise import first_to_end
 
 WORKERS = 4
 MAX_ATTEMPTS = 6

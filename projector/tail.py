@@ -15,6 +15,7 @@ import asyncpg
 from projector.reads import Reads, open_reads
 from readmodel.errors import EventLogUnavailable, PoolerInTheWay
 from readmodel.postgres_client import Connection, Server, check_server, target, translated
+from readmodel.supervise import end
 
 CHANNEL = "readside"
 SILENT_BEATS = 10
@@ -102,8 +103,7 @@ class Tail:
                     )
         finally:
             if proof is not None:
-                proof.cancel()
-                await asyncio.gather(proof, return_exceptions=True)
+                await end([proof])
 
     async def check_no_pooler(self, reads: Reads) -> None:
         """Prove that LISTEN works here before anything relies on it; raises PoolerInTheWay."""

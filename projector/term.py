@@ -20,11 +20,11 @@ from projector.live import Live
 from projector.loads import Loads
 from projector.reads import Reads
 from projector.requests import Requests
-from projector.supervise import first_to_end
 from projector.tail import Tail
 from projector.telemetry import Telemetry
 from projector.view_writer import ViewWriter
 from readmodel.errors import NotInstalled
+from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 
 _log = structlog.get_logger(__name__)

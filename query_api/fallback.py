@@ -13,6 +13,7 @@ from query_api.circuit import Circuit
 from readmodel.errors import Overloaded, ServerInRecovery, StoreRefused, StoreUnavailable
 from readmodel.event_log import Logged
 from readmodel.poll import Poll
+from readmodel.supervise import end
 
 LINE_SECONDS = 1.0
 """A query that could not be sent for so long is refused; the contract allows 2 s."""
@@ -105,10 +106,7 @@ class Fallback:
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        tasks = [query.task for query in (*self._waiting.values(), *self._running.values())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([query.task for query in (*self._waiting.values(), *self._running.values())])
 
     def _joinable(self, poll: Poll, arrived: float, staleness_seconds: float) -> _Query | None:
         running = self._running.get(poll)

@@ -10,6 +10,7 @@ from query_api.answers import Freshness
 from query_api.circuit import Circuit
 from readmodel.errors import StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.poll import Poll
+from readmodel.supervise import end
 from readmodel.view import Cold, Found
 
 READ_SECONDS = 0.5
@@ -54,10 +55,7 @@ class ViewReads:
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(list(self._running.values()))
 
     def _finished(self, poll: Poll, task: asyncio.Task[Seen | Cold]) -> None:
         del self._running[poll]

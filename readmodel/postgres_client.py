@@ -21,6 +21,7 @@ from readmodel.errors import (
     ServerInRecovery,
 )
 from readmodel.sql import statement
+from readmodel.supervise import raise_if_cancelled
 
 OLDEST_SERVER = 150000
 _PLACE = re.compile(r"(?:(?:[^:\[\],]*|\[[^\[\]]*\])(?::\d*)?(?:,|$))*")  # hosts, with or without ports
@@ -133,6 +134,7 @@ def translated(url: str) -> Iterator[None]:
         TimeoutError,
         ValueError,
     ) as exc:
+        raise_if_cancelled(exc)
         raise _translate(url, exc) from exc
 
 

@@ -25,6 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from readmodel.errors import AccessRefused, ConfigurationError, ForeignView, ViewFull, ViewUnavailable
 from readmodel.keys import Keys
+from readmodel.supervise import raise_if_cancelled
 
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
 _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
@@ -115,6 +116,7 @@ def translated(client: Redis) -> Iterator[None]:
     except ResponseError as exc:
         raise _response(client, exc) from exc
     except (RedisError, OSError, TimeoutError) as exc:
+        raise_if_cancelled(exc)
         raise ViewUnavailable(f"Redis at {target(client)} does not answer: {_reason(exc)}.") from exc
 
 

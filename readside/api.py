@@ -37,6 +37,7 @@ from readmodel.poll import Poll
 from readmodel.postgres_client import check_url, create_pool
 from readmodel.redis_client import connect, keys_of, translated
 from readmodel.subscription import heard
+from readmodel.supervise import end
 from readmodel.view import ViewReader
 from readside.logging import configure
 from readside.settings import Settings
@@ -140,9 +141,7 @@ async def running(config: ApiConfig, stores: Stores) -> AsyncIterator[Layer]:
     try:
         yield build_app(built.service)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         await built.service.view_reads.close()
         await built.service.fallback.close()
 

@@ -11,9 +11,9 @@ from projector.config import ProjectorConfig
 from projector.health import serve
 from projector.leader import Leader
 from projector.report import Reporter
-from projector.supervise import first_to_end
 from projector.telemetry import Telemetry
 from readmodel.redis_client import connect, keys_of
+from readmodel.supervise import first_to_end
 
 _log = structlog.get_logger(__name__)
 

@@ -13,13 +13,13 @@ import orjson
 from projector.config import ProjectorConfig
 from projector.leader import Leader
 from projector.report import Reporter
-from projector.supervise import first_to_end
 from projector.telemetry import Telemetry
 from projector.triggers import install
 from readmodel.event_log import EventLog
 from readmodel.poll import Poll
 from readmodel.postgres_client import create_pool
 from readmodel.redis_client import connect, keys_of
+from readmodel.supervise import first_to_end
 from readmodel.view import Cold, Found, ViewReader
 from tests.waiting import eventually
 

@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from rich.console import Console
 
 from projector import triggers
-from projector.supervise import first_to_end
 from readmodel.errors import DemoError
 from readmodel.postgres_client import connect as connect_postgres
 from readmodel.postgres_client import translated
 from readmodel.redis_client import connect as connect_redis
 from readmodel.redis_client import keys_of
+from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis

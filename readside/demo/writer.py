@@ -13,10 +13,10 @@ from random import Random
 
 import structlog
 
-from projector.supervise import first_to_end
 from readmodel.backoff import delays
 from readmodel.errors import EventLogUnavailable, ReadsideError
 from readmodel.postgres_client import Pool, create_pool, translated
+from readmodel.supervise import first_to_end
 from readside.demo.moves import Pause, Transaction
 from readside.demo.sample_log import Connection, cancel_abandoned, purge, write
 from readside.demo.workflows import LOG_WATCH, Kind, Workflow

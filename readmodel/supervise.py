@@ -19,16 +19,16 @@ async def first_to_end(*coroutines: Coroutine[Any, Any, None]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _end(tasks)
+        await end(tasks)
     for task in done:
         await task
 
 
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel these tasks until all are over.
 
-    Once is not enough: redis-py sends with `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes
-    in the moment in which the sending ends.
+    Once may not be enough: a library that awaits through `asyncio.wait_for` loses a cancellation now and then before
+    Python 3.12 (python/cpython#86296), and a task that goes on for ever would keep the process from ending.
     """
     running, cancelled = {task for task in tasks if not task.done()}, False
     while running:
@@ -44,3 +44,17 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
             task.exception()  # seen: what others raise while they are ended is no news
     if cancelled:
         raise asyncio.CancelledError
+
+
+def raise_if_cancelled(exc: BaseException) -> None:
+    """Raise CancelledError in the place of a library's error when the task is being cancelled.
+
+    A connection that breaks at that very moment makes the library raise its own error instead: caught as an outage,
+    it would have the task wait for a server that it should no longer wait for.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return  # no loop runs here
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from exc

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from projector import supervise
-from projector.supervise import first_to_end
+from readmodel import supervise
+from readmodel.supervise import first_to_end
 from tests.waiting import eventually
 
 
@@ -140,3 +140,26 @@ async def test_cancelled_while_ending_is_cancelled(monkeypatch: pytest.MonkeyPat
         await task
 
     assert deaf.ended_by is asyncio.CancelledError
+
+
+async def test_an_error_that_takes_the_place_of_a_cancellation_is_one() -> None:
+    """A connection that breaks while its task is cancelled must not look like an outage to wait out."""
+
+    async def works() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as cancelled:  # as asyncpg does when its connection is gone
+                supervise.raise_if_cancelled(cancelled)
+                raise AssertionError("taken for an outage") from cancelled
+
+    task = asyncio.create_task(works())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_of_an_uncancelled_task_stays_what_it_is() -> None:
+    """An outage is an outage."""
+    supervise.raise_if_cancelled(OSError("gone"))
