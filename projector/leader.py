@@ -18,10 +18,13 @@ from projector.view_writer import TermRefused, ViewWriter
 from readmodel.backoff import delays
 from readmodel.errors import ReadsideError, StoreRefused, StoreUnavailable
 from readmodel.postgres_client import target as postgres_target
+from readmodel.projection import fresh_reports
 from readmodel.redis_client import keys_of, target
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 
+REPORTING_SECONDS = 3.0
+"""A leader that reported so lately lives: it reports every second."""
 SETTLED_SECONDS = 10.0
 """A term that lived so long was no failure: the next one begins without delay."""
 
@@ -91,12 +94,17 @@ class Leader:
             if not told:
                 _log.info("standing by", database=postgres_target(self._config.listen_url))
                 told = True
-            ended = await tail.end_frozen_leader(self._lock_key)
+            ended = None if await self._leader_reports() else await tail.end_frozen_leader(self._lock_key)
             if ended:
                 _log.warning("ended the connection of a leader that did nothing any more", backend_pid=ended)
             await self._sleep(self._config.heartbeat_seconds)
         self._telemetry.role, self._telemetry.state = "leader", "catching_up"
         _log.info("leading", database=postgres_target(self._config.listen_url), redis=target(self._redis))
+
+    async def _leader_reports(self) -> bool:
+        """Tell whether a leader of this view reported lately; one that is frozen or without Redis does not."""
+        reports = fresh_reports(await self._view.projectors(), await self._view.now_us(), REPORTING_SECONDS)
+        return any(report.get("role") == "leader" for report in reports)
 
     async def _lead(self, stores: Stores, jobs: Jobs, wake: asyncio.Event) -> None:
         pauses = delays(0.1, 5.0)

@@ -7,6 +7,7 @@ import structlog
 from projector.backlog import Beat, Taken
 from projector.batch import Operation, Staged, add, drop, put, status, touch
 from projector.committer import Committer, Operations
+from projector.drift import DriftCheck
 from projector.hot import HotSessions
 from projector.jobs import Jobs
 from projector.loads import Failed, Load, Loads, Missing, Unfit
@@ -35,6 +36,7 @@ class Live:
         loads: Loads,
         jobs: Jobs,
         requests: Requests,
+        drift: DriftCheck,
         telemetry: Telemetry,
     ) -> None:
         self._committer = committer
@@ -43,6 +45,7 @@ class Live:
         self._loads = loads
         self._jobs = jobs
         self._requests = requests
+        self._drift = drift
         self._telemetry = telemetry
 
     async def step(self, taken: Taken, beat: Beat | None, beat_sent_at: float, *, sweep: bool) -> None:
@@ -51,6 +54,7 @@ class Live:
         Raises EventLogUnavailable, ViewUnavailable, TermRefused, … : the term is over then.
         """
         looks, operations = taken.looks, Operations()
+        looks |= self._drift.take()
         self._loads.note(taken)
         await self._requests.take(looks, operations)
         self._requests.admit([sid for sid in list(taken.created)[:MAX_CREATED] if sid not in self._hot], operations)

@@ -20,6 +20,8 @@ _COUNTERS = {
     "loads": "Sessions loaded into the view.",
     "looks": "Sessions dropped to be looked at again.",
     "notices_ignored": "Notices on our channel that were not ours.",
+    "compared": "Hot sessions compared with Postgres by the continuous check.",
+    "drift": "Hot sessions found to differ from Postgres, and loaded anew.",
 }
 _GAUGES = {
     "hot_sessions": "Sessions in the view.",

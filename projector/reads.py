@@ -181,6 +181,10 @@ class Reads:
             raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
         return row
 
+    async def now_us(self) -> int:
+        """Ask Postgres' clock: microseconds since 1970."""
+        return int((await self.row("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"))[0])
+
     async def inspect_triggers(self) -> str | None:
         """Give None when the triggers are ours, whole and enabled; else the sentence that says how to mend it."""
         with translated(self._url):

@@ -92,4 +92,6 @@ class Reporter:
             "loads": t.loads,
             "looks": t.looks,
             "notices_ignored": t.notices_ignored,
+            "compared": t.compared,
+            "drift": t.drift,
         }

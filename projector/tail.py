@@ -21,6 +21,9 @@ CHANNEL = "readside"
 SILENT_BEATS = 10
 """Nothing at all on the connection for so many beats (and SILENT_SECONDS): it is broken. Busy is not silent."""
 SILENT_SECONDS = 5.0
+FROZEN_BEATS = 6
+FROZEN_SECONDS = 3.0
+"""A leader that ran nothing for so many beats (and seconds), and does not report, is frozen or cut off."""
 PROBE_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 # Set by statement, since poolers refuse them at start: the server drops a listener whose network is gone, lock and all.
@@ -62,8 +65,12 @@ class Tail:
         return bool(await self._value("SELECT pg_try_advisory_lock($1)", key))
 
     async def end_frozen_leader(self, key: int) -> int | None:
-        """End the leader's connection if it has run nothing for many beats; give its process id if one was ended."""
-        silent = max(2 * SILENT_BEATS * self._heartbeat_seconds, 2 * SILENT_SECONDS)
+        """End the leader's connection if it has run nothing for some beats; give its process id if one was ended.
+
+        For those who know that the leader does not report either: one that digests a million notices runs nothing
+        on this connection for a while, and reports all the same.
+        """
+        silent = max(FROZEN_BEATS * self._heartbeat_seconds, FROZEN_SECONDS)
         with translated(self._url):
             async with self._turn:
                 row = await self._connection.fetchrow(_END_FROZEN_LEADER, key, silent)

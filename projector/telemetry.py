@@ -31,6 +31,8 @@ class Telemetry:
     loads: int = 0
     looks: int = 0
     notices_ignored: int = 0
+    compared: int = 0
+    drift: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
 
     def put_aside(self, session_id: str, reason: str) -> bool:

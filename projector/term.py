@@ -13,6 +13,7 @@ from projector.backlog import Backlog, Beat
 from projector.catch_up import compare_all
 from projector.committer import Committer, Operations
 from projector.config import ProjectorConfig
+from projector.drift import DriftCheck
 from projector.heartbeat import Heartbeat, fingerprint
 from projector.hot import HotSessions
 from projector.jobs import Jobs
@@ -75,6 +76,13 @@ class Term:
             reads=stores.reads,
             telemetry=telemetry,
         )
+        self._drift = DriftCheck(
+            view=stores.view,
+            reads=stores.reads,
+            hot=self._hot,
+            telemetry=telemetry,
+            wake=wake,
+        )
         self._live = Live(
             committer=Committer(stores.writer, self.id),
             reads=stores.reads,
@@ -82,6 +90,7 @@ class Term:
             loads=self._loads,
             jobs=jobs,
             requests=self._requests,
+            drift=self._drift,
             telemetry=telemetry,
         )
         self._fingerprint = ""
@@ -100,7 +109,7 @@ class Term:
     async def _go(self) -> None:
         await self._begin()
         await self._catch_up()
-        await first_to_end(self._heartbeat.beat(), self._step_for_ever())
+        await first_to_end(self._heartbeat.beat(), self._step_for_ever(), self._drift.run())
 
     async def _begin(self) -> None:
         stores = self._stores

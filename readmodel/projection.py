@@ -54,13 +54,15 @@ async def read_projection(view: ViewReader, max_staleness_seconds: float) -> Pro
     return judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds)
 
 
-def fresh_reports(reports: Mapping[str, bytes], now_us: int) -> list[dict[str, Any]]:
+def fresh_reports(
+    reports: Mapping[str, bytes], now_us: int, within_seconds: float = FRESH_REPORT_SECONDS
+) -> list[dict[str, Any]]:
     """Parse the reports of living projectors; `now_us` is Redis' clock."""
     fresh = []
     for raw in reports.values():
         try:
             report = orjson.loads(raw)
-            if now_us - report["reported_at_us"] <= FRESH_REPORT_SECONDS * 1_000_000:
+            if now_us - report["reported_at_us"] <= within_seconds * 1_000_000:
                 fresh.append(report)
         except (ValueError, KeyError, TypeError):
             continue  # a report of another version is nobody's outage

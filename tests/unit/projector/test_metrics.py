@@ -16,6 +16,8 @@ ALWAYS = {
     "readside_projector_loads_total",
     "readside_projector_looks_total",
     "readside_projector_notices_ignored_total",
+    "readside_projector_compared_total",
+    "readside_projector_drift_total",
     "readside_projector_hot_sessions",
     "readside_projector_loading",
     "readside_projector_set_aside",
@@ -61,7 +63,8 @@ def test_the_values() -> None:
 
     assert found == {
         "events_applied_total": 10, "batches_total": 9, "terms_total": 8, "connections_total": 7, "loads_total": 6,
-        "looks_total": 5, "notices_ignored_total": 4, "hot_sessions": 3, "loading": 2, "set_aside": 1, "leader": 1,
+        "looks_total": 5, "notices_ignored_total": 4, "compared_total": 0,
+        "drift_total": 0, "hot_sessions": 3, "loading": 2, "set_aside": 1, "leader": 1,
         "live": 1, "notification_queue_usage": 0.25,
     }  # fmt: skip
 

@@ -1,0 +1,113 @@
+"""Continuous proof: a sample of the hot sessions is compared with Postgres all the time; what differs is repaired.
+
+A session differs for certain when its header says the same before and after as-of has passed the comparison's
+instant, and Postgres said otherwise: what was on its way then has arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from projector.hot import HotSessions
+from projector.reads import Reads, Truth
+from projector.telemetry import Telemetry
+from readmodel.view import Header, ViewReader
+
+ROUND_SECONDS = 2.0
+SESSIONS_A_ROUND = 50
+EVENTS_A_ROUND = 20_000
+"""Events that one round has Postgres count: some milliseconds of an index scan. A larger session is a round alone."""
+PASS_SECONDS = 10.0
+"""As-of that does not pass for so long: the round is given up; something else is wrong, and known."""
+
+_log = structlog.get_logger(__name__)
+
+
+class DriftCheck:
+    """Goes round the hot sessions of one term. What it finds is handed to the next step, as sessions to look at."""
+
+    def __init__(
+        self,
+        *,
+        view: ViewReader,
+        reads: Reads,
+        hot: HotSessions,
+        telemetry: Telemetry,
+        wake: asyncio.Event,
+        round_seconds: float = ROUND_SECONDS,
+    ) -> None:
+        self._view = view
+        self._reads = reads
+        self._hot = hot
+        self._telemetry = telemetry
+        self._wake = wake
+        self._round_seconds = round_seconds
+        self._ahead: list[str] = []
+        self._found: set[str] = set()
+
+    def take(self) -> set[str]:
+        """Hand over the sessions that differ."""
+        found, self._found = self._found, set()
+        return found
+
+    async def run(self) -> None:
+        """Compare round after round, for ever. Raises the stores' errors."""
+        while True:
+            await asyncio.sleep(self._round_seconds)
+            await self._round()
+
+    async def _round(self) -> None:
+        if not self._ahead:
+            self._ahead = list(self._hot)
+        sample, self._ahead = self._ahead[:SESSIONS_A_ROUND], self._ahead[SESSIONS_A_ROUND:]
+        before = self._affordable(await self._headers(sample))
+        truths = await self._reads.compare(list(before))
+        suspects = [sid for sid, header in before.items() if not agrees(header, truths.get(sid))]
+        self._telemetry.compared += len(before)
+        if suspects and await self._passed(await self._reads.now_us()):
+            after = await self._headers(suspects)
+            for sid in suspects:
+                if sid in self._hot and before[sid] == after[sid]:
+                    self._differs(sid)
+
+    async def _headers(self, session_ids: list[str]) -> dict[str, Header | None]:
+        headers = await self._view.headers(session_ids)
+        return dict(zip(session_ids, headers, strict=True))
+
+    def _affordable(self, headers: dict[str, Header | None]) -> dict[str, Header | None]:
+        chosen: dict[str, Header | None] = {}
+        events = 0
+        for session_id, header in headers.items():
+            events += header.count if header else 0
+            if chosen and events > EVENTS_A_ROUND:
+                self._ahead.append(session_id)
+            else:
+                chosen[session_id] = header
+        return chosen
+
+    async def _passed(self, instant_us: int) -> bool:
+        deadline = time.monotonic() + PASS_SECONDS
+        while (self._telemetry.as_of_us or 0) < instant_us:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    def _differs(self, session_id: str) -> None:
+        self._found.add(session_id)
+        self._telemetry.drift += 1
+        self._wake.set()
+        _log.warning("a hot session differed from Postgres and is loaded anew", session_id=session_id)
+
+
+def agrees(header: Header | None, truth: Truth | None) -> bool:
+    """Tell whether a session's header is whole and says what Postgres says."""
+    return (
+        header is not None
+        and truth is not None
+        and header.complete
+        and (header.status, header.count, header.hi, header.lo) == (truth.status, truth.count, truth.hi, truth.lo)
+    )

@@ -1,0 +1,121 @@
+"""Two projector processes: one leads; the other takes over when it dies or freezes; who wakes up can write nothing."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+
+from readmodel.projection import Projection, read_projection
+from tests.projecting import Bench, bench
+from tests.waiting import eventually
+
+
+@asynccontextmanager
+async def projector_process(database_url: str, redis_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `readside projector`; kill it in the end."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")},
+        "READSIDE_DATABASE_URL": database_url,
+        "READSIDE_REDIS_URL": redis_url,
+        "READSIDE_HEARTBEAT_SECONDS": "0.1",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "readside", "projector", env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def projection(stage: Bench) -> Projection:
+    """Ask how the projection is."""
+    return await read_projection(stage.view, 5.0)
+
+
+async def led_by(stage: Bench, process: asyncio.subprocess.Process) -> None:
+    """Wait until a process leads, and is live."""
+
+    async def leads() -> bool:
+        now = await projection(stage)
+        return now.status == "live" and now.leader is not None and now.leader["pid"] == process.pid
+
+    await eventually(leads, f"process {process.pid} leads", 20)
+
+
+async def standing_by(stage: Bench, process: asyncio.subprocess.Process) -> None:
+    """Wait until a process stands by."""
+
+    async def waits() -> bool:
+        standbys: list[Any] = [report["pid"] for report in (await projection(stage)).standbys]
+        return process.pid in standbys
+
+    await eventually(waits, f"process {process.pid} stands by", 20)
+
+
+async def test_a_standby_takes_over_from_the_dead(database_url: str, redis_url: str) -> None:
+    """Killed: the lock goes with the connection."""
+    async with (
+        bench(database_url, redis_url) as stage,
+        projector_process(database_url, redis_url) as first,
+    ):
+        await led_by(stage, first)
+        session_id = await stage.writer.session()
+        await stage.hot(session_id)
+        async with projector_process(database_url, redis_url) as second:
+            await standing_by(stage, second)
+            first.kill()
+            await stage.writer.event(session_id)
+            await led_by(stage, second)
+
+            assert (await stage.same(session_id)).total == 1
+
+
+async def test_a_frozen_leader_is_replaced_and_fenced(database_url: str, redis_url: str) -> None:
+    """SIGSTOP: the standby ends its connection; woken up it stands by and the view stays right."""
+    async with (
+        bench(database_url, redis_url) as stage,
+        projector_process(database_url, redis_url) as first,
+    ):
+        await led_by(stage, first)
+        session_id = await stage.writer.session()
+        await stage.hot(session_id)
+        async with projector_process(database_url, redis_url) as second:
+            await standing_by(stage, second)
+            first.send_signal(signal.SIGSTOP)
+            await stage.writer.event(session_id)
+            await led_by(stage, second)
+            assert (await stage.same(session_id)).total == 1
+            first.send_signal(signal.SIGCONT)
+            await standing_by(stage, first)
+            await stage.writer.event(session_id)
+
+            assert (await stage.same(session_id)).total == 2
+            await led_by(stage, second)
+
+
+async def test_a_busy_leader_is_left_alone(database_url: str, redis_url: str) -> None:
+    """Three hundred thousand notices at once keep the leader busy for a while, and nobody ends it."""
+    async with (
+        bench(database_url, redis_url) as stage,
+        projector_process(database_url, redis_url) as first,
+    ):
+        await led_by(stage, first)
+        async with projector_process(database_url, redis_url) as second:
+            await standing_by(stage, second)
+            payload = orjson.dumps({"not": "ours"}).decode()
+            await stage.writer.connection.execute(
+                "SELECT count(pg_notify('readside', $1 || n)) FROM generate_series(1, 300000) n", payload
+            )
+            await stage.caught_up()
+            now = await projection(stage)
+
+            assert now.leader is not None
+            assert (now.leader["pid"], now.leader["connections"]) == (first.pid, 1)

@@ -1,0 +1,65 @@
+"""The continuous check: what silently differs is found, repaired and counted; writers raise no false alarm."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from projector import drift
+from tests.projecting import Bench, bench
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """Triggers, a writer and readers; rounds follow each other closely."""
+    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 0.05})
+    async with bench(database_url, redis_url) as made:
+        yield made
+
+
+async def test_a_silent_difference_is_found_repaired_and_counted(stage: Bench) -> None:
+    """An event that vanished with all its traces in Redis comes back, and is counted once."""
+    async with stage.projector() as telemetry:
+        session_id = await stage.writer.session()
+        await stage.writer.events(session_id, 5)
+        await stage.hot(session_id)
+        await stage.caught_up()
+        redis, keys = stage.view.redis, stage.view.keys
+        await redis.zremrangebyrank(keys.events(session_id), 0, 0)
+        await redis.zremrangebyrank(keys.index(session_id), 0, 0)
+        for field in ("count", "held", "t:step_created"):
+            await redis.hincrby(keys.header(session_id), field, -1)
+        await eventually(lambda: telemetry.drift, "the difference is found")
+        await stage.hot(session_id)
+
+        assert (await stage.same(session_id)).total == 5
+        assert telemetry.drift == 1
+
+
+async def test_an_evicted_session_comes_back_without_a_poll(stage: Bench) -> None:
+    """A hot session whose header is gone is loaded anew."""
+    async with stage.projector():
+        session_id = await stage.writer.session()
+        await stage.hot(session_id)
+        await stage.view.redis.delete(stage.view.keys.header(session_id))
+        await stage.hot(session_id)
+
+        assert (await stage.same(session_id)).total == 0
+
+
+async def test_writers_raise_no_false_alarm(stage: Bench) -> None:
+    """Sessions that are written to, changed and purged while they are compared are no difference."""
+    async with stage.projector() as telemetry:
+        sessions = [await stage.writer.session() for _ in range(10)]
+        rounds = 0
+        async with asyncio.timeout(30):
+            while telemetry.compared < 100:
+                rounds += 1
+                session_id = sessions[rounds % len(sessions)]
+                await stage.writer.event(session_id)
+                if rounds % 41 == 0:
+                    await stage.writer.delete_session(session_id)
+                    sessions[rounds % len(sessions)] = await stage.writer.session()
+
+        assert telemetry.drift == 0
