@@ -153,5 +153,6 @@ class EmbeddedPostgres(EmbeddedServer):
         finally:
             initdb.kill()
             await initdb.exited()
+            await initdb.group_gone()  # a server that it started still writes into the directory
         if initdb.process.returncode != 0:
             raise DemoError(f"The embedded PostgreSQL could not make its cluster.{last_words(self.log)}")

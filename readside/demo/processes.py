@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -68,6 +68,14 @@ class Child:
         """Kill it and whatever it started in its process group, without waiting."""
         if self.running:
             os.killpg(self.pid, signal.SIGKILL)
+
+    async def group_gone(self, timeout_seconds: float = 2) -> None:
+        """Wait until nothing of its process group is left (a zombie that nobody reaps is not waited for)."""
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        with suppress(ProcessLookupError):
+            while asyncio.get_running_loop().time() < deadline:
+                os.killpg(self.pid, 0)
+                await asyncio.sleep(POLL_SECONDS)
 
     def died(self) -> DemoError:
         """The error that says it ended by itself, with its last words."""
