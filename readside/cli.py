@@ -33,6 +33,17 @@ Sessions = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"readside {package_version('readside')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+]
+
+
 def main() -> None:
     """Run the command line; every error of ours is one line on stderr."""
     try:
@@ -44,24 +55,15 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"readside {package_version('readside')}")
-        raise typer.Exit
-
-
 @app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
+def options(_version: Version = False) -> None:
     """Say what holds for every command."""
 
 
 @app.command()
 def install(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL and change nothing.")] = False,
+    _version: Version = False,
 ) -> None:
     """Install the triggers that tell readside what was committed.
 
@@ -79,7 +81,7 @@ def install(
 
 
 @app.command()
-def uninstall() -> None:
+def uninstall(_version: Version = False) -> None:
     """Remove the triggers, their functions and the schema readside."""
     from readside.commands import triggers
 
@@ -87,7 +89,7 @@ def uninstall() -> None:
 
 
 @app.command()
-def projector() -> None:
+def projector(_version: Version = False) -> None:
     """Run the projector until SIGINT or SIGTERM.
 
     It tails the events table into Redis. Several may run: one leads, the others stand by and take over. It waits for
@@ -104,6 +106,7 @@ def api(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each has its own memory of answers.")] = 1,
     root_path: Annotated[str, typer.Option(help="Path prefix that a proxy in front strips.")] = "",
+    _version: Version = False,
 ) -> None:
     """Run the query API until SIGINT or SIGTERM, which let running requests finish."""
     from readside.api import serve
@@ -117,6 +120,7 @@ def api(
 def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
     data: Annotated[Path | None, typer.Option(help="Keep the servers' data here, for the next demo.")] = None,
+    _version: Version = False,
 ) -> None:
     """Run everything on this machine, with nothing configured: servers, triggers, projector, API and live sessions.
 
@@ -130,6 +134,7 @@ def demo(
 @app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    _version: Version = False,
 ) -> None:
     """Tell how far behind the view is, and why.
 
@@ -143,6 +148,7 @@ def status(
 @app.command()
 def warm(
     sessions: Annotated[list[str], typer.Argument(metavar="SESSION", help="Session ids (UUIDs).", show_default=False)],
+    _version: Version = False,
 ) -> None:
     """Bring sessions into Redis now; returns when they are hot.
 
@@ -157,6 +163,7 @@ def warm(
 def rebuild(
     sessions: Sessions = None,
     everything: Annotated[bool, typer.Option("--all", help="Every session, hot or not.")] = False,
+    _version: Version = False,
 ) -> None:
     """Reload the hot sessions from Postgres, or those named, or all; returns when they are hot.
 
@@ -173,6 +180,7 @@ def verify(
     sessions: Sessions = None,
     repair: Annotated[bool, typer.Option("--repair", help="Have the projector reload what differs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    _version: Version = False,
 ) -> None:
     """Compare every hot session with Postgres, event by event, or those named.
 
