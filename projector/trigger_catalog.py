@@ -49,12 +49,11 @@ class Trigger:
     function: str
     removed: str | None = None
     added: str | None = None
-    conditional: bool = False
 
 
 TRIGGERS = (
     Trigger("sessions", "readside_insert", INSERT, "readside.sessions_inserted", added="added"),
-    Trigger("sessions", "readside_update", UPDATE | ROW, "readside.sessions_updated", conditional=True),
+    Trigger("sessions", "readside_update", UPDATE | ROW, "readside.sessions_updated"),
     Trigger("sessions", "readside_delete", DELETE, "readside.sessions_deleted", removed="removed"),
     Trigger("sessions", "readside_truncate", TRUNCATE, "readside.truncated"),
     Trigger("events", "readside_insert", INSERT, "readside.events_inserted", added="added"),
@@ -139,18 +138,6 @@ class Table:
                 wrong.append(f"column {name} must be NOT NULL")
         return ", ".join(wrong)
 
-    def condition(self) -> str:
-        """Render `WHEN (OLD.status IS DISTINCT FROM … OR OLD.id IS DISTINCT FROM …)` as triggers_found.sql does.
-
-        98 and 2972 are the fixed oids of pg_catalog's = for text and uuid: an operator of somebody else's, picked up
-        through the installer's search_path, shows.
-        """
-        parts = (
-            f"DISTINCTEXPR opno {operator} VAR varno 1 varattno {number} VAR varno 2 varattno {number}"
-            for operator, number in ((98, self.columns["status"]["number"]), (2972, self.columns["id"]["number"]))
-        )
-        return f"BOOLEXPR boolop or {' '.join(parts)}"
-
 
 def differences(tables: Sequence[Table], found: Sequence[Row], found_functions: Sequence[Row]) -> list[str]:
     """Say what is missing, disabled or altered; empty when triggers and functions are exactly ours."""
@@ -162,7 +149,7 @@ def differences(tables: Sequence[Table], found: Sequence[Row], found_functions: 
     wrong = []
     for trigger in TRIGGERS:
         table = table_by_name[trigger.table]
-        verdict = _judge_trigger(trigger, table, by_place.get((table.oid, trigger.name)))
+        verdict = _judge_trigger(trigger, by_place.get((table.oid, trigger.name)))
         if verdict is not None:
             wrong.append(f"trigger {trigger.name} on {table.full_name} {verdict}")
     for function in functions():
@@ -179,16 +166,13 @@ def sentence(wrong: Sequence[str]) -> str:
     return f"{named[0].upper()}{named[1:]}{more}; {MEND}."
 
 
-def _judge_trigger(trigger: Trigger, table: Table, row: Row | None) -> str | None:
+def _judge_trigger(trigger: Trigger, row: Row | None) -> str | None:
     if row is None:
         return "is missing"
     if row["enabled"] in _STATES:
         return _STATES[row["enabled"]]
-    expected = (
-        trigger.type, trigger.function, trigger.removed, trigger.added, True,
-        table.condition() if trigger.conditional else None,
-    )  # fmt: skip
-    actual = tuple(row[key] for key in ("type", "function", "old_table", "new_table", "is_plain", "condition"))
+    expected = (trigger.type, trigger.function, trigger.removed, trigger.added, True)
+    actual = tuple(row[key] for key in ("type", "function", "old_table", "new_table", "is_plain"))
     return None if actual == expected else "was altered"
 
 

@@ -113,14 +113,15 @@ BEGIN
 END
 $$;
 
--- For each row, and only where the trigger's condition holds: most updates of a session cost nothing here.
+-- For each row. The test stands here and not in a WHEN of the trigger: that would forbid their migrations to alter the
+-- type of the columns it names ("cannot alter type of a column used in a trigger definition").
 CREATE OR REPLACE FUNCTION readside.sessions_updated() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF OLD.id = NEW.id THEN
-    PERFORM pg_notify('readside', 'r ' || NEW.id::text);
-  ELSE
+  IF OLD.id <> NEW.id THEN
     PERFORM pg_notify('readside', 'l ' || OLD.id::text || ' ' || NEW.id::text);
+  ELSIF OLD.status IS DISTINCT FROM NEW.status THEN
+    PERFORM pg_notify('readside', 'r ' || NEW.id::text);
   END IF;
   RETURN NULL;
 END
@@ -156,8 +157,7 @@ CREATE OR REPLACE TRIGGER readside_insert AFTER INSERT ON sessions
   REFERENCING NEW TABLE AS added
   FOR EACH STATEMENT EXECUTE FUNCTION readside.sessions_inserted();
 CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE ON sessions
-  FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.id IS DISTINCT FROM NEW.id)
-  EXECUTE FUNCTION readside.sessions_updated();
+  FOR EACH ROW EXECUTE FUNCTION readside.sessions_updated();
 CREATE OR REPLACE TRIGGER readside_delete AFTER DELETE ON sessions
   REFERENCING OLD TABLE AS removed
   FOR EACH STATEMENT EXECUTE FUNCTION readside.sessions_deleted();

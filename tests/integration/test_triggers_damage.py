@@ -45,18 +45,9 @@ DAMAGES = {
     "ALTER TRIGGER readside_update ON events RENAME TO readside_other":
         "Trigger readside_update on public.events is missing; run `readside install`.",
     "CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE ON sessions FOR EACH ROW "
-    "WHEN (OLD.status IS DISTINCT FROM NEW.status AND OLD.id IS DISTINCT FROM NEW.id) "
+    "WHEN (OLD.status IS DISTINCT FROM NEW.status) "
     "EXECUTE FUNCTION readside.sessions_updated(); "
     "ALTER TABLE sessions ENABLE ALWAYS TRIGGER readside_update":
-        "Trigger readside_update on public.sessions was altered; run `readside install`.",
-    "CREATE SCHEMA odd; "
-    "CREATE OPERATOR odd.= (FUNCTION = starts_with, LEFTARG = text, RIGHTARG = text); "
-    "SET search_path = odd, pg_catalog, public; "
-    "CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE ON sessions FOR EACH ROW "
-    "WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.id IS DISTINCT FROM NEW.id) "
-    "EXECUTE FUNCTION readside.sessions_updated(); "
-    "ALTER TABLE sessions ENABLE ALWAYS TRIGGER readside_update; "
-    "RESET search_path":
         "Trigger readside_update on public.sessions was altered; run `readside install`.",
     "CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE OF message ON events FOR EACH STATEMENT "
     "EXECUTE FUNCTION readside.truncated(); ALTER TABLE events ENABLE ALWAYS TRIGGER readside_update":

@@ -85,3 +85,10 @@ async def test_a_purge_of_more_than_5000_sessions_ends_the_term(notices: Notices
     await notices.of(events(5001, 5001, "i"))
 
     assert await notices.of("DELETE FROM sessions") == only(notice("x"))
+
+
+async def test_their_migrations_may_alter_the_type_of_a_column(notices: Notices) -> None:
+    """No trigger of ours names a column: a migration goes through, and statuses are told as before."""
+    await notices.of("ALTER TABLE sessions ALTER status TYPE varchar(40), ALTER mode TYPE varchar(40)")
+
+    assert await notices.of(f"UPDATE sessions SET status = 'failed' WHERE id = '{sid(1)}'") == only(notice("r", sid(1)))
