@@ -13,7 +13,7 @@ import asyncpg
 from projector.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
 from readmodel.event import Event, is_askable
-from readmodel.postgres_client import Connection, Pool, create_pool, target, translated
+from readmodel.postgres_client import Connection, Pool, check_rows_visible, create_pool, target, translated
 from readmodel.sql import statement
 
 POOL_SIZE = 8
@@ -197,6 +197,7 @@ async def open_reads(url: str, *, server_started: str, statement_cache_size: int
     """Open the projector's reads; a connection that reaches another server than the listener's is refused."""
 
     async def check(connection: Connection) -> None:
+        await check_rows_visible(connection)
         row = await connection.fetchrow(statement("server"))
         if row is None or row["started"] != server_started or row["in_recovery"]:
             raise EventLogUnavailable(

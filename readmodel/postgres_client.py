@@ -107,6 +107,15 @@ async def check_server(connection: Connection, url: str) -> Server:
     return server
 
 
+async def check_rows_visible(connection: Connection) -> None:
+    """Raise RightsMissing when row-level security would hide rows from our reads: answers would lack them silently."""
+    hidden = await connection.fetchval(statement("hidden_rows"))
+    if hidden:
+        raise RightsMissing(
+            f"Row-level security hides rows of {hidden} from our role: give it BYPASSRLS, or use the tables' owner."
+        )
+
+
 def target(url: str) -> str:
     """Name the server and database of a URL without secrets: `host:port/database`."""
     try:

@@ -34,7 +34,7 @@ from readmodel.event_log import EventLog
 from readmodel.keys import Keys
 from readmodel.messages import Change, Request, encode_request
 from readmodel.poll import Poll
-from readmodel.postgres_client import check_url, create_pool
+from readmodel.postgres_client import check_rows_visible, check_url, create_pool
 from readmodel.redis_client import connect, keys_of, translated
 from readmodel.subscription import heard
 from readmodel.supervise import end
@@ -117,6 +117,7 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         timeout_seconds=CONNECT_SECONDS,
         command_timeout_seconds=QUERY_SECONDS,
         statement_cache_size=config.statement_cache_size,
+        init=check_rows_visible,
     )
     stores = Stores(
         view=ViewReader(redis, keys),

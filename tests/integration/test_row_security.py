@@ -1,0 +1,40 @@
+"""Row-level security must not thin answers out silently."""
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+
+from readmodel.errors import RightsMissing
+from readmodel.event_log import EventLog
+from readmodel.poll import Poll
+from readmodel.postgres_client import check_rows_visible, create_pool
+from tests.projecting import MAX_BYTES, bench
+from tests.waiting import eventually
+
+ROLE = "readside_narrow"
+
+
+async def test_a_role_that_does_not_see_every_row_is_refused(database_url: str, redis_url: str) -> None:
+    """Projector and API refuse by name; once the role bypasses row-level security all is well."""
+    narrow = urlsplit(database_url)
+    url = narrow._replace(netloc=f"{ROLE}:narrow@{narrow.netloc.rpartition('@')[2]}").geturl()
+    async with bench(database_url, redis_url) as stage:
+        session_id = await stage.writer.session()
+        execute = stage.writer.connection.execute
+        await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'")
+        try:
+            await execute(f"GRANT SELECT ON sessions, events TO {ROLE}; ALTER TABLE events ENABLE ROW LEVEL SECURITY")
+            pool = await create_pool(url, application_name="test", size=1, init=check_rows_visible)
+            log = EventLog(pool, url)
+            with pytest.raises(RightsMissing, match="Row-level security hides rows of events"):
+                await log.answer(Poll(session_id), MAX_BYTES)
+            stage.config = replace(stage.config, database_url=url, listen_url=url)
+            async with stage.projector() as telemetry:
+                await eventually(lambda: "Row-level security" in (telemetry.reason or ""), "the projector says so")
+                await execute(f"ALTER ROLE {ROLE} BYPASSRLS")
+                await stage.hot(session_id)
+            assert (await log.answer(Poll(session_id), MAX_BYTES)).total == 0
+            pool.terminate()
+        finally:
+            await execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
