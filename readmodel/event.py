@@ -7,6 +7,7 @@ for the fallback alike, so that every source gives the same bytes and `event_dat
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 ENCODING_VERSION = "1"
@@ -54,6 +55,7 @@ def is_askable(event_type: str) -> bool:
     return _ASKABLE.fullmatch(event_type) is not None
 
 
+@lru_cache(maxsize=1024)  # a load asks for the same few, once an event
 def type_code(event_type: str) -> bytes:
     """Give the prefix of a type in the index: one byte for a known one, its name and NUL for another.
 
