@@ -54,6 +54,7 @@ class Leader:
             window_events=config.window_events,
             window_bytes=config.window_bytes,
         )
+        self._refused = False
         self._lock_key = lock_key(config.redis_prefix, target(redis))
 
     async def run(self) -> None:
@@ -99,7 +100,8 @@ class Leader:
                 _log.warning("ended the connection of a leader that did nothing any more", backend_pid=ended)
             await self._sleep(self._config.heartbeat_seconds)
         self._telemetry.role, self._telemetry.state = "leader", "catching_up"
-        _log.info("leading", database=postgres_target(self._config.listen_url), redis=target(self._redis))
+        if not self._refused:  # else the next try to lead: said when it was refused, and when a term begins
+            _log.info("leading", database=postgres_target(self._config.listen_url), redis=target(self._redis))
 
     async def _leader_reports(self) -> bool:
         """Tell whether a leader of this view reported lately; one that is frozen or without Redis does not."""
@@ -121,7 +123,7 @@ class Leader:
             await self._sleep(next(pauses))
 
     def _say(self, error: ReadsideError) -> None:
-        sentence = str(error)
+        sentence, self._refused = str(error), isinstance(error, StoreRefused)
         if sentence != self._telemetry.reason:  # once per state, not per try
             _log.warning("not live", reason=sentence)
         self._telemetry.reason = self._telemetry.last_error = sentence

@@ -21,12 +21,14 @@ from readmodel.redis_client import translated
 from readmodel.view import ViewReader
 
 REPORT_SECONDS = 1.0
+LOOK_SECONDS = 0.05
+"""A change of role or state is reported after so long: it decides what everybody is told of the projection."""
 FORGOTTEN_SECONDS = 60.0
 """Reports of dead processes are cleared away after this."""
 
 
 class Reporter:
-    """Writes this process' report each second, through every outage."""
+    """Writes this process' report each second and when its state changes, through every outage."""
 
     def __init__(self, redis: Redis, keys: Keys, telemetry: Telemetry) -> None:
         self.id = uuid4().hex
@@ -38,10 +40,14 @@ class Reporter:
 
     async def run(self) -> None:
         """Report for ever."""
+        told, due = None, 0.0
         while True:
-            with suppress(StoreUnavailable, StoreRefused):  # the leader says so
-                await self._report()
-            await asyncio.sleep(REPORT_SECONDS)
+            state = (self._telemetry.role, self._telemetry.state, self._telemetry.reason)
+            if state != told or time.monotonic() >= due:
+                told, due = state, time.monotonic() + REPORT_SECONDS
+                with suppress(StoreUnavailable, StoreRefused):  # the leader says so
+                    await self._report()
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def leave(self) -> None:
         """Take the report away, as a process does that ends in order."""

@@ -125,7 +125,9 @@ def _response(client: Redis, exc: ResponseError) -> Exception:
     if isinstance(exc, OutOfMemoryError):
         return ViewFull(f"Redis at {target(client)} is full: {text}.")
     if "WRONGTYPE" in text:
-        return ForeignView(f"Redis at {target(client)} holds other data under our prefix: {text}.")
+        return ForeignView(
+            f"Redis at {target(client)} holds other data under our prefix: set another READSIDE_REDIS_PREFIX ({text})."
+        )
     if text.startswith(_ACCESS):
         return AccessRefused(f"Redis at {target(client)} refuses us: {text}.")
     return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text}.")

@@ -47,7 +47,7 @@ Version = Annotated[
 def main() -> None:
     """Run the command line; every error of ours is one line on stderr."""
     try:
-        app()
+        app(prog_name="readside")
     except ReadsideError as error:
         typer.echo(f"readside: {error}", err=True)
         raise SystemExit(FAILED) from None

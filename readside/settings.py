@@ -17,6 +17,7 @@ from readmodel.errors import ConfigurationError
 
 SCOPES = frozenset({"read", "ops"})
 PREFIX = "READSIDE_"
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,6}))?", re.ASCII)
 
 
 Seconds = Annotated[float, Field(gt=0, le=315_360_000)]  # ten years: longer ones overflow what is made of them
@@ -168,6 +169,12 @@ def _url(value: str, name: str, schemes: tuple[str, ...]) -> str:
             f"{PREFIX}{name} cannot be read: percent-encode the special characters of its user and password "
             "(%2F for /, %3F for ?, %23 for #, %40 for @)."
         )
+    for host in place.rpartition("@")[2].split(","):
+        match = _HOST.fullmatch(host)
+        if not match or not 0 < int(match[1] or 1) < 65536:
+            raise ConfigurationError(
+                f"{PREFIX}{name} cannot be read: after the host comes nothing, or : and a port from 1 to 65535."
+            )
     return value
 
 

@@ -127,8 +127,26 @@ def test_a_password_that_is_not_percent_encoded(configured: pytest.MonkeyPatch, 
     assert refusal().startswith(f"READSIDE_{name} cannot be read: percent-encode ")
 
 
+@pytest.mark.parametrize("name", ["DATABASE_URL", "LISTEN_URL", "REDIS_URL"])
+@pytest.mark.parametrize("place", ["h:99999", "h:0", "h:x", "h:1:2", f"app:{SECRET}", "[::1", "h:1,h:70000", "h:+1"])
+def test_a_port_that_is_none(configured: pytest.MonkeyPatch, name: str, place: str) -> None:
+    """A server would wait for ever for a host that cannot be."""
+    scheme = "redis" if name == "REDIS_URL" else "postgresql"
+    configured.setenv(f"READSIDE_{name}", f"{scheme}://u:{SECRET}@{place}/0")
+
+    assert refusal() == (
+        f"READSIDE_{name} cannot be read: after the host comes nothing, or : and a port from 1 to 65535."
+    )
+
+
 @pytest.mark.parametrize(
-    "url", [f"postgresql://app:%2F{SECRET}%40@h/db", "postgresql:///db?host=/tmp&user=a@b", "postgres://a@h1:1,h2:2/d"]
+    "url",
+    [
+        f"postgresql://app:%2F{SECRET}%40@h/db",
+        "postgresql:///db?host=/tmp&user=a@b",
+        "postgres://a@h1:1,h2:2/d",
+        "postgres://[::1]:5432/d",
+    ],
 )
 def test_urls_that_can_be_read(configured: pytest.MonkeyPatch, url: str) -> None:
     """Encoded passwords, sockets, several hosts."""
