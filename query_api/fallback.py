@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from query_api.answers import Freshness, Number
 from query_api.circuit import Circuit
+from query_api.watch import Probe, Watch
 from readmodel.errors import Overloaded, ServerInRecovery, StoreRefused, StoreUnavailable
 from readmodel.event_log import Logged
 from readmodel.poll import Poll
@@ -51,7 +52,11 @@ async def _nothing() -> None:
 
 
 class Fallback:
-    """Answers polls from Postgres. `number` gives the last number heard; `reconnect` leaves the present connections."""
+    """Answers polls from Postgres.
+
+    `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises StoreUnavailable
+    where Postgres takes no new one.
+    """
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class Fallback:
         max_bytes: int,
         clock: Callable[[], float] = time.monotonic,
         reconnect: Callable[[], Awaitable[None]] = _nothing,
+        probe: Probe = _nothing,
     ) -> None:
         self._log = log
         self._circuit = circuit
@@ -70,6 +76,7 @@ class Fallback:
         self._max_bytes = max_bytes
         self._clock = clock
         self._reconnect = reconnect
+        self._watch = Watch(probe)
         self._slots = asyncio.Semaphore(concurrency)
         self._line = concurrency * LINE_PER_SLOT
         self._waiting: dict[Poll, _Query] = {}
@@ -107,6 +114,7 @@ class Fallback:
     async def close(self) -> None:
         """Cancel what is under way."""
         await end([query.task for query in (*self._waiting.values(), *self._running.values())])
+        await self._watch.close()
 
     def _joinable(self, poll: Poll, arrived: float, staleness_seconds: float) -> _Query | None:
         running = self._running.get(poll)
@@ -145,7 +153,7 @@ class Fallback:
         query.sent_at = sent_at = self._clock()
         self.sent += 1
         try:
-            logged = await self._log.answer(query.poll, self._max_bytes)
+            logged = await self._watch.result(self._log.answer(query.poll, self._max_bytes))
         except (StoreUnavailable, StoreRefused) as error:
             self._circuit.failed(error, sent_at)
             if isinstance(error, ServerInRecovery):

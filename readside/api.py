@@ -29,6 +29,7 @@ from query_api.service import Service
 from query_api.stats import Exposition, Stats
 from query_api.subscription import Subscription
 from query_api.view_reads import ViewReads
+from query_api.watch import take_connection
 from readmodel.errors import ReadsideError
 from readmodel.event_log import EventLog
 from readmodel.keys import Keys
@@ -91,7 +92,7 @@ class Stores:
     """The two stores as the API uses them.
 
     `subscribe` gives the messages about changes, None first, until it raises; `reconnect` leaves the connections to
-    Postgres that there are.
+    Postgres that there are; `probe` raises StoreUnavailable where Postgres takes no new one.
     """
 
     view: ViewReader
@@ -99,6 +100,7 @@ class Stores:
     line: Line
     subscribe: Callable[[], AsyncGenerator[bytes | None, None]]
     reconnect: Callable[[], Awaitable[None]]
+    probe: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -125,6 +127,7 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         line=RequestLine(redis, keys),
         subscribe=partial(heard, redis, keys.changes),
         reconnect=pool.expire_connections,
+        probe=partial(take_connection, config.database_url, CONNECT_SECONDS),
     )
     try:
         async with running(config, stores) as app:
@@ -179,6 +182,7 @@ class _Built:
             number=self.cache.numbers,
             max_bytes=page_bytes,
             reconnect=stores.reconnect,
+            probe=stores.probe,
         )
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         gate, stats, self.load = Gate(config.keys), Stats(), Load(lambda: fallback.waiting)

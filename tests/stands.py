@@ -171,6 +171,7 @@ async def fake_stand(**changes: object) -> AsyncIterator[Stand]:
         line=RequestLine(redis, stage.keys),
         subscribe=partial(heard, redis, stage.keys.changes),
         reconnect=_nothing,
+        probe=_nothing,
     )
     config = api_config("postgresql://nowhere", "redis://nowhere", **changes)
     async with running(config, stores) as app, client(httpx.ASGITransport(app), "http://api", BOTH_KEY) as made:

@@ -82,8 +82,8 @@ async def test_past_the_bound_cold_polls_are_refused_and_hot_ones_go_on(
 async def test_a_postgres_that_hangs_harms_no_hot_poll(
     database_url: str, redis_url: str, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cold polls are refused in time, and answered when it goes on."""
-    monkeypatch.setattr("readside.api.QUERY_SECONDS", 1.0)
+    """Cold polls are refused in time (long before a query may take), and answered when it goes on."""
+    monkeypatch.setattr("readside.api.CONNECT_SECONDS", 1.0)
     async with real_stand(database_url, redis_url, fallback_concurrency=2) as stand, connected(database_url) as watcher:
         hot, cold = str(uuid4()), str(uuid4())
         await stand.write(hot, rows(hot, 5))

@@ -1,0 +1,80 @@
+"""Telling a store that is slow from one that hangs: past its patience a query is given up as soon as a probe fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from readmodel.errors import ReadsideError
+from readmodel.postgres_client import connect
+from readmodel.supervise import end
+
+PATIENCE_SECONDS = 1.0
+"""So long nobody asks whether the store is still there, nor again after it was."""
+
+T = TypeVar("T")
+Probe = Callable[[], Awaitable[object]]
+
+
+class Watch:
+    """Runs queries. `probe` raises where the store does not answer; long queries share one probe at a time.
+
+    A query that is given up is cancelled and not waited for: a driver may wait for the store to confirm it.
+    """
+
+    def __init__(self, probe: Probe, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._probe = probe
+        self._patience_seconds = patience_seconds
+        self._probing: asyncio.Task[object] | None = None
+        self._left: set[asyncio.Task[Any]] = set()
+
+    async def result(self, query: Coroutine[Any, Any, T]) -> T:
+        """Give what the query gives; raises its errors and the probe's."""
+        task = asyncio.create_task(query)
+        try:
+            while not (await asyncio.wait({task}, timeout=self._patience_seconds))[0]:
+                probing = self._shared_probe()
+                await asyncio.wait({task, probing}, return_when=asyncio.FIRST_COMPLETED)
+                if not task.done():
+                    probing.result()
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                self._left.add(task)
+                task.add_done_callback(self._forget)
+
+    async def close(self) -> None:
+        """Cancel what is left."""
+        await end([*self._left, *([self._probing] if self._probing else [])])
+
+    def _shared_probe(self) -> asyncio.Task[object]:
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(_run(self._probe))
+            self._probing.add_done_callback(_seen)
+        return self._probing
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._left.discard(task)
+        _seen(task)
+
+
+async def take_connection(url: str, timeout_seconds: float) -> None:
+    """Raise StoreUnavailable where Postgres takes no connection; one that it refuses shows that it is there."""
+    try:
+        connection = await connect(url, application_name="readside-api", timeout_seconds=timeout_seconds)
+    except ReadsideError as error:
+        if isinstance(error.__cause__, OSError | TimeoutError):
+            raise
+    else:
+        connection.terminate()
+
+
+async def _run(probe: Probe) -> object:
+    return await probe()
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # whoever waited for it has it, or has left
