@@ -17,13 +17,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from projector.verdict import Verdict
 from projector.verify import Verifier
-from readmodel.errors import InvalidParameter, ReadsideError
+from readmodel.errors import ForeignView, InvalidParameter, ReadsideError
 from readmodel.keys import Keys
 from readmodel.messages import Request
 from readmodel.poll import parse_session_id
+from readmodel.postgres_client import check_server, target
+from readmodel.redis_client import target as redis_target
 from readmodel.view import ViewReader
 from readside.commands.asking import ask
-from readside.commands.stores import open_pool, open_redis
+from readside.commands.stores import open_pool, open_postgres, open_redis
 from readside.settings import Settings
 
 _SHOWN_IDS = 10
@@ -55,6 +57,7 @@ async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, a
     named = _ids(sessions)
     async with open_redis(settings) as (redis, keys), open_pool(settings) as pool:
         view = ViewReader(redis, keys)
+        await _refuse_foreign(settings, view)
         wanted = named or tuple(session_id for session_id, _ in await view.hot_sessions())
         verdicts: list[Verdict] = []
         with _progress("Comparing", quiet=as_json) as follow:
@@ -68,6 +71,19 @@ async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, a
             repaired = await _request(redis, keys, request, "Repairing", quiet=as_json)
     _tell(verdicts, different, repaired, as_json=as_json)
     return 1 if different else 0
+
+
+async def _refuse_foreign(settings: Settings, view: ViewReader) -> None:
+    """Raise ForeignView where the view is of another database, and the stores' errors though nothing be hot."""
+    position = await view.position()
+    url = settings.require_database_url()
+    async with open_postgres(settings) as connection:
+        server = await check_server(connection, url)
+    if position and position.database not in {"", server.database}:
+        raise ForeignView(
+            f"Redis at {redis_target(view.redis)} holds the view of another database ({position.database}) than "
+            f"{target(url)} under the prefix {settings.redis_prefix}."
+        )
 
 
 async def _request(redis: Redis, keys: Keys, request: Request, what: str, *, quiet: bool = False) -> dict[str, str]:
