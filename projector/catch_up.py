@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from projector.batch import drop, stamp, status
@@ -12,6 +12,8 @@ from readmodel.event import ENCODING_VERSION
 from readmodel.view import Header, ViewReader
 
 SESSIONS_PER_QUERY = 200
+EVENTS_PER_QUERY = 200_000
+"""Events that one query counts, by the headers; a larger session is a query alone."""
 
 
 @dataclass(slots=True)
@@ -27,8 +29,24 @@ async def compare_all(view: ViewReader, reads: Reads) -> AsyncIterator[Compared]
     listed = [session_id for session_id, _ in await view.hot_sessions()]
     for start in range(0, len(listed), SESSIONS_PER_QUERY):
         chunk = listed[start : start + SESSIONS_PER_QUERY]
-        headers = await view.headers(chunk)
-        yield judge(chunk, headers, await reads.compare(chunk))
+        for part in affordable(chunk, await view.headers(chunk)):
+            session_ids = list(part)
+            yield judge(session_ids, list(part.values()), await reads.compare(session_ids))
+
+
+def affordable(session_ids: list[str], headers: list[Header | None]) -> Iterator[dict[str, Header | None]]:
+    """Cut sessions, with their headers, into parts that one query may count."""
+    part: dict[str, Header | None] = {}
+    events = 0
+    for session_id, header in zip(session_ids, headers, strict=True):
+        more = header.count if header else 0
+        if part and events + more > EVENTS_PER_QUERY:
+            yield part
+            part, events = {}, 0
+        part[session_id] = header
+        events += more
+    if part:
+        yield part
 
 
 def judge(session_ids: list[str], headers: list[Header | None], truths: dict[str, Truth]) -> Compared:

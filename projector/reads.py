@@ -26,6 +26,7 @@ CHUNK_BYTES = 500_000
 FIRST_ROWS, MOST_ROWS = 20, 1_000
 """A load fetches so many rows first and at most: events may be of 100 bytes or of 1 MB."""
 LOAD_TIMEOUT_SECONDS = 600.0
+"""For what counts a session's events, or reads them: a large one from a cold disk takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ class Reads:
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
         """Give what the headers of these sessions must say; missing sessions are left out."""
         with translated(self._url):
-            rows = await self._pool.fetch(statement("compare"), [UUID(sid) for sid in session_ids])
+            rows = await self._pool.fetch(
+                statement("compare"), [UUID(sid) for sid in session_ids], timeout=LOAD_TIMEOUT_SECONDS
+            )
         return {row["session_id"]: Truth(row["status"], row["count"], row["hi"], row["lo"]) for row in rows}
 
     async def statuses(self, session_ids: Collection[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
 local position, header, events, index = unpack(KEYS)
 local version, offset, limit, since, bound = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local TYPES, DEEPEST, STRIDE = 6, 20000, 500
+local TYPES, DEEPEST, STRIDE = 6, 10000, 500
 
 local at = redis.call('HMGET', position, 'term', 'n', 'as_of', 'round_trip_us', 'as_of_at', 'version',
   'previous', 'previous_as_of', 'previous_round_trip_us', 'previous_at')
@@ -27,8 +27,10 @@ local floor = has[5] and tonumber(has[5])
 if redis.call('ZCARD', events) ~= held or redis.call('ZCARD', index) ~= held then return {'cold', 'damaged'} end
 if floor and since ~= '' and tonumber(since) < floor then return {'cold', 'older than the window'} end
 
-local function hex(id)
-  return (string.gsub(id, '.', function(byte) return string.format('%02x', string.byte(byte)) end))
+-- An entry's id as it stands in its member.
+local function id_of(entry)
+  return string.format('%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x',
+    string.byte(entry, -16, -1))
 end
 
 local function score_of(entry)
@@ -44,7 +46,7 @@ local function collect(score, wanted, missing, members)
   local last = from + redis.call('ZCOUNT', events, score, score) - 1
   while missing > 0 and from <= last do
     for _, member in ipairs(redis.call('ZREVRANGE', events, from, math.min(from + STRIDE - 1, last))) do
-      local slot = wanted[(string.gsub(string.sub(member, 8, 43), '-', ''))]
+      local slot = wanted[string.sub(member, 8, 43)]
       if slot then
         members[slot] = member
         missing = missing - 1
@@ -60,13 +62,38 @@ local function members_of(entries)
   while first <= #entries do
     local instant, wanted, last = string.sub(entries[first], -24, -17), {}, first
     while last <= #entries and string.sub(entries[last], -24, -17) == instant do
-      wanted[hex(string.sub(entries[last], -16))] = last
+      wanted[id_of(entries[last])] = last
       last = last + 1
     end
     if not collect(score_of(entries[first]), wanted, last - first, members) then return nil end
     first = last
   end
   return members
+end
+
+-- Lua's `<` follows the server's locale, in which bytes have another order: so compare them as numbers.
+local function is_later(one, other)
+  for from = -24, -6, 6 do
+    local a, b, c, d, e, f = string.byte(one, from, from + 5)
+    local g, h, i, j, k, l = string.byte(other, from, from + 5)
+    local left = ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+    local right = ((((g * 256 + h) * 256 + i) * 256 + j) * 256 + k) * 256 + l
+    if left ~= right then return left > right end
+  end
+  return false
+end
+
+-- The first `most` of two lists of entries, both newest first.
+local function merged(one, other, most)
+  local result, i, j = {}, 1, 1
+  for place = 1, math.min(most, #one + #other) do
+    if not other[j] or (one[i] and is_later(one[i], other[j])) then
+      result[place], i = one[i], i + 1
+    else
+      result[place], j = other[j], j + 1
+    end
+  end
+  return result
 end
 
 local total, found, members = 0, held, nil
@@ -93,13 +120,16 @@ elseif #ARGV < TYPES + 3 then
   members = members_of(redis.call('ZREVRANGEBYLEX', index, ARGV[TYPES + 2], ARGV[TYPES + 1], 'LIMIT', offset, limit))
 else
   if last > DEEPEST then return {'cold', 'a deep page of several types'} end
-  local entries, page = {}, {}
+  local lists, page = {}, {}
   for t = TYPES, #ARGV, 3 do
-    for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', index, ARGV[t + 2], ARGV[t + 1], 'LIMIT', 0, last)) do
-      entries[#entries + 1] = string.sub(entry, -24)
-    end
+    lists[#lists + 1] = redis.call('ZREVRANGEBYLEX', index, ARGV[t + 2], ARGV[t + 1], 'LIMIT', 0, last)
   end
-  table.sort(entries, function(one, other) return one > other end)
+  local first = 1
+  while first < #lists do -- two by two, so that many types cost little more than few
+    lists[#lists + 1] = merged(lists[first], lists[first + 1], last)
+    first = first + 2
+  end
+  local entries = lists[#lists]
   for entry = offset + 1, last do page[#page + 1] = entries[entry] end
   members = members_of(page)
 end

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from projector.batch import drop, stamp, status
-from projector.catch_up import equal, judge
+from projector.catch_up import EVENTS_PER_QUERY, affordable, equal, judge
 from projector.reads import Truth
 from readmodel.event import ENCODING_VERSION
 from readmodel.view import Header
@@ -78,3 +78,17 @@ def test_every_listed_session_gets_an_operation() -> None:
 def test_a_trimmed_session_can_be_equal() -> None:
     """What counts is the total, not what is held."""
     assert equal(replace(HEADER, held=1, floor=4), TRUTH)
+
+
+def test_a_query_counts_so_many_events_at_most() -> None:
+    """By the headers: many small sessions share a query, a larger one has its own, and none is lost."""
+    sizes = {"a": EVENTS_PER_QUERY - 1, "b": 1, "c": 1, "d": 3 * EVENTS_PER_QUERY, "e": 0}
+    headers = [replace(HEADER, session_id=sid, count=count) for sid, count in sizes.items()]
+
+    parts = list(affordable([*sizes, "gone"], [*headers, None]))
+
+    assert [list(part) for part in parts] == [["a", "b"], ["c"], ["d"], ["e", "gone"]]
+    assert {sid: header for part in parts for sid, header in part.items()} == {
+        **dict(zip(sizes, headers, strict=True)),
+        "gone": None,
+    }
