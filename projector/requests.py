@@ -71,9 +71,11 @@ class Requests:
     def admit(self, session_ids: Iterable[str], operations: Operations) -> None:
         """Start loads, for as many as there is room; the idlest hot sessions leave for them."""
         wanted = [sid for sid in session_ids if sid not in self._loads and sid not in self._telemetry.set_aside]
+        if not wanted:
+            return  # looking for room sorts the hot sessions, and most steps want none
         room, leaving = self._hot.room_for(len(wanted) + len(self._loads))
         room -= len(self._loads)
-        for session_id in leaving[: max(0, len(wanted))]:
+        for session_id in leaving[: len(wanted)]:
             self._hot.discard(session_id)
             operations[session_id] = [drop(session_id)]
         for place, session_id in enumerate(wanted):

@@ -42,7 +42,8 @@ redis.call('HSET', position, 'writing', n) -- a Redis that is out of memory refu
 local cold, reload, grown = {}, {}, {}
 
 local function forget(session)
-  redis.call('DEL', base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session)
+  -- Unlinked, a large session is freed beside us: a batch may drop hundreds.
+  redis.call('UNLINK', base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session)
   redis.call('ZREM', hot, session)
 end
 
