@@ -126,11 +126,13 @@ class Live:
         for session_id in looks:
             self._telemetry.looks += 1
             self._telemetry.set_aside.pop(session_id, None)
-            operations[session_id] = [drop(session_id)]
             if session_id in self._loads:
                 self._loads.restart(session_id)
             elif session_id in self._hot:
                 self._loads.start(session_id)
+            else:
+                continue  # nothing of it is served under this term: its name in the message is all, however many
+            operations[session_id] = [drop(session_id)]
             self._hot.discard(session_id)
 
     def _put_aside(self, session_id: str, reason: str, operations: Operations) -> None:

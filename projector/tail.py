@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ FROZEN_BEATS = 6
 FROZEN_SECONDS = 3.0
 """A leader that ran nothing for so many beats (and seconds), and does not report, is frozen or cut off."""
 PROBE_SECONDS = 5.0
+RECEIVE_BYTES = 128_000
+"""What the listener's socket holds. As much is read and digested in one go, and in between the rest has its turn."""
 _CONNECT_SECONDS = 5.0
 # Set by statement, since poolers refuse them at start: the server drops a listener whose network is gone, lock and all.
 _SETTINGS = "SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5"
@@ -155,6 +158,12 @@ class Tail:
         return value
 
 
+def _hold_little(connection: Any) -> None:
+    """Leave a burst of notices in the server: read at once, it would stall the loop for seconds and fill our memory."""
+    listening = connection._transport.get_extra_info("socket")  # noqa: SLF001 (asyncpg has no option for it)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+
+
 @asynccontextmanager
 async def open_tail(
     listen_url: str, database_url: str, *, heartbeat_seconds: float, statement_cache_size: int
@@ -172,6 +181,7 @@ async def open_tail(
     try:
         with translated(listen_url):
             await connection.execute(_SETTINGS)
+            _hold_little(connection)
         server = await check_server(connection, listen_url)
         tail = Tail(connection, listen_url, server, heartbeat_seconds)
         async with open_reads(
