@@ -26,6 +26,10 @@ FROZEN_BEATS = 6
 FROZEN_SECONDS = 3.0
 """A leader that ran nothing for so many beats (and seconds), and does not report, is frozen or cut off."""
 PROBE_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+"""Outside a term nobody watches the connection: a statement on it that takes so long will never be answered."""
+LISTEN_SECONDS = 60.0
+"""LISTEN skips what is in the queue already: a million notices take it a while."""
 RECEIVE_BYTES = 128_000
 """What the listener's socket holds. As much is read and digested in one go, and in between the rest has its turn."""
 _CONNECT_SECONDS = 5.0
@@ -74,25 +78,26 @@ class Tail:
         on this connection for a while, and reports all the same.
         """
         silent = max(FROZEN_BEATS * self._heartbeat_seconds, FROZEN_SECONDS)
-        with translated(self._url):
-            async with self._turn:
-                row = await self._connection.fetchrow(_END_FROZEN_LEADER, key, silent)
+        async with _answering(self._url), self._turn:
+            row = await self._connection.fetchrow(_END_FROZEN_LEADER, key, silent)
         return row["pid"] if row and row["ended"] else None
 
     async def listen(self, hear: Callable[[str], None]) -> None:
         """LISTEN, and hand every notice's payload to `hear` from now on, in commit order."""
         self._hear = hear
-        with translated(self._url):
-            async with self._turn:
-                await self._connection.add_listener(CHANNEL, self._on_notice)
+        async with _answering(self._url, LISTEN_SECONDS), self._turn:
+            await self._connection.add_listener(CHANNEL, self._on_notice)
 
     def hand_to(self, hear: Callable[[str], None]) -> None:
         """Hand the notices to another listener; LISTEN goes on unbroken."""
         self._hear = hear
 
     async def prove(self) -> None:
-        """Run a statement: the connection, and so lock and LISTEN, held until now."""
-        await self._value("SELECT 1")
+        """Run a statement: the connection, and so lock and LISTEN, held until now. Patient: `watch` is not."""
+        with translated(self._url):
+            async with self._turn:
+                await self._connection.fetchval("SELECT 1")
+        self._heard_at = time.monotonic()
 
     async def watch(self) -> None:
         """Prove the connection each beat, for ever; raises EventLogUnavailable when nothing at all comes back."""
@@ -123,20 +128,18 @@ class Tail:
             came.set()
 
         before = await self._value("SELECT pg_backend_pid()")
-        with translated(self._url):
-            async with self._turn:
-                await self._connection.add_listener(channel, on_probe)
+        async with _answering(self._url, LISTEN_SECONDS), self._turn:
+            await self._connection.add_listener(channel, on_probe)
         await reads.row("SELECT pg_notify($1, 'probe')", channel)
         try:
+            # No statement meanwhile: while one runs, a pooler lends us the very connection that hears.
             async with asyncio.timeout(PROBE_SECONDS):
-                while not came.is_set():
-                    await self.prove()
-                    await asyncio.sleep(0.02)
+                await came.wait()
         except TimeoutError:
+            await self._value("SELECT 1")  # else it is silent altogether, and says so
             raise self._pooler("a notification sent to it never arrived") from None
-        with translated(self._url):
-            async with self._turn:
-                await self._connection.remove_listener(channel, on_probe)
+        async with _answering(self._url), self._turn:
+            await self._connection.remove_listener(channel, on_probe)
         if await self._value("SELECT pg_backend_pid()") != before:
             raise self._pooler("two statements on it reached two server processes")
 
@@ -151,11 +154,18 @@ class Tail:
         self._hear(str(payload))
 
     async def _value(self, sql: str, *arguments: object) -> Any:
-        with translated(self._url):
-            async with self._turn:
-                value = await self._connection.fetchval(sql, *arguments)
+        async with _answering(self._url), self._turn:
+            value = await self._connection.fetchval(sql, *arguments)
         self._heard_at = time.monotonic()
         return value
+
+
+@asynccontextmanager
+async def _answering(url: str, seconds: float | None = None) -> AsyncIterator[None]:
+    """Translate errors, and the lack of an answer."""
+    with translated(url):
+        async with asyncio.timeout(ANSWER_SECONDS if seconds is None else seconds):
+            yield
 
 
 def _hold_little(connection: Any) -> None:
@@ -179,10 +189,10 @@ async def open_tail(
             server_settings={"application_name": "readside-listener", "timezone": "UTC"},
         )
     try:
-        with translated(listen_url):
+        async with _answering(listen_url):
             await connection.execute(_SETTINGS)
             _hold_little(connection)
-        server = await check_server(connection, listen_url)
+            server = await check_server(connection, listen_url)
         tail = Tail(connection, listen_url, server, heartbeat_seconds)
         async with open_reads(
             database_url, server_started=server.started, statement_cache_size=statement_cache_size
