@@ -12,8 +12,12 @@ from projector.triggers import FINGERPRINT_SQL
 from readmodel.errors import EventLogUnavailable
 
 MAX_OUTSTANDING = 1_000
-FAILING_BEATS = 20
-"""So many beats in a row that could not be sent end the term: the reads do not reach the server."""
+FAILING_BEATS = 10
+FAILING_SECONDS = 5.0
+"""When no beat could be sent for so many beats (and seconds) the term ends: the reads do not reach the server.
+
+By time, not by tries: on connections that went silent each try takes as long as a statement may.
+"""
 
 # One autocommit statement, on another connection than the listener's: what was committed before its now() is in the
 # notification queue before it.
@@ -39,16 +43,15 @@ class Heartbeat:
         return self._sent_at.pop(nonce, None)
 
     async def beat(self) -> None:
-        """Send beats, for ever; raises EventLogUnavailable when many in a row could not be sent."""
-        failures = 0
+        """Send beats, for ever; raises EventLogUnavailable when none could be sent for some time."""
+        patience, sent_at = max(FAILING_BEATS * self._seconds, FAILING_SECONDS), time.monotonic()
         while True:
             started = time.monotonic()
             try:
                 await self._send()
-                failures = 0
+                sent_at = time.monotonic()
             except EventLogUnavailable:
-                failures += 1
-                if failures >= FAILING_BEATS:
+                if time.monotonic() - sent_at > patience:
                     raise
             await asyncio.sleep(max(0.0, self._seconds - (time.monotonic() - started)))
 

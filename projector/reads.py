@@ -17,6 +17,10 @@ from readmodel.postgres_client import Connection, Pool, check_rows_visible, crea
 from readmodel.sql import statement
 
 POOL_SIZE = 8
+SMALL_SECONDS = 5.0
+"""A small statement that takes so long is given up: its connection may be silent for ever."""
+REST_SECONDS = 1.0
+"""A connection that was given up has so long to come to rest; asyncpg alone would wait ten seconds for it."""
 IDS_PER_QUERY = 200
 BYTES_OF_ONE_SESSION = 1_000_000
 """JSON of one session's new events in one step; past it the session is loaded, which streams."""
@@ -98,10 +102,20 @@ class Reads:
         self._pool = pool
         self._url = url
 
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """Lend a connection, and translate errors; one that does not come to rest is thrown away."""
+        with translated(self._url):
+            connection = await self._pool.acquire()
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection, timeout=REST_SECONDS)
+
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
         """Give what the headers of these sessions must say; missing sessions are left out."""
-        with translated(self._url):
-            rows = await self._pool.fetch(
+        async with self._connection() as connection:
+            rows = await connection.fetch(
                 statement("compare"), [UUID(sid) for sid in session_ids], timeout=LOAD_TIMEOUT_SECONDS
             )
         return {row["session_id"]: Truth(row["status"], row["count"], row["hi"], row["lo"]) for row in rows}
@@ -178,8 +192,8 @@ class Reads:
 
     async def row(self, sql: str, *arguments: object) -> asyncpg.Record:
         """Run one small statement, give its one row."""
-        with translated(self._url):
-            row = await self._pool.fetchrow(sql, *arguments)
+        async with self._connection() as connection:
+            row: asyncpg.Record | None = await connection.fetchrow(sql, *arguments, timeout=SMALL_SECONDS)
         if row is None:
             raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
         return row
