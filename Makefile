@@ -11,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 8000
+SECONDS ?= 600
 
 # uv writes the lock because it resolves for every Python and platform at once: Debian's 3.11.2 needs a package
 # that 3.11.3 does not. Nothing else uses it.
@@ -18,7 +19,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check unit bench format lock clean
+.PHONY: help install demo test check unit chaos bench format lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -40,6 +41,9 @@ check: $(INSTALLED) ## format, lint, types, arrows and unit tests: half a minute
 
 unit: $(INSTALLED) ## run the unit tests alone
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECONDS=60 SEED=7 for others)
+	$(BIN)/python -m pytest tests/oracle -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: $(INSTALLED) ## measure, and print the README's tables
 	$(BIN)/python -m bench $(ARGS)

@@ -11,6 +11,12 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.servers import fresh_database, make_template, running_postgres, running_redis
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the command line choose how the oracle's run goes."""
+    parser.addoption("--seed", type=int, default=None, help="seed of the oracle's run; a new one by default")
+    parser.addoption("--seconds", type=float, default=12, help="how long the oracle's faults strike")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server for the whole run; a test may `await` its `restart()` or `stop()`."""

@@ -1,0 +1,233 @@
+"""One run: writers, pollers and faults for so many seconds, then healing, and a comparison of everything."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+from tests.oracle.faults import Faults
+from tests.oracle.judge import Question
+from tests.oracle.ledger import Draft, Ledger
+from tests.oracle.pollers import Ask, Poller, microseconds
+from tests.oracle.report import Report
+from tests.oracle.service import MAX_STALENESS_SECONDS, Service, running
+from tests.oracle.writers import MARKS, Writer, now_us, wait
+from tests.projecting import INSERT_SESSION
+from tests.servers import connected
+from tests.waiting import eventually
+
+WRITERS, POLLERS_EACH, KEPT = 5, 3, 3
+HEAL_SECONDS = 40
+QUIET_SECONDS = 0.8
+"""Between two faults, on average."""
+
+
+@dataclass
+class Run:
+    """One run of the oracle."""
+
+    seed: int
+    seconds: float
+    service: Service
+    report: Report
+    ledger: Ledger = field(default_factory=Ledger)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.quiet_us = 0
+        self.kept = frozenset(str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(KEPT))
+        self.pollers = [self._poller(n % len(self.service.clients), n) for n in range(POLLERS_EACH * 2)]
+        self.writers = [
+            Writer(self.service.database_url, self.ledger, self._own(f"writer {n}"), self.stop, self.kept)
+            for n in range(WRITERS)
+        ]
+
+    async def run(self) -> None:
+        """Everything."""
+        started = time.monotonic()
+        await self._begin()
+        faults = Faults(self.service, self.ledger, self.report, self._own("faults"), self.stop, self.kept)
+        async with asyncio.TaskGroup() as group:
+            for work in [*(writer.run() for writer in self.writers), *(poller.run() for poller in self.pollers)]:
+                group.create_task(work)
+            try:
+                await self._strike(faults, started + self.seconds)
+            finally:
+                self.stop.set()
+        self._mend(faults)
+        if not self.report.failures:
+            await self._end()
+        elif self.report.proof:
+            await self._complete_proof()
+        self.report.seconds = time.monotonic() - started
+        self.report.commits = self.ledger.commits
+        self.report.events = sum(len(history.events) for history in self.ledger.sessions.values())
+
+    async def _begin(self) -> None:
+        async with connected(self.service.database_url) as connection:
+            await connection.execute(MARKS)
+            for session_id in sorted(self.kept):
+                commit = self.ledger.send(Draft(created=[session_id]), now_us(), "")
+                await connection.execute(INSERT_SESSION, session_id, "in_progress")
+                self.ledger.acknowledge(commit, now_us())
+        await self._healed(now_us())
+
+    async def _strike(self, faults: Faults, deadline: float) -> None:
+        """Fault after fault; now and then the next one does not wait for the healing."""
+        known = faults.all()
+        order = self._own("order")
+        while time.monotonic() < deadline and not self.stop.is_set():
+            await wait(self.stop, order.expovariate(1 / QUIET_SECONDS))
+            name = order.choices(list(known), [weight for _, weight in known.values()])[0]
+            self.report.faults[name] += 1
+            self.report.tell(f"{name} begins")
+            await known[name][0]()
+            self.report.tell(f"{name} is over")
+            if order.random() < 0.25 and not faults.mends:
+                continue
+            await self._heal(name)
+            self._mend(faults)
+            self._check_processes()
+
+    async def _heal(self, name: str) -> None:
+        over, over_us = time.monotonic(), now_us()
+        if not await self._healed(over_us):
+            return
+        self.report.heal(name, time.monotonic() - over)
+        self.report.tell(f"{name} is healed")
+
+    async def _healed(self, since_us: int) -> bool:
+        """Wait until each API serves a session from the live view, with all that was before `since_us`."""
+        session_id = min(self.kept)
+        for poller in self.pollers[:2]:
+
+            async def live(poller: Poller = poller) -> bool:
+                question = Question(session_id, limit=poller.random.randrange(1, 1001))
+                response = await poller.poll(Ask(question), {})
+                return self.stop.is_set() or (
+                    response is not None
+                    and response.headers["readside-source"] == "redis"
+                    and microseconds(response.headers["readside-as-of"]) >= since_us
+                )
+
+            try:
+                await eventually(live, "polls are served from a live view", HEAL_SECONDS)
+            except AssertionError as error:
+                told = (await self.service.clients[0].get("/api/v2/projection")).json()
+                self.report.fail(f"{error}; the projection says {told}")
+                self.stop.set()
+        return not self.stop.is_set()
+
+    def _mend(self, faults: Faults) -> None:
+        for mend in faults.mends:
+            mend()
+        faults.mends.clear()
+
+    def _check_processes(self) -> None:
+        for death in self.service.deaths():
+            self.report.fail(death)
+            self.stop.set()
+
+    async def _end(self) -> None:
+        """All is quiet: every session equals Postgres, from every source."""
+        self.stop.clear()  # for the pollers, which are ours now
+        self.quiet_us = now_us()
+        await self._healed(self.quiet_us)
+        for session_id in self.ledger.sessions:
+            await self._compare(session_id)
+        code, said = await self.service.command("verify", "--json")
+        if code != 0:
+            self.report.fail(f"readside verify ended with {code}: {said[-3000:]}")
+        self._check_processes()
+        for line in self.service.tracebacks()[:5]:
+            self.report.fail(line)
+
+    async def _complete_proof(self) -> None:
+        """Add what both stores hold now of the session of the wrong answer."""
+        session_id = self.report.proof["session_id"]
+        async with connected(self.service.database_url) as connection:
+            rows = await connection.fetch("SELECT id, xmin::text FROM events WHERE session_id = $1::uuid", session_id)
+        self.report.proof["postgres"] = {str(row["id"]): row["xmin"] for row in rows}
+        async with self.service.redis_client() as redis:
+            for name in (f"s:{session_id}", "position"):
+                held = await redis.hgetall(f"readside:{{0}}:{name}")
+                self.report.proof[name] = {str(key): str(value) for key, value in held.items()}
+
+    async def _compare(self, session_id: str) -> None:
+        truth = await self._truth(session_id)
+        history = self.ledger.sessions[session_id]
+        known = history.there()
+        if known != truth:
+            difference = sorted((known or set()) ^ (truth or set()))[:5]
+            self.report.fail(f"the oracle itself is wrong about {session_id}: {difference}")
+            self.report.evidence(session_id, history, b"")
+        for poller in self.pollers[:3]:
+            for headers in ({}, {"readside-max-staleness": "0"}):
+                shown = await self._all_pages(poller, session_id, headers)
+                self.report.missing += len((truth or set()) - (shown or set()))
+                if shown != truth:
+                    self.report.fail(f"{session_id} at the end by {poller.name} {headers}: {shown} instead of {truth}")
+
+    async def _truth(self, session_id: str) -> set[str] | None:
+        async with connected(self.service.database_url) as connection:
+            if await connection.fetchval("SELECT id FROM sessions WHERE id = $1::uuid", session_id) is None:
+                return None
+            rows = await connection.fetch("SELECT id FROM events WHERE session_id = $1::uuid", session_id)
+        return {str(row["id"]) for row in rows}
+
+    async def _all_pages(self, poller: Poller, session_id: str, headers: Mapping[str, str]) -> set[str] | None:
+        shown: set[str] = set()
+        page = 1
+        while True:
+            response = await self._answer(poller, Ask(Question(session_id, None, frozenset(), 1000, page)), headers)
+            if response.status_code == 404:
+                return None
+            body = response.json()
+            shown |= {item["id"] for item in body["items"]}
+            if not body["pagination"]["has_next"]:
+                return shown
+            page += 1
+
+    async def _answer(self, poller: Poller, ask: Ask, headers: Mapping[str, str]) -> httpx.Response:
+        """An answer of which the as-of is later than the last write."""
+        answers: list[httpx.Response] = []
+
+        async def answered() -> bool:
+            response = await poller.poll(ask, dict(headers))
+            if response is None or microseconds(response.headers["readside-as-of"]) < self.quiet_us:
+                return False
+            answers.append(response)
+            return True
+
+        await eventually(answered, f"an answer to {ask.url}")
+        return answers[0]
+
+    def _poller(self, place: int, number: int) -> Poller:
+        name = f"poller {number} of api {place}"
+        client = self.service.clients[place]
+        return Poller(name, client, self.ledger, self.report, self._own(name), self.stop, MAX_STALENESS_SECONDS)
+
+    def _own(self, name: str) -> random.Random:
+        return random.Random(f"{self.seed} {name}")
+
+
+async def run(
+    seed: int, seconds: float, postgres: EmbeddedPostgres, redis: EmbeddedRedis, database_url: str, directory: Path
+) -> Report:
+    """Run the oracle; the report has what failed."""
+    report = Report(seed)
+    async with running(postgres, redis, database_url, directory) as service:
+        await Run(seed, seconds, service, report).run()
+        for wrong in await service.end():
+            report.fail(wrong)
+    return report

@@ -1,0 +1,146 @@
+"""The processes of a run: two projectors, two APIs (one of two workers), the stores, and what their logs say."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from redis.asyncio import Redis
+
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+from readside.demo.processes import Child, ending, free_port, log_since, program, spawn
+from readside.settings import child_environment
+from tests.waiting import eventually
+
+KEY = {"x-api-key": "secret"}
+MAX_STALENESS_SECONDS = 2.0
+# Small bounds, so that windows, evictions and expiry have their part in it.
+SETTINGS = {
+    "API_KEYS": "oracle:secret:read+ops",
+    "HEARTBEAT_SECONDS": "0.2",
+    "MAX_STALENESS_SECONDS": str(MAX_STALENESS_SECONDS),
+    "HOT_TTL_SECONDS": "20",
+    "MAX_HOT_SESSIONS": "20",
+    "WINDOW_EVENTS": "800",
+    "LOG_LEVEL": "info",
+    "LOG_FORMAT": "json",
+}
+
+
+@dataclass
+class Service:
+    """All processes of one run."""
+
+    postgres: EmbeddedPostgres
+    redis: EmbeddedRedis
+    database_url: str
+    directory: Path
+    projectors: list[Child] = field(default_factory=list)
+    apis: list[Child] = field(default_factory=list)
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+    killed: set[int] = field(default_factory=set)
+    """Processes that a fault ended."""
+
+    def environment(self) -> dict[str, str]:
+        """The settings of each process."""
+        return child_environment({**SETTINGS, "DATABASE_URL": self.database_url, "REDIS_URL": self.redis.url()})
+
+    def start(self, name: str, *arguments: str) -> Child:
+        """Start one of our programs; its log goes on where the last one of that name ended."""
+        log = self.directory / f"{name}.log"
+        return spawn(name, program("readside", *arguments), log=log, environment=self.environment())
+
+    def start_projector(self, place: int) -> None:
+        """Start a projector in a place of the list."""
+        child = self.start(f"projector-{place}", "projector")
+        self.projectors[place : place + 1] = [child]
+
+    async def start_api(self, *options: str) -> None:
+        """Start an API and wait until it answers."""
+        port = free_port()
+        name = f"api-{len(self.apis)}"
+        child = self.start(name, "api", "--port", str(port), *options)
+        self.apis.append(child)
+        limits = httpx.Limits(max_connections=50)
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=30, limits=limits)
+        self.clients.append(client)
+
+        async def answers() -> bool:
+            try:
+                return (await client.get("/health/live")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await eventually(answers, f"{name} answers", 30)
+
+    async def leader(self) -> int | None:
+        """Which projector leads, as the projection says."""
+        told = (await self.clients[0].get("/api/v2/projection")).json()["leader"]
+        pids = [child.pid for child in self.projectors]
+        return pids.index(told["pid"]) if told and told["pid"] in pids else None
+
+    async def command(self, *arguments: str) -> tuple[int | None, str]:
+        """Run a command to its end: exit code and what it printed."""
+        name = f"command-{arguments[0]}"
+        child = self.start(name, *arguments)
+        await child.exited(120)
+        return child.process.returncode, log_since(child.log, 0)
+
+    @asynccontextmanager
+    async def redis_client(self) -> AsyncIterator[Redis]:
+        """A client of our own, for what faults do."""
+        async with Redis.from_url(self.redis.url()) as redis:
+            yield redis
+
+    def deaths(self) -> list[str]:
+        """Processes that ended by themselves."""
+        all_of_them = [*self.projectors, *self.apis]
+        return [
+            f"{child.name} ended by itself: {ending(child.process.poll())}"
+            for child in all_of_them
+            if not child.running and child.pid not in self.killed
+        ]
+
+    def tracebacks(self) -> list[str]:
+        """Lines of the logs that tell of a bug."""
+        words = ("Traceback", '"exception"', "a poll failed", "a request failed", "never retrieved", "was destroyed")
+        return [
+            f"{log.name}: {line[:1500]}"
+            for log in sorted(self.directory.glob("*.log"))
+            for line in log.read_text(errors="replace").splitlines()
+            if any(word in line for word in words)
+        ]
+
+    async def end(self) -> list[str]:
+        """End all processes in good order; gives those that did not."""
+        for client in self.clients:
+            await client.aclose()
+        wrong = []
+        for child in [*self.projectors, *self.apis]:
+            if child.running:
+                child.process.send_signal(signal.SIGCONT)
+                await child.end(grace_seconds=20)
+                if child.process.returncode != 0:
+                    wrong.append(f"{child.name} ended with {ending(child.process.returncode)} on SIGTERM")
+        return wrong
+
+
+@asynccontextmanager
+async def running(
+    postgres: EmbeddedPostgres, redis: EmbeddedRedis, database_url: str, directory: Path
+) -> AsyncIterator[Service]:
+    """A service whose triggers are installed; ended with the block."""
+    service = Service(postgres, redis, database_url, directory)
+    try:
+        for place in range(2):
+            service.start_projector(place)
+        await service.start_api()
+        await service.start_api("--workers", "2")
+        yield service
+    finally:
+        await service.end()
