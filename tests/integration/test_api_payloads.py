@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
 from tests.builders import api, api_config
 from tests.projecting import bench
+from tests.servers import connected
+from tests.stands import real_stand
 from tests.whole import Whole, whole_service
 
 
@@ -88,3 +91,23 @@ async def test_an_answer_past_the_bound_is_400_and_names_the_limit(database_url:
         assert answer.status_code == 400
         assert answer.json()["detail"] == "The answer would be longer than 3 MB: limit=2 would fit."
     assert (fitting.status_code, len(fitting.json()["items"])) == (200, 2)
+
+
+async def test_a_page_of_a_thousand_large_events_is_refused_in_time(database_url: str, redis_url: str) -> None:
+    """No more of it is rendered than an answer may hold, so Postgres answers others too."""
+    async with real_stand(database_url, redis_url) as stand, connected(database_url) as writer:
+        session_id = str(uuid4())
+        await stand.write(session_id)
+        await writer.execute(
+            "INSERT INTO events (id, session_id, event_type, event_data, message, timestamp) "
+            "SELECT gen_random_uuid(), $1::uuid, 'artifact_created', '{}', repeat('y', 1000000), now() "
+            "FROM generate_series(1, 1000)",
+            session_id,
+        )
+
+        refused = await stand.poll(session_id, "?limit=1000")
+        fitting = await stand.poll(session_id, "?limit=31")
+
+    assert refused.status_code == 400
+    assert refused.json()["detail"] == "The answer would be longer than 32 MB: limit=31 would fit."
+    assert (fitting.status_code, len(fitting.json()["items"])) == (200, 31)
