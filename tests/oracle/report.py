@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -106,7 +107,7 @@ class Report:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"seed-{self.seed}.json").write_text(text + "\n")
         if self.proof:
-            (RESULTS / f"seed-{self.seed}-evidence.json").write_text(
+            (RESULTS / f"seed-{self.seed}-evidence-{time.time():.0f}.json").write_text(
                 json.dumps({**self.proof, "story": self.story}, indent=1)
             )
 
