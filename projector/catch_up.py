@@ -66,7 +66,7 @@ def judge(session_ids: list[str], headers: list[Header | None], truths: dict[str
 
 
 def equal(header: Header, truth: Truth) -> bool:
-    """Tell whether a session's view holds the very events that Postgres holds, by count and sum of id hashes."""
+    """Tell whether a session's view holds the very events that Postgres holds, by count and sum of row hashes."""
     return (
         header.complete
         and header.version == ENCODING_VERSION

@@ -29,7 +29,7 @@ class Verdict:
     """What became of one session: `same`, `different` or `cold` (the view does not hold it now).
 
     The lists hold event ids: missing from the view, in the view and not in Postgres, with other content or another
-    place in the order, and not found by type. `totals` tells that count, id hash, status or a type's count are wrong.
+    place in the order, and not found by type. `totals` tells that count, row hash, status or a type's count are wrong.
     """
 
     session_id: str

@@ -38,7 +38,7 @@ class Event(NamedTuple):
     """One row of the event log, ready for the view.
 
     `score` is microseconds since 1970, or None where a double cannot hold it; `hash_hi` and `hash_lo` are the 32-bit
-    halves of `uuid_hash_extended(id, 0)`; `member` is the event's final JSON, UTF-8.
+    halves of `uuid_hash_extended(id, xmin)`; `member` is the event's final JSON, UTF-8.
     """
 
     session_id: str

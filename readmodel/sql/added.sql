@@ -1,6 +1,6 @@
 -- The named events, by primary key. $1 ids, $2 bytes that one session's may have: past that `member` is NULL.
 WITH rendered AS MATERIALIZED (
-  SELECT e.session_id, e.id, e.event_type, :score AS score, uuid_hash_extended(e.id, 0) AS hash, :event_json AS member
+  SELECT e.session_id, e.id, e.event_type, :score AS score, :row_hash AS hash, :event_json AS member
   FROM events e WHERE e.id = ANY ($1::uuid[])
 )
 SELECT r.session_id::text AS session_id, uuid_send(r.id) AS id, r.score, r.event_type,

@@ -4,7 +4,7 @@ FROM unnest($1::uuid[]) AS wanted (id)
 JOIN sessions s ON s.id = wanted.id
 CROSS JOIN LATERAL (
   SELECT count(*) AS count,
-         coalesce(sum((uuid_hash_extended(e.id, 0) >> 32) & 4294967295), 0)::bigint AS hi,
-         coalesce(sum(uuid_hash_extended(e.id, 0) & 4294967295), 0)::bigint AS lo
+         coalesce(sum((:row_hash >> 32) & 4294967295), 0)::bigint AS hi,
+         coalesce(sum(:row_hash & 4294967295), 0)::bigint AS lo
   FROM events e WHERE e.session_id = s.id
 ) c

@@ -1,7 +1,7 @@
 -- A session's totals, all and per type; no row when the session does not exist. $1 session.
 SELECT s.status, e.event_type, count(e.id) AS count,
-       coalesce(sum((uuid_hash_extended(e.id, 0) >> 32) & 4294967295), 0)::bigint AS hi,
-       coalesce(sum(uuid_hash_extended(e.id, 0) & 4294967295), 0)::bigint AS lo,
+       coalesce(sum((:row_hash >> 32) & 4294967295), 0)::bigint AS hi,
+       coalesce(sum(:row_hash & 4294967295), 0)::bigint AS lo,
        count(e.id) FILTER (WHERE :score IS NULL) AS unscored
 FROM sessions s LEFT JOIN events e ON e.session_id = s.id
 WHERE s.id = $1

@@ -6,8 +6,8 @@ SELECT s.status, s.xmin::text AS session_version, t.count, t.hi, t.lo, n.id, n.s
 FROM sessions s
 CROSS JOIN LATERAL (
   SELECT count(*) AS count,
-         coalesce(sum((uuid_hash_extended(e.id, 0) >> 32) & 4294967295), 0)::bigint AS hi,
-         coalesce(sum(uuid_hash_extended(e.id, 0) & 4294967295), 0)::bigint AS lo
+         coalesce(sum((:row_hash >> 32) & 4294967295), 0)::bigint AS hi,
+         coalesce(sum(:row_hash & 4294967295), 0)::bigint AS lo
   FROM events e WHERE e.session_id = s.id
 ) t
 LEFT JOIN LATERAL (

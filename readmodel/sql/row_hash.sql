@@ -1,0 +1,1 @@
+uuid_hash_extended(e.id, e.xmin::text::bigint)
