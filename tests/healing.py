@@ -3,17 +3,21 @@
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import asyncpg
 import orjson
+from structlog.typing import EventDict
 
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold, Found
-from tests.projecting import MAX_BYTES, Bench
+from readside.demo.embedded_redis import EmbeddedRedis
+from tests.projecting import MAX_BYTES, Bench, bench
+from tests.servers import embedded_redis
 from tests.waiting import STEP_SECONDS, eventually
 
 TYPES = ("step_created", "step_failed")
@@ -26,6 +30,9 @@ POLLS: tuple[dict[str, object], ...] = (
     {"since_us": 0, "types": TYPES[:1]},
 )
 CLOCK_US = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+Record = Callable[[str, object], None]
+"""Keeps a figure, by name, for who asks with --junitxml."""
 
 
 @dataclass
@@ -145,3 +152,24 @@ async def _equal(stage: Bench, session_id: str, poll: dict[str, object]) -> None
 
     assert isinstance(found, Found), found
     assert (found.page, found.total, found.status) == (logged.page, logged.total, logged.status)
+
+
+def said(logs: list[EventDict]) -> list[str]:
+    """The reasons for which the projector said that it is not live."""
+    return [str(entry["reason"]) for entry in logs if entry["event"] == "not live"]
+
+
+async def listener_pid(stage: Bench) -> int | None:
+    """The server process of the leader's listening connection."""
+    pid: int | None = await stage.writer.connection.fetchval(
+        "SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid) "
+        "WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()"
+    )
+    return pid
+
+
+@asynccontextmanager
+async def own_redis(directory: Path, database_url: str, *options: str) -> AsyncIterator[tuple[EmbeddedRedis, Bench]]:
+    """Over a Redis of the test's own."""
+    async with embedded_redis(directory, *options) as server, bench(database_url, server.url()) as made:
+        yield server, made

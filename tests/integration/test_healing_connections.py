@@ -1,0 +1,145 @@
+"""A broken tail heals itself: restarts, connections that end, and connections that go silent."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from projector import heartbeat, reads, tail
+from readside.demo.embedded_postgres import EmbeddedPostgres, Shutdown
+from tests.healing import Record, healed, listener_pid, reconnect, said, watched
+from tests.projecting import Bench, bench
+from tests.proxy import proxied
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
+    """Triggers, a writer and readers; each test runs its own projector."""
+    async with bench(database_url, redis_url) as made:
+        yield made
+        await made.writer.connection.close()
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+async def test_a_restarted_server(
+    stage: Bench, postgres_server: EmbeddedPostgres, mode: Shutdown, record: Record
+) -> None:
+    """Live again, with what was written before the projector came back."""
+    async with watched(stage) as watch, stage.projector():
+        session_id, quiet = await watch.session(), await watch.session()
+        await healed(stage)
+        await postgres_server.restart(mode)
+        await reconnect(stage)
+        await watch.event(session_id)
+        record("heal_seconds", await healed(stage))
+
+        assert (await stage.same(session_id)).total == 7
+        assert (await stage.same(quiet)).total == 6
+
+
+async def test_a_terminated_listener(stage: Bench, record: Record) -> None:
+    """pg_terminate_backend: a new connection, a new term, one line in the log."""
+    async with watched(stage) as watch:
+        with capture_logs() as logs:
+            async with stage.projector():
+                session_id = await watch.session()
+                await healed(stage)
+                pid = await listener_pid(stage)
+                await stage.writer.connection.execute("SELECT pg_terminate_backend($1)", pid)
+                await watch.event(session_id)
+                record("heal_seconds", await healed(stage))
+
+    assert await listener_pid(stage) != pid
+    assert len(said(logs)) == 1
+
+
+@pytest.mark.parametrize(("up", "seconds"), [(True, tail.SILENT_SECONDS), (False, 1.0)])
+async def test_a_silent_listener(
+    stage: Bench, up: bool, seconds: float, monkeypatch: pytest.MonkeyPatch, record: Record
+) -> None:
+    """Nothing comes, nothing is closed: noticed after five seconds, said once, healed."""
+    monkeypatch.setattr(tail, "SILENT_SECONDS", seconds)
+    async with watched(stage) as watch, proxied(stage.config.listen_url) as proxy:
+        with capture_logs() as logs:
+            async with stage.projector(listen_url=proxy.url(stage.config.listen_url)):
+                session_id = await watch.session()
+                await healed(stage)
+                proxy.stall(up=up)
+                await watch.event(session_id)
+                record("heal_seconds", await healed(stage))
+                assert stage.telemetry.last_error is not None
+
+                assert "sent the listener nothing" in stage.telemetry.last_error
+        assert len(said(logs)) == 1
+
+
+async def test_a_listener_that_hears_and_cannot_speak(stage: Bench) -> None:
+    """Its notices and beats come as ever, so nothing is in doubt."""
+    async with proxied(stage.config.listen_url) as proxy:
+        changes = {"listen_url": proxy.url(stage.config.listen_url)}
+        async with watched(stage) as watch, stage.projector(**changes) as telemetry:
+            session_id = await watch.session()
+            await healed(stage)
+            proxy.stall(down=False)
+            await watch.event(session_id)
+            await healed(stage)
+
+            assert (telemetry.terms, telemetry.connections) == (1, 1)
+
+
+async def test_silent_reads(stage: Bench, monkeypatch: pytest.MonkeyPatch, record: Record) -> None:
+    """The connections that beats and fetches use go silent, the listener does not: all of them are left at once."""
+    monkeypatch.setattr(reads, "SMALL_SECONDS", 2.0)
+    monkeypatch.setattr(reads, "REST_SECONDS", 0.5)
+    monkeypatch.setattr(heartbeat, "FAILING_SECONDS", 1.0)
+    async with (
+        proxied(stage.config.database_url) as proxy,
+        watched(stage) as watch,
+        stage.projector(database_url=proxy.url(stage.config.database_url)),
+    ):
+        session_id = await watch.session()
+        await healed(stage)
+        proxy.stall()
+        record("heal_seconds_idle", await healed(stage))
+        proxy.stall()
+        await watch.event(session_id)
+        record("heal_seconds", await healed(stage))
+
+
+async def test_a_standby_whose_connection_goes_silent(stage: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It notices, connects anew, and is there when the leader goes."""
+    monkeypatch.setattr(tail, "ANSWER_SECONDS", 1.0)
+    async with proxied(stage.config.listen_url) as proxy, stage.projector() as first:
+        await eventually(lambda: first.state == "live", "the first leads")
+        async with stage.projector(listen_url=proxy.url(stage.config.listen_url)) as second:
+            await eventually(lambda: second.role == "standby", "the second stands by")
+            connected = second.connections
+            proxy.stall()
+            await eventually(lambda: second.connections > connected, "the standby has connected anew", 20)
+            await eventually(lambda: second.role == "standby", "the second stands by")
+
+
+async def test_a_leader_without_network(stage: Bench, record: Record) -> None:
+    """Cut off from Postgres while a standby runs: the standby leads, and the lost one stands by when it is back."""
+    async with (
+        watched(stage) as watch,
+        proxied(stage.config.listen_url) as proxy,
+        stage.projector(
+            listen_url=proxy.url(stage.config.listen_url), database_url=proxy.url(stage.config.database_url)
+        ) as first,
+    ):
+        session_id = await watch.session()
+        await healed(stage)
+        async with stage.projector() as second:
+            await eventually(lambda: second.role == "standby", "the second stands by")
+            proxy.stall(new=True)
+            await watch.event(session_id)
+            record("heal_seconds", await healed(stage, 30))
+            assert second.role == "leader"
+            proxy.cut()
+            proxy.go_on()
+            await eventually(lambda: first.role == "standby", "the first stands by", 20)
+            await watch.event(session_id)
+
+            await healed(stage)
