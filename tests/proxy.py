@@ -66,6 +66,7 @@ class Proxy:
         self.delay_seconds = 0.0
         self.refusing = False
         self.accepted = 0
+        self.refused = 0
         self.lost = 0
         self.filter: Callable[[], Filter] | None = None
         """Makes, for each connection, what the server's bytes go through."""
@@ -111,6 +112,7 @@ class Proxy:
     def serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         """Take one connection."""
         if self.refusing:
+            self.refused += 1
             client.transport.abort()
             return
         self.accepted += 1

@@ -1,0 +1,162 @@
+"""Freshness tells the truth: as-of stands as soon as the pipe is stuck anywhere, and everybody is told so."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from projector import tail
+from readside.commands.status import status
+from readside.settings import Settings
+from tests.builders import api, api_config
+from tests.healing import CLOCK_US, healed, said
+from tests.projecting import Bench, bench
+from tests.proxy import Proxy, proxied
+from tests.waiting import eventually
+from tests.whole import Whole
+
+PATIENT = {"readside_max_staleness": "600"}
+
+
+@dataclass
+class Pipe:
+    """Everything, live, with a proxy in each of the projector's three ways; the API goes straight to the stores."""
+
+    whole: Whole
+    listening: Proxy
+    reading: Proxy
+    writing: Proxy
+
+    @property
+    def stage(self) -> Bench:
+        """The writer and the view."""
+        return self.whole.bench
+
+    async def as_of_us(self) -> int:
+        """The as-of that Redis holds."""
+        position = await self.stage.view.position()
+        assert position is not None
+        return position.as_of_us or 0
+
+    async def status(self) -> dict[str, object]:
+        """What operators are told."""
+        told: dict[str, object] = (await self.whole.client.get("/api/v2/projection")).json()
+        return told
+
+
+Fault = Callable[[Pipe], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+async def pipe(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pipe]:
+    """Half a second is stale; a silent listener is left in peace for as long as a test needs."""
+    monkeypatch.setattr(tail, "SILENT_SECONDS", 60.0)
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(bench(database_url, redis_url))
+        proxies = [await stack.enter_async_context(proxied(url)) for url in (database_url, database_url, redis_url)]
+        listen_url, read_url, write_url = (
+            proxy.url(url) for proxy, url in zip(proxies, (database_url, database_url, redis_url), strict=True)
+        )
+        await stack.enter_async_context(
+            made.projector(listen_url=listen_url, database_url=read_url, redis_url=write_url)
+        )
+        config = api_config(database_url, redis_url, max_staleness_seconds=0.5)
+        client = await stack.enter_async_context(api(config))
+        await made.caught_up()
+        yield Pipe(Whole(made, client), *proxies)
+
+
+@asynccontextmanager
+async def half_open_listener(pipe: Pipe) -> AsyncIterator[None]:
+    """Nothing reaches the listener, and nothing says so."""
+    pipe.listening.stall(up=False)
+    yield
+    pipe.listening.go_on()
+
+
+@asynccontextmanager
+async def batch_without_its_rows(pipe: Pipe) -> AsyncIterator[None]:
+    """Beats set out and come back; the rows of the events before them do not."""
+    pipe.reading.stall(up=False, new=True)
+    yield
+    pipe.reading.go_on()
+
+
+@asynccontextmanager
+async def batch_on_its_way(pipe: Pipe) -> AsyncIterator[None]:
+    """What is sent to Redis does not arrive."""
+    pipe.writing.stall(new=True)
+    yield
+    pipe.writing.go_on()
+
+
+@asynccontextmanager
+async def redis_that_refuses_writes(pipe: Pipe) -> AsyncIterator[None]:
+    """-READONLY."""
+    redis = pipe.stage.view.redis
+    await redis.replicaof("127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        await redis.replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize(
+    "fault", [half_open_listener, batch_without_its_rows, batch_on_its_way, redis_that_refuses_writes]
+)
+async def test_as_of_stands_while_the_pipe_is_stuck(pipe: Pipe, fault: Fault) -> None:
+    """The API asks Postgres; the view keeps the as-of that it has, and its lag grows."""
+    writer = pipe.stage.writer
+    session_id = await writer.session()
+    await pipe.whole.served(session_id, "memory")
+    async with fault(pipe):
+        await writer.event(session_id)
+        committed_us = int(await writer.connection.fetchval(CLOCK_US))
+
+        async def stale() -> bool:
+            return (await pipe.status())["status"] in {"stale", "down"}
+
+        await eventually(stale, "the projection is stale")
+        stands_at_us = await pipe.as_of_us()
+        patient = await pipe.whole.poll(session_id, **PATIENT)
+        fresh = await pipe.whole.served(session_id, "postgres")
+        as_of_us = datetime.fromisoformat(patient.headers["readside-as-of"]).timestamp() * 1_000_000
+
+        assert fresh.json()["total"] == 1
+        assert patient.headers["readside-source"] != "postgres"
+        assert patient.json()["total"] == 0
+        assert as_of_us < committed_us
+        assert int(patient.headers["readside-lag-ms"]) >= 500
+        assert stands_at_us < committed_us
+        assert await pipe.as_of_us() == stands_at_us
+    await healed(pipe.stage)
+    await pipe.whole.total(session_id, 1)
+
+
+async def test_a_tail_that_is_away_is_told_everywhere(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tried again and again, said once: in the log, by the API and by `readside status`."""
+    monkeypatch.setenv("READSIDE_DATABASE_URL", pipe.stage.config.database_url)
+    monkeypatch.setenv("READSIDE_REDIS_URL", pipe.stage.config.redis_url)
+    sentence = f"PostgreSQL at 127.0.0.1:{pipe.listening.port}{urlsplit(pipe.stage.config.database_url).path}"
+    with capture_logs() as logs:
+        pipe.listening.cut(refuse=True)
+        await eventually(lambda: pipe.listening.refused > 3, "it has tried again and again", 30)
+
+        async def told() -> bool:
+            now = await pipe.status()
+            return now["status"] == "down" and sentence in str(now["reason"])
+
+        await eventually(told, "the API says why")
+        assert await status(Settings(), as_json=False) == 2
+        assert sentence in capsys.readouterr().out.replace("\n", "")
+        pipe.listening.mend()
+        await healed(pipe.stage, 30)
+
+    assert sum("does not answer" in reason for reason in said(logs)) == 1, said(logs)
+    assert len(said(logs)) <= 2
