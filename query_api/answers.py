@@ -31,10 +31,11 @@ class Freshness(NamedTuple):
 
 
 class Number(NamedTuple):
-    """Where in the stream of changes an answer belongs: a term, and a batch of it."""
+    """Where in the stream of changes an answer belongs: a term, and a batch of it; `database` is the term's."""
 
     term: str
     n: int
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ LINE_PER_SLOT = 8
 MISSING_SECONDS = 1.0
 """An unknown session is looked up at most so often."""
 MAX_MISSING = 10_000
+_NO_SESSION = Poll("00000000-0000-0000-0000-000000000000", limit=1)
 
 
 class Log(Protocol):
@@ -33,7 +34,11 @@ class Log(Protocol):
 
 
 class Fetched(NamedTuple):
-    """An answer of Postgres. `number` is the last one heard before the query was sent: what it may be stored under."""
+    """An answer of Postgres.
+
+    `number` is the last one heard before the query was sent: what it may be stored under. It is None where that is of
+    another database's view, whose beats and drops tell nothing of this answer.
+    """
 
     logged: Logged
     freshness: Freshness
@@ -51,14 +56,18 @@ async def _nothing() -> None:
     return None
 
 
+def _the_same(_identity: str, _sent_at: float, _now: float) -> bool:
+    return False
+
+
 class Fallback:
     """Answers polls from Postgres.
 
     `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises StoreUnavailable
-    where Postgres takes no new one.
+    where Postgres takes no new one; `learn` is told which database answered, and tells whether it is another now.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each a part of its own, and named)
         self,
         log: Log,
         *,
@@ -69,6 +78,7 @@ class Fallback:
         clock: Callable[[], float] = time.monotonic,
         reconnect: Callable[[], Awaitable[None]] = _nothing,
         probe: Probe = _nothing,
+        learn: Callable[[str, float, float], bool] = _the_same,
     ) -> None:
         self._log = log
         self._circuit = circuit
@@ -76,6 +86,7 @@ class Fallback:
         self._max_bytes = max_bytes
         self._clock = clock
         self._reconnect = reconnect
+        self._learn = learn
         self._watch = Watch(probe)
         self._slots = asyncio.Semaphore(concurrency)
         self._line = concurrency * LINE_PER_SLOT
@@ -105,6 +116,11 @@ class Fallback:
             query = self._joinable(poll, arrived, 0) or self._queue(poll)  # the one joined took too long
             fetched = await asyncio.shield(query.task)
         return fetched
+
+    async def identify(self) -> None:
+        """Learn which database answers, beside all polls; raises StoreUnavailable, StoreRefused."""
+        self._circuit.admit()
+        await self._ask(_NO_SESSION, self._clock())
 
     def forget_missing(self, session_ids: tuple[str, ...]) -> None:
         """Look these sessions up again when they are asked for: something happened to them."""
@@ -152,19 +168,28 @@ class Fallback:
         number = self._number()  # before the query: a message heard from now on may be about what it does not see
         query.sent_at = sent_at = self._clock()
         self.sent += 1
+        logged = await self._ask(query.poll, sent_at)
+        if number is not None and number.database != logged.database:
+            number = None
+        # Its now() is later than sent_at, so the as-of is at most this old.
+        fetched = Fetched(logged, Freshness(logged.as_of_us, sent_at), number)
+        if logged.status is None:
+            self._remember_missing(query.poll.session_id, fetched)
+        return fetched
+
+    async def _ask(self, poll: Poll, sent_at: float) -> Logged:
         try:
-            logged = await self._watch.result(self._log.answer(query.poll, self._max_bytes))
+            logged = await self._watch.result(self._log.answer(poll, self._max_bytes))
         except (StoreUnavailable, StoreRefused) as error:
             self._circuit.failed(error, sent_at)
             if isinstance(error, ServerInRecovery):
                 await self._reconnect()
             raise
         self._circuit.succeeded()
-        # Its now() is later than sent_at, so the as-of is at most this old.
-        fetched = Fetched(logged, Freshness(logged.as_of_us, sent_at), number)
-        if logged.status is None:
-            self._remember_missing(query.poll.session_id, fetched)
-        return fetched
+        if self._learn(logged.database, sent_at, self._clock()):
+            self._missing.clear()
+            await self._reconnect()  # connections of before may lead to the database of before
+        return logged
 
     def _remember_missing(self, session_id: str, fetched: Fetched) -> None:
         self._missing.pop(session_id, None)

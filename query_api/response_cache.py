@@ -2,7 +2,7 @@
 
 The rules are those of `Api` in the model of the protocol: an answer has a number (term and batch); a message about a
 batch drops the answers of the sessions that it names and raises the as-of of the rest; a break in term or number
-empties the cache, since a message may have been missed.
+empties the cache, since a message may have been missed. Messages about another database's view are not heard at all.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class ResponseCache:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._keys_of: dict[str, set[Hashable]] = {}
         self._heard: Number | None = None
+        self._database = ""
         self._beat: Freshness | None = None
         self._transit = Transit()
         self._floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
@@ -56,14 +57,21 @@ class ResponseCache:
         """The number of the last message; to be taken before a query is sent whose answer shall be stored."""
         return self._heard
 
+    def belong_to(self, database: str) -> None:
+        """Hear nothing of any other database from now on; forgets what was heard and kept under another's term."""
+        self._database = database
+        if self._heard is not None and self._heard.database != database:
+            self._break(0)
+
     def hear(self, change: Change, now: float) -> None:
         """Take the message of one batch, heard at `now` (monotonic seconds)."""
+        if self._database and change.database != self._database:
+            if self._heard is not None:
+                self._break(0)
+            return
         if self._heard is None or self._heard.term != change.term or change.n != self._heard.n + 1:
-            self._empty(change.n)
-            self._dropped_at.clear()
-            self._beat = None  # it may promise more than a view that was put back holds
-            self.breaks += 1
-        self._heard = Number(change.term, change.n)
+            self._break(change.n)
+        self._heard = Number(change.term, change.n, change.database)
         delay = self._transit.delay_seconds(change.at_us, now) if change.at_us else 0.0
         if EVERY_SESSION in change.sessions:
             self._empty(change.n)
@@ -110,6 +118,13 @@ class ResponseCache:
         self._dropped_at[session_id] = n
         if len(self._dropped_at) > self._max_dropped:
             self._floor = max(self._floor, self._dropped_at.pop(next(iter(self._dropped_at))))
+
+    def _break(self, n: int) -> None:
+        self._empty(n)
+        self._dropped_at.clear()
+        self._heard = None
+        self._beat = None  # it may promise more than a view that was put back holds
+        self.breaks += 1
 
     def _empty(self, n: int) -> None:
         self._entries.clear()

@@ -12,12 +12,13 @@ from query_api.answers import Freshness, freshness_headers, missing
 from query_api.hot_sessions import list_hot_sessions, parse_page
 from query_api.problems import Reply, retry_later
 from query_api.service import Service
-from readmodel.errors import InvalidParameter, StoreRefused, StoreUnavailable
+from readmodel.errors import ForeignView, InvalidParameter, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll, parse_session_id
 from readmodel.projection import read_projection
 from readmodel.view import Cold
 
 _NO_LEADER = "No leading projector hears the request to warm the session; try again in a second."
+_FOREIGN_VIEW = "Redis holds data of others, so the hot sessions are not known; /api/v2/projection says more."
 _NO_VIEW = "Redis does not answer, so the hot sessions are not known; try again in a second."
 
 
@@ -87,7 +88,7 @@ async def warm(session_id: str, request: Request, service: Parts) -> Response:
 async def projection(request: Request, service: Parts) -> Response:
     """Tell how far behind the view is."""
     _no_parameters(request)
-    state = await read_projection(service.view, service.config.max_staleness_seconds)
+    state = await read_projection(service.view, service.config.max_staleness_seconds, service.database())
     return _json(state.as_json())
 
 
@@ -96,7 +97,10 @@ async def hot_sessions(request: Request, service: Parts) -> Response:
     """List the hot sessions."""
     page = parse_page(request.scope["query_string"])
     try:
+        await service.view.check(service.database())
         listed = await list_hot_sessions(service.view, page)
+    except ForeignView:
+        return response(retry_later(_FOREIGN_VIEW))
     except (StoreUnavailable, StoreRefused):
         return response(retry_later(_NO_VIEW))
     return _json(listed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from query_api.auth import Gate
@@ -17,7 +18,7 @@ from readmodel.view import ViewReader
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts, wired by the composition root."""
+    """The parts, wired by the composition root; `database` gives the identity of our own, "" while it is not known."""
 
     config: ApiConfig
     gate: Gate
@@ -25,6 +26,7 @@ class Service:
     view: ViewReader
     view_reads: ViewReads
     fallback: Fallback
+    database: Callable[[], str]
     requests: ProjectorRequests
     readiness: Readiness
     exposition: Exposition

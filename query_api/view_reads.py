@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from query_api.answers import Freshness
@@ -22,8 +23,11 @@ MAX_READS = 48
 class View(Protocol):
     """What answers polls from Redis."""
 
-    async def read(self, poll: Poll, max_bytes: int) -> Found | Cold:
-        """Answer a poll; raises AnswerTooLarge, ViewUnavailable, AccessRefused, ForeignView."""
+    async def read(self, poll: Poll, max_bytes: int, database: str) -> Found | Cold:
+        """Answer a poll; raises AnswerTooLarge, ViewUnavailable, AccessRefused, ForeignView.
+
+        ForeignView too where the view is of another database than `database`; "" takes any.
+        """
 
 
 class Seen(NamedTuple):
@@ -34,12 +38,16 @@ class Seen(NamedTuple):
 
 
 class ViewReads:
-    """Reads of the view. Callers who ask the same at the same time share one read."""
+    """Reads of the view. Callers who ask the same at the same time share one read.
 
-    def __init__(self, view: View, circuit: Circuit, max_bytes: int) -> None:
+    `database` gives the identity of the one that the view must be of, "" while it is not known.
+    """
+
+    def __init__(self, view: View, circuit: Circuit, max_bytes: int, database: Callable[[], str]) -> None:
         self._view = view
         self._circuit = circuit
         self._max_bytes = max_bytes
+        self._database = database
         self._slots = asyncio.Semaphore(MAX_READS)
         self._running: dict[Poll, asyncio.Task[Seen | Cold]] = {}
 
@@ -64,10 +72,10 @@ class ViewReads:
 
     async def _read(self, poll: Poll) -> Seen | Cold:
         async with self._slots:
-            called_at = time.monotonic()
+            called_at, database = time.monotonic(), self._database()
             try:
                 async with asyncio.timeout(READ_SECONDS):
-                    found = await self._view.read(poll, self._max_bytes)
+                    found = await self._view.read(poll, self._max_bytes, database)
             except TimeoutError as exc:
                 error = ViewUnavailable(f"Redis did not answer within {READ_SECONDS} s.")
                 self._circuit.failed(error, called_at)
@@ -78,5 +86,7 @@ class ViewReads:
             self._circuit.succeeded()
         if isinstance(found, Cold):
             return found
+        if self._database() != database:
+            return Cold("read before it was known of which database the view must be")
         # Redis answered after called_at, so the as-of is at most this old.
         return Seen(found, Freshness(found.as_of_us, called_at - found.lag_us / 1_000_000))

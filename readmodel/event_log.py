@@ -17,13 +17,15 @@ class Logged(NamedTuple):
     """A page from the event log.
 
     `status` is None when there is no such session. `page` is the events' JSON joined by commas; `as_of_us` the
-    statement's `now()`, microseconds since 1970: every event committed before it is counted.
+    statement's `now()`, microseconds since 1970: every event committed before it is counted. `database` is the identity
+    of the database that answered: a pooler or an address may lead to another one from one statement to the next.
     """
 
     status: str | None
     page: bytes
     total: int
     as_of_us: int
+    database: str
 
 
 class EventLog:
@@ -46,7 +48,7 @@ class EventLog:
             raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
         if row["fitting"] < row["asked"]:
             raise AnswerTooLarge(row["fitting"], max_bytes)
-        return Logged(row["status"], row["page"].encode(), row["total"], row["as_of_us"])
+        return Logged(row["status"], row["page"].encode(), row["total"], row["as_of_us"], row["database"])
 
     async def exists(self, session_id: str) -> bool:
         """Tell whether a session's row is there now."""

@@ -19,7 +19,7 @@ class Change:
     """The message of one batch: the number the view has now, the sessions named, and as-of if it moved.
 
     `sessions` may hold the one entry `*`: every session. Instants and durations are microseconds; `at_us` is when the
-    batch was applied, by Redis' clock.
+    batch was applied, by Redis' clock; `database` the identity of the one whose view this is.
     """
 
     term: str
@@ -28,6 +28,7 @@ class Change:
     round_trip_us: int | None
     sessions: tuple[str, ...]
     at_us: int = 0
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,12 @@ class Reply:
 def decode_change(data: bytes) -> Change | None:
     """Read a message of the changes channel; None when it is none of ours (anybody can publish there)."""
     fields = data.decode("ascii", "replace").split(" ")
-    if len(fields) < 5:
+    if len(fields) < 6:
         return None
-    term, n, as_of, round_trip, at, *sessions = fields
+    database, term, n, as_of, round_trip, at, *sessions = fields
     try:
-        return Change(term, int(n), _number(as_of), _number(round_trip), tuple(filter(None, sessions)), int(at))
+        named = tuple(filter(None, sessions))
+        return Change(term, int(n), _number(as_of), _number(round_trip), named, int(at), database)
     except ValueError:
         return None
 

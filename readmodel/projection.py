@@ -42,8 +42,11 @@ class Projection:
         return asdict(self)
 
 
-async def read_projection(view: ViewReader, max_staleness_seconds: float) -> Projection:
-    """Ask Redis how the projection is; never raises for a store: a Redis that is away is `down`."""
+async def read_projection(view: ViewReader, max_staleness_seconds: float, database: str = "") -> Projection:
+    """Ask Redis how the projection is; never raises for a store: a Redis that is away is `down`.
+
+    So is the view of another database than `database`, unless that is "".
+    """
     try:
         position = await view.position()
         hot = await view.hot_count()
@@ -51,7 +54,7 @@ async def read_projection(view: ViewReader, max_staleness_seconds: float) -> Pro
         now_us = await view.now_us()
     except (StoreUnavailable, StoreRefused) as error:
         return Projection(status="down", reason=str(error))
-    return judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds)
+    return judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds, database)
 
 
 def fresh_reports(
@@ -70,13 +73,17 @@ def fresh_reports(
 
 
 def judge(
-    position: Position | None, hot_sessions: int, reports: list[dict[str, Any]], max_staleness_seconds: float
+    position: Position | None,
+    hot_sessions: int,
+    reports: list[dict[str, Any]],
+    max_staleness_seconds: float,
+    database: str = "",
 ) -> Projection:
     """Decide the status from what Redis holds."""
     leaders = [report for report in reports if report.get("role") == "leader"]
     leader = leaders[-1] if leaders else None
     others = tuple(report for report in reports if report is not leader)
-    status, reason = _status(position, leader, others, max_staleness_seconds)
+    status, reason = _status(position, leader, others, max_staleness_seconds, database)
     known = position or Position("", 0, live=False, as_of_us=None, lag_us=None, version="", database="")
     return Projection(
         status=status,
@@ -97,6 +104,7 @@ def _status(
     leader: Mapping[str, Any] | None,
     others: tuple[Mapping[str, Any], ...],
     max_staleness_seconds: float,
+    database: str,
 ) -> tuple[Status, str | None]:
     if leader is None:
         told = next((report["reason"] for report in others if report.get("reason")), None)
@@ -104,13 +112,25 @@ def _status(
     told = leader.get("reason")
     if position is None:
         return "catching_up", str(told or "The view is empty: the projector has not begun it yet.")
-    if position.version != ENCODING_VERSION:
-        return "down", f"The view is of version {position.version}, and this program reads version {ENCODING_VERSION}."
+    unreadable = _unreadable(position, database)
+    if unreadable:
+        return "down", unreadable
     if not position.live:
         return "catching_up", str(told or "The projector compares the hot sessions with Postgres.")
     if position.lag_us is None or position.lag_us > max_staleness_seconds * 1_000_000:
         return "stale", str(told or f"No heartbeat came through the pipe for {_seconds(position.lag_us)}.")
     return "live", None
+
+
+def _unreadable(position: Position, database: str) -> str | None:
+    if database not in {"", position.database}:
+        return (
+            f"The view is of another database ({position.database}) than READSIDE_DATABASE_URL leads to ({database}): "
+            "set another READSIDE_REDIS_PREFIX."
+        )
+    if position.version != ENCODING_VERSION:
+        return f"The view is of version {position.version}, and this program reads version {ENCODING_VERSION}."
+    return None
 
 
 def _seconds(lag_us: int | None) -> str:

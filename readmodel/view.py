@@ -94,11 +94,11 @@ class ViewReader:
         self.keys = keys
         self._read: AsyncScript = redis.register_script(source("read"))
 
-    async def read(self, poll: Poll, max_bytes: int) -> Found | Cold:
-        """Answer a poll from the view in one call; raises AnswerTooLarge past `max_bytes` of events."""
+    async def read(self, poll: Poll, max_bytes: int, database: str = "") -> Found | Cold:
+        """Answer a poll in one call if the view is of `database` ("": any); AnswerTooLarge past `max_bytes` of events."""
         keys, sid = self.keys, poll.session_id
         since: int | str = "" if poll.since_us is None else poll.since_us
-        arguments: list[Any] = [ENCODING_VERSION, poll.offset, poll.limit, since, max_bytes]
+        arguments: list[Any] = [ENCODING_VERSION, database, poll.offset, poll.limit, since, max_bytes]
         for name in poll.types:
             arguments += [name, *index_range(name, poll.since_us)]
         with translated(self.redis):
@@ -108,6 +108,8 @@ class ViewReader:
                 return _found(reply)
             case b"large":
                 raise AnswerTooLarge(int(reply[1]), max_bytes)
+            case b"foreign":
+                raise self._foreign(reply[1].decode(), database)
             case _:
                 return Cold(reply[1].decode())
 
@@ -130,6 +132,18 @@ class ViewReader:
             lag_us=lag,
             version=_text(raw.get(b"version")),
             database=_text(raw.get(b"database")),
+        )
+
+    async def check(self, database: str) -> None:
+        """Raise unless Redis answers and holds no view, or that of `database` ("" for any)."""
+        at = await self.position()
+        if at and database not in {"", at.database}:
+            raise self._foreign(at.database, database)
+
+    def _foreign(self, found: str, database: str) -> ForeignView:
+        return ForeignView(
+            f"Redis at {target(self.redis)} holds the view of another database ({found or 'unnamed'}) than "
+            f"READSIDE_DATABASE_URL leads to ({database}): set another READSIDE_REDIS_PREFIX than {self.keys.prefix}."
         )
 
     async def headers(self, session_ids: Sequence[str]) -> list[Header | None]:

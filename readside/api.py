@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import structlog
 from redis.asyncio import Redis
 
 from query_api.app import build_app
 from query_api.auth import Gate
-from query_api.circuit import Circuit
+from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.fallback import Fallback, Log
 from query_api.health import Readiness
 from query_api.layer import Layer, Receive, Scope, Send
+from query_api.own_database import OwnDatabase
 from query_api.poll_interval import Load
 from query_api.projector_requests import Line, ProjectorRequests
 from query_api.reader import Reader
@@ -40,15 +39,18 @@ from readmodel.redis_client import connect, keys_of, translated
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader
+from readside import background
 from readside.logging import configure
 from readside.settings import Settings
 
 CONNECT_SECONDS = 2.0
 """A Postgres that does not even take a connection within this is away."""
 QUERY_SECONDS = 10.0
+IDENTIFY_SECONDS = 5.0
+"""So often Postgres is asked which database it is, even when nobody polls it; until it is known, every second."""
+GREET_SECONDS = 1.0
+"""Polls wait so long for the first such answer; a Postgres that takes longer is taken to be away."""
 _NO_SESSION = Poll("00000000-0000-0000-0000-000000000000", limit=1)
-
-_log = structlog.get_logger(__name__)
 
 
 def create_app(config: ApiConfig) -> Process:
@@ -107,7 +109,8 @@ class Stores:
 async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
     """Open the stores and run the API over them, for as long as the block lasts.
 
-    The stores may be away: they are waited for by nobody, and the log says so. Raises ConfigurationError.
+    The stores may be away: nobody waits for them longer than GREET_SECONDS, and the log says so. Raises
+    ConfigurationError.
     """
     check_url(config.database_url, "READSIDE_DATABASE_URL")
     redis = connect(config.redis_url, name="readside-api")
@@ -115,7 +118,7 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
     pool = await create_pool(
         config.database_url,
         application_name="readside-api",
-        size=config.fallback_concurrency + 1,  # one for the question whether we are ready
+        size=config.fallback_concurrency + 1,  # one for the questions whether we are ready, and which database it is
         timeout_seconds=CONNECT_SECONDS,
         command_timeout_seconds=QUERY_SECONDS,
         statement_cache_size=config.statement_cache_size,
@@ -141,8 +144,11 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
 async def running(config: ApiConfig, stores: Stores) -> AsyncIterator[Layer]:
     """Build the application and run what it needs in the background, for as long as the block lasts."""
     built = _Built(replace(config, root_path=prefix(config.root_path)), stores)
-    tasks = [_background(work) for work in built.background()]
+    tasks = [background.start(work) for work in built.background()]
     try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GREET_SECONDS):
+                await built.greeted.wait()
         yield build_app(built.service)
     finally:
         await end(tasks)
@@ -174,7 +180,8 @@ class _Built:
     def __init__(self, config: ApiConfig, stores: Stores) -> None:
         page_bytes = max(1, config.max_answer_bytes - WRAPPER_BYTES)
         self.cache = ResponseCache(config.response_cache_bytes)
-        view_reads = ViewReads(stores.view, Circuit("redis"), page_bytes)
+        own, self.greeted = OwnDatabase(self.cache.belong_to), asyncio.Event()
+        view_reads = ViewReads(stores.view, Circuit("redis"), page_bytes, own.identity)
         fallback = Fallback(
             stores.log,
             concurrency=config.fallback_concurrency,
@@ -183,6 +190,7 @@ class _Built:
             max_bytes=page_bytes,
             reconnect=stores.reconnect,
             probe=stores.probe,
+            learn=own.learn,
         )
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         gate, stats, self.load = Gate(config.keys), Stats(), Load(lambda: fallback.waiting)
@@ -203,38 +211,32 @@ class _Built:
             view=stores.view,
             view_reads=view_reads,
             fallback=fallback,
+            database=own.identity,
             requests=requests,
             readiness=Readiness(
-                {"redis": stores.view.now_us, "postgres": partial(stores.log.answer, _NO_SESSION, page_bytes)}
+                {
+                    "redis": lambda: stores.view.check(own.identity()),
+                    "postgres": partial(stores.log.answer, _NO_SESSION, page_bytes),
+                }
             ),
             exposition=Exposition(stats, self.cache, fallback),
         )
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
-        return [self.subscription.run(), self.service.requests.run(), self.load.run(), self._greet()]
+        return [self.subscription.run(), self.service.requests.run(), self.load.run(), self._identify()]
 
-    async def _greet(self) -> None:
-        """Have the log say it at once if Postgres is away."""
-        with suppress(ReadsideError):
-            await self.service.fallback.answer(_NO_SESSION, 0)
+    async def _identify(self) -> None:
+        """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""
+        while True:
+            with suppress(ReadsideError):
+                await self.service.fallback.identify()
+            self.greeted.set()
+            await asyncio.sleep(IDENTIFY_SECONDS if self.service.database() else RETRY_SECONDS)
 
     def _hear(self, change: Change, now: float) -> None:
         self.cache.hear(change, now)
         self.service.fallback.forget_missing(change.sessions)
-
-
-def _background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    task = asyncio.create_task(work)
-    task.add_done_callback(_ended)
-    return task
-
-
-def _ended(task: asyncio.Task[None]) -> None:
-    """Take the process down with a background task that failed: without it answers would grow stale unseen."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("the API stops: a part of it failed", exc_info=error)
-        signal.raise_signal(signal.SIGTERM)
 
 
 def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path: str = "") -> None:

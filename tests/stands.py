@@ -16,6 +16,7 @@ from projector.batch import add, drop, put
 from query_api.config import ApiConfig
 from query_api.layer import App
 from readmodel.poll import Poll
+from readmodel.postgres_client import check_server
 from readmodel.redis_client import connect
 from readmodel.subscription import heard
 from readside.api import RequestLine, Stores, opened, running
@@ -190,7 +191,8 @@ async def real_stand(database_url: str, redis_url: str, **changes: object) -> As
     await redis.flushall()
     try:
         async with opened(config) as app, client(httpx.ASGITransport(app), "http://api", BOTH_KEY) as made:
-            stand = Stand(app, made, Stage(redis), RealWriteSide(connection))
+            stage = Stage(redis, database=(await check_server(connection, database_url)).database)
+            stand = Stand(app, made, stage, RealWriteSide(connection))
             await stand.begin()
             yield stand
     finally:

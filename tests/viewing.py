@@ -58,6 +58,7 @@ class Stage:
     term: str = "term-1"
     n: int = 0
     keys: Keys = field(default_factory=lambda: Keys("readside"))
+    database: str = DATABASE
 
     def __post_init__(self) -> None:
         self.reader = ViewReader(self.redis, self.keys)
@@ -69,9 +70,9 @@ class Stage:
             window_bytes=self.window_bytes,
         )
 
-    async def begin(self, term: str = "term-1", expected: str = "", database: str = DATABASE) -> None:
-        """Begin a term."""
-        await self.writer.begin(term, expected, database)
+    async def begin(self, term: str = "term-1", expected: str = "", database: str = "") -> None:
+        """Begin a term of `database`, our own by default."""
+        await self.writer.begin(term, expected, database or self.database)
         self.term, self.n = term, 0
 
     async def apply(

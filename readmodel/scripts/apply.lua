@@ -17,7 +17,7 @@ local term, n, as_of, round_trip, sent, channel, named, base, version, ttl = unp
 local most_events, most_bytes = tonumber(ARGV[11]), tonumber(ARGV[12])
 local FIRST = 13
 
-local at = redis.call('HMGET', position, 'term', 'n')
+local at = redis.call('HMGET', position, 'term', 'n', 'database')
 if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end
 if at[2] == n then return {'done'} end
 if tonumber(at[2]) ~= tonumber(n) - 1 then return {'refused', at[1], at[2]} end
@@ -150,6 +150,6 @@ if as_of ~= '' then
   redis.call('HSET', position, 'as_of', as_of, 'round_trip_us', round_trip, 'live', '1',
     'as_of_at', now)
 end
-redis.call('PUBLISH', channel, term .. ' ' .. n .. ' ' .. (as_of ~= '' and as_of or '-') .. ' '
+redis.call('PUBLISH', channel, (at[3] or '') .. ' ' .. term .. ' ' .. n .. ' ' .. (as_of ~= '' and as_of or '-') .. ' '
   .. (round_trip ~= '' and round_trip or '-') .. ' ' .. now .. ' ' .. named)
 return {'ok', cold, reload, grown, now}

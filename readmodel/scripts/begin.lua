@@ -29,5 +29,5 @@ elseif was[4] == '1' then
     'previous_round_trip_us', was[7])
 end
 redis.call('HSET', position, 'term', term, 'n', '0', 'live', '0', 'version', version, 'database', database)
-redis.call('PUBLISH', channel, term .. ' 0 - - ' .. string.format('%.0f', now) .. ' ')
+redis.call('PUBLISH', channel, database .. ' ' .. term .. ' 0 - - ' .. string.format('%.0f', now) .. ' ')
 return {'ok'}

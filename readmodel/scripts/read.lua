@@ -1,18 +1,22 @@
 -- One poll: a page, its total, and how fresh they are, or why this Redis cannot tell.
 -- KEYS: position, header, events, index
--- ARGV: version, offset, limit, since µs or '', bytes an answer may have, then per type: name, index from, index to
+-- ARGV: version, database that the view must be of ('' for any), offset, limit, since µs or '', bytes an answer may
+--       have, then per type: name, index from, index to
 -- Gives {'cold', reason}
+--     | {'foreign', database found}
 --     | {'large', how many events of the page fit}
 --     | {'ok', page, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n}
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
 local position, header, events, index = unpack(KEYS)
-local version, offset, limit, since, bound = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local TYPES, DEEPEST, STRIDE = 6, 10000, 500
+local version, database, offset, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local since, bound = ARGV[5], tonumber(ARGV[6])
+local TYPES, DEEPEST, STRIDE = 7, 10000, 500
 
 local at = redis.call('HMGET', position, 'term', 'n', 'as_of', 'round_trip_us', 'as_of_at', 'version',
-  'previous', 'previous_as_of', 'previous_round_trip_us', 'previous_at')
+  'previous', 'previous_as_of', 'previous_round_trip_us', 'previous_at', 'database')
 local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status')
 if not at[1] or at[6] ~= version then return {'cold', 'no view'} end
+if database ~= '' and at[11] ~= database then return {'foreign', at[11] or ''} end
 if not has[1] or has[2] ~= version then return {'cold', 'not hot'} end
 
 local term, n, as_of, round_trip, as_of_at = at[1], at[2], at[3], at[4], at[5]

@@ -34,6 +34,7 @@ SELECT (SELECT s.status FROM sessions s WHERE s.id = $1) AS status,
        (SELECT count(*) FROM matching) AS total,
        (extract(epoch FROM now()) * 1000000)::bigint AS as_of_us,
        pg_is_in_recovery() AS in_recovery,
+       :database AS database,
        (SELECT count(*) FROM page) AS asked,
        sum(fitting)::bigint AS fitting,
        coalesce(string_agg(members, ',' ORDER BY taken), '') AS page

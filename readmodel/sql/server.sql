@@ -1,5 +1,4 @@
 -- Who answers here.
 SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS in_recovery,
        pg_postmaster_start_time()::text AS started,
-       (SELECT system_identifier FROM pg_control_system())::text || '/'
-         || (SELECT oid FROM pg_database WHERE datname = current_database())::text AS database
+       :database AS database

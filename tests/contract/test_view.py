@@ -350,8 +350,31 @@ async def test_status_and_touch(stage: Stage) -> None:
     assert dict(await stage.reader.hot_sessions())[SID] > 1
 
 
+async def test_the_view_of_another_database_is_not_read(stage: Stage) -> None:
+    """Whoever says of which it must be is refused by name; what is cold in it is not called cold."""
+    await stage.put(SID, [event(SID, NOON)], as_of_us=NOON)
+    poll = Poll(SID)
+
+    assert isinstance(await stage.reader.read(poll, MAX_BYTES, DATABASE), Found)
+    await stage.reader.check(DATABASE)
+    for asked in (poll, Poll(OTHER)):
+        with pytest.raises(ForeignView, match=f"another database .{DATABASE}. than"):
+            await stage.reader.read(asked, MAX_BYTES, "8000000000000000002/5")
+    with pytest.raises(ForeignView, match="READSIDE_REDIS_PREFIX"):
+        await stage.reader.check("8000000000000000002/5")
+
+
+async def test_a_view_of_nobody_is_not_read(stage: Stage) -> None:
+    """The position says whose it is, or nothing is believed."""
+    await stage.put(SID, [event(SID, NOON)], as_of_us=NOON)
+    await stage.redis.hdel(stage.keys.position, "database")
+
+    with pytest.raises(ForeignView, match="unnamed"):
+        await stage.reader.read(Poll(SID), MAX_BYTES, DATABASE)
+
+
 async def test_every_batch_is_published_with_its_number(stage: Stage) -> None:
-    """One message a batch: term, number, as-of with its round trip, and the sessions named."""
+    """One message a batch: database, term, number, as-of with its round trip, and the sessions named."""
     async with stage.redis.pubsub() as pubsub:
         await pubsub.subscribe(stage.keys.changes)
         assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
@@ -361,9 +384,9 @@ async def test_every_batch_is_published_with_its_number(stage: Stage) -> None:
         heard = [decode_change((await pubsub.get_message(timeout=5))["data"]) for _ in range(3)]
     first, second, third = [change for change in heard if change is not None]
 
-    assert first == Change("term-1", 2, None, None, (SID, OTHER), first.at_us)
-    assert second == Change("term-1", 3, NOON + 7, second.round_trip_us, (), second.at_us)
-    assert third == Change("term-2", 0, None, None, (), third.at_us)
+    assert first == Change("term-1", 2, None, None, (SID, OTHER), first.at_us, DATABASE)
+    assert second == Change("term-1", 3, NOON + 7, second.round_trip_us, (), second.at_us, DATABASE)
+    assert third == Change("term-2", 0, None, None, (), third.at_us, DATABASE)
     assert 0 < first.at_us <= second.at_us <= third.at_us
     assert (second.round_trip_us or 0) >= 1000
 

@@ -11,6 +11,7 @@ from readmodel.event import Event
 from readmodel.event_log import Logged
 from readmodel.freshness import rfc3339
 from readmodel.poll import Poll
+from tests.viewing import DATABASE
 
 
 def jsonb(value: object) -> str:
@@ -59,6 +60,7 @@ class FakeEventLog:
     queries: list[Poll] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
+    database: str = DATABASE
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Event()
@@ -84,7 +86,7 @@ class FakeEventLog:
             self.running -= 1
         if self.error:
             raise self.error
-        return Logged(status, page, total, as_of_us)
+        return Logged(status, page, total, as_of_us, self.database)
 
     def _look(self, poll: Poll, max_bytes: int) -> tuple[str | None, bytes, int]:
         matching = sorted(

@@ -14,7 +14,7 @@ from query_api.projector_requests import ProjectorRequests
 from query_api.subscription import Subscription
 from readmodel.errors import ConfigurationError, EventLogUnavailable, ViewUnavailable
 from readmodel.messages import Change
-from readside import api
+from readside import background
 from readside.api import Process, create_app, prefix
 from readside.api_server import listening
 from tests.fakes.projector_line import FakeLine
@@ -52,17 +52,17 @@ async def heard_of(channel: Channel, subscriptions: int) -> list[Change]:
 async def test_changes_are_heard_through_every_break(monkeypatch: pytest.MonkeyPatch) -> None:
     """It subscribes again, for ever."""
     monkeypatch.setattr(module, "delays", lambda: iter(lambda: 0.0, 1.0))
-    channel = Channel([None, b"t 1 - - 5 a b"], [], [], [None, b"t 2 7 8 6 "])
+    channel = Channel([None, b"d t 1 - - 5 a b"], [], [], [None, b"d t 2 7 8 6 "])
 
     changes = await heard_of(channel, 6)
 
-    assert changes == [Change("t", 1, None, None, ("a", "b"), 5), Change("t", 2, 7, 8, (), 6)]
+    assert changes == [Change("t", 1, None, None, ("a", "b"), 5, "d"), Change("t", 2, 7, 8, (), 6, "d")]
 
 
 async def test_what_is_no_message_of_ours_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody can publish on the channel; a number that is missing tells."""
     monkeypatch.setattr(module, "delays", lambda: iter(lambda: 0.0, 1.0))
-    channel = Channel([None, b"", b"hello", b"\xff\xfe", b"t x - - 5 a", b"t 1 - - 5 a"])
+    channel = Channel([None, b"", b"hello", b"\xff\xfe", b"d t x - - 5 a", b"d t 1 - - 5 a"])
 
     assert [change.n for change in await heard_of(channel, 2)] == [1]
 
@@ -91,7 +91,7 @@ async def test_a_background_task_that_fails_takes_the_process_down(
     async def fail() -> None:
         raise ZeroDivisionError("a bug")
 
-    task = api._background(fail())
+    task = background.start(fail())
     await asyncio.wait([task])
     await asyncio.sleep(0)
 
@@ -103,7 +103,7 @@ async def test_one_that_ends_or_is_cancelled_takes_nothing_down(monkeypatch: pyt
     """Shutdown is no failure."""
     raised: list[int] = []
     monkeypatch.setattr(signal, "raise_signal", raised.append)
-    tasks = [api._background(asyncio.sleep(0)), api._background(asyncio.sleep(3600))]
+    tasks = [background.start(asyncio.sleep(0)), background.start(asyncio.sleep(3600))]
     await asyncio.wait(tasks[:1])
     tasks[1].cancel()
     await asyncio.wait(tasks)

@@ -10,9 +10,11 @@ from query_api import fallback as module
 from query_api.answers import Number
 from query_api.circuit import Circuit
 from query_api.fallback import Fallback, Fetched
+from query_api.own_database import OwnDatabase
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overloaded, ServerInRecovery
 from readmodel.poll import Poll
 from tests.fakes.event_log import FakeEventLog, Row
+from tests.viewing import DATABASE
 from tests.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
@@ -39,8 +41,10 @@ class Bench:
     def __init__(self, concurrency: int = 2) -> None:
         self.log = FakeEventLog({SID: "in_progress"}, [Row(SID, 1_000_000)])
         self.clock = Clock()
-        self.number: Number | None = Number("t", 1)
+        self.number: Number | None = Number("t", 1, DATABASE)
         self.reconnected = 0
+        self.changes: list[str] = []
+        self.own = OwnDatabase(self.changes.append)
         self.circuit = Circuit("postgres", self.clock)
         self.fallback = Fallback(
             self.log,
@@ -50,6 +54,7 @@ class Bench:
             max_bytes=10_000,
             clock=self.clock,
             reconnect=self._reconnect,
+            learn=self.own.learn,
         )
 
     async def _reconnect(self) -> None:
@@ -84,7 +89,7 @@ async def test_a_poll_is_answered(bench: Bench) -> None:
     fetched = await bench.ask()
 
     assert (fetched.logged.status, fetched.logged.total) == ("in_progress", 1)
-    assert fetched.number == Number("t", 1)
+    assert fetched.number == Number("t", 1, DATABASE)
 
 
 async def test_the_number_is_taken_before_the_query_is_sent(bench: Bench) -> None:
@@ -92,10 +97,10 @@ async def test_the_number_is_taken_before_the_query_is_sent(bench: Bench) -> Non
     bench.log.hold()
     asked = bench.ask()
     await bench.asked(1)
-    bench.number = Number("t", 2)
+    bench.number = Number("t", 2, DATABASE)
     bench.log.release()
 
-    assert (await asked).number == Number("t", 1)
+    assert (await asked).number == Number("t", 1, DATABASE)
 
 
 async def test_callers_of_the_same_poll_share_a_query(bench: Bench) -> None:

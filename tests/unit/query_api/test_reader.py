@@ -19,6 +19,7 @@ from readmodel.poll import Poll
 from readmodel.view import Cold, Found
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.fakes.projector_line import FakeLine
+from tests.viewing import DATABASE
 from tests.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
@@ -34,14 +35,16 @@ class FakeView:
     answer: Found | Cold = field(default_factory=lambda: Cold("not hot"))
     error: ReadsideError | None = None
     polls: list[Poll] = field(default_factory=list)
+    databases: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def read(self, poll: Poll, max_bytes: int) -> Found | Cold:
+    async def read(self, poll: Poll, max_bytes: int, database: str) -> Found | Cold:
         """Answer."""
         self.polls.append(poll)
+        self.databases.append(database)
         await self.gate.wait()
         if self.error:
             raise self.error
@@ -53,11 +56,15 @@ class Bench:
 
     def __init__(self) -> None:
         self.view, self.log, self.line = FakeView(), FakeEventLog({SID: "paused"}, [Row(SID, 1)]), FakeLine()
-        self.requests = ProjectorRequests(self.line, 3600)
+        self.requests, self.database = ProjectorRequests(self.line, 3600), DATABASE
         fallback = Fallback(
-            self.log, concurrency=2, circuit=Circuit("postgres"), number=lambda: Number("t", 1), max_bytes=10_000
+            self.log,
+            concurrency=2,
+            circuit=Circuit("postgres"),
+            number=lambda: Number("t", 1, DATABASE),
+            max_bytes=10_000,
         )
-        self.view_reads = ViewReads(self.view, Circuit("redis"), 10_000)
+        self.view_reads = ViewReads(self.view, Circuit("redis"), 10_000, lambda: self.database)
         self.reader = Reader(self.view_reads, fallback, self.requests)
 
     async def source(self, seconds: float | None = None) -> str:

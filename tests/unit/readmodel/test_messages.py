@@ -24,31 +24,37 @@ VERBS = st.sampled_from(["warm", "rebuild", "repair", "touch"])
 
 
 def test_a_change_with_a_beat() -> None:
-    """As the script writes it: term, number, as-of, round trip, instant, sessions."""
-    assert decode_change(b"t 7 1768314600000000 1500 1768314600001500 a b") == Change(
-        "t", 7, 1_768_314_600_000_000, 1500, ("a", "b"), 1_768_314_600_001_500
+    """As the script writes it: database, term, number, as-of, round trip, instant, sessions."""
+    assert decode_change(b"7/16 t 7 1768314600000000 1500 1768314600001500 a b") == Change(
+        "t", 7, 1_768_314_600_000_000, 1500, ("a", "b"), 1_768_314_600_001_500, "7/16"
     )
 
 
 def test_a_change_without_a_beat() -> None:
     """As-of did not move; nobody was named, or everybody."""
-    assert decode_change(b"t 0 - - 5 ") == Change("t", 0, None, None, (), 5)
-    assert decode_change(b"t 0 - - 5 *") == Change("t", 0, None, None, ("*",), 5)
+    assert decode_change(b"d t 0 - - 5 ") == Change("t", 0, None, None, (), 5, "d")
+    assert decode_change(b"d t 0 - - 5 *") == Change("t", 0, None, None, ("*",), 5, "d")
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b" ", b"    ", b"t", b"t x - - 5 a", b"t 1 x - 5 a", b"t 1 - x 5 a", b"t 1 - - x a", b"t 1 - -",
-             b"\xff\xfe \0", b"t 1.0 - - 5", b"t 0x1 - - 5", "t ½ - - 5".encode(), b"9" * 10_000]
+    "data", [b"", b" ", b"    ", b"d", b"d t x - - 5 a", b"d t 1 x - 5 a", b"d t 1 - x 5 a", b"d t 1 - - x a",
+             b"d t 1 - -", b"\xff\xfe \0", b"d t 1.0 - - 5", b"d t 0x1 - - 5", "d t ½ - - 5".encode(), b"9" * 10_000]
 )  # fmt: skip
 def test_a_change_of_others_is_nothing(data: bytes) -> None:
     """Anybody may publish on our channel."""
     assert decode_change(data) is None
 
 
+@pytest.mark.parametrize("data", [b"t 0 - - 5 ", b"t 7 9 9 5 ", b"t 7 9 9 5 11111111-1111-4111-8111-111111111111"])
+def test_a_change_that_names_no_database_is_nothing(data: bytes) -> None:
+    """Nobody could tell whether it is about the view of ours."""
+    assert decode_change(data) is None
+
+
 @given(data=st.binary(max_size=100))
 def test_no_bytes_break_the_readers(data: bytes) -> None:
     """Neither a change nor a request ever raises."""
-    assert decode_change(data) is None or data.count(b" ") >= 4
+    assert decode_change(data) is None or data.count(b" ") >= 5
     assert decode_request(data) is None or data.startswith(b"{")
 
 

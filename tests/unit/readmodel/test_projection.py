@@ -89,6 +89,15 @@ def test_another_version_is_down() -> None:
     assert "version 0" in str(projection.reason)
 
 
+def test_the_view_of_another_database_is_down() -> None:
+    """For who is told which database it must be of; nothing else is known of it."""
+    projection = judge(POSITION, 0, [LEADER], 5.0, "1/3")
+
+    assert projection.status == "down"
+    assert "another database (1/2) than READSIDE_DATABASE_URL leads to (1/3)" in str(projection.reason)
+    assert judge(POSITION, 0, [LEADER], 5.0, "1/2").status == "live"
+
+
 def test_of_two_leaders_the_younger_counts() -> None:
     """A frozen leader's last report may still be fresh when another has taken over."""
     young = {**LEADER, "id": "c", "started_at": "2026-01-03"}
