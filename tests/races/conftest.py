@@ -1,0 +1,39 @@
+"""What every race stands on: real servers, the triggers installed, and nobody who mends by himself."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from projector import drift
+from projector.backlog import Backlog
+from query_api import view_reads
+from query_api.response_cache import ResponseCache
+from tests.barriers import Ear
+from tests.projecting import Bench, bench
+
+
+@pytest.fixture(autouse=True)
+def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The continuous check never goes round: what a race breaks must not be mended unseen. Held reads may be slow."""
+    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 1e6})
+    monkeypatch.setattr(view_reads, "READ_SECONDS", 30.0)
+    return monkeypatch
+
+
+@pytest.fixture
+def notices(patch: pytest.MonkeyPatch) -> Ear:
+    """The notices that the leader hears."""
+    return Ear.of(patch, Backlog, "hear")
+
+
+@pytest.fixture
+def changes(patch: pytest.MonkeyPatch) -> Ear:
+    """The messages about batches that the API hears."""
+    return Ear.of(patch, ResponseCache, "hear")
+
+
+@pytest.fixture
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
+    """A writer, and readers of both stores; each test runs its own projector."""
+    async with bench(database_url, redis_url) as made:
+        yield made

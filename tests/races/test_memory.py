@@ -1,0 +1,101 @@
+"""What the API may do with an answer while the view moves on: messages are lost, late, or have not come yet."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from readmodel.event_log import EventLog
+from readmodel.view import ViewReader
+from tests.barriers import Barrier, Ear, after
+from tests.racing import check, hot_session, third_event
+from tests.whole import Whole, whole_service
+
+SOURCES = {"redis": (ViewReader, "read", {}), "postgres": (EventLog, "answer", {"readside_max_staleness": "0"})}
+
+
+@pytest.fixture
+async def whole(database_url: str, redis_url: str, changes: Ear) -> AsyncIterator[Whole]:
+    """Writer, leader and API."""
+    async with whole_service(database_url, redis_url) as made:
+        yield made
+
+
+class Reading:
+    """A poll whose answer the store has given and the API has not taken yet."""
+
+    def __init__(self, whole: Whole, barrier: Barrier, headers: dict[str, str]) -> None:
+        self._whole = whole
+        self._barrier = barrier
+        self._headers = headers
+
+    async def begin(self, session_id: str) -> None:
+        """Poll, and hold the answer."""
+        self._barrier.close()
+        self._poll = asyncio.create_task(self._whole.poll(session_id, **self._headers))
+        await self._barrier.reached()
+
+    async def end(self) -> httpx.Response:
+        """Let the API have it."""
+        self._barrier.open()
+        return await self._poll
+
+
+@pytest.fixture(params=SOURCES)
+def reading(request: pytest.FixtureRequest, whole: Whole, patch: pytest.MonkeyPatch) -> Reading:
+    """A poll of either store."""
+    owner, name, headers = SOURCES[request.param]
+    return Reading(whole, after(patch, owner, name), headers)
+
+
+async def test_race_a_stale_read_stored_after_a_change(whole: Whole, reading: Reading, changes: Ear) -> None:
+    """A store is read, an event is added and the API told, the answer comes: given as of then, and not kept."""
+    session_id = await hot_session(whole)
+    await reading.begin(session_id)
+    committed_us = await third_event(whole, session_id, changes)
+    answer = await reading.end()
+
+    assert answer.json()["total"] == 2
+    check(answer, committed_us)
+    assert (await whole.poll(session_id)).json()["total"] == 3
+
+
+async def test_race_a_read_that_spans_an_emptying(whole: Whole, reading: Reading, changes: Ear) -> None:
+    """A store is read, the message of a change is lost and the next one empties memory, the answer comes: not kept."""
+    session_id = await hot_session(whole)
+    await reading.begin(session_id)
+    changes.loses = lambda change: session_id in change.sessions
+    committed_us = await third_event(whole, session_id, changes)
+    answer = await reading.end()
+
+    check(answer, committed_us)
+    assert (await whole.poll(session_id)).json()["total"] == 3
+
+
+async def test_race_a_missed_number(whole: Whole, changes: Ear) -> None:
+    """An answer is kept, the message that names its session is lost, a later beat is heard: the answer is gone."""
+    session_id = await hot_session(whole)
+    assert (await whole.served(session_id, "memory")).json()["total"] == 2
+    changes.loses = lambda change: session_id in change.sessions
+    await third_event(whole, session_id, changes)
+
+    assert (await whole.poll(session_id)).json()["total"] == 3
+
+
+async def test_race_nothing_heard_yet(database_url: str, redis_url: str, changes: Ear) -> None:
+    """An API answers before the first message reaches it, an event is added: nothing was kept; then it keeps."""
+    changes.loses = lambda change: True
+    async with whole_service(database_url, redis_url) as whole:
+        session_id = await hot_session(whole)
+        answers = [await whole.poll(session_id) for _ in range(3)]
+        await whole.bench.writer.event(session_id)
+        await whole.bench.caught_up()
+        after_it = await whole.poll(session_id)
+        changes.loses = lambda change: False
+        kept = await whole.served(session_id, "memory")
+
+        assert [answer.headers["readside-source"] for answer in answers] == ["redis"] * 3
+        assert (after_it.headers["readside-source"], after_it.json()["total"]) == ("redis", 3)
+        assert kept.json()["total"] == 3
+        assert changes.heard

@@ -1,0 +1,134 @@
+"""What notices may hide: writes that raised none, chunks of one statement, duplicates that Postgres drops."""
+
+from uuid import uuid4
+
+import pytest
+
+from projector.heartbeat import Heartbeat
+from projector.view_writer import ViewWriter
+from readmodel.view import Found
+from tests.barriers import Ear, before, doing
+from tests.healing import CLOCK_US
+from tests.projecting import INSERT_EVENT, Bench, ids
+from tests.waiting import eventually
+
+TRIGGERS = ("readside_insert", "readside_update", "readside_delete", "readside_truncate")
+
+
+async def test_race_triggers_disabled_and_reenabled_between_two_beats(stage: Bench, patch: pytest.MonkeyPatch) -> None:
+    """A beat is held, the triggers are off for one write and back as they were, the beat goes on: the term ends."""
+    beats = before(patch, Heartbeat, "_send")
+    async with stage.projector() as telemetry:
+        session_id = await stage.writer.session()
+        await stage.hot(session_id)
+        await stage.caught_up()
+        beats.close()
+        await beats.reached()
+        for how in ("DISABLE", "ENABLE ALWAYS"):
+            for trigger in TRIGGERS:
+                await stage.writer.connection.execute(f"ALTER TABLE events {how} TRIGGER {trigger}")
+            if how == "DISABLE":
+                event_id = await stage.writer.event(session_id)
+                committed_us = await stage.writer.connection.fetchval(CLOCK_US)
+        sent = beats.passed
+        position = await stage.view.position()
+        assert position is not None
+        assert (position.as_of_us or 0) < committed_us
+        beats.open()
+
+        assert ids(await stage.same(session_id)) == [event_id]
+        assert telemetry.terms == 2
+        assert beats.passed > sent
+
+
+async def test_race_a_bulk_insert_is_counted_per_session(stage: Bench, patch: pytest.MonkeyPatch, notices: Ear) -> None:
+    """One statement adds 1,001 events to one session and 3 to another: the first is looked at, the second added to."""
+    async with stage.projector() as telemetry:
+        large, small = await stage.writer.session(), await stage.writer.session()
+        await stage.hot(large)
+        await stage.hot(small)
+        loads = telemetry.loads
+        await stage.writer.connection.execute(
+            """INSERT INTO events (id, session_id, event_type, event_data, timestamp)
+               SELECT gen_random_uuid(), CASE WHEN n <= 1001 THEN $1::uuid ELSE $2::uuid END, 'x', '{}', now()
+               FROM generate_series(1, 1004) n""",
+            large,
+            small,
+        )
+        await stage.caught_up()
+        await stage.hot(large)
+        about = [payload for payload in notices.heard if large in payload and payload[0] in "al"]
+
+        assert about == [f"l {large}"]
+        assert (await stage.same(large, limit=1000)).total == 1001
+        assert (await stage.same(small)).total == 3
+        assert telemetry.loads == loads + 1
+
+
+async def test_race_a_bulk_insert_heard_in_two_parts(stage: Bench, patch: pytest.MonkeyPatch, notices: Ear) -> None:
+    """Two of five chunks of one statement are heard and applied, then the rest: as-of does not move in between."""
+    async with stage.projector() as telemetry:
+        session_id = await stage.writer.session()
+        await stage.hot(session_id)
+        chunks: list[str] = []
+
+        def second(payload: str) -> bool:
+            chunks.extend([payload] if payload.startswith(f"a {session_id}") else [])
+            return len(chunks) == 2
+
+        notices.waits_after = second
+        await stage.writer.events(session_id, 1000)
+        committed_us = await stage.writer.connection.fetchval(CLOCK_US)
+
+        async def applied(total: int) -> bool:
+            found = await stage.read(session_id)
+            return isinstance(found, Found) and found.total == total
+
+        await eventually(lambda: applied(400), "two chunks are applied")
+        position = await stage.view.position()
+        assert position is not None
+        assert (position.as_of_us or 0) < committed_us
+        notices.release()
+
+        assert (await stage.same(session_id, limit=1000)).total == 1000
+        assert telemetry.terms == 1
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+async def test_race_collapsed_duplicate_notices(
+    stage: Bench, patch: pytest.MonkeyPatch, notices: Ear, together: bool, is_there: bool
+) -> None:
+    """One transaction inserts, deletes, inserts (and deletes) an event; heard is one insert, then one delete."""
+    async with stage.projector():
+        session_id, event_id = await stage.writer.session(), str(uuid4())
+        kept = await stage.writer.event(session_id, timestamp="2020-01-01T00:00:00Z")
+        await stage.hot(session_id)
+        await stage.caught_up()
+        del notices.heard[:]
+        added = f"a {session_id} {event_id.replace('-', '')}"
+        if not together:
+            notices.waits_after = lambda payload: payload == added
+        adds = before(patch, ViewWriter, "apply", doing("add" if is_there else "drop", session_id))
+        async with stage.writer.connection.transaction():
+            for insert in (True, False, True, False)[: 3 if is_there else 4]:
+                await write(stage, session_id, event_id, insert=insert)
+        if not together:
+            await eventually(lambda: adds.passed and notices.is_holding, "the insert alone is taken")
+            notices.release()
+        await notices.hears(lambda payload: payload == f"l {session_id}", "the delete is heard")
+        await stage.caught_up()
+        await stage.hot(session_id)
+
+        assert [payload for payload in notices.heard if session_id in payload] == [added, f"l {session_id}"]
+        assert ids(await stage.same(session_id)) == ([event_id, kept] if is_there else [kept])
+
+
+async def write(stage: Bench, session_id: str, event_id: str, *, insert: bool) -> None:
+    """Insert an event, or delete it."""
+    connection = stage.writer.connection
+    if insert:
+        at = "2021-01-01T00:00:00Z"
+        await connection.execute(INSERT_EVENT, event_id, session_id, "step_created", "{}", None, at)
+    else:
+        await connection.execute("DELETE FROM events WHERE id = $1::uuid", event_id)
