@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
 import httpx
 
 from tests.builders import api, api_config, events_path
+from tests.healing import CLOCK_US
 from tests.projecting import Bench, bench
 from tests.waiting import eventually
 
@@ -42,13 +45,30 @@ class Whole:
 
         await eventually(there, f"{wanted} events")
 
+    async def never_late(self, session_id: str, total: int | None, query: str = "") -> None:
+        """Poll until an answer has so many events (None: 404), as the last commit left it.
+
+        An answer that does not show this yet must not claim to be of an instant after the commit.
+        """
+        committed_us = int(await self.bench.writer.connection.fetchval(CLOCK_US))
+        await eventually(partial(self._shows, session_id, total, query, committed_us), f"{total} events")
+
+    async def _shows(self, session_id: str, total: int | None, query: str, committed_us: int) -> bool:
+        answer = await self.poll(session_id, query)
+        as_of_us = datetime.fromisoformat(answer.headers["readside-as-of"]).timestamp() * 1_000_000
+        shown = None if answer.status_code == 404 else answer.json()["total"]
+
+        assert answer.status_code in {200, 404}, answer.text
+        assert shown == total or as_of_us < committed_us, (shown, total, answer.headers)
+        return bool(shown == total)
+
 
 @asynccontextmanager
-async def whole_service(database_url: str, redis_url: str) -> AsyncIterator[Whole]:
-    """Everything, live."""
+async def whole_service(database_url: str, redis_url: str, **changes: object) -> AsyncIterator[Whole]:
+    """Everything, live; `changes` are settings of the projector."""
     async with (
         bench(database_url, redis_url) as made,
-        made.projector(),
+        made.projector(**changes),
         api(api_config(database_url, redis_url)) as client,
     ):
         await made.caught_up()
