@@ -24,12 +24,10 @@ async def test_race_triggers_disabled_and_reenabled_between_two_beats(stage: Ben
         await stage.caught_up()
         beats.close()
         await beats.reached()
-        for how in ("DISABLE", "ENABLE ALWAYS"):
-            for trigger in TRIGGERS:
-                await stage.writer.connection.execute(f"ALTER TABLE events {how} TRIGGER {trigger}")
-            if how == "DISABLE":
-                event_id = await stage.writer.event(session_id)
-                committed_us = await stage.writer.connection.fetchval(CLOCK_US)
+        await alter(stage, "DISABLE")
+        event_id = await stage.writer.event(session_id)
+        committed_us = await stage.writer.connection.fetchval(CLOCK_US)
+        await alter(stage, "ENABLE ALWAYS")
         sent = beats.passed
         position = await stage.view.position()
         assert position is not None
@@ -41,7 +39,13 @@ async def test_race_triggers_disabled_and_reenabled_between_two_beats(stage: Ben
         assert beats.passed > sent
 
 
-async def test_race_a_bulk_insert_is_counted_per_session(stage: Bench, patch: pytest.MonkeyPatch, notices: Ear) -> None:
+async def alter(stage: Bench, how: str) -> None:
+    """Enable or disable what is ours on the events."""
+    for trigger in TRIGGERS:
+        await stage.writer.connection.execute(f"ALTER TABLE events {how} TRIGGER {trigger}")
+
+
+async def test_race_a_bulk_insert_is_counted_per_session(stage: Bench, notices: Ear) -> None:
     """One statement adds 1,001 events to one session and 3 to another: the first is looked at, the second added to."""
     async with stage.projector() as telemetry:
         large, small = await stage.writer.session(), await stage.writer.session()
@@ -65,7 +69,7 @@ async def test_race_a_bulk_insert_is_counted_per_session(stage: Bench, patch: py
         assert telemetry.loads == loads + 1
 
 
-async def test_race_a_bulk_insert_heard_in_two_parts(stage: Bench, patch: pytest.MonkeyPatch, notices: Ear) -> None:
+async def test_race_a_bulk_insert_heard_in_two_parts(stage: Bench, notices: Ear) -> None:
     """Two of five chunks of one statement are heard and applied, then the rest: as-of does not move in between."""
     async with stage.projector() as telemetry:
         session_id = await stage.writer.session()
