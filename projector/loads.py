@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -200,13 +200,14 @@ class Loads:
     async def _stage_newest(self, snapshot: Snapshot, staging: str) -> _Window:
         most_events, most_bytes = self._window
         window = _Window()
-        async for chunk in snapshot.newest(most_events):
-            kept = _within(chunk, most_bytes - window.bytes)
-            if kept:
-                await self._writer.stage(staging, kept)
-                window.take(kept)
-            if len(kept) < len(chunk):
-                break
+        async with aclosing(snapshot.newest(most_events)) as chunks:
+            async for chunk in chunks:
+                kept = _within(chunk, most_bytes - window.bytes)
+                if kept:
+                    await self._writer.stage(staging, kept)
+                    window.take(kept)
+                if len(kept) < len(chunk):
+                    break
         return window
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -27,8 +27,8 @@ BYTES_OF_ONE_SESSION = 1_000_000
 BYTES_OF_ALL = 16_000_000
 """The same, all sessions together."""
 CHUNK_BYTES = 500_000
-FIRST_ROWS, MOST_ROWS = 20, 1_000
-"""A load fetches so many rows first and at most: events may be of 100 bytes or of 1 MB."""
+MOST_ROWS = 1_000
+"""A load fetches so many rows at most, of about so many bytes: events may be of 100 bytes or of 1 MB."""
 LOAD_TIMEOUT_SECONDS = 600.0
 """For what counts a session's events, or reads them: a large one from a cold disk takes its time."""
 
@@ -80,16 +80,18 @@ class Snapshot:
         self.types = {row["event_type"]: row["count"] for row in rows if row["event_type"] is not None}
         self._connection = connection
 
-    async def newest(self, limit: int) -> AsyncIterator[list[Event]]:
-        """Yield the newest events in chunks of about CHUNK_BYTES, newest first."""
-        cursor = await self._connection.cursor(statement("newest"), UUID(self.session_id), limit)
-        wanted = FIRST_ROWS
-        while rows := await cursor.fetch(wanted):
-            size = sum(len(row["member"]) for row in rows)
-            wanted = min(max(len(rows) * CHUNK_BYTES // max(size, 1), 1), MOST_ROWS)
+    async def newest(self, limit: int) -> AsyncGenerator[list[Event]]:
+        """Yield the newest events in chunks of about CHUNK_BYTES, newest first.
+
+        Each is rendered by a short query of its own; before the first the session's ids are sorted.
+        """
+        cursor = await self._connection.cursor(statement("newest"), UUID(self.session_id), limit, CHUNK_BYTES)
+        rows = await cursor.fetch(1, timeout=LOAD_TIMEOUT_SECONDS)
+        while rows:
             yield [
                 Event(self.session_id, row["id"], row["score"], row["event_type"], 0, 0, row["member"]) for row in rows
             ]
+            rows = await cursor.fetch(min(max(rows[-1]["ahead"], 1), MOST_ROWS))
 
 
 class Reads:

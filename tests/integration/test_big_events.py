@@ -1,0 +1,56 @@
+"""Events of a megabyte and more: loads and steps read them a few at a time, and as-of moves on for everybody."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from readmodel.view import Found
+from tests.gauges import SETTLED_SECONDS, hot, projector_process, settled, states
+from tests.projecting import Bench, bench
+from tests.waiting import eventually
+
+MOST_MB = 300
+"""Resident, at any time: as in test_bounds."""
+MOST_SECONDS = 15.0
+
+MAKE_BIG = "CREATE TEMP TABLE big AS SELECT jsonb_build_object('text', repeat('bytes of it ', $1::int / 12)) AS data"
+INSERT_BIG = """
+INSERT INTO events (id, session_id, event_type, event_data, timestamp)
+SELECT gen_random_uuid(), s.id::uuid, 'artifact_created', big.data, now() - interval '1 day' + n * interval '1 ms'
+FROM big, unnest($1::text[]) s (id), generate_series(1, $2::int) n
+"""
+
+
+@pytest.fixture
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
+    """Triggers, a writer and readers; each test runs its own projector."""
+    async with bench(database_url, redis_url) as made:
+        yield made
+
+
+async def answered(stage: Bench, session_id: str) -> bool:
+    """Whether the view answers for a session; a usual page would be longer than an answer may be."""
+    return isinstance(await stage.read(session_id, limit=10), Found)
+
+
+@pytest.mark.parametrize(("tiny", "big", "size"), [(20, 100, 2_000_000), (2_020, 1_000, 1_000_000)])
+async def test_big_events_behind_tiny_ones(stage: Bench, tiny: int, big: int, size: int) -> None:
+    """What was fetched last says nothing of what comes next: four such sessions, of up to 1 GB, are loaded at once."""
+    await stage.writer.connection.execute(MAKE_BIG.replace("$1", str(size)))
+    large = [await stage.writer.session() for _ in range(4)]
+    bystander = await stage.writer.session()
+    for session_id in large:
+        await stage.writer.events(session_id, tiny)
+        await stage.writer.connection.execute(INSERT_BIG, [session_id], big)
+    async with projector_process(stage) as gauges:
+        await hot(stage, [bystander])
+        await stage.writer.event(bystander)
+        await settled(stage)
+        for session_id in large:
+            await eventually(partial(answered, stage, session_id), f"{session_id} is hot", SETTLED_SECONDS)
+
+        assert (await stage.same(large[0], limit=10)).total == tiny + big
+        assert await states(stage, [bystander]) == {"same"}
+        assert gauges.peak_mb() < MOST_MB
+        assert gauges.longest_gap < MOST_SECONDS
