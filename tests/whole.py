@@ -50,7 +50,14 @@ class Whole:
 
         An answer that does not show this yet must not claim to be of an instant after the commit.
         """
-        committed_us = int(await self.bench.writer.connection.fetchval(CLOCK_US))
+        await self.shows(session_id, total, await self.now_us(), query)
+
+    async def now_us(self) -> int:
+        """Postgres' clock: what was committed until now was committed before this instant."""
+        return int(await self.bench.writer.connection.fetchval(CLOCK_US))
+
+    async def shows(self, session_id: str, total: int | None, committed_us: int, query: str = "") -> None:
+        """The same for a commit of which the instant is known."""
         await eventually(partial(self._shows, session_id, total, query, committed_us), f"{total} events")
 
     async def _shows(self, session_id: str, total: int | None, query: str, committed_us: int) -> bool:
