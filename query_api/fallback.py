@@ -93,6 +93,7 @@ class Fallback:
         self._waiting: dict[Poll, _Query] = {}
         self._running: dict[Poll, _Query] = {}
         self._missing: dict[str, Fetched] = {}  # in order of age
+        self._databases = 0  # how often another one answered
         self.sent = 0
 
     @property
@@ -168,12 +169,13 @@ class Fallback:
         number = self._number()  # before the query: a message heard from now on may be about what it does not see
         query.sent_at = sent_at = self._clock()
         self.sent += 1
+        databases = self._databases
         logged = await self._ask(query.poll, sent_at)
         if number is not None and number.database != logged.database:
             number = None
         # Its now() is later than sent_at, so the as-of is at most this old.
         fetched = Fetched(logged, Freshness(logged.as_of_us, sent_at), number)
-        if logged.status is None:
+        if logged.status is None and databases == self._databases:
             self._remember_missing(query.poll.session_id, fetched)
         return fetched
 
@@ -187,6 +189,7 @@ class Fallback:
             raise
         self._circuit.succeeded()
         if self._learn(logged.database, sent_at, self._clock()):
+            self._databases += 1
             self._missing.clear()
             await self._reconnect()  # connections of before may lead to the database of before
         return logged
