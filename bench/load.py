@@ -1,13 +1,13 @@
-"""Many clients at once: `wrk` where it is installed, else a client in Python, which then is the bottleneck."""
+"""Many clients at once, by `wrk`: a client in Python would be the bottleneck."""
 
-import asyncio
 import re
 import shutil
 import tempfile
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.polling_client import PollingClient
+import orjson
+
 from bench.stack import API_KEY, output_of
 from bench.table import BenchError
 from readside.demo.processes import LOOPBACK
@@ -15,11 +15,18 @@ from readside.demo.processes import LOOPBACK
 HEADERS = {"X-API-Key": API_KEY}
 COUNTER = "{n}"
 """Stands in a target for six digits that no two polls of a million share."""
-_COUNTING = """
-local n, path = 0, "%s"
+_SCRIPT = """
+local targets, requests, n = {%s}, {}, 0
+init = function()
+  for place, target in ipairs(targets) do
+    if not string.find(target, "{n}", 1, true) then requests[place] = wrk.format("GET", target) end
+  end
+end
 request = function()
-  n = (n + 1) %% 1000000
-  return wrk.format("GET", (string.gsub(path, "{n}", string.format("%%06d", n))))
+  n = n + 1
+  local place = n %% #targets + 1
+  if requests[place] then return requests[place] end
+  return wrk.format("GET", (string.gsub(targets[place], "{n}", string.format("%%06d", n %% 1000000))))
 end
 """
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0, "m": 60_000.0}
@@ -35,28 +42,30 @@ class Load:
 
 
 def generator_name() -> str:
-    """Name what makes the load, honestly."""
-    if shutil.which("wrk"):
-        return "load by wrk (one thread)"
-    return "load by a client in Python, since wrk is not installed (Debian: apt install wrk): it is the bottleneck"
+    """Name what makes the load. Raises BenchError when it is not installed."""
+    if not shutil.which("wrk"):
+        raise BenchError("wrk makes the load and is not installed (Debian: apt install wrk).")
+    return "load by wrk (one thread)"
 
 
-async def crowd(port: int, target: str, *, clients: int, seconds: float) -> Load:
-    """Let clients poll back to back, each on its own connection. Raises BenchError when any answer is not 200."""
-    if shutil.which("wrk"):
-        return await _wrk(port, target, clients, seconds)
-    return await _in_python(port, target, clients, seconds)
+async def crowd(port: int, targets: Sequence[str], *, clients: int, seconds: int) -> Load:
+    """Let clients poll the targets in turn, back to back, each on its own connection.
 
-
-async def _wrk(port: int, target: str, clients: int, seconds: float) -> Load:
-    options = ["-t1", f"-c{clients}", f"-d{seconds:g}s", "--latency", "--timeout", "10s"]
-    fields = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
+    Raises BenchError when any answer is not 200.
+    """
+    options = ["-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        if COUNTER in target:
-            script.write(_COUNTING % target)
+        if len(targets) > 1 or COUNTER in targets[0]:
+            script.write(_SCRIPT % ",".join(orjson.dumps(target).decode() for target in targets))
             script.flush()
             options += ["--script", script.name]
-        return parse_wrk(await output_of("wrk", *options, *fields, f"http://{LOOPBACK}:{port}{target}"))
+        return parse_wrk(await wrk(*options, f"http://{LOOPBACK}:{port}{targets[0]}"))
+
+
+async def wrk(*arguments: str) -> str:
+    """Run wrk with the key; gives what it prints."""
+    fields = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
+    return await output_of("wrk", *fields, *arguments)
 
 
 def parse_wrk(output: str) -> Load:
@@ -68,30 +77,12 @@ def parse_wrk(output: str) -> Load:
     return Load(float(rate[1]), _milliseconds(shares["50"]), _milliseconds(shares["99"]))
 
 
-def _milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
-    return float(number) * _UNITS_MS[unit]
-
-
-async def _in_python(port: int, target: str, clients: int, seconds: float) -> Load:
-    latencies: list[float] = []
-    ends_at = time.perf_counter() + seconds
-
-    async def poll() -> None:
-        async with PollingClient.open(LOOPBACK, port) as client:
-            while (sent_at := time.perf_counter()) < ends_at:
-                answer = await client.get(target.replace(COUNTER, f"{len(latencies) % 1_000_000:06}"), HEADERS)
-                if answer.status != 200:
-                    raise BenchError(f"{target} was answered {answer.status}: {answer.body[:200]!r}")
-                latencies.append((time.perf_counter() - sent_at) * 1000)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(clients):
-            group.create_task(poll())
-    return Load(len(latencies) / seconds, percentile(latencies, 50), percentile(latencies, 99))
-
-
-def percentile(values: list[float], share: float) -> float:
+def percentile(values: Sequence[float], share: float) -> float:
     """Give the value that `share` percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share / 100))]
+
+
+def _milliseconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS_MS[unit]

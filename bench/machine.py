@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 BUSY_SHARE = 0.15
-"""More than this of all cores taken by others just before: the figures say so."""
+"""More than this of all cores taken by others just before or after: the figures say so."""
 _SAMPLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The caption of a table. `busy_share` is the part of all cores that others took in the second before, or None."""
+    """The caption of a table. `busy_share` is the part of all cores that others took just before or after, or None."""
 
     name: str
     processor: str
@@ -29,16 +29,13 @@ class Machine:
     measured_at: str
 
     def caption(self) -> str:
-        """Say it in a sentence or two."""
-        sentence = (
+        """Say it in a sentence."""
+        return (
             f"Measured on {self.measured_at[:10]} on {self.name} "
             f"({self.cores} cores, {self.processor}, {self.system}): "
             f"Python {self.python}, PostgreSQL {self.postgres}, Redis {self.redis}, {self.load_generator}, "
             "all on this one machine."
         )
-        if self.busy_share is not None and self.busy_share > BUSY_SHARE:
-            sentence += f" The machine was busy: other work took {self.busy_share:.0%} of its cores when this began."
-        return sentence
 
 
 def describe(*, name: str | None, postgres: str, redis: str, load_generator: str, busy_share: float | None) -> Machine:
@@ -58,7 +55,7 @@ def describe(*, name: str | None, postgres: str, redis: str, load_generator: str
 
 
 def busy_share() -> float | None:
-    """Watch the machine for a second before anything is started; None where it does not tell (not Linux)."""
+    """Watch the machine for a second while nothing is measured; None where it does not tell (not Linux)."""
     first = _ticks()
     time.sleep(_SAMPLE_SECONDS)
     last = _ticks()

@@ -28,6 +28,7 @@ API_KEY = secrets.token_urlsafe(16)
 START_SECONDS = 30.0
 COMMAND_SECONDS = 120.0
 _PATH = os.environ.get("PATH", os.defpath)
+_READSIDE = (sys.executable, "-m", "readside")
 _SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
 
 
@@ -35,18 +36,18 @@ class Site:
     """One database with the write side's tables, an empty Redis, and the readside processes on them."""
 
     def __init__(
-        self, directory: Path, database_url: str, redis_url: str, connection: Connection, redis: Redis
+        self, directory: Path, database_url: str, redis_urls: tuple[str, str], connection: Connection, redis: Redis
     ) -> None:
         self.directory = directory
         self.database_url = database_url
-        self.redis_url = redis_url
+        self.redis_url, self.plain_url = redis_urls
         self.connection = connection
         self.redis = redis
         self.view = ViewReader(redis, keys_of(redis, "readside"))
 
     async def run(self, *command: str) -> None:
         """Run a command of readside to its end. Raises BenchError when it fails."""
-        child = self._spawn(f"readside {command[0]}", ["readside", *command], {})
+        child = self._spawn(f"readside {command[0]}", [*_READSIDE, *command], {})
         try:
             await child.exited(COMMAND_SECONDS)
         finally:
@@ -57,33 +58,37 @@ class Site:
     @asynccontextmanager
     async def projector(self, **settings: str) -> AsyncIterator[None]:
         """Run a projector, live when the block begins; `settings` without READSIDE_, in small letters."""
-        async with self._running("readside projector", ["readside", "projector"], self._live, settings):
+        async with self._running("readside projector", [*_READSIDE, "projector"], self._live, settings):
             yield
 
     @asynccontextmanager
     async def api(self, **settings: str) -> AsyncIterator[int]:
         """Run the query API, ready when the block begins; gives its port."""
         port = free_port()
-        command = ["readside", "api", "--port", str(port)]
+        command = [*_READSIDE, "api", "--port", str(port)]
         async with self._running(f"readside api {port}", command, lambda: _answers(port, "/health/ready"), settings):
             yield port
 
     @asynccontextmanager
-    async def bare_app(self, name: str, answer: bytes) -> AsyncIterator[int]:
-        """Run a bare uvicorn app that gives this answer (head and body) to everything; gives its port."""
-        port, path = free_port(), self.directory / f"{name}.http"
-        path.write_bytes(answer)
-        async with self._running(
-            f"bare uvicorn {port}", ["bench.bare_app", str(port), str(path)], lambda: _answers(port, "/"), {}
-        ):
+    async def app(self, module: str, *arguments: str) -> AsyncIterator[int]:
+        """Run a peer of bench/peers as a module, with its port as the first argument; gives the port."""
+        port = free_port()
+        command = [sys.executable, "-m", module, str(port), *arguments]
+        async with self.server(f"{module.rpartition('.')[2]} {port}", command, port):
             yield port
 
     @asynccontextmanager
+    async def server(self, name: str, command: list[str], port: int) -> AsyncIterator[None]:
+        """Run a program of others that answers /ready on the port once it serves. Raises DemoError as above."""
+        async with self._running(name, command, lambda: _answers(port, "/ready"), {}):
+            yield
+
+    @asynccontextmanager
     async def _running(
-        self, name: str, module: list[str], ready: Callable[[], Awaitable[bool]], settings: dict[str, str]
+        self, name: str, command: list[str], ready: Callable[[], Awaitable[bool]], settings: dict[str, str]
     ) -> AsyncIterator[None]:
         """Run a process for as long as the block lasts. Raises DemoError when it ends by itself."""
-        child = self._spawn(name, module, settings)
+        child = self._spawn(name, command, settings)
         try:
             await until(ready, f"{name} is ready", child=child)
             yield
@@ -107,9 +112,12 @@ class Site:
         position = await self.view.position()
         return position is not None and position.live
 
-    def _spawn(self, name: str, module: list[str], settings: dict[str, str]) -> Child:
+    def _spawn(self, name: str, command: list[str], settings: dict[str, str]) -> Child:
         environment = {
             "PATH": _PATH,
+            "BENCH_API_KEY": API_KEY,
+            "BENCH_DATABASE_URL": self.database_url,
+            "BENCH_REDIS_URL": self.plain_url,
             "READSIDE_DATABASE_URL": self.database_url,
             "READSIDE_REDIS_URL": self.redis_url,
             "READSIDE_API_KEYS": f"bench:{API_KEY}:read+ops",
@@ -117,7 +125,7 @@ class Site:
             **{f"READSIDE_{name.upper()}": value for name, value in settings.items()},
         }
         log = self.directory / f"{name.replace(' ', '-')}.log"
-        return spawn(name, [sys.executable, "-m", *module], log=log, environment=environment, directory=ROOT)
+        return spawn(name, command, log=log, environment=environment, directory=ROOT)
 
 
 class Servers:
@@ -129,17 +137,24 @@ class Servers:
         self.redis = EmbeddedRedis(directory / "redis")
 
     @asynccontextmanager
-    async def site(self) -> AsyncIterator[Site]:
-        """Make a new database, and empty the Redis; the database is dropped after the block."""
+    async def site(self, number: int = 0) -> AsyncIterator[Site]:
+        """Make a new database, and empty two of Redis'; the database is dropped after the block.
+
+        Sites that are there at the same time need different numbers, from 0 to 7. The second Redis database is for
+        the peers' plain sorted sets.
+        """
         name = f"bench_{secrets.token_hex(4)}"
+        urls = self.redis.url(number), self.redis.url(8 + number)
         server = await asyncpg.connect(self.postgres.url())
-        redis = connect(self.redis.url(), name="bench")
+        redis = connect(urls[0], name="bench")
         try:
             await server.execute(f"CREATE DATABASE {name}")
-            await redis.flushall()
+            for url in urls:
+                async with redis_at(url) as emptied:
+                    await emptied.flushdb()
             connection = await asyncpg.connect(self.postgres.url(name))
             await connection.execute(_SCHEMA)
-            yield Site(self.directory, self.postgres.url(name), self.redis.url(), connection, redis)
+            yield Site(self.directory, self.postgres.url(name), urls, connection, redis)
             await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         finally:
             server.terminate()
@@ -203,6 +218,16 @@ async def until(
         if asyncio.get_running_loop().time() > deadline:
             raise BenchError(f"Not within {seconds:g} s: {what}.")
         await asyncio.sleep(pause_seconds)
+
+
+@asynccontextmanager
+async def redis_at(url: str) -> AsyncIterator[Redis]:
+    """Give a client for as long as the block lasts."""
+    redis = connect(url, name="bench")
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
 
 
 async def _answers(port: int, path: str) -> bool:

@@ -1,25 +1,19 @@
 """What the triggers cost writers: single-row commits by pgbench, without them, with them, and with a projector too."""
 
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from bench.events import fill
-from bench.stack import Servers, Site, output_of
-from bench.table import BenchError, Figure, Row
-from readside.demo.embedded_postgres import bundled_programs
+from bench.stack import Servers, Site
+from bench.table import Figure, Measured, Row
+from bench.writing import write
 
 NAME = "writers"
 ROUNDS, SECONDS = 3, 2
-WRITERS = (1, 8)
+WRITERS = (1, 8, 32)
 SESSIONS = 200
-_SCRIPT = rf"""\set session random(1, {SESSIONS})
-INSERT INTO events (id, session_id, event_type, event_data, message, timestamp)
-VALUES (gen_random_uuid(), md5('session ' || :session)::uuid, 'step_created', '{{"attempt": 1}}', 'went on', now());
-"""
 
 
 @dataclass(slots=True)
@@ -32,10 +26,10 @@ class _Rounds:
     behind_seconds: list[float] = field(default_factory=list)
 
 
-async def measure(servers: Servers) -> list[Row]:
+async def measure(servers: Servers) -> Measured:
     """Measure each number of writers; the variants take turns, each on a database of its own."""
     async with AsyncExitStack() as stack:
-        bare, triggers, projected = [await stack.enter_async_context(_site(servers)) for _ in range(3)]
+        bare, triggers, projected = [await stack.enter_async_context(_site(servers, number)) for number in range(3)]
         await triggers.run("install")
         await projected.run("install")
         await stack.enter_async_context(projected.projector())
@@ -51,7 +45,7 @@ async def measure(servers: Servers) -> list[Row]:
                 await projected.caught_up()
                 rounds.behind_seconds.append(time.perf_counter() - began)
             rows += _rows(writers, rounds)
-        return rows
+        return Measured(rows)
 
 
 def _rows(writers: int, rounds: _Rounds) -> list[Row]:
@@ -66,23 +60,11 @@ def _rows(writers: int, rounds: _Rounds) -> list[Row]:
 
 
 @asynccontextmanager
-async def _site(servers: Servers) -> AsyncIterator[Site]:
-    async with servers.site() as site:
+async def _site(servers: Servers, number: int) -> AsyncIterator[Site]:
+    async with servers.site(number) as site:
         await fill(site.connection, SESSIONS, 10)
         yield site
 
 
 async def _write(site: Site, writers: int) -> float:
-    """Let pgbench write for a round; gives rows a second."""
-    url, script = urlsplit(site.database_url), site.directory / "writers.sql"
-    script.write_text(_SCRIPT)
-    output = await output_of(
-        str(bundled_programs() / "pgbench"),
-        *("--no-vacuum", "--protocol=prepared", f"--client={writers}", f"--time={SECONDS}", f"--file={script}"),
-        *(f"--host={url.hostname}", f"--port={url.port}", f"--username={url.username}", url.path.removeprefix("/")),
-        PGPASSWORD=url.password or "",
-    )
-    rate = re.search(r"tps = ([\d.]+)", output)
-    if rate is None:
-        raise BenchError(f"pgbench gave no rate:\n{output}")
-    return float(rate[1])
+    return await write(site, writers=writers, seconds=SECONDS, sessions=(1, SESSIONS))

@@ -1,0 +1,136 @@
+"""Servers that are polled in turns, A B A B: what else the machine does strikes all of them alike."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from statistics import median
+
+import orjson
+
+from bench.load import COUNTER, HEADERS, Load, crowd
+from bench.peers import nginx
+from bench.polling_client import Answer, PollingClient
+from bench.stack import Site, until
+from bench.table import BenchError, Figure, Row, Target
+from readside.demo.processes import LOOPBACK
+
+ROUNDS, SECONDS, CLIENTS = 5, 1, 100
+BARE = "bare uvicorn, the same bytes"
+LUA = "nginx + Lua + Redis"
+REDIS_APP = "FastAPI + redis-py, bytes joined"
+POSTGRES_APP = "FastAPI + asyncpg + Postgres"
+MICRO_CACHE = "nginx keeping the Postgres endpoint's answers for 1 s"
+
+
+@dataclass(slots=True)
+class Contestant:
+    """One server and what it is asked, over and over; without a port it is missing, for the reason in `missing`."""
+
+    name: str
+    port: int
+    targets: Sequence[str]
+    missing: str = ""
+    rounds: list[Load] = field(default_factory=list)
+
+    def figure(self) -> Figure:
+        """Polls a second, with the medians of the latencies."""
+        p50, p99 = (median(getattr(load, name) for load in self.rounds) for name in ("p50_ms", "p99_ms"))
+        return Figure([load.polls_per_second for load in self.rounds], "polls/s", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+async def contest(contestants: Sequence[Contestant], *, rounds: int = ROUNDS, clients: int = CLIENTS) -> None:
+    """Let a crowd poll each in turn, once unmeasured and then in rounds."""
+    present = [contestant for contestant in contestants if not contestant.missing]
+    for measured in [False, *[True] * rounds]:
+        for contestant in present:
+            load = await crowd(contestant.port, contestant.targets, clients=clients, seconds=SECONDS)
+            if measured:
+                contestant.rounds.append(load)
+
+
+def beside(measure: str, ours: Contestant, *peers: tuple[Contestant, Target | None]) -> list[Row]:
+    """Give a row for each peer; one that is missing says so in its place."""
+    figure = ours.figure()
+    return [
+        Row(measure, figure, f"{peer.name}: {peer.missing}", target=target)
+        if peer.missing
+        else Row(measure, figure, peer.name, peer.figure(), target)
+        for peer, target in peers
+    ]
+
+
+class Peers:
+    """Starts peers on a site; they end with the stack."""
+
+    def __init__(self, stack: AsyncExitStack, site: Site) -> None:
+        self._stack = stack
+        self._site = site
+
+    async def bare(self, port: int, target: str) -> Contestant:
+        """The limit of our server: an app that gives the whole answer of ours, head and body, and does nothing."""
+        answer = await answer_of(port, target)
+        path = self._site.directory / f"fixed-{port}-{abs(hash(target))}.http"
+        path.write_bytes(answer.head + b"\r\n\r\n" + answer.body)
+        bare = await self._stack.enter_async_context(self._site.app("bench.peers.bare_app", str(path)))
+        return Contestant(BARE, bare, [target])
+
+    async def redis_app(self) -> int:
+        """FastAPI and redis-py on the plain sorted sets."""
+        return await self._stack.enter_async_context(self._site.app("bench.peers.redis_app"))
+
+    async def postgres_app(self) -> int:
+        """FastAPI and asyncpg on the tables."""
+        return await self._stack.enter_async_context(self._site.app("bench.peers.postgres_app"))
+
+    async def lua(self, target: str, *, workers: int = 1) -> Contestant:
+        """Nginx with Lua on the plain sorted sets; this many worker processes."""
+        name = f"{LUA}, {workers} worker{'s' if workers > 1 else ''}"
+        return await self._optional(
+            name, target, nginx.missing_for_lua(), lambda: nginx.lua(self._site, workers=workers)
+        )
+
+    async def micro_cache(self, target: str, upstream: int) -> Contestant:
+        """Nginx that keeps what another app answers."""
+        return await self._optional(
+            MICRO_CACHE, target, nginx.missing(), lambda: nginx.micro_cache(self._site, upstream)
+        )
+
+    async def _optional(
+        self, name: str, target: str, missing: str, start: Callable[[], AbstractAsyncContextManager[int]]
+    ) -> Contestant:
+        port = 0 if missing else await self._stack.enter_async_context(start())
+        return Contestant(name, port, [target], missing)
+
+
+async def answer_of(port: int, target: str, source: str = "") -> Answer:
+    """Poll until the answer comes from `source`. Raises BenchError when it never does, or it is no 200."""
+    target = target.replace(COUNTER, "000000")
+    async with PollingClient.open(LOOPBACK, port) as client:
+
+        async def comes() -> bool:
+            return (await client.get(target, HEADERS)).header("readside-source") == source
+
+        if source:
+            await until(comes, f"{target} is answered from {source}")
+        answer = await client.get(target, HEADERS)
+    if answer.status != 200:
+        raise BenchError(f"{target} was answered {answer.status}: {answer.body[:200]!r}")
+    return answer
+
+
+async def same_bytes(contestants: Sequence[Contestant]) -> None:
+    """Raise BenchError unless all give one body to the first target, and refuse a wrong key (the bare app may not)."""
+    first, *others = [contestant for contestant in contestants if not contestant.missing]
+    expected = (await answer_of(first.port, first.targets[0])).body
+    for other in others:
+        got = (await answer_of(other.port, other.targets[0])).body
+        if got != expected:
+            raise BenchError(
+                f"{other.name} gives other bytes than {first.name}: {got[:300]!r}, not {expected[:300]!r}."
+            )
+
+
+async def nothing_new(port: int, path: str) -> str:
+    """Give the poll of a client that has the newest event."""
+    newest = orjson.loads((await answer_of(port, f"{path}?limit=1")).body)["items"][0]
+    return f"{path}?since={newest['timestamp']}"

@@ -1,0 +1,108 @@
+"""Keep what was measured in bench/results: JSON with every round, charts, and one table of all of it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench import svg
+from bench.machine import BUSY_SHARE, Machine
+from bench.table import Chart, Figure, Measured, Row, Target, markdown
+
+RESULTS = Path(__file__).parent / "results"
+THROUGHPUT = "throughput.svg"
+README_CHART = f"![Polls a second, beside the peers](bench/results/{THROUGHPUT})"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One measurement as it was kept."""
+
+    name: str
+    machine: Machine
+    measured: Measured
+
+
+def keep(kept: Kept, directory: Path = RESULTS) -> None:
+    """Write one measurement's rounds, and draw its charts."""
+    directory.mkdir(exist_ok=True)
+    rows = [{**asdict(row), "ratio": row.ratio} for row in kept.measured.rows]
+    charts = {name: asdict(chart) for name, chart in kept.measured.charts.items()}
+    body = {"machine": asdict(kept.machine), "rows": rows, "charts": charts}
+    (directory / f"{kept.name}.json").write_bytes(
+        orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+    for name, chart in kept.measured.charts.items():
+        (directory / f"{name}.svg").write_text(svg.lines(chart))
+
+
+def kept(names: Sequence[str], directory: Path = RESULTS) -> list[Kept]:
+    """Read the measurements of these names that are there, in their order."""
+    return [_read(name, path) for name in names if (path := directory / f"{name}.json").exists()]
+
+
+def summary(found: Sequence[Kept]) -> str:
+    """All rows as one table, with the machine and the date below."""
+    return markdown([row for one in found for row in one.measured.rows], caption(found))
+
+
+def write_summary(found: Sequence[Kept], directory: Path = RESULTS) -> None:
+    """Write the table of everything, the charts beneath it, and the bars of polls a second."""
+    charts = [THROUGHPUT, *(f"{name}.svg" for one in found for name in one.measured.charts)]
+    images = "\n\n".join(f"![{name.removesuffix('.svg')}]({name})" for name in charts)
+    text = f"# Results\n\nWritten by `make bench`; each round is in the JSON files.\n\n{summary(found)}\n{images}\n"
+    (directory / "README.md").write_text(text)
+    groups = _throughput(found)
+    (directory / THROUGHPUT).write_text(svg.bars("Polls a second", "/s", groups))
+
+
+def caption(found: Sequence[Kept]) -> str:
+    """Say on which machine and when, and how busy it was; more than once when measurements differ in that."""
+    captions: dict[str, list[str]] = {}
+    for one in found:
+        captions.setdefault(one.machine.caption(), []).append(one.name)
+    if len(captions) == 1:
+        text = next(iter(captions))
+    else:
+        text = " ".join(f"{', '.join(names)}: {words}" for words, names in captions.items())
+    busy = [(one.name, one.machine.busy_share) for one in found if (one.machine.busy_share or 0) > BUSY_SHARE]
+    if busy:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in busy)
+        text += f" The machine was busy: of its cores, other work took just before or after {shares}."
+    return text
+
+
+def _throughput(found: Sequence[Kept]) -> list[svg.Group]:
+    """The rows of polls a second, by what was measured: ours first, then the peers that were there."""
+    rows = [row for one in found for row in one.measured.rows if row.figure.unit == "polls/s"]
+    groups: list[svg.Group] = []
+    for measure, same in groupby(rows, key=lambda row: row.measure):
+        of_one = list(same)
+        peers = [(row.peer, row.beside.median) for row in of_one if row.beside]
+        groups.append((measure, [("readside", of_one[0].figure.median), *peers]))
+    return groups
+
+
+def _read(name: str, path: Path) -> Kept:
+    body = orjson.loads(path.read_bytes())
+    charts = {key: _chart(raw) for key, raw in body["charts"].items()}
+    return Kept(name, Machine(**body["machine"]), Measured([_row(raw) for raw in body["rows"]], charts))
+
+
+def _row(raw: dict[str, Any]) -> Row:
+    beside, target = raw["beside"], raw["target"]
+    return Row(
+        raw["measure"],
+        Figure(**raw["figure"]),
+        raw["peer"],
+        Figure(**beside) if beside else None,
+        Target(**target) if target else None,
+    )
+
+
+def _chart(raw: dict[str, Any]) -> Chart:
+    lines = {name: [(x, y) for x, y in points] for name, points in raw.pop("lines").items()}
+    return Chart(lines=lines, **raw)

@@ -1,0 +1,153 @@
+"""Commit to the first poll that shows the event, at 500 events/s, beside what its three steps cost by themselves."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from bench.events import fill, session_id
+from bench.load import HEADERS, percentile
+from bench.polling_client import PollingClient
+from bench.stack import Servers, Site
+from bench.table import BenchError, Chart, Figure, Measured, Row, Target
+from bench.writing import write
+from readmodel.postgres_client import Connection
+from readside.demo.processes import LOOPBACK
+
+NAME = "commit-to-http"
+EVENTS_PER_SECOND, SECONDS, WRITERS = 500, 20, 4
+SESSIONS, EVENTS_EACH = 200, 100
+VISIBLE_SECONDS = 10.0
+PROBED, QUIET = session_id(1), session_id(2)
+"""The session that is probed, and one to which nobody writes."""
+_PATH = "/api/v2/sessions/{}/events?since={}"
+_INSERT = """
+INSERT INTO events (id, session_id, event_type, event_data, message, timestamp)
+VALUES ($1, $2, 'step_created', '{"attempt": 1}', 'went on', $3)
+"""
+
+
+class _Echo:
+    """NOTIFY to ourselves, on a connection that listens and another that notifies."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._heard = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def between(cls, site: Site) -> AsyncIterator["_Echo"]:
+        """Listen for as long as the block lasts."""
+        listening = await asyncpg.connect(site.database_url)
+        try:
+            echo = cls(site.connection)
+            await listening.add_listener("bench", echo.hear)
+            yield echo
+        finally:
+            listening.terminate()
+
+    def hear(self, *_: Any) -> None:
+        """Take a notice."""
+        self._heard.set()
+
+    async def round_trip(self) -> None:
+        """Return when a notice has come back."""
+        self._heard.clear()
+        await self._connection.execute("SELECT pg_notify('bench', '')")
+        await asyncio.wait_for(self._heard.wait(), VISIBLE_SECONDS)
+
+
+class _Prober:
+    """Commits events to one session and polls it as a dashboard does, with the newest timestamp that it has seen."""
+
+    def __init__(self, site: Site, client: PollingClient, echo: _Echo) -> None:
+        self._site = site
+        self._client = client
+        self._echo = echo
+        self.visible_ms: list[float] = []
+        self.steps_ms: dict[str, list[float]] = {"NOTIFY": [], "Redis": [], "HTTP": []}
+
+    async def run(self, until: float) -> None:
+        """Probe until that instant of the loop's clock, with pauses in step with nothing else."""
+        since = datetime.now(UTC)
+        while asyncio.get_running_loop().time() < until:
+            since = await self._probe(since)
+            await asyncio.sleep(random.uniform(0.005, 0.015))
+            await self._steps()
+            await asyncio.sleep(random.uniform(0.005, 0.015))
+
+    def sums_ms(self) -> list[float]:
+        """What the three steps took together, each time."""
+        return [sum(steps) for steps in zip(*self.steps_ms.values(), strict=True)]
+
+    async def _probe(self, since: datetime) -> datetime:
+        event_id, timestamp = uuid4(), datetime.now(UTC)
+        target, wanted = _PATH.format(PROBED, quote(since.isoformat())), str(event_id).encode()
+        await self._site.connection.execute(_INSERT, event_id, UUID(PROBED), timestamp)
+        committed_at = time.perf_counter()
+        while wanted not in (answer := await self._client.get(target, HEADERS)).body:
+            if answer.status != 200 or time.perf_counter() - committed_at > VISIBLE_SECONDS:
+                raise BenchError(f"An event was not visible in time; the last answer was {answer.status}.")
+        self.visible_ms.append((time.perf_counter() - committed_at) * 1000)
+        return timestamp
+
+    async def _steps(self) -> None:
+        began = time.perf_counter()
+        await self._echo.round_trip()
+        heard = time.perf_counter()
+        await self._site.redis.echo("")
+        read = time.perf_counter()
+        await self._client.get(_PATH.format(QUIET, "2100-01-01T00:00:00Z"), HEADERS)
+        for step, seconds in zip(
+            self.steps_ms.values(), (heard - began, read - heard, time.perf_counter() - read), strict=True
+        ):
+            step.append(seconds * 1000)
+
+
+async def measure(servers: Servers) -> Measured:
+    """Probe one session among the writers' others."""
+    async with AsyncExitStack() as stack:
+        site = await stack.enter_async_context(servers.site())
+        await fill(site.connection, SESSIONS, EVENTS_EACH)
+        await site.run("install")
+        await stack.enter_async_context(site.projector())
+        await site.run("warm", *map(session_id, range(1, SESSIONS + 1)))
+        port = await stack.enter_async_context(site.api())
+        client = await stack.enter_async_context(PollingClient.open(LOOPBACK, port))
+        prober = _Prober(site, client, await stack.enter_async_context(_Echo.between(site)))
+        async with asyncio.TaskGroup() as group:
+            writing = write(
+                site, writers=WRITERS, seconds=SECONDS, sessions=(3, SESSIONS), per_second=EVENTS_PER_SECOND
+            )
+            rate = group.create_task(writing)
+            await prober.run(asyncio.get_running_loop().time() + SECONDS)
+    return _measured(prober, rate.result())
+
+
+def _measured(prober: _Prober, rate: float) -> Measured:
+    what = f"commit to visible through HTTP at {EVENTS_PER_SECOND} events/s"
+    visible, sums = prober.visible_ms, prober.sums_ms()
+    p50, p99 = percentile(visible, 50), percentile(visible, 99)
+    steps = ", ".join(f"{name} {percentile(step, 50):.2f}" for name, step in prober.steps_ms.items())
+    beside = Figure([percentile(sums, 50)], "ms", f"p50 of {steps} ms")
+    peer = "round trips of NOTIFY, Redis and HTTP together"
+    note = f"p90 {percentile(visible, 90):.1f} ms, {len(visible)} probes beside {rate:.0f} events/s"
+    rows = [
+        Row(f"{what}, p50", Figure([p50], "ms", note), peer, beside, Target(2, at_most=True)),
+        Row(f"{what}, p99", Figure([p99], "ms"), f"{peer}, p50", beside, Target(10, at_most=True)),
+    ]
+    lines = {"commit to visible": _shares(visible), peer: _shares(sums)}
+    return Measured(rows, {"commit-to-http": Chart(what, "ms", "percent of probes", lines, log_x=True)})
+
+
+def _shares(values: list[float]) -> list[tuple[float, float]]:
+    """The values in order, each with the percentage that does not exceed it."""
+    ordered = sorted(values)
+    return [(value, 100 * place / len(ordered)) for place, value in enumerate(ordered, 1)]

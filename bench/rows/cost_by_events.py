@@ -1,0 +1,41 @@
+"""The cost of a poll at 100 to 100,000 events a session, from memory and from Redis: it should be flat."""
+
+from contextlib import AsyncExitStack
+
+from bench.contest import CLIENTS, Contestant, answer_of, contest
+from bench.events import fill, session_id
+from bench.load import COUNTER
+from bench.rows.cost import all_of, rows_of_growth
+from bench.stack import Servers
+from bench.table import Measured
+
+NAME = "cost-by-events"
+SIZES = (100, 1_000, 10_000, 100_000)
+ROUNDS = 4
+
+
+async def measure(servers: Servers) -> Measured:
+    """Poll a session of each size in turns."""
+    async with AsyncExitStack() as stack:
+        site = await stack.enter_async_context(servers.site())
+        for number, size in enumerate(SIZES, 1):
+            await fill(site.connection, 1, size, first=number)
+        await site.run("install")
+        await stack.enter_async_context(site.projector(warm_limit="0"))
+        await site.run("warm", *(session_id(number) for number in range(1, len(SIZES) + 1)))
+        memory = await stack.enter_async_context(site.api())
+        redis = await stack.enter_async_context(site.api(response_cache_mb="0"))
+        kinds = {
+            "page of 100 from memory": (memory, "limit=100", "memory"),
+            "page of 100 from Redis": (redis, f"limit=100&since=2000-01-01T00:00:00.{COUNTER}Z", "redis"),
+            "empty poll from Redis": (redis, f"since=2100-01-01T00:00:00.{COUNTER}Z", "redis"),
+        }
+        by_size: dict[str, dict[int, Contestant]] = {kind: {} for kind in kinds}
+        for kind, (port, query, source) in kinds.items():
+            for number, size in enumerate(SIZES, 1):
+                target = f"/api/v2/sessions/{session_id(number)}/events?{query}"
+                await answer_of(port, target, source)
+                by_size[kind][size] = Contestant(kind, port, [target])
+        await contest(all_of(by_size), rounds=ROUNDS)
+    rows, chart = rows_of_growth(f"Cost of a poll, {CLIENTS} clients", "events a session", by_size)
+    return Measured(rows, {NAME: chart})

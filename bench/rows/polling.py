@@ -1,0 +1,28 @@
+"""What the measurements of polls have in common: a table of many sessions, of which the first is hot."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from bench.events import fill, session_id
+from bench.peers import plain
+from bench.stack import Servers, Site, redis_at
+
+EVENTS_PATH = f"/api/v2/sessions/{session_id(1)}/events"
+
+
+@asynccontextmanager
+async def polled_site(servers: Servers, *, sessions: int, events_each: int) -> AsyncIterator[Site]:
+    """Fill the tables, make the first session hot, and copy it into a plain sorted set for the peers."""
+    async with servers.site() as site:
+        await fill(site.connection, sessions, events_each)
+        await site.run("install")
+        async with site.projector(warm_limit="0"):
+            await site.run("warm", session_id(1))
+            await load_plain(site, [session_id(1)])
+            yield site
+
+
+async def load_plain(site: Site, sessions: Sequence[str]) -> None:
+    """Give the peers' Redis these sessions."""
+    async with redis_at(site.plain_url) as redis:
+        await plain.load(site.connection, redis, sessions)
