@@ -13,6 +13,7 @@ from query_api.circuit import Circuit
 from query_api.watch import Probe, Watch
 from readmodel.errors import Overloaded, ServerInRecovery, StoreRefused, StoreUnavailable
 from readmodel.event_log import Logged
+from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll
 from readmodel.supervise import end
 
@@ -49,6 +50,7 @@ class Fetched(NamedTuple):
 class _Query:
     poll: Poll
     sent_at: float | None = None
+    is_overtaken: bool = False
     task: asyncio.Task[Fetched] = field(init=False)
 
 
@@ -92,6 +94,7 @@ class Fallback:
         self._line = concurrency * LINE_PER_SLOT
         self._waiting: dict[Poll, _Query] = {}
         self._running: dict[Poll, _Query] = {}
+        self._sent: set[_Query] = set()
         self._missing: dict[str, Fetched] = {}  # in order of age
         self._databases = 0  # how often another one answered
         self.sent = 0
@@ -124,7 +127,15 @@ class Fallback:
         await self._ask(_NO_SESSION, self._clock())
 
     def forget_missing(self, session_ids: tuple[str, ...]) -> None:
-        """Look these sessions up again when they are asked for: something happened to them."""
+        """Look these sessions up again when they are asked for (`*`: every one): something happened to them.
+
+        What a query under way finds missing is not remembered then: it may have been sent before.
+        """
+        every = EVERY_SESSION in session_ids
+        for query in self._sent:
+            query.is_overtaken |= every or query.poll.session_id in session_ids
+        if every:
+            self._missing.clear()
         for session_id in session_ids:
             self._missing.pop(session_id, None)
 
@@ -159,9 +170,11 @@ class Fallback:
             del self._waiting[query.poll]
         try:
             self._running[query.poll] = query
+            self._sent.add(query)
             return await self._send(query)
         finally:
             self._slots.release()
+            self._sent.discard(query)
             if self._running.get(query.poll) is query:
                 del self._running[query.poll]
 
@@ -175,7 +188,7 @@ class Fallback:
             number = None
         # Its now() is later than sent_at, so the as-of is at most this old.
         fetched = Fetched(logged, Freshness(logged.as_of_us, sent_at), number)
-        if logged.status is None and databases == self._databases:
+        if logged.status is None and databases == self._databases and not query.is_overtaken:
             self._remember_missing(query.poll.session_id, fetched)
         return fetched
 

@@ -32,7 +32,7 @@ from query_api.watch import take_connection
 from readmodel.errors import ReadsideError
 from readmodel.event_log import EventLog
 from readmodel.keys import Keys
-from readmodel.messages import Change, Request, encode_request
+from readmodel.messages import EVERY_SESSION, Change, Request, encode_request
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_rows_visible, check_url, create_pool
 from readmodel.redis_client import connect, keys_of, translated
@@ -235,8 +235,10 @@ class _Built:
             await asyncio.sleep(IDENTIFY_SECONDS if self.service.database() else RETRY_SECONDS)
 
     def _hear(self, change: Change, now: float) -> None:
+        breaks = self.cache.breaks
         self.cache.hear(change, now)
-        self.service.fallback.forget_missing(change.sessions)
+        missed = self.cache.breaks > breaks  # a message that may have named any session
+        self.service.fallback.forget_missing((EVERY_SESSION,) if missed else change.sessions)
 
 
 def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path: str = "") -> None:

@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from projector.loads import Loads
 from readmodel.event_log import EventLog
 from readmodel.view import ViewReader
-from tests.barriers import Barrier, Ear, after
+from tests.barriers import Barrier, Ear, after, before
+from tests.healing import CLOCK_US
+from tests.projecting import INSERT_SESSION
 from tests.racing import check, hot_session, third_event
 from tests.whole import Whole, whole_service
 
@@ -99,3 +103,31 @@ async def test_race_nothing_heard_yet(database_url: str, redis_url: str, changes
         assert (after_it.headers["readside-source"], after_it.json()["total"]) == ("redis", 3)
         assert kept.json()["total"] == 3
         assert changes.heard
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "missed"])
+async def test_race_a_404_read_before_its_session_appears(
+    whole: Whole, patch: pytest.MonkeyPatch, changes: Ear, is_named: bool
+) -> None:
+    """Postgres knows no such session, it is inserted and the API told (or not), the 404 comes: the next poll finds it.
+
+    The view stays cold meanwhile.
+    """
+    session_id = str(uuid4())
+    loads = before(patch, Loads, "_try")
+    loads.close()
+    reads = after(patch, EventLog, "answer", lambda _log, poll, *_: poll.session_id == session_id)
+    reads.close()
+    poll = asyncio.create_task(whole.poll(session_id))
+    await reads.reached()
+    if not is_named:
+        changes.loses = lambda change: session_id in change.sessions
+    await whole.bench.writer.connection.execute(INSERT_SESSION, session_id, "pending")
+    committed_us = int(await whole.bench.writer.connection.fetchval(CLOCK_US))
+    await changes.hears(lambda change: (change.as_of_us or 0) >= committed_us, "the API hears a later beat")
+    reads.open()
+
+    assert (await poll).status_code == 404
+    again = await whole.poll(session_id)
+    assert (again.status_code, again.headers["readside-source"]) == (200, "postgres")
+    loads.open()

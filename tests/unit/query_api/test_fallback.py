@@ -239,6 +239,29 @@ async def test_a_message_about_an_unknown_session_makes_it_looked_up(bench: Benc
     assert (await bench.ask(Poll(OTHER))).logged.status == "pending"
 
 
+@pytest.mark.parametrize("named", [OTHER, "*"])
+async def test_a_session_that_appears_while_it_is_looked_up_is_looked_up_again(bench: Bench, named: str) -> None:
+    """The query may have been sent before; a message of too many sessions names every one."""
+    bench.log.hold()
+    asked = bench.ask(Poll(OTHER))
+    await bench.asked(1)
+    bench.fallback.forget_missing((SID, named))
+    bench.log.release()
+
+    assert (await asked).logged.status is None
+    bench.log.statuses[OTHER] = "pending"
+    assert (await bench.ask(Poll(OTHER))).logged.status == "pending"
+
+
+async def test_a_message_of_every_session_forgets_every_unknown_one(bench: Bench) -> None:
+    """Too many to name, or a message was missed."""
+    await bench.ask(Poll(OTHER))
+    bench.log.statuses[OTHER] = "pending"
+    bench.fallback.forget_missing(("*",))
+
+    assert (await bench.ask(Poll(OTHER))).logged.status == "pending"
+
+
 async def test_the_memory_of_unknown_sessions_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are forgotten."""
     monkeypatch.setattr(module, "MAX_MISSING", 3)
