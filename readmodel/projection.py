@@ -48,12 +48,22 @@ async def read_projection(view: ViewReader, max_staleness_seconds: float, databa
     So is the view of another database than `database`, unless that is "".
     """
     try:
-        position = await view.position()
-        hot = await view.hot_count()
-        reports = await view.projectors()
-        now_us = await view.now_us()
+        return await ask_projection(view, max_staleness_seconds, database)
     except (StoreUnavailable, StoreRefused) as error:
-        return Projection(status="down", reason=str(error))
+        return unreachable(error)
+
+
+def unreachable(error: Exception) -> Projection:
+    """Say of a projection that could not be asked why."""
+    return Projection(status="down", reason=str(error))
+
+
+async def ask_projection(view: ViewReader, max_staleness_seconds: float, database: str = "") -> Projection:
+    """Ask the same where a Redis that is away is an error: raises ViewUnavailable, AccessRefused or ForeignView."""
+    position = await view.position()
+    hot = await view.hot_count()
+    reports = await view.projectors()
+    now_us = await view.now_us()
     return judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds, database)
 
 

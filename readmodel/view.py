@@ -95,7 +95,7 @@ class ViewReader:
         self._read: AsyncScript = redis.register_script(source("read"))
 
     async def read(self, poll: Poll, max_bytes: int, database: str = "") -> Found | Cold:
-        """Answer a poll in one call if the view is of `database` ("": any); AnswerTooLarge past `max_bytes` of events."""
+        """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
         keys, sid = self.keys, poll.session_id
         since: int | str = "" if poll.since_us is None else poll.since_us
         arguments: list[Any] = [ENCODING_VERSION, database, poll.offset, poll.limit, since, max_bytes]

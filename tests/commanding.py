@@ -93,7 +93,8 @@ class Site:
         ended = await self.with_settings(**changes).run("status", "--json")
         projection: dict[str, Any] = orjson.loads(ended.out)
         codes = {"live": 0, "catching_up": 1, "stale": 1, "down": 2}
-        assert (ended.code, ended.err) == (codes[projection["status"]], ""), ended
+        assert ended.code == codes[projection["status"]], ended
+        assert ended.err in {"", f"readside: {projection['reason']}\n"}, ended
         return projection
 
     async def becomes(self, status: str, **changes: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from readmodel.projection import Projection, Status, read_projection
+from readmodel.errors import StoreRefused, StoreUnavailable
+from readmodel.projection import Projection, Status, ask_projection, unreachable
 from readmodel.view import ViewReader
 from readside.commands.stores import open_redis
 from readside.settings import Settings
@@ -21,14 +22,27 @@ _COLORS: dict[Status, str] = {"live": "green", "catching_up": "yellow", "stale":
 
 
 async def status(settings: Settings, *, as_json: bool) -> int:
-    """Print the projection's state; give the exit code that the contract names."""
+    """Print the projection's state; give the exit code that the contract names.
+
+    Raises ViewUnavailable, AccessRefused or ForeignView where Redis cannot be asked: for who reads JSON that is printed
+    all the same.
+    """
     async with open_redis(settings) as (redis, keys):
-        projection = await read_projection(ViewReader(redis, keys), settings.max_staleness_seconds)
+        try:
+            projection = await ask_projection(ViewReader(redis, keys), settings.max_staleness_seconds)
+        except (StoreUnavailable, StoreRefused) as error:
+            if as_json:
+                _print_json(unreachable(error))
+            raise
     if as_json:
-        typer.echo(orjson.dumps(projection.as_json(), option=orjson.OPT_INDENT_2).decode())
+        _print_json(projection)
     else:
         Console(highlight=False).print(table(projection))
     return EXIT_CODES[projection.status]
+
+
+def _print_json(projection: Projection) -> None:
+    typer.echo(orjson.dumps(projection.as_json(), option=orjson.OPT_INDENT_2).decode())
 
 
 def table(projection: Projection) -> Table:

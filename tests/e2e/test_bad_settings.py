@@ -1,6 +1,7 @@
 """What a wrong setting or a server that is away gets: one clear line on stderr, a non-zero exit, nothing half done."""
 
 import asyncio
+import json
 from uuid import uuid4
 
 import pytest
@@ -79,13 +80,20 @@ async def test_no_key() -> None:
 async def test_servers_that_are_away() -> None:
     """Commands exit; the place is named."""
     (postgres,) = await refusals(AWAY, *WITH_POSTGRES)
-    (redis,) = await refusals(AWAY, *WITH_REDIS)
+    (redis,) = await refusals(AWAY, *WITH_REDIS, ["status"])
 
     assert postgres.startswith("PostgreSQL at 127.0.0.1:1/shop does not answer: ")
     assert redis.startswith("Redis at 127.0.0.1:1/3 does not answer: ")
-    status, as_json = await asyncio.gather(AWAY.run("status"), AWAY.status())
-    assert (status.code, status.err, as_json["status"]) == (2, "", "down")
-    assert "Redis at 127.0.0.1:1/3 does not answer" in " ".join(status.out.split())
+
+
+async def test_status_for_machines_without_redis() -> None:
+    """The line for people as ever, and beside it JSON that says the same."""
+    ended = await AWAY.run("status", "--json")
+    told = json.loads(ended.out)
+
+    assert (ended.code, told["status"], told["hot_sessions"]) == (2, "down", None)
+    assert told["reason"].startswith("Redis at 127.0.0.1:1/3 does not answer: ")
+    assert ended.err == f"readside: {told['reason']}\n"
 
 
 async def test_wrong_passwords_and_databases(site: Site) -> None:
