@@ -134,7 +134,7 @@ class Reads:
         ids = [(sid, event_id) for sid, events in wanted.items() for event_id in events]
         for start in range(0, len(ids), IDS_PER_QUERY):
             chunk = [pair for pair in ids[start : start + IDS_PER_QUERY] if pair[0] not in found.big]
-            if found.bytes > BYTES_OF_ALL:
+            if found.bytes > BYTES_OF_ALL - BYTES_OF_ONE_SESSION:
                 found.big.update(sid for sid, _ in chunk)
                 continue
             try:
@@ -153,7 +153,10 @@ class Reads:
     async def _fetch(self, chunk: Sequence[tuple[str, str]], found: Added) -> None:
         with translated(self._url):
             rows = await self._pool.fetch(
-                statement("added"), [UUID(event_id) for _, event_id in chunk], BYTES_OF_ONE_SESSION
+                statement("added"),
+                [UUID(event_id) for _, event_id in chunk],
+                BYTES_OF_ONE_SESSION,
+                BYTES_OF_ALL - found.bytes,
             )
         for row in rows:
             if row["score"] is None:

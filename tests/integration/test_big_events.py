@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from projector.reads import BYTES_OF_ALL, Reads
 from readmodel.view import Found
 from tests.gauges import SETTLED_SECONDS, hot, projector_process, settled, states
 from tests.projecting import Bench, bench
@@ -12,6 +13,8 @@ from tests.waiting import eventually
 
 MOST_MB = 300
 """Resident, at any time: as in test_bounds."""
+MOST_MB_OF_STEPS = 170
+"""The same while sessions of one event are written to: twice 86 MB."""
 MOST_SECONDS = 15.0
 
 MAKE_BIG = "CREATE TEMP TABLE big AS SELECT jsonb_build_object('text', repeat('bytes of it ', $1::int / 12)) AS data"
@@ -54,3 +57,43 @@ async def test_big_events_behind_tiny_ones(stage: Bench, tiny: int, big: int, si
         assert await states(stage, [bystander]) == {"same"}
         assert gauges.peak_mb() < MOST_MB
         assert gauges.longest_gap < MOST_SECONDS
+
+
+async def test_big_events_of_many_sessions_at_once(stage: Bench) -> None:
+    """A transaction adds 900 kB to each of 200 hot sessions: few are added, the rest are loaded, a few at a time."""
+    connection = stage.writer.connection
+    await connection.execute(MAKE_BIG.replace("$1", "900000"))
+    many = [await stage.writer.session() for _ in range(200)]
+    bystander = await stage.writer.session()
+    async with projector_process(stage) as gauges:
+        await hot(stage, [*many, bystander])
+        async with connection.transaction():
+            await connection.execute(INSERT_BIG, many, 1)
+            await stage.writer.event(bystander)
+        await settled(stage)
+        await hot(stage, [*many, bystander])
+
+        assert await states(stage, [*many[::20], bystander]) == {"same"}
+        assert gauges.peak_mb() < MOST_MB_OF_STEPS
+        assert gauges.longest_gap < MOST_SECONDS
+
+
+async def test_what_was_added_is_fetched_within_bounds(stage: Bench) -> None:
+    """However many sessions one query names; the small events of others are added all the same."""
+    connection = stage.writer.connection
+    await connection.execute(MAKE_BIG.replace("$1", "900000"))
+    many = [await stage.writer.session() for _ in range(60)]
+    await connection.execute(INSERT_BIG, many[:40], 1)
+    await connection.execute(INSERT_BIG, many[40:41], 2)
+    for session_id in many[50:]:
+        await stage.writer.event(session_id)
+    wanted: dict[str, set[str]] = {}
+    for row in await connection.fetch("SELECT session_id::text, id FROM events"):
+        wanted.setdefault(row["session_id"], set()).add(row["id"].hex)
+    added = await Reads(stage.log._pool, stage.config.database_url).added(wanted)
+
+    assert added.events.keys() | added.big == wanted.keys()
+    assert added.events.keys() >= set(many[50:])
+    assert many[40] in added.big
+    assert BYTES_OF_ALL * 0.8 < added.bytes <= BYTES_OF_ALL
+    assert {sid: set(events) for sid, events in added.events.items()} == {sid: wanted[sid] for sid in added.events}

@@ -124,7 +124,7 @@ async def fill(stage: Bench, count: int) -> list[str]:
     for start in range(0, count, 500):
         chunk = written[start : start + 500]
         ids = await stage.writer.connection.fetch("SELECT id FROM events WHERE session_id = ANY ($1::uuid[])", chunk)
-        rows = await stage.writer.connection.fetch(statement("added"), [row["id"] for row in ids], MAX_BYTES)
+        rows = await stage.writer.connection.fetch(statement("added"), [row["id"] for row in ids], MAX_BYTES, MAX_BYTES)
         events: dict[str, list[Event]] = {}
         for row in rows:
             events.setdefault(row["session_id"], []).append(Event(*(row[name] for name in Event._fields)))
