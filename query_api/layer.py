@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 
@@ -73,6 +74,9 @@ class Layer:
         self, scope: Scope, path: str, receive: Receive, send: Send, extra: list[tuple[bytes, bytes]]
     ) -> None:
         head = scope["method"] == "HEAD"
+        if (head or scope["method"] == "GET") and scope["path"] in {self._root_path, scope.get("root_path")} - {""}:
+            await respond(send, Reply(307, [*_to_the_index(scope), *extra], b""), scope["method"])
+            return
         inner = {**scope, "path": path, "root_path": "", "method": "GET" if head else scope["method"]}
         started = False
 
@@ -100,6 +104,13 @@ class Layer:
             path = path[len(told) :]  # a server that is told a prefix puts it in front of every path
         prefix = self._root_path
         return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
+
+
+def _to_the_index(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Send a reader of our prefix itself to the page below it: the page's links are relative."""
+    query = scope["query_string"]
+    location = quote(scope["path"]).encode() + b"/" + (b"?" + query if query else b"")
+    return [(b"location", location), (b"content-length", b"0"), (b"cache-control", b"no-store")]
 
 
 async def respond(send: Send, reply: Reply, method: str) -> None:

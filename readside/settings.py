@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     def projector_config(self) -> ProjectorConfig:
         """Build the projector's config; raises ConfigurationError."""
         database_url = self.require_database_url()
+        self._check_freshness()
         listen_url = self.listen_url and _url(self.listen_url, "LISTEN_URL", ("postgresql", "postgres"))
         return ProjectorConfig(
             database_url=database_url,
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
 
     def api_config(self, root_path: str = "") -> ApiConfig:
         """Build the query API's config; raises ConfigurationError, also when keys are wanted and none is set."""
+        self._check_freshness()
         return ApiConfig(
             database_url=self.require_database_url(),
             redis_url=self.require_redis_url(),
@@ -115,6 +117,14 @@ class Settings(BaseSettings):
             max_answer_bytes=int(self.max_answer_mb * 1_000_000),
             response_cache_bytes=int(self.response_cache_mb * 1_000_000),
         )
+
+    def _check_freshness(self) -> None:
+        """Between two beats a view grows as old as they are apart: a bound below that would be passed all the time."""
+        if self.heartbeat_seconds >= self.max_staleness_seconds:
+            raise ConfigurationError(
+                f"{PREFIX}HEARTBEAT_SECONDS is {self.heartbeat_seconds:g} and {PREFIX}MAX_STALENESS_SECONDS "
+                f"{self.max_staleness_seconds:g}: beats must be less far apart than the view may be old."
+            )
 
     def _keys(self) -> dict[bytes, tuple[str, frozenset[str]]] | None:
         if self.auth == "none":

@@ -139,3 +139,18 @@ async def test_a_prefix_works_whether_or_not_the_proxy_strips_it(stripped: bool)
 
     assert statuses == [200] * 5
     assert described["servers"] == [{"url": "/readside"}]
+
+
+@pytest.mark.parametrize("query", ["", "?a=b%20c"])
+async def test_the_prefix_itself_leads_to_the_page(query: str) -> None:
+    """Without its slash the page's relative links would lead elsewhere."""
+    async with fake_stand(root_path="/tools/readside") as stand:
+        led = await stand.client.get(f"/tools/readside{query}")
+        asked = await stand.client.head("/tools/readside")
+        followed = await stand.client.get(f"/tools/readside{query}", follow_redirects=True)
+        other = await stand.client.post("/tools/readside")
+
+    assert (led.status_code, led.headers["location"]) == (307, f"/tools/readside/{query}")
+    assert (asked.status_code, asked.headers["location"]) == (307, "/tools/readside/")
+    assert (followed.status_code, followed.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert other.status_code in {404, 405}

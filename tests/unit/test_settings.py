@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import fields
 
 import pytest
@@ -203,12 +204,30 @@ def test_any_accepted_number_can_be_used(configured: pytest.MonkeyPatch) -> None
     """The greatest of each goes through all that is computed from it."""
     for name in ["MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS"]:
         configured.setenv(f"READSIDE_{name}", "315360000")
+    configured.setenv("READSIDE_HEARTBEAT_SECONDS", "315359999")
     for name in ["WINDOW_MB", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB"]:
         configured.setenv(f"READSIDE_{name}", "1000000")
     for name in ["WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE"]:
         configured.setenv(f"READSIDE_{name}", "1000000000")
 
     assert Settings().projector_config().window_bytes == 10**12
+
+
+@pytest.mark.parametrize("build", [Settings.projector_config, Settings.api_config])
+@pytest.mark.parametrize(("heartbeat", "staleness"), [("0.5", "0.5"), ("7", ""), ("", "0.25")])
+def test_beats_farther_apart_than_the_view_may_be_old(
+    configured: pytest.MonkeyPatch, build: Callable[[Settings], object], heartbeat: str, staleness: str
+) -> None:
+    """Every process that reads both refuses, and names both: a poll between two beats would always find it stale."""
+    configured.setenv("READSIDE_HEARTBEAT_SECONDS", heartbeat)
+    configured.setenv("READSIDE_MAX_STALENESS_SECONDS", staleness)
+
+    with pytest.raises(ConfigurationError) as caught:
+        build(Settings())
+    assert str(caught.value) == (
+        f"READSIDE_HEARTBEAT_SECONDS is {heartbeat or '0.5'} and READSIDE_MAX_STALENESS_SECONDS {staleness or '5'}: "
+        "beats must be less far apart than the view may be old."
+    )
 
 
 @pytest.mark.parametrize("origin", ["a.example", "ftp://a.example", "https://", "https://a.example/path", "null"])
