@@ -168,7 +168,7 @@ class Live:
             self._hot.add(session_id)
             self._loads.remove(session_id)
             self._jobs.finish(session_id, "hot")
-            self._telemetry.loads += 1
+            self._telemetry.put_hot(session_id)
         if "add" in verbs:
             self._hot.touch([session_id])
             self._telemetry.events_applied += sum(len(op.arguments) // 6 for op in operations if op.verb == "add")

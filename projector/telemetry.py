@@ -34,11 +34,20 @@ class Telemetry:
     compared: int = 0
     drift: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
+    told_aside: dict[str, None] = field(default_factory=dict)
+    """Sessions that the log told of: one may be tried again and again, and is as bad as before."""
 
     def put_aside(self, session_id: str, reason: str) -> bool:
         """Note a session that the view cannot hold; tell whether that is news."""
-        news = session_id not in self.set_aside
+        news = session_id not in self.told_aside
         self.set_aside[session_id] = reason
-        while len(self.set_aside) > MAX_SET_ASIDE:
-            self.set_aside.pop(next(iter(self.set_aside)))
+        self.told_aside[session_id] = None
+        for remembered in (self.set_aside, self.told_aside):
+            while len(remembered) > MAX_SET_ASIDE:
+                remembered.pop(next(iter(remembered)))
         return news
+
+    def put_hot(self, session_id: str) -> None:
+        """Note that the view holds a session: were it set aside later, that would be news."""
+        self.loads += 1
+        self.told_aside.pop(session_id, None)

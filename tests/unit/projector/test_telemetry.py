@@ -13,13 +13,24 @@ def test_a_session_is_set_aside_once() -> None:
     assert telemetry.set_aside == {"a": "two"}
 
 
+def test_a_session_that_is_tried_again_is_no_news() -> None:
+    """Unless it was hot in between."""
+    telemetry = Telemetry()
+    telemetry.put_aside("a", "one")
+    telemetry.set_aside.clear()
+
+    assert not telemetry.put_aside("a", "one")
+    telemetry.put_hot("a")
+    assert telemetry.put_aside("a", "one")
+
+
 def test_what_is_remembered_is_bounded() -> None:
     """The oldest is forgotten first."""
     telemetry = Telemetry()
     for number in range(MAX_SET_ASIDE + 5):
         assert telemetry.put_aside(str(number), "bad")
 
-    assert len(telemetry.set_aside) == MAX_SET_ASIDE
+    assert len(telemetry.set_aside) == len(telemetry.told_aside) == MAX_SET_ASIDE
     assert next(iter(telemetry.set_aside)) == "5"
 
 
