@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 MAX_SESSIONS = 100_000
 """Distinct sessions waiting; past it the term ends and everything hot is compared."""
 MAX_IDS = 100_000
-"""Event ids waiting, all sessions together; past it sessions are looked at instead."""
+"""Event ids waiting, all sessions together; past it the sessions with the most are looked at instead."""
 MAX_IDS_OF_ONE = 1_000
 """Event ids waiting for one session; past it that session is looked at."""
 
@@ -100,9 +100,19 @@ class Backlog:
         before = len(waiting)
         waiting.update(ids)
         self._ids += len(waiting) - before
-        if len(waiting) > MAX_IDS_OF_ONE or self._ids > MAX_IDS:
+        if len(waiting) > MAX_IDS_OF_ONE:
             self._look(session)
+        if self._ids > MAX_IDS:
+            self._make_room()
         self._check_sessions()
+
+    def _make_room(self) -> None:
+        """Give up a tenth of the ids, the largest sessions' first; so all are looked through once in many notices."""
+        added = self._taken.added
+        for session in sorted(added, key=lambda session: len(added[session]), reverse=True):
+            if self._ids <= MAX_IDS - MAX_IDS // 10:
+                break
+            self._look(session)
 
     def _hear_sessions(self, verb: str, sessions: list[str]) -> None:
         if verb == "l":
