@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
+from tests.healing import Record
 from tests.servers import fresh_database, make_template, running_postgres, running_redis
 
 
@@ -38,6 +39,12 @@ async def database_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
     await postgres_server.start()  # a test may have stopped it
     async with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, record_testsuite_property: Record) -> Record:
+    """Keep how long healing took, for who asks with --junitxml."""
+    return lambda name, seconds: record_testsuite_property(f"{request.node.name}.{name}", seconds)
 
 
 @pytest.fixture

@@ -4,13 +4,16 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+import pytest
 
 from readmodel.projection import Projection, read_projection
+from tests.healing import Record, watched
 from tests.projecting import Bench, bench
 from tests.waiting import eventually
 
@@ -60,7 +63,7 @@ async def standing_by(stage: Bench, process: asyncio.subprocess.Process) -> None
     await eventually(waits, f"process {process.pid} stands by", 20)
 
 
-async def test_a_standby_takes_over_from_the_dead(database_url: str, redis_url: str) -> None:
+async def test_a_standby_takes_over_from_the_dead(database_url: str, redis_url: str, record: Record) -> None:
     """Killed: the lock goes with the connection."""
     async with (
         bench(database_url, redis_url) as stage,
@@ -71,34 +74,54 @@ async def test_a_standby_takes_over_from_the_dead(database_url: str, redis_url: 
         await stage.hot(session_id)
         async with projector_process(database_url, redis_url) as second:
             await standing_by(stage, second)
+            started = time.monotonic()
             first.kill()
             await stage.writer.event(session_id)
             await led_by(stage, second)
+            record("take_over_seconds", time.monotonic() - started)
 
             assert (await stage.same(session_id)).total == 1
 
 
-async def test_a_frozen_leader_is_replaced_and_fenced(database_url: str, redis_url: str) -> None:
-    """SIGSTOP: the standby ends its connection; woken up it stands by and the view stays right."""
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_a_frozen_leader_is_replaced_and_fenced(
+    database_url: str, redis_url: str, flushed: bool, record: Record
+) -> None:
+    """SIGSTOP: the standby ends its connection; woken up it writes nothing, after FLUSHALL neither, and stands by."""
     async with (
         bench(database_url, redis_url) as stage,
+        watched(stage) as watch,
         projector_process(database_url, redis_url) as first,
     ):
         await led_by(stage, first)
-        session_id = await stage.writer.session()
+        session_id = await watch.session()
         await stage.hot(session_id)
         async with projector_process(database_url, redis_url) as second:
             await standing_by(stage, second)
+            started = time.monotonic()
             first.send_signal(signal.SIGSTOP)
-            await stage.writer.event(session_id)
+            for _ in range(3):  # they wait for it, and it will read them when it wakes up
+                await watch.event(session_id)
             await led_by(stage, second)
-            assert (await stage.same(session_id)).total == 1
+            record("take_over_seconds", time.monotonic() - started)
+            assert (await stage.same(session_id)).total == 9
+            if flushed:
+                await stage.view.redis.flushall()
+            term = await term_of(stage)
             first.send_signal(signal.SIGCONT)
             await standing_by(stage, first)
-            await stage.writer.event(session_id)
+            await watch.event(session_id)
+            await stage.hot(session_id)
 
-            assert (await stage.same(session_id)).total == 2
+            assert (await stage.same(session_id)).total == 10
             await led_by(stage, second)
+            assert flushed or await term_of(stage) == term
+
+
+async def term_of(stage: Bench) -> str | None:
+    """The term that wrote last."""
+    position = await stage.view.position()
+    return position.term if position else None
 
 
 async def test_a_busy_leader_is_left_alone(database_url: str, redis_url: str) -> None:
