@@ -37,10 +37,10 @@ check: $(INSTALLED) ## format, lint, types, arrows and unit tests: half a minute
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit -q
+	$(BIN)/python -m pytest tests/unit tests/clients/unit -q
 
 unit: $(INSTALLED) ## run the unit tests alone
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/clients/unit $(ARGS)
 
 chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECONDS=60 SEED=7 for others)
 	$(BIN)/python -m pytest tests/oracle -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

@@ -1,0 +1,123 @@
+"""A synchronous client of a readside API."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import httpx
+
+from readside_client.connection import TIMEOUT_SECONDS, Connection, unavailable
+from readside_client.errors import Unavailable
+from readside_client.follower import Follower
+from readside_client.following import Following, Step
+from readside_client.model import Event, Page
+from readside_client.protocol import ParseFloat, Request, asked
+
+
+class Client:
+    """Polls one API; to be closed, or used in a `with` block. Threads may share it.
+
+    `base_url`: where the API is, its path prefix included. `key`: of the scope `read`; None where the API asks for
+    none. `timeout_seconds`: for connecting, and for each wait for bytes. `transport`: httpx' own by default.
+    `parse_float`: makes the numbers of `event_data` that have a point; `decimal.Decimal` keeps every digit.
+    Raises ValueError for a base URL that is none, and for a key that no header can hold.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        transport: httpx.BaseTransport | None = None,
+        parse_float: ParseFloat = float,
+    ) -> None:
+        self._connection = Connection.to(base_url, key, parse_float)
+        self._http = httpx.Client(
+            base_url=self._connection.base_url,
+            headers=self._connection.headers,
+            timeout=timeout_seconds,
+            transport=transport,
+        )
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; what follows in another thread ends, at once where it waits."""
+        self._closed.set()
+        self._http.close()
+
+    def events(
+        self,
+        session_id: str | UUID,
+        *,
+        since: datetime | str | None = None,
+        types: str | Iterable[str] = (),
+        limit: int = 100,
+        page: int = 1,
+        previous: Page | None = None,
+        max_staleness_seconds: float | None = None,
+    ) -> Page:
+        """Give one page, by one request; raises Refused, or Unavailable when it is worth asking again.
+
+        `since` is exclusive. `previous`: an answer to the same question, given back with its new freshness and interval
+        where nothing has changed. `max_staleness_seconds`: 0 asks for all that is committed when the API is asked.
+        """
+        query = asked(session_id, since, types, max_staleness_seconds)
+        response = self._send(query.request(limit=limit, page=page, etag=previous.etag if previous else ""))
+        return self._connection.page(response, previous)
+
+    def follow(
+        self,
+        session_id: str | UUID,
+        *,
+        since: datetime | str | None = None,
+        types: str | Iterable[str] = (),
+        overlap_seconds: float | None = None,
+        until: datetime | None = None,
+        patience_seconds: float | None = None,
+        page_size: int = 200,
+        remember: int = 100_000,
+    ) -> Generator[Event, None, None]:
+        """Yield each event once, those already there first, in order but for late commits; for ever.
+
+        The README tells what "once" can mean, and the options. Outages are waited out. Raises Refused (SessionNotFound
+        when the session is purged) and, when nothing was answered for `patience_seconds`, Unavailable. Ends when the
+        client is closed, and with `until` when all that was committed before it has been given.
+        """
+        following = Following(overlap_seconds, until, patience_seconds, page_size, remember)
+        return self._follow(self._connection.follower(asked(session_id, since, types), following))
+
+    def _follow(self, follower: Follower) -> Generator[Event, None, None]:
+        while not self._closed.is_set():
+            step = self._step(follower)
+            yield from step.events
+            if step.ended or self._closed.wait(step.wait_seconds):
+                return
+
+    def _step(self, follower: Follower) -> Step:
+        try:
+            response = self._send(follower.ask())
+        except Unavailable as failure:
+            return follower.failed(failure)
+        except RuntimeError:
+            if self._closed.is_set():  # by another thread, between two polls
+                return Step(ended=True)
+            raise
+        return follower.answered(response.status_code, response.headers, response.content)
+
+    def _send(self, request: Request) -> httpx.Response:
+        try:
+            return self._http.get(request.url, headers=request.headers)
+        except httpx.RequestError as error:
+            raise unavailable(error) from error

@@ -1,0 +1,61 @@
+"""What both clients know of an API: where it is, who asks, and what its responses mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import httpx
+
+from readside_client.errors import Unavailable
+from readside_client.follower import Follower
+from readside_client.following import Following
+from readside_client.model import Page
+from readside_client.protocol import ParseFloat, Query, Unmodified, answer_of
+
+TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Settings of the httpx client below, and the translation of what it gives and raises."""
+
+    base_url: httpx.URL
+    headers: dict[str, str]
+    parse_float: ParseFloat
+
+    @classmethod
+    def to(cls, base_url: str, key: str | None, parse_float: ParseFloat) -> Connection:
+        """Check where and who; raises ValueError."""
+        try:
+            url = httpx.URL(base_url)
+        except httpx.InvalidURL:
+            url = httpx.URL()
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ValueError(f"The base URL must be like https://readside.example, not {base_url!r}.")
+        if key is not None and not (key.isascii() and key.isprintable() and key.strip()):
+            raise ValueError("The key holds what no header can, or nothing.")
+        headers = {"accept": "application/json"} if key is None else {"accept": "application/json", "x-api-key": key}
+        return cls(url, headers, parse_float)
+
+    def page(self, response: httpx.Response, previous: Page | None) -> Page:
+        """Read the answer to one poll; raises Refused and Unavailable."""
+        answer = answer_of(response.status_code, response.headers, response.content, self.parse_float)
+        if isinstance(answer, Page):
+            return answer
+        if previous is None:
+            raise Unavailable("The server answered 304 to what was not a condition.", 304)
+        return unchanged(previous, answer)
+
+    def follower(self, query: Query, following: Following) -> Follower:
+        """Build the state machine of a `follow`."""
+        return Follower(query, following, parse_float=self.parse_float)
+
+
+def unchanged(previous: Page, answer: Unmodified) -> Page:
+    """Give the page that is at hand, as fresh as the 304 says."""
+    return replace(previous, freshness=answer.freshness, poll_interval_seconds=answer.poll_interval_seconds)
+
+
+def unavailable(error: httpx.RequestError) -> Unavailable:
+    """Translate what went wrong on the way; the caller chains it."""
+    return Unavailable(f"No answer from {error.request.url.host}: {type(error).__name__} {error}".rstrip() + ".")

@@ -1,0 +1,54 @@
+"""What may go wrong, as a small tree.
+
+ReadsideError
+├── Refused: asking the same again changes nothing; `status`, `detail`
+│   ├── BadRequest (400): `parameter` names what is wrong
+│   ├── Unauthorized (401)
+│   ├── Forbidden (403)
+│   └── SessionNotFound (404)
+└── Unavailable: ask again later; `status` (None without an answer), `retry_after_seconds` (None when nothing is said)
+"""
+
+from __future__ import annotations
+
+
+class ReadsideError(Exception):
+    """Root of all errors of this client; its text is a full sentence and names no key."""
+
+
+class Refused(ReadsideError):
+    """The API answered that the request is wrong: mend it."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"{detail} (HTTP {status})")
+        self.status = status
+        self.detail = detail
+
+
+class BadRequest(Refused):
+    """A parameter is wrong; `parameter` names it where the API did."""
+
+    def __init__(self, status: int, detail: str, parameter: str | None = None) -> None:
+        super().__init__(status, detail)
+        self.parameter = parameter
+
+
+class Unauthorized(Refused):
+    """There is no key, or a wrong one."""
+
+
+class Forbidden(Refused):
+    """The key lacks the scope `read`."""
+
+
+class SessionNotFound(Refused):
+    """There is no such session: never was, or it was purged."""
+
+
+class Unavailable(ReadsideError):
+    """No answer, or one that says: later."""
+
+    def __init__(self, detail: str, status: int | None = None, retry_after_seconds: float | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,164 @@
+"""An API in miniature: a session's events, answered as the contract says, and followers driven against it."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+from readside_client.follower import Follower
+from readside_client.following import Following, Step
+from readside_client.model import Event
+from readside_client.protocol import Query, Request, asked
+
+SESSION = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
+START = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+def written(at: datetime) -> str:
+    """Print an instant as the API does."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+@dataclass
+class Answering:
+    """The server's side: `now` is its clock, moved by hand; `asked` are the requests that came."""
+
+    now: datetime = START
+    events: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
+    meanwhile: list[Callable[[], object]] = field(default_factory=list)
+    """What happens after each of the next answers."""
+    replies: list[Reply] = field(default_factory=list)
+    """Given in the place of the next answers."""
+    most: int = 1000
+    """Events that fit into an answer."""
+    interval: str = "1"
+
+    def add(
+        self, count: int = 1, *, ago: float = 0.0, event_type: str = "step_created", step: float = 0.0
+    ) -> list[str]:
+        """Commit events whose timestamps lie `ago` seconds back, `step` seconds apart; gives their ids."""
+        ids = [str(uuid4()) for _ in range(count)]
+        for place, event_id in enumerate(ids):
+            at = self.now - timedelta(seconds=ago - place * step)
+            self.events.append(
+                {
+                    "id": event_id,
+                    "session_id": SESSION,
+                    "step_id": None,
+                    "event_type": event_type,
+                    "event_data": {"n": place},
+                    "message": None,
+                    "timestamp": written(at),
+                }
+            )
+        return ids
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Delete events."""
+        gone = set(ids)
+        self.events = [event for event in self.events if event["id"] not in gone]
+
+    def later(self, seconds: float) -> None:
+        """Move the clock."""
+        self.now += timedelta(seconds=seconds)
+
+    @property
+    def ids(self) -> list[str]:
+        """What is there."""
+        return [event["id"] for event in self.events]
+
+    def answer(self, request: Request) -> Reply:
+        """Answer a request, then let happen what was planned."""
+        self.asked.append(request)
+        reply = self.replies.pop(0) if self.replies else self.found(request)
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+        return reply
+
+    def found(self, request: Request) -> Reply:
+        """Answer from the events."""
+        asks = parse_qs(urlsplit(request.url).query)
+        page, limit = int(asks["page"][0]), int(asks["limit"][0])
+        matches = [event for event in self.events if _matches(event, asks)]
+        matches.sort(key=lambda event: (event["timestamp"], event["id"]), reverse=True)
+        items, pages = matches[(page - 1) * limit : page * limit], -(-len(matches) // limit)
+        if len(items) > self.most:
+            return problem(400, f"limit={self.most} would fit.", parameter="limit")
+        pagination = {"page": page, "per_page": limit, "total": len(matches), "total_pages": pages}
+        pagination |= {"has_next": page < pages, "has_prev": page > 1}
+        body = json.dumps({"items": items, "total": len(matches), "pagination": pagination}).encode()
+        etag = f'"{sha256(body).hexdigest()}"'
+        headers = {"etag": etag, "x-poll-interval": self.interval, "readside-as-of": written(self.now)}
+        headers |= {"readside-source": "memory", "readside-lag-ms": "12"}
+        if request.headers.get("if-none-match") == etag:
+            return 304, headers, b""
+        return 200, headers, body
+
+
+def _matches(event: dict[str, Any], asks: dict[str, list[str]]) -> bool:
+    return event["timestamp"] > asks.get("since", [""])[0] and event["event_type"] in asks.get(
+        "event_type", [event["event_type"]]
+    )
+
+
+def problem(status: int, detail: str = "No.", headers: dict[str, str] | None = None, **more: str) -> Reply:
+    """An error of the API."""
+    return status, headers or {}, json.dumps({"status": status, "detail": detail, **more}).encode()
+
+
+@dataclass
+class Driven:
+    """A follower, the API that it asks, and what it delivered."""
+
+    api: Answering
+    follower: Follower
+    delivered: list[Event] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids in the order of their delivery."""
+        return [event.id for event in self.delivered]
+
+    def step(self) -> Step:
+        """One request and its answer."""
+        step = self.follower.answered(*self.api.answer(self.follower.ask()))
+        self.delivered += step.events
+        return step
+
+    def rounds(self, count: int = 1, most: int = 1000) -> list[str]:
+        """Step until it would wait, so many times; gives the ids that came, in order."""
+        before = len(self.delivered)
+        for _ in range(count):
+            for _ in range(most):
+                if self.step().wait_seconds:
+                    break
+            else:
+                raise AssertionError(f"{most} requests without a wait")
+        return self.ids[before:]
+
+    def requests(self, count: int = 1) -> int:
+        """How many requests so many rounds make."""
+        before = len(self.api.asked)
+        self.rounds(count)
+        return len(self.api.asked) - before
+
+
+def driven(
+    api: Answering, *, since: datetime | None = None, types: tuple[str, ...] = (), page_size: int = 10, **options: Any
+) -> Driven:
+    """A follower with small pages."""
+    options.setdefault("remember", 100_000)
+    following = Following(page_size=page_size, **options)
+    return Driven(api, Follower(asked(SESSION, since, types), following))
+
+
+def query() -> Query:
+    """All events."""
+    return asked(SESSION, None, ())

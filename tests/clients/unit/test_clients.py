@@ -1,0 +1,196 @@
+"""Both clients over a transport of our own: the same calls, translated errors, clean ends."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from readside_client import AsyncClient, Client, Page, SessionNotFound, Unavailable
+from readside_client.protocol import Request
+from tests.clients.answering import SESSION, Answering, problem
+
+URL = "http://readside.example/prefix/"
+
+
+def transport(api: Answering) -> httpx.MockTransport:
+    """The API in miniature behind httpx."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        status, headers, body = api.answer(Request(str(request.url), dict(request.headers)))
+        return httpx.Response(status, headers=headers, content=body)
+
+    return httpx.MockTransport(handle)
+
+
+class Sync:
+    """Calls the synchronous client in the async tests' way."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def events(self, **options: Any) -> Page:
+        return self.client.events(SESSION, **options)
+
+    async def follow(self, **options: Any) -> AsyncIterator[Any]:
+        for event in self.client.follow(SESSION, **options):
+            yield event
+
+
+class Async:
+    """The asynchronous client's calls."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+
+    async def events(self, **options: Any) -> Page:
+        return await self.client.events(SESSION, **options)
+
+    async def follow(self, **options: Any) -> AsyncIterator[Any]:
+        async with aclosing(self.client.follow(SESSION, **options)) as events:
+            async for event in events:
+                yield event
+
+
+Calls = Sync | Async
+Open = Callable[[httpx.MockTransport], Any]
+
+
+@asynccontextmanager
+async def _sync(over: httpx.MockTransport) -> AsyncIterator[Calls]:
+    with Client(URL, "secret", transport=over) as client:
+        yield Sync(client)
+
+
+@asynccontextmanager
+async def _async(over: httpx.MockTransport) -> AsyncIterator[Calls]:
+    async with AsyncClient(URL, "secret", transport=over) as client:
+        yield Async(client)
+
+
+@pytest.fixture(params=[_sync, _async], ids=["sync", "async"])
+def opened(request: pytest.FixtureRequest) -> Open:
+    """Open one client or the other."""
+    made: Open = request.param
+    return made
+
+
+async def test_a_page_and_its_304(opened: Open, api: Answering) -> None:
+    """Given back with its new freshness; the key and the prefix are in every request."""
+    ids = api.add(3, ago=3, step=1)
+    async with opened(transport(api)) as client:
+        first = await client.events(limit=2, types="step_created")
+        api.later(5)
+        again = await client.events(limit=2, types="step_created", previous=first)
+
+    assert [event.id for event in first.items] == ids[:0:-1]
+    assert again.items is first.items
+    assert again.freshness.as_of > first.freshness.as_of
+    assert all(request.url.startswith(f"{URL}api/v2/sessions/{SESSION}/events?") for request in api.asked)
+    assert [request.headers["x-api-key"] for request in api.asked] == ["secret", "secret"]
+
+
+async def test_events_come_through_a_burst_and_an_outage(opened: Open, api: Answering) -> None:
+    """What the state machine asks for is sent, what it delivers is yielded."""
+    api.interval = "0.1"
+    ids = api.add(45, ago=50, step=1)
+    api.replies = [problem(503, headers={"retry-after": "0"})]
+    async with opened(transport(api)) as client:
+        seen = [event.id async for event in client.follow(page_size=10, until=api.now)]
+
+    assert seen == ids
+
+
+async def test_errors_are_raised(opened: Open, api: Answering) -> None:
+    """By a single poll at once; by following, those that asking again does not mend."""
+    async with opened(transport(api)) as client:
+        api.replies = [
+            problem(503, "No store."),
+            problem(404, "Session not found."),
+            problem(404, "Session not found."),
+        ]
+        with pytest.raises(Unavailable, match="No store"):
+            await client.events()
+        with pytest.raises(SessionNotFound):
+            await client.events()
+        with pytest.raises(SessionNotFound):
+            [event async for event in client.follow()]
+
+
+async def test_no_connection_is_unavailable(opened: Open) -> None:
+    """The host is named, the key is not."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    async with opened(httpx.MockTransport(refuse)) as client:
+        with pytest.raises(Unavailable, match=r"readside\.example: ConnectError refused") as caught:
+            await client.events()
+        with pytest.raises(Unavailable):
+            [event async for event in client.follow(patience_seconds=0)]
+
+    assert "secret" not in str(caught.value)
+
+
+async def test_wrong_options_are_refused_at_the_call(opened: Open, api: Answering) -> None:
+    """Not at the first event."""
+    async with opened(transport(api)) as made:
+        with pytest.raises(ValueError, match="page_size"):
+            made.client.follow(SESSION, page_size=0)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [("readside.example", "k"), ("ftp://x", "k"), ("http://", "k"), (URL, "a\nb"), (URL, "ü"), (URL, "")],
+)
+def test_a_wrong_url_or_key_is_refused(kind: type[Client | AsyncClient], url: str, key: str) -> None:
+    """Rather than retried for ever."""
+    with pytest.raises(ValueError, match=r"URL|key"):
+        kind(url, key)
+
+
+def test_closing_ends_what_another_thread_follows(api: Answering) -> None:
+    """At once, though it waits for its next poll."""
+    api.interval = "3000"
+    api.add(1)
+    client, seen, first = Client(URL, transport=transport(api)), list[str](), threading.Event()
+
+    def follow() -> None:
+        for event in client.follow(SESSION):
+            seen.append(event.id)
+            first.set()
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    assert first.wait(10)
+    client.close()
+    thread.join(10)
+
+    assert not thread.is_alive()
+    assert seen == api.ids
+    assert list(client.follow(SESSION)) == []
+
+
+async def test_closing_ends_what_another_task_follows(api: Answering) -> None:
+    """The same."""
+    api.interval = "3000"
+    api.add(1)
+    client, first = AsyncClient(URL, transport=transport(api)), asyncio.Event()
+
+    async def follow() -> list[str]:
+        seen = []
+        async for event in client.follow(SESSION):
+            seen.append(event.id)
+            first.set()
+        return seen
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        task = group.create_task(follow())
+        await first.wait()
+        await client.aclose()
+
+    assert task.result() == api.ids

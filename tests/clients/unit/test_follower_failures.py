@@ -1,0 +1,110 @@
+"""Following when things go wrong: what is waited out, for how long, and what ends it."""
+
+import random
+
+import pytest
+
+from readside_client.errors import BadRequest, SessionNotFound, Unavailable
+from readside_client.follower import Follower
+from readside_client.following import Following
+from tests.clients.answering import Answering, Driven, driven, problem, query
+
+
+def test_pages_too_long_to_be_sent_are_asked_for_smaller(api: Answering) -> None:
+    """As the 400 about `limit` says; other 400s are errors."""
+    api.most = 3
+    ids = api.add(20, ago=30, step=1)
+
+    assert driven(api).rounds() == ids
+
+
+def test_a_page_of_one_that_is_too_long_is_an_error(api: Answering) -> None:
+    """Nothing smaller can be asked."""
+    api.most = 0
+    api.add(2)
+
+    with pytest.raises(BadRequest):
+        driven(api).rounds()
+
+
+def test_failures_in_the_middle_of_a_burst_lose_nothing(api: Answering) -> None:
+    """It goes on where it was."""
+    ids = api.add(95, ago=200, step=1)
+    follower = driven(api)
+    for _ in range(4):
+        follower.step()
+        api.replies.append(problem(503, headers={"retry-after": "2"}))
+        assert follower.step().wait_seconds >= 2
+        assert follower.follower.failed(Unavailable("No answer.")).wait_seconds > 0
+    follower.rounds()
+
+    assert follower.ids == ids
+
+
+def test_waits_follow_the_servers_interval_and_its_retry_after(api: Answering) -> None:
+    """Retry-After is the least; jitter comes on top, more with each failure, up to a cap; a success resets it."""
+    api.interval = "15"
+    follower = Driven(api, Follower(query(), Following(), chance=_Most()))
+    assert follower.step().wait_seconds == 15
+
+    api.replies = [problem(503, headers={"retry-after": "7"})] + [problem(429)] * 9
+    assert [follower.step().wait_seconds for _ in range(10)] == [7.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
+    assert follower.step().wait_seconds == 15
+    api.replies = [problem(502)]
+    assert follower.step().wait_seconds == 0.5
+
+
+class _Most(random.Random):
+    """Chance that gives the most each time."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def test_a_304_that_was_not_asked_for_is_no_answer(api: Answering) -> None:
+    """Some cache in between gave it: waited out, not looped over."""
+    api.replies = [(304, api.found(query().request(limit=10))[1], b"")] * 2
+    api.add(1)
+    follower = driven(api)
+
+    assert follower.step().wait_seconds > 0
+    assert follower.rounds(2) == api.ids
+
+
+def test_a_purged_session_ends_it(api: Answering) -> None:
+    """With the API's own sentence."""
+    api.replies = [problem(404, "Session not found: some")]
+
+    with pytest.raises(SessionNotFound, match="Session not found: some"):
+        driven(api).step()
+
+
+def test_patience_has_an_end_if_one_is_given(api: Answering) -> None:
+    """Counted from the last answer."""
+    now = [0.0]
+    follower = Follower(query(), Following(patience_seconds=10), clock=lambda: now[0])
+    now[0] = 9.0
+    follower.failed(Unavailable("No answer."))
+    follower.answered(*api.answer(follower.ask()))
+    now[0] = 18.0
+    follower.failed(Unavailable("No answer."))
+    now[0] = 20.0
+
+    with pytest.raises(Unavailable):
+        follower.failed(Unavailable("No answer."))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"page_size": 0},
+        {"page_size": 1001},
+        {"remember": 99},
+        {"overlap_seconds": -1},
+        {"patience_seconds": float("nan")},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
+    """At once, by name."""
+    with pytest.raises(ValueError, match=next(iter(options)).removesuffix("_seconds")):
+        Following(**({"page_size": 10} | options))  # type: ignore[arg-type]

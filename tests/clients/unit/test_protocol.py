@@ -1,0 +1,149 @@
+"""What is sent, and what each kind of answer means."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from email.utils import format_datetime
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from readside_client.errors import BadRequest, Forbidden, Refused, SessionNotFound, Unauthorized, Unavailable
+from readside_client.model import Page
+from readside_client.protocol import Unmodified, answer_of, asked, retry_after_seconds
+from tests.clients.answering import SESSION, START, Answering, problem, query
+
+NOW = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
+
+
+def test_a_request_holds_what_was_asked() -> None:
+    """In the API's words; an instant with its zone converted."""
+    since = datetime(2026, 1, 13, 15, 30, 0, 1, tzinfo=timezone(timedelta(hours=1)))
+    request = asked(SESSION, since, ("a", "b"), 0).request(limit=7, page=3, etag='"x"')
+    url = urlsplit(request.url)
+
+    assert url.path == f"/api/v2/sessions/{SESSION}/events"
+    assert parse_qs(url.query) == {
+        "limit": ["7"],
+        "page": ["3"],
+        "event_type": ["a", "b"],
+        "since": ["2026-01-13T14:30:00.000001Z"],
+    }
+    assert request.headers == {"if-none-match": '"x"', "readside-max-staleness": "0.000000"}
+
+
+def test_a_session_id_stays_in_its_place_in_the_path() -> None:
+    """Whatever a caller passes on."""
+    url = urlsplit(asked("../../x?page=2#", None, "one").request(limit=1).url)
+
+    assert url.path == "/api/v2/sessions/..%2F..%2Fx%3Fpage%3D2%23/events"
+    assert parse_qs(url.query)["event_type"] == ["one"]
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-01-13T14:30:00", datetime(2026, 1, 13)])  # noqa: DTZ001
+def test_an_instant_needs_an_offset(since: datetime | str) -> None:
+    """Else nobody knows which instant is meant."""
+    with pytest.raises(ValueError, match=r"offset|isoformat"):
+        asked(SESSION, since, ())
+
+
+def test_a_page_holds_its_events_and_how_fresh_they_are() -> None:
+    """Numbers with a point as the caller wants them."""
+    api = Answering()
+    ids = api.add(3, ago=3, step=1)
+    api.events[2]["event_data"] = {"price": 0.1, "big": 2**80}
+    page = answer_of(*api.found(query().request(limit=2)), parse_float=Decimal)
+
+    assert isinstance(page, Page)
+    assert [event.id for event in page.items] == [ids[2], ids[1]]
+    assert page.items[0].event_data == {"price": Decimal("0.1"), "big": 2**80}
+    assert (page.total, page.total_pages, page.has_next, page.has_prev) == (3, 2, True, False)
+    assert (page.freshness.source, page.freshness.as_of, page.freshness.lag_ms) == ("memory", START, 12)
+    assert page.poll_interval_seconds == 1
+
+
+def test_a_304_tells_how_fresh_the_known_page_is() -> None:
+    """And how long to wait."""
+    api = Answering(interval="15")
+    first = answer_of(*api.found(query().request(limit=2)))
+    assert isinstance(first, Page)
+    second = answer_of(*api.found(query().request(limit=2, etag=first.etag)))
+
+    assert second == Unmodified(first.freshness, 15)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, BadRequest), (401, Unauthorized), (403, Forbidden), (404, SessionNotFound), (302, Refused), (418, Refused)],
+)
+def test_what_asking_again_does_not_mend_is_refused(status: int, kind: type[Refused]) -> None:
+    """With the API's sentence."""
+    with pytest.raises(Refused, match=r"Because so\. \(HTTP") as caught:
+        answer_of(*problem(status, "Because so.", parameter="since"))
+
+    assert type(caught.value) is kind
+    assert (caught.value.status, caught.value.detail) == (status, "Because so.")
+    assert getattr(caught.value, "parameter", "since") == "since"
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_what_passes_is_unavailable(status: int) -> None:
+    """With what Retry-After says."""
+    with pytest.raises(Unavailable) as caught:
+        answer_of(status, {"retry-after": "3"}, b"<html>Bad gateway</html>")
+
+    assert (caught.value.status, caught.value.retry_after_seconds) == (status, 3)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"{}", b'{"items":[{}],"total":1,"pagination":{}}', b"[" * 9999]
+)
+def test_a_200_that_is_not_readsides_is_no_answer(body: bytes) -> None:
+    """A proxy's page, most likely."""
+    with pytest.raises(Unavailable, match="not readside's"):
+        answer_of(200, {}, body)
+
+
+def test_a_200_without_freshness_is_no_answer() -> None:
+    """An as-of is what completeness is measured by."""
+    status, headers, body = Answering().found(query().request(limit=2))
+
+    with pytest.raises(Unavailable):
+        answer_of(status, {**headers, "readside-as-of": "2026-01-13T14:30:00"}, body)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        ("1.5", 1.5),
+        ("", None),
+        ("-1", None),
+        ("nan", None),
+        ("soon", None),
+        ("999999999", 3600),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0),
+        ("Tue, 13 Jan 2026 14:31:00 -0000", 60),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(told: str, seconds: float | None) -> None:
+    """What is neither says nothing; an hour is the most."""
+    assert retry_after_seconds({"retry-after": told, "date": format_datetime(NOW, usegmt=True)}) == seconds
+
+
+def test_a_date_without_the_servers_own_counts_from_here() -> None:
+    """The local clock is the next best."""
+    told = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+
+    assert 90 < (retry_after_seconds({"retry-after": told}) or 0) <= 100
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [("15", 15), ("0.2", 0.2), ("", 1), ("soon", 1), ("-3", 1), ("0", 0.1), ("1e9", 3600)]
+)
+def test_an_interval_that_makes_no_sense_is_a_second(told: str, seconds: float) -> None:
+    """Polls never run hot for a header."""
+    page = answer_of(*Answering(interval=told).found(query().request(limit=2)))
+
+    assert page.poll_interval_seconds == seconds
