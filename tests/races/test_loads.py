@@ -129,6 +129,29 @@ async def test_race_look_during_load(stage: Bench, patch: pytest.MonkeyPatch, po
         assert telemetry.loads == 1
 
 
+@pytest.mark.parametrize("point", ["snapped", "staged"])
+async def test_race_status_during_load(stage: Bench, patch: pytest.MonkeyPatch, points: Points, point: str) -> None:
+    """A load begins, its session's status changes and the leader is told, the load goes on: it is put with that."""
+    sid = await written(stage)
+    put = after(patch, ViewWriter, "apply", doing("put", sid))
+    put.close()
+    points.expect(point)
+
+    async def change() -> None:
+        await stage.writer.connection.execute("UPDATE sessions SET status = 'failed' WHERE id = $1::uuid", sid)
+
+    async with stage.projector() as telemetry:
+        await points.happens(point, change, f"r {sid}")
+        await put.reached()
+        found = await stage.read(sid)
+        put.open()
+
+        assert isinstance(found, Found)
+        assert found.status == "failed"
+        assert (await stage.same(sid)).total == 2
+        assert telemetry.loads == 1
+
+
 async def test_race_a_terms_end_during_load(stage: Bench, patch: pytest.MonkeyPatch) -> None:
     """A put is on its way, its session is purged, the term ends, the next is at the number before it: it is refused."""
     sid = await written(stage)

@@ -10,13 +10,16 @@ import pytest
 from projector.loads import Loads
 from readmodel.event_log import EventLog
 from readmodel.view import ViewReader
-from tests.barriers import Barrier, Ear, after, before
+from tests.barriers import Ear, after, before
 from tests.healing import CLOCK_US
 from tests.projecting import INSERT_SESSION
 from tests.racing import check, hot_session, third_event
 from tests.whole import Whole, whole_service
 
-SOURCES = {"redis": (ViewReader, "read", {}), "postgres": (EventLog, "answer", {"readside_max_staleness": "0"})}
+SOURCES: dict[str, tuple[type, str, dict[str, str]]] = {
+    "redis": (ViewReader, "read", {}),
+    "postgres": (EventLog, "answer", {"readside_max_staleness": "0"}),
+}
 
 
 @pytest.fixture
@@ -29,13 +32,15 @@ async def whole(database_url: str, redis_url: str, changes: Ear) -> AsyncIterato
 class Reading:
     """A poll whose answer the store has given and the API has not taken yet."""
 
-    def __init__(self, whole: Whole, barrier: Barrier, headers: dict[str, str]) -> None:
+    def __init__(self, whole: Whole, patch: pytest.MonkeyPatch, source: str) -> None:
         self._whole = whole
-        self._barrier = barrier
-        self._headers = headers
+        self._session_id = ""
+        owner, method, self._headers = SOURCES[source]
+        self._barrier = after(patch, owner, method, lambda _store, poll, *_: poll.session_id == self._session_id)
 
     async def begin(self, session_id: str) -> None:
         """Poll, and hold the answer."""
+        self._session_id = session_id
         self._barrier.close()
         self._poll = asyncio.create_task(self._whole.poll(session_id, **self._headers))
         await self._barrier.reached()
@@ -49,8 +54,7 @@ class Reading:
 @pytest.fixture(params=SOURCES)
 def reading(request: pytest.FixtureRequest, whole: Whole, patch: pytest.MonkeyPatch) -> Reading:
     """A poll of either store."""
-    owner, name, headers = SOURCES[request.param]
-    return Reading(whole, after(patch, owner, name), headers)
+    return Reading(whole, patch, request.param)
 
 
 async def test_race_a_stale_read_stored_after_a_change(whole: Whole, reading: Reading, changes: Ear) -> None:
