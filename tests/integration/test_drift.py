@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from projector import drift
+from projector.reads import Reads, Truth
 from tests.projecting import Bench, bench
 from tests.waiting import eventually
 
@@ -63,3 +64,28 @@ async def test_writers_raise_no_false_alarm(stage: Bench) -> None:
                     sessions[rounds % len(sessions)] = await stage.writer.session()
 
         assert telemetry.drift == 0
+
+
+async def test_each_round_has_its_bound(stage: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many sessions and so many events in a query, a larger session alone; in the end each has been compared."""
+    monkeypatch.setattr(drift, "SESSIONS_A_ROUND", 5)
+    monkeypatch.setattr(drift, "EVENTS_A_ROUND", 10)
+    sizes = {await stage.writer.session(): size for size in [1] * 12 + [6] * 3 + [30]}
+    for session_id, size in sizes.items():
+        await stage.writer.events(session_id, size)
+    rounds: list[list[str]] = []
+    compare = Reads.compare
+
+    async def noted(self: Reads, session_ids: list[str]) -> dict[str, Truth]:
+        rounds.append(session_ids)
+        return await compare(self, session_ids)
+
+    async with stage.projector():
+        for session_id in sizes:
+            await stage.hot(session_id)
+        await stage.caught_up()
+        monkeypatch.setattr(Reads, "compare", noted)
+        await eventually(lambda: set().union(*rounds) == sizes.keys(), "each has been compared")
+
+    assert max(map(len, rounds)) <= 5
+    assert all(len(asked) == 1 or sum(sizes[sid] for sid in asked) <= 10 for asked in rounds if asked)
