@@ -79,6 +79,29 @@ async def test_past_the_bound_cold_polls_are_refused_and_hot_ones_go_on(
     assert sum(answer.status_code == 200 for answer in answers) == 2
 
 
+async def test_past_the_bound_a_stale_view_is_served(database_url: str, redis_url: str) -> None:
+    """Every poll of a hot session wants Postgres, which a lock holds up: the view answers, with its true as-of."""
+    async with (
+        real_stand(database_url, redis_url, fallback_concurrency=2, max_staleness_seconds=0.01) as stand,
+        connected(database_url) as blocker,
+    ):
+        session_id = str(uuid4())
+        await stand.write(session_id, rows(session_id, 5))
+        await stand.heat(session_id)
+        as_of = (await stand.poll(session_id, readside_max_staleness="60")).headers["readside-as-of"]
+        await blocker.execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        answers = await asyncio.gather(*(timed(stand.poll(session_id, f"?limit={limit}")) for limit in range(1, 41)))
+        waiting = await blocker.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'events'::regclass AND NOT granted"
+        )
+        await blocker.execute("ROLLBACK")
+
+    assert {(answer.status_code, answer.headers["readside-source"]) for _, answer in answers} == {(200, "redis")}
+    assert {answer.headers["readside-as-of"] for _, answer in answers} == {as_of}
+    assert max(seconds for seconds, _ in answers) < 3
+    assert waiting <= 2
+
+
 async def test_a_postgres_that_hangs_harms_no_hot_poll(
     database_url: str, redis_url: str, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
