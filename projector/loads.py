@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from projector.backlog import Taken
 from projector.batch import Argument, Staged
-from projector.reads import Reads, Snapshot, type_counts
+from projector.reads import Reads
+from projector.snapshot import Snapshot, type_counts
 from projector.view_writer import ViewWriter
 from readmodel.backoff import delays
 from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable, ViewFull

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -10,9 +10,10 @@ from uuid import UUID
 
 import asyncpg
 
+from projector.snapshot import LOAD_TIMEOUT_SECONDS, Snapshot
 from projector.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
-from readmodel.event import Event, is_askable
+from readmodel.event import Event
 from readmodel.postgres_client import Connection, Pool, check_rows_visible, create_pool, target, translated
 from readmodel.sql import statement
 
@@ -26,11 +27,6 @@ BYTES_OF_ONE_SESSION = 1_000_000
 """JSON of one session's new events in one step; past it the session is loaded, which streams."""
 BYTES_OF_ALL = 16_000_000
 """The same, all sessions together."""
-CHUNK_BYTES = 500_000
-MOST_ROWS = 1_000
-"""A load fetches so many rows at most, of about so many bytes: events may be of 100 bytes or of 1 MB."""
-LOAD_TIMEOUT_SECONDS = 600.0
-"""For what counts a session's events, or reads them: a large one from a cold disk takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +62,6 @@ class Added:
         else:
             self.bytes += len(event.member)
             self.events.setdefault(event.session_id, {})[event.id.hex()] = event
-
-
-class Snapshot:
-    """One session as one transaction sees it: totals now, and its newest events as a stream."""
-
-    def __init__(self, connection: Any, session_id: str, rows: Sequence[asyncpg.Record]) -> None:
-        self.session_id = session_id
-        self.status: str | None = rows[0]["status"] if rows else None
-        self.count = sum(row["count"] for row in rows)
-        self.hi = sum(row["hi"] for row in rows)
-        self.lo = sum(row["lo"] for row in rows)
-        self.types = {row["event_type"]: row["count"] for row in rows if row["event_type"] is not None}
-        self._connection = connection
-
-    async def newest(self, limit: int) -> AsyncGenerator[list[Event]]:
-        """Yield the newest events in chunks of about CHUNK_BYTES, newest first.
-
-        Each is rendered by a short query of its own; before the first the session's ids are sorted.
-        """
-        cursor = await self._connection.cursor(statement("newest"), UUID(self.session_id), limit, CHUNK_BYTES)
-        rows = await cursor.fetch(1, timeout=LOAD_TIMEOUT_SECONDS)
-        while rows:
-            yield [
-                Event(self.session_id, row["id"], row["score"], row["event_type"], 0, 0, row["member"]) for row in rows
-            ]
-            rows = await cursor.fetch(min(max(rows[-1]["ahead"], 1), MOST_ROWS))
 
 
 class Reads:
@@ -167,9 +137,10 @@ class Reads:
                 found.take(Event(*(row[name] for name in Event._fields)))
 
     async def recent(self, limit: int) -> list[str]:
-        """List the most recently created sessions that are not in a terminal status."""
-        with translated(self._url):
-            return [row["session_id"] for row in await self._pool.fetch(statement("recent"), limit)]
+        """List the most recently created sessions that are not in a terminal status; reads them all."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(statement("recent"), limit, timeout=LOAD_TIMEOUT_SECONDS)
+        return [row["session_id"] for row in rows]
 
     async def every(self, page: int = 5_000) -> AsyncIterator[list[str]]:
         """Yield every session's id, in pages."""
@@ -237,15 +208,6 @@ async def open_reads(url: str, *, server_started: str, statement_cache_size: int
         yield Reads(pool, url)
     finally:
         pool.terminate()
-
-
-def type_counts(types: dict[str, int]) -> dict[str, int]:
-    """Give the header's fields of totals per type; types that no poll can ask for share one."""
-    fields: dict[str, int] = {}
-    for name, count in types.items():
-        field_name = f"t:{name if is_askable(name) else ''}"
-        fields[field_name] = fields.get(field_name, 0) + count
-    return fields
 
 
 def unscored(event_id: bytes | None) -> str:

@@ -24,7 +24,7 @@ from projector.requests import Requests
 from projector.tail import Tail
 from projector.telemetry import Telemetry
 from projector.view_writer import ViewWriter
-from readmodel.errors import NotInstalled
+from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 
@@ -94,6 +94,7 @@ class Term:
             telemetry=telemetry,
         )
         self._fingerprint = ""
+        self._recent: list[str] = []
 
     async def run(self) -> None:
         """Begin, catch up and live. Raises TermEnded, TermRefused, NotInstalled, or a store's error."""
@@ -109,7 +110,7 @@ class Term:
     async def _go(self) -> None:
         await self._begin()
         await self._catch_up()
-        await first_to_end(self._heartbeat.beat(), self._step_for_ever(), self._drift.run())
+        await first_to_end(self._heartbeat.beat(), self._step_for_ever(), self._drift.run(), self._find_recent())
 
     async def _begin(self) -> None:
         stores = self._stores
@@ -143,7 +144,6 @@ class Term:
         )
 
     async def _step_for_ever(self) -> None:
-        await self._warm_recent()
         self._wake.set()
         sweep_every = max(1.0, min(self._config.hot_ttl_seconds / 10, 30.0))
         next_sweep = time.monotonic() + sweep_every
@@ -158,15 +158,26 @@ class Term:
             if sweep:
                 next_sweep = time.monotonic() + sweep_every
             await self._live.step(taken, beat, sent_at, sweep=sweep)
+            await self._warm_recent()
             self._report(beat, sent_at)
             if self._loads.has_finished or self._requests.unfinished:
                 self._wake.set()
 
+    async def _find_recent(self) -> None:
+        """Look for sessions to warm beside the steps, for all are read for it; it is a hint, and may fail."""
+        try:
+            self._recent = await self._stores.reads.recent(self._config.warm_limit)
+        except EventLogUnavailable as error:
+            _log.warning("no recent sessions are warmed", error=str(error))
+        self._wake.set()
+        await asyncio.Event().wait()  # to return would end the term
+
     async def _warm_recent(self) -> None:
-        recent = await self._stores.reads.recent(self._config.warm_limit)
+        recent, self._recent = self._recent, []
         operations: Operations = {}
         self._requests.admit([session_id for session_id in recent if session_id not in self._hot], operations)
-        await self._live.commit(operations, set())
+        if operations:
+            await self._live.commit(operations, set())
 
     def _check_backlog(self) -> None:
         if self._backlog.ended:

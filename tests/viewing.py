@@ -8,7 +8,7 @@ import orjson
 from redis.asyncio import Redis
 
 from projector.batch import Argument, Operation, Staged, add, put
-from projector.reads import type_counts
+from projector.snapshot import type_counts
 from projector.view_writer import Applied, ViewWriter
 from readmodel.event import Event
 from readmodel.freshness import rfc3339

@@ -1,9 +1,12 @@
 """The projector in ordinary life: what is committed becomes visible, what is deleted vanishes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from projector.reads import Reads
+from readmodel.errors import EventLogUnavailable
 from readmodel.view import Cold
 from tests.projecting import Bench, bench, ids
 from tests.waiting import eventually
@@ -48,6 +51,41 @@ async def test_sessions_are_warmed_at_start(stage: Bench) -> None:
         found = await stage.same(running, limit=1000)
         assert found.total == 2_500
         assert isinstance(await stage.read(finished), Cold)
+
+
+async def test_as_of_does_not_wait_for_what_is_warmed(stage: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recent sessions are looked for beside the steps: all sessions are read for them."""
+    session_id, opened = await stage.writer.session(), asyncio.Event()
+    recent = Reads.recent
+
+    async def held(reads: Reads, limit: int) -> list[str]:
+        await opened.wait()
+        return await recent(reads, limit)
+
+    monkeypatch.setattr(Reads, "recent", held)
+    async with stage.projector():
+        await stage.caught_up()
+        assert isinstance(await stage.read(session_id), Cold)
+        opened.set()
+        await stage.hot(session_id)
+
+
+async def test_what_is_warmed_is_a_hint(stage: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it cannot be found, the term goes on without."""
+    tried = asyncio.Event()
+
+    async def failing(*_: object) -> list[str]:
+        tried.set()
+        raise EventLogUnavailable("PostgreSQL did not finish a query.")
+
+    monkeypatch.setattr(Reads, "recent", failing)
+    async with stage.projector() as telemetry:
+        await stage.caught_up()
+        session_id = await stage.writer.session()
+        await stage.hot(session_id)
+
+        assert tried.is_set()
+        assert telemetry.terms == 1
 
 
 async def test_a_restart_catches_up_by_comparing(stage: Bench) -> None:

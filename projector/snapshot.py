@@ -1,0 +1,53 @@
+"""One session as one transaction of Postgres sees it: what a load reads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from readmodel.event import Event, is_askable
+from readmodel.sql import statement
+
+CHUNK_BYTES = 500_000
+MOST_ROWS = 1_000
+"""A load fetches so many rows at most, of about so many bytes: events may be of 100 bytes or of 1 MB."""
+LOAD_TIMEOUT_SECONDS = 600.0
+"""For what looks through a session's events: a large one from a cold disk takes its time."""
+
+
+class Snapshot:
+    """One session as one transaction sees it: totals now, and its newest events as a stream."""
+
+    def __init__(self, connection: Any, session_id: str, rows: Sequence[asyncpg.Record]) -> None:
+        self.session_id = session_id
+        self.status: str | None = rows[0]["status"] if rows else None
+        self.count = sum(row["count"] for row in rows)
+        self.hi = sum(row["hi"] for row in rows)
+        self.lo = sum(row["lo"] for row in rows)
+        self.types = {row["event_type"]: row["count"] for row in rows if row["event_type"] is not None}
+        self._connection = connection
+
+    async def newest(self, limit: int) -> AsyncGenerator[list[Event]]:
+        """Yield the newest events in chunks of about CHUNK_BYTES, newest first.
+
+        Each is rendered by a short query of its own; before the first the session's ids are sorted.
+        """
+        cursor = await self._connection.cursor(statement("newest"), UUID(self.session_id), limit, CHUNK_BYTES)
+        rows = await cursor.fetch(1, timeout=LOAD_TIMEOUT_SECONDS)
+        while rows:
+            yield [
+                Event(self.session_id, row["id"], row["score"], row["event_type"], 0, 0, row["member"]) for row in rows
+            ]
+            rows = await cursor.fetch(min(max(rows[-1]["ahead"], 1), MOST_ROWS))
+
+
+def type_counts(types: dict[str, int]) -> dict[str, int]:
+    """Give the header's fields of totals per type; types that no poll can ask for share one."""
+    fields: dict[str, int] = {}
+    for name, count in types.items():
+        field_name = f"t:{name if is_askable(name) else ''}"
+        fields[field_name] = fields.get(field_name, 0) + count
+    return fields
