@@ -116,6 +116,7 @@ class Leader:
                 await term.run()
             except (TermEnded, TermRefused) as ended:
                 self._telemetry.state, self._telemetry.reason = "catching_up", f"A new term begins: {ended}."
+                self._telemetry.note_error(f"The term ended: {ended}.")
                 _log.warning("the term ended", term=term.id, reason=str(ended))
             jobs.resume()
             if time.monotonic() - started > SETTLED_SECONDS:
@@ -127,3 +128,4 @@ class Leader:
         if sentence != self._telemetry.reason:  # once per state, not per try
             _log.warning("not live", reason=sentence)
         self._telemetry.reason = self._telemetry.last_error = sentence
+        self._telemetry.note_error(sentence)

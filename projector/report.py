@@ -82,6 +82,7 @@ class Reporter:
             "state": t.state,
             "reason": t.reason,
             "last_error": t.last_error,
+            "errors": [{"at": rfc3339(at_us), "text": text} for at_us, text in reversed(t.errors)],
             "started_at": rfc3339(self._started_at_us),
             "reported_at_us": now_us,
             "term": t.term,

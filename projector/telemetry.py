@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_SET_ASIDE = 10_000
 """Sessions remembered as set aside; past it the oldest is forgotten and would be tried again."""
+MAX_ERRORS = 5
+"""The last errors that a report tells."""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,14 @@ class Telemetry:
     drift: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
     told_aside: dict[str, None] = field(default_factory=dict)
+    errors: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=MAX_ERRORS))
+
+    def note_error(self, sentence: str) -> None:
+        """Keep an error with when it came (µs since 1970); while the same comes again and again, when it last came."""
+        if self.errors and self.errors[-1][1] == sentence:
+            self.errors.pop()
+        self.errors.append((time.time_ns() // 1000, sentence))
+
     """Sessions that the log told of: one may be tried again and again, and is as bad as before."""
 
     def put_aside(self, session_id: str, reason: str) -> bool:

@@ -20,7 +20,7 @@ def build_app(service: Service) -> Layer:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service = service
     app.include_router(routes.router)
-    app.include_router(pages.router(service.config.root_path))
+    app.include_router(pages.router(service.config.root_path, asks_key=service.gate.asks))
     app.exception_handler(Exception)(_broken)
     app.exception_handler(routes.Refused)(_refused)
     app.exception_handler(ReadsideError)(_failed)

@@ -54,6 +54,7 @@ def _item(session_id: str, active_ms: int, header: Header | None) -> dict[str, A
         "status": header.status if header else None,
         "events": header.count if header else 0,
         "last_event_at": None if newest is None else rfc3339(newest),
+        "last_polled_at": rfc3339(header.polled_ms * 1_000) if header and header.polled_ms else None,
         "last_active_at": rfc3339(active_ms * 1_000),
         "bytes": header.bytes if header else 0,
     }

@@ -92,6 +92,13 @@ async def projection(request: Request, service: Parts) -> Response:
     return _json(state.as_json())
 
 
+@router.get("/api/v2/projection/history", dependencies=[_needs("ops")])
+async def history(request: Request, service: Parts) -> Response:
+    """Give the lag of the last fifteen minutes."""
+    _no_parameters(request)
+    return _json(service.history.as_json())
+
+
 @router.get("/api/v2/projection/sessions", dependencies=[_needs("ops")])
 async def hot_sessions(request: Request, service: Parts) -> Response:
     """List the hot sessions."""

@@ -10,6 +10,7 @@ from query_api.config import ApiConfig
 from query_api.events import Events
 from query_api.fallback import Fallback
 from query_api.health import Readiness
+from query_api.lag_history import LagHistory
 from query_api.projector_requests import ProjectorRequests
 from query_api.stats import Exposition
 from query_api.view_reads import ViewReads
@@ -28,5 +29,6 @@ class Service:
     fallback: Fallback
     database: Callable[[], str]
     requests: ProjectorRequests
+    history: LagHistory
     readiness: Readiness
     exposition: Exposition

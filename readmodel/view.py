@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -71,6 +71,7 @@ class Header:
     floor: int | None
     newest: int | None
     complete: bool
+    polled_ms: int | None = field(default=None, compare=False)  # a poll changes nothing that must be there
 
 
 class Whole(NamedTuple):
@@ -208,7 +209,7 @@ class ViewReader:
         return {_text(name): report for name, report in raw.items()}
 
 
-_HEADER_FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "bytes", "floor", "newest"]
+_HEADER_FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "bytes", "floor", "newest", "polled"]
 
 
 def _found(reply: list[Any]) -> Found:
@@ -217,7 +218,7 @@ def _found(reply: list[Any]) -> Found:
 
 
 def _header(sid: str, fields: list[bytes | None], events: int, index: int) -> Header | None:
-    term, version, status, count, hi, lo, held, size, floor, newest = fields
+    term, version, status, count, hi, lo, held, size, floor, newest, polled = fields
     if term is None:
         return None
     return Header(
@@ -233,6 +234,7 @@ def _header(sid: str, fields: list[bytes | None], events: int, index: int) -> He
         floor=_int(floor),
         newest=_int(newest),
         complete=_int(held) == events == index,
+        polled_ms=_int(polled),
     )
 
 

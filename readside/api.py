@@ -18,6 +18,7 @@ from query_api.config import ApiConfig
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.fallback import Fallback, Log
 from query_api.health import Readiness
+from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
 from query_api.own_database import OwnDatabase
 from query_api.poll_interval import Load
@@ -35,6 +36,7 @@ from readmodel.keys import Keys
 from readmodel.messages import EVERY_SESSION, Change, Request, encode_request
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_rows_visible, check_url, create_pool
+from readmodel.projection import read_projection
 from readmodel.redis_client import connect, keys_of, translated
 from readmodel.subscription import heard
 from readmodel.supervise import end
@@ -213,6 +215,10 @@ class _Built:
             fallback=fallback,
             database=own.identity,
             requests=requests,
+            history=LagHistory(
+                lambda: read_projection(stores.view, config.max_staleness_seconds, own.identity()),
+                config.max_staleness_seconds,
+            ),
             readiness=Readiness(
                 {
                     "redis": lambda: stores.view.check(own.identity()),
@@ -224,7 +230,9 @@ class _Built:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
-        return [self.subscription.run(), self.service.requests.run(), self.load.run(), self._identify()]
+        service = self.service
+        watching = [self.load.run(), service.history.run(), self._identify()]
+        return [self.subscription.run(), service.requests.run(), *watching]
 
     async def _identify(self) -> None:
         """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""

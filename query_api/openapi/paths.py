@@ -9,6 +9,7 @@ from query_api.openapi.schemas import AS_OF, EVENT_EXAMPLE, SESSION_ID
 
 Part = dict[str, Any]
 
+_HTML = "<!doctype html>…"
 _PAGE = {"page": 1, "per_page": 100, "total": 1, "total_pages": 1, "has_next": False, "has_prev": False}
 _EMPTY = {**_PAGE, "total": 0, "total_pages": 0}
 _PROJECTION: Part = {
@@ -28,6 +29,7 @@ _HOT = {
     "status": "in_progress",
     "events": 45,
     "last_event_at": EVENT_EXAMPLE["timestamp"],
+    "last_polled_at": "2026-01-13T14:30:00.000000Z",
     "last_active_at": "2026-01-13T14:30:01.000000Z",
     "bytes": 21330,
 }
@@ -39,6 +41,7 @@ def paths() -> dict[str, Part]:
         "/api/v2/sessions/{session_id}/events": {"get": _events()},
         "/api/v2/sessions/{session_id}/warm": {"post": _warm()},
         "/api/v2/projection": {"get": _projection()},
+        "/api/v2/projection/history": {"get": _history()},
         "/api/v2/projection/sessions": {"get": _hot_sessions()},
         "/health/live": {"get": _live()},
         "/health/ready": {"get": _ready()},
@@ -46,8 +49,17 @@ def paths() -> dict[str, Part]:
             "get": _page("metrics", "Metrics", "Prometheus' text.", "text/plain", "readside_polls_total 1.0\n")
         },
         "/openapi.json": {"get": _document()},
-        "/docs": {"get": _page("docs", "These pages", "This document for people.", "text/html", "<!doctype html>…")},
-        "/": {"get": _page("index", "Start page", "Where to go from here.", "text/html", "<!doctype html>…")},
+        "/docs": {"get": _page("docs", "These pages", "This document for people.", "text/html", _HTML)},
+        "/": {"get": _page("console", "The console", "A page for people; its data needs a key.", "text/html", _HTML)},
+        "/console/poller.js": {
+            "get": _page(
+                "poller",
+                "The console's poller",
+                "An ES module that polls as this document asks; pages of other origins may import it where CORS is on.",
+                "text/javascript",
+                "export class EventPoller { … }",
+            )
+        },
     }
     for item in built.values():
         if "get" in item:
@@ -108,6 +120,20 @@ def _projection() -> Part:
         "description": "How far behind the view is, and why. Always 200: a Redis that is away is `down`. Scope: `ops`.",
         "responses": {
             "200": _json("The state.", "Projection", _PROJECTION),
+            **_errors("BadRequest", "Unauthorized", "Forbidden"),
+        },
+    }
+
+
+def _history() -> Part:
+    sample = {"at": "2026-01-13T14:30:01.430000Z", "status": "live", "lag_ms": 180, "events_per_second": 12.5}
+    return {
+        "operationId": "readProjectionHistory",
+        "tags": ["projection"],
+        "summary": "Lag over the last 15 minutes",
+        "description": "About a sample a second, as the API process that answers took them. Scope: `ops`.",
+        "responses": {
+            "200": _json("The samples.", "LagHistory", {"max_staleness_ms": 5000, "samples": [sample]}),
             **_errors("BadRequest", "Unauthorized", "Forbidden"),
         },
     }

@@ -129,6 +129,9 @@ SCHEMAS: dict[str, Schema] = {
             "status": _or_null(_text("The session's status.", examples=STATUSES)),
             "events": _whole("How many events it has."),
             "last_event_at": _or_null(_text("Its highest timestamp.", format="date-time")),
+            "last_polled_at": _or_null(
+                _text("When it was last polled, up to ten seconds late; null: not since it is hot.", format="date-time")
+            ),
             "last_active_at": _text("When it was last polled, or an event of it arrived.", format="date-time"),
             "bytes": _whole("Bytes of JSON that Redis holds of it."),
         },
@@ -138,6 +141,31 @@ SCHEMAS: dict[str, Schema] = {
         {
             "items": {"type": "array", "maxItems": 1000, "items": {"$ref": "#/components/schemas/HotSession"}},
             "total": _whole("All of them."),
+        },
+    ),
+    "LagSample": _object(
+        "How the projection was when this API process looked.",
+        {
+            "at": _text("When, by this API process' clock.", format="date-time"),
+            "status": _text("As in Projection.", enum=["live", "catching_up", "stale", "down"]),
+            "lag_ms": {"type": ["integer", "null"], "minimum": 0, "description": "How old `as_of` was."},
+            "events_per_second": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "description": "Events that the leader applied, over its last two reports; null where none leads.",
+            },
+        },
+    ),
+    "LagHistory": _object(
+        "The projection's last fifteen minutes, as this API process saw them.",
+        {
+            "max_staleness_ms": _whole("READSIDE_MAX_STALENESS_SECONDS: past this lag the view is stale."),
+            "samples": {
+                "type": "array",
+                "maxItems": 900,
+                "items": {"$ref": "#/components/schemas/LagSample"},
+                "description": "About one a second, oldest first; fewer while Redis is slow, or the process young.",
+            },
         },
     ),
     "Live": _object("The process is up.", {"status": _text("Always `live`.", const="live")}),

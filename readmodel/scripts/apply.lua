@@ -80,11 +80,13 @@ function verbs.status(session, from)
 end
 
 function verbs.touch(session)
-  if is_hot(session) then keep(session) end
+  if not is_hot(session) then return end
+  redis.call('HSET', base .. 's:' .. session, 'polled', activity)
+  keep(session)
 end
 
 function verbs.put(session, from, arguments)
-  local stage = ARGV[from]
+  local stage, polled = ARGV[from], redis.call('HGET', base .. 's:' .. session, 'polled')
   forget(session)
   if stage ~= '' then
     for _, kind in ipairs({'e', 'i'}) do
@@ -96,6 +98,7 @@ function verbs.put(session, from, arguments)
   for field = from + 2, from + arguments - 1, 2 do
     redis.call('HSET', header, ARGV[field], ARGV[field + 1])
   end
+  if polled then redis.call('HSET', header, 'polled', polled) end
   keep(session)
 end
 

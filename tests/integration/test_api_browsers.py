@@ -3,16 +3,20 @@
 import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
+from pathlib import Path
 from uuid import uuid4
 
 import orjson
 import pytest
 
+import query_api
 from query_api.cors import EXPOSED
 from tests.builders import events_path
 from tests.stands import Stand, fake_stand
 
 ORIGIN = "https://dashboard.example"
+SERVED = Path(query_api.__file__).parent
+ASSETS = [f"/{path.relative_to(SERVED)}" for path in sorted(SERVED.rglob("*")) if path.suffix in {".js", ".css"}]
 
 
 @pytest.fixture
@@ -50,13 +54,42 @@ async def test_pages_load_nothing_from_outside(stand: Stand, path: str) -> None:
             assert (await stand.client.get(f"/{link}")).status_code == 200, link
 
 
-@pytest.mark.parametrize("name", ["docs.js", "index.js", "readside.css"])
-async def test_assets_name_no_other_host(stand: Stand, name: str) -> None:
-    """Nor do scripts and styles."""
-    asset = await stand.client.get(f"/static/{name}")
+@pytest.mark.parametrize("path", ASSETS)
+async def test_assets_name_no_other_host(stand: Stand, path: str) -> None:
+    """Nor do scripts and styles, but for the example in a comment and the name of SVG."""
+    asset = await stand.client.get(path)
+    code = re.sub(r"^//.*$", "", asset.text, flags=re.MULTILINE).replace("http://www.w3.org/2000/svg", "")
 
     assert asset.status_code == 200
-    assert not re.search(r"https?://|//[a-z]+\.[a-z]|@import|url\(", asset.text)
+    assert asset.headers["content-type"].split(";")[0] == ("text/css" if path.endswith("css") else "text/javascript")
+    assert not re.search(r"https?://|//[a-z]+\.[a-z]|@import|url\(", code)
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\b", code)
+
+
+async def test_an_asset_that_is_held_is_not_sent_again(stand: Stand) -> None:
+    """304 for its ETag; another name is nothing."""
+    asset = await stand.client.get("/console/poller.js")
+    again = await stand.client.get("/console/poller.js", headers={"if-none-match": asset.headers["etag"]})
+    nothing = await stand.client.get("/console/nothing.js")
+
+    assert (again.status_code, again.content) == (304, b"")
+    assert nothing.status_code == 404
+
+
+async def test_the_console_knows_whether_a_key_is_asked_for() -> None:
+    """It says so in the page, since a poll without a key would be an error in the browser's log."""
+    async with fake_stand() as asking, fake_stand(keys=None) as open_to_all:
+        pages = [(await stand.client.get("/")).text for stand in (asking, open_to_all)]
+
+    assert ['data-key="asked"' in page for page in pages] == [True, False]
+    assert ['data-key="none"' in page for page in pages] == [False, True]
+
+
+async def test_another_pages_origin_may_import_the_poller(stand: Stand) -> None:
+    """Modules are fetched with CORS."""
+    asset = await stand.client.get("/console/poller.js", headers={"origin": ORIGIN})
+
+    assert asset.headers["access-control-allow-origin"] == ORIGIN
 
 
 async def test_cors_holds_on_every_answer(stand: Stand) -> None:

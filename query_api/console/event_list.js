@@ -1,0 +1,117 @@
+// The list of a session's events, newest first: thousands of rows, changed once a frame, filled with text only.
+
+import { kindOf } from "./kinds.js";
+import { element, timeOfDay } from "./page.js";
+
+const ROWS_A_FRAME = 250;
+export const LIVE_ROWS = 2_000;
+const MOST_ROWS = 20_000;
+
+/** Whether an event comes before another in the order of the API: timestamp, then id, both descending. */
+function isNewer(a, b) {
+  return a.timestamp > b.timestamp || (a.timestamp === b.timestamp && a.id > b.id);
+}
+
+export class EventList {
+  #list; #rows = []; #waiting = []; #frame = null; #bound = LIVE_ROWS; #onChange; #onDropped;
+
+  /** `onDropped(ids)`: rows that were let go because there were too many, the oldest. */
+  constructor(list, { onChange, onDropped }) {
+    [this.#list, this.#onChange, this.#onDropped] = [list, onChange, onDropped];
+  }
+
+  get events() {
+    return this.#rows.map((row) => row.event);
+  }
+
+  get size() {
+    return this.#rows.length;
+  }
+
+  clear() {
+    [this.#rows, this.#waiting, this.#bound] = [[], [], LIVE_ROWS];
+    this.#list.replaceChildren();
+  }
+
+  /** Add events in the next frames; those asked for (`older`) widen the bound on rows. */
+  add(events, { older = false } = {}) {
+    if (older) this.#bound = Math.min(MOST_ROWS, Math.max(this.#bound, this.#rows.length + this.#waiting.length + events.length));
+    for (const event of events) this.#waiting.push(event);
+    this.#frame ??= requestAnimationFrame(() => this.#flush());
+  }
+
+  remove(ids) {
+    const gone = new Set(ids);
+    this.#waiting = this.#waiting.filter((event) => !gone.has(event.id));
+    for (const row of this.#rows) if (gone.has(row.event.id)) row.element.remove();
+    this.#rows = this.#rows.filter((row) => !gone.has(row.event.id));
+    this.#onChange();
+  }
+
+  #flush() {
+    this.#frame = null;
+    const now = this.#waiting.splice(0, ROWS_A_FRAME);
+    if (this.#waiting.length) this.#frame = requestAnimationFrame(() => this.#flush());
+    for (const run of this.#runs(now)) this.#insert(run);
+    this.#trim();
+    if (now.length) this.#onChange();
+  }
+
+  // Neighbours go in together: { at: place in the rows, events, newest first }.
+  #runs(events) {
+    const runs = [];
+    for (const event of events.sort((a, b) => (isNewer(a, b) ? -1 : 1))) {
+      const at = this.#placeOf(event);
+      if (runs.at(-1)?.at === at) runs.at(-1).events.push(event);
+      else runs.push({ at, events: [event] });
+    }
+    return runs.reverse(); // from the end, so that places stay true
+  }
+
+  #placeOf(event) {
+    let [low, high] = [0, this.#rows.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (isNewer(event, this.#rows[middle].event)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  #insert({ at, events }) {
+    const rows = events.map((event) => ({ event, element: row(event) }));
+    const fragment = document.createDocumentFragment();
+    fragment.append(...rows.map((made) => made.element));
+    this.#list.insertBefore(fragment, this.#rows[at]?.element ?? null);
+    this.#rows.splice(at, 0, ...rows);
+  }
+
+  #trim() {
+    const dropped = this.#rows.splice(this.#bound);
+    for (const row of dropped) row.element.remove();
+    if (dropped.length) this.#onDropped(dropped.map((row) => row.event.id));
+  }
+}
+
+function row(event) {
+  const { kind, sign } = kindOf(event.event_type);
+  const details = element("details", {},
+    element("summary", {},
+      element("time", { datetime: event.timestamp, title: event.timestamp }, timeOfDay(event.timestamp)),
+      element("span", { class: "sign", "aria-hidden": "true" }, sign),
+      element("span", { class: "type" }, event.event_type),
+      element("span", { class: "message" }, event.message ?? ""),
+    ));
+  details.addEventListener("toggle", () => fill(details, event), { once: true });
+  return element("li", { class: `event kind-${kind}`, "data-id": event.id }, details);
+}
+
+// The payload is written when it is first looked at.
+function fill(details, event) {
+  const facts = [["event", event.id], ["time", event.timestamp], ["step", event.step_id ?? "–"]];
+  details.append(
+    element("dl", { class: "facts" }, ...facts.flatMap(([name, value]) =>
+      [element("dt", {}, name), element("dd", {}, value)])),
+    element("pre", { tabindex: "0", "aria-label": "payload" }, JSON.stringify(event.event_data, null, 2)),
+  );
+}

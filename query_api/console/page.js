@@ -1,0 +1,76 @@
+// Building and filling elements: always by text, never by markup; and how times, spans and numbers are written.
+
+/** Make an element: attributes by name (`class`, `aria-label`, …), then children, where a string is text. */
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [attribute, value] of Object.entries(attributes)) set(made, attribute, value);
+  made.append(...children);
+  return made;
+}
+
+/** The same for SVG. */
+export function drawn(name, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(attributes)) set(made, attribute, value);
+  made.append(...children);
+  return made;
+}
+
+/** Set an attribute only where it changes, so that nothing is laid out, or read aloud, for nothing; null takes it away. */
+export function set(target, attribute, value) {
+  if (value === null || value === undefined) target.removeAttribute(attribute);
+  else if (target.getAttribute(attribute) !== String(value)) target.setAttribute(attribute, value);
+}
+
+/** Set the text of an element only where it changes. */
+export function write(target, text) {
+  if (target.textContent !== String(text)) target.textContent = text;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const dated = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+export const count = (number) => (number === null || number === undefined ? "–" : whole.format(number));
+export const rate = (number) => (number === null || number === undefined ? "–" : short.format(number));
+
+/** A span of milliseconds in words as long as they must be: 180 ms, 4.2 s, 3 min 20 s, 2 h 5 min. */
+export function span(milliseconds) {
+  if (milliseconds === null || milliseconds === undefined || Number.isNaN(milliseconds)) return "–";
+  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** How long ago an instant was, to the second. */
+export function ago(instant, now = Date.now()) {
+  const passed = now - Date.parse(instant);
+  if (Number.isNaN(passed)) return instant ?? "–";
+  return passed < 1500 ? "just now" : `${span(Math.floor(passed / 1000) * 1000)} ago`;
+}
+
+/** The time of day here, with milliseconds; what is no instant of this calendar stays as it came. */
+export function timeOfDay(instant) {
+  const at = new Date(instant);
+  if (Number.isNaN(at.getTime())) return instant ?? "–";
+  return `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+}
+
+/** The day and the time of day here, to the second. */
+export function dayAndTime(instant) {
+  const at = new Date(instant);
+  return Number.isNaN(at.getTime()) ? (instant ?? "–") : `${dated.format(at)}, ${clock.format(at)}`;
+}
+
+/** Say something to who listens instead of looking; the same words twice are said once. */
+export function announce(text) {
+  write(byId("announcements"), text);
+}

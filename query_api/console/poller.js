@@ -1,0 +1,211 @@
+// Polls readside as it likes to be polled: an ES module without dependencies, for the console and for your own pages.
+//
+//   import { EventPoller } from "https://readside.example/console/poller.js";
+//
+//   const poller = new EventPoller({
+//     sessionId: "7d444840-9dc0-41d1-b245-5ffdce74fad2",
+//     apiKey: "…",                                   // sent as X-API-Key, never in an address
+//     onEvents: (events) => show(events),            // each event once, newest first
+//     onState: ({ state, error }) => tell(state, error),
+//   });
+//   poller.start();
+//
+// A page of another origin than the service's needs READSIDE_CORS_ORIGINS to name it. What it does for you:
+//
+// - It asks with If-None-Match: a poll that finds nothing new is a 304 without a body.
+// - It waits X-Poll-Interval seconds between polls, Retry-After (seconds or a date) after a 429 or 503, and
+//   exponentially longer, with jitter, while nothing answers.
+// - It never asks for "later than the newest that I have": timestamps are set before the commit, so such polls miss
+//   events on any server. It polls the newest page and compares the exact `total` with what it holds; a burst larger
+//   than a page, or an event that was committed late, makes it read on until the two agree.
+// - Each event is handed over once, by its id.
+// - It rests while its tab is hidden, and asks at once when it is shown again.
+// - It stops, with a sentence that says why, where asking again changes nothing: 400, 401, 403, 404.
+//
+// What it cannot see: an event that is purged in the same second in which another is added out of sight of the newest
+// page, so that `total` stays as it was.
+
+import { Loop, request, systemClock } from "./loop.js";
+
+export { Loop, PollError, request, retryAfterSeconds, systemClock, waitAfter } from "./loop.js";
+
+const DEFAULT_INTERVAL_SECONDS = 1;
+const BEHIND_SECONDS = 30;
+
+/**
+ * Follows the events of one session.
+ *
+ * | option | meaning |
+ * |---|---|
+ * | `sessionId` | which session |
+ * | `apiKey` | a key with the scope `read`; leave it out where READSIDE_AUTH is none |
+ * | `baseUrl` | where the service is; by default the one that this module came from |
+ * | `types` | only events of these types |
+ * | `since` | only events with a later timestamp: a fixed bound, ISO 8601 with an offset |
+ * | `limit` | events on a page, 1–1000; 200 |
+ * | `history` | `"newest"`: begin with one page, older ones by `loadOlder()`; `"all"`: begin with every event |
+ * | `maxBurst` | in `newest`: past so many new events begin again with the newest page (`restarted`); 2000 |
+ * | `onEvents(events, { older, restarted })` | new events, newest first; `restarted`: forget what you hold |
+ * | `onRemoved(ids)` | events that are gone from the session |
+ * | `onState(state)` | what `Loop` tells, and `total`, `hasOlder`, `asOf`, `lagMs`, `source` of the last answer |
+ * | `parse(text)` | parses an answer; `JSON.parse`, which rounds numbers past 2^53 |
+ * | `fetch`, `clock`, `random`, `page` | stand-ins, for tests |
+ */
+export class EventPoller {
+  #url; #headers; #limit; #all; #maxBurst; #query; #random; #transport;
+  #onEvents; #onRemoved; #onState;
+  #loop; #turn = Promise.resolve();
+  #etag = ""; #seen = new Set(); #older = 0; #begun = false; #last = {};
+  #clock; #asOf = ""; #asOfAt = 0; #doubted = false;
+
+  constructor({
+    sessionId, apiKey = null, baseUrl = new URL("..", import.meta.url), types = [], since = null, limit = 200,
+    history = "newest", maxBurst = 2000, mostSeconds = 30, onEvents = () => {}, onRemoved = () => {}, onState = () => {},
+    parse = JSON.parse, fetch = (...given) => globalThis.fetch(...given), clock = systemClock, random = Math.random, page = globalThis.document,
+  }) {
+    const base = String(baseUrl).replace(/\/*$/, "/");
+    this.#url = new URL(`api/v2/sessions/${encodeURIComponent(sessionId)}/events`, base);
+    this.#headers = apiKey === null ? {} : { "X-API-Key": apiKey };
+    this.#query = [...types.map((type) => ["event_type", type]), ...(since === null ? [] : [["since", since]])];
+    [this.#limit, this.#all, this.#maxBurst] = [limit, history === "all", history === "all" ? Infinity : maxBurst];
+    [this.#onEvents, this.#onRemoved, this.#onState] = [onEvents, onRemoved, onState];
+    [this.#random, this.#clock, this.#transport] = [random, clock, { fetch, clock, parse }];
+    this.#loop = new Loop((signal) => this.#exclusive(() => this.#round(signal)), {
+      clock, random, page, mostSeconds, onState: (told) => this.#onState({ ...this.#last, ...told }),
+    });
+  }
+
+  start() { this.#loop.start(); }
+  stop() { this.#loop.stop(); }
+  pause() { this.#loop.pause(); }
+  resume() { this.#loop.resume(); }
+  hurry() { this.#loop.hurry(); }
+
+  /** Whether the session has events older than those handed over. */
+  get hasOlder() {
+    return this.#older > 0;
+  }
+
+  /** Hand over the next page of older events; resolves to how many there were. Rejects with a PollError. */
+  loadOlder() {
+    return this.#exclusive(async () => {
+      for (let page = Math.floor(this.#seen.size / this.#limit) + 1; this.#begun && this.hasOlder; page += 1) {
+        const { body } = await this.#read(page);
+        const fresh = this.#news(body.items);
+        // Too small a number makes the next round read on; too large a one would hide an event.
+        this.#older = body.pagination.has_next ? Math.max(0, this.#older - fresh.length) : 0;
+        if (fresh.length) this.#hand(fresh, { older: true, restarted: false });
+        if (fresh.length) return fresh.length;
+      }
+      return 0;
+    });
+  }
+
+  /** Take note that the consumer no longer holds these events, its oldest: `loadOlder()` brings them again. */
+  forget(ids) {
+    for (const id of ids) if (this.#seen.delete(id)) this.#older += 1;
+  }
+
+  // One round: the newest page, and then on until we hold all that it says there is. It gives the seconds to wait.
+  async #round(signal) {
+    let first = null, last = null, shrunk = false, news = 0;
+    const met = new Set(), beginning = !this.#begun;
+    for (let page = 1; ; page += 1) {
+      const { status, headers, body } = await this.#read(page, page === 1 ? this.#etag : "", signal);
+      if (status === 304) return this.#interval(headers);
+      if (page === 1 && this.#isBehind(headers)) return this.#interval(headers);
+      first ??= { total: body.total, etag: headers.get("ETag") ?? "", items: body.items, headers };
+      shrunk ||= last !== null && body.total < last;
+      last = body.total;
+      for (const event of body.items) met.add(event.id);
+      const fresh = this.#news(body.items);
+      if (beginning && !this.#all) this.#older = Math.max(0, first.total - this.#seen.size);
+      // Page by page: should a later one fail, what was counted as seen has been handed over.
+      if (fresh.length || !this.#begun) this.#hand(fresh, { older: false, restarted: !this.#begun });
+      this.#begun = true;
+      if (first.total - this.#seen.size === this.#older && !shrunk) {
+        this.#doubted = false;
+        break;
+      }
+      // What was added meanwhile pushes what we hold down: read so much further.
+      if (!body.pagination.has_next || page * this.#limit >= this.#seen.size + Math.max(0, last - first.total)) {
+        shrunk ||= !this.#settle(met, first.total);
+        break;
+      }
+      news += fresh.length;
+      if (!beginning && news >= this.#maxBurst) {
+        this.#restart(first);
+        break;
+      }
+    }
+    this.#etag = shrunk ? "" : first.etag; // what we hold is in doubt: look at every page again
+    return this.#interval(first.headers);
+  }
+
+  // Another worker may be behind the one that answered last: what it does not have yet is not gone.
+  #isBehind(headers) {
+    const asOf = headers.get("Readside-As-Of") ?? "", now = this.#clock.now();
+    if (asOf < this.#asOf && now - this.#asOfAt < BEHIND_SECONDS * 1000) return true;
+    [this.#asOf, this.#asOfAt] = [asOf, now];
+    return false;
+  }
+
+  // The pages read hold all that we held. What was not among them, twice, is gone; the rest of the total is older.
+  #settle(met, total) {
+    const gone = [...this.#seen].filter((id) => !met.has(id));
+    this.#doubted = gone.length > 0 && !this.#doubted;
+    if (this.#doubted) return false;
+    for (const id of gone) this.#seen.delete(id);
+    this.#older = this.#all ? 0 : Math.max(0, total - this.#seen.size);
+    if (gone.length) this.#onRemoved(gone);
+    return true;
+  }
+
+  #restart(first) {
+    this.#seen = new Set(first.items.map((event) => event.id));
+    this.#older = Math.max(0, first.total - this.#seen.size);
+    this.#hand(first.items, { older: false, restarted: true });
+  }
+
+  #news(items) {
+    const fresh = items.filter((event) => !this.#seen.has(event.id));
+    for (const event of fresh) this.#seen.add(event.id);
+    return fresh;
+  }
+
+  #hand(events, told) {
+    this.#last.hasOlder = this.hasOlder;
+    this.#onEvents(events, told);
+  }
+
+  async #read(page, etag = "", signal = undefined) {
+    const url = new URL(this.#url);
+    for (const [name, value] of this.#query) url.searchParams.append(name, value);
+    url.searchParams.append("limit", this.#limit);
+    if (page > 1) url.searchParams.append("page", page);
+    const headers = etag ? { ...this.#headers, "If-None-Match": etag } : this.#headers;
+    const answer = await request(url, { headers, signal, ...this.#transport });
+    const lag = answer.headers.get("Readside-Lag-Ms");
+    Object.assign(this.#last, {
+      asOf: answer.headers.get("Readside-As-Of"),
+      lagMs: lag === null ? null : Number(lag),
+      source: answer.headers.get("Readside-Source"),
+      ...(answer.body ? { total: answer.body.total } : {}),
+    });
+    return answer;
+  }
+
+  // Never sooner than the server likes; a little later, each by its own chance, so that many pages do not ask at once.
+  #interval(headers) {
+    this.#last.hasOlder = this.hasOlder;
+    const seconds = Number(headers.get("X-Poll-Interval") ?? DEFAULT_INTERVAL_SECONDS) || DEFAULT_INTERVAL_SECONDS;
+    return seconds * (1 + 0.1 * this.#random());
+  }
+
+  // Rounds and older pages take turns: both count what is held.
+  #exclusive(work) {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+}

@@ -1,0 +1,154 @@
+// The projection's page: how far behind the view is, and why. It asks each second.
+
+import { ask } from "./api.js";
+import { LagChart, Samples } from "./chart.js";
+import { HotSessions } from "./hot_sessions.js";
+import { ago, announce, byId, count, dayAndTime, element, rate, set, span, write } from "./page.js";
+import { Loop } from "./poller.js";
+
+const WORDS = {
+  live: ["✓", "live"], catching_up: ["…", "catching up"], stale: ["!", "stale"], down: ["✕", "down"], unknown: ["?", "unknown"],
+};
+const EVERY_SECONDS = 1;
+const SESSIONS_EVERY_SECONDS = 3;
+
+/** Events a second between two reports of one leader; null where they tell none. */
+export function eventRate(before, after) {
+  if (!before || !after || before.id !== after.id) return null;
+  const passedUs = after.reported_at_us - before.reported_at_us;
+  return passedUs > 0 ? Math.max(0, (after.events_applied - before.events_applied) / passedUs) * 1e6 : null;
+}
+
+export class ProjectionPage {
+  #onStopped; #trouble; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #leader = null; #rate = null;
+  #hot = new HotSessions(); #answeredAt = null; #said = null;
+
+  constructor({ onStopped }) {
+    this.#onStopped = onStopped;
+  }
+
+  open(_, trouble) {
+    [this.#trouble, this.#samples, this.#history, this.#answeredAt] = [trouble, new Samples(), false, Date.now()];
+    this.#chart ??= new LagChart(byId("chart"));
+    this.#loop = new Loop((signal) => this.#look(signal), { mostSeconds: 4, onState: (told) => this.#state(told) });
+    this.#listing = new Loop((signal) => this.#list(signal), { mostSeconds: 10 });
+    this.#loop.start();
+    this.#listing.start();
+  }
+
+  close() {
+    this.#listing.stop();
+    this.#loop.stop();
+  }
+
+  async #look(signal) {
+    if (!this.#history) await this.#recall(signal);
+    const projection = await ask("api/v2/projection", { signal });
+    this.#answeredAt = Date.now();
+    this.#show(projection);
+    return EVERY_SECONDS;
+  }
+
+  // What the API remembers: so the chart is full at once, and again after it, or this page, was away.
+  async #recall(signal) {
+    const { samples, max_staleness_ms: limit } = await ask("api/v2/projection/history", { signal });
+    this.#limitMs = limit;
+    this.#samples.add(samples.map((sample) => ({ at: Date.parse(sample.at), status: sample.status, lagMs: sample.lag_ms })));
+    this.#rate = samples.at(-1)?.events_per_second ?? null;
+    this.#history = true;
+  }
+
+  async #list(signal) {
+    this.#hot.show(await ask("api/v2/projection/sessions?limit=1000", { signal }));
+    return SESSIONS_EVERY_SECONDS;
+  }
+
+  #state({ state, error }) {
+    if (state === "stopped" && error) this.#onStopped(error);
+    if (state === "hidden") this.#history = false;
+    if (state === "running") this.#trouble(null);
+    if (state !== "waiting") return;
+    this.#history = false;
+    this.#trouble(`${error.message} The figures below are from ${ago(this.#answeredAt)}; trying again.`);
+    this.#word("unknown", "The API does not answer, so nothing is known of the projection.");
+  }
+
+  #show(projection) {
+    const { status, lag_ms: lagMs, leader } = projection;
+    this.#rate = eventRate(this.#leader, leader) ?? (leader ? this.#rate : null);
+    this.#leader = leader;
+    this.#word(status, projection.reason ?? "Every beat comes through the whole pipe.");
+    write(byId("lag"), span(lagMs));
+    write(byId("as-of"), projection.as_of ? dayAndTime(projection.as_of) : "–");
+    write(byId("event-rate"), rate(status === "live" ? this.#rate : null));
+    write(byId("hot-count"), count(projection.hot_sessions));
+    this.#samples.add([{ at: Date.now(), status, lagMs }]);
+    this.#draw();
+    this.#projectors(leader ? [leader, ...projection.standbys] : projection.standbys);
+    this.#tail(projection, leader);
+    this.#drift(leader);
+    this.#errors([leader, ...projection.standbys].filter(Boolean));
+  }
+
+  #word(status, reason) {
+    const [sign, word] = WORDS[status] ?? WORDS.unknown;
+    set(byId("state"), "data-status", status);
+    write(byId("status-sign"), sign);
+    write(byId("status"), word);
+    write(byId("reason"), reason);
+    if (this.#said !== null && this.#said !== status) announce(`The projection is ${word}. ${reason}`);
+    this.#said = status;
+  }
+
+  #draw() {
+    this.#chart.draw(this.#samples.list, Date.now(), this.#limitMs);
+    const known = this.#samples.summary;
+    write(byId("chart-summary"), known ? `Median ${span(known.median)}, highest ${span(known.highest)}.` : "Nothing is known yet.");
+  }
+
+  #projectors(reports) {
+    byId("projectors").tBodies[0].replaceChildren(...reports.map((report) => element("tr", {},
+      element("td", {}, report.role),
+      element("td", { title: report.id }, `${report.host}, process ${report.pid}`),
+      element("td", {}, String(report.state).replace("_", " ")),
+      element("td", {}, ago(report.started_at)),
+    )));
+    if (!reports.length) byId("projectors").tBodies[0].append(element("tr", {}, element("td", { colspan: "4" }, "None reports.")));
+  }
+
+  #tail(projection, leader) {
+    pairs(byId("tail"), leader ? [
+      ["state", String(leader.state).replace("_", " ")],
+      ["a beat's way", span(leader.round_trip_ms)],
+      ["sessions on their way in", count(leader.loading)],
+      ["times connected, terms", `${count(leader.connections)}, ${count(leader.terms)}`],
+      ["events applied", count(leader.events_applied)],
+      ["term, batch", `${(projection.term ?? "–").slice(0, 8)}, ${count(projection.batch)}`],
+    ] : [["state", "no projector leads"]]);
+    const usage = leader?.notification_queue_usage ?? 0;
+    byId("queue").value = usage;
+    write(byId("queue-text"), leader ? `${rate(usage * 100)} % full` : "not known");
+  }
+
+  #drift(leader) {
+    const found = leader?.drift ?? 0;
+    set(byId("drift"), "class", found ? "bad-news" : null);
+    write(byId("drift"), !leader ? "Nobody compares." : found
+      ? `${count(found)} hot sessions differed from Postgres and were loaded anew.` : "None found since this projector began.");
+    pairs(byId("checks"), leader ? [
+      ["sessions compared", count(leader.compared)], ["set aside", count(leader.set_aside)],
+      ["looked at again", count(leader.looks)], ["loaded", count(leader.loads)],
+    ] : []);
+  }
+
+  #errors(reports) {
+    const errors = reports.flatMap((report) => report.errors ?? []).sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, 5);
+    byId("errors").replaceChildren(...errors.map(({ at, text }) =>
+      element("li", {}, element("time", { datetime: at, title: at }, ago(at)), ` ${text}`)));
+    if (!errors.length) byId("errors").append(element("li", {}, "None."));
+  }
+}
+
+function pairs(list, entries) {
+  list.replaceChildren(...entries.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+}
