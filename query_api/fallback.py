@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from query_api.answers import Freshness, Number
 from query_api.circuit import Circuit
 from query_api.watch import Probe, Watch
-from readmodel.errors import Overloaded, ServerInRecovery, StoreRefused, StoreUnavailable
+from readmodel.errors import Overloaded, QueryTooSlow, ServerInRecovery, StoreRefused, StoreUnavailable
 from readmodel.event_log import Logged
 from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll
@@ -183,7 +183,10 @@ class Fallback:
         query.sent_at = sent_at = self._clock()
         self.sent += 1
         databases = self._databases
-        logged = await self._ask(query.poll, sent_at)
+        try:
+            logged = await self._ask(query.poll, sent_at)
+        except QueryTooSlow as exc:
+            raise Overloaded("PostgreSQL took too long to answer this poll; try again in a second.") from exc
         if number is not None and number.database != logged.database:
             number = None
         # Its now() is later than sent_at, so the as-of is at most this old.
@@ -195,6 +198,8 @@ class Fallback:
     async def _ask(self, poll: Poll, sent_at: float) -> Logged:
         try:
             logged = await self._watch.result(self._log.answer(poll, self._max_bytes))
+        except QueryTooSlow:
+            raise  # not away: the watch found it there meanwhile
         except (StoreUnavailable, StoreRefused) as error:
             self._circuit.failed(error, sent_at)
             if isinstance(error, ServerInRecovery):

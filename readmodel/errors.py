@@ -8,6 +8,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 ├── DemoError                 the demo cannot start or go on
 ├── StoreUnavailable          a store does not answer now, and may later
 │   ├── EventLogUnavailable   Postgres
+│   │   ├── QueryTooSlow      … gave no answer within a query's time, though it may answer others
 │   │   └── ServerInRecovery  … is a standby: it neither listens nor is the truth
 │   └── ViewUnavailable       Redis
 │       └── ViewFull          … has no memory left for us
@@ -74,6 +75,10 @@ class StoreUnavailable(ReadsideError):
 
 class EventLogUnavailable(StoreUnavailable):
     """Postgres does not answer."""
+
+
+class QueryTooSlow(EventLogUnavailable):
+    """Postgres did not answer one query within its time; a connection it gave us, so it may answer others."""
 
 
 class ServerInRecovery(EventLogUnavailable):

@@ -15,6 +15,7 @@ from readmodel.errors import (
     BadEvents,
     ConfigurationError,
     EventLogUnavailable,
+    QueryTooSlow,
     ReadsideError,
     RightsMissing,
     SchemaMissing,
@@ -44,7 +45,7 @@ def check_url(url: str, setting: str) -> None:
 async def connect(url: str, *, application_name: str, timeout_seconds: float = 5.0) -> Connection:
     """Open one connection; raises the errors of `translated` and of `check_server`."""
     with translated(url):
-        return await asyncpg.connect(url, **_options(application_name, timeout_seconds))
+        return await _open(url, **_options(application_name, timeout_seconds))
 
 
 async def create_pool(
@@ -67,8 +68,17 @@ async def create_pool(
             statement_cache_size=statement_cache_size,
             init=init,
             reset=_keep,
+            connect=_open,
             **_options(application_name, timeout_seconds),
         )
+
+
+async def _open(*arguments: Any, **options: Any) -> Connection:
+    """Open a connection; one that takes too long is no query that does."""
+    try:
+        return await asyncpg.connect(*arguments, **options)
+    except TimeoutError as exc:
+        raise ConnectionError(str(exc) or "no connection in time") from exc
 
 
 async def _keep(connection: Any) -> None:
@@ -173,6 +183,8 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ReadsideError], str
         ConfigurationError,
         "The Postgres URL cannot be used: {reason}.",
     ),
+    ((asyncpg.QueryCanceledError,), QueryTooSlow, "PostgreSQL at {place} ended a query: {reason}."),
+    ((TimeoutError,), QueryTooSlow, "PostgreSQL at {place} does not answer in time: a query took too long."),
     ((asyncpg.InterfaceError, UnicodeError), EventLogUnavailable, "PostgreSQL at {place} does not answer: {reason}."),
     # Python's own words would show the part that it could not read: it may be a password's.
     (

@@ -102,6 +102,25 @@ async def test_past_the_bound_a_stale_view_is_served(database_url: str, redis_ur
     assert waiting <= 2
 
 
+async def test_a_query_that_takes_too_long_is_no_outage(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked for it gets 503; the next poll is answered at once, by Postgres."""
+    monkeypatch.setattr("readside.api.QUERY_SECONDS", 1.5)
+    async with real_stand(database_url, redis_url) as stand, connected(database_url) as blocker:
+        cold = str(uuid4())
+        await stand.write(cold, rows(cold, 5))
+        await blocker.execute("BEGIN")
+        await blocker.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        refused = await stand.poll(cold)
+        await blocker.execute("ROLLBACK")
+        answer = await stand.poll(cold, "?limit=1")
+
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "too long" in refused.json()["detail"]
+        assert answer.status_code == 200
+
+
 async def test_a_postgres_that_hangs_harms_no_hot_poll(
     database_url: str, redis_url: str, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from query_api.answers import Number
 from query_api.circuit import Circuit
 from query_api.fallback import Fallback, Fetched
 from query_api.own_database import OwnDatabase
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overloaded, ServerInRecovery
+from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overloaded, QueryTooSlow, ServerInRecovery
 from readmodel.poll import Poll
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.viewing import DATABASE
@@ -283,6 +283,17 @@ async def test_a_postgres_that_is_away_is_asked_once_a_second(bench: Bench) -> N
     bench.log.error = None
     assert (await bench.ask()).logged.total == 1
     assert bench.circuit.failure is None
+
+
+async def test_a_query_that_takes_too_long_is_too_much_and_no_outage(bench: Bench) -> None:
+    """Its callers may try again; nobody else hears of it."""
+    bench.log.error = QueryTooSlow("PostgreSQL does not answer in time.")
+    with pytest.raises(Overloaded):
+        await bench.ask()
+    assert bench.circuit.failure is None
+    bench.log.error = None
+
+    assert (await bench.ask()).logged.total == 1
 
 
 async def test_one_slow_query_among_others_is_no_outage(bench: Bench) -> None:
