@@ -39,6 +39,7 @@ class Telemetry:
     drift: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
     told_aside: dict[str, None] = field(default_factory=dict)
+    """Sessions that the log told of: one may be tried again and again, and is as bad as before."""
     errors: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=MAX_ERRORS))
 
     def note_error(self, sentence: str) -> None:
@@ -46,8 +47,6 @@ class Telemetry:
         if self.errors and self.errors[-1][1] == sentence:
             self.errors.pop()
         self.errors.append((time.time_ns() // 1000, sentence))
-
-    """Sessions that the log told of: one may be tried again and again, and is as bad as before."""
 
     def put_aside(self, session_id: str, reason: str) -> bool:
         """Note a session that the view cannot hold; tell whether that is news."""
