@@ -43,9 +43,10 @@ end
 
 function done(summary, latency, requests)
   local thread, errors = threads[1], summary.errors
-  for _, share in ipairs({ 50, 75, 90, 95, 99, 99.9, 100 }) do
+  for _, share in ipairs({ 50, 75, 90, 95, 99, 99.9 }) do
     io.write(string.format("latency %g %.3f\n", share, latency:percentile(share) / 1000))
   end
+  io.write(string.format("latency 100 %.3f\n", latency.max / 1000))
   io.write(string.format("errors %d\n", errors.connect + errors.read + errors.write + errors.status + errors.timeout))
   io.write(string.format("rate %.1f\n", summary.requests / summary.duration * 1000000))
   for _, source in ipairs({ "memory", "redis", "postgres" }) do

@@ -17,13 +17,14 @@ from bench.load import HEADERS, percentile
 from bench.polling_client import PollingClient
 from bench.stack import Servers, Site
 from bench.table import BenchError, Chart, Figure, Measured, Row, Target
-from bench.writing import write
+from bench.writing import Manner, write
 from readmodel.postgres_client import Connection
 from readside.demo.processes import LOOPBACK
 
 NAME = "commit-to-http"
 EVENTS_PER_SECOND, SECONDS, WRITERS = 500, 20, 4
 SESSIONS, EVENTS_EACH = 200, 100
+_LOAD = Manner(per_second=EVENTS_PER_SECOND, durable=False)
 VISIBLE_SECONDS = 10.0
 PROBED, QUIET = session_id(1), session_id(2)
 """The session that is probed, and one to which nobody writes."""
@@ -123,9 +124,7 @@ async def measure(servers: Servers) -> Measured:
         client = await stack.enter_async_context(PollingClient.open(LOOPBACK, port))
         prober = _Prober(site, client, await stack.enter_async_context(_Echo.between(site)))
         async with asyncio.TaskGroup() as group:
-            writing = write(
-                site, writers=WRITERS, seconds=SECONDS, sessions=(3, SESSIONS), per_second=EVENTS_PER_SECOND
-            )
+            writing = write(site, writers=WRITERS, seconds=SECONDS, sessions=(3, SESSIONS), manner=_LOAD)
             rate = group.create_task(writing)
             await prober.run(asyncio.get_running_loop().time() + SECONDS)
     return _measured(prober, rate.result())

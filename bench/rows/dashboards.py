@@ -11,13 +11,14 @@ from bench.events import fill, session_id
 from bench.load import wrk
 from bench.stack import Servers, Site
 from bench.table import BenchError, Chart, Figure, Measured, Row, Target
-from bench.writing import write
+from bench.writing import Manner, write
 from readside.demo.processes import LOOPBACK
 
 NAME = "dashboards"
 ROUNDS, SECONDS = 3, 14
 DASHBOARDS, PERIOD_MS, SESSIONS, EVENTS_EACH = 5_000, 2_000, 200, 100
 EVENTS_PER_SECOND, WRITERS = 500, 4
+_LOAD = Manner(per_second=EVENTS_PER_SECOND, durable=False)
 _SCRIPT = Path(__file__).parents[1] / "dashboards.lua"
 
 
@@ -60,9 +61,7 @@ async def _round(site: Site, port: int) -> _Round:
     names.write_text("".join(f"{session_id(number)}\n" for number in range(1, SESSIONS + 1)))
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     async with asyncio.TaskGroup() as group:
-        group.create_task(
-            write(site, writers=WRITERS, seconds=SECONDS, sessions=(1, SESSIONS), per_second=EVENTS_PER_SECOND)
-        )
+        group.create_task(write(site, writers=WRITERS, seconds=SECONDS, sessions=(1, SESSIONS), manner=_LOAD))
         output = await wrk(
             *("-t1", f"-c{DASHBOARDS}", f"-d{SECONDS}s", "--timeout", "10s", "--script", str(_SCRIPT)),
             *(f"http://{LOOPBACK}:{port}", "--", str(names), str(DASHBOARDS), since, str(PERIOD_MS)),

@@ -1,4 +1,4 @@
-"""What the triggers cost writers: single-row commits by pgbench, without them, with them, and with a projector too."""
+"""What the triggers cost writers: commits by pgbench without them, with them, and with a projector that listens."""
 
 import time
 from collections.abc import AsyncIterator
@@ -8,55 +8,70 @@ from dataclasses import dataclass, field
 from bench.events import fill
 from bench.stack import Servers, Site
 from bench.table import Figure, Measured, Row
-from bench.writing import write
+from bench.writing import ONE_BY_ONE, Manner, write
 
 NAME = "writers"
 ROUNDS, SECONDS = 3, 2
-WRITERS = (1, 8, 32)
 SESSIONS = 200
+_TEN, _NOT_DURABLE = Manner(events=10), Manner(durable=False)
+_NO_TRIGGERS = "no triggers"
 
 
 @dataclass(slots=True)
-class _Rounds:
-    """Rows a second, by variant; how long the view needed to catch up after each round, seconds."""
+class _Crowd:
+    """Some writers, how they write, and their events a second by variant; seconds to catch up after each round."""
 
+    writers: int
+    how: str = "committing single events"
+    manner: Manner = ONE_BY_ONE
     bare: list[float] = field(default_factory=list)
     triggers: list[float] = field(default_factory=list)
     projector: list[float] = field(default_factory=list)
     behind_seconds: list[float] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """As it stands in the table."""
+        return f"{self.writers} writer{'s' if self.writers > 1 else ''} {self.how}"
+
 
 async def measure(servers: Servers) -> Measured:
-    """Measure each number of writers; the variants take turns, each on a database of its own."""
+    """Let crowds write; the variants take turns, each on a database of its own."""
+    # The last two are what can be done about it: a commit's price is paid once however many events it brings, and
+    # notifying commits wait for one another's disk.
+    crowds = [
+        *(_Crowd(writers) for writers in (1, 8, 32)),
+        _Crowd(8, "committing ten events at a time", _TEN),
+        _Crowd(8, "committing single events, synchronous_commit off", _NOT_DURABLE),
+    ]
     async with AsyncExitStack() as stack:
         bare, triggers, projected = [await stack.enter_async_context(_site(servers, number)) for number in range(3)]
         await triggers.run("install")
         await projected.run("install")
         await stack.enter_async_context(projected.projector())
         await projected.caught_up()
-        rows: list[Row] = []
-        for writers in WRITERS:
-            rounds = _Rounds()
+        for crowd in crowds:
             for _ in range(ROUNDS):
-                rounds.bare.append(await _write(bare, writers))
-                rounds.triggers.append(await _write(triggers, writers))
-                rounds.projector.append(await _write(projected, writers))
+                crowd.bare.append(await _write(bare, crowd))
+                if crowd.manner is ONE_BY_ONE and crowd.writers == 8:
+                    crowd.triggers.append(await _write(triggers, crowd))
+                crowd.projector.append(await _write(projected, crowd))
                 began = time.perf_counter()
                 await projected.caught_up()
-                rounds.behind_seconds.append(time.perf_counter() - began)
-            rows += _rows(writers, rounds)
-        return Measured(rows)
+                crowd.behind_seconds.append(time.perf_counter() - began)
+    return Measured([row for crowd in crowds for row in _rows(crowd)])
 
 
-def _rows(writers: int, rounds: _Rounds) -> list[Row]:
-    who = f"{writers} writer{'s' if writers > 1 else ''} committing single rows"
-    bare = Figure(rounds.bare, "rows/s")
-    behind = Figure(rounds.behind_seconds, "s")
+def _rows(crowd: _Crowd) -> list[Row]:
+    bare = Figure(crowd.bare, "events/s")
+    behind = Figure(crowd.behind_seconds, "s")
     note = f"as-of past the last row {behind.text()} later, of which a heartbeat is up to 0.5 s"
-    return [
-        Row(f"{who}, triggers, nobody listens", Figure(rounds.triggers, "rows/s"), "no triggers", bare),
-        Row(f"{who}, triggers and projector", Figure(rounds.projector, "rows/s", note), "no triggers", bare),
-    ]
+    rows = [Row(f"{crowd.name}, triggers and projector", Figure(crowd.projector, "events/s", note), _NO_TRIGGERS, bare)]
+    if crowd.triggers:
+        rows.append(
+            Row(f"{crowd.name}, triggers, nobody listens", Figure(crowd.triggers, "events/s"), _NO_TRIGGERS, bare)
+        )
+    return rows
 
 
 @asynccontextmanager
@@ -66,5 +81,5 @@ async def _site(servers: Servers, number: int) -> AsyncIterator[Site]:
         yield site
 
 
-async def _write(site: Site, writers: int) -> float:
-    return await write(site, writers=writers, seconds=SECONDS, sessions=(1, SESSIONS))
+async def _write(site: Site, crowd: _Crowd) -> float:
+    return await write(site, writers=crowd.writers, seconds=SECONDS, sessions=(1, SESSIONS), manner=crowd.manner)
