@@ -16,6 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the command line choose how the oracle's run goes."""
     parser.addoption("--seed", type=int, default=None, help="seed of the oracle's run; a new one by default")
     parser.addoption("--seconds", type=float, default=12, help="how long the oracle's faults strike")
+    parser.addoption("--runs", type=int, default=16, help="how many seeds of the model are run on each Redis")
 
 
 @pytest.fixture(scope="session")

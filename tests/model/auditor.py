@@ -1,0 +1,51 @@
+"""Whether the view, when all is quiet, equals Postgres: key by key, and every session that should be there is."""
+
+from collections import Counter
+
+from projector.snapshot import type_counts
+from readmodel.keys import Keys
+from readmodel.view import ViewReader, Whole
+from tests.model.chance import Machine
+from tests.model.postgres import UNFIT, Postgres, State
+from tests.model.simulated_redis import Client, Store
+from tests.model.writers import SESSIONS
+from tests.viewing import newest_first
+
+WINDOW_EVENTS = 7
+WINDOW_BYTES = 4_000
+
+
+class Auditor:
+    """Compares all that Redis holds of the sessions with Postgres."""
+
+    def __init__(self, postgres: Postgres, store: Store, machine: Machine) -> None:
+        self._postgres = postgres
+        self._view = ViewReader(Client(store, machine), Keys("readside"))
+
+    async def fault(self, *, all_hot: bool) -> str | None:
+        """Say what differs, if anything; `all_hot`: there is room for every session."""
+        for session_id in SESSIONS:
+            whole, state = await self._view.whole(session_id), self._postgres.sessions.get(session_id)
+            hot = whole is not None and whole.term == whole.header.term
+            if whole is not None and hot and (state is None or not _equal(whole, state)):
+                return f"{session_id} differs"
+            if not hot and all_hot and state is not None and _fit(state):
+                return f"{session_id} is not hot"
+        return None
+
+
+def _fit(state: State) -> bool:
+    """Tell whether the view can hold a session."""
+    return all(event.score != UNFIT and len(event.member) <= WINDOW_BYTES for event in state.events.values())
+
+
+def _equal(whole: Whole, state: State) -> bool:
+    header, truth, held = whole.header, state.truth(), newest_first(state.events.values())[: whole.header.held]
+    kinds = Counter(event.event_type for event in state.events.values())
+    return (
+        (header.status, header.count, header.hi, header.lo) == (truth.status, truth.count, truth.hi, truth.lo)
+        and header.complete
+        and (header.floor is None) == (header.held == header.count)
+        and sorted(whole.members) == sorted((event.member, float(event.score or 0)) for event in held)
+        and {f"t:{name}": count for name, count in whole.types.items()} == type_counts(kinds)
+    )

@@ -1,0 +1,68 @@
+"""The conditions of a simulation: the project's bounds made so small that a few sessions reach them."""
+
+import importlib
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from readmodel.backoff import delays
+
+_BOUNDS = {
+    "projector.backlog.MAX_SESSIONS": 8,
+    "projector.backlog.MAX_IDS": 14,
+    "projector.backlog.MAX_IDS_OF_ONE": 5,
+    "projector.batch.MAX_BATCH_BYTES": 2_500,
+    "projector.catch_up.SESSIONS_PER_QUERY": 2,
+    "projector.committer.MAX_NAMED": 2,
+    "projector.drift.EVENTS_A_ROUND": 10,
+    "projector.hot.NEVER_EVICTED_SECONDS": 0.3,
+    "projector.live.MAX_CREATED": 2,
+    "projector.live.MAX_PUTS": 1,
+    "projector.loads.MAX_ARRIVED": 6,
+    "projector.loads.WORKERS": 2,
+    "projector.reads.BYTES_OF_ONE_SESSION": 2_500,
+    "projector.requests.ENUMERATE_BELOW": 2,
+    # Time passes for nobody in these: what is known of another database's clock or of a store that was away.
+    "projector.view_writer.STILL_MOVING_SECONDS": 0.0,
+    "query_api.circuit.RETRY_SECONDS": 0.03,
+    "query_api.fallback.MISSING_SECONDS": 0.2,
+    "query_api.projector_requests.WARM_AGAIN_SECONDS": 0.2,
+}
+
+_TIMED = (
+    "projector.term.Committer",
+    "projector.term.HotSessions",
+    "readside.api.Circuit",
+    "readside.api.Fallback",
+    "readside.api.ProjectorRequests",
+)
+"""What takes a clock, where it is built."""
+_IMPATIENT = ("projector.jobs", "projector.leader", "projector.loads", "query_api.subscription")
+"""Modules whose pauses between tries are cut short, so that more happens in a run."""
+
+
+def _short_delays(first_seconds: float = 0.1, cap_seconds: float = 5.0) -> Iterator[float]:
+    return delays(first_seconds / 5, cap_seconds / 10)
+
+
+@contextmanager
+def small_bounds(open_tail: Any, chance: random.Random, clock: Callable[[], float]) -> Iterator[None]:
+    """Replace bounds, clocks that were bound at import, jitter, and what connects to Postgres."""
+    with ExitStack() as stack:
+        for name, bound in _BOUNDS.items():
+            stack.enter_context(mock.patch(name, bound))
+        stack.enter_context(mock.patch("projector.leader.open_tail", open_tail))
+        for name in _TIMED:
+            module, _, made = name.rpartition(".")
+            built = partial(getattr(importlib.import_module(module), made), clock=clock)
+            stack.enter_context(mock.patch(name, built))
+        names = random.Random(chance.random())
+        stack.enter_context(mock.patch("os.urandom", names.randbytes))  # what uuid4 is made of
+        stack.enter_context(mock.patch("readmodel.backoff.random", SimpleNamespace(Random=lambda: chance)))
+        for name in _IMPATIENT:
+            stack.enter_context(mock.patch(f"{name}.delays", _short_delays))
+        yield

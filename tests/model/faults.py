@@ -1,0 +1,172 @@
+"""What goes wrong: at random moments, one thing after another, and several at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from tests.model.postgres import States
+from tests.model.writers import SESSIONS
+
+if TYPE_CHECKING:
+    from tests.model.world import World
+
+
+class Faults:
+    """Strikes a world. `struck` counts how often each fault did."""
+
+    def __init__(self, world: World, only: Collection[str] = ()) -> None:
+        self._world = world
+        self.struck: Counter[str] = Counter()
+        self._kinds: dict[Callable[[], None], float] = {
+            self.listen_lost: 10,
+            self.frozen: 3,
+            self.old_dump: 9,
+            self.flushed: 3,
+            self.key_lost: 9,
+            self.position_lost: 2,
+            self.index_lost: 6,
+            self.staging_lost: 5,
+            self.subscription_lost: 12,
+            self.triggers_off: 4,
+            self.memory_full: 4,
+            self.crash: 3,
+            self.another_cluster: 1,
+            self.killed: 3,
+            self.outage: 3,
+        }
+        # Fewer kinds of faults, more of each: what breaks under one is not healed by the next.
+        self._kinds = {
+            kind: weight
+            for kind, weight in self._kinds.items()
+            if (kind.__name__ in only if only else world.chance.random() < 0.4)
+        } or self._kinds
+
+    async def strike(self) -> None:
+        """Strike again and again."""
+        chance = self._world.chance
+        while True:
+            await asyncio.sleep(chance.expovariate(1 / 0.3))
+            (fault,) = chance.choices(list(self._kinds), list(self._kinds.values()))
+            self.struck[fault.__name__] += 1
+            fault()
+            if isinstance(self._restarting, str):
+                name, self._restarting = self._restarting, None
+                await self._world.start_projector(name)
+
+    _restarting: str | None = None
+    _ceased = False
+
+    def cease(self) -> None:
+        """Put everything right again."""
+        world = self._world
+        self._ceased, world.store.full = True, False
+        world.store.failing, world.postgres.failing = 0.0, 0.0
+        if not world.postgres.triggers_enabled:
+            world.postgres.set_triggers(enabled=True)
+        for machine in world.machines.values():
+            machine.frozen_until = 0.0
+
+    def _for_a_while(self, undo: Callable[[], None], mean_seconds: float) -> None:
+        asyncio.get_running_loop().call_later(self._world.chance.expovariate(1 / mean_seconds), undo)
+
+    def listen_lost(self) -> None:
+        """The listening connection ends."""
+        self._world.postgres.end(self._world.postgres.leader)
+
+    def frozen(self) -> None:
+        """A process does nothing for a while."""
+        name = self._world.chance.choice(list(self._world.machines))
+        self._world.machines[name].freeze(self._world.chance.expovariate(1 / 0.6))
+
+    def killed(self) -> None:
+        """A projector dies, and is started again."""
+        self._restarting = self._world.chance.choice(list(self._world.projectors))
+
+    def old_dump(self) -> None:
+        """Redis comes back as it was: a restart that everybody sees, or a failover that nobody does."""
+        world = self._world
+        if world.store.dumps:
+            world.store.restore(world.chance.choice(world.store.dumps))
+            if world.chance.random() < 0.6:
+                world.store.client.script_flush()
+                for subscription in list(world.store.subscriptions):
+                    subscription.lose(seen=world.chance.random() < 0.5)
+
+    def flushed(self) -> None:
+        """FLUSHALL."""
+        self._world.store.restore({})
+
+    def key_lost(self) -> None:
+        """A key of a session, or all of them, are evicted or expire."""
+        session_id = self._world.chance.choice(SESSIONS)
+        kinds = self._world.chance.choice(("s", "e", "i", "sei"))
+        self._world.store.client.delete(*(f"readside:{{0}}:{kind}:{session_id}" for kind in kinds))
+
+    def position_lost(self) -> None:
+        """The position is evicted."""
+        self._world.store.client.delete("readside:{0}:position")
+
+    def index_lost(self) -> None:
+        """The list of hot sessions is evicted."""
+        self._world.store.client.delete("readside:{0}:hot")
+
+    def staging_lost(self) -> None:
+        """A load's staging keys expire, or lose a member as an older dump would."""
+        staged = [key for key in self._world.store.names() if b":stage:" in key]
+        if staged:
+            key = self._world.chance.choice(staged)
+            if self._world.chance.random() < 0.5:
+                self._world.store.client.delete(key)
+            else:
+                self._world.store.client.zpopmin(key)
+
+    def subscription_lost(self) -> None:
+        """One connection that hears messages is lost; its client may be told, or be subscribed again silently."""
+        if self._world.store.subscriptions:
+            chance = self._world.chance
+            chance.choice(self._world.store.subscriptions).lose(seen=chance.random() < 0.5)
+
+    def triggers_off(self) -> None:
+        """The triggers are disabled, and enabled again."""
+        postgres = self._world.postgres
+        if postgres.triggers_enabled:
+            postgres.set_triggers(enabled=False)
+            self._for_a_while(self._triggers_on, 0.06)
+
+    def _triggers_on(self) -> None:
+        if not self._world.postgres.triggers_enabled:
+            self._world.postgres.set_triggers(enabled=True)
+
+    def memory_full(self) -> None:
+        """Redis takes no new data."""
+        self._world.store.full = True
+        self._for_a_while(lambda: setattr(self._world.store, "full", False), 0.2)
+
+    def outage(self) -> None:
+        """Neither store answers well."""
+        world = self._world
+        world.store.failing, world.postgres.failing = 0.5, 0.5
+        self._for_a_while(self._no_outage, 0.15)
+
+    def _no_outage(self) -> None:
+        if not self._ceased:
+            self._world.store.failing, self._world.postgres.failing = 0.025, 0.004
+
+    def crash(self) -> None:
+        """Postgres restarts; what was committed asynchronously just before is gone."""
+        postgres, lost = self._world.postgres, States()
+        for session_id in SESSIONS:
+            history = postgres.history.get(session_id, ())
+            if len(history) > 1 and history[-1][0] > postgres.now_us() - 40_000:
+                lost[session_id] = history[-2][1]
+        postgres.crash(lost)
+
+    def another_cluster(self) -> None:
+        """The database is restored from a backup, as another cluster behind the same address."""
+        postgres, chance = self._world.postgres, self._world.chance
+        backup = {sid: chance.choice(history)[1] for sid, history in postgres.history.items()}
+        postgres.cluster += 1
+        postgres.crash(backup)

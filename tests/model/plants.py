@@ -1,0 +1,164 @@
+"""Bugs to be planted, each against one rule of the protocol: a few words of the project's own source are replaced."""
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+
+@dataclass(frozen=True)
+class Plant:
+    """`where` is a script, or `module:function` or `module:Class.method`; `old` stands there and becomes `new`.
+
+    `under` names the faults that the rule is for; none: any.
+    """
+
+    rule: str
+    where: str
+    old: str
+    new: str
+    under: tuple[str, ...] = ()
+
+    def in_script(self, name: str, text: str) -> str:
+        """Give a script's text with the bug, if it belongs there."""
+        return _replaced(text, self) if self.where == f"{name}.lua" else text
+
+
+PLANTS = {
+    "a batch of any number is applied": Plant(
+        "a batch is applied after the one before it, or not at all",
+        "apply.lua",
+        "if tonumber(at[2]) ~= tonumber(n) - 1 then",
+        "if false then",
+        ("old_dump",),
+    ),
+    "a batch of any term is applied": Plant(
+        "a batch is applied in the view of its own term",
+        "apply.lua",
+        "if at[1] ~= term then",
+        "if not at[1] then",
+        ("frozen", "listen_lost", "outage"),
+    ),
+    "a batch is forgotten after a lost reply": Plant(
+        "after a lost reply the very same batch is sent again",
+        "projector.committer:Committer._send",
+        "unanswered = True\n",
+        "unanswered = True\n            return Applied()\n",
+        ("outage",),
+    ),
+    "the beat goes with the first part": Plant(
+        "as-of moves when all that the notices asked is applied",
+        "projector.committer:Committer.commit",
+        "beat if last else None",
+        "beat if part is parts[0] else None",
+    ),
+    "only what changed is named": Plant(
+        "a message names every session of the notices, hot or not",
+        "projector.committer:Committer.commit",
+        "said += unsaid if last else ()",
+        "said += ()",
+    ),
+    "what arrives during a load is forgotten": Plant(
+        "events that are named while a session is loaded belong to it",
+        "projector.loads:Loads.note",
+        "load.arrived |= ids",
+        "pass",
+    ),
+    "a look during a load is ignored": Plant(
+        "a look while a session is loaded starts the load over",
+        "projector.live:Live._look",
+        "self._loads.restart(session_id)",
+        "pass",
+        ("index_lost", "key_lost"),
+    ),
+    "catching up counts and does not compare": Plant(
+        "a session is stamped when its ids are Postgres' ids",
+        "projector.catch_up:judge",
+        "truth is not None and equal(header, truth):",
+        "truth is not None and header.complete and header.count == truth.count:\n"
+        "            truth = Truth(truth.status, truth.count, header.hi, header.lo)",
+        ("listen_lost", "triggers_off"),
+    ),
+    "a status is not compared": Plant(
+        "catching up compares the status too",
+        "projector.catch_up:judge",
+        "if header.status != truth.status:",
+        "if False:",
+        ("listen_lost", "triggers_off"),
+    ),
+    "changed triggers go on": Plant(
+        "a beat with another fingerprint ends the term",
+        "projector.term:Term._accept",
+        "if beat.fingerprint != self._fingerprint:",
+        "if False:",
+        ("triggers_off",),
+    ),
+    "a damaged session is read": Plant(
+        "a read that finds anything else than the header says is cold",
+        "read.lua",
+        "if redis.call('ZCARD', events) ~= held or redis.call('ZCARD', index) ~= held then",
+        "if false then",
+        ("key_lost",),
+    ),
+    "the previous term has the present as-of": Plant(
+        "a session of the previous term is right as of that term's last beat",
+        "read.lua",
+        "term, n, as_of, round_trip, as_of_at = '', '0', at[8], at[9], at[10]",
+        "term, n = '', '0'",
+        ("index_lost", "listen_lost"),
+    ),
+    "an event below the window is counted": Plant(
+        "an event at or below the window of a trimmed session is counted by Postgres",
+        "apply.lua",
+        "local below = floor and tonumber(score) <= floor",
+        "local below = false",
+    ),
+    "an answer is stored whatever was dropped": Plant(
+        "an answer from before the last drop of its session is not stored",
+        "query_api.response_cache:ResponseCache.store",
+        "max(self._floor, self._dropped_at.get(answer.session_id, 0))",
+        "self._floor",
+    ),
+    "answers outlive a missed message": Plant(
+        "a break in the numbers empties the cache",
+        "query_api.response_cache:ResponseCache.hear",
+        " or change.n != self._heard.n + 1",
+        "",
+        ("subscription_lost",),
+    ),
+    "a query has the number of its end": Plant(
+        "an answer of Postgres has the number heard before its query was sent",
+        "query_api.fallback:Fallback._send",
+        "if number is not None and number.database",
+        "number = self._number()\n        if number is not None and number.database",
+    ),
+}
+
+
+@contextmanager
+def planted(plant: Plant | None) -> Iterator[None]:
+    """Plant a bug in Python for as long as the block lasts; in a script it is for whoever loads that."""
+    with nullcontext() if plant is None or plant.where.endswith(".lua") else _function(plant):
+        yield
+
+
+@contextmanager
+def _function(plant: Plant) -> Iterator[None]:
+    module_name, _, path = plant.where.partition(":")
+    module: Any = importlib.import_module(module_name)
+    owner, _, name = path.rpartition(".")
+    target = getattr(module, owner) if owner else module
+    text = _replaced(textwrap.dedent(inspect.getsource(getattr(target, name))), plant)
+    scope: dict[str, Any] = {}
+    exec(f"from __future__ import annotations\n{text}", module.__dict__, scope)
+    with mock.patch.object(target, name, scope[name]):
+        yield
+
+
+def _replaced(text: str, plant: Plant) -> str:
+    assert text.count(plant.old) == 1, f"{plant.where} has changed: say anew how to break the rule that {plant.rule}"
+    return text.replace(plant.old, plant.new)

@@ -1,0 +1,118 @@
+"""Many simulations, in processes of their own, so that a seed means the same every time and two cores share the work.
+
+python -m tests.model.runs 4000 [first_seed] [--real]
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+from unittest import mock
+
+import fakeredis
+import redis
+
+from tests.model.oracle import Wrong
+from tests.model.plants import PLANTS
+from tests.model.simulation import simulate
+from tests.servers import running_redis
+
+WORKERS = 2
+
+
+class Run(NamedTuple):
+    """What one seed gave: how many answers came from where and which faults struck, and what was wrong, if anything."""
+
+    seed: int
+    counts: Counter[str]
+    wrong: str | None
+
+
+def run(seed: int, plant: str | None = None, redis_urls: Sequence[str] = ()) -> Run:
+    """Run one seed, with a planted bug if one is named, over the real Redis of this worker if there are any."""
+    bug = PLANTS[plant] if plant else None
+    try:
+        if redis_urls:
+            url = redis_urls[_place(redis_urls)]
+            counts = simulate(seed, lambda: redis.Redis.from_url(url), bug, real=True)
+        else:
+            counts = simulate(seed, _fake, bug, bug.under if bug else ())
+    except Wrong as wrong:
+        return Run(seed, Counter(), str(wrong))
+    return Run(seed, counts, None)
+
+
+def _fake() -> redis.Redis:
+    return fakeredis.FakeRedis(server=fakeredis.FakeServer())
+
+
+def _place(urls: Sequence[str]) -> int:
+    """Which of the pool's workers this is: they are numbered from 1 on."""
+    identity = multiprocessing.current_process()._identity
+    return (identity[0] - 1) % len(urls)
+
+
+class Runs:
+    """Runs seeds on every worker of a pool."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def of(self, seeds: Iterable[int], plant: str | None = None, redis_urls: Sequence[str] = ()) -> Iterator[Run]:
+        """Run seeds, a few ahead of whoever takes what they gave, in the order in which they end."""
+        ahead: set[Future[Run]] = set()
+        for seed in seeds:
+            ahead.add(self._pool.submit(run, seed, plant, redis_urls))
+            if len(ahead) > WORKERS:
+                done, ahead = wait(ahead, return_when=FIRST_COMPLETED)
+                yield from (one.result() for one in done)
+        yield from (one.result() for one in ahead)
+
+
+@contextmanager
+def running() -> Iterator[Runs]:
+    """Start workers whose sets of strings have one order only."""
+    spawning = multiprocessing.get_context("spawn")
+    with (
+        mock.patch.dict(os.environ, {"PYTHONHASHSEED": "0"}),
+        ProcessPoolExecutor(WORKERS, spawning) as pool,
+    ):
+        yield Runs(pool)
+
+
+@contextmanager
+def real_redises() -> Iterator[list[str]]:
+    """Start a Redis for each worker: a flush, and what is published, reach all databases of a server."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(running_redis()).url() for _ in range(WORKERS)]
+
+
+def main() -> int:
+    """Run many seeds and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=int)
+    parser.add_argument("first", type=int, nargs="?", default=0)
+    parser.add_argument("--real", action="store_true", help="over a real Redis")
+    parser.add_argument("--plant", choices=list(PLANTS), help="with a bug")
+    given = parser.parse_args()
+    counts: Counter[str] = Counter()
+    wrong = []
+    with ExitStack() as stack:
+        urls = stack.enter_context(real_redises()) if given.real else []
+        runs = stack.enter_context(running())
+        for one in runs.of(range(given.first, given.first + given.runs), given.plant, urls):
+            counts += one.counts
+            if one.wrong:
+                wrong.append(one.seed)
+                sys.stdout.write(f"seed {one.seed}: {one.wrong}\n")
+    sys.stdout.write(f"{given.runs} runs, {dict(counts)}, wrong {len(wrong)}\n")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""A Redis that is there (a fake, or a real server), behind a network on which calls are lost, late, or unanswered."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from random import Random
+from typing import Any
+
+import redis
+from redis.asyncio import Redis
+from redis.commands.core import CoreCommands
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError
+
+from tests.model.chance import Line, Machine
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+MAX_DUMPS = 12
+
+
+class Store:
+    """The data of one Redis, with the dumps of it that somebody may start it from.
+
+    `clock` names a list that holds what the Redis' clock shows, for scripts that read it there.
+    """
+
+    def __init__(self, client: "redis.Redis", chance: Random, clock: str = "") -> None:
+        self._clock = clock
+        self.client = client
+        self.chance = chance
+        self.failing = 0.025
+        self.full = False
+        self.dumps: list[dict[bytes, bytes]] = []
+        self.subscriptions: list[Subscription] = []
+        client.flushall()
+        self._ear: Any = client.pubsub()  # type: ignore[no-untyped-call]
+        self._ear.psubscribe("*")
+        self._listen()
+
+    def close(self) -> None:
+        """Let go of the client's connections."""
+        self._ear.close()
+        self.client.close()
+
+    def run(self, call: Call) -> Any:
+        """Execute one command, and hand over what it published."""
+        arguments, options = call
+        name = arguments[0]
+        if self.full and (name == "ZADD" or (name == "EVALSHA" and arguments[1] in self.growing)):
+            raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+        try:
+            if name == "TIME":
+                return self._now()
+            if name == "EVALSHA" and self._clock:
+                self.client.rpush(self._clock, *self._now())
+                self.client.ltrim(self._clock, -2, -1)
+            return self.client.execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+        finally:
+            if name in {"EVALSHA", "PUBLISH"}:
+                self._listen()
+            if name == "EVALSHA" and self.chance.random() < 0.1:
+                self.dumps = [*self.dumps[1 - MAX_DUMPS :], self.dump()]
+
+    growing: frozenset[str] = frozenset()
+    """Scripts that a Redis without memory refuses to run."""
+
+    def _now(self) -> tuple[int, int]:
+        return divmod(int(time.time() * 1_000_000), 1_000_000)
+
+    def dump(self) -> dict[bytes, bytes]:
+        """Save everything."""
+        return {key: self.client.dump(key) or b"" for key in self.names()}
+
+    def names(self) -> list[bytes]:
+        """List all keys, in order."""
+        return sorted(self.client.scan_iter("*"))
+
+    def restore(self, dump: dict[bytes, bytes]) -> None:
+        """Replace everything."""
+        if keys := self.names():
+            self.client.delete(*keys)
+        for key, value in dump.items():
+            self.client.restore(key, 0, value)
+
+    def _listen(self) -> None:
+        self._ear.ping()
+        while (message := self._ear.get_message(timeout=5)) and message["type"] != "pong":
+            if message["type"] == "pmessage":
+                for subscription in self.subscriptions:
+                    subscription.publish(message["channel"], message["data"])
+
+
+class Subscription(Line):
+    """One client's subscription to one channel: the methods of redis-py's PubSub that `heard` calls."""
+
+    def __init__(self, store: Store, machine: Machine) -> None:
+        super().__init__(machine)
+        self._store = store
+        self._channel = b""
+        self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._error = False
+
+    def publish(self, channel: bytes, data: bytes) -> None:
+        """Send a message to this one."""
+        if channel == self._channel:
+            self.send({"type": "message", "data": data})
+
+    def take(self, thing: object) -> None:
+        """Receive a message."""
+        self._inbox.put_nowait(thing)  # type: ignore[arg-type]
+
+    def lose(self, *, seen: bool) -> None:
+        """Lose what is on its way: the client gets an error, or is subscribed again without a word."""
+        self.cut()
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+        self._error = self._error or seen
+        if seen:
+            self._channel = b""
+        self.send({"type": "pong", "data": b""})
+
+    async def subscribe(self, channel: str) -> None:
+        """Subscribe to a channel."""
+        await self.machine.pause()
+        self._store.subscriptions.append(self)
+        self._channel = channel.encode()
+        self.send({"type": "subscribe", "data": 1})
+
+    async def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.send({"type": "pong", "data": b""})
+
+    async def get_message(self, timeout: float) -> dict[str, Any] | None:
+        """Wait for the next message."""
+        try:
+            async with asyncio.timeout(timeout):
+                message = await self._inbox.get()
+        except TimeoutError:
+            message = None
+        if self._error:
+            raise redis.ConnectionError("Connection closed by server.")
+        return message
+
+    async def aclose(self) -> None:
+        """Unsubscribe."""
+        self.open = False
+        if self in self._store.subscriptions:
+            self._store.subscriptions.remove(self)
+
+
+class Client(Redis):
+    """A client of the store: every command may be lost, run late, or run without its reply arriving."""
+
+    def __init__(self, store: Store, machine: Machine) -> None:
+        super().__init__()
+        self.store = store
+        self.machine = machine
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command."""
+        return await self.call(lambda: self.store.run((args, options)))
+
+    async def call(self, run: Callable[[], Any]) -> Any:
+        """Have something run by Redis, if all goes well."""
+        dice, wait = self.machine.chance.random() / max(self.store.failing, 1e-9), self.machine.delay()
+        late = self.machine.delay() * (100 if dice * 100 % 1 < 0.5 else 1)
+        try:
+            await self.machine.pause(wait)
+        except asyncio.CancelledError:
+            if late > 0.005:
+                self._run_later(run, late)  # it had been sent
+            raise
+        if dice < 0.25:
+            raise (redis.ConnectionError, ReadOnlyError, BusyLoadingError)[int(dice * 100) % 3]("not now")
+        if dice < 0.5:
+            self._run_later(run, late)
+            raise redis.TimeoutError("Timeout reading from socket")
+        result = run()
+        await self.machine.pause()
+        if dice < 1:
+            raise redis.ConnectionError("Connection closed by server.")
+        return result
+
+    def _run_later(self, run: Callable[[], Any], delay: float) -> None:
+        def unheard() -> None:
+            with suppress(redis.RedisError):  # nobody hears what it answers
+                run()
+
+        asyncio.get_running_loop().call_later(delay, unheard)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Any:
+        """Collect commands."""
+        return Pipeline(self, transaction=transaction)  # type: ignore[abstract]
+
+    def pubsub(self, **_: Any) -> Any:
+        """Make a subscription."""
+        return Subscription(self.store, self.machine)
+
+
+class Pipeline(CoreCommands):
+    """Commands that are sent together; outside of a transaction others may run between them."""
+
+    def __init__(self, client: Client, *, transaction: bool) -> None:
+        self._client = client
+        self._transaction = transaction
+        self._calls: list[Call] = []
+
+    def execute_command(self, *args: Any, **options: Any) -> "Pipeline":
+        """Note a command."""
+        self._calls.append((args, options))
+        return self
+
+    async def execute(self) -> list[Any]:
+        """Send the commands."""
+        store = self._client.store
+        replies: list[Any] = []
+        if self._transaction:
+            return list(await self._client.call(partial(_run_all, store, self._calls)))
+        for part in self._parts():
+            replies += await self._client.call(partial(_run_all, store, part))
+        return replies
+
+    def _parts(self) -> Iterable[list[Call]]:
+        chance, start = self._client.machine.chance, 0
+        while start < len(self._calls):
+            length = chance.choice((1, 2, 100))
+            yield self._calls[start : start + length]
+            start += length
+
+
+def _run_all(store: Store, calls: list[Call]) -> list[Any]:
+    return [store.run(call) for call in calls]

@@ -1,0 +1,72 @@
+"""One simulation from one seed, alone in its process' time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from random import Random
+from unittest import mock
+
+import redis
+from structlog.testing import capture_logs
+
+from readmodel import scripts
+from readmodel.supervise import end
+from tests.model.clockwork import LeapingLoop, virtual_clocks
+from tests.model.conditions import small_bounds
+from tests.model.plants import Plant, planted
+from tests.model.simulated_redis import Store
+from tests.model.world import World
+
+CLOCK = "simulation:clock"
+"""What a real Redis' clock shows is no virtual time: its scripts read the time here instead."""
+
+
+@contextmanager
+def altered_scripts(alter: Callable[[str, str], str]) -> Iterator[None]:
+    """Have the project load its scripts with another text, which `alter(name, text)` gives."""
+
+    def source(name: str) -> str:
+        return alter(name, scripts.source(name))
+
+    with mock.patch("projector.view_writer.source", source), mock.patch("readmodel.view.source", source):
+        yield
+
+
+def simulate(
+    seed: int,
+    connect: Callable[[], "redis.Redis"],
+    plant: Plant | None = None,
+    faults: Collection[str] = (),
+    *,
+    real: bool = False,
+) -> Counter[str]:
+    """Run one simulation, with these faults only if any are named; a `real` Redis has a clock of its own.
+
+    Gives how many answers came from where, and how often which fault struck. Raises Wrong.
+    """
+
+    def alter(name: str, text: str) -> str:
+        text = plant.in_script(name, text) if plant else text
+        return text.replace("redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)") if real else text
+
+    loop, chance = LeapingLoop(), Random(seed)
+    with ExitStack() as stack:
+        stack.enter_context(virtual_clocks(loop))
+        stack.enter_context(capture_logs())
+        stack.enter_context(altered_scripts(alter))
+        stack.enter_context(planted(plant))
+        asyncio.set_event_loop(loop)
+        store = Store(connect(), chance, CLOCK if real else "")
+        store.growing = frozenset({str(store.client.script_load(alter("apply", scripts.source("apply"))))})
+        world = World(chance, store, faults)
+        try:
+            with small_bounds(world.open_tail, chance, loop.time):
+                loop.run_until_complete(world.run())
+        finally:
+            loop.run_until_complete(end(asyncio.all_tasks(loop)))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            asyncio.set_event_loop(None)
+            loop.close()
+            store.close()
+    return world.answers + world.faults.struck

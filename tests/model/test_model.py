@@ -1,0 +1,65 @@
+"""The protocol under random schedules and faults, over the real scripts, messages and classes.
+
+Two projectors and two APIs run over a simulated Postgres and over fakeredis, or a real Redis, in virtual time. `--seed`
+says where the seeds begin (from 0 on by default: `make test` runs the same ones every time), `--runs` how many there
+are. `python -m tests.model.runs 4000 --real` runs many.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.model.plants import PLANTS
+from tests.model.runs import Run, Runs, real_redises, running
+
+PLANTED_RUNS = 60
+"""A planted bug is found within so many runs; the rarest takes a dozen as a rule."""
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    """What runs seeds, two at a time."""
+    with running() as made:
+        yield made
+
+
+@pytest.fixture
+def seeds(request: pytest.FixtureRequest) -> range:
+    """The seeds to run."""
+    first = request.config.getoption("--seed") or 0
+    return range(first, first + request.config.getoption("--runs"))
+
+
+@pytest.fixture(params=["fakeredis", "redis"])
+def redis_urls(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """None, where a fake is to be used; then a real Redis for each worker."""
+    with ExitStack() as stack:
+        yield stack.enter_context(real_redises()) if request.param == "redis" else []
+
+
+def test_no_answer_is_wrong_and_the_view_recovers(runs: Runs, seeds: range, redis_urls: list[str]) -> None:
+    """Every answer fits a state of its session between its as-of and now; when all is quiet the view is Postgres'."""
+    results = list(runs.of(seeds, redis_urls=redis_urls))
+
+    assert [f"seed {run.seed}: {run.wrong}" for run in results if run.wrong] == []
+    assert all(sum(run.counts[source] for run in results) > 0 for source in ("memory", "redis", "postgres"))
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_planted_bug_is_found(runs: Runs, plant: str) -> None:
+    """A bug against one rule of the protocol makes an answer wrong, or the view different, before long."""
+    found = next(filter(_is_wrong, runs.of(range(PLANTED_RUNS), plant)), None)
+
+    assert found is not None, f"the model does not see that this rule is broken: {PLANTS[plant].rule}"
+
+
+def test_a_seed_says_all(runs: Runs) -> None:
+    """Two runs of one seed give the same answers under the same faults."""
+    first, second = runs.of([3, 3])
+
+    assert first == second
+
+
+def _is_wrong(run: Run) -> bool:
+    return run.wrong is not None

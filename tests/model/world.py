@@ -1,0 +1,209 @@
+"""The world of a simulation: the project's own processes over simulated stores, among writers, pollers and faults."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from random import Random
+from typing import Any
+
+from projector.config import ProjectorConfig
+from projector.leader import Leader
+from projector.telemetry import Telemetry
+from query_api.config import ApiConfig
+from query_api.problems import Reply
+from readmodel.keys import Keys
+from readmodel.poll import parse_poll
+from readmodel.subscription import heard
+from readmodel.supervise import end
+from readmodel.view import ViewReader
+from readside.api import RequestLine, Stores, _Built
+from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
+from tests.model.chance import Machine
+from tests.model.faults import Faults
+from tests.model.oracle import Wrong, check, instant
+from tests.model.postgres import Log, Postgres
+from tests.model.reads import Reads, Tail
+from tests.model.simulated_redis import Client, Store
+from tests.model.writers import NOON, SESSIONS, Writers
+
+STORM_SECONDS = 4.0
+CALM_SECONDS = 60.0
+"""After the last fault everything is well within this."""
+STALENESS_SECONDS = 2.0
+BEAT_SECONDS = 0.1
+QUERIES = (
+    b"limit=1000",
+    b"limit=1000",
+    b"limit=2",
+    b"limit=2&page=2",
+    b"since=2023-11-14T22:13:20.000012Z",
+    b"event_type=step_created",
+    b"type=step_created&type=artifact_created&limit=3",
+)
+assert NOON == 1_700_000_000_000_000, "what `since` above is meant to cut in two"
+
+
+class Process:
+    """A process of the project on a machine of its own; it is never expected to end."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.tasks: list[asyncio.Task[None]] = []
+        self.at_end: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    def run(self, *work: Coroutine[Any, Any, None]) -> None:
+        """Run in the background."""
+        self.tasks += [asyncio.create_task(one) for one in work]
+
+    def check(self) -> None:
+        """Raise what a part of it failed with."""
+        for task in self.tasks:
+            if task.done():
+                task.result()
+
+    async def kill(self) -> None:
+        """End it."""
+        await end(self.tasks)
+        self.tasks = []
+        for close in self.at_end:
+            await close()
+
+
+class World:
+    """Two projectors, two APIs, and all around them."""
+
+    def __init__(self, chance: Random, store: Store, faults: Collection[str] = ()) -> None:
+        self.chance = chance
+        self.most_hot = chance.choice((2, 4, 4))
+        self.postgres = Postgres(self.chance)
+        self.store = store
+        self.machines: dict[str, Machine] = {}
+        self.projectors: dict[str, Process] = {}
+        self.apis: list[tuple[Process, Any]] = []
+        self.answers: Counter[str] = Counter()
+        self.faults = Faults(self, faults)
+
+    def machine(self, name: str) -> Machine:
+        """Set up a machine."""
+        made = self.machines[name] = Machine(name, self.chance)
+        return made
+
+    async def start_projector(self, name: str) -> None:
+        """Start a projector, in place of one of that name."""
+        old = self.projectors.get(name)
+        if old:
+            await old.kill()
+            for connection in [one for one in self.postgres.connections if one.machine is old.machine]:
+                self.postgres.end(connection)
+        process = self.projectors[name] = Process(self.machine(name))
+        config = ProjectorConfig(
+            name,
+            name,
+            "",
+            heartbeat_seconds=BEAT_SECONDS,
+            hot_ttl_seconds=3.0,
+            warm_limit=2,
+            max_hot_sessions=self.most_hot,
+            window_events=WINDOW_EVENTS,
+            window_bytes=WINDOW_BYTES,
+        )
+        process.run(Leader(config, Client(self.store, process.machine), Telemetry()).run())
+
+    @asynccontextmanager
+    async def open_tail(self, listen_url: str, _url: str, **_settings: object) -> AsyncIterator[tuple[Tail, Reads]]:
+        """Connect a projector to Postgres."""
+        machine = self.machines[listen_url]
+        tail = Tail(self.postgres, machine, BEAT_SECONDS)
+        try:
+            await tail.prove()
+            yield tail, Reads(self.postgres, machine)
+        finally:
+            self.postgres.end(tail.connection)
+
+    def start_api(self, name: str) -> None:
+        """Start an API."""
+        process = Process(self.machine(name))
+        client, keys = Client(self.store, process.machine), Keys("readside")
+        stores = Stores(
+            view=ViewReader(client, keys),
+            log=Log(self.postgres, process.machine),
+            line=RequestLine(client, keys),
+            subscribe=partial(heard, client, keys.changes),
+            reconnect=_nothing,
+            probe=_nothing,
+        )
+        config = ApiConfig(
+            "", "", hot_ttl_seconds=3.0, max_staleness_seconds=STALENESS_SECONDS, response_cache_bytes=40_000
+        )
+        built = _Built(config, stores)
+        process.run(*built.background())
+        process.at_end = [built.service.view_reads.close, built.service.fallback.close]
+        self.apis.append((process, built.service.events))
+
+    async def poll(self, events: Any, session_id: str, query: bytes, *, stale: bool = True) -> Reply:
+        """Send a poll, and check the answer."""
+        reply: Reply = await events.answer("GET", session_id, query, {} if stale else {b"readside-max-staleness": b"0"})
+        answered = check(self.postgres, parse_poll(session_id, query), reply)
+        self.answers[answered or "none"] += 1
+        return reply
+
+    async def _poll_for_ever(self, events: Any) -> None:
+        chance = self.chance
+        while True:
+            await asyncio.sleep(chance.expovariate(1 / 0.02))
+            await self.poll(events, chance.choice(SESSIONS), chance.choice(QUERIES), stale=chance.random() > 0.03)
+
+    async def _write_for_ever(self) -> None:
+        writers = Writers(self.postgres, self.chance)
+        while True:
+            await asyncio.sleep(self.chance.expovariate(1 / 0.03))
+            writers.write()
+
+    async def run(self) -> None:
+        """Let everything happen; raises Wrong."""
+        names = ("projector 1", "projector 2")
+        try:
+            for name in names:
+                await self.start_projector(name)
+            for name in ("api 1", "api 2"):
+                self.start_api(name)
+            pollers = [self._poll_for_ever(events) for _, events in self.apis for _ in range(3)]
+            storm = [asyncio.create_task(one) for one in (*pollers, self._write_for_ever(), self.faults.strike())]
+            done, _ = await asyncio.wait(storm, timeout=STORM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await end(storm)
+            for task in done:
+                task.result()
+            self.faults.cease()
+            await self._settle()
+        finally:
+            for process in (*self.projectors.values(), *(process for process, _ in self.apis)):
+                await process.kill()
+
+    async def _settle(self) -> None:
+        """Wait until every answer is as of now and the view equals Postgres."""
+        last, auditor = self.postgres.now_us(), Auditor(self.postgres, self.store, self.machine("auditor"))
+        deadline = asyncio.get_running_loop().time() + CALM_SECONDS
+        while True:
+            for process in (*self.projectors.values(), *(process for process, _ in self.apis)):
+                process.check()
+            replies = [
+                await self.poll(events, session_id, QUERIES[0]) for _, events in self.apis for session_id in SESSIONS
+            ]
+            missing = "an answer is as of before it" if any(_as_of(reply) <= last for reply in replies) else None
+            missing = missing or await auditor.fault(all_hot=self.most_hot >= len(SESSIONS))
+            if not missing:
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise Wrong(f"{CALM_SECONDS} s after the last fault {missing}")
+            await asyncio.sleep(0.2)
+
+
+def _as_of(reply: Reply) -> int:
+    text = dict(reply.headers).get(b"readside-as-of")
+    return instant(text) if text else 0
+
+
+async def _nothing() -> None:
+    return None
