@@ -60,6 +60,7 @@ lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
 
 clean: ## remove the environment, builds and caches
 	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .*_cache .hypothesis .schemathesis
+	rm -rf clients/python/build clients/python/dist clients/python/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that works is kept. Where Debian's python3-venv is missing, the machine's own pip fills a new one.

@@ -1,14 +1,9 @@
 """What the documents say, held against the code: settings, commands, bounds, paths, links, decisions, examples."""
 
-import ast
 import importlib
 import re
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import typer
 
@@ -48,13 +43,6 @@ def anchors(text: str) -> set[str]:
     """Return the anchors that GitHub makes of a document's headings."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def code_block(path: Path, language: str) -> str:
-    """Return the first block of code in a language."""
-    found = re.search(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
-    assert found, language
-    return found.group(1)
 
 
 def test_the_settings_table_is_the_settings() -> None:
@@ -198,69 +186,3 @@ def test_the_changelog_tells_of_this_version() -> None:
 
     assert version
     assert f"## [{version.group(1)}]" in (ROOT / "CHANGELOG.md").read_text()
-
-
-class Session:
-    """A session as the API would answer for it: a list of events, newest first, and what goes wrong next."""
-
-    def __init__(self, count: int) -> None:
-        self.events = [{"id": str(number), "event_type": "step_created"} for number in range(count, 0, -1)]
-        self.failures: list[httpx.Response] = []
-        self.unmodified = 0
-
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        """Answer one poll, or fail as planned."""
-        if self.failures:
-            return self.failures.pop()
-        page, limit = int(request.url.params["page"]), int(request.url.params["limit"])
-        items = self.events[(page - 1) * limit : page * limit]
-        total = len(self.events)
-        headers = {"ETag": f'"{total}-{page}"', "X-Poll-Interval": "1"}
-        if request.headers.get("If-None-Match") == headers["ETag"]:
-            self.unmodified += 1
-            return httpx.Response(304, headers=headers)
-        pagination = {"has_next": page * limit < total}
-        return httpx.Response(200, headers=headers, json={"items": items, "total": total, "pagination": pagination})
-
-
-@pytest.fixture
-def follow() -> Any:
-    """Return the poll loop of the quickstart, as it stands there."""
-    names: dict[str, Any] = {"__name__": "quickstart"}
-    exec(compile(ast.parse(code_block(FEATURE / "quickstart.md", "python")), "quickstart.md", "exec"), names)
-    return names["follow"]
-
-
-def test_the_quickstarts_loop_misses_no_event(follow: Any) -> None:
-    """Late events far down, bursts longer than a page, failures in between: each event comes once."""
-    session, waits = Session(450), []
-    late = [{"id": "late", "event_type": "step_created"}]
-    burst = [{"id": f"burst {number}", "event_type": "step_created"} for number in range(500)]
-
-    def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        match len(waits):
-            case 2:
-                session.events[400:400] = late
-            case 3:
-                session.events[:0] = burst
-                session.failures = [httpx.Response(503, headers={"Retry-After": "7"})]
-
-    with httpx.Client(transport=httpx.MockTransport(session.answer), base_url="http://readside") as client:
-        rounds: Iterator[list[dict[str, str]]] = follow(client, "some", sleep)
-        seen = [event["id"] for events in islice(rounds, 3) for event in events]
-
-    assert len(seen) == len(set(seen)) == 951
-    assert (session.unmodified, waits) == (1, [1.0, 1.0, 1.0, 7.0])
-
-
-def test_the_quickstarts_loop_stops_at_an_error_of_its_own(follow: Any) -> None:
-    """A 404 or a wrong key is raised, since asking again changes nothing."""
-    session = Session(1)
-    session.failures = [httpx.Response(404, json={"detail": "Session not found: some"})]
-
-    with (
-        httpx.Client(transport=httpx.MockTransport(session.answer), base_url="http://readside") as client,
-        pytest.raises(httpx.HTTPStatusError),
-    ):
-        next(follow(client, "some"))

@@ -25,7 +25,7 @@ def test_an_event_committed_within_the_overlap_is_found_whenever_since_has_moved
         api.later(1.7)
         api.add(3, ago=30)
         follower.rounds()
-        api.add(1)
+        api.add(1, ago=30)
         follower.rounds()
 
     assert sorted(follower.ids) == sorted(api.ids)
