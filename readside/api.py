@@ -247,10 +247,3 @@ class _Built:
         self.cache.hear(change, now)
         missed = self.cache.breaks > breaks  # a message that may have named any session
         self.service.fallback.forget_missing((EVERY_SESSION,) if missed else change.sessions)
-
-
-def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path: str = "") -> None:
-    """Run the API under uvicorn until SIGINT or SIGTERM; raises ConfigurationError."""
-    from readside.api_server import serve as run
-
-    run(host, port, workers, root_path)

@@ -109,7 +109,7 @@ def api(
     _version: Version = False,
 ) -> None:
     """Run the query API until SIGINT or SIGTERM, which let running requests finish."""
-    from readside.api import serve
+    from readside.api_server import serve
 
     settings = _settings()
     settings.api_config(root_path)  # a wrong setting ends here, before any worker starts
