@@ -31,11 +31,13 @@ async def test_a_pooler_that_swallows_notifications(stage: Bench, monkeypatch: p
     async with proxied(stage.config.listen_url) as proxy:
         proxy.filter = without_notifications
         url = f"{proxy.url(stage.config.listen_url)}?sslmode=disable"
-        async with stage.projector(listen_url=url) as telemetry:
-            await eventually(lambda: "READSIDE_LISTEN_URL" in (telemetry.reason or ""), "the pooler is named", 20)
+        with capture_logs() as logs:
+            async with stage.projector(listen_url=url) as telemetry:
+                await eventually(lambda: "READSIDE_LISTEN_URL" in (telemetry.reason or ""), "the pooler is named", 20)
 
-            assert await listener_pid(stage) is None
-            assert telemetry.terms == 0
+                assert await listener_pid(stage) is None
+                assert telemetry.terms == 0
+        assert ["READSIDE_LISTEN_URL" in reason for reason in said(logs)] == [True]
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no pgbouncer on this machine; the test above stands in for it")
