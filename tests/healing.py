@@ -76,6 +76,8 @@ class Watch:
             return
         self.answers += 1
         known = self._known[session_id]
+        if found.as_of_us < known[0][0]:
+            return  # as of when it was still being written
         # What was acknowledged before its as-of, and whatever was committed since.
         first = max(0, bisect_right(known, found.as_of_us, key=lambda entry: entry[0]) - 1)
         wanted = {total for _, total in known[first:]}
@@ -99,7 +101,7 @@ async def watched(stage: Bench) -> AsyncIterator[Watch]:
     try:
         yield watch
         assert not task.done(), task
-        assert watch.wrong == []
+        assert not watch.wrong, watch.wrong
         assert watch.answers
     finally:
         task.cancel()

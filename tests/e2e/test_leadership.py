@@ -28,7 +28,11 @@ async def projector_process(database_url: str, redis_url: str) -> AsyncIterator[
         "READSIDE_HEARTBEAT_SECONDS": "0.1",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "readside", "projector", env=environment, stderr=asyncio.subprocess.DEVNULL
+        sys.executable,
+        "-m",
+        "readside",
+        "projector",
+        env=environment,  # its log is shown when a test fails
     )
     try:
         yield process
