@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from readmodel.event import Event, index_member, is_askable
+from readmodel.event import Event, type_name
+from readmodel.type_index import pack_entry
 
 MAX_BATCH_BYTES = 1_000_000
 """About what one call may carry: the script holds Redis meanwhile."""
@@ -75,10 +76,10 @@ def add(session_id: str, events: Iterable[Event]) -> Operation:
         words += [
             score,
             event.member,
-            index_member(event.event_type, score, event.id),
+            pack_entry(score, event.id),
             event.hash_hi,
             event.hash_lo,
-            event.event_type if is_askable(event.event_type) else "",
+            type_name(event.event_type),
         ]
     return Operation("add", session_id, tuple(words))
 

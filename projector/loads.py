@@ -16,8 +16,9 @@ from projector.snapshot import Snapshot, type_counts
 from projector.view_writer import ViewWriter
 from readmodel.backoff import delays
 from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable, ViewFull
-from readmodel.event import Event
+from readmodel.event import Event, type_name
 from readmodel.supervise import first_to_end
+from readmodel.type_index import Entries, pack_entry
 
 WORKERS = 4
 MAX_ATTEMPTS = 6
@@ -209,7 +210,12 @@ class Loads:
                     window.take(kept)
                 if len(kept) < len(chunk):
                     break
+        if window.held:
+            await self._writer.stage_index(staging, window.entries())
         return window
+
+
+_Listed = dict[str, list[bytes]]
 
 
 @dataclass(slots=True)
@@ -220,12 +226,21 @@ class _Window:
     bytes: int = 0
     newest: int | None = None
     lowest: int | None = None
+    _newest_first: _Listed = field(default_factory=dict)
 
     def take(self, events: list[Event]) -> None:
         self.held += len(events)
         self.bytes += sum(len(event.member) for event in events)
         self.newest = events[0].score if self.newest is None else self.newest
         self.lowest = events[-1].score
+        for event in events:
+            self._newest_first.setdefault(type_name(event.event_type), []).append(
+                pack_entry(event.score or 0, event.id)
+            )
+
+    def entries(self) -> Entries:
+        """Give the type index."""
+        return {name: listed[::-1] for name, listed in self._newest_first.items()}
 
 
 def _within(chunk: list[Event], most_bytes: int) -> list[Event]:

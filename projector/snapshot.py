@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from readmodel.event import Event, is_askable
+from readmodel.event import Event, type_name
 from readmodel.sql import statement
 
 CHUNK_BYTES = 500_000
@@ -48,6 +48,6 @@ def type_counts(types: dict[str, int]) -> dict[str, int]:
     """Give the header's fields of totals per type; types that no poll can ask for share one."""
     fields: dict[str, int] = {}
     for name, count in types.items():
-        field_name = f"t:{name if is_askable(name) else ''}"
+        field_name = f"t:{type_name(name)}"
         fields[field_name] = fields.get(field_name, 0) + count
     return fields

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from readmodel.event import SCORE_BOUND, is_askable, type_code
+from readmodel.event import is_askable
+from readmodel.type_index import unpack_score
 from readmodel.view import Header
 
 _SHOWN_BYTES = 60
@@ -43,29 +44,31 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Viewed:
-    """A session in Redis: (MD5 of the JSON, score) by event id, index entries, header, totals per type.
+    """A session in Redis: (MD5 of the JSON, score) by event id, its type index, header, totals per type.
 
-    What is no event of ours stands under its own bytes in place of an id.
+    What is no event of ours stands under its own bytes in place of an id. The index is (type name, entry) of each
+    event, None where it contradicts itself.
     """
 
     header: Header
     events: Mapping[bytes, tuple[bytes, float]]
-    entries: frozenset[bytes]
+    index: frozenset[tuple[str, bytes]] | None
     types: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event in Postgres: MD5 of its JSON, its packed index entry, and which version of the row this is."""
+    """An event in Postgres: MD5 of its JSON, type name and entry in the index, and which version of the row this is."""
 
     digest: bytes
+    type_name: str
     entry: bytes
     version: str = ""
 
     @property
     def score(self) -> int:
         """Microseconds since 1970."""
-        return int.from_bytes(self.entry[-24:-16], "big") - SCORE_BOUND
+        return unpack_score(self.entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def judge(session_id: str, first: Viewed, stored: Stored, second: Viewed, again:
         and (lowest is None or score > lowest)
     ]
     changed = [event_id for event_id, row in held.items() if second.events[event_id] != (row.digest, row.score)]
-    unindexed = [event_id for event_id, row in held.items() if row.entry not in second.entries]
+    unindexed = [event_id for event_id, row in held.items() if (row.type_name, row.entry) not in (second.index or ())]
     totals = _wrong_totals(first, stored, second, again) or not _consistent(second)
     different = bool(missing or extra or changed or unindexed or totals)
     return Verdict(
@@ -134,15 +137,12 @@ def _totals(header: Header) -> tuple[int, int, int]:
 def _consistent(viewed: Viewed) -> bool:
     """Check the header's numbers against the sorted sets, and its totals per type against one another."""
     header, types = viewed.header, viewed.types
-    if not header.complete or sum(types.values()) != header.count:
+    if not header.complete or viewed.index is None or sum(types.values()) != header.count:
         return False
     if header.floor is not None:
         return header.count > header.held
-    counted = Counter(entry[:-24] for entry in viewed.entries)
-    expected: Counter[bytes] = Counter()
-    for name, count in types.items():
-        expected[type_code(name)] += count
-    return header.count == header.held and counted == expected and all(is_askable(name) or not name for name in types)
+    counted = Counter(name for name, _ in viewed.index)
+    return header.count == header.held and counted == types and all(is_askable(name) or not name for name in types)
 
 
 def _texts(event_ids: Iterable[bytes]) -> list[str]:

@@ -11,9 +11,10 @@ from uuid import UUID
 
 from projector.verdict import Row, Stored, Verdict, Viewed, judge
 from readmodel.errors import ReadsideError
-from readmodel.event import ENCODING_VERSION, index_member
+from readmodel.event import ENCODING_VERSION, type_name
 from readmodel.postgres_client import Pool, translated
 from readmodel.sql import statement
+from readmodel.type_index import pack_entry, unpack_index
 from readmodel.view import ViewReader
 
 PASS_SECONDS = 5.0
@@ -62,10 +63,9 @@ class Verifier:
         whole = await self._view.whole(session_id)
         if whole is None or whole.header.term != whole.term or whole.header.version != ENCODING_VERSION:
             return None
-        if whole.header.held and not (whole.members and whole.entries):
+        if whole.header.held and not (whole.members and whole.type_index):
             return None
-        entries = frozenset(entry for entry, score in whole.entries if score == 0)
-        return Viewed(whole.header, digests(whole.members), entries, whole.types)
+        return Viewed(whole.header, digests(whole.members), unpack_index(whole.type_index), whole.types)
 
     async def _stored(self, session_id: str, held: int) -> Stored:
         limit = held + MORE_EVENTS
@@ -75,7 +75,9 @@ class Verifier:
             return Stored(None)
         head = rows[0]
         events = {
-            row["id"]: Row(row["digest"], index_member(row["event_type"], row["score"], row["id"]), row["version"])
+            row["id"]: Row(
+                row["digest"], type_name(row["event_type"]), pack_entry(row["score"], row["id"]), row["version"]
+            )
             for row in rows
             if row["id"] is not None and row["score"] is not None
         }

@@ -11,11 +11,12 @@ from redis.asyncio import Redis
 
 from projector.batch import Argument, Operation
 from readmodel.errors import ForeignView, ViewUnavailable
-from readmodel.event import ENCODING_VERSION, Event, index_member
+from readmodel.event import ENCODING_VERSION, Event
 from readmodel.keys import Keys
 from readmodel.messages import EVERY_SESSION
 from readmodel.redis_client import target, translated
 from readmodel.scripts import source
+from readmodel.type_index import Entries, pack_index
 
 STAGING_SECONDS = 60
 CLOCK_DRIFT_US = 100
@@ -132,12 +133,20 @@ class ViewWriter:
 
     async def stage(self, staging: str, events: Sequence[Event]) -> None:
         """Add events to a load's staging keys, which live a minute after the last call."""
-        prefix = self._keys.staging(staging)
+        key = f"{self._keys.staging(staging)}e"
         pipeline: Any = self._redis.pipeline(transaction=False)
-        pipeline.zadd(f"{prefix}e", {event.member: event.score or 0 for event in events})
-        pipeline.zadd(f"{prefix}i", {index_member(event.event_type, event.score or 0, event.id): 0 for event in events})
-        pipeline.expire(f"{prefix}e", STAGING_SECONDS)
-        pipeline.expire(f"{prefix}i", STAGING_SECONDS)
+        pipeline.zadd(key, {event.member: event.score or 0 for event in events})
+        pipeline.expire(key, STAGING_SECONDS)
+        with translated(self._redis):
+            await pipeline.execute()
+
+    async def stage_index(self, staging: str, entries: Entries) -> None:
+        """Stage the type index of all that was staged."""
+        key = f"{self._keys.staging(staging)}i"
+        pipeline: Any = self._redis.pipeline(transaction=False)
+        pipeline.hset(key, mapping=pack_index(entries))
+        pipeline.expire(key, STAGING_SECONDS)
+        pipeline.expire(f"{self._keys.staging(staging)}e", STAGING_SECONDS)
         with translated(self._redis):
             await pipeline.execute()
 

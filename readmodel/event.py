@@ -1,4 +1,4 @@
-"""An event as both stores hold it, and how its type and instant are packed into the type index.
+"""An event as both stores hold it.
 
 The one encoder of an event's JSON is SQL (`sql/event_json.sql`): Postgres renders the final bytes for the loader and
 for the fallback alike, so that every source gives the same bytes and `event_data` keeps every digit.
@@ -10,28 +10,13 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-ENCODING_VERSION = "1"
+ENCODING_VERSION = "2"
 """Changes whenever header, members or index are written in another way; views of other versions are never read."""
 
 SCORE_BOUND = 2**53
 """Scores are doubles: whole microseconds since 1970 are exact below this, from 1684 until June 2255."""
 
-_TYPES = (
-    "session_created",
-    "status_changed",
-    "step_created",
-    "step_status_changed",
-    "artifact_created",
-    "workflow_started",
-    "workflow_resumed",
-    "workflow_paused",
-    "workflow_completed",
-    "workflow_failed",
-    "workflow_error",
-)
-_CODES = {name: bytes([number]) for number, name in enumerate(_TYPES, start=1)}
 _ASKABLE = re.compile(r"[a-z_]{1,100}")
-_NEVER_ASKED = b"\x1f"
 
 
 class Event(NamedTuple):
@@ -56,24 +41,6 @@ def is_askable(event_type: str) -> bool:
 
 
 @lru_cache(maxsize=1024)  # a load asks for the same few, once an event
-def type_code(event_type: str) -> bytes:
-    """Give the prefix of a type in the index: one byte for a known one, its name and NUL for another.
-
-    No code is a prefix of another: known codes are below 0x1f, names start at `_` (0x5f). Types that no poll can name
-    share a code, so that each event has exactly one entry.
-    """
-    if not is_askable(event_type):
-        return _NEVER_ASKED
-    return _CODES.get(event_type) or event_type.encode() + b"\0"
-
-
-def index_member(event_type: str, score: int, event_id: bytes) -> bytes:
-    """Pack (type, score, id) so that byte order is (type, timestamp, id) order."""
-    return type_code(event_type) + (score + SCORE_BOUND).to_bytes(8, "big") + event_id
-
-
-def index_range(event_type: str, since_us: int | None) -> tuple[bytes, bytes]:
-    """Give the ZLEXCOUNT bounds of one type's events later than `since_us` (exclusive), or of all of them."""
-    code = type_code(event_type)
-    first = -SCORE_BOUND if since_us is None else min(max(since_us + 1, -SCORE_BOUND), SCORE_BOUND)
-    return b"[" + code + (first + SCORE_BOUND).to_bytes(8, "big"), b"[" + code + b"\xff" * 25
+def type_name(event_type: str) -> str:
+    """Give the name under which a type is counted and indexed; those that no poll can name share the empty one."""
+    return event_type if is_askable(event_type) else ""

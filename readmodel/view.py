@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from readmodel.errors import AnswerTooLarge, ForeignView
-from readmodel.event import ENCODING_VERSION, index_range
+from readmodel.event import ENCODING_VERSION
 from readmodel.keys import Keys
 from readmodel.poll import Poll
 from readmodel.redis_client import target, translated
@@ -77,14 +77,14 @@ class Header:
 class Whole(NamedTuple):
     """All that the view holds of one session in one instant, and the term that it is at.
 
-    `types` is the total per type ("" for those that no poll can name); members and index entries with their scores.
+    `types` is the total per type ("" for those that no poll can name); `members` come with their scores.
     """
 
     term: str
     header: Header
     types: dict[str, int]
     members: list[tuple[bytes, float]]
-    entries: list[tuple[bytes, float]]
+    type_index: dict[bytes, bytes]
 
 
 class ViewReader:
@@ -99,9 +99,7 @@ class ViewReader:
         """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
         keys, sid = self.keys, poll.session_id
         since: int | str = "" if poll.since_us is None else poll.since_us
-        arguments: list[Any] = [ENCODING_VERSION, database, poll.offset, poll.limit, since, max_bytes]
-        for name in poll.types:
-            arguments += [name, *index_range(name, poll.since_us)]
+        arguments: list[Any] = [ENCODING_VERSION, database, poll.offset, poll.limit, since, max_bytes, *poll.types]
         with translated(self.redis):
             reply = await self._read([keys.position, keys.header(sid), keys.events(sid), keys.index(sid)], arguments)
         match reply[0]:
@@ -155,7 +153,7 @@ class ViewReader:
         for sid in session_ids:
             pipeline.hmget(self.keys.header(sid), _HEADER_FIELDS)
             pipeline.zcard(self.keys.events(sid))
-            pipeline.zcard(self.keys.index(sid))
+            pipeline.hget(self.keys.index(sid), "#")
         with translated(self.redis):
             replies = await pipeline.execute()
         return [_header(sid, *replies[3 * i : 3 * i + 3]) for i, sid in enumerate(session_ids)]
@@ -166,15 +164,15 @@ class ViewReader:
         pipeline.hget(self.keys.position, "term")
         pipeline.hgetall(self.keys.header(session_id))
         pipeline.zrange(self.keys.events(session_id), 0, -1, withscores=True)
-        pipeline.zrange(self.keys.index(session_id), 0, -1, withscores=True)
+        pipeline.hgetall(self.keys.index(session_id))
         with translated(self.redis):
-            term, raw, members, entries = await pipeline.execute()
+            term, raw, members, index = await pipeline.execute()
         fields = [raw.get(name.encode()) for name in _HEADER_FIELDS]
-        header = _header(session_id, fields, len(members), len(entries))
+        header = _header(session_id, fields, len(members), index.get(b"#"))
         if term is None or header is None:
             return None
         types = {_text(name[2:]): _int(count) or 0 for name, count in raw.items() if name.startswith(b"t:")}
-        return Whole(_text(term), header, types, members, entries)
+        return Whole(_text(term), header, types, members, index)
 
     async def hot_count(self) -> int:
         """Count the sessions that the index lists."""
@@ -217,7 +215,7 @@ def _found(reply: list[Any]) -> Found:
     return Found(page, int(total), status.decode(), int(as_of), int(round_trip) + int(age), term.decode(), int(n))
 
 
-def _header(sid: str, fields: list[bytes | None], events: int, index: int) -> Header | None:
+def _header(sid: str, fields: list[bytes | None], events: int, indexed: bytes | None) -> Header | None:
     term, version, status, count, hi, lo, held, size, floor, newest, polled = fields
     if term is None:
         return None
@@ -233,7 +231,7 @@ def _header(sid: str, fields: list[bytes | None], events: int, index: int) -> He
         bytes=_int(size) or 0,
         floor=_int(floor),
         newest=_int(newest),
-        complete=_int(held) == events == index,
+        complete=_int(held) == events == (_int(indexed) or 0),
         polled_ms=_int(polled),
     )
 

@@ -10,10 +10,11 @@ from redis.asyncio import Redis
 from projector.batch import Argument, Operation, Staged, add, put
 from projector.snapshot import type_counts
 from projector.view_writer import Applied, ViewWriter
-from readmodel.event import Event
+from readmodel.event import Event, type_name
 from readmodel.freshness import rfc3339
 from readmodel.keys import Keys
 from readmodel.poll import Poll
+from readmodel.type_index import Entries, pack_entry
 from readmodel.view import Cold, Found, ViewReader
 
 DATABASE = "7000000000000000001/16384"
@@ -46,6 +47,14 @@ def expected(events: Iterable[Event], poll: Poll) -> tuple[bytes, int]:
         if (poll.since_us is None or (e.score or 0) > poll.since_us) and (not poll.types or e.event_type in poll.types)
     ]
     return b",".join(e.member for e in matching[poll.offset : poll.offset + poll.limit]), len(matching)
+
+
+def indexed(events: Iterable[Event]) -> Entries:
+    """Give the type index of these events."""
+    entries: dict[str, list[bytes]] = {}
+    for one in reversed(newest_first(events)):
+        entries.setdefault(type_name(one.event_type), []).append(pack_entry(one.score or 0, one.id))
+    return entries
 
 
 @dataclass
@@ -90,6 +99,7 @@ class Stage:
         name = uuid4().hex
         if kept:
             await self.writer.stage(name, kept)
+            await self.writer.stage_index(name, indexed(kept))
         types: dict[str, int] = {}
         for one in events:
             types[one.event_type] = types.get(one.event_type, 0) + 1

@@ -31,7 +31,7 @@ local i = FIRST
 while i <= #ARGV do
   if ARGV[i] == 'put' and ARGV[i + 3] ~= '' then
     local stage, held = ARGV[i + 3], tonumber(ARGV[i + 4])
-    if redis.call('ZCARD', stage .. 'e') ~= held or redis.call('ZCARD', stage .. 'i') ~= held then
+    if redis.call('ZCARD', stage .. 'e') ~= held or tonumber(redis.call('HGET', stage .. 'i', '#') or '0') ~= held then
       return {'unstaged', ARGV[i + 1]}
     end
   end
@@ -102,20 +102,63 @@ function verbs.put(session, from, arguments)
   keep(session)
 end
 
+-- A session's type index in the course of an add: what was read or written of it, kept until `save`.
+local function opened(index)
+  local known, changed, self = {}, {}, {}
+  local BLANK = string.rep('\0', ENTRY) -- in the place of what is damaged, which a read finds
+
+  local function get(field)
+    if known[field] == nil then known[field] = redis.call('HGET', index, field) end
+    return known[field]
+  end
+
+  local function set(field, value) known[field], changed[field] = value, value end
+
+  local function entry(kind, place)
+    local found = entry_at(get(kind .. '/' .. math.floor(place / CHUNK)) or '', place % CHUNK)
+    return #found == ENTRY and found or BLANK
+  end
+
+  -- Gives false where the entry is there already.
+  function self.insert(kind, new)
+    local count = tonumber(get(kind) or '0')
+    local place = count
+    if count > 0 and not is_later(new, entry(kind, count - 1)) then
+      place = first_where(0, count, function(other) return not is_later(new, entry(kind, other)) end)
+      if entry(kind, place) == new then return false end
+    end
+    local at, from = math.floor(place / CHUNK), place % CHUNK * ENTRY
+    while new ~= '' do -- what no longer fits a chunk goes to the front of the next
+      local field = kind .. '/' .. at
+      local chunk = at * CHUNK < count and get(field) or ''
+      chunk = string.sub(chunk, 1, from) .. new .. string.sub(chunk, from + 1)
+      set(field, string.sub(chunk, 1, CHUNK * ENTRY))
+      new, at, from = string.sub(chunk, CHUNK * ENTRY + 1), at + 1, 0
+    end
+    set(kind, count + 1)
+    return true
+  end
+
+  function self.save()
+    for field, value in pairs(changed) do redis.call('HSET', index, field, value) end
+  end
+
+  return self
+end
+
 function verbs.add(session, from, arguments)
   if not is_hot(session) then return end
   local header, events, index = base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session
   local was = redis.call('HMGET', header, 'held', 'floor', 'newest')
   local floor, newest = tonumber(was[2] or ''), tonumber(was[3] or '')
-  local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}
+  local news, hi_sum, lo_sum, bytes, kinds, entries = 0, 0, 0, 0, {}, opened(index)
   for e = from, from + arguments - 1, 6 do
     local score, member, entry, hi, lo, kind = unpack(ARGV, e, e + 5)
-    local added = 0
     -- Below the window of a trimmed session nothing tells a new event from one already counted.
     local below = floor and tonumber(score) <= floor
-    if not below then added = redis.call('ZADD', events, score, member) end
+    local added = below or redis.call('ZADD', events, score, member)
     -- The same event with other bytes: its row was changed, and the notice of that is on its way.
-    if below or added ~= redis.call('ZADD', index, 0, entry) then
+    if below or added == 1 and not entries.insert(kind, entry) then
       forget(session)
       reload[#reload + 1] = session
       return
@@ -127,6 +170,8 @@ function verbs.add(session, from, arguments)
     end
   end
   if news > 0 then
+    entries.save()
+    redis.call('HINCRBY', index, '#', news)
     redis.call('HINCRBY', header, 'count', news)
     redis.call('HINCRBY', header, 'hi', string.format('%.0f', hi_sum))
     redis.call('HINCRBY', header, 'lo', string.format('%.0f', lo_sum))

@@ -1,7 +1,7 @@
 -- One poll: a page, its total, and how fresh they are, or why this Redis cannot tell.
 -- KEYS: position, header, events, index
 -- ARGV: version, database that the view must be of ('' for any), offset, limit, since µs or '', bytes an answer may
---       have, then per type: name, index from, index to
+--       have, then the types asked for
 -- Gives {'cold', reason}
 --     | {'foreign', database found}
 --     | {'large', how many events of the page fit}
@@ -28,20 +28,22 @@ if not as_of or not as_of_at then return {'cold', 'no as-of yet'} end
 
 local count, held = tonumber(has[3]), tonumber(has[4])
 local floor = has[5] and tonumber(has[5])
-if redis.call('ZCARD', events) ~= held or redis.call('ZCARD', index) ~= held then return {'cold', 'damaged'} end
+if redis.call('ZCARD', events) ~= held or tonumber(redis.call('HGET', index, '#') or '0') ~= held then
+  return {'cold', 'damaged'}
+end
 if floor and since ~= '' and tonumber(since) < floor then return {'cold', 'older than the window'} end
 
 -- An entry's id as it stands in its member.
 local function id_of(entry)
   return string.format('%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x',
-    string.byte(entry, -16, -1))
+    string.byte(entry, 9, 24))
 end
 
-local function score_of(entry)
-  local a, b, c, d, e, f, g, h = string.byte(entry, -24, -17)
+local function instant_of(entry)
+  local a, b, c, d, e, f, g, h = string.byte(entry, 1, 8)
   local high = a * 16777216 + b * 65536 + c * 256 + d
   local low = e * 16777216 + f * 65536 + g * 256 + h
-  return string.format('%.0f', (high - 2097152) * 4294967296 + low) -- less 2^53, exactly
+  return (high - 2097152) * 4294967296 + low -- less 2^53, exactly
 end
 
 -- Find the members of index entries that share one timestamp: one walk of that timestamp, however many are wanted.
@@ -64,27 +66,15 @@ end
 local function members_of(entries)
   local members, first = {}, 1
   while first <= #entries do
-    local instant, wanted, last = string.sub(entries[first], -24, -17), {}, first
-    while last <= #entries and string.sub(entries[last], -24, -17) == instant do
+    local instant, wanted, last = string.sub(entries[first], 1, 8), {}, first
+    while last <= #entries and string.sub(entries[last], 1, 8) == instant do
       wanted[id_of(entries[last])] = last
       last = last + 1
     end
-    if not collect(score_of(entries[first]), wanted, last - first, members) then return nil end
+    if not collect(string.format('%.0f', instant_of(entries[first])), wanted, last - first, members) then return nil end
     first = last
   end
   return members
-end
-
--- Lua's `<` follows the server's locale, in which bytes have another order: so compare them as numbers.
-local function is_later(one, other)
-  for from = -24, -6, 6 do
-    local a, b, c, d, e, f = string.byte(one, from, from + 5)
-    local g, h, i, j, k, l = string.byte(other, from, from + 5)
-    local left = ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
-    local right = ((((g * 256 + h) * 256 + i) * 256 + j) * 256 + k) * 256 + l
-    if left ~= right then return left > right end
-  end
-  return false
 end
 
 -- The first `most` of two lists of entries, both newest first.
@@ -100,17 +90,59 @@ local function merged(one, other, most)
   return result
 end
 
-local total, found, members = 0, held, nil
+-- What the index holds of one type: how many entries, and chunk k of them; `false` where that cannot be.
+local damaged = false
+
+local function listed(kind)
+  local list = {count = tonumber(redis.call('HGET', index, kind) or '0'), kind = kind, chunks = {}}
+  function list.chunk(k)
+    if not list.chunks[k] then
+      local length = math.min(CHUNK, list.count - k * CHUNK) * ENTRY
+      local chunk = redis.call('HGET', index, kind .. '/' .. k)
+      if not chunk or #chunk ~= length then
+        damaged, chunk = true, string.rep('\0', length)
+      end
+      list.chunks[k] = chunk
+    end
+    return list.chunks[k]
+  end
+  function list.entry(place) return entry_at(list.chunk(math.floor(place / CHUNK)), place % CHUNK) end
+  return list
+end
+
+-- How many entries are later than `since`. Most polls ask for the newest few: so look there first.
+local function later(list)
+  local instant = tonumber(since)
+  local function is_after(place) return instant_of(list.entry(place)) > instant end
+  local from, step = list.count - 1, 8
+  while from >= 0 and is_after(from) do
+    from, step = from - step, step * 2
+  end
+  return list.count - first_where(math.max(0, from + 1), list.count, is_after)
+end
+
+-- The entries `skip` .. `skip` + `most` - 1 of a list, newest first.
+local function newest(list, skip, most)
+  local entries = {}
+  for place = list.count - 1 - skip, math.max(0, list.count - skip - most), -1 do
+    entries[#entries + 1] = list.entry(place)
+  end
+  return entries
+end
+
+local total, found, members, lists = 0, held, nil, {}
 if #ARGV < TYPES then
   total = since == '' and count or redis.call('ZCOUNT', events, '(' .. since, '+inf')
 else
   found = 0
-  for t = TYPES, #ARGV, 3 do
-    local here = redis.call('ZLEXCOUNT', index, ARGV[t + 1], ARGV[t + 2])
+  for t = TYPES, #ARGV do
+    local list = listed(ARGV[t])
+    local here = since == '' and list.count or later(list)
     local counted = tonumber(redis.call('HGET', header, 't:' .. ARGV[t]) or '0')
-    if not floor and since == '' and counted ~= here then return {'cold', 'damaged'} end
+    if not floor and counted ~= list.count then return {'cold', 'damaged'} end
     found = found + here
     total = total + (since == '' and counted or here)
+    lists[#lists + 1] = list
   end
 end
 local last = math.min(offset + limit, total)
@@ -118,16 +150,14 @@ if offset < total and last > found then return {'cold', floor and 'older than th
 
 if offset >= total then
   members = {}
-elseif #ARGV < TYPES then
+elseif #lists == 0 then
   members = redis.call('ZREVRANGE', events, offset, last - 1) -- since is a bound from below: the newest are the matches
-elseif #ARGV < TYPES + 3 then
-  members = members_of(redis.call('ZREVRANGEBYLEX', index, ARGV[TYPES + 2], ARGV[TYPES + 1], 'LIMIT', offset, limit))
+elseif #lists == 1 then
+  members = members_of(newest(lists[1], offset, last - offset))
 else
   if last > DEEPEST then return {'cold', 'a deep page of several types'} end
-  local lists, page = {}, {}
-  for t = TYPES, #ARGV, 3 do
-    lists[#lists + 1] = redis.call('ZREVRANGEBYLEX', index, ARGV[t + 2], ARGV[t + 1], 'LIMIT', 0, last)
-  end
+  local page = {}
+  for t = 1, #lists do lists[t] = newest(lists[t], 0, last) end
   local first = 1
   while first < #lists do -- two by two, so that many types cost little more than few
     lists[#lists + 1] = merged(lists[first], lists[first + 1], last)
@@ -137,7 +167,7 @@ else
   for entry = offset + 1, last do page[#page + 1] = entries[entry] end
   members = members_of(page)
 end
-if not members or #members ~= math.max(0, last - offset) then return {'cold', 'damaged'} end
+if damaged or not members or #members ~= math.max(0, last - offset) then return {'cold', 'damaged'} end
 
 local length = 0
 for place, member in ipairs(members) do

@@ -1,15 +1,19 @@
-"""The API over fakes and over real servers: each test that asks for `stand` runs on both."""
+"""The API and the view, over fakes and over real servers: each test that asks for `stand` or `stage` runs on both."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import fakeredis
 import pytest
+from redis.asyncio import Redis
 
+from readmodel.redis_client import connect
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.servers import fresh_database
-from tests.stands import Stand, fake_stand, real_stand, rows
+from tests.stands import NOON_US, Stand, fake_stand, real_stand, rows
+from tests.viewing import Stage
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +54,30 @@ async def sid(stand: Stand) -> str:
     await stand.write(session_id, rows(session_id, 10, "step_created", "artifact_created"))
     await stand.heat(session_id)
     return session_id
+
+
+@pytest.fixture(params=["fakeredis", "redis"])
+def url_of_redis(request: pytest.FixtureRequest) -> str | None:
+    """None for the fake, then the real server's URL."""
+    if request.param == "fakeredis":
+        return None
+    server: EmbeddedRedis = request.getfixturevalue("redis_server")
+    return server.url()
+
+
+@pytest.fixture
+async def redis(url_of_redis: str | None) -> AsyncIterator[Redis]:
+    """A fake Redis, then a real one, both empty."""
+    client: Redis = connect(url_of_redis, name="test") if url_of_redis else fakeredis.FakeAsyncRedis()
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def stage(redis: Redis) -> Stage:
+    """A view whose first term has begun and whose as-of is noon."""
+    made = Stage(redis)
+    await made.begin()
+    await made.apply(as_of_us=NOON_US)
+    return made

@@ -1,10 +1,8 @@
 """The view's scripts, over fakeredis and over a real Redis alike: one suite, so that the fake earns its trust."""
 
 import random
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 
@@ -14,41 +12,12 @@ from readmodel.errors import AnswerTooLarge, ForeignView
 from readmodel.event import SCORE_BOUND
 from readmodel.messages import Change, decode_change
 from readmodel.poll import Poll
-from readmodel.redis_client import connect
 from readmodel.view import Cold, Found
-from readside.demo.embedded_redis import EmbeddedRedis
 from tests.viewing import DATABASE, MAX_BYTES, Stage, event, expected
 
 SID = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
 NOON = 1_768_314_600_000_000
-
-
-@pytest.fixture(params=["fakeredis", "redis"])
-def redis_server_url(request: pytest.FixtureRequest) -> str | None:
-    """None for the fake, then the real server's URL."""
-    if request.param == "fakeredis":
-        return None
-    server: EmbeddedRedis = request.getfixturevalue("redis_server")
-    return server.url()
-
-
-@pytest.fixture
-async def redis(redis_server_url: str | None) -> AsyncIterator[Redis]:
-    """A fake Redis, then a real one, both empty."""
-    client: Redis = connect(redis_server_url, name="test") if redis_server_url else fakeredis.FakeAsyncRedis()
-    await client.flushall()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def stage(redis: Redis) -> Stage:
-    """A view whose first term has begun and whose as-of is noon."""
-    made = Stage(redis)
-    await made.begin()
-    await made.apply(as_of_us=NOON)
-    return made
 
 
 async def test_nothing_is_answered_before_a_first_beat(redis: Redis) -> None:

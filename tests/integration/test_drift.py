@@ -7,6 +7,7 @@ import pytest
 
 from projector import drift
 from projector.reads import Reads, Truth
+from readmodel.type_index import pack_index
 from tests.projecting import Bench, bench
 from tests.waiting import eventually
 
@@ -28,7 +29,9 @@ async def test_a_silent_difference_is_found_repaired_and_counted(stage: Bench) -
         await stage.caught_up()
         redis, keys = stage.view.redis, stage.view.keys
         await redis.zremrangebyrank(keys.events(session_id), 0, 0)
-        await redis.zremrangebyrank(keys.index(session_id), 0, 0)
+        await redis.delete(keys.index(session_id))
+        for field, value in pack_index({"step_created": [bytes(24)] * 4}).items():
+            await redis.hset(keys.index(session_id), field, value)
         for field in ("count", "held", "t:step_created"):
             await redis.hincrby(keys.header(session_id), field, -1)
         await eventually(lambda: telemetry.drift, "the difference is found")

@@ -13,10 +13,11 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from projector import verify
+from projector import drift, verify
 from projector.verdict import Verdict
 from projector.verify import NotLive, Verifier
 from readmodel.postgres_client import Pool, create_pool
+from readmodel.type_index import pack_index, unpack_index
 from readside.commands.sessions import verify as verify_command
 from readside.settings import Settings
 from tests.projecting import Bench, Writer, bench
@@ -27,8 +28,9 @@ Damage = Callable[[Bench, str], Awaitable[str | None]]
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
-    """Triggers, a writer and readers; each test runs its own projector."""
+async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """Triggers, a writer and readers; each test runs its own projector, which must not find the damage first."""
+    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 3600.0})
     async with bench(database_url, redis_url) as made:
         yield made
 
@@ -159,11 +161,23 @@ async def remove_member(stage: Bench, session_id: str) -> str:
     return _id(member)
 
 
+async def _change_index(stage: Bench, session_id: str, entry_of: Callable[[bytes], dict[str, bytes]]) -> str:
+    """Take one event's entry out of a session's type index, and put others in its place."""
+    key = stage.view.keys.index(session_id)
+    index = unpack_index(await redis_of(stage).hgetall(key))
+    assert index
+    name, entry = sorted(index)[4]
+    entries: dict[str, list[bytes]] = {}
+    for kind, one in sorted((index - {(name, entry)}) | set(entry_of(entry).items())):
+        entries.setdefault(kind, []).append(one)
+    await redis_of(stage).delete(key)
+    await redis_of(stage).hset(key, mapping=pack_index(entries))
+    return str(UUID(bytes=entry[-16:]))
+
+
 async def remove_entry(stage: Bench, session_id: str) -> str:
     """Take an event out of the type index."""
-    (entry,) = await redis_of(stage).zrange(stage.view.keys.index(session_id), 4, 4)
-    await redis_of(stage).zrem(stage.view.keys.index(session_id), entry)
-    return str(UUID(bytes=entry[-16:]))
+    return await _change_index(stage, session_id, lambda _: {})
 
 
 async def add_foreign_member(stage: Bench, session_id: str) -> str:
@@ -197,11 +211,7 @@ async def alter_score(stage: Bench, session_id: str) -> str:
 
 async def swap_entry(stage: Bench, session_id: str) -> str:
     """Put an event under another type, in as many entries as before."""
-    redis, key = redis_of(stage), stage.view.keys.index(session_id)
-    (entry,) = await redis.zrange(key, 4, 4)
-    await redis.zrem(key, entry)
-    await redis.zadd(key, {b"\x0b" + entry[-24:]: 0})
-    return str(UUID(bytes=entry[-16:]))
+    return await _change_index(stage, session_id, lambda entry: {"workflow_error": entry})
 
 
 def header(field: str, value: str) -> Damage:

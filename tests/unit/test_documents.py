@@ -9,7 +9,6 @@ import typer
 
 from projector.trigger_catalog import TRIGGERS, functions
 from query_api.openapi import document
-from readmodel.event import type_code
 from readmodel.keys import Keys
 from readside.cli import app
 from readside.settings import PREFIX, Settings
@@ -168,14 +167,10 @@ def test_the_data_model_names_every_field_that_the_scripts_write() -> None:
     assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
 
 
-def test_the_data_model_knows_the_types_and_the_triggers() -> None:
-    """The eleven types have codes of one byte; the counts of triggers and functions are right."""
+def test_the_data_model_knows_the_triggers() -> None:
+    """The counts of triggers and functions are right."""
     text = (FEATURE / "data-model.md").read_text()
-    listed = re.search(r"Event types in use: ([\w,\s]+)\. New", text)
 
-    assert listed
-    codes = [type_code(name) for name in re.split(r",\s+", listed.group(1))]
-    assert sorted(codes) == [bytes([number]) for number in range(1, 12)]
     assert (len(functions()), len(TRIGGERS)) == (7, 8)
     assert "seven trigger functions, and eight triggers" in text
 

@@ -16,7 +16,7 @@ from projector.batch import (
     status,
     touch,
 )
-from readmodel.event import index_member
+from readmodel.type_index import pack_entry
 from tests.viewing import event
 
 SID = "11111111-1111-4111-8111-111111111111"
@@ -49,8 +49,8 @@ def test_an_add_has_six_words_an_event() -> None:
     operation = add(SID, [known, odd])
 
     assert operation.arguments == (
-        5, known.member, index_member("step_created", 5, known.id), known.hash_hi, known.hash_lo, "step_created",
-        -1, odd.member, index_member("Odd Type", -1, odd.id), odd.hash_hi, odd.hash_lo, "",
+        5, known.member, pack_entry(5, known.id), known.hash_hi, known.hash_lo, "step_created",
+        -1, odd.member, pack_entry(-1, odd.id), odd.hash_hi, odd.hash_lo, "",
     )  # fmt: skip
 
 

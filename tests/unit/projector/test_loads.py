@@ -13,6 +13,7 @@ from projector.batch import Staged
 from projector.loads import MAX_ARRIVED, MAX_ATTEMPTS, WORKERS, Failed, Load, Loads, Missing, Unfit
 from readmodel.errors import AccessRefused, BadEvents, EventLogUnavailable, ViewUnavailable
 from readmodel.event import Event
+from readmodel.type_index import Entries
 from tests.viewing import event, newest_first
 from tests.waiting import eventually
 
@@ -87,12 +88,16 @@ class FakeWriter:
     """Collects what is staged."""
 
     staged: dict[str, list[Event]] = field(default_factory=dict)
+    indexed: dict[str, Entries] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
 
     async def stage(self, staging: str, events: Sequence[Event]) -> None:
         if self.errors:
             raise self.errors.pop(0)
         self.staged.setdefault(self.staging_key(staging), []).extend(events)
+
+    async def stage_index(self, staging: str, entries: Entries) -> None:
+        self.indexed[self.staging_key(staging)] = entries
 
     async def unstage(self, staging_key: str) -> None:
         self.staged.pop(staging_key, None)

@@ -7,7 +7,8 @@ import pytest
 
 from projector.verdict import Row, Stored, Viewed, judge
 from projector.verify import digests
-from readmodel.event import Event, index_member
+from readmodel.event import Event, type_name
+from readmodel.type_index import pack_entry
 from readmodel.view import Header
 from tests.viewing import event
 
@@ -40,14 +41,14 @@ def view(*events: Event, status: str = "in_progress", older: int = 0, **header: 
         complete=True,
     )
     members = [(e.member, float(e.score or 0)) for e in events]
-    entries = frozenset(index_member(e.event_type, e.score or 0, e.id) for e in events)
-    return Viewed(replace(made, **header), digests(members), entries, types)  # type: ignore[arg-type]
+    index = frozenset((type_name(e.event_type), pack_entry(e.score or 0, e.id)) for e in events)
+    return Viewed(replace(made, **header), digests(members), index, types)  # type: ignore[arg-type]
 
 
 def log(*events: Event, status: str = "in_progress", version: str = "1", floor: int | None = None) -> Stored:
     """What Postgres holds; every row in the version `version`."""
     rows = {
-        e.id: Row(hashlib.md5(e.member).digest(), index_member(e.event_type, e.score or 0, e.id), version)
+        e.id: Row(hashlib.md5(e.member).digest(), type_name(e.event_type), pack_entry(e.score or 0, e.id), version)
         for e in events
     }
     totals = (len(events), sum(e.hash_hi for e in events), sum(e.hash_lo for e in events))
@@ -127,7 +128,7 @@ def test_an_id_that_is_there_twice_is_changed() -> None:
 
 def test_an_event_without_its_entry_is_not_found_by_type() -> None:
     """Polls by type would pass it over."""
-    unindexed = replace(view(ONE, TWO), entries=view(ONE).entries)
+    unindexed = replace(view(ONE, TWO), index=view(ONE).index)
     verdict = judge(SID, unindexed, log(ONE, TWO), unindexed, log(ONE, TWO))
 
     assert (verdict.state, verdict.unindexed) == ("different", [text(TWO)])

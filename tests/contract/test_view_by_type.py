@@ -1,0 +1,83 @@
+"""The type index as the scripts keep it: whatever the order of arrival, each type's events are found in their order."""
+
+import random
+from uuid import UUID
+
+import pytest
+
+from projector.batch import add
+from readmodel.poll import Poll
+from readmodel.type_index import CHUNK_ENTRIES, unpack_index
+from readmodel.view import Cold
+from tests.viewing import Stage, event, expected, indexed, newest_first
+
+SID = "11111111-1111-4111-8111-111111111111"
+NOON = 1_768_314_600_000_000
+TYPES = ["step_created", "status_changed", "artifact_created"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_events_that_arrive_in_any_order(stage: Stage, seed: int) -> None:
+    """Late ones go into the middle of full chunks, many share an instant: every poll by type is as by hand."""
+    dice = random.Random(seed)
+    events = [
+        event(SID, NOON + dice.randrange(60), dice.choice(TYPES), UUID(int=dice.getrandbits(128)))
+        for _ in range(6 * CHUNK_ENTRIES)
+    ]
+    await stage.put(SID, events[:CHUNK_ENTRIES], as_of_us=NOON)
+    rest = events[CHUNK_ENTRIES:]
+    while rest:
+        batch, rest = rest[: (size := dice.randrange(1, 60))], rest[size:]
+        await stage.add(SID, *batch, *dice.sample(events[:CHUNK_ENTRIES], 2))  # two come a second time
+
+    for _ in range(60):
+        poll = Poll(
+            SID,
+            since_us=dice.choice([None, NOON + dice.randrange(-2, 62)]),
+            types=tuple(dice.sample(TYPES, dice.randrange(1, 4))),
+            limit=dice.choice([1, 7, 100]),
+            page=dice.randrange(1, 4),
+        )
+        asked = {"since_us": poll.since_us, "types": poll.types, "limit": poll.limit, "page": poll.page}
+        assert await stage.page(SID, **asked) == expected(events, poll)
+
+
+async def test_what_is_added_one_by_one_is_packed_as_what_is_loaded(stage: Stage) -> None:
+    """Chunks are full, but for the last of each type."""
+    events = [event(SID, NOON + n % 50, TYPES[n % 3]) for n in range(3 * CHUNK_ENTRIES)]
+    await stage.put(SID, [])
+    for one in events:
+        await stage.add(SID, one)
+    whole = await stage.reader.whole(SID)
+
+    assert whole
+    assert whole.header.complete
+    wanted = frozenset((name, entry) for name, entries in indexed(events).items() for entry in entries)
+    assert unpack_index(whole.type_index) == wanted
+
+
+async def test_a_damaged_chunk_makes_polls_by_type_cold(stage: Stage) -> None:
+    """Too short, or gone: cold, never a short page; a live add goes on all the same."""
+    events = [event(SID, NOON + n) for n in range(2 * CHUNK_ENTRIES)]
+    await stage.put(SID, events, as_of_us=NOON)
+    key = stage.keys.index(SID)
+    for damage in (b"", b"short", None):
+        await (
+            stage.redis.hset(key, "step_created/0", damage)
+            if damage is not None
+            else stage.redis.hdel(key, "step_created/0")
+        )
+
+        assert await stage.read(SID, types=("step_created",), limit=1000) == Cold("damaged")
+        late = event(SID, NOON - 1)
+        await stage.apply(add(SID, [late]))
+        events.append(late)
+        assert (await stage.page(SID, limit=1000))[1] == len(newest_first(events))
+
+
+@pytest.mark.parametrize("since", [None, NOON - 1, NOON + 20, NOON + 10_000])
+async def test_a_type_that_nobody_wrote(stage: Stage, since: int | None) -> None:
+    """An empty page, from the view."""
+    await stage.put(SID, [event(SID, NOON + n) for n in range(50)], as_of_us=NOON)
+
+    assert await stage.page(SID, types=("workflow_failed",), since_us=since) == (b"", 0)
