@@ -58,6 +58,11 @@ local function is_hot(session)
   return false
 end
 
+local function anew(session)
+  forget(session)
+  reload[#reload + 1] = session
+end
+
 local verbs = {}
 
 function verbs.drop(session) forget(session) end
@@ -102,48 +107,40 @@ function verbs.put(session, from, arguments)
   keep(session)
 end
 
--- A session's type index in the course of an add: what was read or written of it, kept until `save`.
-local function opened(index)
-  local known, changed, self = {}, {}, {}
-  local BLANK = string.rep('\0', ENTRY) -- in the place of what is damaged, which a read finds
-
-  local function get(field)
-    if known[field] == nil then known[field] = redis.call('HGET', index, field) end
-    return known[field]
+-- Put new entries of one type among those that the index holds, from the first chunk on that changes.
+-- Gives false, and writes nothing, where one is there already or the index is damaged.
+local function merge(index, kind, news)
+  table.sort(news, function(one, other) return is_later(other, one) end)
+  local function chunk(k) return redis.call('HGET', index, kind .. '/' .. k) or '' end
+  local function first(k)
+    local entry = entry_at(chunk(k), 0)
+    return #entry == ENTRY and entry or string.rep('\0', ENTRY)
   end
+  local count = tonumber(redis.call('HGET', index, kind) or '0')
+  local chunks = math.ceil(count / CHUNK)
+  local at = first_where(0, chunks, function(k) return not is_later(news[1], first(k)) end)
+  at = math.max(0, math.min(at, chunks) - 1) -- the chunk before begins earlier, and so holds the place
 
-  local function set(field, value) known[field], changed[field] = value, value end
-
-  local function entry(kind, place)
-    local found = entry_at(get(kind .. '/' .. math.floor(place / CHUNK)) or '', place % CHUNK)
-    return #found == ENTRY and found or BLANK
+  local old = {}
+  for k = at, chunks - 1 do old[#old + 1] = chunk(k) end
+  old = table.concat(old)
+  local held, from, merged = count - at * CHUNK, 0, {}
+  if #old ~= held * ENTRY then return false end
+  for _, new in ipairs(news) do
+    local place = first_where(from, held, function(other) return not is_later(new, entry_at(old, other)) end)
+    if place < held and entry_at(old, place) == new then return false end
+    merged[#merged + 1] = string.sub(old, from * ENTRY + 1, place * ENTRY)
+    merged[#merged + 1] = new
+    from = place
   end
-
-  -- Gives false where the entry is there already.
-  function self.insert(kind, new)
-    local count = tonumber(get(kind) or '0')
-    local place = count
-    if count > 0 and not is_later(new, entry(kind, count - 1)) then
-      place = first_where(0, count, function(other) return not is_later(new, entry(kind, other)) end)
-      if entry(kind, place) == new then return false end
-    end
-    local at, from = math.floor(place / CHUNK), place % CHUNK * ENTRY
-    while new ~= '' do -- what no longer fits a chunk goes to the front of the next
-      local field = kind .. '/' .. at
-      local chunk = at * CHUNK < count and get(field) or ''
-      chunk = string.sub(chunk, 1, from) .. new .. string.sub(chunk, from + 1)
-      set(field, string.sub(chunk, 1, CHUNK * ENTRY))
-      new, at, from = string.sub(chunk, CHUNK * ENTRY + 1), at + 1, 0
-    end
-    set(kind, count + 1)
-    return true
+  merged[#merged + 1] = string.sub(old, from * ENTRY + 1)
+  merged = table.concat(merged)
+  for from = 1, #merged, CHUNK * ENTRY do
+    redis.call('HSET', index, kind .. '/' .. at, string.sub(merged, from, from + CHUNK * ENTRY - 1))
+    at = at + 1
   end
-
-  function self.save()
-    for field, value in pairs(changed) do redis.call('HSET', index, field, value) end
-  end
-
-  return self
+  redis.call('HSET', index, kind, count + #news)
+  return true
 end
 
 function verbs.add(session, from, arguments)
@@ -151,31 +148,28 @@ function verbs.add(session, from, arguments)
   local header, events, index = base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session
   local was = redis.call('HMGET', header, 'held', 'floor', 'newest')
   local floor, newest = tonumber(was[2] or ''), tonumber(was[3] or '')
-  local news, hi_sum, lo_sum, bytes, kinds, entries = 0, 0, 0, 0, {}, opened(index)
+  local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}
   for e = from, from + arguments - 1, 6 do
     local score, member, entry, hi, lo, kind = unpack(ARGV, e, e + 5)
     -- Below the window of a trimmed session nothing tells a new event from one already counted.
-    local below = floor and tonumber(score) <= floor
-    local added = below or redis.call('ZADD', events, score, member)
-    -- The same event with other bytes: its row was changed, and the notice of that is on its way.
-    if below or added == 1 and not entries.insert(kind, entry) then
-      forget(session)
-      reload[#reload + 1] = session
-      return
-    end
-    if added == 1 then
+    if floor and tonumber(score) <= floor then return anew(session) end
+    if redis.call('ZADD', events, score, member) == 1 then
       news, hi_sum, lo_sum, bytes = news + 1, hi_sum + hi, lo_sum + lo, bytes + #member
-      kinds[kind] = (kinds[kind] or 0) + 1
+      kinds[kind] = kinds[kind] or {}
+      table.insert(kinds[kind], entry)
       if not newest or tonumber(score) > newest then newest = tonumber(score) end
     end
   end
+  for kind, entries in pairs(kinds) do
+    -- The same event with other bytes: its row was changed, and the notice of that is on its way.
+    if not merge(index, kind, entries) then return anew(session) end
+    redis.call('HINCRBY', header, 't:' .. kind, #entries)
+  end
   if news > 0 then
-    entries.save()
     redis.call('HINCRBY', index, '#', news)
     redis.call('HINCRBY', header, 'count', news)
     redis.call('HINCRBY', header, 'hi', string.format('%.0f', hi_sum))
     redis.call('HINCRBY', header, 'lo', string.format('%.0f', lo_sum))
-    for kind, more in pairs(kinds) do redis.call('HINCRBY', header, 't:' .. kind, more) end
     redis.call('HSET', header, 'newest', string.format('%.0f', newest))
     local held, size = redis.call('HINCRBY', header, 'held', news), redis.call('HINCRBY', header, 'bytes', bytes)
     if held > most_events or size > most_bytes then grown[#grown + 1] = session end
