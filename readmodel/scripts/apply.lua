@@ -152,7 +152,8 @@ function verbs.add(session, from, arguments)
   for e = from, from + arguments - 1, 6 do
     local score, member, entry, hi, lo, kind = unpack(ARGV, e, e + 5)
     -- Below the window of a trimmed session nothing tells a new event from one already counted.
-    if floor and tonumber(score) <= floor then return anew(session) end
+    local below = floor and tonumber(score) <= floor
+    if below then return anew(session) end
     if redis.call('ZADD', events, score, member) == 1 then
       news, hi_sum, lo_sum, bytes = news + 1, hi_sum + hi, lo_sum + lo, bytes + #member
       kinds[kind] = kinds[kind] or {}
