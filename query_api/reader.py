@@ -59,7 +59,9 @@ class Reader:
             if seen and not wanted.explicit:
                 return _from_view(seen)
             raise
-        if cold and fetched.logged.status is not None:
+        # What is too old and bears the previous term's stamp may be what no term compares any more: the index of hot
+        # sessions can lose it. Warming one that is still to be compared does no harm.
+        if (cold or (seen and not seen.found.term)) and fetched.logged.status is not None:
             self._requests.warm(poll.session_id)
         return _from_log(fetched)
 

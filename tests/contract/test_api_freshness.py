@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from query_api.answers import TERMINAL
+from readmodel.messages import decode_request
 from tests.builders import READ_KEY, events_path
 from tests.fakes.event_log import Row
 from tests.stands import NOON_US, Stand, rows
@@ -175,3 +176,19 @@ async def test_sessions_that_are_over_want_fewer_polls(stand: Stand, status: str
     intervals.add(int((await stand.poll(session_id, readside_max_staleness="0")).headers["x-poll-interval"]))
 
     assert intervals <= ({15, 30} if status in TERMINAL else {1, 2})
+
+
+async def test_a_session_that_no_term_compares_is_warmed(stand: Stand, sid: str) -> None:
+    """One that the index of hot sessions lost keeps the previous term's stamp: once that is too old, it is cold."""
+    redis, requests = stand.stage.redis, stand.stage.keys.requests
+    async with redis.pubsub() as pubsub:
+        await pubsub.subscribe(requests)
+        await stand.stage.begin("term-2", "term-1")
+
+        async def asked_for() -> bool:
+            await stand.poll(sid, readside_max_staleness="0.001")
+            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1)
+            request = decode_request(message["data"]) if message else None
+            return request is not None and request.verb == "warm" and sid in request.sessions
+
+        await eventually(asked_for, "the API asks to warm the session")
