@@ -98,33 +98,38 @@ async def test_race_a_bulk_insert_heard_in_two_parts(stage: Bench, notices: Ear)
         assert telemetry.terms == 1
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("together", [True, False], ids=["together", "apart"])
+@pytest.mark.parametrize("was_there", [True, False], ids=["known", "new"])
+@pytest.mark.parametrize("changes", [3, 4])
 async def test_race_collapsed_duplicate_notices(
-    stage: Bench, patch: pytest.MonkeyPatch, notices: Ear, together: bool, is_there: bool
+    stage: Bench, patch: pytest.MonkeyPatch, notices: Ear, together: bool, was_there: bool, changes: int
 ) -> None:
-    """One transaction inserts, deletes, inserts (and deletes) an event; heard is one insert, then one delete."""
+    """One transaction inserts and deletes an event by turns; heard is the first of each, together or a batch apart."""
+    is_there = was_there == (changes % 2 == 0)
     async with stage.projector():
         session_id, event_id = await stage.writer.session(), str(uuid4())
         kept = await stage.writer.event(session_id, timestamp="2020-01-01T00:00:00Z")
+        if was_there:
+            await write(stage, session_id, event_id, insert=True)
         await stage.hot(session_id)
         await stage.caught_up()
         del notices.heard[:]
-        added = f"a {session_id} {event_id.replace('-', '')}"
+        collapsed = [f"a {session_id} {event_id.replace('-', '')}", f"l {session_id}"]
+        first, last = collapsed[::-1] if was_there else collapsed
         if not together:
-            notices.waits_after = lambda payload: payload == added
-        adds = before(patch, ViewWriter, "apply", doing("add" if is_there else "drop", session_id))
+            notices.waits_after = lambda payload: payload == first
+        taken = before(patch, ViewWriter, "apply", doing("drop" if was_there or not is_there else "add", session_id))
         async with stage.writer.connection.transaction():
-            for insert in (True, False, True, False)[: 3 if is_there else 4]:
-                await write(stage, session_id, event_id, insert=insert)
+            for number in range(changes):
+                await write(stage, session_id, event_id, insert=was_there == bool(number % 2))
         if not together:
-            await eventually(lambda: adds.passed and notices.is_holding, "the insert alone is taken")
+            await eventually(lambda: taken.passed and notices.is_holding, "the first alone is taken")
             notices.release()
-        await notices.hears(lambda payload: payload == f"l {session_id}", "the delete is heard")
+        await notices.hears(lambda payload: payload == last, "the last is heard")
         await stage.caught_up()
         await stage.hot(session_id)
 
-        assert [payload for payload in notices.heard if session_id in payload] == [added, f"l {session_id}"]
+        assert [payload for payload in notices.heard if session_id in payload] == [first, last]
         assert ids(await stage.same(session_id)) == ([event_id, kept] if is_there else [kept])
 
 
