@@ -19,7 +19,7 @@ BARE = "bare uvicorn, the same bytes"
 LUA = "nginx + Lua + Redis"
 REDIS_APP = "FastAPI + redis-py, bytes joined"
 POSTGRES_APP = "FastAPI + asyncpg + Postgres"
-MICRO_CACHE = "nginx keeping the Postgres endpoint's answers for 1 s"
+MICRO_CACHE = "nginx keeping Postgres' answers for 1 s"
 
 
 @dataclass(slots=True)

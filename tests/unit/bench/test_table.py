@@ -1,10 +1,9 @@
-"""The benchmark's table: medians, ratios, and its place in the README."""
+"""The benchmark's table: medians, ratios, targets, and its place in the README."""
 
 import pytest
 
 from bench.load import Load, parse_wrk
-from bench.machine import Machine
-from bench.table import BenchError, Figure, Row, markdown, put_between_markers
+from bench.table import BenchError, Figure, Row, Target, put_between_markers
 
 WRK = """Running 1s test @ http://127.0.0.1:1/
   1 threads and 100 connections
@@ -22,38 +21,36 @@ Transfer/sec:     11.45MB
 """
 
 
-def machine(busy_share: float | None = 0.0) -> Machine:
-    """Build a machine."""
-    return Machine(
-        "box", "CPU", 2, "Linux 6", "3.11.7", "18.4", "7.0.15", "load by wrk", busy_share, "2026-01-13T14:30"
-    )
-
-
 def test_a_row_shows_medians_and_their_ratio() -> None:
     """One round that went wrong moves nothing."""
     row = Row("empty poll", Figure([90.0, 100.0, 5.0], "polls/s"), "bare", Figure([200.0, 1.0, 300.0], "polls/s"))
 
-    assert row.cells() == ("empty poll", "90 polls/s", "bare: 200 polls/s", "0.45 ×")
+    assert row.cells() == ("empty poll", "90 polls/s", "bare: 200 polls/s", "0.45 ×", "")
 
 
-def test_a_row_without_a_peer_has_no_ratio() -> None:
-    """What is only wanted is not a measurement."""
-    row = Row("cold poll", Figure([8.54], "ms", "slowest 13 ms"), "wanted: < 100 ms")
+@pytest.mark.parametrize(
+    ("target", "beside", "expected"),
+    [
+        (Target(0.4), 20.0, "≥ 0.4 ×: met"),
+        (Target(0.8), 20.0, "≥ 0.8 ×: missed"),
+        (Target(0.5, at_most=True), 20.0, "≤ 0.5 ×: met"),
+        (Target(9, at_most=True, unit="ms"), 20.0, "≤ 9 ms: missed"),
+        (Target(10, at_most=True, unit="ms"), None, "≤ 10 ms: met"),
+        (Target(0.8), None, "≥ 0.8 ×: not measured"),
+    ],
+)
+def test_a_target_says_whether_it_is_met(target: Target, beside: float | None, expected: str) -> None:
+    """By the ratio, or by the figure itself where it has a unit; never by a peer that is missing."""
+    row = Row("poll", Figure([10.0], "ms"), "peer", None if beside is None else Figure([beside], "ms"), target)
 
-    assert row.cells() == ("cold poll", "8.54 ms (slowest 13 ms)", "wanted: < 100 ms", "")
+    assert row.cells()[4] == expected
 
 
-def test_the_caption_names_the_machine() -> None:
-    """Figures without their machine say nothing."""
-    table = markdown([Row("a", Figure([1.0], "ms"))], machine())
+def test_a_missing_peer_is_said() -> None:
+    """In its place in the table, and with what to install."""
+    row = Row("poll", Figure([10.0], "polls/s"), "nginx: not installed (Debian: apt install nginx)")
 
-    assert "Measured on 2026-01-13 on box (2 cores, CPU, Linux 6): Python 3.11.7, PostgreSQL 18.4" in table
-    assert "busy" not in table
-
-
-def test_the_caption_says_that_the_machine_was_busy() -> None:
-    """Figures from a busy machine say so."""
-    assert "busy: other work took 40% of its cores" in machine(0.4).caption()
+    assert row.cells()[2:4] == ("nginx: not installed (Debian: apt install nginx)", "")
 
 
 def test_the_table_goes_between_the_markers() -> None:
