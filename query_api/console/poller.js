@@ -128,7 +128,8 @@ export class EventPoller {
         break;
       }
       // What was added meanwhile pushes what we hold down: read so much further.
-      if (!body.pagination.has_next || page * this.#limit >= this.#seen.size + Math.max(0, last - first.total)) {
+      const held = this.#all ? Infinity : this.#seen.size + Math.max(0, last - first.total);
+      if (!body.pagination.has_next || page * this.#limit >= held) {
         shrunk ||= !this.#settle(met, first.total);
         break;
       }

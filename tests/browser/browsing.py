@@ -1,0 +1,67 @@
+"""Debian's Chromium for tests: one browser a module, a fresh context a page, and an ear for what its console says."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
+PATIENCE_MS = 15_000
+MISSING = "The browser tests need Chromium: install it with `make install-browser` (Debian: apt-get install chromium)."
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """The browser, for as long as the block lasts; fails with the one line that says what to install."""
+    expect.set_options(timeout=PATIENCE_MS)
+    program = shutil.which("chromium")
+    assert program is not None, MISSING
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@dataclass
+class Tab:
+    """A page of its own context, and the complaints of its console: an unexpected one fails the test."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+    """Parts of complaints that the test brings about: a server that it stops, a key that it knows to be wrong."""
+
+    def note(self, message: ConsoleMessage) -> None:
+        """Take note of a message."""
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+    def unexpected(self) -> list[str]:
+        """Complaints that no part explains."""
+        return [text for text in self.complaints if not any(part in text for part in self.expected)]
+
+
+@asynccontextmanager
+async def tab(browser: Browser, **options: Any) -> AsyncIterator[Tab]:
+    """A page in a fresh context; `options` are the context's: viewport, color_scheme and so on."""
+    context = await browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    opened = Tab(await context.new_page())
+    opened.page.on("console", opened.note)
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    try:
+        yield opened
+    finally:
+        await context.close()
+    assert opened.unexpected() == []
+
+
+async def enter(opened: Tab, address: str, key: str | None) -> Page:
+    """Open an address of the console, with the key as this tab would keep it."""
+    if key is not None:
+        await opened.page.add_init_script(f"sessionStorage.setItem('readside.key', {key!r})")
+    await opened.page.goto(address)
+    return opened.page

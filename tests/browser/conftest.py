@@ -1,0 +1,38 @@
+"""Fixtures of the browser tests: one browser a run, one service a module, all in one event loop."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
+from tests.browser.browsing import Tab, chromium, tab
+from tests.browser.service import Service, running_service
+from tests.servers import fresh_database
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium, which takes seconds to start."""
+    async with chromium() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def service(postgres_server: EmbeddedPostgres, redis_server: EmbeddedRedis) -> AsyncIterator[Service]:
+    """A writer, a projector and an API over the servers of the run."""
+    await postgres_server.start()  # a test may have stopped it
+    await redis_server.start()
+    async with (
+        fresh_database(postgres_server) as database_url,
+        running_service(database_url, redis_server.url()) as running,
+    ):
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(browser: Browser) -> AsyncIterator[Tab]:
+    """Somebody with a tab; what its console complains of fails the test."""
+    async with tab(browser, viewport={"width": 1280, "height": 900}) as opened:
+        yield opened

@@ -1,0 +1,361 @@
+// What poller.js promises, case by case, against a session in memory and a clock that is turned by hand.
+
+import { EventPoller, Loop, PollError, retryAfterSeconds, waitAfter } from "/console/poller.js";
+
+class Clock {
+  constructor(nowMs = Date.UTC(2026, 0, 13, 14, 30)) {
+    [this.ms, this.timers, this.next] = [nowMs, new Map(), 1];
+  }
+  now() { return this.ms; }
+  setTimeout(work, milliseconds) {
+    this.timers.set(this.next, { at: this.ms + milliseconds, work });
+    return this.next++;
+  }
+  clearTimeout(timer) { this.timers.delete(timer); }
+
+  // Let time pass, and everything happen that is due.
+  async pass(seconds) {
+    const end = this.ms + seconds * 1000;
+    await settled();
+    for (;;) {
+      const due = [...this.timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
+      if (!due) break;
+      this.timers.delete(due[0]);
+      this.ms = Math.max(this.ms, due[1].at);
+      due[1].work();
+      await settled();
+    }
+    this.ms = end;
+  }
+}
+
+let asked = 0;
+
+// Whatever the promises that are ready lead to has happened: for some turns nothing was asked any more.
+async function settled() {
+  for (let turn = 0, before = asked; turn < 10; turn += 1) {
+    await new Promise((done) => {
+      const { port1, port2 } = new MessageChannel(); // a timer would be slowed down
+      port1.onmessage = () => (port1.close(), done());
+      port2.postMessage(0);
+    });
+    if (asked !== before) [turn, before] = [0, asked];
+  }
+}
+
+class Page extends EventTarget {
+  visibilityState = "visible";
+  turn(state) {
+    this.visibilityState = state;
+    this.dispatchEvent(new Event("visibilitychange"));
+  }
+}
+
+class Session {
+  constructor(size) {
+    this.events = [];
+    [this.requests, this.failures, this.after, this.interval, this.asOf] = [[], [], [], 1, 0];
+    this.add(size);
+  }
+  add(size, at = 0) {
+    const made = Array.from({ length: size }, (_, n) => ({ id: `e${this.made = (this.made ?? 0) + 1}`, event_type: "step_created" }));
+    this.events.splice(at, 0, ...made.reverse());
+    return made.map((event) => event.id);
+  }
+  fetch = async (url, { headers, signal }) => {
+    asked += 1;
+    const address = new URL(url);
+    this.requests.push({ url: address, headers: new Headers(headers) });
+    const failure = this.failures.shift();
+    if (failure === "network") throw new TypeError("Failed to fetch");
+    if (failure === "silence") return new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
+    if (failure) return failure;
+    const page = Number(address.searchParams.get("page") ?? 1), limit = Number(address.searchParams.get("limit"));
+    const total = this.events.length, items = this.events.slice((page - 1) * limit, page * limit);
+    const etag = `"${total}-${items.map((event) => event.id).join()}"`;
+    const asOf = `2026-01-13T14:30:${String(this.asOf).padStart(2, "0")}.000000Z`;
+    const fresh = { "Readside-As-Of": asOf, "Readside-Lag-Ms": "120", "Readside-Source": "memory" };
+    const told = { ETag: etag, "X-Poll-Interval": String(this.interval), ...fresh };
+    this.after.shift()?.();
+    if (this.requests.at(-1).headers.get("If-None-Match") === etag) return new Response(null, { status: 304, headers: told });
+    return new Response(JSON.stringify({ items, total, pagination: { has_next: page * limit < total } }), { headers: told });
+  };
+}
+
+// A poller over a session, and everything that it said.
+function follow(session, options = {}) {
+  const clock = new Clock(), page = new Page(), got = [], states = [], removed = [], restarts = [];
+  const poller = new EventPoller({
+    sessionId: "some", apiKey: "secret", baseUrl: "http://poller.test/", limit: 10, clock, page, random: () => 0, fetch: session.fetch,
+    onEvents: (events, told) => { got.push(...events.map((event) => event.id)); if (told.restarted) restarts.push(events.length); },
+    onRemoved: (ids) => removed.push(...ids), onState: (state) => states.push(state), ...options,
+  });
+  poller.start();
+  return { poller, clock, page, got, states, removed, restarts, last: () => states.at(-1) };
+}
+
+function equal(found, wanted, what = "") {
+  if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${what}: found ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}`);
+}
+const refuse = (status, headers = {}, detail = "No.") => new Response(JSON.stringify({ detail }), { status, headers });
+const once = (ids) => equal(new Set(ids).size, ids.length, "each once");
+
+export const cases = {
+  async the_first_page_comes_newest_first() {
+    const session = new Session(25), { clock, got, restarts, poller } = follow(session);
+    await clock.pass(0);
+    equal(got, session.events.slice(0, 10).map((event) => event.id));
+    equal([restarts, poller.hasOlder, session.requests.length], [[10], true, 1]);
+  },
+  async the_key_goes_into_a_header_only() {
+    const session = new Session(1), { clock } = follow(session);
+    await clock.pass(0);
+    equal([session.requests[0].headers.get("X-API-Key"), session.requests[0].url.href.includes("secret")], ["secret", false]);
+  },
+  async a_poll_that_finds_nothing_new_is_a_304() {
+    const session = new Session(3), { clock, got } = follow(session);
+    await clock.pass(5);
+    equal([session.requests.length, got.length], [6, 3]);
+    equal(session.requests.slice(1).every((asked) => asked.headers.has("If-None-Match")), true);
+  },
+  async new_events_come_once() {
+    const session = new Session(3), { clock, got } = follow(session);
+    await clock.pass(0);
+    const added = session.add(2);
+    await clock.pass(3);
+    equal(got.slice(3), added);
+  },
+  async the_servers_interval_is_honoured() {
+    const session = new Session(1), { clock } = follow(session);
+    session.interval = 15;
+    await clock.pass(44);
+    equal(session.requests.length, 3);
+  },
+  async a_burst_larger_than_a_page_is_read_whole() {
+    const session = new Session(30), { clock, got, poller } = follow(session);
+    await clock.pass(0);
+    session.add(37);
+    await clock.pass(1);
+    once(got);
+    equal([got.length, session.requests.length, poller.hasOlder], [47, 5, true]);
+  },
+  async a_late_event_below_the_first_page_is_found() {
+    const session = new Session(60), { clock, got, poller } = follow(session);
+    await clock.pass(0);
+    await poller.loadOlder();
+    await poller.loadOlder();
+    const late = session.add(1, 25);
+    await clock.pass(1);
+    once(got);
+    equal([got.length, got.at(-1)], [31, late[0]]);
+  },
+  async a_late_event_among_the_older_ones_is_left_to_them() {
+    const session = new Session(60), { clock, got, poller } = follow(session);
+    await clock.pass(0);
+    session.add(1, 50);
+    await clock.pass(3);
+    equal([got.length, poller.hasOlder], [10, true]);
+    while (await poller.loadOlder());
+    once(got);
+    equal(got.length, 61);
+  },
+  async events_that_come_while_older_pages_are_read_are_not_lost() {
+    const session = new Session(30), { clock, got } = follow(session);
+    await clock.pass(0);
+    session.add(25);
+    session.after = [() => session.add(4), () => session.add(3), () => session.add(2)];
+    await clock.pass(3);
+    once(got);
+    equal(got.length, 10 + 25 + 9);
+  },
+  async the_whole_history_comes_where_it_is_wanted() {
+    const session = new Session(95), { clock, got, poller } = follow(session, { history: "all" });
+    await clock.pass(0);
+    session.add(33, 40);
+    await clock.pass(2);
+    once(got);
+    equal([got.length, poller.hasOlder], [128, false]);
+  },
+  async a_page_that_fails_midway_costs_nothing() {
+    const session = new Session(5), { clock, got } = follow(session);
+    await clock.pass(0);
+    session.add(35);
+    session.after = [() => { session.failures = [refuse(503, { "Retry-After": "2" })]; }];
+    await clock.pass(5);
+    once(got);
+    equal(got.length, 40);
+  },
+  async a_burst_past_the_bound_begins_again_with_the_newest_page() {
+    const session = new Session(10), { clock, restarts, got, poller } = follow(session, { maxBurst: 30 });
+    await clock.pass(0);
+    session.add(200);
+    await clock.pass(1);
+    equal([restarts, got.slice(-10), poller.hasOlder], [[10, 10], session.events.slice(0, 10).map((event) => event.id), true]);
+    const added = session.add(1);
+    await clock.pass(1);
+    equal(got.at(-1), added[0]);
+  },
+  async purged_events_are_told_once_they_were_missed_twice() {
+    const session = new Session(8), { clock, removed, got } = follow(session);
+    await clock.pass(0);
+    const [gone] = session.events.splice(4, 1);
+    await clock.pass(1);
+    equal(removed, []);
+    await clock.pass(1);
+    equal(removed, [gone.id]);
+    session.add(12);
+    await clock.pass(2);
+    once(got);
+    equal(got.length, 20);
+  },
+  async an_answer_from_a_worker_that_is_behind_takes_nothing_back() {
+    const session = new Session(8), { clock, removed, got } = follow(session);
+    session.asOf = 20;
+    await clock.pass(0);
+    const held = session.events;
+    [session.events, session.asOf] = [held.slice(3), 10];
+    await clock.pass(4);
+    [session.events, session.asOf] = [held, 30];
+    await clock.pass(1);
+    once(got);
+    equal([removed, got.length], [[], 8]);
+  },
+  async what_is_forgotten_comes_again_when_older_ones_are_asked_for() {
+    const session = new Session(40), { clock, got, poller } = follow(session);
+    await clock.pass(0);
+    await poller.loadOlder();
+    poller.forget(got.slice(10));
+    await clock.pass(2);
+    equal([got.length, session.requests.length], [20, 4]);
+    equal([await poller.loadOlder(), got.length], [10, 30]);
+  },
+  async retry_after_in_seconds_is_waited_for() {
+    const session = new Session(1);
+    session.failures = [refuse(503, { "Retry-After": "7" })];
+    const { clock, last } = follow(session);
+    await clock.pass(6.9);
+    equal([session.requests.length, last().state, last().retryInSeconds], [1, "waiting", 7]);
+    await clock.pass(0.2);
+    equal([session.requests.length, last().state], [2, "running"]);
+  },
+  async retry_after_as_a_date_is_waited_for() {
+    const session = new Session(1);
+    session.failures = [refuse(429, { "Retry-After": new Date(Date.UTC(2026, 0, 13, 14, 30, 9)).toUTCString() })];
+    const { clock } = follow(session);
+    await clock.pass(8.9);
+    equal(session.requests.length, 1);
+    await clock.pass(0.2);
+    equal(session.requests.length, 2);
+  },
+  async without_an_answer_the_waits_grow_and_are_bounded() {
+    const session = new Session(1);
+    session.failures = Array(9).fill("network");
+    const { clock, states } = follow(session, { mostSeconds: 8 });
+    await clock.pass(60);
+    const waits = states.filter((told) => told.state === "waiting").map((told) => told.retryInSeconds);
+    equal(waits, [0.5, 1, 2, 4, 4, 4, 4, 4, 4]);
+    equal(states.at(-1).state, "running");
+  },
+  async waits_are_spread_by_chance() {
+    const error = new PollError("", { retryAfterSeconds: null }), asked = new PollError("", { retryAfterSeconds: 10 });
+    equal([0, 1].map((chance) => waitAfter(error, 3, { random: () => chance })), [2, 4]);
+    equal([0, 1].map((chance) => waitAfter(asked, 3, { random: () => chance })), [10, 12]);
+  },
+  async a_request_that_hangs_is_given_up() {
+    const session = new Session(1);
+    session.failures = ["silence"];
+    const { clock, states } = follow(session);
+    await clock.pass(31);
+    equal([states.some((told) => told.state === "waiting"), states.at(-1).state], [true, "running"]);
+  },
+  async it_stops_where_asking_again_changes_nothing() {
+    for (const status of [400, 401, 403, 404]) {
+      const session = new Session(1);
+      session.failures = [refuse(status, {}, `Because of ${status}.`)];
+      const { clock, last } = follow(session);
+      await clock.pass(60);
+      equal([session.requests.length, last().state, last().error.status, last().error.message], [1, "stopped", status, `Because of ${status}.`]);
+    }
+  },
+  async a_session_that_is_purged_stops_it() {
+    const session = new Session(1), { clock, last } = follow(session);
+    await clock.pass(0);
+    session.failures = [refuse(404, {}, "Session not found: some")];
+    await clock.pass(60);
+    equal([session.requests.length, last().state, last().error.message], [2, "stopped", "Session not found: some"]);
+  },
+  async a_hidden_page_rests_and_asks_at_once_when_shown() {
+    const session = new Session(1), { clock, page, last } = follow(session);
+    await clock.pass(2);
+    page.turn("hidden");
+    await clock.pass(600);
+    equal([session.requests.length, last().state], [3, "hidden"]);
+    session.add(4);
+    page.turn("visible");
+    await clock.pass(0);
+    equal([session.requests.length, last().state], [4, "running"]);
+  },
+  async showing_a_page_does_not_cut_a_wait_short() {
+    const session = new Session(1);
+    session.failures = [refuse(503, { "Retry-After": "20" })];
+    const { clock, page } = follow(session);
+    await clock.pass(1);
+    page.turn("hidden");
+    page.turn("visible");
+    await clock.pass(18);
+    equal(session.requests.length, 1);
+    await clock.pass(1.5);
+    equal(session.requests.length, 2);
+  },
+  async paused_it_asks_nothing_and_then_catches_up() {
+    const session = new Session(1), { clock, poller, got } = follow(session);
+    await clock.pass(0);
+    poller.pause();
+    session.add(25);
+    await clock.pass(60);
+    equal(session.requests.length, 1);
+    poller.resume();
+    await clock.pass(0);
+    once(got);
+    equal(got.length, 26);
+  },
+  async stopped_it_lets_go_of_everything() {
+    const session = new Session(1), { clock, poller, last } = follow(session);
+    await clock.pass(1);
+    poller.stop();
+    await clock.pass(60);
+    equal([session.requests.length, clock.timers.size, last().state, last().error], [2, 0, "stopped", null]);
+  },
+  async stopped_while_it_asks_it_says_no_more() {
+    const session = new Session(1);
+    session.failures = ["silence"];
+    const { clock, poller, states } = follow(session);
+    await clock.pass(1);
+    poller.stop();
+    await clock.pass(60);
+    equal([session.requests.length, states.map((told) => told.state)], [1, ["stopped"]]);
+  },
+  async filters_and_a_fixed_bound_are_sent() {
+    const session = new Session(1), { clock } = follow(session, { types: ["a", "b"], since: "2026-01-13T14:00:00+02:00" });
+    await clock.pass(0);
+    equal(session.requests[0].url.search, "?event_type=a&event_type=b&since=2026-01-13T14%3A00%3A00%2B02%3A00&limit=10");
+  },
+  async freshness_is_told() {
+    const { clock, last } = follow(new Session(4));
+    await clock.pass(0);
+    const { asOf, lagMs, source, total, hasOlder } = last();
+    equal([asOf, lagMs, source, total, hasOlder], ["2026-01-13T14:30:00.000000Z", 120, "memory", 4, false]);
+  },
+  async a_fault_of_the_consumer_stops_the_loop_and_is_told() {
+    const told = [], clock = new Clock();
+    new Loop(async () => { throw new RangeError("mine"); }, { clock, page: new Page(), onState: (state) => told.push(state) }).start();
+    await clock.pass(60);
+    equal([told.length, told[0].state, told[0].error.message], [1, "stopped", "mine"]);
+  },
+  async retry_after_is_read_as_rfc_9110_says() {
+    const now = Date.UTC(2026, 0, 13, 14, 30);
+    const read = (value) => retryAfterSeconds(value, now);
+    equal([read("120"), read(" 0 "), read("Tue, 13 Jan 2026 14:30:05 GMT"), read("Tue, 13 Jan 2026 14:00:00 GMT"), read("soon"), read(null), read("")],
+      [120, 0, 5, 0, null, null, null]);
+  },
+};

@@ -1,0 +1,105 @@
+"""What a browser does with polls by itself: conditional requests, CORS."""
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.browsing import Tab, enter, tab
+from tests.browser.service import Service, page_from_elsewhere
+from tests.builders import BOTH_KEY, events_path
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+_POLL_TWICE = """async ([path, key, cache]) => {
+  const first = await fetch(path, { cache, headers: { "X-API-Key": key } });
+  const validator = { "If-None-Match": first.headers.get("ETag") };
+  const second = await fetch(path, { cache, headers: { "X-API-Key": key, ...validator } });
+  return [first.status, second.status, second.headers.get("Readside-Source"), await second.text()];
+}"""
+_ELSEWHERE = """<!doctype html><title>a dashboard</title><ol></ol><script type="module">
+import { EventPoller } from "%(url)s/console/poller.js";
+new EventPoller({
+  sessionId: "%(session)s", apiKey: "%(key)s",
+  onEvents: (events) => document.querySelector("ol").append(...events.map((event) => {
+    const row = document.createElement("li");
+    row.textContent = event.message;
+    return row;
+  })),
+  onState: ({ state, asOf, source }) => { document.title = [state, Boolean(asOf), Boolean(source)].join(" "); },
+}).start();
+</script>"""
+
+
+@pytest.mark.parametrize("cache", ["default", "no-store", "no-cache"])
+async def test_a_scripts_validator_brings_304_whatever_the_browser_adds(
+    service: Service, visitor: Tab, cache: str
+) -> None:
+    """Cache-Control: no-cache or max-age=0 come along unasked, and no poll reaches Postgres for it."""
+    session_id = await service.session(3)
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await _from_memory(service, session_id)
+    service.heard.clear()
+    before = await _polls(service)
+    answers = [await page.evaluate(_POLL_TWICE, [events_path(session_id), BOTH_KEY, cache]) for _ in range(5)]
+    after = await _polls(service)
+
+    assert answers == [[200, 304, "memory", ""]] * 5
+    added = {headers.get("cache-control") for headers in service.heard if "if-none-match" in headers}
+    assert added <= {"default": {None, "max-age=0"}, "no-store": {"no-cache"}, "no-cache": {"max-age=0"}}[cache]
+    assert after == {**before, "memory": before["memory"] + 10}
+
+
+async def test_the_console_polls_a_quiet_session_from_memory(service: Service, visitor: Tab) -> None:
+    """After the first answers nothing but 304s: neither Redis nor Postgres is asked."""
+    session_id = await service.session(3)
+    page = await enter(visitor, f"{service.url}/#session={session_id}", BOTH_KEY)
+    await expect(page.locator("#session-source")).to_have_text("memory")
+    before, service.heard[:] = await _polls(service), []
+    await eventually(lambda: len(service.heard) >= 3, "three polls")
+
+    assert {headers["cache-control"] for headers in service.heard} == {"no-cache"}
+    assert all("if-none-match" in headers for headers in service.heard)
+    after = await _polls(service)
+    assert (after["redis"], after["postgres"]) == (before["redis"], before["postgres"])
+
+
+async def _from_memory(service: Service, session_id: str) -> None:
+    async def it_is() -> bool:
+        return (await service.get(events_path(session_id))).headers["readside-source"] == "memory"
+
+    await eventually(it_is, "an answer from memory")
+
+
+async def _polls(service: Service) -> dict[str, float]:
+    """Polls answered so far, by source."""
+    sources = ("memory", "redis", "postgres")
+    return {source: await service.count(f'readside_polls_total{{source="{source}"') for source in sources}
+
+
+async def test_a_page_from_another_origin_polls(service: Service, browser: Browser) -> None:
+    """It imports poller.js from the service, and reads the headers that the poller needs."""
+    session_id = await service.session(250)
+    html = _ELSEWHERE % {"url": service.url, "session": session_id, "key": BOTH_KEY}
+    async with page_from_elsewhere(service.elsewhere_port, html), tab(browser) as other:
+        await other.page.goto(service.elsewhere)
+        await expect(other.page.locator("li")).to_have_count(200)
+        await expect(other.page).to_have_title("running true true")
+        service.heard.clear()
+        await service.add(session_id, 230)
+        await expect(other.page.locator("li")).to_have_count(430)
+
+    assert any("if-none-match" in headers for headers in service.heard)
+    assert {headers["origin"] for headers in service.heard} == {service.elsewhere}
+
+
+async def test_a_page_of_an_origin_that_is_not_named_cannot(service: Service, visitor: Tab) -> None:
+    """The browser refuses it the answer."""
+    visitor.expected += ["CORS", "Failed to load resource"]
+    await visitor.page.route("http://stranger.test/**", lambda route: route.fulfill(body="<!doctype html>"))
+    await visitor.page.goto("http://stranger.test/")
+    told = await visitor.page.evaluate(
+        "(url) => fetch(url, { headers: { 'X-API-Key': 'both-key' } }).then(String, (error) => error.name)",
+        service.url + events_path(await service.session(1)),
+    )
+
+    assert told == "TypeError"

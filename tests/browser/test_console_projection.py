@@ -1,0 +1,198 @@
+"""The console's page about the projection, in Chromium, over a real service."""
+
+import re
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.browser.browsing import Tab, enter, tab
+from tests.browser.service import Service
+from tests.builders import BOTH_KEY, OPS_KEY, READ_KEY
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AWAY = "Failed to load resource"
+
+
+async def test_a_first_visit_asks_for_a_key_once(service: Service, browser: Browser, visitor: Tab) -> None:
+    """It is kept for the tab and in no address; another tab asks again."""
+    page = await enter(visitor, service.url, None)
+    await expect(page.get_by_label("API key")).to_be_focused()
+    await page.keyboard.type(BOTH_KEY)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#status")).to_have_text("live")
+    await page.reload()
+    await expect(page.locator("#status")).to_have_text("live")
+
+    assert BOTH_KEY not in page.url
+    assert await page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 1, ""]
+    async with tab(browser) as other:
+        await other.page.goto(service.url)
+        await expect(other.page.get_by_label("API key")).to_be_visible()
+
+
+async def test_a_wrong_key_is_told(service: Service, visitor: Tab) -> None:
+    """And asked for again; then it goes on."""
+    visitor.expected.append(AWAY)
+    page = await enter(visitor, service.url, None)
+    await page.get_by_label("API key").fill("wrong")
+    await page.get_by_role("button", name="Go on").click()
+    await expect(page.locator("#key-problem")).to_have_text("The API key is not known.")
+    await page.get_by_label("API key").fill(BOTH_KEY)
+    await page.get_by_role("button", name="Go on").click()
+
+    await expect(page.locator("#status")).to_have_text("live")
+
+
+async def test_a_key_to_read_sees_sessions_only(service: Service, visitor: Tab) -> None:
+    """The page says which scope is missing, and what the key is good for."""
+    visitor.expected.append(AWAY)
+    session_id = await service.session(3)
+    page = await enter(visitor, service.url, READ_KEY)
+    await expect(page.locator("#refused-page")).to_contain_text("The API key dashboard lacks the scope ops.")
+    await expect(page.locator("#refused-advice")).to_contain_text("you can open a session by its id")
+    await page.get_by_role("textbox", name="Session").fill(session_id)
+    await page.get_by_role("button", name="Open").click()
+
+    await expect(page.locator("#events > li")).to_have_count(3)
+
+
+async def test_a_key_for_operators_sees_the_projection_only(service: Service, visitor: Tab) -> None:
+    """The same, the other way round."""
+    visitor.expected.append(AWAY)
+    page = await enter(visitor, f"{service.url}/#session={await service.session()}", OPS_KEY)
+    await expect(page.locator("#refused-page")).to_contain_text("The API key pager lacks the scope read.")
+    await page.get_by_role("link", name="Projection").click()
+
+    await expect(page.locator("#status")).to_have_text("live")
+
+
+async def test_everything_about_the_projection_is_there(service: Service, visitor: Tab) -> None:
+    """Lag, as-of, leader, tail, notification queue, drift and errors."""
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#status")).to_have_text("live")
+    await expect(page.locator("#lag")).to_contain_text("ms")
+    await expect(page.locator("#as-of")).to_contain_text(":")
+    await expect(page.locator("#projectors tbody tr")).to_contain_text(["leader"])
+    await expect(page.locator("#tail")).to_contain_text("a beat's way")
+    await expect(page.locator("#queue-text")).to_contain_text("% full")
+    await expect(page.locator("#drift")).to_have_text("None found since this projector began.")
+    await expect(page.locator("#errors")).to_have_text("None.")
+
+
+async def test_events_a_second_are_told(service: Service, visitor: Tab) -> None:
+    """From the leader's reports."""
+    session_id = await service.session()
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#event-rate")).to_have_text("0")
+    await service.add(session_id, 500)
+
+    async def is_told() -> bool:
+        return float(await page.locator("#event-rate").text_content() or 0) > 10
+
+    await eventually(is_told, "a rate")
+
+
+async def test_the_chart_moves(service: Service, visitor: Tab) -> None:
+    """Each second there is another point."""
+    page = await enter(visitor, service.url, BOTH_KEY)
+    line = page.locator("#chart .line")
+    await expect(line).to_have_attribute("d", _several_points())
+    before = await line.get_attribute("d")
+
+    await expect(line).not_to_have_attribute("d", before or "")
+    await expect(page.locator("#chart-summary")).to_contain_text("Median")
+
+
+async def test_a_page_that_is_opened_now_has_a_past(service: Service, visitor: Tab) -> None:
+    """The API process took samples before anybody looked."""
+
+    async def remembered() -> bool:
+        return len((await service.get("/api/v2/projection/history")).json()["samples"]) > 3
+
+    await eventually(remembered, "the API has a history")
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#chart .line")).to_have_attribute("d", _several_points())
+    points = await page.evaluate("document.querySelector('#chart .line').getAttribute('d').split('L').length")
+
+    assert points >= 4
+
+
+async def test_hot_sessions_are_sorted_and_filtered(service: Service, visitor: Tab) -> None:
+    """By a click on a head, and by what is typed."""
+    sizes = {await service.session(size): size for size in (7, 91, 33)}
+    page = await enter(visitor, service.url, BOTH_KEY)
+    for session_id in sizes:
+        await expect(_row(page, session_id)).to_be_visible()
+    head = page.get_by_role("columnheader", name="events")
+    await head.get_by_role("button").click()
+    await expect(head).to_have_attribute("aria-sort", "descending")
+    descending = await _events(page)
+    await head.get_by_role("button").press("Enter")
+    await expect(head).to_have_attribute("aria-sort", "ascending")
+    ascending = await _events(page)
+    chosen = next(iter(sizes))
+    await page.get_by_label("Filter by id or status").fill(chosen[:13])
+    await expect(page.locator("#hot-sessions tbody tr")).to_have_count(1)
+
+    assert descending == sorted(descending, reverse=True)
+    assert ascending == sorted(ascending)
+    assert await _events(page) == [7]
+
+
+async def test_the_last_poll_of_a_session_is_told(service: Service, visitor: Tab) -> None:
+    """It is seen some seconds after it."""
+    session_id = await service.session(1)
+    page = await enter(visitor, service.url, BOTH_KEY)
+    poll = _row(page, session_id).locator("td").nth(4)
+    await expect(poll).to_have_text("–")
+
+    async def is_polled() -> bool:
+        return (await service.get(f"/api/v2/sessions/{session_id}/events")).headers["readside-source"] != "postgres"
+
+    await eventually(is_polled, "a poll of the hot session")
+
+    await expect(poll).to_contain_text("ago")
+
+
+async def test_a_projector_that_is_killed_is_noticed_and_so_is_the_next(service: Service, visitor: Tab) -> None:
+    """Stale first, then down, then live again by itself."""
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#status")).to_have_text("live")
+    await service.kill_projector()
+    await expect(page.locator("#status")).to_have_text("stale")
+    await expect(page.locator("#announcements")).to_contain_text("The projection is stale.")
+    await expect(page.locator("#status")).to_have_text("down")
+    await expect(page.locator("#reason")).to_contain_text("No projector leads")
+    await service.start_projector()
+
+    await expect(page.locator("#status")).to_have_text("live")
+    assert await page.locator("#chart .state.stale").count() > 0
+
+
+async def test_an_api_that_is_away_is_told_and_so_is_its_return(service: Service, visitor: Tab) -> None:
+    """The page goes on by itself, its chart filled again."""
+    visitor.expected.append(AWAY)
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#status")).to_have_text("live")
+    await service.stop_api()
+    await expect(page.get_by_role("alert").filter(has_text="The API does not answer.")).to_be_visible()
+    await expect(page.locator("#status")).to_have_text("unknown")
+    await service.start_api()
+
+    await expect(page.locator("#status")).to_have_text("live")
+    await expect(page.locator("#trouble")).to_be_hidden()
+
+
+def _several_points() -> re.Pattern[str]:
+    return re.compile(r"M.*L")
+
+
+def _row(page: Page, session_id: str) -> Locator:
+    return page.locator("#hot-sessions tbody tr", has_text=session_id)
+
+
+async def _events(page: Page) -> list[int]:
+    cells = await page.locator("#hot-sessions tbody td:nth-child(3)").all_text_contents()
+    return [int(text.replace(",", "")) for text in cells]
