@@ -20,6 +20,9 @@ from tests.waiting import eventually
 from tests.whole import Whole
 
 PATIENT = {"readside_max_staleness": "600"}
+STALE_SECONDS = 0.5
+CLOCKS_MS = 50.0
+"""The lag is told by other clocks than Postgres'; between processes of one machine they differ by so much at most."""
 
 
 @dataclass
@@ -64,7 +67,7 @@ async def pipe(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatc
         await stack.enter_async_context(
             made.projector(listen_url=listen_url, database_url=read_url, redis_url=write_url)
         )
-        config = api_config(database_url, redis_url, max_staleness_seconds=0.5)
+        config = api_config(database_url, redis_url, max_staleness_seconds=STALE_SECONDS)
         client = await stack.enter_async_context(api(config))
         await made.caught_up()
         yield Pipe(Whole(made, client), *proxies)
@@ -112,16 +115,20 @@ async def test_as_of_stands_while_the_pipe_is_stuck(pipe: Pipe, fault: Fault) ->
     """The API asks Postgres; the view keeps the as-of that it has, and its lag grows."""
     writer = pipe.stage.writer
     session_id = await writer.session()
+    await pipe.stage.hot(session_id)
+    await pipe.stage.caught_up()
     await pipe.whole.served(session_id, "memory")
     async with fault(pipe):
         await writer.event(session_id)
         committed_us = int(await writer.connection.fetchval(CLOCK_US))
 
         async def stale() -> bool:
-            return (await pipe.status())["status"] in {"stale", "down"}
+            now = await pipe.status()  # twice as old as it may be: what was under way has arrived
+            return now["status"] in {"stale", "down"} and int(str(now["lag_ms"])) >= 2 * STALE_SECONDS * 1000
 
         await eventually(stale, "the projection is stale")
         stands_at_us = await pipe.as_of_us()
+        asked_us = int(await writer.connection.fetchval(CLOCK_US))
         patient = await pipe.whole.poll(session_id, **PATIENT)
         fresh = await pipe.whole.served(session_id, "postgres")
         as_of_us = datetime.fromisoformat(patient.headers["readside-as-of"]).timestamp() * 1_000_000
@@ -130,7 +137,7 @@ async def test_as_of_stands_while_the_pipe_is_stuck(pipe: Pipe, fault: Fault) ->
         assert patient.headers["readside-source"] != "postgres"
         assert patient.json()["total"] == 0
         assert as_of_us < committed_us
-        assert int(patient.headers["readside-lag-ms"]) >= 500
+        assert int(patient.headers["readside-lag-ms"]) >= (asked_us - as_of_us) / 1000 - CLOCKS_MS
         assert stands_at_us < committed_us
         assert await pipe.as_of_us() == stands_at_us
     await healed(pipe.stage)
@@ -146,7 +153,7 @@ async def test_a_tail_that_is_away_is_told_everywhere(
     sentence = f"PostgreSQL at 127.0.0.1:{pipe.listening.port}{urlsplit(pipe.stage.config.database_url).path}"
     with capture_logs() as logs:
         pipe.listening.cut(refuse=True)
-        await eventually(lambda: pipe.listening.refused > 3, "it has tried again and again", 30)
+        await eventually(lambda: pipe.listening.refused > 2, "it has tried again and again", 30)
 
         async def told() -> bool:
             now = await pipe.status()

@@ -72,7 +72,7 @@ async def test_an_asynchronous_commit_that_a_crash_takes_back(redis_url: str, re
         # Nothing but a beat's own commit writes the log to the disk meanwhile.
         async with embedded_postgres(directory, wal_writer_delay="10s") as server:
             await make_template(server)
-            async with bench(server.url(TEMPLATE), redis_url) as stage, stage.projector(heartbeat_seconds=1.0):
+            async with bench(server.url(TEMPLATE), redis_url) as stage, stage.projector(heartbeat_seconds=0.5):
                 session_id = await stage.writer.session()
                 for _ in range(5):
                     await healed(stage)
@@ -104,7 +104,7 @@ async def test_a_restored_database(
     stage: Bench, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, record: Record
 ) -> None:
     """Yesterday's copy in its place, under the same name: rebuilt, and nothing of what came after is left."""
-    monkeypatch.setattr(view_writer, "STILL_MOVING_SECONDS", 1.0)
+    monkeypatch.setattr(view_writer, "STILL_MOVING_SECONDS", 0.5)
     name = stage.config.database_url.rpartition("/")[2]
     async with connected(postgres_server.url()) as admin, stage.projector():
         session_id, purged = await stage.writer.session(), await stage.writer.session()
