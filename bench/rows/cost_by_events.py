@@ -14,7 +14,7 @@ from bench.table import Measured
 
 NAME = "cost-by-events"
 SIZES = (100, 1_000, 10_000, 100_000)
-ROUNDS = 4
+ROUNDS = 3
 _MEMORY, _PAGE, _EMPTY = "page of 100 from memory", "page of 100 from Redis", "empty poll from Redis"
 
 

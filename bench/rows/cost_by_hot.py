@@ -13,7 +13,7 @@ from bench.table import Measured
 NAME = "cost-by-hot"
 SIZES = (10, 300, 10_000)
 EVENTS_EACH = 10
-ROUNDS, FILLING_SECONDS = 4, 6
+ROUNDS, FILLING_SECONDS = 3, 6
 _EMPTY, _PAGE = "empty poll from memory", "page of 10 from Redis"
 
 
