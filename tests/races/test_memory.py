@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from projector.loads import Loads
+from query_api import fallback
 from readmodel.event_log import EventLog
 from readmodel.view import ViewReader
 from tests.barriers import Ear, after, before
@@ -117,6 +118,7 @@ async def test_race_a_404_read_before_its_session_appears(
 
     The view stays cold meanwhile.
     """
+    patch.setattr(fallback, "MISSING_SECONDS", 30.0)
     session_id = str(uuid4())
     loads = before(patch, Loads, "_try")
     loads.close()

@@ -33,6 +33,8 @@ async def test_race_triggers_disabled_and_reenabled_between_two_beats(stage: Ben
         assert position is not None
         assert (position.as_of_us or 0) < committed_us
         beats.open()
+        await stage.caught_up()  # until then the old term's view may answer, as of then
+        await stage.hot(session_id)
 
         assert ids(await stage.same(session_id)) == [event_id]
         assert telemetry.terms == 2
