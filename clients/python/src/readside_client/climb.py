@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from readside_client.model import Page
@@ -28,9 +29,9 @@ class Climb:
 
     @classmethod
     def from_depth(cls, depth: int, total: int, limit: int) -> Climb:
-        """Begin at the page `depth`, or at the last one."""
+        """Begin at the page `depth`, or at the very last one where that is not far."""
         pages = pages_of(total, limit)
-        start = min(depth, pages)
+        start = depth if 2 * depth < pages else pages
         return cls(depth, start, max(0, total - start * limit), total, whole=start == pages)
 
     def lacks_below(self, page: Page, limit: int) -> bool:
@@ -52,6 +53,12 @@ class Climb:
             return True
         self._aim(page.total, limit)
         return False
+
+    def forget(self, count: int, known: Container[str]) -> None:
+        """Note that the oldest are no longer asked for, and need no longer be known."""
+        self.covered -= count
+        self.total -= count
+        self.seen = {event_id for event_id in self.seen if event_id in known}
 
     def _aim(self, total: int, limit: int) -> None:
         """Ask for the page that will end where the covered begin, if as many arrive as since the last answer."""

@@ -76,7 +76,6 @@ class Follower:
             return self._rest((), answer.freshness, answer.poll_interval_seconds)
         step = self._climbed(self._climb, answer) if self._climb else self._first_page(answer)
         self._as_of_us = max(self._as_of_us, microseconds(answer.freshness.as_of))
-        self._bound_memory()
         return step
 
     def failed(self, failure: Unavailable) -> Step:
@@ -132,6 +131,7 @@ class Follower:
             return Step(self._window.take(page.items) if climb.misses > 1 else ())
         events = self._window.take(page.items)
         if not climb.read(page, self._limit):
+            self._bound_memory(climb, page)
             return Step(events)
         missing = page.total - self._window.present
         if missing < 0 and climb.whole:
@@ -153,6 +153,7 @@ class Follower:
             return Step(events, page.poll_interval_seconds)
         self._etag = page.etag
         self._slide(page.freshness)
+        self._bound_memory()
         return self._rest(events, page.freshness, page.poll_interval_seconds)
 
     def _rest(self, events: Sequence[Event], freshness: Freshness, seconds: float) -> Step:
@@ -173,7 +174,16 @@ class Follower:
             self._window.raise_floor(floor_us)
             self._etag = ""
 
-    def _bound_memory(self) -> None:
+    def _bound_memory(self, climb: Climb | None = None, page: Page | None = None) -> None:
+        """Forget the oldest where too many are known, and where none that is older can be missing.
+
+        That is so when all are known, and below the page that a climb from the very last one has reached.
+        """
         remember = self._following.remember
-        if len(self._window) > remember and self._window.shrink(remember * 3 // 4):
-            self._start_over()
+        if len(self._window) <= remember:
+            return
+        if climb is None or page is None:
+            if self._window.shrink(remember * 3 // 4):
+                self._etag = ""
+        elif climb.whole and page.items:
+            climb.forget(self._window.shrink(remember * 3 // 4, page.items[0].timestamp_us), self._window)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
+from readside_client.instants import LATEST_US
 from readside_client.model import Event
 
 
@@ -35,7 +36,10 @@ class Window:
         self._timestamps.update((event.id, event.timestamp_us) for event in new.values())
         return list(new.values())[::-1]
 
-    def only(self, there: Collection[str]) -> None:
+    def __contains__(self, event_id: object) -> bool:
+        return event_id in self._timestamps
+
+    def only(self, there: set[str]) -> None:
         """Learn that no others are there; they stay known, lest one be delivered twice."""
         self._gone = self._timestamps.keys() - there
 
@@ -45,17 +49,16 @@ class Window:
         self._timestamps = {known: at for known, at in self._timestamps.items() if at > floor_us}
         self._gone &= self._timestamps.keys()
 
-    def shrink(self, keep: int) -> bool:
-        """Raise the floor so that about the newest `keep` stay; False where that cannot be done.
+    def shrink(self, keep: int, below_us: int = LATEST_US) -> int:
+        """Raise the floor so that about the newest `keep` stay; gives how many were forgotten, perhaps none.
 
-        The newest instant stays in any case: events that share it may be on a page not yet read.
+        It stays below `below_us`, and below the newest instant: more events that share it may come.
         """
         instants = sorted(self._timestamps.values())
-        floor_us = instants[-keep - 1]
-        if floor_us == instants[-1]:
-            earlier = [at for at in instants if at < floor_us]
-            if not earlier:
-                return False
-            floor_us = earlier[-1]
+        limit_us = min(below_us, instants[-1])
+        floor_us = max((at for at in instants[: len(instants) - keep] if at < limit_us), default=None)
+        if floor_us is None:
+            return 0
+        before = len(self)
         self.raise_floor(floor_us)
-        return True
+        return before - len(self)
