@@ -56,12 +56,16 @@ class Added:
         """Keep an event, until its session has too many bytes of them."""
         size = self._sizes[event.session_id] = self._sizes.get(event.session_id, 0) + len(event.member)
         if event.session_id in self.big or size > BYTES_OF_ONE_SESSION:
-            self.big.add(event.session_id)
-            dropped = self.events.pop(event.session_id, {})
-            self.bytes -= sum(len(one.member) for one in dropped.values())
+            self.refuse(event.session_id)
         else:
             self.bytes += len(event.member)
             self.events.setdefault(event.session_id, {})[event.id.hex()] = event
+
+    def refuse(self, session_id: str) -> None:
+        """Note that a session's events are too long to add; those that were taken go."""
+        self.big.add(session_id)
+        dropped = self.events.pop(session_id, {})
+        self.bytes -= sum(len(one.member) for one in dropped.values())
 
 
 class Reads:
@@ -132,7 +136,7 @@ class Reads:
             if row["score"] is None:
                 found.bad[row["session_id"]] = unscored(row["id"])
             elif row["member"] is None:
-                found.big.add(row["session_id"])
+                found.refuse(row["session_id"])
             else:
                 found.take(Event(*(row[name] for name in Event._fields)))
 
