@@ -48,7 +48,7 @@ class Service:
         """Start the API and wait until it answers."""
         settings = {**self.site.settings, "DATABASE_URL": self.back.url(self.site.database_url)}
         self.api = self._spawn("api", settings, "--port", str(self.port))
-        await eventually(self._answers, "the API answers")
+        await eventually(self._answers, "the API answers", 30)
 
     async def is_live(self) -> None:
         """Wait until the view is live."""

@@ -78,12 +78,12 @@ class Watched:
         await self.service.writer.events(self.service.session_id, count)
 
     async def meet(self, trouble: str) -> None:
-        """Wait until each follower has met it."""
+        """Wait until the followers have met it so often as there are followers."""
 
         def met() -> bool:
             return sum(trouble in message for message in self.log.messages) >= len(self.followers)
 
-        await eventually(met, f"{trouble} at each follower")
+        await eventually(met, f"{trouble}: {self.log.messages}", 30)
         self.log.clear()
 
     async def complete(self) -> None:
@@ -93,7 +93,7 @@ class Watched:
         def all_have() -> bool:
             return all(len(seen.ids) >= len(wanted) for seen in self.followers)
 
-        await eventually(all_have, f"{len(wanted)} events at each follower")
+        await eventually(all_have, f"{len(wanted)} events at each follower", 30)
         assert {seen.name: sorted(seen.ids) for seen in self.followers} == {
             seen.name: wanted for seen in self.followers
         }
@@ -110,6 +110,7 @@ async def test_each_event_comes_once_through_bursts_and_faults(
     service: Service, redis_server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """To both clients, with an overlap and without: late commits, the projector killed, stores away, the API too."""
+    caplog.set_level("DEBUG", "readside_client")
     await service.writer.events(service.session_id, 5 * PAGE)
     async with sync_follower(service) as one, async_follower(service, None) as two, async_follower(service, 6) as three:
         watched = Watched(service, [one, two, three], caplog)

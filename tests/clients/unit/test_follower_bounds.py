@@ -69,8 +69,24 @@ def test_events_of_one_instant_are_not_forgotten_before_all_are_read(api: Answer
     api.add(450)
     follower = driven(api, remember=100)
     follower.rounds(3)
+    api.add(5)
+    follower.rounds()
 
     assert sorted(follower.ids) == sorted(api.ids)
+
+
+def test_nothing_is_forgotten_while_an_older_event_is_missing(api: Answering) -> None:
+    """A burst that fills the memory comes together with a late commit, deep down."""
+    api.add(95, ago=200, step=1)
+    follower = driven(api, remember=100)
+    follower.rounds()
+    api.later(1)
+    api.add(30, ago=0.9, step=0.01)
+    late = api.add(1, ago=198)
+    follower.rounds()
+
+    assert late[0] in follower.ids
+    assert len(follower.ids) == 126
 
 
 def test_infinite_timestamps_are_known_by_id_like_others(api: Answering) -> None:
