@@ -7,7 +7,7 @@ import pytest
 from projector import drift
 from projector.backlog import Backlog
 from query_api import view_reads
-from query_api.response_cache import ResponseCache
+from readside.api import _Built
 from tests.barriers import Ear
 from tests.projecting import Bench, bench
 
@@ -29,7 +29,7 @@ def notices(patch: pytest.MonkeyPatch) -> Ear:
 @pytest.fixture
 def changes(patch: pytest.MonkeyPatch) -> Ear:
     """The messages about batches that the API hears."""
-    return Ear.of(patch, ResponseCache, "hear")
+    return Ear.of(patch, _Built, "_hear")
 
 
 @pytest.fixture
