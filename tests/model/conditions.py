@@ -16,6 +16,7 @@ _BOUNDS = {
     "projector.backlog.MAX_IDS": 14,
     "projector.backlog.MAX_IDS_OF_ONE": 5,
     "projector.batch.MAX_BATCH_BYTES": 2_500,
+    "projector.batch.MAX_NAMED": 1,
     "projector.catch_up.SESSIONS_PER_QUERY": 2,
     "projector.committer.MAX_NAMED": 2,
     "projector.drift.EVENTS_A_ROUND": 10,

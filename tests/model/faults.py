@@ -120,8 +120,10 @@ class Faults:
             key = self._world.chance.choice(staged)
             if self._world.chance.random() < 0.5:
                 self._world.store.client.delete(key)
-            else:
+            elif self._world.store.client.type(key) == b"zset":
                 self._world.store.client.zpopmin(key)
+            else:
+                self._world.store.client.hincrby(key.decode(), "#", -1)
 
     def subscription_lost(self) -> None:
         """One connection that hears messages is lost; its client may be told, or be subscribed again silently."""

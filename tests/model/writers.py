@@ -29,7 +29,7 @@ class Writers:
             self._status: 10,
             self._purge: 8,
             self._add_many: 5,
-            self._replace: 5,
+            self._replace: 15,
             self._add_and_delete_and_add: 4,
             self._move: 3,
             self._add_unfit: 1,
