@@ -75,6 +75,21 @@ def test_events_of_one_instant_are_not_forgotten_before_all_are_read(api: Answer
     assert sorted(follower.ids) == sorted(api.ids)
 
 
+def test_a_burst_longer_than_the_memory_does_not_fill_it(api: Answering) -> None:
+    """Twice what is remembered is the most, even while pages are read."""
+    api.add(60, ago=2000, step=1)
+    follower = driven(api, remember=100)
+    follower.rounds()
+    api.later(1)
+    api.add(900, ago=0.9, step=0.001)
+    sizes = []
+    while not follower.step().wait_seconds:
+        sizes.append(len(follower.follower._window))
+
+    assert follower.ids == api.ids
+    assert max(sizes) <= 200
+
+
 def test_nothing_is_forgotten_while_an_older_event_is_missing(api: Answering) -> None:
     """A burst that fills the memory comes together with a late commit, deep down."""
     api.add(95, ago=200, step=1)
