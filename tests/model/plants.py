@@ -87,7 +87,7 @@ PLANTS = {
         "truth is not None and equal(header, truth):",
         "truth is not None and header.complete and header.count == truth.count:\n"
         "            truth = Truth(truth.status, truth.count, header.hi, header.lo)",
-        ("listen_lost", "triggers_off"),
+        ("listen_lost",),
     ),
     "changed triggers go on": Plant(
         "a beat with another fingerprint ends the term",
@@ -115,12 +115,14 @@ PLANTS = {
         "apply.lua",
         "local below = floor and tonumber(score) <= floor",
         "local below = false",
+        ("key_lost",),
     ),
     "an answer is stored whatever was dropped": Plant(
         "an answer from before the last drop of its session is not stored",
         "query_api.response_cache:ResponseCache.store",
         "max(self._floor, self._dropped_at.get(answer.session_id, 0))",
         "self._floor",
+        ("staging_lost",),
     ),
     "answers outlive a missed message": Plant(
         "a break in the numbers empties the cache",
