@@ -160,6 +160,7 @@ async def test_two_deployments_on_one_database_leave_each_other_alone(
         await stage.writer.event(session_id)
         await eventually(lambda: [one.terms for one in told] == [1, 2, 2], "two of them begin anew")
         for one in all_three:
+            await one.caught_up()
             await one.hot(session_id)
             assert (await one.same(session_id)).total == 4
 
