@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 import structlog
 
-from query_api.answers import Answer, Freshness, Source, found, freshness_headers, missing
+from query_api.answers import Answer, Freshness, Source, found, freshness_headers, missing, nothing
 from query_api.auth import Gate
 from query_api.conditional import matches
 from query_api.poll_interval import Load, poll_interval
 from query_api.problems import Reply, problem, problem_of
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, Reading
-from query_api.response_cache import ResponseCache
+from query_api.response_cache import Newest, ResponseCache
 from query_api.staleness import Staleness, parse_staleness
 from query_api.stats import Stats
 from readmodel.errors import AnswerTooLarge, ReadsideError
@@ -22,7 +23,11 @@ from readmodel.poll import Poll, parse_poll, render
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
 
+REMEMBERED_POLLS, REMEMBERED_BYTES = 8_192, 256
+"""Query strings up to this length whose meaning is remembered: the same few are sent again and again."""
+
 _log = structlog.get_logger(__name__)
+_parsed = lru_cache(maxsize=REMEMBERED_POLLS)(parse_poll)
 _METHOD_NOT_ALLOWED = problem(
     405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
@@ -82,32 +87,47 @@ class Events:
     async def _poll(self, session_id: str, query_string: bytes, given: Given) -> tuple[Source, Reply]:
         stated = given.get(b"readside-max-staleness")
         wanted = self._wanted if stated is None else parse_staleness(stated)
-        key = (session_id, query_string)
-        kept = self._cache.get(key, time.monotonic(), wanted.seconds)
+        poll = (_parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll)(session_id, query_string)
+        kept = self._kept(poll, wanted.seconds)
         if kept is None:
-            poll = parse_poll(session_id, query_string)
-            kept = self._cache.get(poll.session_id, time.monotonic(), wanted.seconds)  # the 404 of any poll of it
-            if kept is None:
-                return await self._read(poll, key, wanted, given)
+            return await self._read(poll, wanted, given)
         answer, freshness = kept
-        return "memory", self._reply(answer, "memory", freshness, given)
+        return "memory", self._reply(poll, answer, "memory", freshness, given)
 
-    async def _read(self, poll: Poll, key: tuple[str, bytes], wanted: Staleness, given: Given) -> tuple[Source, Reply]:
+    def _kept(self, poll: Poll, staleness_seconds: float) -> tuple[Answer, Freshness] | None:
+        now = time.monotonic()
+        if poll.since_us is not None:
+            known = self._cache.newest(poll.session_id, now, staleness_seconds)
+            if known is not None and known[0].newest_us <= poll.since_us:
+                return nothing(poll.limit, poll.page, known[0].terminal), known[1]
+        kept = self._cache.get(poll, now, staleness_seconds)
+        return kept or self._cache.get(poll.session_id, now, staleness_seconds)  # the 404 of any poll of it
+
+    async def _read(self, poll: Poll, wanted: Staleness, given: Given) -> tuple[Source, Reply]:
         try:
             reading = await self._reader.read(poll, wanted)
         except AnswerTooLarge as error:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading)
-        kept_as = poll.session_id if answer.status == 404 else key
-        self._cache.store(kept_as, answer, reading.freshness, reading.number)
-        return reading.source, self._reply(answer, reading.source, reading.freshness, given)
+        self._keep(poll, answer, reading)
+        return reading.source, self._reply(poll, answer, reading.source, reading.freshness, given)
 
-    def _reply(self, answer: Answer, source: Source, freshness: Freshness, given: Given) -> Reply:
+    def _keep(self, poll: Poll, answer: Answer, reading: Reading) -> None:
+        newest_us = reading.quiet_since_us
+        if newest_us is not None:
+            self._cache.store_newest(
+                Newest(poll.session_id, newest_us, answer.terminal), reading.freshness, reading.number
+            )
+            if poll.since_us is not None and newest_us <= poll.since_us:
+                return  # that is all there is to know of it, and of every later poll
+        self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
+
+    def _reply(self, poll: Poll, answer: Answer, source: Source, freshness: Freshness, given: Given) -> Reply:
         live = freshness_headers(source, freshness, time.monotonic())
         if answer.status == 404:
             return Reply(404, answer.headers + live, answer.body)
         if source != "postgres":
-            self._requests.touch(answer.session_id)
+            self._requests.touch(poll.session_id)
         live.append(_INTERVALS[answer.terminal, self._load.busy])
         if_none_match = given.get(b"if-none-match")
         if if_none_match is not None and matches(if_none_match, answer.etag):

@@ -15,6 +15,7 @@ from readmodel.errors import Overloaded, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold
 
+_BEFORE_ALL_US = -(2**63)
 PATIENCE_SECONDS = 1.0
 """Who holds an answer that is merely older than usual waits so long for a fresher one."""
 
@@ -22,7 +23,8 @@ PATIENCE_SECONDS = 1.0
 class Reading(NamedTuple):
     """What a store gave: `status` is None when there is no such session.
 
-    `page` is the events' JSON joined by commas; `number` is None when the answer must not be kept.
+    `page` is the events' JSON joined by commas; `number` is None when the answer must not be kept. Nothing in the
+    session is later than `quiet_since_us`, microseconds since 1970; None: not known.
     """
 
     source: Source
@@ -31,6 +33,7 @@ class Reading(NamedTuple):
     status: str | None
     freshness: Freshness
     number: Number | None
+    quiet_since_us: int | None = None
 
 
 class Reader:
@@ -79,7 +82,8 @@ class Reader:
 def _from_view(seen: Seen) -> Reading:
     found = seen.found
     number = Number(found.term, found.n) if found.term else None
-    return Reading("redis", found.page, found.total, found.status, seen.freshness, number)
+    quiet_since_us = _BEFORE_ALL_US if found.newest_us is None else found.newest_us
+    return Reading("redis", found.page, found.total, found.status, seen.freshness, number, quiet_since_us)
 
 
 def _from_log(fetched: Fetched) -> Reading:

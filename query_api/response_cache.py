@@ -17,12 +17,22 @@ from readmodel.messages import EVERY_SESSION, Change
 
 ENTRY_OVERHEAD_BYTES = 1_500
 """What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""
+NEWEST_BYTES = 700
+"""What it costs to keep a session's newest timestamp."""
 MAX_DROPPED = 100_000
 """Sessions whose last drop is remembered one by one."""
 
 
+class Newest(NamedTuple):
+    """No event of a session is later than this, µs since 1970: who polls for later ones finds nothing."""
+
+    session_id: str
+    newest_us: int
+    terminal: bool
+
+
 class _Entry(NamedTuple):
-    answer: Answer
+    kept: Answer | Newest
     freshness: Freshness
     size: int
 
@@ -83,6 +93,22 @@ class ResponseCache:
 
     def get(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer, Freshness] | None:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""
+        return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
+
+    def newest(self, session_id: str, now: float, staleness_seconds: float) -> tuple[Newest, Freshness] | None:
+        """Find what is known of a session's newest event, with a lag below `staleness_seconds` at `now`."""
+        return self._find((Newest, session_id), now, staleness_seconds)  # type: ignore[return-value]
+
+    def store(self, key: Hashable, answer: Answer, freshness: Freshness, number: Number | None) -> bool:
+        """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
+        size = len(answer.body) + len(str(key)) + ENTRY_OVERHEAD_BYTES
+        return self._keep(key, _Entry(answer, freshness, size), number)
+
+    def store_newest(self, newest: Newest, freshness: Freshness, number: Number | None) -> bool:
+        """Keep what is known of a session's newest event, by the same rule."""
+        return self._keep((Newest, newest.session_id), _Entry(newest, freshness, NEWEST_BYTES), number)
+
+    def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, Freshness] | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -92,21 +118,18 @@ class ResponseCache:
         if now - freshness.since >= staleness_seconds:
             return None
         self._entries.move_to_end(key)
-        return entry.answer, freshness
+        return entry.kept, freshness
 
-    def store(self, key: Hashable, answer: Answer, freshness: Freshness, number: Number | None) -> bool:
-        """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
+    def _keep(self, key: Hashable, entry: _Entry, number: Number | None) -> bool:
+        session_id = entry.kept.session_id
         if number is None or self._heard is None or number.term != self._heard.term:
             return False
-        if number.n < max(self._floor, self._dropped_at.get(answer.session_id, 0)):
-            return False
-        size = len(answer.body) + len(str(key)) + ENTRY_OVERHEAD_BYTES
-        if size > self._max_bytes:
+        if number.n < max(self._floor, self._dropped_at.get(session_id, 0)) or entry.size > self._max_bytes:
             return False
         self._remove(key)
-        self._entries[key] = _Entry(answer, freshness, size)
-        self._keys_of.setdefault(answer.session_id, set()).add(key)
-        self.bytes += size
+        self._entries[key] = entry
+        self._keys_of.setdefault(session_id, set()).add(key)
+        self.bytes += entry.size
         while self.bytes > self._max_bytes:
             self._remove(next(iter(self._entries)))
         return True
@@ -137,7 +160,7 @@ class ResponseCache:
         if entry is None:
             return
         self.bytes -= entry.size
-        session_id = entry.answer.session_id
+        session_id = entry.kept.session_id
         self._keys_of[session_id].discard(key)
         if not self._keys_of[session_id]:
             del self._keys_of[session_id]

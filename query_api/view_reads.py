@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from query_api.answers import Freshness
 from query_api.circuit import Circuit
-from readmodel.errors import StoreRefused, StoreUnavailable, ViewUnavailable
+from readmodel.errors import ReadsideError, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.poll import Poll
 from readmodel.supervise import end
 from readmodel.view import Cold, Found
 
 READ_SECONDS = 0.5
 """A script answers within milliseconds; one that a load's big call holds up, within a few tens of them."""
-MAX_READS = 48
-"""Reads under way; fewer than the client has connections, so that a poll waits instead of failing."""
+MAX_TOGETHER = 16
+"""Polls that share a round trip."""
+MAX_ROUND_TRIPS = 4
+"""Round trips under way: Redis runs one script at a time, so more would only wait there, and not share."""
 
 
 class View(Protocol):
     """What answers polls from Redis."""
 
-    async def read(self, poll: Poll, max_bytes: int, database: str) -> Found | Cold:
-        """Answer a poll; raises AnswerTooLarge, ViewUnavailable, AccessRefused, ForeignView.
+    async def read_all(
+        self, polls: Sequence[Poll], max_bytes: int, database: str
+    ) -> list[Found | Cold | ReadsideError]:
+        """Answer polls in one round trip; raises ViewUnavailable or AccessRefused.
 
-        ForeignView too where the view is of another database than `database`; "" takes any.
+        In a poll's place may stand AnswerTooLarge, what Redis refused, or ForeignView, where the view is of another
+        database than `database` ("" takes any).
         """
 
 
@@ -38,7 +44,7 @@ class Seen(NamedTuple):
 
 
 class ViewReads:
-    """Reads of the view. Callers who ask the same at the same time share one read.
+    """Reads of the view. Who asks the same at the same time shares one; those of one turn of the loop a round trip.
 
     `database` gives the identity of the one that the view must be of, "" while it is not known.
     """
@@ -48,45 +54,79 @@ class ViewReads:
         self._circuit = circuit
         self._max_bytes = max_bytes
         self._database = database
-        self._slots = asyncio.Semaphore(MAX_READS)
-        self._running: dict[Poll, asyncio.Task[Seen | Cold]] = {}
+        self._wanted: deque[Poll] = deque()
+        self._answers: dict[Poll, asyncio.Future[Seen | Cold]] = {}
+        self._round_trips: set[asyncio.Task[None]] = set()
 
     async def read(self, poll: Poll) -> Seen | Cold:
         """Answer a poll; raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
-        running = self._running.get(poll)
-        if running is None:
+        answer = self._answers.get(poll)
+        if answer is None:
             self._circuit.admit()
-            running = asyncio.create_task(self._read(poll))
-            self._running[poll] = running
-            running.add_done_callback(lambda task: self._finished(poll, task))
-        return await asyncio.shield(running)  # a caller who leaves must not take the answer from the others
+            loop = asyncio.get_running_loop()
+            answer = self._answers[poll] = loop.create_future()
+            if not self._wanted:
+                loop.call_soon(self._send)
+            self._wanted.append(poll)
+        return await asyncio.shield(answer)  # a caller who leaves must not take the answer from the others
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        await end(list(self._running.values()))
+        self._wanted.clear()
+        await end(self._round_trips)
+        for answer in self._answers.values():
+            answer.cancel()
 
-    def _finished(self, poll: Poll, task: asyncio.Task[Seen | Cold]) -> None:
-        del self._running[poll]
-        if not task.cancelled():
-            task.exception()  # seen, even if every caller has left
+    def _send(self) -> None:
+        while self._wanted and len(self._round_trips) < MAX_ROUND_TRIPS:
+            polls = [self._wanted.popleft() for _ in range(min(MAX_TOGETHER, len(self._wanted)))]
+            task = asyncio.create_task(self._round_trip(polls))
+            self._round_trips.add(task)
+            task.add_done_callback(self._returned)
 
-    async def _read(self, poll: Poll) -> Seen | Cold:
-        async with self._slots:
-            called_at, database = time.monotonic(), self._database()
-            try:
-                async with asyncio.timeout(READ_SECONDS):
-                    found = await self._view.read(poll, self._max_bytes, database)
-            except TimeoutError as exc:
-                error = ViewUnavailable(f"Redis did not answer within {READ_SECONDS} s.")
-                self._circuit.failed(error, called_at)
-                raise error from exc
-            except (StoreUnavailable, StoreRefused) as error:
-                self._circuit.failed(error, called_at)
-                raise
+    def _returned(self, task: asyncio.Task[None]) -> None:
+        self._round_trips.discard(task)
+        self._send()
+
+    async def _round_trip(self, polls: list[Poll]) -> None:
+        answers: Sequence[Seen | Cold | Exception]
+        try:
+            answers = await self._read(polls)
+        except Exception as error:  # noqa: BLE001 (each of the callers raises it)
+            answers = [error] * len(polls)
+        for poll, answer in zip(polls, answers, strict=True):
+            waiting = self._answers.pop(poll)
+            if waiting.cancelled():
+                continue
+            if isinstance(answer, Exception):
+                waiting.set_exception(answer)
+                waiting.exception()  # seen, even if every caller has left
+            else:
+                waiting.set_result(answer)
+
+    async def _read(self, polls: list[Poll]) -> Sequence[Seen | Cold | ReadsideError]:
+        called_at, database = time.monotonic(), self._database()
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                answers = await self._view.read_all(polls, self._max_bytes, database)
+        except TimeoutError as exc:
+            error = ViewUnavailable(f"Redis did not answer within {READ_SECONDS} s.")
+            self._circuit.failed(error, called_at)
+            raise error from exc
+        except (StoreUnavailable, StoreRefused) as error:
+            self._circuit.failed(error, called_at)
+            raise
+        failed = next((answer for answer in answers if isinstance(answer, StoreUnavailable | StoreRefused)), None)
+        if failed:
+            self._circuit.failed(failed, called_at)
+        else:
             self._circuit.succeeded()
-        if isinstance(found, Cold):
-            return found
         if self._database() != database:
-            return Cold("read before it was known of which database the view must be")
+            return [Cold("read before it was known of which database the view must be")] * len(polls)
         # Redis answered after called_at, so the as-of is at most this old.
-        return Seen(found, Freshness(found.as_of_us, called_at - found.lag_us / 1_000_000))
+        return [
+            Seen(answer, Freshness(answer.as_of_us, called_at - answer.lag_us / 1_000_000))
+            if isinstance(answer, Found)
+            else answer
+            for answer in answers
+        ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from readmodel.errors import InvalidParameter
@@ -28,8 +28,7 @@ _SINCE_ACCEPTS = "an ISO 8601 instant with a UTC offset or Z, such as 2026-01-13
 _TYPE_ACCEPTS = "1 to 100 characters, a to z and _"
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
+class Poll(NamedTuple):
     """A valid question: `since_us` is microseconds since 1970, exclusive; no `types` means any."""
 
     session_id: str

@@ -23,7 +23,14 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from readmodel.errors import AccessRefused, ConfigurationError, ForeignView, ViewFull, ViewUnavailable
+from readmodel.errors import (
+    AccessRefused,
+    ConfigurationError,
+    ForeignView,
+    ReadsideError,
+    ViewFull,
+    ViewUnavailable,
+)
 from readmodel.keys import Keys
 from readmodel.supervise import raise_if_cancelled
 
@@ -114,13 +121,14 @@ def translated(client: Redis) -> Iterator[None]:
     except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
         raise AccessRefused(f"Redis at {target(client)} refuses us: {_reason(exc)}.") from exc
     except ResponseError as exc:
-        raise _response(client, exc) from exc
+        raise refusal(client, exc) from exc
     except (RedisError, OSError, TimeoutError) as exc:
         raise_if_cancelled(exc)
         raise ViewUnavailable(f"Redis at {target(client)} does not answer: {_reason(exc)}.") from exc
 
 
-def _response(client: Redis, exc: ResponseError) -> Exception:
+def refusal(client: Redis, exc: ResponseError) -> ReadsideError:
+    """Translate what Redis answered in the place of a reply: ViewFull, ForeignView, AccessRefused, ViewUnavailable."""
     text = _reason(exc)
     if isinstance(exc, OutOfMemoryError):
         return ViewFull(f"Redis at {target(client)} is full: {text}.")

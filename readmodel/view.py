@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
+from redis.exceptions import ResponseError
 
-from readmodel.errors import AnswerTooLarge, ForeignView
+from readmodel.errors import AnswerTooLarge, ForeignView, ReadsideError
+from readmodel.evaluate import Script
 from readmodel.event import ENCODING_VERSION
 from readmodel.keys import Keys
 from readmodel.poll import Poll
-from readmodel.redis_client import target, translated
+from readmodel.redis_client import refusal, target, translated
 from readmodel.scripts import source
 
 _SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -31,6 +32,7 @@ class Found(NamedTuple):
 
     `page` is the events' JSON joined by commas. `as_of_us` is microseconds since 1970 by Postgres' clock, `lag_us` how
     old that instant was when Redis answered. `term` is "" when the answer is right at its as-of but must not be kept.
+    `newest_us` is the session's latest timestamp, whatever the poll asked; None when it has no events.
     """
 
     page: bytes
@@ -40,6 +42,7 @@ class Found(NamedTuple):
     lag_us: int
     term: str
     n: int
+    newest_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +96,41 @@ class ViewReader:
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self.redis = redis
         self.keys = keys
-        self._read: AsyncScript = redis.register_script(source("read"))
+        self._read = Script(redis, source("read"))
 
     async def read(self, poll: Poll, max_bytes: int, database: str = "") -> Found | Cold:
         """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
-        keys, sid = self.keys, poll.session_id
-        since: int | str = "" if poll.since_us is None else poll.since_us
-        arguments: list[Any] = [ENCODING_VERSION, database, poll.offset, poll.limit, since, max_bytes, *poll.types]
+        (answer,) = await self.read_all([poll], max_bytes, database)
+        if isinstance(answer, ReadsideError):
+            raise answer
+        return answer
+
+    async def read_all(
+        self, polls: Sequence[Poll], max_bytes: int, database: str = ""
+    ) -> list[Found | Cold | ReadsideError]:
+        """Answer polls in one round trip, each by one call; what `read` would raise stands in a poll's place.
+
+        Raises what concerns them all: ViewUnavailable, AccessRefused.
+        """
+        keys, calls = self.keys, []
+        for poll in polls:
+            sid, since = poll.session_id, "" if poll.since_us is None else str(poll.since_us)
+            arguments = [ENCODING_VERSION, database, poll.offset, poll.limit, since, max_bytes, *poll.types]
+            calls.append(([keys.position, keys.header(sid), keys.events(sid), keys.index(sid)], arguments))
         with translated(self.redis):
-            reply = await self._read([keys.position, keys.header(sid), keys.events(sid), keys.index(sid)], arguments)
+            replies = await self._read.run(calls)
+        return [self._answer(reply, max_bytes, database) for reply in replies]
+
+    def _answer(self, reply: Any, max_bytes: int, database: str) -> Found | Cold | ReadsideError:
+        if isinstance(reply, ResponseError):
+            return refusal(self.redis, reply)
         match reply[0]:
             case b"ok":
                 return _found(reply)
             case b"large":
-                raise AnswerTooLarge(int(reply[1]), max_bytes)
+                return AnswerTooLarge(int(reply[1]), max_bytes)
             case b"foreign":
-                raise self._foreign(reply[1].decode(), database)
+                return self._foreign(reply[1].decode(), database)
             case _:
                 return Cold(reply[1].decode())
 
@@ -211,8 +233,9 @@ _HEADER_FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "byt
 
 
 def _found(reply: list[Any]) -> Found:
-    _, page, total, status, as_of, round_trip, age, term, n = reply
-    return Found(page, int(total), status.decode(), int(as_of), int(round_trip) + int(age), term.decode(), int(n))
+    _, page, total, status, as_of, round_trip, age, term, n, newest = reply
+    lag = int(round_trip) + int(age)
+    return Found(page, int(total), status.decode(), int(as_of), lag, term.decode(), int(n), _int(newest or None))
 
 
 def _header(sid: str, fields: list[bytes | None], events: int, indexed: bytes | None) -> Header | None:

@@ -5,7 +5,7 @@
 -- Gives {'cold', reason}
 --     | {'foreign', database found}
 --     | {'large', how many events of the page fit}
---     | {'ok', page, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n}
+--     | {'ok', page, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or ''}
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
 local position, header, events, index = unpack(KEYS)
 local version, database, offset, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -14,7 +14,7 @@ local TYPES, DEEPEST, STRIDE = 7, 10000, 500
 
 local at = redis.call('HMGET', position, 'term', 'n', 'as_of', 'round_trip_us', 'as_of_at', 'version',
   'previous', 'previous_as_of', 'previous_round_trip_us', 'previous_at', 'database')
-local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status')
+local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status', 'newest')
 if not at[1] or at[6] ~= version then return {'cold', 'no view'} end
 if database ~= '' and at[11] ~= database then return {'foreign', at[11] or ''} end
 if not has[1] or has[2] ~= version then return {'cold', 'not hot'} end
@@ -184,4 +184,5 @@ end
 
 local time = redis.call('TIME')
 local age = math.max(0, time[1] * 1000000 + time[2] - as_of_at)
-return {'ok', table.concat(members, ','), total, has[6] or '', as_of, round_trip, string.format('%.0f', age), term, n}
+return {'ok', table.concat(members, ','), total, has[6] or '', as_of, round_trip, string.format('%.0f', age), term, n,
+  has[7] or ''}

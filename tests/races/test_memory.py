@@ -10,6 +10,7 @@ import pytest
 from projector.loads import Loads
 from query_api import fallback
 from readmodel.event_log import EventLog
+from readmodel.poll import Poll
 from readmodel.view import ViewReader
 from tests.barriers import Ear, after, before
 from tests.healing import CLOCK_US
@@ -18,7 +19,7 @@ from tests.racing import check, hot_session, third_event
 from tests.whole import Whole, whole_service
 
 SOURCES: dict[str, tuple[type, str, dict[str, str]]] = {
-    "redis": (ViewReader, "read", {}),
+    "redis": (ViewReader, "read_all", {}),
     "postgres": (EventLog, "answer", {"readside_max_staleness": "0"}),
 }
 
@@ -37,7 +38,10 @@ class Reading:
         self._whole = whole
         self._session_id = ""
         owner, method, self._headers = SOURCES[source]
-        self._barrier = after(patch, owner, method, lambda _store, poll, *_: poll.session_id == self._session_id)
+        self._barrier = after(patch, owner, method, lambda _store, asked, *_: self._asks(asked))
+
+    def _asks(self, asked: Poll | list[Poll]) -> bool:
+        return self._session_id in [poll.session_id for poll in (asked if isinstance(asked, list) else [asked])]
 
     async def begin(self, session_id: str) -> None:
         """Poll, and hold the answer."""

@@ -168,7 +168,7 @@ async def test_a_bug_is_500_without_its_details(
         def fail(*_: object) -> None:
             raise ZeroDivisionError("secret detail")
 
-        monkeypatch.setattr("query_api.events.parse_poll", fail)
+        monkeypatch.setattr("query_api.events._parsed", fail)
         monkeypatch.setattr("query_api.routes.parse_page", fail)
         headers = {"origin": "https://a.example"}
         answers = [

@@ -1,6 +1,7 @@
 """Where an answer comes from, and what is asked of the projector on the way."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,7 +15,7 @@ from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader
 from query_api.staleness import Staleness
 from query_api.view_reads import ViewReads
-from readmodel.errors import EventLogUnavailable, ForeignView, ReadsideError, ViewUnavailable
+from readmodel.errors import AnswerTooLarge, EventLogUnavailable, ForeignView, ReadsideError, ViewUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold, Found
 from tests.fakes.event_log import FakeEventLog, Row
@@ -34,21 +35,26 @@ class FakeView:
 
     answer: Found | Cold = field(default_factory=lambda: Cold("not hot"))
     error: ReadsideError | None = None
+    refused: dict[str, ReadsideError] = field(default_factory=dict)
     polls: list[Poll] = field(default_factory=list)
+    round_trips: list[int] = field(default_factory=list)
     databases: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def read(self, poll: Poll, max_bytes: int, database: str) -> Found | Cold:
+    async def read_all(
+        self, polls: Sequence[Poll], max_bytes: int, database: str
+    ) -> list[Found | Cold | ReadsideError]:
         """Answer."""
-        self.polls.append(poll)
+        self.round_trips.append(len(polls))
+        self.polls += polls
         self.databases.append(database)
         await self.gate.wait()
         if self.error:
             raise self.error
-        return self.answer
+        return [self.refused.get(poll.session_id, self.answer) for poll in polls]
 
 
 class Bench:
@@ -229,6 +235,55 @@ async def test_the_same_polls_share_a_read_of_the_view(bench: Bench) -> None:
 
     assert set(await asyncio.gather(*calls)) == {"redis"}
     assert len(bench.view.polls) == 1
+
+
+def _poll(number: int) -> Poll:
+    return Poll(f"00000000-0000-4000-8000-{number:012}")
+
+
+async def test_polls_of_one_turn_share_a_round_trip(bench: Bench) -> None:
+    """As many as fit; while some are under way the rest gather, and share as well."""
+    bench.view.answer = hot()
+    bench.view.gate.clear()
+    polls = [_poll(number) for number in range(10 * view_reads.MAX_TOGETHER)]
+    calls = [asyncio.create_task(bench.view_reads.read(poll)) for poll in polls]
+    await eventually(lambda: bench.view.round_trips, "a round trip")
+    assert bench.view.round_trips == [view_reads.MAX_TOGETHER] * view_reads.MAX_ROUND_TRIPS
+
+    bench.view.gate.set()
+    await asyncio.gather(*calls)
+    assert bench.view.round_trips == [view_reads.MAX_TOGETHER] * 10
+    assert sorted(bench.view.polls) == sorted(polls)
+
+
+async def test_what_is_wrong_with_one_poll_is_not_the_others(bench: Bench) -> None:
+    """An answer too large is its own caller's."""
+    bench.view.answer = hot()
+    bench.view.refused = {_poll(3).session_id: AnswerTooLarge(5, 10)}
+    answers = await asyncio.gather(
+        *(bench.view_reads.read(_poll(number)) for number in range(8)), return_exceptions=True
+    )
+
+    assert [type(answer).__name__ for answer in answers] == ["Seen"] * 3 + ["AnswerTooLarge"] + ["Seen"] * 4
+
+
+async def test_a_bug_reaches_every_caller(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None waits for ever."""
+    monkeypatch.setattr(bench.view, "read_all", lambda *_: 1 / 0)
+    answers = await asyncio.gather(*(bench.view_reads.read(_poll(n)) for n in range(3)), return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [ZeroDivisionError] * 3
+
+
+async def test_closing_leaves_nobody_waiting(bench: Bench) -> None:
+    """Nor in the round trip under way, nor among those who wait for one."""
+    bench.view.gate.clear()
+    calls = [asyncio.create_task(bench.view_reads.read(_poll(n))) for n in range(5 * view_reads.MAX_TOGETHER)]
+    await eventually(lambda: bench.view.round_trips, "a round trip")
+    await bench.view_reads.close()
+
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {asyncio.CancelledError}
 
 
 async def test_touches_are_sent_in_batches(bench: Bench) -> None:

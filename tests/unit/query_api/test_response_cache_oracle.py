@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from query_api.answers import Freshness, Number, found
-from query_api.response_cache import ResponseCache
+from query_api.response_cache import Newest, ResponseCache
 from readmodel.messages import Change
 
 SESSIONS = ("a", "b", "c")
@@ -105,13 +105,18 @@ class World:
             self.inbox.append(Change(str(self.view.term), self.view.n, as_of, 0, named))
 
     def store(self, session: str, version: int, as_of: int, number: Number | None) -> None:
-        """Keep an answer; its first byte is never the whole of it."""
-        self.cache.store(session, found(session, "paused", str(version).encode()), Freshness(as_of, 0.0), number)
+        """Keep an answer, and that nothing is later than what it holds."""
+        freshness = Freshness(as_of, 0.0)
+        self.cache.store(session, found(session, "paused", str(version).encode()), freshness, number)
+        self.cache.store_newest(Newest(session, version, terminal=False), freshness, number)
 
     def poll(self) -> None:
         """Answer from memory, else read one of the stores."""
         session = self.random.choice(SESSIONS)
-        kept = self.cache.get(session, 0.0, FOREVER)
+        known, kept = self.cache.newest(session, 0.0, FOREVER), self.cache.get(session, 0.0, FOREVER)
+        if known is not None:
+            newest, freshness = known
+            assert newest.newest_us >= self.version(session, freshness.as_of_us)
         if kept is not None:
             answer, freshness = kept
             assert int(answer.body) >= self.version(session, freshness.as_of_us)

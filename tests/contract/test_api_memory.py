@@ -1,0 +1,116 @@
+"""What a hot poll costs the stores: nothing from memory, one script from Redis, one query for a storm of callers."""
+
+import asyncio
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from readmodel.errors import ReadsideError
+from readmodel.poll import Poll
+from readmodel.view import Cold, Found, ViewReader
+from tests.stands import NOON_US, Stand, rows
+from tests.viewing import MAX_BYTES, Stage, event
+
+SINCES = ["2100-01-01T00:00:00Z", "2100-01-01T00%3A00%3A00.000001%2B00:00", "9999-12-31T23:59:59Z"]
+
+
+class Calls:
+    """Counts the round trips to Redis, and the polls in them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.polls: list[Poll] = []
+        self.round_trips = 0
+        read_all = ViewReader.read_all
+
+        async def counted(
+            view: ViewReader, polls: list[Poll], max_bytes: int, database: str = ""
+        ) -> list[Found | Cold | ReadsideError]:
+            self.polls += polls
+            self.round_trips += 1
+            return await read_all(view, polls, max_bytes, database)
+
+        patch.setattr(ViewReader, "read_all", counted)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """What is read from Redis."""
+    return Calls(monkeypatch)
+
+
+async def test_whatever_its_since_a_poll_past_the_newest_event_reads_nothing(
+    stand: Stand, sid: str, calls: Calls
+) -> None:
+    """One read tells where the session ends; the bytes are those of a read."""
+    read = await stand.poll_from("redis", sid, f"?since={SINCES[0]}")
+    calls.polls.clear()
+    for query in [
+        f"?since={since}{more}" for since in SINCES for more in ("", "&type=step_created", "&page=3&limit=7")
+    ]:
+        answer = await stand.poll(sid, query)
+
+        assert (answer.headers["readside-source"], answer.json()["items"]) == ("memory", [])
+        if "&" not in query:
+            assert (answer.content, answer.headers["etag"]) == (read.content, read.headers["etag"])
+        else:
+            fresh = await stand.poll(sid, query, readside_max_staleness="0")
+            assert (answer.content, answer.headers["etag"]) == (fresh.content, fresh.headers["etag"])
+    assert calls.polls == []
+
+
+async def test_the_newest_events_own_instant_is_past_it_and_the_one_before_is_not(
+    stand: Stand, sid: str, calls: Calls
+) -> None:
+    """`since` is exclusive; an event that is added ends what was known."""
+    newest_us = stand.kept[sid][-1].timestamp_us
+    await stand.poll_from("redis", sid, "?limit=1")
+    assert (await stand.poll(sid, f"?since={_text(newest_us)}")).headers["readside-source"] == "memory"
+    assert (await stand.poll(sid, f"?since={_text(newest_us - 1)}")).json()["total"] == 1
+
+    late = replace(rows(sid, 1)[0], timestamp_us=newest_us + 1)
+    await stand.add(late)
+    found = await stand.poll_from("redis", sid, f"?since={_text(newest_us)}")
+    assert [item["id"] for item in found.json()["items"]] == [str(late.id)]
+
+
+async def test_spellings_of_one_poll_are_one_answer(stand: Stand, sid: str, calls: Calls) -> None:
+    """Another order, an alias, another way to write an instant: the second spelling reads nothing."""
+    await stand.poll_from("redis", sid, "?since=2026-01-13T14:30:00Z&event_type=step_created&limit=5")
+    calls.polls.clear()
+    answer = await stand.poll(sid.upper(), "?per_page=5&type=step_created&since=2026-01-13T15:30:00.0%2B01:00")
+
+    assert answer.headers["readside-source"] == "memory"
+    assert calls.polls == []
+
+
+async def test_a_crowd_shares_round_trips(stand: Stand, calls: Calls) -> None:
+    """A hundred callers of twenty sessions: each poll is read once, in a few round trips."""
+    sessions = [str(uuid4()) for _ in range(20)]
+    for session_id in sessions:
+        await stand.write(session_id, rows(session_id, 3))
+        await stand.heat(session_id)
+    answers = await asyncio.gather(*(stand.poll(session_id) for session_id in sessions * 5))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(calls.polls) <= 20
+    assert calls.round_trips <= 10
+
+
+async def test_a_script_that_redis_forgot_is_sent_again(stage: Stage) -> None:
+    """Several at once, one of them too large for an answer."""
+    sid, other = str(uuid4()), str(uuid4())
+    await stage.put(sid, [event(sid, NOON_US + n) for n in range(5)], as_of_us=NOON_US)
+    await stage.put(other, [event(other, NOON_US, size=500)], as_of_us=NOON_US)
+    await stage.redis.script_flush()
+    found, large, cold = await stage.reader.read_all([Poll(sid, limit=1), Poll(other), Poll(str(uuid4()))], 400)
+
+    assert isinstance(found, Found)
+    assert found.newest_us == NOON_US + 4
+    assert type(large).__name__ == "AnswerTooLarge"
+    assert cold == Cold("not hot")
+    assert isinstance(await stage.reader.read(Poll(other), MAX_BYTES), Found)
+
+
+def _text(us: int) -> str:
+    return f"2026-01-13T14:30:{(us - NOON_US) / 1_000_000:09.6f}Z"
