@@ -45,7 +45,7 @@ unit: $(INSTALLED) ## run the unit tests alone
 chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECONDS=60 SEED=7 for others)
 	$(BIN)/python -m pytest tests/oracle -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: $(INSTALLED) ## measure, and print the README's tables
+bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS="page" measures one, ARGS=--readme fills README)
 	$(BIN)/python -m bench $(ARGS)
 
 format: $(INSTALLED) ## put the code into shape

@@ -119,7 +119,7 @@ async def answer_of(port: int, target: str, source: str = "") -> Answer:
 
 
 async def same_bytes(contestants: Sequence[Contestant]) -> None:
-    """Raise BenchError unless all give one body to the first target, and refuse a wrong key (the bare app may not)."""
+    """Raise BenchError unless all give one body to the first target, and all that can refuse a wrong key."""
     first, *others = [contestant for contestant in contestants if not contestant.missing]
     expected = (await answer_of(first.port, first.targets[0])).body
     for other in others:
@@ -128,6 +128,15 @@ async def same_bytes(contestants: Sequence[Contestant]) -> None:
             raise BenchError(
                 f"{other.name} gives other bytes than {first.name}: {got[:300]!r}, not {expected[:300]!r}."
             )
+        if other.name not in {BARE, MICRO_CACHE}:
+            await _refuses_a_wrong_key(other)
+
+
+async def _refuses_a_wrong_key(contestant: Contestant) -> None:
+    async with PollingClient.open(LOOPBACK, contestant.port) as client:
+        answer = await client.get(contestant.targets[0].replace(COUNTER, "000000"), {"X-API-Key": "wrong"})
+    if answer.status != 401:
+        raise BenchError(f"{contestant.name} answers a wrong key with {answer.status}.")
 
 
 async def nothing_new(port: int, path: str) -> str:

@@ -20,6 +20,7 @@ _CONFIGURATION = Template(
 $modules
 $user
 worker_processes $workers;
+pcre_jit on;
 daemon off;
 pid $directory/nginx.pid;
 error_log stderr warn;

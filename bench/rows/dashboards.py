@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -30,6 +30,7 @@ class _Round:
     errors: int
     rate: float
     sources: dict[str, int]
+    events_per_second: float = 0.0
 
 
 async def measure(servers: Servers) -> Measured:
@@ -46,7 +47,11 @@ async def measure(servers: Servers) -> Measured:
     what = f"{crowd} over {SESSIONS} sessions, {EVENTS_PER_SECOND} events/s"
     sources = {name: sum(one.sources[name] for one in rounds) for name in rounds[0].sources}
     shares = ", ".join(f"{count / max(1, sum(sources.values())):.0%} {name}" for name, count in sources.items())
-    note = f"p50 {median(one.latencies[50] for one in rounds):.1f} ms, {rounds[0].rate:.0f} polls/s; from {shares}"
+    p50, polls, events = (
+        median(values)
+        for values in zip(*((one.latencies[50], one.rate, one.events_per_second) for one in rounds), strict=True)
+    )
+    note = f"p50 {p50:.1f} ms, {polls:.0f} polls/s from {shares}, {events:.0f} events/s written"
     errors = float(sum(one.errors for one in rounds))
     rows = [
         Row(f"p99, {what}", Figure([one.latencies[99] for one in rounds], "ms", note), target=Target(50, True, "ms")),
@@ -61,12 +66,12 @@ async def _round(site: Site, port: int) -> _Round:
     names.write_text("".join(f"{session_id(number)}\n" for number in range(1, SESSIONS + 1)))
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     async with asyncio.TaskGroup() as group:
-        group.create_task(write(site, writers=WRITERS, seconds=SECONDS, sessions=(1, SESSIONS), manner=_LOAD))
+        writing = group.create_task(write(site, writers=WRITERS, seconds=SECONDS, sessions=(1, SESSIONS), manner=_LOAD))
         output = await wrk(
             *("-t1", f"-c{DASHBOARDS}", f"-d{SECONDS}s", "--timeout", "10s", "--script", str(_SCRIPT)),
             *(f"http://{LOOPBACK}:{port}", "--", str(names), str(DASHBOARDS), since, str(PERIOD_MS)),
         )
-    return parse(output)
+    return replace(parse(output), events_per_second=writing.result())
 
 
 def parse(output: str) -> _Round:
