@@ -65,10 +65,29 @@ def test_a_304_that_was_not_asked_for_is_no_answer(api: Answering) -> None:
     """Some cache in between gave it: waited out, not looped over."""
     api.replies = [(304, api.found(query().request(limit=10))[1], b"")] * 2
     api.add(1)
-    follower = driven(api)
+    follower = driven(api, until=api.now)
+    first = follower.step()
 
-    assert follower.step().wait_seconds > 0
+    assert (first.wait_seconds > 0, first.ended) == (True, False)
     assert follower.rounds(2) == api.ids
+
+
+def test_servers_that_disagree_by_more_than_a_page_are_not_asked_without_rest(api: Answering) -> None:
+    """Each in turn, while one hangs behind; once they agree all is there."""
+    api.add(100, ago=200, step=1)
+    behind = Answering(now=api.now, events=list(api.events))
+    api.later(1)
+    api.add(25)
+    follower = driven(api, page_size=2)
+    waited = 0
+    for turn in range(200):
+        follower.api = (api, behind)[turn % 2]
+        waited += follower.step().wait_seconds > 0
+    assert waited > 5
+    follower.api = api
+    follower.rounds(3)
+
+    assert sorted(follower.ids) == sorted(api.ids)
 
 
 def test_a_purged_session_ends_it(api: Answering) -> None:

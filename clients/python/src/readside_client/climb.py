@@ -25,6 +25,8 @@ class Climb:
     """Begun at the very last page."""
     misses: int = 0
     """Answers in a row that lacked some below them."""
+    idle: int = 0
+    """Answers in a row that brought it no further."""
     seen: set[str] = field(default_factory=set)
 
     @classmethod
@@ -41,6 +43,7 @@ class Climb:
     def again(self, total: int, limit: int) -> None:
         """Ask lower, after an answer that lacks some below it."""
         self.misses += 1
+        self.idle += 1
         self._aim(total, limit)
 
     def read(self, page: Page, limit: int) -> bool:
@@ -48,7 +51,9 @@ class Climb:
         self.misses = 0
         if self.whole:
             self.seen.update(event.id for event in page.items)
-        self.covered = max(self.covered, page.total - (self.page - 1) * limit)
+        covered = page.total - (self.page - 1) * limit
+        self.idle = 0 if covered > self.covered else self.idle + 1
+        self.covered = max(self.covered, covered)
         if self.page == 1:
             return True
         self._aim(page.total, limit)

@@ -23,6 +23,9 @@ from readside_client.model import Event, Freshness, Page
 from readside_client.protocol import Headers, ParseFloat, Query, Request, Unmodified, answer_of
 from readside_client.window import Window
 
+MOST_IDLE = 10
+"""After so many answers that bring a climb no further (servers that disagree by more than a page), it rests."""
+
 _log = logging.getLogger("readside_client")
 
 
@@ -125,6 +128,9 @@ class Follower:
         return Step(events or ())
 
     def _climbed(self, climb: Climb, page: Page) -> Step:
+        if climb.idle >= MOST_IDLE:
+            self._start_over()
+            return Step(self._window.take(page.items), page.poll_interval_seconds)
         if climb.lacks_below(page, self._limit):
             climb.again(page.total, self._limit)
             # A writer faster than we are breaks the order rather than starve the caller.
