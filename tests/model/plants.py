@@ -119,8 +119,8 @@ PLANTS = {
     ),
     "an answer is stored whatever was dropped": Plant(
         "an answer from before the last drop of its session is not stored",
-        "query_api.response_cache:ResponseCache.store",
-        "max(self._floor, self._dropped_at.get(answer.session_id, 0))",
+        "query_api.response_cache:ResponseCache._keep",
+        "max(self._floor, self._dropped_at.get(session_id, 0))",
         "self._floor",
         ("staging_lost",),
     ),

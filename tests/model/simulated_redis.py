@@ -34,6 +34,7 @@ class Store:
         self.dumps: list[dict[bytes, bytes]] = []
         self.subscriptions: list[Subscription] = []
         client.flushall()
+        client.script_flush()
         self._ear: Any = client.pubsub()  # type: ignore[no-untyped-call]
         self._ear.psubscribe("*")
         self._listen()

@@ -39,6 +39,7 @@ QUERIES = (
     b"limit=2",
     b"limit=2&page=2",
     b"since=2023-11-14T22:13:20.000012Z",
+    b"since=2023-11-14T22:13:20.000018Z&limit=5",
     b"event_type=step_created",
     b"type=step_created&type=artifact_created&limit=3",
 )
