@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 8000
 SECONDS ?= 600
+BROWSER := chromium fonts-dejavu-core
 
 # uv writes the lock because it resolves for every Python and platform at once: Debian's 3.11.2 needs a package
 # that 3.11.3 does not. Nothing else uses it.
@@ -19,17 +20,17 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check unit chaos bench format lock clean
+.PHONY: help install demo test check unit chaos bench screenshots format lock clean install-browser browser
 
 help: ## list the targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
 
 install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it needs
 
 demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9000 for another port)
 	@exec $(BIN)/readside demo --port $(PORT)
 
-test: $(INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
+test: $(INSTALLED) browser ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(INSTALLED) ## format, lint, types, arrows and unit tests: half a minute, before every commit
@@ -47,6 +48,17 @@ chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECOND
 
 bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS="page" measures one, ARGS=--readme fills README)
 	$(BIN)/python -m bench $(ARGS)
+
+screenshots: $(INSTALLED) install-browser ## take the README's pictures of the console, from a demo of two minutes
+	$(BIN)/python -m tests.browser.screenshots
+
+install-browser: ## install Debian's Chromium, which the browser tests and screenshots drive
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends $(BROWSER); }
+
+# Where it may not be installed, the browser tests say in one line what is missing.
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } \
+		&& $(MAKE) --no-print-directory install-browser || true
 
 format: $(INSTALLED) ## put the code into shape
 	$(BIN)/ruff check --fix-only .

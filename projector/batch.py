@@ -57,9 +57,9 @@ def status(session_id: str, text: str) -> Operation:
     return Operation("status", session_id, (text,))
 
 
-def touch(session_id: str) -> Operation:
-    """Keep a session that is polled."""
-    return Operation("touch", session_id)
+def touch(session_id: str, polled_ms_ago: int | None = None) -> Operation:
+    """Keep a session that is polled or written to, and note when it was polled."""
+    return Operation("touch", session_id, () if polled_ms_ago is None else (str(polled_ms_ago),))
 
 
 def put(session_id: str, staged: Staged) -> Operation:

@@ -21,6 +21,7 @@ class HotSessions:
         self._clock = clock
         self._active_at: dict[str, float] = {}
         self._touched: set[str] = set()
+        self._polled_at: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._active_at)
@@ -39,14 +40,23 @@ class HotSessions:
         """Note that a session is not hot."""
         self._active_at.pop(session_id, None)
         self._touched.discard(session_id)
+        self._polled_at.pop(session_id, None)
 
-    def touch(self, session_ids: Iterable[str]) -> None:
-        """Note that these were polled or written to; sessions that are not hot are passed over."""
+    def touch(self, session_ids: Iterable[str], *, polled: bool = False) -> None:
+        """Note that these were `polled` or else written to; sessions that are not hot are passed over."""
         now = self._clock()
         for session_id in session_ids:
             if session_id in self._active_at:
                 self._active_at[session_id] = now
                 self._touched.add(session_id)
+                if polled:
+                    self._polled_at[session_id] = now
+
+    def take_polled(self) -> dict[str, int]:
+        """Give the sessions polled since the last call, and how many ms ago each was."""
+        polled_at, self._polled_at = self._polled_at, {}
+        now = self._clock()
+        return {session_id: round((now - at) * 1000) for session_id, at in polled_at.items()}
 
     def sweep(self) -> tuple[list[str], list[str]]:
         """Give (idle for longer than the TTL, touched since the last sweep)."""

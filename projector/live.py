@@ -149,8 +149,9 @@ class Live:
             if session_id not in operations and session_id not in self._loads:
                 operations[session_id] = [drop(session_id)]
                 self._hot.discard(session_id)
+        polled = self._hot.take_polled()
         for session_id in touched:
-            operations.setdefault(session_id, [touch(session_id)])
+            operations.setdefault(session_id, [touch(session_id, polled.get(session_id))])
 
     def _settle(self, part: Operations, applied: Applied) -> None:
         for session_id, operations in part.items():

@@ -51,7 +51,7 @@ class Requests:
             sessions = list(dict.fromkeys(filter(_SESSION.fullmatch, request.sessions)))
             match request.verb:
                 case "touch":
-                    self._hot.touch(sessions)
+                    self._hot.touch(sessions, polled=True)
                 case "warm":
                     await self._warm(request, sessions, looks, operations)
                 case "rebuild":

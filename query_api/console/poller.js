@@ -22,8 +22,8 @@
 // - It rests while its tab is hidden, and asks at once when it is shown again.
 // - It stops, with a sentence that says why, where asking again changes nothing: 400, 401, 403, 404.
 //
-// What it cannot see: an event that is purged in the same second in which another is added out of sight of the newest
-// page, so that `total` stays as it was.
+// What it does not promise: events are only ever added to a session, and are purged with it. Where single events are
+// deleted while others are added, `total` may stay as it was, and an event may be passed over.
 
 import { Loop, request, systemClock } from "./loop.js";
 

@@ -49,7 +49,7 @@ export class Timeline {
           drawn("title", {}, `${type}, ${timeOfDay(new Date(at).toISOString())}`))),
     );
     this.#about.textContent = `From ${dayAndTime(new Date(first).toISOString())} for ${span(last - first)}: ` +
-      `${count(total)} events, ${count(events.length)} of them loaded.`;
+      `${count(total)} ${total === 1 ? "event" : "events"}, ${count(events.length)} loaded.`;
   }
 }
 

@@ -6,7 +6,7 @@
 --   drop                                             forget the session
 --   stamp   count hi lo                              equal to Postgres under this term
 --   status  text                                     the session's row changed
---   touch                                            somebody polls it
+--   touch   [polled ms ago]                          somebody polls it, or writes to it
 --   put     staging ('' without events) held field value ...   replace the session by what was staged
 --   add     (score member index-entry hash-hi hash-lo type) ...
 -- Session keys are built from the base: one hash slot holds them all.
@@ -84,9 +84,11 @@ function verbs.status(session, from)
   end
 end
 
-function verbs.touch(session)
+function verbs.touch(session, from, arguments)
   if not is_hot(session) then return end
-  redis.call('HSET', base .. 's:' .. session, 'polled', activity)
+  if arguments > 0 then
+    redis.call('HSET', base .. 's:' .. session, 'polled', string.format('%.0f', activity - ARGV[from]))
+  end
   keep(session)
 end
 

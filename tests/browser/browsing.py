@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
@@ -18,7 +19,8 @@ async def chromium() -> AsyncIterator[Browser]:
     """The browser, for as long as the block lasts; fails with the one line that says what to install."""
     expect.set_options(timeout=PATIENCE_MS)
     program = shutil.which("chromium")
-    assert program is not None, MISSING
+    if program is None:
+        pytest.fail(MISSING, pytrace=False)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser

@@ -358,4 +358,56 @@ export const cases = {
     equal([read("120"), read(" 0 "), read("Tue, 13 Jan 2026 14:30:05 GMT"), read("Tue, 13 Jan 2026 14:00:00 GMT"), read("soon"), read(null), read("")],
       [120, 0, 5, 0, null, null, null]);
   },
+  async whatever_happens_the_newest_events_are_held_without_a_gap() {
+    for (let seed = 1; seed <= 60; seed += 1) await anything(seed);
+  },
 };
+
+// Bursts, late events, failures, older pages, rows let go, all by chance and in between the pages of a round: at
+// the end a consumer holds the newest events of the session, each once, and knows whether there are older ones.
+async function anything(seed) {
+  const chance = random(seed), upTo = (most) => Math.floor(chance() * (most + 1)), session = new Session(upTo(60));
+  let held = new Set();
+  const options = { mostSeconds: 2, maxBurst: chance() < 0.3 ? 40 : 2000, history: chance() < 0.2 ? "all" : "newest" };
+  const { clock, poller } = follow(session, {
+    ...options,
+    onEvents: (events, { restarted }) => {
+      if (restarted) held = new Set();
+      for (const { id } of events) {
+        if (held.has(id)) throw new Error(`seed ${seed}: ${id} came twice`);
+        held.add(id);
+      }
+    },
+    onRemoved: (ids) => ids.forEach((id) => held.delete(id)),
+  });
+  const write = () => session.add(upTo(chance() < 0.3 ? 35 : 4), chance() < 0.3 ? upTo(session.events.length) : 0);
+  for (let step = 0; step < 12; step += 1) {
+    if (chance() < 0.7) write();
+    if (chance() < 0.5) session.after = Array.from({ length: upTo(4) }, () => () => chance() < 0.7 && write());
+    if (chance() < 0.2) session.failures = ["network", refuse(503, { "Retry-After": "1" })].slice(upTo(1));
+    if (chance() < 0.2) poller.loadOlder().catch(() => {});
+    if (chance() < 0.2 && options.history === "newest") {
+      const kept = session.events.filter((event) => held.has(event.id)).map((event) => event.id);
+      const letGo = kept.slice(kept.length - upTo(Math.min(8, kept.length)));
+      letGo.forEach((id) => held.delete(id));
+      poller.forget(letGo);
+    }
+    await clock.pass(1);
+  }
+  await clock.pass(20);
+  const newest = session.events.slice(0, held.size).map((event) => event.id);
+  equal(newest.filter((id) => !held.has(id)), [], `seed ${seed}: missing of ${session.events.length}`);
+  equal(poller.hasOlder, held.size < session.events.length, `seed ${seed}: hasOlder`);
+  if (options.history === "all") equal(held.size, session.events.length, `seed ${seed}: all`);
+  poller.stop();
+}
+
+function random(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

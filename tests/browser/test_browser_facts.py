@@ -10,6 +10,12 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+ADDED: dict[str, set[str | None]] = {
+    "default": {None, "max-age=0"},
+    "no-store": {"no-cache"},
+    "no-cache": {"max-age=0"},
+}
+"""What Chromium makes of Cache-Control, by the mode of the request."""
 _POLL_TWICE = """async ([path, key, cache]) => {
   const first = await fetch(path, { cache, headers: { "X-API-Key": key } });
   const validator = { "If-None-Match": first.headers.get("ETag") };
@@ -45,7 +51,7 @@ async def test_a_scripts_validator_brings_304_whatever_the_browser_adds(
 
     assert answers == [[200, 304, "memory", ""]] * 5
     added = {headers.get("cache-control") for headers in service.heard if "if-none-match" in headers}
-    assert added <= {"default": {None, "max-age=0"}, "no-store": {"no-cache"}, "no-cache": {"max-age=0"}}[cache]
+    assert added <= ADDED[cache]
     assert after == {**before, "memory": before["memory"] + 10}
 
 

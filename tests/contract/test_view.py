@@ -319,6 +319,26 @@ async def test_status_and_touch(stage: Stage) -> None:
     assert dict(await stage.reader.hot_sessions())[SID] > 1
 
 
+async def test_the_last_poll_is_kept_through_a_load(stage: Stage) -> None:
+    """With its age, and without making the header another one."""
+    await stage.put(SID, [event(SID, NOON)])
+    await stage.apply(touch(SID))
+    [unpolled] = await stage.reader.headers([SID])
+    await stage.apply(touch(SID, 60_000))
+    [polled] = await stage.reader.headers([SID])
+    await stage.put(SID, [event(SID, NOON)])
+    [loaded] = await stage.reader.headers([SID])
+
+    assert unpolled == polled
+    assert unpolled is not None
+    assert polled is not None
+    assert loaded is not None
+    assert unpolled.polled_ms is None
+    assert polled.polled_ms == loaded.polled_ms
+    now_ms = await stage.reader.now_us() // 1000
+    assert 60_000 <= now_ms - (polled.polled_ms or 0) < 120_000
+
+
 async def test_the_view_of_another_database_is_not_read(stage: Stage) -> None:
     """Whoever says of which it must be is refused by name; what is cold in it is not called cold."""
     await stage.put(SID, [event(SID, NOON)], as_of_us=NOON)

@@ -31,6 +31,7 @@ def test_the_words_of_each_operation() -> None:
     """Verb, session, how many arguments, arguments: as apply.lua reads them."""
     assert drop(SID).flat() == ["drop", SID, 0]
     assert touch(SID).flat() == ["touch", SID, 0]
+    assert touch(SID, 1500).flat() == ["touch", SID, 1, "1500"]
     assert status(SID, "failed").flat() == ["status", SID, 1, "failed"]
     assert stamp(SID, 3, 2**40, 7).flat() == ["stamp", SID, 3, "3", str(2**40), "7"]
 

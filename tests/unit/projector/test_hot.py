@@ -48,6 +48,20 @@ def test_a_polled_session_stays_and_is_told_once(clock: Clock) -> None:
     assert "not hot" not in hot
 
 
+def test_a_poll_is_told_with_its_age(clock: Clock) -> None:
+    """Once; writing to a session is no poll, and a session that left is not spoken of."""
+    hot = HotSessions(60, 10, clock)
+    for name in ("polled", "written", "gone"):
+        hot.add(name)
+    hot.touch(["polled", "gone", "not hot"], polled=True)
+    hot.touch(["written"])
+    hot.discard("gone")
+    clock.now += 1.5
+
+    assert hot.take_polled() == {"polled": 1500}
+    assert hot.take_polled() == {}
+
+
 def test_a_touch_long_ago_saves_nobody(clock: Clock) -> None:
     """A session touched since the last sweep and idle since is not kept alive in Redis."""
     hot = HotSessions(60, 10, clock)
