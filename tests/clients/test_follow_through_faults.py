@@ -78,10 +78,11 @@ class Watched:
         await self.service.writer.events(self.service.session_id, count)
 
     async def meet(self, trouble: str) -> None:
-        """Wait until the followers have met it so often as there are followers."""
+        """Wait until the thread has met it, and the tasks as often as there are tasks."""
 
         def met() -> bool:
-            return sum(trouble in message for message in self.log.messages) >= len(self.followers)
+            threads = [record.threadName for record in self.log.records if trouble in record.getMessage()]
+            return len(set(threads)) == 2 and len(threads) >= len(self.followers)
 
         await eventually(met, f"{trouble}: {self.log.messages}", 30)
         self.log.clear()
