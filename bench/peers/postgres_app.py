@@ -4,24 +4,21 @@ It checks the key and the session, counts exactly, and gives neither ETags nor h
 """
 
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from secrets import compare_digest
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import asyncpg
-import uvicorn
-from fastapi import Depends, FastAPI, Header, HTTPException, Query, Response
+from fastapi import Depends, FastAPI, HTTPException, Response
 
 from bench.peers.answer import body
 from bench.peers.plain import EVENT_JSON
+from bench.peers.serving import Limit, Page, authorised, serve
 from readmodel.postgres_client import Pool
 
 POOL_SIZE = 10
-_API_KEY = os.environ.get("BENCH_API_KEY", "")
 # A text of its own for each way to ask, so that the planner sees no condition that does not count. Postgres builds the
 # JSON: a second core works while Python's one only joins. Without `since` the count is an index-only scan.
 _STATEMENT = f"""
@@ -50,18 +47,12 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(openapi_url=None, lifespan=_lifespan)
 
 
-async def authorised(x_api_key: Annotated[str, Header()] = "") -> None:
-    """Let in who has the key."""
-    if not compare_digest(x_api_key.encode(), _API_KEY.encode()):
-        raise HTTPException(401, "A key is wanted.")
-
-
 @app.get("/api/v2/sessions/{session_id}/events", dependencies=[Depends(authorised)])
 async def events(
     session_id: UUID,
     since: datetime | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    page: Annotated[int, Query(ge=1)] = 1,
+    limit: Limit = 100,
+    page: Page = 1,
 ) -> Response:
     """Give a page, newest first."""
     arguments = [session_id, limit, (page - 1) * limit]
@@ -74,11 +65,5 @@ async def events(
     return Response(body(",".join(row["items"]).encode(), row["total"], page, limit), media_type="application/json")
 
 
-@app.get("/ready")
-async def ready() -> Response:
-    """Answer once it serves."""
-    return Response()
-
-
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_level="warning")
+    serve(app)

@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from bench.events import fill, session_id
+from bench.events import session_id
 from bench.load import HEADERS, percentile
 from bench.polling_client import PollingClient
+from bench.rows.polling import hot_site
 from bench.stack import Servers, Site
 from bench.table import BenchError, Chart, Figure, Measured, Row, Target
 from bench.writing import Manner, write
@@ -115,11 +116,7 @@ class _Prober:
 async def measure(servers: Servers) -> Measured:
     """Probe one session among the writers' others."""
     async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(servers.site())
-        await fill(site.connection, SESSIONS, EVENTS_EACH)
-        await site.run("install")
-        await stack.enter_async_context(site.projector())
-        await site.run("warm", *map(session_id, range(1, SESSIONS + 1)))
+        site = await stack.enter_async_context(hot_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH))
         port = await stack.enter_async_context(site.api())
         client = await stack.enter_async_context(PollingClient.open(LOOPBACK, port))
         prober = _Prober(site, client, await stack.enter_async_context(_Echo.between(site)))

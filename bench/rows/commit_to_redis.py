@@ -5,8 +5,8 @@ import time
 from contextlib import AsyncExitStack, aclosing
 from statistics import mean
 
-from bench.events import fill, session_id
 from bench.load import percentile
+from bench.rows.polling import hot_site
 from bench.stack import Servers, Site
 from bench.table import BenchError, Chart, Figure, Measured, Row, Target
 from bench.writing import ONE_BY_ONE, Manner, write
@@ -27,11 +27,9 @@ async def measure(servers: Servers) -> Measured:
     rows: list[Row] = []
     lines: dict[str, list[Lag]] = {}
     async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(servers.site())
-        await fill(site.connection, SESSIONS, EVENTS_EACH)
-        await site.run("install")
-        await stack.enter_async_context(site.projector(heartbeat_seconds=str(HEARTBEAT_SECONDS)))
-        await site.run("warm", *map(session_id, range(1, SESSIONS + 1)))
+        site = await stack.enter_async_context(
+            hot_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH, heartbeat_seconds=str(HEARTBEAT_SECONDS))
+        )
         for how, manner in _MANNERS.items():
             lags, rate, behind_seconds = await _press(site, manner)
             what = f"{WRITERS} writers at full speed ({rate:,.0f} events/s, {how})"

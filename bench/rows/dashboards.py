@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from bench.events import fill, session_id
+from bench.events import session_id
 from bench.load import wrk
+from bench.rows.polling import hot_site
 from bench.stack import Servers, Site
 from bench.table import BenchError, Chart, Figure, Measured, Row, Target
 from bench.writing import Manner, write
@@ -36,11 +37,7 @@ class _Round:
 async def measure(servers: Servers) -> Measured:
     """Poll in rounds, each with the writers beside it."""
     async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(servers.site())
-        await fill(site.connection, SESSIONS, EVENTS_EACH)
-        await site.run("install")
-        await stack.enter_async_context(site.projector())
-        await site.run("warm", *map(session_id, range(1, SESSIONS + 1)))
+        site = await stack.enter_async_context(hot_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH))
         port = await stack.enter_async_context(site.api())
         rounds = [await _round(site, port) for _ in range(ROUNDS)]
     crowd = f"{DASHBOARDS:,} dashboards polling every {PERIOD_MS // 1000} s"

@@ -1,4 +1,4 @@
-"""What the measurements of polls have in common: a table of many sessions, of which the first is hot."""
+"""What measurements have in common: a table of many sessions, of which the first is hot, or all of them."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +19,17 @@ async def polled_site(servers: Servers, *, sessions: int, events_each: int) -> A
         async with site.projector(warm_limit="0"):
             await site.run("warm", session_id(1))
             await load_plain(site, [session_id(1)])
+            yield site
+
+
+@asynccontextmanager
+async def hot_site(servers: Servers, *, sessions: int, events_each: int, **settings: str) -> AsyncIterator[Site]:
+    """Fill the tables and make every session hot; `settings` are the projector's."""
+    async with servers.site() as site:
+        await fill(site.connection, sessions, events_each)
+        await site.run("install")
+        async with site.projector(**settings):
+            await site.run("warm", *map(session_id, range(1, sessions + 1)))
             yield site
 
 
