@@ -6,13 +6,15 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from projector.batch import touch
 from readmodel.messages import decode_request
 from readmodel.subscription import heard
 from tests.builders import OPS_KEY, READ_KEY, events_path
 from tests.stands import Stand, fake_stand, rows
+from tests.waiting import eventually
 
-OPEN = ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/")
-OPS = ("/api/v2/projection", "/api/v2/projection/sessions")
+OPEN = ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/", "/console/poller.js")
+OPS = ("/api/v2/projection", "/api/v2/projection/history", "/api/v2/projection/sessions")
 
 
 @pytest.fixture
@@ -111,6 +113,32 @@ async def test_the_hot_sessions_are_listed_in_pages(stand: Stand) -> None:
     assert by_id[ids[2]]["last_event_at"] == "2026-01-13T14:30:01.000000Z"
     assert by_id[ids[0]]["last_event_at"] is None
     assert by_id[ids[0]]["status"] == "in_progress"
+
+
+async def test_the_last_poll_of_a_hot_session_is_listed(stand: Stand) -> None:
+    """When the projector was told of one."""
+    session_id = str(uuid4())
+    await stand.write(session_id)
+    await stand.heat(session_id)
+    before = (await stand.client.get("/api/v2/projection/sessions")).json()["items"][0]
+    await stand.stage.apply(touch(session_id, 2_000))
+    after = (await stand.client.get("/api/v2/projection/sessions")).json()["items"][0]
+
+    assert before["last_polled_at"] is None
+    assert after["last_polled_at"] < after["last_active_at"]
+
+
+async def test_the_lag_has_a_history(stand: Stand) -> None:
+    """The process took a sample when it began; no parameter is accepted."""
+
+    async def sampled() -> bool:
+        return bool((await stand.client.get("/api/v2/projection/history")).json()["samples"])
+
+    await eventually(sampled, "a sample")
+    history = (await stand.client.get("/api/v2/projection/history")).json()
+    assert history["max_staleness_ms"] == 5000
+    assert history["samples"][0].keys() == {"at", "status", "lag_ms", "events_per_second"}
+    assert "none is accepted" in problem(await stand.client.get("/api/v2/projection/history?since=1"), 400)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "page=0", "limit=x", "limit=1&limit=1", "other=1"])
