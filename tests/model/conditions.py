@@ -63,6 +63,7 @@ def small_bounds(open_tail: Any, chance: random.Random, clock: Callable[[], floa
             stack.enter_context(mock.patch(name, built))
         names = random.Random(chance.random())
         stack.enter_context(mock.patch("os.urandom", names.randbytes))  # what uuid4 is made of
+        stack.enter_context(mock.patch("query_api.lag_history.uniform", chance.uniform))
         stack.enter_context(mock.patch("readmodel.backoff.random", SimpleNamespace(Random=lambda: chance)))
         for name in _IMPATIENT:
             stack.enter_context(mock.patch(f"{name}.delays", _short_delays))
