@@ -1,5 +1,6 @@
 -- Dashboards for wrk: each polls its session every PERIOD ms with the newest timestamp that it saw a poll ago.
 -- Arguments: file with a session id a line, dashboards, first `since`, period ms. The last lines printed are the result.
+local SETTLE = 2000 -- ms
 local sessions, seen, since, dashboards, period = {}, {}, {}, 0, 0
 local turn, started = 0, 0
 memory, redis, postgres = 0, 0, 0 -- of the thread's own state, so global: `done` runs in another
@@ -15,10 +16,11 @@ function init(args)
   math.randomseed(1)
 end
 
--- Each connection's first poll comes at some instant of the first period, so that they do not poll together.
+-- All connect at once, as no dashboards do: the first polls wait until that is over. Then each connection's first
+-- comes at some instant of a period, so that they do not poll together.
 function delay()
   started = started + 1
-  if started <= dashboards then return math.random(0, period) end
+  if started <= dashboards then return math.random(SETTLE, SETTLE + period) end
   return period
 end
 
@@ -48,7 +50,8 @@ function done(summary, latency, requests)
   end
   io.write(string.format("latency 100 %.3f\n", latency.max / 1000))
   io.write(string.format("errors %d\n", errors.connect + errors.read + errors.write + errors.status + errors.timeout))
-  io.write(string.format("rate %.1f\n", summary.requests / summary.duration * 1000000))
+  io.write(string.format("seconds %.3f\n", summary.duration / 1000000 - SETTLE / 1000))
+  io.write(string.format("polls %d\n", summary.requests))
   for _, source in ipairs({ "memory", "redis", "postgres" }) do
     io.write(string.format("%s %d\n", source, thread:get(source) or 0))
   end

@@ -17,7 +17,8 @@ latency 50 1.250
 latency 99 31.000
 latency 100 40.500
 errors 2
-rate 2481.3
+seconds 14.000
+polls 32500
 memory 30000
 redis 4000
 postgres 1
@@ -60,7 +61,7 @@ def test_what_the_dashboards_saw_is_read() -> None:
     found = parse(DASHBOARDS)
 
     assert found.latencies == {50.0: 1.25, 99.0: 31.0, 100.0: 40.5}
-    assert (found.errors, found.rate) == (2, 2481.3)
+    assert (found.errors, found.rate) == (2, 2500.0)
     assert found.sources == {"memory": 30_000, "redis": 4_000, "postgres": 1}
 
 
