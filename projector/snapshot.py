@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from itertools import repeat
 from typing import Any
 from uuid import UUID
 
@@ -33,15 +34,16 @@ class Snapshot:
     async def newest(self, limit: int) -> AsyncGenerator[list[Event]]:
         """Yield the newest events in chunks of about CHUNK_BYTES, newest first.
 
-        Each is rendered by a short query of its own; before the first the session's ids are sorted.
+        Each is rendered by a short query of its own; before the first the session's events are put in order.
         """
-        cursor = await self._connection.cursor(statement("newest"), UUID(self.session_id), limit, CHUNK_BYTES)
-        rows = await cursor.fetch(1, timeout=LOAD_TIMEOUT_SECONDS)
-        while rows:
-            yield [
-                Event(self.session_id, row["id"], row["score"], row["event_type"], 0, 0, row["member"]) for row in rows
-            ]
-            rows = await cursor.fetch(min(max(rows[-1]["ahead"], 1), MOST_ROWS))
+        parts = await self._connection.fetch(
+            statement("newest"), UUID(self.session_id), limit, CHUNK_BYTES, timeout=LOAD_TIMEOUT_SECONDS
+        )
+        for (places,) in parts:
+            for start in range(0, len(places), MOST_ROWS):
+                row = await self._connection.fetchrow(statement("part"), places[start : start + MOST_ROWS])
+                columns = repeat(self.session_id), row["ids"], row["scores"], row["types"], repeat(0), repeat(0)
+                yield list(map(Event._make, zip(*columns, row["members"], strict=False)))
 
 
 def type_counts(types: dict[str, int]) -> dict[str, int]:

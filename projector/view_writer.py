@@ -135,7 +135,7 @@ class ViewWriter:
         """Add events to a load's staging keys, which live a minute after the last call."""
         key = f"{self._keys.staging(staging)}e"
         pipeline: Any = self._redis.pipeline(transaction=False)
-        pipeline.zadd(key, {event.member: event.score or 0 for event in events})
+        pipeline.execute_command("ZADD", key, *(word for event in events for word in (event.score, event.member)))
         pipeline.expire(key, STAGING_SECONDS)
         with translated(self._redis):
             await pipeline.execute()

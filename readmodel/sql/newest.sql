@@ -1,17 +1,14 @@
--- A session's events, newest first, each rendered when it is fetched. $1 session, $2 how many at most, $3 bytes a fetch.
--- `ahead`: how many of the events after this one are about $3 bytes together. Their sizes are known without reading what
--- is stored out of line: a compressed value counts twenty-fold. (A sort above the rendering had all of it done first.)
-SELECT uuid_send(n.id) AS id, n.score, n.event_type, n.ahead,
-       (SELECT convert_to(:event_json, 'UTF8') FROM events e WHERE e.id = n.id) AS member
+-- Where a session's newest events lie, newest first, in parts of about $3 bytes. $1 session, $2 how many at most.
+-- Sizes are known without reading what is stored out of line: a compressed value counts twenty-fold. A row's place is its
+-- place for as long as the snapshot lasts, and leads to it faster than its id.
+SELECT array_agg(n.place::text ORDER BY n.reached) AS places
 FROM (
-  SELECT s.*, count(*) OVER (ORDER BY s.reached RANGE BETWEEN CURRENT ROW AND $3::bigint FOLLOWING) - 1 AS ahead
+  SELECT o.place, sum(o.size) OVER (ORDER BY o.timestamp DESC, o.id DESC) AS reached
   FROM (
-    SELECT o.*, sum(o.size) OVER (ORDER BY o.timestamp DESC, o.id DESC) AS reached
-    FROM (
-      SELECT e.id, e.timestamp, e.event_type, :score AS score, 300 + coalesce(octet_length(e.message), 0)
-             + least(pg_column_size(e.event_data), 50000000) * CASE WHEN pg_column_compression(e.event_data) IS NULL THEN 1 ELSE 20 END AS size
-      FROM events e WHERE e.session_id = $1 ORDER BY e.timestamp DESC, e.id DESC LIMIT $2
-    ) o
-  ) s
+    SELECT e.ctid AS place, e.id, e.timestamp, 300 + coalesce(octet_length(e.message), 0)
+           + least(pg_column_size(e.event_data), 50000000)
+             * CASE WHEN pg_column_compression(e.event_data) IS NULL THEN 1 ELSE 20 END AS size
+    FROM events e WHERE e.session_id = $1 ORDER BY e.timestamp DESC, e.id DESC LIMIT $2
+  ) o
 ) n
-ORDER BY n.reached
+GROUP BY div(n.reached, $3::bigint) ORDER BY div(n.reached, $3::bigint)
