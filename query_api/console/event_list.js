@@ -28,6 +28,11 @@ export class EventList {
     return this.#rows.length;
   }
 
+  /** Whether it holds as many rows as it may, however many are asked for. */
+  get full() {
+    return this.#rows.length >= MOST_ROWS;
+  }
+
   clear() {
     [this.#rows, this.#waiting, this.#bound] = [[], [], LIVE_ROWS];
     this.#list.replaceChildren();

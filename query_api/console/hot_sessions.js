@@ -1,6 +1,6 @@
 // The table of hot sessions: sorted and filtered here, over those that were active last.
 
-import { ago, byId, count, dayAndTime, element, set, write } from "./page.js";
+import { ago, announce, byId, count, dayAndTime, element, set, write } from "./page.js";
 
 const MOST_ROWS = 200;
 const DESCENDING_FIRST = new Set(["events", "last_event_at", "last_polled_at", "bytes"]);
@@ -21,7 +21,10 @@ export class HotSessions {
   #sessions = []; #total = 0; #rows = new Map(); #order = { by: "last_event_at", descending: true };
 
   constructor() {
-    byId("hot-filter").addEventListener("input", () => this.#draw());
+    byId("hot-filter").addEventListener("input", () => {
+      this.#draw();
+      announce(byId("hot-note").textContent);
+    });
     for (const button of byId("hot-sessions").tHead.querySelectorAll("button"))
       button.addEventListener("click", () => this.#sortBy(button.dataset.sort));
   }
@@ -29,6 +32,11 @@ export class HotSessions {
   show({ items, total }) {
     [this.#sessions, this.#total] = [items, total];
     this.#draw();
+  }
+
+  /** Say why the list is not renewed, if there is a reason. */
+  tell(error) {
+    if (error) write(byId("hot-note"), `${error.message} The list is an old one.`);
   }
 
   #sortBy(by) {

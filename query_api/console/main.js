@@ -1,7 +1,7 @@
 // The console: which page is shown, and the key that it is shown with.
 
 import { BASE, key, keyAsked } from "./api.js";
-import { announce, byId, write } from "./page.js";
+import { announce, byId, set, write } from "./page.js";
 import { ProjectionPage } from "./projection.js";
 import { SessionPage } from "./session.js";
 
@@ -39,7 +39,7 @@ function go({ moveFocus = false } = {}) {
   }
   const wanted = place();
   document.title = wanted.page === "session" ? `${wanted.id.slice(0, 8)} – readside` : "Projection – readside";
-  for (const link of [byId("to-projection")]) link.toggleAttribute("aria-current", wanted.page === "projection");
+  set(byId("to-projection"), "aria-current", wanted.page === "projection" ? "page" : null);
   show(`${wanted.page}-page`);
   current = pages[wanted.page];
   current.open(wanted, trouble);
@@ -75,9 +75,14 @@ function trouble(text) {
   write(byId("trouble"), text ?? "");
 }
 
-byId("key-form").addEventListener("submit", async (submitted) => {
+byId("key-form").addEventListener("submit", (submitted) => {
   submitted.preventDefault();
-  key.keep(byId("key").value.trim());
+  const given = byId("key").value.trim();
+  if (!/^[\x21-\x7e]+$/.test(given)) {
+    askForKey("That is no key: keys have no spaces, and ASCII characters only.");
+    return;
+  }
+  key.keep(given);
   go({ moveFocus: true });
 });
 

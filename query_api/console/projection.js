@@ -10,7 +10,9 @@ const WORDS = {
   live: ["✓", "live"], catching_up: ["…", "catching up"], stale: ["!", "stale"], down: ["✕", "down"], unknown: ["?", "unknown"],
 };
 const EVERY_SECONDS = 1;
-const SESSIONS_EVERY_SECONDS = 3;
+const SESSIONS_EVERY_SECONDS = 4;
+const SESSIONS = 500; // each costs the API some reads of Redis
+const SKEW_MS = 3_000; // clocks that differ more than this are brought together
 
 /** Events a second between two reports of one leader; null where they tell none. */
 export function eventRate(before, after) {
@@ -31,7 +33,7 @@ export class ProjectionPage {
     [this.#trouble, this.#samples, this.#history, this.#answeredAt] = [trouble, new Samples(), false, Date.now()];
     this.#chart ??= new LagChart(byId("chart"));
     this.#loop = new Loop((signal) => this.#look(signal), { mostSeconds: 4, onState: (told) => this.#state(told) });
-    this.#listing = new Loop((signal) => this.#list(signal), { mostSeconds: 10 });
+    this.#listing = new Loop((signal) => this.#list(signal), { mostSeconds: 10, onState: ({ error }) => this.#hot.tell(error) });
     this.#loop.start();
     this.#listing.start();
   }
@@ -53,13 +55,15 @@ export class ProjectionPage {
   async #recall(signal) {
     const { samples, max_staleness_ms: limit } = await ask("api/v2/projection/history", { signal });
     this.#limitMs = limit;
-    this.#samples.add(samples.map((sample) => ({ at: Date.parse(sample.at), status: sample.status, lagMs: sample.lag_ms })));
+    const apart = Date.now() - Date.parse(samples.at(-1)?.at ?? Date.now());
+    const skew = Math.abs(apart) > SKEW_MS ? apart : 0; // the API's clock is not this machine's
+    this.#samples.add(samples.map(({ at, status, lag_ms: lagMs }) => ({ at: Date.parse(at) + skew, status, lagMs })));
     this.#rate = samples.at(-1)?.events_per_second ?? null;
     this.#history = true;
   }
 
   async #list(signal) {
-    this.#hot.show(await ask("api/v2/projection/sessions?limit=1000", { signal }));
+    this.#hot.show(await ask(`api/v2/projection/sessions?limit=${SESSIONS}`, { signal }));
     return SESSIONS_EVERY_SECONDS;
   }
 

@@ -14,7 +14,7 @@ const ANNOUNCE_EVERY_MS = 10_000;
 
 export class SessionPage {
   #onStopped; #trouble; #poller = null; #list; #life; #id; #types = []; #offered = new Map();
-  #paused = false; #held = []; #total = 0; #drawAt = null; #news = 0; #announceAt = null; #alive = null;
+  #paused = false; #held = []; #renew = false; #total = 0; #drawAt = null; #news = 0; #announceAt = null; #alive = null;
 
   constructor({ onStopped }) {
     this.#onStopped = onStopped;
@@ -28,7 +28,8 @@ export class SessionPage {
 
   open({ id, types }, trouble) {
     [this.#id, this.#types, this.#trouble] = [id.toLowerCase(), types, trouble];
-    [this.#paused, this.#held, this.#total, this.#alive] = [false, [], 0, new AbortController()];
+    [this.#paused, this.#held, this.#renew, this.#total] = [false, [], false, 0];
+    this.#alive = new AbortController();
     write(byId("session-name"), this.#id);
     for (const name of ["total", "session-as-of", "session-lag", "session-source", "following"]) write(byId(name), "–");
     write(byId("done"), "");
@@ -69,10 +70,9 @@ export class SessionPage {
   #take(events, { older, restarted }) {
     this.#offer(events.map((event) => event.event_type));
     this.#life.mark(events.filter((event) => STATIONS.includes(event.event_type)));
-    if (restarted) {
-      this.#list.clear();
-      this.#held = [];
-    }
+    if (restarted) this.#held = [];
+    if (restarted && this.#paused) this.#renew = true; // what is looked at stays until it goes on
+    else if (restarted) this.#list.clear();
     if (this.#paused && !older) this.#hold(events);
     else this.#list.add(events, { older });
     if (!older && !restarted) this.#tell(events.length);
@@ -92,9 +92,9 @@ export class SessionPage {
   }
 
   #goOn() {
-    this.#paused = false;
+    if (this.#renew) this.#list.clear();
     this.#list.add(this.#held);
-    this.#held = [];
+    [this.#paused, this.#held, this.#renew] = [false, [], false];
     this.#showPause();
   }
 
@@ -117,7 +117,7 @@ export class SessionPage {
     write(byId("session-as-of"), timeOfDay(asOf));
     write(byId("session-lag"), span(lagMs));
     write(byId("session-source"), source ?? "–");
-    byId("older").hidden = !hasOlder;
+    byId("older").hidden = !hasOlder || this.#list.full;
     byId("no-events").hidden = this.#total > 0;
     this.#drawSoon();
   }
@@ -127,8 +127,9 @@ export class SessionPage {
       this.#drawAt = null;
       const events = this.#list.events;
       this.#life.draw(events, Math.max(this.#total, events.length));
-      write(byId("shown"), events.length ? `${count(events.length)} of ${count(Math.max(this.#total, events.length))} shown` : "");
-      byId("older").hidden = !this.#poller?.hasOlder;
+      const shown = `${count(events.length)} of ${count(Math.max(this.#total, events.length))} shown`;
+      write(byId("shown"), !events.length ? "" : this.#list.full ? `${shown}; that is as many as fit: choose a type to see others` : shown);
+      byId("older").hidden = !this.#poller?.hasOlder || this.#list.full;
     }, DRAW_EVERY_MS);
   }
 

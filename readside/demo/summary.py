@@ -47,6 +47,8 @@ class Facts:
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Each with its name."""
+        yield "Console", f"{self.base_url}/"
+        yield "Console of a session", f"{self.base_url}/#session={self.session_id}"
         yield "Events of a live session", self.events_url
         yield "API documentation", f"{self.base_url}/docs"
         yield "Lag and state", f"{self.base_url}/api/v2/projection"

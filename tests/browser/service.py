@@ -59,7 +59,7 @@ class Service:
     async def start_api(self) -> None:
         """Serve the API, on the same port each time."""
         app = await self._api.enter_async_context(opened(self.config))
-        await self._api.enter_async_context(_served(self._listening(app), self.port))
+        await self._api.enter_async_context(served(self._listening(app), self.port))
 
     async def stop_api(self) -> None:
         """End it; its connections are cut."""
@@ -153,7 +153,7 @@ async def running_service(database_url: str, redis_url: str) -> AsyncIterator[Se
 
 
 @asynccontextmanager
-async def _served(app: App, port: int) -> AsyncIterator[None]:
+async def served(app: App, port: int) -> AsyncIterator[None]:
     """Uvicorn on this port, for as long as the block lasts."""
     options: dict[str, Any] = {"lifespan": "off", "log_config": None, "http": "httptools", "ws": "none"}
     server = _Server(uvicorn.Config(app, port=port, timeout_graceful_shutdown=1, **options))
@@ -175,5 +175,5 @@ async def page_from_elsewhere(port: int, html: str) -> AsyncIterator[None]:
         await send(start)
         await send({"type": "http.response.body", "body": html.encode()})
 
-    async with _served(app, port):
+    async with served(app, port):
         yield

@@ -1,11 +1,14 @@
 """What a browser does with polls by itself: conditional requests, CORS."""
 
+import re
+from pathlib import Path
+
 import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.browsing import Tab, enter, tab
 from tests.browser.service import Service, page_from_elsewhere
-from tests.builders import BOTH_KEY, events_path
+from tests.builders import BOTH_KEY, READ_KEY, events_path
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,18 +25,7 @@ _POLL_TWICE = """async ([path, key, cache]) => {
   const second = await fetch(path, { cache, headers: { "X-API-Key": key, ...validator } });
   return [first.status, second.status, second.headers.get("Readside-Source"), await second.text()];
 }"""
-_ELSEWHERE = """<!doctype html><title>a dashboard</title><ol></ol><script type="module">
-import { EventPoller } from "%(url)s/console/poller.js";
-new EventPoller({
-  sessionId: "%(session)s", apiKey: "%(key)s",
-  onEvents: (events) => document.querySelector("ol").append(...events.map((event) => {
-    const row = document.createElement("li");
-    row.textContent = event.message;
-    return row;
-  })),
-  onState: ({ state, asOf, source }) => { document.title = [state, Boolean(asOf), Boolean(source)].join(" "); },
-}).start();
-</script>"""
+QUICKSTART = Path(__file__).parents[2] / "specs/001-session-events/quickstart.md"
 
 
 @pytest.mark.parametrize("cache", ["default", "no-store", "no-cache"])
@@ -69,6 +61,15 @@ async def test_the_console_polls_a_quiet_session_from_memory(service: Service, v
     assert (after["redis"], after["postgres"]) == (before["redis"], before["postgres"])
 
 
+def _page_of_the_quickstart(url: str, session_id: str, key: str) -> str:
+    found = re.search(r"^```html\n(.*?)^```", QUICKSTART.read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    page = found.group(1).replace("<title>", '<link rel="icon" href="data:,"><title>')
+    return (
+        page.replace("http://127.0.0.1:8000", url).replace('"SESSION"', f'"{session_id}"').replace('"KEY"', f'"{key}"')
+    )
+
+
 async def _from_memory(service: Service, session_id: str) -> None:
     async def it_is() -> bool:
         return (await service.get(events_path(session_id))).headers["readside-source"] == "memory"
@@ -83,13 +84,13 @@ async def _polls(service: Service) -> dict[str, float]:
 
 
 async def test_a_page_from_another_origin_polls(service: Service, browser: Browser) -> None:
-    """It imports poller.js from the service, and reads the headers that the poller needs."""
+    """The quickstart's: it imports poller.js from the service, and reads the headers that the poller needs."""
     session_id = await service.session(250)
-    html = _ELSEWHERE % {"url": service.url, "session": session_id, "key": BOTH_KEY}
+    html = _page_of_the_quickstart(service.url, session_id, READ_KEY)
     async with page_from_elsewhere(service.elsewhere_port, html), tab(browser) as other:
         await other.page.goto(service.elsewhere)
         await expect(other.page.locator("li")).to_have_count(200)
-        await expect(other.page).to_have_title("running true true")
+        await expect(other.page.locator("#state")).to_contain_text("running, as of 20")
         service.heard.clear()
         await service.add(session_id, 230)
         await expect(other.page.locator("li")).to_have_count(430)

@@ -1,12 +1,15 @@
 """The console's page about the projection, in Chromium, over a real service."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
+from readside.api import opened
+from readside.demo.processes import free_port
 from tests.browser.browsing import Tab, enter, tab
-from tests.browser.service import Service
+from tests.browser.service import Service, served
 from tests.builders import BOTH_KEY, OPS_KEY, READ_KEY
 from tests.waiting import eventually
 
@@ -36,6 +39,9 @@ async def test_a_wrong_key_is_told(service: Service, visitor: Tab) -> None:
     """And asked for again; then it goes on."""
     visitor.expected.append(AWAY)
     page = await enter(visitor, service.url, None)
+    await page.get_by_label("API key").fill("two words")
+    await page.get_by_role("button", name="Go on").click()
+    await expect(page.locator("#key-problem")).to_contain_text("That is no key")
     await page.get_by_label("API key").fill("wrong")
     await page.get_by_role("button", name="Go on").click()
     await expect(page.locator("#key-problem")).to_have_text("The API key is not known.")
@@ -66,6 +72,26 @@ async def test_a_key_for_operators_sees_the_projection_only(service: Service, vi
     await page.get_by_role("link", name="Projection").click()
 
     await expect(page.locator("#status")).to_have_text("live")
+
+
+async def test_where_no_key_is_needed_none_is_asked_for(service: Service, visitor: Tab) -> None:
+    """READSIDE_AUTH is none: nothing to type, nothing refused on the way."""
+    port = free_port()
+    async with opened(replace(service.config, keys=None)) as app, served(app, port):
+        page = await enter(visitor, f"http://127.0.0.1:{port}", None)
+        await expect(page.locator("#status")).to_have_text("live")
+        await expect(page.get_by_role("button", name="Change key")).to_be_hidden()
+
+
+async def test_under_a_prefix_everything_is_found(service: Service, visitor: Tab) -> None:
+    """Modules, data and links are relative."""
+    port = free_port()
+    async with opened(replace(service.config, root_path="/tools/readside")) as app, served(app, port):
+        page = await enter(visitor, f"http://127.0.0.1:{port}/tools/readside/", BOTH_KEY)
+        await expect(page.locator("#status")).to_have_text("live")
+        await page.get_by_role("link", name="documentation").click()
+        await expect(page.locator("h1")).to_have_text("readside")
+        await expect(page.locator("h2")).not_to_have_count(0)
 
 
 async def test_everything_about_the_projection_is_there(service: Service, visitor: Tab) -> None:
