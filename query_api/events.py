@@ -23,7 +23,7 @@ from readmodel.poll import Poll, parse_poll, render
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
 
-REMEMBERED_POLLS, REMEMBERED_BYTES = 8_192, 256
+REMEMBERED_POLLS, REMEMBERED_BYTES = 16_384, 256
 """Query strings up to this length whose meaning is remembered: the same few are sent again and again."""
 
 _log = structlog.get_logger(__name__)

