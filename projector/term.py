@@ -122,6 +122,7 @@ class Term:
         await stores.tail.prove()  # the lock was ours when the position was read: who began since is refused
         await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
         self._telemetry.term = self.id
+        self._telemetry.set_aside.clear()  # what was wrong with a session may have been mended while nobody listened
         _log.info("a term began", term=self.id)
 
     async def _catch_up(self) -> None:

@@ -132,6 +132,25 @@ async def test_a_session_that_the_view_cannot_hold_is_told(
         assert not telemetry.set_aside
 
 
+async def test_what_was_set_aside_is_tried_again_in_the_next_term(stage: Bench) -> None:
+    """Its rows may have been mended while no notice could be heard."""
+    session_id = await finished_session(stage)
+    bad = await stage.writer.event(session_id, timestamp="infinity")
+    async with stage.projector() as telemetry:
+        await live(stage)
+        await send(stage, "warm", session_id)
+        await eventually(lambda: session_id in telemetry.set_aside, "it is set aside")
+        async with stage.writer.connection.transaction():
+            await stage.writer.connection.execute("ALTER TABLE events DISABLE TRIGGER readside_delete")
+            await stage.writer.connection.execute("DELETE FROM events WHERE id = $1::uuid", bad)
+            await stage.writer.connection.execute("ALTER TABLE events ENABLE ALWAYS TRIGGER readside_delete")
+            await stage.writer.connection.execute("SELECT pg_notify('readside', 'x')")
+        await eventually(lambda: not telemetry.set_aside, "the next term begins")
+        await send(stage, "warm", session_id)
+
+        await stage.hot(session_id)
+
+
 async def test_the_api_does_not_load_the_set_aside_again_and_again(stage: Bench) -> None:
     """Each poll of such a session asks for it; only a command insists."""
     session_id, other = await finished_session(stage), await finished_session(stage)
