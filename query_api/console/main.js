@@ -43,7 +43,10 @@ function go({ moveFocus = false } = {}) {
   show(`${wanted.page}-page`);
   current = pages[wanted.page];
   current.open(wanted, trouble);
-  if (moveFocus) byId("content").focus({ preventScroll: true });
+  if (moveFocus) {
+    byId("content").focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
 }
 
 function askForKey(problem) {

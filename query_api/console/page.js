@@ -54,7 +54,8 @@ export function span(milliseconds) {
 export function ago(instant, now = Date.now()) {
   const passed = now - Date.parse(instant);
   if (Number.isNaN(passed)) return instant ?? "–";
-  return passed < 1500 ? "just now" : `${span(Math.floor(passed / 1000) * 1000)} ago`;
+  if (passed < 1500) return "just now";
+  return passed < 60_000 ? `${Math.floor(passed / 1000)} s ago` : `${span(passed)} ago`;
 }
 
 /** The time of day here, with milliseconds; what is no instant of this calendar stays as it came. */

@@ -94,6 +94,21 @@ async def test_under_a_prefix_everything_is_found(service: Service, visitor: Tab
         await expect(page.locator("h2")).not_to_have_count(0)
 
 
+async def test_a_link_from_the_table_leads_to_the_top_of_the_sessions_page(service: Service, visitor: Tab) -> None:
+    """And back leads back."""
+    for _ in range(30):
+        session_id = await service.session(1)
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await _row(page, session_id).get_by_role("link").click()
+    await expect(page.locator("#session-name")).to_have_text(session_id)
+    await expect(page.locator("#events > li")).to_have_count(1)
+    at_the_top = await page.evaluate("scrollY")
+    await page.go_back()
+    await expect(page.locator("#status")).to_have_text("live")
+
+    assert at_the_top == 0
+
+
 async def test_everything_about_the_projection_is_there(service: Service, visitor: Tab) -> None:
     """Lag, as-of, leader, tail, notification queue, drift and errors."""
     page = await enter(visitor, service.url, BOTH_KEY)
