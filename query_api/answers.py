@@ -79,10 +79,11 @@ def missing(session_id: str) -> Answer:
 
 def freshness_headers(source: Source, freshness: Freshness, now: float) -> Headers:
     """Say where an answer comes from and how old its as-of is when it leaves, at `now`."""
+    lag_ms = int((now - freshness.since) * 1000)
     return [
         _SOURCES[source],
-        (b"readside-as-of", _as_of(freshness.as_of_us)),
-        (b"readside-lag-ms", b"%d" % int(freshness.lag_seconds(now) * 1000)),
+        _as_of(freshness.as_of_us),
+        (b"readside-lag-ms", b"%d" % (max(0, lag_ms))),
     ]
 
 
@@ -94,5 +95,5 @@ _SOURCES: dict[Source, tuple[bytes, bytes]] = {
 
 
 @lru_cache(maxsize=16)  # hot polls share the as-of of the last beat
-def _as_of(as_of_us: int) -> bytes:
-    return rfc3339(as_of_us).encode()
+def _as_of(as_of_us: int) -> tuple[bytes, bytes]:
+    return b"readside-as-of", rfc3339(as_of_us).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from typing import NamedTuple
 
 import structlog
 
@@ -41,6 +42,14 @@ Given = dict[bytes, bytes]
 """The request headers that matter here, by their lower-case names."""
 
 
+class Asked(NamedTuple):
+    """A valid poll that memory has no answer to, how fresh it wants one, and the monotonic second when it came."""
+
+    poll: Poll
+    wanted: Staleness
+    at: float
+
+
 class Events:
     """The endpoint. It is no route of FastAPI's, which alone would cost more than the whole answer from memory."""
 
@@ -67,35 +76,43 @@ class Events:
 
     async def answer(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply:
         """Answer a request; `session_id` is as the path has it. Raises nothing that a caller could cause."""
+        known = self.at_once(method, session_id, query_string, given)
+        return known if isinstance(known, Reply) else await self.from_stores(known, given)
+
+    def at_once(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply | Asked:
+        """Answer what needs no store: what memory has, and what is refused. Else give what a store must be asked."""
         started = time.monotonic()
-        source: str = "none"
         if method not in {"GET", "HEAD"}:
             return _METHOD_NOT_ALLOWED
+        source = "none"
         try:
-            refusal = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
-            if refusal is not None:
-                reply = refusal
-            else:
-                source, reply = await self._poll(session_id, query_string, given)
+            reply = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
+            if reply is None:
+                stated = given.get(b"readside-max-staleness")
+                wanted = self._wanted if stated is None else parse_staleness(stated)
+                poll = (_parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll)(session_id, query_string)
+                kept = self._kept(poll, wanted.seconds, started)
+                if kept is None:
+                    return Asked(poll, wanted, started)
+                source, reply = "memory", self._reply(poll, *kept, "memory", given)
         except ReadsideError as error:
             reply = problem_of(error)
-            if reply.status == 500:
-                _log.error("a poll failed", session_id=session_id[:40], error=str(error))
         self._stats.poll(source, reply.status, time.monotonic() - started)
         return reply
 
-    async def _poll(self, session_id: str, query_string: bytes, given: Given) -> tuple[Source, Reply]:
-        stated = given.get(b"readside-max-staleness")
-        wanted = self._wanted if stated is None else parse_staleness(stated)
-        poll = (_parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll)(session_id, query_string)
-        kept = self._kept(poll, wanted.seconds)
-        if kept is None:
-            return await self._read(poll, wanted, given)
-        answer, freshness = kept
-        return "memory", self._reply(poll, answer, "memory", freshness, given)
+    async def from_stores(self, asked: Asked, given: Given) -> Reply:
+        """Answer what memory has not."""
+        source = "none"
+        try:
+            source, reply = await self._read(asked.poll, asked.wanted, given)
+        except ReadsideError as error:
+            reply = problem_of(error)
+            if reply.status == 500:
+                _log.error("a poll failed", session_id=asked.poll.session_id, error=str(error))
+        self._stats.poll(source, reply.status, time.monotonic() - asked.at)
+        return reply
 
-    def _kept(self, poll: Poll, staleness_seconds: float) -> tuple[Answer, Freshness] | None:
-        now = time.monotonic()
+    def _kept(self, poll: Poll, staleness_seconds: float, now: float) -> tuple[Answer, Freshness] | None:
         if poll.since_us is not None:
             known = self._cache.newest(poll.session_id, now, staleness_seconds)
             if known is not None and known[0].newest_us <= poll.since_us:
@@ -110,7 +127,7 @@ class Events:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading)
         self._keep(poll, answer, reading)
-        return reading.source, self._reply(poll, answer, reading.source, reading.freshness, given)
+        return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given)
 
     def _keep(self, poll: Poll, answer: Answer, reading: Reading) -> None:
         newest_us = reading.quiet_since_us
@@ -122,7 +139,7 @@ class Events:
                 return  # that is all there is to know of it, and of every later poll
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 
-    def _reply(self, poll: Poll, answer: Answer, source: Source, freshness: Freshness, given: Given) -> Reply:
+    def _reply(self, poll: Poll, answer: Answer, freshness: Freshness, source: Source, given: Given) -> Reply:
         live = freshness_headers(source, freshness, time.monotonic())
         if answer.status == 404:
             return Reply(404, answer.headers + live, answer.body)

@@ -235,7 +235,9 @@ _HEADER_FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "byt
 def _found(reply: list[Any]) -> Found:
     _, members, total, status, as_of, round_trip, age, term, n, newest = reply
     lag = int(round_trip) + int(age)
-    return Found(b",".join(members), int(total), status.decode(), int(as_of), lag, term.decode(), int(n), _int(newest or None))
+    return Found(
+        b",".join(members), int(total), status.decode(), int(as_of), lag, term.decode(), int(n), _int(newest or None)
+    )
 
 
 def _header(sid: str, fields: list[bytes | None], events: int, indexed: bytes | None) -> Header | None:
