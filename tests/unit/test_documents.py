@@ -1,6 +1,5 @@
-"""What the documents say, held against the code: settings, commands, bounds, paths, links, decisions, examples."""
+"""What the documents say, held against the code: settings, commands, paths, links, decisions, examples."""
 
-import importlib
 import re
 from pathlib import Path
 
@@ -80,14 +79,6 @@ def test_every_route_is_documented() -> None:
     documented = {route for row in rows(README, "## HTTP") for route in re.findall(r"`(?:GET|POST) ([^`]+)`", row[0])}
 
     assert documented == set(document("")["paths"])
-
-
-@pytest.mark.parametrize("row", rows(README, "## Bounds"), ids=lambda row: row[0].strip("`"))
-def test_a_bound_is_what_the_code_says(row: list[str]) -> None:
-    """The README names each constant by its place, and gives its value."""
-    module, _, name = row[0].strip("`").rpartition(".")
-
-    assert float(row[1].replace(",", "")) == getattr(importlib.import_module(module), name)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
