@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 Headers = list[tuple[bytes, bytes]]
 
-EXPOSED = b"ETag, Retry-After, X-Poll-Interval, Readside-Source, Readside-As-Of, Readside-Lag-Ms"
+EXPOSED = b"ETag, Retry-After, X-Poll-Interval, X-Request-ID, Readside-Source, Readside-As-Of, Readside-Lag-Ms"
 _METHODS = b"GET, HEAD, POST"
 _REQUEST_HEADERS = (
     b"Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-None-Match, Pragma, "
-    b"Readside-Max-Staleness, X-API-Key, X-Requested-With"
+    b"Readside-Max-Staleness, X-API-Key, X-Request-ID, X-Requested-With"
 )
 _MAX_AGE_SECONDS = b"600"
 _VARY = (b"vary", b"Origin")

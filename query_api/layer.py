@@ -1,4 +1,4 @@
-"""The plain ASGI layer in front of FastAPI: path prefix, CORS, HEAD, polls, and what to say when something breaks."""
+"""The plain ASGI layer in front of FastAPI: path prefix, ids, CORS, HEAD, polls, and what to say when one breaks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 import structlog
 
+from query_api import request_log
 from query_api.cors import Cors
 from query_api.events import Events, Given
 from query_api.problems import Reply, broken
+from query_api.request_id import HEADER, RequestIds
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,7 +22,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SESSIONS = "/api/v2/sessions/"
 EVENTS = "/events"
-_WANTED = frozenset({b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin"})
+_WANTED = frozenset(
+    {b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin", b"x-request-id"}
+)
 _BROKEN = broken()
 
 _log = structlog.get_logger(__name__)
@@ -34,6 +38,8 @@ class Layer:
         self._events = events
         self._cors = cors
         self._root_path = root_path.rstrip("/")
+        self._ids = RequestIds()
+        self._tells = request_log.wanted()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -42,11 +48,14 @@ class Layer:
             return
         path, method = self._path(scope), scope["method"]
         given = _given(scope["headers"])
-        origin = given.get(b"origin")
+        origin, wished = given.get(b"origin"), given.get(HEADER)
+        name = self._ids.name() if wished is None else self._ids.accept(wished, *_secrets(given))
+        extra = [*self._cors.headers(origin), (HEADER, name)]
+        if self._tells:
+            send = request_log.Told(send, method, path)
         if method == "OPTIONS" and self._cors.on and origin is not None:
-            await respond(send, Reply(204, self._cors.preflight(origin), b""), method)
+            await respond(send, Reply(204, [*self._cors.preflight(origin), (HEADER, name)], b""), method)
             return
-        extra = self._cors.headers(origin)
         if path.startswith(SESSIONS) and path.endswith(EVENTS):
             session_id = path[len(SESSIONS) : -len(EVENTS)]
             if "/" not in session_id:
@@ -66,9 +75,11 @@ class Layer:
         try:
             reply = await self._events.answer(method, session_id, query_string, given)
         except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
-            _log.exception("a poll failed", session_id=session_id[:40])
+            _log.exception("a poll failed", session_id=request_log.shown(session_id))
             reply = _BROKEN
-        await respond(send, Reply(reply.status, reply.headers + extra, reply.body), method)
+        # As `respond` does it, which is one call more on the way that every poll takes.
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers + extra})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 
     async def _hand_over(
         self, scope: Scope, path: str, receive: Receive, send: Send, extra: list[tuple[bytes, bytes]]
@@ -92,7 +103,7 @@ class Layer:
         try:
             await self._app(inner, receive, pass_on)
         except Exception:  # noqa: BLE001 (the same)
-            _log.exception("a request failed", path=path[:200])
+            _log.exception("a request failed", path=request_log.shown(path))
             if not started:
                 await respond(send, Reply(_BROKEN.status, _BROKEN.headers + extra, _BROKEN.body), scope["method"])
 
@@ -117,6 +128,11 @@ async def respond(send: Send, reply: Reply, method: str) -> None:
     """Send a whole response."""
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
+
+
+def _secrets(given: Given) -> tuple[bytes | None, bytes | None]:
+    """Give the keys that a request shows, right or wrong."""
+    return given.get(b"x-api-key"), given.get(b"authorization", b"").rpartition(b" ")[2]
 
 
 def _given(headers: list[tuple[bytes, bytes]]) -> Given:

@@ -194,7 +194,7 @@ def verify(
 
 def _settings() -> Settings:
     settings = Settings()
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, settings.secrets())
     return settings
 
 

@@ -3,29 +3,91 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+import time
+from collections.abc import Collection
+from urllib.parse import quote
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from query_api.request_id import add_request_id
+
+REPEAT_SECONDS = 60.0
+"""What a library says again and again is logged at most so often."""
+LEAST_SECRET = 4
+"""A shorter password is part of too many words; whoever has one hides nothing."""
+_OURS = frozenset({"level", "timestamp"})
 
 
-def configure(level: str, log_format: str | None) -> None:
-    """Set structlog up: `console` or `json` lines; None decides by whether stderr is a terminal."""
+def configure(level: str, log_format: str | None, secrets: Collection[str] = ()) -> None:
+    """Set structlog up: `console` or `json` lines; None decides by whether stderr is a terminal.
+
+    The `secrets` are the keys and passwords that we know: whatever an error says, no line shows them.
+    """
     console = log_format == "console" or (log_format is None and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if console
         else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            add_request_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
-            *([] if console else [structlog.processors.format_exc_info]),
+            structlog.processors.format_exc_info,
+            Masking(secrets),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, Libraries)]
+    root.addHandler(Libraries())
+
+
+class Libraries(logging.Handler):
+    """Takes what libraries (uvicorn, asyncio, OpenTelemetry) log through Python's own logging, warnings and worse."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said_at: dict[tuple[str, str], float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record as a line of ours; one that repeats itself, with other details or not, once a minute."""
+        kind, now = (record.name, str(record.msg)), time.monotonic()
+        if now - self._said_at.get(kind, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return
+        if len(self._said_at) >= 100:  # messages that are made anew each time must not fill the memory
+            self._said_at.clear()
+        self._said_at[kind] = now
+        structlog.get_logger(record.name).log(
+            record.levelno, "a library says", library=record.name, text=record.getMessage(), exc_info=record.exc_info
+        )
+
+
+class Masking:
+    """A processor that puts `***` in the place of each secret, as it is or as URLs and Python write it."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        long = [secret for secret in secrets if len(secret) >= LEAST_SECRET]
+        forms = {form for secret in long for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
+        longest_first = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
+        self._secret = re.compile(rf"(?<![0-9A-Za-z])(?:{longest_first})(?![0-9A-Za-z])") if forms else None
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Mask every value of one line."""
+        if self._secret is not None:
+            for name, value in event.items():
+                if name not in _OURS and not isinstance(value, int | float | None):
+                    text = str(value)
+                    masked = self._secret.sub("***", text)
+                    if masked != text:
+                        event[name] = masked
+        return event

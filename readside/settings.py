@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,6 +18,7 @@ from readmodel.errors import ConfigurationError
 
 SCOPES = frozenset({"read", "ops"})
 PREFIX = "READSIDE_"
+_PASSWORD = re.compile(r"[a-z]+://[^:@/]*:(.*)@", re.DOTALL)
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,6}))?", re.ASCII)
 
 
@@ -117,6 +119,16 @@ class Settings(BaseSettings):
             max_answer_bytes=int(self.max_answer_mb * 1_000_000),
             response_cache_bytes=int(self.response_cache_mb * 1_000_000),
         )
+
+    def secrets(self) -> tuple[str, ...]:
+        """Give every key and every URL's password, for the log to mask."""
+        keys = (entry.split(":")[1] for entry in self.api_keys.split(",") if ":" in entry)
+        found = {key.strip() for key in keys}
+        for url in (self.database_url, self.listen_url, self.redis_url):
+            match = _PASSWORD.match(url)
+            if match:
+                found |= {match[1], unquote(match[1])}
+        return tuple(sorted(found - {""}))
 
     def _check_freshness(self) -> None:
         """Between two beats a view grows as old as they are apart: a bound below that would be passed all the time."""

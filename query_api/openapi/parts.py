@@ -9,6 +9,7 @@ from query_api.openapi.schemas import AS_OF, SESSION_ID
 Part = dict[str, Any]
 
 ETAG = '"9e107d9d372bb6826bd81d3542a419d6"'
+REQUEST_ID = "8f14e45fceea-1c"
 _TYPES: Part = {
     "type": "array",
     "maxItems": 100,
@@ -81,6 +82,15 @@ PARAMETERS: dict[str, Part] = {
         {"type": "string", "pattern": r"^([0-9]{1,12}(\.[0-9]{1,12})?|\.[0-9]{1,12})$"},
         example="2.5",
     ),
+    "request_id": _parameter(
+        "X-Request-ID",
+        "header",
+        "The caller's name for this request: it comes back with the answer, and is on every line that the server logs "
+        "about the request. Anything but 1 to 128 of 0-9, A-Z, a-z and . _ ~ : / + = @ - is passed over: the "
+        "server makes an id then.",
+        {"type": "string"},
+        example=REQUEST_ID,
+    ),
 }
 
 
@@ -109,6 +119,11 @@ HEADERS: dict[str, Part] = {
     "X-Poll-Interval": _header(
         "Seconds that the server would like between two polls.", {"type": "integer", "minimum": 1}, 1
     ),
+    "X-Request-ID": _header(
+        "The request's id: the caller's own, or one that the server made.",
+        {"type": "string", "pattern": r"^[0-9A-Za-z._~:/+=@-]{1,128}$"},
+        REQUEST_ID,
+    ),
     "Vary": {"description": "`Origin`, where CORS is on.", "schema": {"type": "string"}, "example": "Origin"},
     "WWW-Authenticate": _header("What is asked for.", {"type": "string"}, 'Bearer realm="readside"'),
     "Retry-After": _header("Seconds until it is worth trying again.", {"type": "integer", "minimum": 1}, 1),
@@ -116,7 +131,7 @@ HEADERS: dict[str, Part] = {
 }
 
 FRESHNESS = ("Readside-Source", "Readside-As-Of", "Readside-Lag-Ms")
-ANSWERED = (*FRESHNESS, "ETag", "Cache-Control", "X-Poll-Interval", "Vary")
+ANSWERED = (*FRESHNESS, "ETag", "Cache-Control", "X-Poll-Interval", "Vary", "X-Request-ID")
 
 
 def headers(*names: str) -> Part:
@@ -130,7 +145,7 @@ def _problem(description: str, title: str, status: int, detail: str, *more: str,
         example["parameter"] = parameter
     return {
         "description": description,
-        "headers": headers("Vary", *more),
+        "headers": headers("Vary", "X-Request-ID", *more),
         "content": {
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
         },

@@ -62,6 +62,8 @@ def paths() -> dict[str, Part]:
         },
     }
     for item in built.values():
+        for operation in item.values():
+            operation["parameters"] = [*operation.get("parameters", ()), _ref("parameters", "request_id")]
         if "get" in item:
             item["head"] = _head(item["get"])
     return built
@@ -165,12 +167,20 @@ def _ready() -> Part:
 
 def _document() -> Part:
     content = {"application/json": {"schema": {"type": "object"}, "example": {"openapi": "3.1.0"}}}
-    return _open("openapi", "This document", {"200": {"description": "OpenAPI 3.1.", "content": content}})
+    return _open(
+        "openapi",
+        "This document",
+        {"200": {"description": "OpenAPI 3.1.", "headers": headers("X-Request-ID"), "content": content}},
+    )
 
 
 def _page(operation: str, summary: str, description: str, media_type: str, example: str) -> Part:
     content = {media_type: {"schema": {"type": "string"}, "example": example}}
-    return _open(operation, summary, {"200": {"description": description, "content": content}})
+    return _open(
+        operation,
+        summary,
+        {"200": {"description": description, "headers": headers("X-Request-ID"), "content": content}},
+    )
 
 
 def _open(operation: str, summary: str, responses: dict[str, Part]) -> Part:
@@ -210,7 +220,7 @@ def _errors(*names: str) -> dict[str, Part]:
 
 def _json(description: str, schema: str, example: Part) -> Part:
     content = {"application/json": {"schema": _ref("schemas", schema), "example": example}}
-    return {"description": description, "headers": headers("Vary"), "content": content}
+    return {"description": description, "headers": headers("Vary", "X-Request-ID"), "content": content}
 
 
 def _ref(kind: str, name: str) -> Part:

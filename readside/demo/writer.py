@@ -111,7 +111,7 @@ def main() -> None:
     failure: BaseException | None = None
     try:
         settings = Settings()
-        configure(settings.log_level, settings.log_format)
+        configure(settings.log_level, settings.log_format, settings.secrets())
         asyncio.run(run_writer(settings.require_database_url()))
     except* ReadsideError as errors:
         failure = errors

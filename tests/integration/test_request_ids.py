@@ -1,0 +1,119 @@
+"""Request ids and the log lines about requests, on a whole API."""
+
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+
+from query_api.events import Events
+from readmodel.errors import ViewUnavailable
+from tests.builders import BOTH_KEY, OPS_KEY, READ_KEY, events_path
+from tests.logs import Lines, logged
+from tests.stands import Stand, fake_stand, rows
+from tests.waiting import eventually
+
+ORIGIN = "https://dashboard.example"
+SECRET = "a-wrong-key-somebody-pasted"
+
+
+@pytest.fixture
+def debug() -> Iterator[Lines]:
+    """The log at level debug."""
+    with logged("debug", [BOTH_KEY, READ_KEY, OPS_KEY]) as lines:
+        yield lines
+
+
+@pytest.fixture
+async def stand(debug: Lines) -> AsyncIterator[Stand]:
+    """An API with CORS on."""
+    async with fake_stand(cors_origins=(ORIGIN,)) as made:
+        yield made
+
+
+async def test_every_answer_has_an_id(stand: Stand) -> None:
+    """The caller's own, or a new one: polls, routes, errors, preflights."""
+    paths = [events_path(str(uuid4())), events_path("no-id"), "/api/v2/projection", "/health/live", "/nothing"]
+    made = [(await stand.client.get(path)).headers["x-request-id"] for path in paths]
+    given = [(await stand.client.get(path, headers={"x-request-id": "mine:1"})).headers for path in paths]
+    preflight = await stand.client.options(paths[0], headers={"origin": ORIGIN, "x-request-id": "mine:2"})
+    refused = await stand.client.get(paths[0], headers={"x-request-id": 'a b"'})
+
+    assert len(set(made)) == len(paths)
+    assert {headers["x-request-id"] for headers in given} == {"mine:1"}
+    assert preflight.headers["x-request-id"] == "mine:2"
+    assert "X-Request-ID" in preflight.headers["access-control-allow-headers"]
+    assert "X-Request-ID" in preflight.headers["access-control-expose-headers"]
+    assert refused.headers["x-request-id"] not in {'a b"', *made}
+
+
+async def test_a_line_a_request_at_debug_and_none_above(stand: Stand, debug: Lines) -> None:
+    """Each source and route; what the API says of itself bears no request's id."""
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 3))
+    await stand.poll_from("postgres", session_id, x_request_id="cold")
+    await stand.heat(session_id)
+    await stand.poll_from("redis", session_id, "?limit=2", x_request_id="hot")
+    await stand.poll_from("memory", session_id, "?limit=2", x_request_id="kept")
+    await stand.client.get("/health/ready", headers={"x-request-id": "ready"})
+
+    told = {line.get("request_id"): line for line in debug.said("answered")}
+    assert [told[name]["source"] for name in ("cold", "hot", "kept", "ready")] == ["postgres", "redis", "memory", None]
+    assert {(line["method"], line["status"], line["level"]) for line in told.values()} == {("GET", 200, "debug")}
+    assert told["kept"]["path"] == events_path(session_id)
+    assert 0 <= told["kept"]["ms"] < 1000
+    assert ["request_id" in line for line in debug.said("changes are heard")] == [False]
+
+
+async def test_what_fails_is_said_with_its_id(stand: Stand, debug: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours is one line above debug, and its traceback shows no key."""
+
+    async def broken(*_: object) -> None:
+        raise ValueError(f"unforeseen: {BOTH_KEY}")
+
+    monkeypatch.setattr(Events, "answer", broken)
+    answer = await stand.poll("no-id", f"?key={SECRET}", x_request_id="mine")
+
+    assert answer.status_code == 500
+    (line,) = debug.said("a poll failed")
+    assert (line["request_id"], line["level"]) == ("mine", "error")
+    assert "ValueError: unforeseen: ***" in line["exception"]
+    assert SECRET not in debug.text
+    assert BOTH_KEY not in debug.text
+
+
+async def test_no_key_and_no_payload_on_any_line(stand: Stand, debug: Lines) -> None:
+    """Whatever a caller puts where: in the query, the path, the method, the id, a header."""
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 3))
+    for path in (
+        events_path(session_id) + f"?api_key={SECRET}",
+        events_path(SECRET),
+        f"/{SECRET}",
+        f"/api/v2/projection?key={SECRET}",
+        f"/api/v2/sessions/{SECRET}/warm",
+        events_path(session_id),
+    ):
+        for headers in ({"x-api-key": SECRET}, {"authorization": f"Bearer {SECRET}"}, {"x-api-key": BOTH_KEY}):
+            await stand.client.get(path, headers={**headers, "x-request-id": SECRET + "-x" * 999})
+            await stand.client.request(SECRET, path, headers={**headers, "x-request-id": BOTH_KEY})
+    await stand.client.get("/", headers={"x-api-key": SECRET, "x-request-id": SECRET})
+
+    await eventually(lambda: len(debug.said("answered")) > 36, "every request is told of")
+    assert SECRET not in debug.text
+    assert BOTH_KEY not in debug.text
+    assert "step_created" not in debug.text
+
+
+async def test_what_requests_share_bears_no_id(stand: Stand, debug: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is away is nobody's request: whoever came first must not be named on each line after it."""
+
+    async def away(*_: object) -> None:
+        raise ViewUnavailable("Redis does not answer.")
+
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 3))
+    monkeypatch.setattr(stand.stage.reader, "read_all", away)
+    await stand.poll(session_id, x_request_id="first")
+
+    lines = [line for line in debug.said("store is away") if line["store"] == "redis"]
+    assert ["request_id" in line for line in lines] == [False]
