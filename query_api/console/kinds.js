@@ -10,9 +10,15 @@ const RULES = [
   [/^(workflow|session)/, "flow", "▶"],
 ];
 
+const MOST_KNOWN = 1_000; // types are the writers' to invent
+const known = new Map();
+
 /** `{ kind, sign }` of an event type. */
 export function kindOf(type) {
+  const found = known.get(type);
+  if (found) return found;
   const [, kind, sign] = RULES.find(([pattern]) => pattern.test(type)) ?? [null, "other", "○"];
+  if (known.size < MOST_KNOWN) known.set(type, { kind, sign });
   return { kind, sign };
 }
 
