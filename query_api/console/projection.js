@@ -12,6 +12,7 @@ const WORDS = {
 const EVERY_SECONDS = 1;
 const SESSIONS_EVERY_SECONDS = 4;
 const SESSIONS = 500; // each costs the API some reads of Redis
+const REPORTS = 6; // the rate is over so many reports, a second apart
 const SKEW_MS = 3_000; // clocks that differ more than this are brought together
 
 /** Events a second between two reports of one leader; null where they tell none. */
@@ -22,7 +23,7 @@ export function eventRate(before, after) {
 }
 
 export class ProjectionPage {
-  #onStopped; #trouble; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #leader = null; #rate = null;
+  #onStopped; #trouble; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #reports = []; #rate = null;
   #hot = new HotSessions(); #answeredAt = null; #said = null;
 
   constructor({ onStopped }) {
@@ -31,6 +32,7 @@ export class ProjectionPage {
 
   open(_, trouble) {
     [this.#trouble, this.#samples, this.#history, this.#answeredAt] = [trouble, new Samples(), false, Date.now()];
+    this.#reports = [];
     this.#chart ??= new LagChart(byId("chart"));
     this.#loop = new Loop((signal) => this.#look(signal), { mostSeconds: 4, onState: (told) => this.#state(told) });
     this.#listing = new Loop((signal) => this.#list(signal), { mostSeconds: 10, onState: ({ error }) => this.#hot.tell(error) });
@@ -79,8 +81,8 @@ export class ProjectionPage {
 
   #show(projection) {
     const { status, lag_ms: lagMs, leader } = projection;
-    this.#rate = eventRate(this.#leader, leader) ?? (leader ? this.#rate : null);
-    this.#leader = leader;
+    this.#reports = leader ? [...this.#reports.filter((one) => one.id === leader.id), leader].slice(-REPORTS) : [];
+    this.#rate = eventRate(this.#reports[0], leader) ?? (leader ? this.#rate : null);
     this.#word(status, projection.reason ?? "Every beat comes through the whole pipe.");
     write(byId("lag"), span(lagMs));
     write(byId("as-of"), projection.as_of ? dayAndTime(projection.as_of) : "–");

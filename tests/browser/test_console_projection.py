@@ -96,8 +96,7 @@ async def test_under_a_prefix_everything_is_found(service: Service, visitor: Tab
 
 async def test_a_link_from_the_table_leads_to_the_top_of_the_sessions_page(service: Service, visitor: Tab) -> None:
     """And back leads back."""
-    for _ in range(30):
-        session_id = await service.session(1)
+    session_id = [await service.session(1) for _ in range(30)][-1]
     page = await enter(visitor, service.url, BOTH_KEY)
     await _row(page, session_id).get_by_role("link").click()
     await expect(page.locator("#session-name")).to_have_text(session_id)
