@@ -134,15 +134,23 @@ def demo(
 @app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks of --watch.")] = 1.0,
     _version: Version = False,
 ) -> None:
-    """Tell how far behind the view is, and why.
+    """Tell whether the view is fine, and if not why, what users see of it, and what to do.
 
-    Exit code 0: live. 1: catching up, or stale. 2: down, or Redis cannot be reached.
+    With --watch a terminal is redrawn; a pipe gets a block of lines, or a line of JSON, for each look. It goes on
+    while Redis is away.
+
+    Exit code 0: live. 1: catching up, or stale. 2: down, or Redis cannot be reached. With --watch: of the last look.
     """
-    from readside.commands.status import status as show
+    from readside.commands import status as command
 
-    _run(show(_settings(), as_json=as_json))
+    if watch:
+        _run(command.watch(_settings(), as_json=as_json, interval_seconds=interval))
+    else:
+        _run(command.status(_settings(), as_json=as_json))
 
 
 @app.command()

@@ -1,24 +1,33 @@
-"""`readside status`: is the projection fine, and if not, why."""
+"""`readside status`: is the projection fine, and if not, why; once, or again and again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.projection import Projection, Status, ask_projection, unreachable
+from readmodel.projection import Projection, Status, ask_projection, read_projection, unreachable
 from readmodel.view import ViewReader
+from readside.commands.plain_words import Row, rows
 from readside.commands.stores import open_redis
 from readside.settings import Settings
 
 EXIT_CODES: dict[Status, int] = {"live": 0, "catching_up": 1, "stale": 1, "down": 2}
-_COLORS: dict[Status, str] = {"live": "green", "catching_up": "yellow", "stale": "yellow", "down": "red"}
+_LABEL_WIDTH = 20
+
+Show = Callable[[Projection], None]
 
 
 async def status(settings: Settings, *, as_json: bool) -> int:
@@ -32,41 +41,111 @@ async def status(settings: Settings, *, as_json: bool) -> int:
             projection = await ask_projection(ViewReader(redis, keys), settings.max_staleness_seconds)
         except (StoreUnavailable, StoreRefused) as error:
             if as_json:
-                _print_json(unreachable(error))
+                typer.echo(_as_json(unreachable(error), orjson.OPT_INDENT_2))
             raise
     if as_json:
-        _print_json(projection)
+        typer.echo(_as_json(projection, orjson.OPT_INDENT_2))
     else:
-        Console(highlight=False).print(table(projection))
+        _print(rows(projection, settings.max_staleness_seconds))
     return EXIT_CODES[projection.status]
 
 
-def _print_json(projection: Projection) -> None:
-    typer.echo(orjson.dumps(projection.as_json(), option=orjson.OPT_INDENT_2).decode())
+async def watch(settings: Settings, *, as_json: bool, interval_seconds: float) -> int:
+    """Show the state again and again until SIGINT or SIGTERM, a Redis that is away included; give the last one's code.
+
+    On a terminal the screen is redrawn; elsewhere each look is a block of lines with an empty one after it, and as
+    JSON one line.
+    """
+    code = EXIT_CODES["down"]
+    with ExitStack() as stack:
+        stopped = stack.enter_context(_stopped_by_signals())
+        show = stack.enter_context(_screen(settings.max_staleness_seconds, interval_seconds, as_json=as_json))
+        async with open_redis(settings) as (redis, keys):
+            view = ViewReader(redis, keys)
+            while not stopped.is_set():
+                projection = await _unless(stopped, view, settings.max_staleness_seconds)
+                if projection is None:
+                    break
+                show(projection)
+                code = EXIT_CODES[projection.status]
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(interval_seconds):
+                        await stopped.wait()
+    return code
 
 
-def table(projection: Projection) -> Table:
-    """Lay the state out for people."""
-    rows = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    rows.add_row("projection", Text(projection.status.replace("_", " "), style=_COLORS[projection.status]))
-    if projection.reason:
-        rows.add_row("why", Text(projection.reason))
-    rows.add_row("lag", "unknown" if projection.lag_ms is None else f"{projection.lag_ms} ms")
-    rows.add_row("as of", projection.as_of or "never")
-    rows.add_row("hot sessions", "unknown" if projection.hot_sessions is None else str(projection.hot_sessions))
-    leader = projection.leader
-    rows.add_row("leader", Text(_name(leader) if leader else "none"))
-    for report in projection.standbys:
-        rows.add_row("standby", Text(_name(report)))
-    if leader:
-        rows.add_row("loading", str(leader.get("loading")))
-        rows.add_row("set aside", str(leader.get("set_aside")))
-        rows.add_row("notification queue", f"{100 * float(leader.get('notification_queue_usage') or 0):.1f} % full")
-        rows.add_row("events applied", str(leader.get("events_applied")))
-        if leader.get("last_error"):
-            rows.add_row("last error", Text(str(leader["last_error"])))
-    return rows
+async def _unless(stopped: asyncio.Event, view: ViewReader, max_staleness_seconds: float) -> Projection | None:
+    """Ask for the state; None where we are told to stop first: a Redis that hangs must not hold us."""
+    asking = asyncio.create_task(read_projection(view, max_staleness_seconds))
+    stopping = asyncio.create_task(stopped.wait())
+    await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if asking.done():
+        return asking.result()
+    asking.cancel()
+    with suppress(asyncio.CancelledError):
+        await asking
+    return None
 
 
-def _name(report: Mapping[str, Any]) -> str:
-    return f"{report.get('host')} pid {report.get('pid')} ({report.get('state')}), since {report.get('started_at')}"
+@contextmanager
+def _stopped_by_signals() -> Any:
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        yield stopped
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _screen(max_staleness_seconds: float, interval_seconds: float, *, as_json: bool) -> AbstractContextManager[Show]:
+    if as_json:
+        return nullcontext(lambda projection: typer.echo(_as_json(projection)))
+    if sys.stdout.isatty():
+        return _redrawn(max_staleness_seconds, interval_seconds)
+
+    def block(projection: Projection) -> None:
+        typer.echo("\n".join([*_lines([Row("at", _now()), *rows(projection, max_staleness_seconds)]), ""]))
+
+    return nullcontext(block)
+
+
+@contextmanager
+def _redrawn(max_staleness_seconds: float, interval_seconds: float) -> Any:
+    with Live(console=Console(highlight=False), auto_refresh=False, vertical_overflow="visible") as live:
+
+        def show(projection: Projection) -> None:
+            head = Text(f"{_now()}, every {interval_seconds:g} s, Ctrl-C ends", style="dim")
+            live.update(Group(head, _table(rows(projection, max_staleness_seconds))), refresh=True)
+
+        yield show
+
+
+def _print(shown: list[Row]) -> None:
+    """Print a table on a terminal; elsewhere plain lines, which are never wrapped."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(_table(shown))
+    else:
+        typer.echo("\n".join(_lines(shown)))
+
+
+def _lines(shown: list[Row]) -> list[str]:
+    return [f"{row.label:<{_LABEL_WIDTH}}{row.text}" for row in shown]
+
+
+def _table(shown: list[Row]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for row in shown:
+        table.add_row(row.label, Text(row.text, style=row.style))
+    return table
+
+
+def _as_json(projection: Projection, option: int = 0) -> str:
+    return orjson.dumps(projection.as_json(), option=option).decode()
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -131,7 +131,7 @@ async def test_what_dry_run_prints_can_be_run(site: Site) -> None:
 
 
 async def test_status_for_people_and_for_machines(site: Site) -> None:
-    """A small table; the same as JSON."""
+    """A line each; the same as JSON."""
     async with live(site) as writer:
         await writer.session()
 

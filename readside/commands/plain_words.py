@@ -1,0 +1,147 @@
+"""A projection's state in plain words: whether it is fine, why not, what users see, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from readmodel.projection import Projection
+
+QUEUE_WORRIES = 0.1
+"""A notification queue that is so full has a listener which does not read; Postgres holds 8 GB by default."""
+
+
+class Row(NamedTuple):
+    """A line of the screen; `style` is Rich's, for a terminal."""
+
+    label: str
+    text: str
+    style: str = ""
+
+
+_STYLES = {"live": "bold green", "catching_up": "bold yellow", "stale": "bold yellow", "down": "bold red"}
+
+
+def rows(projection: Projection, max_staleness_seconds: float) -> list[Row]:
+    """Lay the state out: what matters most comes first."""
+    status = projection.status
+    shown = [Row("projection", status.replace("_", " "), _STYLES[status])]
+    if projection.reason:
+        shown.append(Row("why", projection.reason, _STYLES[status].removeprefix("bold ")))
+    shown += [
+        Row("users see", users_see(projection, max_staleness_seconds)),
+        Row("what to do", what_to_do(projection)),
+        Row("lag", "unknown" if projection.lag_ms is None else f"{projection.lag_ms} ms"),
+        Row("as of", projection.as_of or "never"),
+        Row("hot sessions", "unknown" if projection.hot_sessions is None else str(projection.hot_sessions)),
+    ]
+    if projection.leader:
+        shown += _of_leader(projection.leader)
+    shown.append(Row("leader", _name(projection.leader) if projection.leader else "none"))
+    shown += [Row("standby", _name(report)) for report in projection.standbys]
+    return [*shown, *_errors(projection)]
+
+
+def users_see(projection: Projection, max_staleness_seconds: float) -> str:
+    """Say what polls get in this state: never a wrong answer, at times an old or a slow one."""
+    if _unreachable(projection):
+        return "API processes that cannot reach Redis either ask Postgres: right answers, slower; 503 under load."
+    bound = f"{max_staleness_seconds:g} s"
+    if projection.status == "live":
+        return f"Hot sessions are answered from memory or Redis, {projection.lag_ms} ms behind; others from Postgres."
+    if projection.lag_ms is None:
+        return "Every poll is answered from Postgres: right answers, slower; 503 under load."
+    if projection.lag_ms <= max_staleness_seconds * 1000:
+        return (
+            f"Hot sessions are answered as of {projection.as_of}; once that is {bound} old, Postgres answers, slower."
+        )
+    return f"What Redis holds is older than {bound}, so Postgres answers: right answers, slower; 503 under load."
+
+
+def what_to_do(projection: Projection) -> str:
+    """Name the next step."""
+    leader = projection.leader
+    if projection.status == "live":
+        return _to_look_at(leader or {}) or "Nothing."
+    if _unreachable(projection):
+        return "Bring Redis back, or mend READSIDE_REDIS_URL. Nothing is rebuilt by hand: the projector does it."
+    if leader is None:
+        return _without_leader(projection)
+    return _BY_STATUS[projection.status]
+
+
+_BY_STATUS = {
+    "down": "Mend what is said above; the projector runs.",
+    "catching_up": "Wait: seconds; minutes with many large sessions. If it begins again and again, see the last error.",
+    "stale": "See whether Postgres answers and the leader's host is well; its log says what it waits for.",
+}
+
+
+def _without_leader(projection: Projection) -> str:
+    if any(report.get("reason") for report in projection.standbys):
+        return "Mend what the projector says; it tries again by itself every few seconds."
+    if projection.standbys:
+        return "Wait a few seconds: a projector that stands by takes over. If none does, see its log."
+    return "Start `readside projector`, or see in its log why it does not run or cannot reach Redis."
+
+
+def _to_look_at(leader: Mapping[str, Any]) -> str:
+    """Name what is not as it should be though the projection is live."""
+    told = []
+    if _fullness(leader) > QUEUE_WORRIES:
+        told.append("Find the listener that does not read (pg_stat_activity): writers fail when the queue is full.")
+    if leader.get("set_aside"):
+        told.append("See with `readside explain SESSION` why sessions are set aside, if their polls are too slow.")
+    if leader.get("drift"):
+        told.append("Sessions that differed were loaded anew; the leader's log names them: ask what changed Redis.")
+    return " ".join(told)
+
+
+def _of_leader(leader: Mapping[str, Any]) -> list[Row]:
+    queue = _fullness(leader)
+    return [
+        Row("loading", str(leader.get("loading", "unknown"))),
+        Row("set aside", str(leader.get("set_aside", "unknown")), "yellow" if leader.get("set_aside") else ""),
+        Row("drift", _drift(leader), "yellow" if leader.get("drift") else ""),
+        Row("notification queue", f"{100 * queue:.1f} % full", "red" if queue > QUEUE_WORRIES else ""),
+        Row("tail", _tail(leader)),
+        Row("events applied", str(leader.get("events_applied", "unknown"))),
+    ]
+
+
+def _tail(leader: Mapping[str, Any]) -> str:
+    took = leader.get("round_trip_ms")
+    beat = "no heartbeat came back yet" if took is None else f"the last heartbeat took {float(took):.1f} ms"
+    state = str(leader.get("state")).replace("_", " ")
+    return f"{state}, {beat}; terms begun {leader.get('terms', '?')}, connections made {leader.get('connections', '?')}"
+
+
+def _drift(leader: Mapping[str, Any]) -> str:
+    if not leader.get("drift"):
+        return "none"
+    return f"{leader['drift']} of {leader.get('compared', '?')} comparisons found a hot session that differed"
+
+
+def _errors(projection: Projection) -> list[Row]:
+    """Give the last error of each projector."""
+    told = []
+    for report in (projection.leader, *projection.standbys):
+        errors = (report or {}).get("errors") or []
+        if errors:
+            told.append(Row("last error", f"{errors[0].get('at')}: {errors[0].get('text')}"))
+        elif report and report.get("last_error"):
+            told.append(Row("last error", str(report["last_error"])))
+    return told
+
+
+def _fullness(leader: Mapping[str, Any]) -> float:
+    return float(leader.get("notification_queue_usage") or 0)
+
+
+def _name(report: Mapping[str, Any]) -> str:
+    state = str(report.get("state")).replace("_", " ")
+    return f"{report.get('host')} pid {report.get('pid')} ({state}), since {report.get('started_at')}"
+
+
+def _unreachable(projection: Projection) -> bool:
+    return projection.hot_sessions is None

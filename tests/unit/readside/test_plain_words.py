@@ -1,0 +1,89 @@
+"""What `readside status` says in plain words, state by state."""
+
+from typing import Any
+
+import pytest
+
+from readmodel.errors import ViewUnavailable
+from readmodel.projection import Projection, unreachable
+from readside.commands.plain_words import rows
+
+LEADER: dict[str, Any] = {
+    "host": "a.example",
+    "pid": 7,
+    "role": "leader",
+    "state": "live",
+    "started_at": "2026-01-13T14:00:00.000000Z",
+    "loading": 2,
+    "set_aside": 0,
+    "drift": 0,
+    "compared": 90,
+    "notification_queue_usage": 0.0,
+    "events_applied": 12,
+    "round_trip_ms": 3.21,
+    "terms": 1,
+    "connections": 1,
+    "errors": [{"at": "2026-01-13T14:00:01.000000Z", "text": "PostgreSQL went."}],
+}
+STANDBY = {**LEADER, "host": "b.example", "role": "standby", "state": "waiting", "errors": []}
+REASON = "The triggers are missing: run `readside install`."
+LIVE = {"as_of": "2026-01-13T14:30:01.250000Z", "lag_ms": 180, "hot_sessions": 42, "leader": LEADER}
+
+
+def told(projection: Projection) -> dict[str, str]:
+    """The rows by their labels."""
+    return {row.label: row.text for row in rows(projection, 5.0)}
+
+
+def test_when_all_is_well() -> None:
+    """Everything that the issue asks for is there, and nothing is to be done."""
+    shown = told(Projection("live", standbys=(STANDBY,), **LIVE))
+
+    assert shown == {
+        "projection": "live",
+        "users see": "Hot sessions are answered from memory or Redis, 180 ms behind; others from Postgres.",
+        "what to do": "Nothing.",
+        "lag": "180 ms",
+        "as of": "2026-01-13T14:30:01.250000Z",
+        "hot sessions": "42",
+        "loading": "2",
+        "set aside": "0",
+        "drift": "none",
+        "notification queue": "0.0 % full",
+        "tail": "live, the last heartbeat took 3.2 ms; terms begun 1, connections made 1",
+        "events applied": "12",
+        "leader": "a.example pid 7 (live), since 2026-01-13T14:00:00.000000Z",
+        "standby": "b.example pid 7 (waiting), since 2026-01-13T14:00:00.000000Z",
+        "last error": "2026-01-13T14:00:01.000000Z: PostgreSQL went.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("projection", "users", "to_do"),
+    [
+        (unreachable(ViewUnavailable("Redis at x does not answer.")), "ask Postgres", "Bring Redis back"),
+        (Projection("down", REASON, hot_sessions=0), "from Postgres", "Start `readside projector`"),
+        (Projection("down", REASON, lag_ms=900, as_of="T", hot_sessions=1), "answered as of T; once", "Start"),
+        (Projection("down", REASON, lag_ms=9000, hot_sessions=1), "older than 5 s, so Postgres", "Start"),
+        (Projection("down", hot_sessions=1, standbys=(STANDBY,)), "from Postgres", "stands by takes over"),
+        (Projection("down", REASON, hot_sessions=1, standbys=({"reason": REASON},)), "Postgres", "Mend what the proj"),
+        (Projection("down", REASON, hot_sessions=1, leader=LEADER), "from Postgres", "Mend what is said above"),
+        (Projection("catching_up", REASON, lag_ms=9, hot_sessions=1, leader=LEADER), "answered as of", "Wait: "),
+        (Projection("stale", REASON, lag_ms=9000, hot_sessions=1, leader=LEADER), "so Postgres", "whether Postgres"),
+        (Projection("live", **{**LIVE, "leader": {**LEADER, "set_aside": 2}}), "memory", "`readside explain SESSION`"),
+        (Projection("live", **{**LIVE, "leader": {**LEADER, "drift": 1}}), "memory", "loaded anew"),
+        (
+            Projection("live", **{**LIVE, "leader": {**LEADER, "notification_queue_usage": 0.4}}),
+            "memory",
+            "listener that does not read",
+        ),
+        (Projection("live", **{**LIVE, "leader": {"role": "leader"}}), "memory", "Nothing."),
+    ],
+)
+def test_what_users_see_and_what_to_do(projection: Projection, users: str, to_do: str) -> None:
+    """In every state, reports of other versions included."""
+    shown = told(projection)
+
+    assert users in shown["users see"]
+    assert to_do in shown["what to do"]
+    assert shown.get("why") == projection.reason
