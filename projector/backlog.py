@@ -12,6 +12,8 @@ MAX_IDS = 100_000
 """Event ids waiting, all sessions together; past it the sessions with the most are looked at instead."""
 MAX_IDS_OF_ONE = 1_000
 """Event ids waiting for one session; past it that session is looked at."""
+MAX_OVERTAKEN = 1_000
+"""Beats remembered that another overtook."""
 
 _SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EVENT = re.compile(r"[0-9a-f]{32}")
@@ -29,13 +31,17 @@ class Beat:
 
 @dataclass(slots=True)
 class Taken:
-    """All that was heard since the last take. `added` maps a session to event ids (32 hex digits)."""
+    """All that was heard since the last take. `added` maps a session to event ids (32 hex digits).
+
+    `overtaken` are the nonces of beats that came before the last one.
+    """
 
     added: dict[str, set[str]] = field(default_factory=dict)
     looks: set[str] = field(default_factory=set)
     rows: set[str] = field(default_factory=set)
     created: dict[str, None] = field(default_factory=dict)
     beat: Beat | None = None
+    overtaken: list[str] = field(default_factory=list)
     ended: str | None = None
 
     def named(self) -> set[str]:
@@ -78,6 +84,11 @@ class Backlog:
         self._wake.set()
 
     @property
+    def events(self) -> int:
+        """How many event ids wait."""
+        return self._ids
+
+    @property
     def ended(self) -> str | None:
         """Why nothing is known any more, or None."""
         return self._taken.ended
@@ -90,6 +101,8 @@ class Backlog:
     def _hear_beat(self, words: list[str]) -> None:
         # Another deployment's beats travel on the same channel.
         if len(words) == 4 and words[0] == self._term and _INSTANT.fullmatch(words[2]):
+            if self._taken.beat is not None and len(self._taken.overtaken) < MAX_OVERTAKEN:
+                self._taken.overtaken.append(self._taken.beat.nonce)
             self._taken.beat = Beat(words[1], int(words[2]), words[3])
 
     def _hear_added(self, session: str, ids: list[str]) -> None:

@@ -74,7 +74,7 @@ class DriftCheck:
             after = await self._headers(suspects)
             for sid in suspects:
                 if sid in self._hot and before[sid] == after[sid]:
-                    self._differs(sid)
+                    self._differs(sid, before[sid])
 
     async def _headers(self, session_ids: list[str]) -> dict[str, Header | None]:
         headers = await self._view.headers(session_ids)
@@ -99,11 +99,15 @@ class DriftCheck:
             await asyncio.sleep(0.05)
         return True
 
-    def _differs(self, session_id: str) -> None:
+    def _differs(self, session_id: str, header: Header | None) -> None:
         self._found.add(session_id)
-        self._telemetry.drift += 1
         self._wake.set()
-        _log.warning("a hot session differed from Postgres and is loaded anew", session_id=session_id)
+        if header is None or not header.complete:  # reads see that too: Postgres answered for it, and nobody was misled
+            self._telemetry.sessions_lost += 1
+            _log.info("Redis lost keys of a hot session, and it is loaded anew", session_id=session_id)
+        else:
+            self._telemetry.note_drift(session_id)
+            _log.warning("a hot session differed from Postgres and is loaded anew", session_id=session_id)
 
 
 def agrees(header: Header | None, truth: Truth | None) -> bool:

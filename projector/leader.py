@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from redis.asyncio import Redis
@@ -16,7 +16,20 @@ from projector.telemetry import Telemetry
 from projector.term import Stores, Term, TermEnded
 from projector.view_writer import TermRefused, ViewWriter
 from readmodel.backoff import delays
-from readmodel.errors import ReadsideError, StoreRefused, StoreUnavailable
+from readmodel.errors import (
+    AccessRefused,
+    EventLogUnavailable,
+    ForeignView,
+    NotInstalled,
+    PoolerInTheWay,
+    ReadsideError,
+    RightsMissing,
+    SchemaMissing,
+    ServerInRecovery,
+    StoreRefused,
+    StoreUnavailable,
+    ViewUnavailable,
+)
 from readmodel.postgres_client import target as postgres_target
 from readmodel.projection import fresh_reports
 from readmodel.redis_client import keys_of, target
@@ -27,6 +40,19 @@ REPORTING_SECONDS = 3.0
 """A leader that reported so lately lives: it reports every second."""
 SETTLED_SECONDS = 10.0
 """A term that lived so long was no failure: the next one begins without delay."""
+
+CAUSES: Mapping[type[ReadsideError], str] = {
+    ServerInRecovery: "recovery",
+    EventLogUnavailable: "postgres",
+    ViewUnavailable: "redis",
+    AccessRefused: "access",
+    SchemaMissing: "schema",
+    RightsMissing: "rights",
+    NotInstalled: "triggers",
+    PoolerInTheWay: "pooler",
+    ForeignView: "foreign_view",
+}
+"""What ends a listening connection, in the metrics' words; the first class that an error is of counts."""
 
 _log = structlog.get_logger(__name__)
 
@@ -61,11 +87,12 @@ class Leader:
         """Lead whenever we can, for ever, through every outage; says each state once."""
         pauses = delays(0.2, 5.0)
         while True:
-            started = time.monotonic()
+            started, connections = time.monotonic(), self._telemetry.connections
             try:
                 await self._connect_and_lead()
             except (StoreUnavailable, StoreRefused) as error:
                 self._say(error)
+                self._telemetry.reconnects[_cause(error)] += self._telemetry.connections - connections
             self._telemetry.role, self._telemetry.state = "starting", "waiting"
             if time.monotonic() - started > SETTLED_SECONDS:
                 pauses = delays(0.2, 5.0)
@@ -129,3 +156,7 @@ class Leader:
             _log.warning("not live", reason=sentence)
         self._telemetry.reason = self._telemetry.last_error = sentence
         self._telemetry.note_error(sentence)
+
+
+def _cause(error: ReadsideError) -> str:
+    return next((cause for kind, cause in CAUSES.items() if isinstance(error, kind)), "other")

@@ -110,6 +110,7 @@ class Live:
                 operations[session_id] = [drop(session_id)]
                 self._hot.discard(session_id)
                 self._loads.remove(session_id)
+                self._telemetry.note_repaired(session_id)
                 if load.created or load.arrived:
                     self._loads.start(session_id, load.attempts + 1)
                 else:
@@ -119,6 +120,7 @@ class Live:
             case Failed(reason):
                 self._loads.remove(session_id)
                 self._jobs.finish(session_id, "failed")
+                self._telemetry.loads_failed += 1
                 _log.warning("a session could not be loaded", session_id=session_id, reason=reason)
 
     def _look(self, looks: set[str], operations: Operations) -> None:
@@ -159,6 +161,7 @@ class Live:
         for session_id in {*applied.cold, *applied.forgotten}:
             if session_id in self._hot:
                 self._hot.discard(session_id)
+                self._telemetry.sessions_lost += 1
                 self._reload(session_id)
         for session_id in applied.grown:
             self._reload(session_id)

@@ -6,58 +6,84 @@ import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from projector.telemetry import Telemetry
 
+PREFIX = "readside_projector_"
 _COUNTERS = {
-    "events_applied": "Events sent to the view.",
+    "events_applied": "Events sent to the view, one by one as notices named them; those of loads are not counted.",
     "batches": "Batches that the view accepted.",
     "terms": "Terms begun: each catches up by comparing.",
+    "catch_ups": "Catch-ups done: every hot session compared with Postgres.",
     "connections": "Connections made to listen.",
-    "loads": "Sessions loaded into the view.",
+    "loads": "Sessions loaded into the view, for the first time or anew.",
+    "loads_failed": "Loads given up, since a store did not answer however often it was asked.",
     "looks": "Sessions dropped to be looked at again.",
     "notices_ignored": "Notices on our channel that were not ours.",
     "compared": "Hot sessions compared with Postgres by the continuous check.",
-    "drift": "Hot sessions found to differ from Postgres, and loaded anew.",
-}
-_GAUGES = {
-    "hot_sessions": "Sessions in the view.",
-    "loading": "Sessions on their way into the view.",
+    "drift": "Hot sessions found to differ from Postgres though Redis held them whole; each is loaded anew.",
+    "drift_repaired": "Of these, sessions that were right again: loaded, or gone from the view.",
+    "sessions_lost": "Hot sessions of which Redis lost keys (evicted, expired, deleted); each is loaded anew.",
 }
 
 
 class TelemetryCollector(Collector):
-    """Gives the telemetry as metric families under `readside_projector_`."""
+    """Gives the telemetry as metric families under `readside_projector_`.
+
+    Of the view only its leader knows: the other projectors give these families without a value.
+    """
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every family; the lag only once a beat was applied."""
-        t, prefix = self._telemetry, "readside_projector"
+        """Yield every family."""
+        t = self._telemetry
         for name, text in _COUNTERS.items():
-            yield CounterMetricFamily(f"{prefix}_{name}", text, value=getattr(t, name))
-        for name, text in _GAUGES.items():
-            yield GaugeMetricFamily(f"{prefix}_{name}", text, value=getattr(t, name))
-        yield GaugeMetricFamily(f"{prefix}_set_aside", "Sessions that the view cannot hold.", value=len(t.set_aside))
-        yield GaugeMetricFamily(f"{prefix}_leader", "1 while this projector leads.", value=int(t.role == "leader"))
-        yield GaugeMetricFamily(f"{prefix}_live", "1 while this projector is live.", value=int(t.state == "live"))
-        yield GaugeMetricFamily(
-            f"{prefix}_notification_queue_usage",
-            "Part of Postgres' notification queue in use, 0 to 1.",
-            value=t.queue_usage,
+            yield CounterMetricFamily(PREFIX + name, text, value=getattr(t, name))
+        reconnects = CounterMetricFamily(
+            f"{PREFIX}reconnects",
+            "Listening connections lost or given up, by cause; each is made again.",
+            labels=["cause"],
         )
-        if t.applied_at is not None and t.round_trip_us is not None:
-            lag = time.monotonic() - t.applied_at + t.round_trip_us / 1_000_000
-            yield GaugeMetricFamily(f"{prefix}_lag_seconds", "Age of the view's as-of.", value=lag)
-            yield GaugeMetricFamily(
-                f"{prefix}_heartbeat_round_trip_seconds",
-                "Last heartbeat through the pipe.",
-                value=t.round_trip_us / 1e6,
-            )
+        for cause, count in sorted(t.reconnects.items()):
+            reconnects.add_metric([cause], count)
+        yield reconnects
+        yield HistogramMetricFamily(
+            f"{PREFIX}commit_to_applied_seconds",
+            "Time from sending a beat, a commit of our own, until it was applied in Redis, of each that came back. "
+            "An event that was committed just before it took no longer.",
+            buckets=t.round_trips.buckets(),
+            sum_value=t.round_trips.seconds,
+        )
+        yield GaugeMetricFamily(f"{PREFIX}leader", "1 while this projector leads.", value=int(t.role == "leader"))
+        yield GaugeMetricFamily(
+            f"{PREFIX}live",
+            "1 while this projector leads and the view follows.",
+            value=int(t.role == "leader" and t.state == "live"),
+        )
+        for name, text, value in _of_the_view(t):
+            family = GaugeMetricFamily(PREFIX + name, text)
+            if value is not None and t.role == "leader":
+                family.add_metric([], value)
+            yield family
+
+
+def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
+    yield "hot_sessions", "Sessions in the view.", t.hot_sessions
+    yield "loading", "Sessions on their way into the view.", t.loading
+    yield "set_aside", "Sessions that the view cannot hold; Postgres serves them.", len(t.set_aside)
+    yield "events_waiting", "Events that notices named and no batch has applied yet.", t.events_waiting()
+    yield "notification_queue_usage", "Part of Postgres' notification queue in use, 0 to 1.", t.queue_usage
+    trip = None if t.round_trip_us is None else t.round_trip_us / 1e6
+    yield "heartbeat_round_trip_seconds", "The last beat's time through the whole pipe.", trip
+    lag = None if t.applied_at is None or trip is None else time.monotonic() - t.applied_at + trip
+    yield "lag_seconds", "Age of the view's as-of; nothing committed longer ago is missing.", lag
+    as_of = None if t.as_of_us is None else t.as_of_us / 1e6
+    yield "as_of_timestamp_seconds", "The view's as-of, seconds since 1970 by Postgres' clock.", as_of
 
 
 def exposition(telemetry: Telemetry) -> bytes:

@@ -93,12 +93,14 @@ class Term:
             drift=self._drift,
             telemetry=telemetry,
         )
+        self._events_in_hand = 0
         self._fingerprint = ""
         self._recent: list[str] = []
 
     async def run(self) -> None:
         """Begin, catch up and live. Raises TermEnded, TermRefused, NotInstalled, or a store's error."""
         self._telemetry.terms += 1
+        self._telemetry.events_waiting = lambda: self._backlog.events + self._events_in_hand
         self._telemetry.state = "catching_up"
         self._stores.tail.hand_to(self._backlog.hear)
         try:
@@ -106,6 +108,7 @@ class Term:
         finally:
             self._requests.fail_unfinished()
             self._telemetry.notices_ignored += self._backlog.ignored
+            self._telemetry.events_waiting = int
 
     async def _go(self) -> None:
         await self._begin()
@@ -140,6 +143,7 @@ class Term:
             to_load += compared.to_load
             await self._live.commit(compared.operations, set())
             self._check_backlog()
+        self._telemetry.catch_ups += 1
         _log.info(
             "caught up", compared=len(active), reloading=len(to_load), seconds=round(time.monotonic() - started, 3)
         )
@@ -158,7 +162,10 @@ class Term:
             sweep = time.monotonic() >= next_sweep
             if sweep:
                 next_sweep = time.monotonic() + sweep_every
+            self._events_in_hand = sum(map(len, taken.added.values()))
             await self._live.step(taken, beat, sent_at, sweep=sweep)
+            self._events_in_hand = 0
+            self._note_round_trips(taken.overtaken, sent_at if beat else None)
             await self._warm_recent()
             self._report(beat, sent_at)
             if self._loads.has_finished or self._requests.unfinished:
@@ -193,6 +200,12 @@ class Term:
         if beat.fingerprint != self._fingerprint:
             raise TermEnded("the triggers were changed")
         return beat, sent_at
+
+    def _note_round_trips(self, overtaken: list[str], sent_at: float | None) -> None:
+        now = time.monotonic()
+        for set_out in (*map(self._heartbeat.returned, overtaken), sent_at):
+            if set_out is not None:
+                self._telemetry.round_trips.observe(now - set_out)
 
     def _report(self, beat: Beat | None, sent_at: float) -> None:
         telemetry = self._telemetry

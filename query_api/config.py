@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """Settings of one API process. `keys` maps a key's SHA-256 to (its name, its scopes); None: no key is asked."""
+    """Settings of one API process. `keys` maps a key's SHA-256 to (its name, its scopes); None: no key is asked.
+
+    `metrics_directory` is where the workers of one API find each other's metrics, "" where there is one worker.
+    """
 
     database_url: str = field(repr=False)  # URLs hold passwords
     redis_url: str = field(repr=False)
@@ -23,3 +26,4 @@ class ApiConfig:
     statement_cache_size: int = 100
     max_answer_bytes: int = 32_000_000
     response_cache_bytes: int = 64_000_000
+    metrics_directory: str = ""

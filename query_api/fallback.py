@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from query_api.answers import Freshness, Number
 from query_api.circuit import Circuit
+from query_api.request_id import nobodys
 from query_api.watch import Probe, Watch
 from readmodel.errors import Overloaded, QueryTooSlow, ServerInRecovery, StoreRefused, StoreUnavailable
 from readmodel.event_log import Logged
+from readmodel.histogram import Histogram
 from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll
 from readmodel.supervise import end
@@ -97,7 +100,14 @@ class Fallback:
         self._sent: set[_Query] = set()
         self._missing: dict[str, Fetched] = {}  # in order of age
         self._databases = 0  # how often another one answered
-        self.sent = 0
+        self.sent = self.shared = self.remembered = 0
+        self.refused = Counter(line_full=0, waited=0, slow=0)
+        self.durations = Histogram()
+
+    @property
+    def running(self) -> int:
+        """How many queries Postgres works on."""
+        return len(self._sent)
 
     @property
     def waiting(self) -> int:
@@ -112,6 +122,7 @@ class Fallback:
         arrived = self._clock()
         missing = self._missing.get(poll.session_id)
         if missing and missing.freshness.lag_seconds(arrived) < min(staleness_seconds, MISSING_SECONDS):
+            self.remembered += 1
             return missing
         query = self._joinable(poll, arrived, staleness_seconds) or self._queue(poll)
         fetched = await asyncio.shield(query.task)
@@ -146,16 +157,19 @@ class Fallback:
 
     def _joinable(self, poll: Poll, arrived: float, staleness_seconds: float) -> _Query | None:
         running = self._running.get(poll)
-        if running and running.sent_at is not None and running.sent_at > arrived - staleness_seconds:
-            return running
-        return self._waiting.get(poll)
+        if running and (running.sent_at is None or running.sent_at <= arrived - staleness_seconds):
+            running = None
+        query = running or self._waiting.get(poll)
+        self.shared += query is not None
+        return query
 
     def _queue(self, poll: Poll) -> _Query:
         self._circuit.admit()
         if len(self._waiting) >= self._line:
+            self.refused["line_full"] += 1
             raise Overloaded("Too many polls wait for PostgreSQL; try again in a second.")
         query = _Query(poll)
-        query.task = asyncio.create_task(self._run(query))
+        query.task = asyncio.create_task(self._run(query), context=nobodys())
         query.task.add_done_callback(_seen)
         self._waiting[poll] = query
         return query
@@ -165,6 +179,7 @@ class Fallback:
             async with asyncio.timeout(LINE_SECONDS):
                 await self._slots.acquire()
         except TimeoutError as exc:
+            self.refused["waited"] += 1
             raise Overloaded("PostgreSQL is too busy to answer polls; try again in a second.") from exc
         finally:
             del self._waiting[query.poll]
@@ -184,8 +199,12 @@ class Fallback:
         self.sent += 1
         databases = self._databases
         try:
-            logged = await self._ask(query.poll, sent_at)
+            try:
+                logged = await self._ask(query.poll, sent_at)
+            finally:
+                self.durations.observe(self._clock() - sent_at)
         except QueryTooSlow as exc:
+            self.refused["slow"] += 1
             raise Overloaded("PostgreSQL took too long to answer this poll; try again in a second.") from exc
         if number is not None and number.database != logged.database:
             number = None

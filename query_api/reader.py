@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import NamedTuple
 
 from query_api.answers import Freshness, Number, Source
@@ -43,6 +44,7 @@ class Reader:
         self._view = view
         self._fallback = fallback
         self._requests = requests
+        self.fallbacks = Counter(cold=0, stale=0, asked=0, redis_away=0)
 
     async def read(self, poll: Poll, wanted: Staleness) -> Reading:
         """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overloaded, StoreUnavailable or StoreRefused.
@@ -52,6 +54,7 @@ class Reader:
         seen, cold = await self._look(poll, wanted)
         if seen and seen.freshness.lag_seconds(time.monotonic()) <= wanted.seconds:
             return _from_view(seen)
+        self.fallbacks[_reason(seen, cold, wanted)] += 1
         try:
             if seen and not wanted.explicit:
                 async with asyncio.timeout(PATIENCE_SECONDS):
@@ -77,6 +80,15 @@ class Reader:
         except (StoreUnavailable, StoreRefused):
             return None, False  # the circuit has told the log
         return (None, True) if isinstance(answer, Cold) else (answer, False)
+
+
+def _reason(seen: Seen | None, cold: bool, wanted: Staleness) -> str:
+    """Say why the view does not answer, in the metrics' words."""
+    if seen:
+        return "stale"
+    if cold:
+        return "cold"
+    return "asked" if wanted.seconds <= 0 else "redis_away"
 
 
 def _from_view(seen: Seen) -> Reading:

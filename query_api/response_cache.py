@@ -41,7 +41,7 @@ class ResponseCache:
     """Answers by key, bounded by bytes: the least recently used leave first. Keys are hashable and opaque."""
 
     def __init__(self, max_bytes: int, max_dropped: int = MAX_DROPPED) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._max_dropped = max_dropped
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._keys_of: dict[str, set[Hashable]] = {}
@@ -52,7 +52,7 @@ class ResponseCache:
         self._floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
         self._dropped_at: dict[str, int] = {}  # in order of n
         self.bytes = 0
-        self.breaks = 0
+        self.breaks = self.evictions = self.dropped = self.messages = 0
 
     def __len__(self) -> int:
         """How many answers are kept."""
@@ -82,6 +82,7 @@ class ResponseCache:
         if self._heard is None or self._heard.term != change.term or change.n != self._heard.n + 1:
             self._break(change.n)
         self._heard = Number(change.term, change.n, change.database)
+        self.messages += 1
         delay = self._transit.delay_seconds(change.at_us, now) if change.at_us else 0.0
         if EVERY_SESSION in change.sessions:
             self._empty(change.n)
@@ -124,19 +125,21 @@ class ResponseCache:
         session_id = entry.kept.session_id
         if number is None or self._heard is None or number.term != self._heard.term:
             return False
-        if number.n < max(self._floor, self._dropped_at.get(session_id, 0)) or entry.size > self._max_bytes:
+        if number.n < max(self._floor, self._dropped_at.get(session_id, 0)) or entry.size > self.max_bytes:
             return False
         self._remove(key)
         self._entries[key] = entry
         self._keys_of.setdefault(session_id, set()).add(key)
         self.bytes += entry.size
-        while self.bytes > self._max_bytes:
+        while self.bytes > self.max_bytes:
             self._remove(next(iter(self._entries)))
+            self.evictions += 1
         return True
 
     def _drop(self, session_id: str, n: int) -> None:
         for key in tuple(self._keys_of.get(session_id, ())):
             self._remove(key)
+            self.dropped += 1
         self._dropped_at.pop(session_id, None)
         self._dropped_at[session_id] = n
         if len(self._dropped_at) > self._max_dropped:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from query_api.auth import Gate
 from query_api.config import ApiConfig
 from query_api.events import Events
+from query_api.exposition import Exposition
 from query_api.fallback import Fallback
 from query_api.health import Readiness
 from query_api.lag_history import LagHistory
 from query_api.projector_requests import ProjectorRequests
-from query_api.stats import Exposition
 from query_api.view_reads import ViewReads
 from readmodel.view import ViewReader
 

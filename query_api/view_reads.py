@@ -10,7 +10,9 @@ from typing import NamedTuple, Protocol
 
 from query_api.answers import Freshness
 from query_api.circuit import Circuit
+from query_api.request_id import nobodys
 from readmodel.errors import ReadsideError, StoreRefused, StoreUnavailable, ViewUnavailable
+from readmodel.histogram import Histogram
 from readmodel.poll import Poll
 from readmodel.supervise import end
 from readmodel.view import Cold, Found
@@ -57,16 +59,20 @@ class ViewReads:
         self._wanted: deque[Poll] = deque()
         self._answers: dict[Poll, asyncio.Future[Seen | Cold]] = {}
         self._round_trips: set[asyncio.Task[None]] = set()
+        self.shared = 0
+        self.durations = Histogram()
 
     async def read(self, poll: Poll) -> Seen | Cold:
         """Answer a poll; raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
         answer = self._answers.get(poll)
-        if answer is None:
+        if answer is not None:
+            self.shared += 1
+        else:
             self._circuit.admit()
             loop = asyncio.get_running_loop()
             answer = self._answers[poll] = loop.create_future()
             if not self._wanted:
-                loop.call_soon(self._send)
+                loop.call_soon(self._send, context=nobodys())
             self._wanted.append(poll)
         return await asyncio.shield(answer)  # a caller who leaves must not take the answer from the others
 
@@ -90,10 +96,12 @@ class ViewReads:
 
     async def _round_trip(self, polls: list[Poll]) -> None:
         answers: Sequence[Seen | Cold | Exception]
+        started = time.monotonic()
         try:
             answers = await self._read(polls)
         except Exception as error:  # noqa: BLE001 (each of the callers raises it)
             answers = [error] * len(polls)
+        self.durations.observe(time.monotonic() - started)
         for poll, answer in zip(polls, answers, strict=True):
             waiting = self._answers.pop(poll)
             if waiting.cancelled():

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from redis.asyncio import Redis
-
 from query_api.app import build_app
 from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
 from query_api.events import WRAPPER_BYTES, Events
+from query_api.exchange import Exchange, taking_part
+from query_api.exposition import MERGE, Exposition, Watched
 from query_api.fallback import Fallback, Log
 from query_api.health import Readiness
 from query_api.lag_history import LagHistory
@@ -24,20 +24,20 @@ from query_api.own_database import OwnDatabase
 from query_api.poll_interval import Load
 from query_api.projector_requests import Line, ProjectorRequests
 from query_api.reader import Reader
+from query_api.request_line import RequestLine
 from query_api.response_cache import ResponseCache
 from query_api.service import Service
-from query_api.stats import Exposition, Stats
+from query_api.stats import Stats
 from query_api.subscription import Subscription
 from query_api.view_reads import ViewReads
 from query_api.watch import take_connection
 from readmodel.errors import ReadsideError
 from readmodel.event_log import EventLog
-from readmodel.keys import Keys
-from readmodel.messages import EVERY_SESSION, Change, Request, encode_request
+from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_rows_visible, check_url, create_pool
 from readmodel.projection import read_projection
-from readmodel.redis_client import connect, keys_of, translated
+from readmodel.redis_client import connect, keys_of
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader
@@ -63,7 +63,7 @@ def create_app(config: ApiConfig) -> Process:
 def create_app_from_environment() -> Process:
     """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`."""
     settings = Settings()
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, settings.secrets())
     return create_app(settings.api_config())
 
 
@@ -145,17 +145,18 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
 @asynccontextmanager
 async def running(config: ApiConfig, stores: Stores) -> AsyncIterator[Layer]:
     """Build the application and run what it needs in the background, for as long as the block lasts."""
-    built = _Built(replace(config, root_path=prefix(config.root_path)), stores)
-    tasks = [background.start(work) for work in built.background()]
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GREET_SECONDS):
-                await built.greeted.wait()
-        yield build_app(built.service)
-    finally:
-        await end(tasks)
-        await built.service.view_reads.close()
-        await built.service.fallback.close()
+    with taking_part(config.metrics_directory, MERGE) as exchange:
+        built = _Built(replace(config, root_path=prefix(config.root_path)), stores, exchange)
+        tasks = [background.start(work) for work in built.background()]
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GREET_SECONDS):
+                    await built.greeted.wait()
+            yield build_app(built.service)
+        finally:
+            await end(tasks)
+            await built.service.view_reads.close()
+            await built.service.fallback.close()
 
 
 def prefix(root_path: str) -> str:
@@ -163,31 +164,19 @@ def prefix(root_path: str) -> str:
     return f"/{stripped}" if (stripped := root_path.strip("/")) else ""
 
 
-class RequestLine:
-    """The channel on which the leading projector hears requests."""
-
-    def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis = redis
-        self._channel = keys.requests
-
-    async def send(self, request: Request) -> int:
-        """Publish a request, and tell how many heard it; raises ViewUnavailable or AccessRefused."""
-        with translated(self._redis):
-            return int(await self._redis.publish(self._channel, encode_request(request)))
-
-
 class _Built:
     """The parts of one process."""
 
-    def __init__(self, config: ApiConfig, stores: Stores) -> None:
+    def __init__(self, config: ApiConfig, stores: Stores, exchange: Exchange) -> None:
         page_bytes = max(1, config.max_answer_bytes - WRAPPER_BYTES)
         self.cache = ResponseCache(config.response_cache_bytes)
         own, self.greeted = OwnDatabase(self.cache.belong_to), asyncio.Event()
-        view_reads = ViewReads(stores.view, Circuit("redis"), page_bytes, own.identity)
+        circuits = {store: Circuit(store) for store in ("redis", "postgres")}
+        view_reads = ViewReads(stores.view, circuits["redis"], page_bytes, own.identity)
         fallback = Fallback(
             stores.log,
             concurrency=config.fallback_concurrency,
-            circuit=Circuit("postgres"),
+            circuit=circuits["postgres"],
             number=self.cache.numbers,
             max_bytes=page_bytes,
             reconnect=stores.reconnect,
@@ -195,7 +184,9 @@ class _Built:
             learn=own.learn,
         )
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
+        reader = Reader(view_reads, fallback, requests)
         gate, stats, self.load = Gate(config.keys), Stats(), Load(lambda: fallback.waiting)
+        watched = Watched(stats, self.cache, view_reads, fallback, reader, circuits, config.max_staleness_seconds)
         self.subscription = Subscription(stores.subscribe, self._hear)
         self.service = Service(
             config=config,
@@ -203,7 +194,7 @@ class _Built:
             events=Events(
                 gate=gate,
                 cache=self.cache,
-                reader=Reader(view_reads, fallback, requests),
+                reader=reader,
                 requests=requests,
                 stats=stats,
                 load=self.load,
@@ -225,13 +216,15 @@ class _Built:
                     "postgres": partial(stores.log.answer, _NO_SESSION, page_bytes),
                 }
             ),
-            exposition=Exposition(stats, self.cache, fallback),
+            exposition=Exposition(watched, exchange),
         )
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
         service = self.service
         watching = [self.load.run(), service.history.run(), self._identify()]
+        if service.config.metrics_directory:
+            watching.append(service.exposition.run())
         return [self.subscription.run(), service.requests.run(), *watching]
 
     async def _identify(self) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from tempfile import TemporaryDirectory
 
 import structlog
 import uvicorn
@@ -36,12 +41,21 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
     with listening(host, port) as listener:
         address, bound_port = listener.getsockname()[:2]
         _log.info("api starts", host=address, port=bound_port, workers=workers, root_path=config.root_path)
-        server = server_config(config, settings, workers)
         if workers > 1:
-            Multiprocess(server, sockets=[listener]).run()
+            with _shared_directory() as directory:
+                shared = replace(config, metrics_directory=directory)
+                Multiprocess(server_config(shared, settings, workers), sockets=[listener]).run()
         else:
-            _run(uvicorn.Server(server), listener)
+            _run(uvicorn.Server(server_config(config, settings)), listener)
         _log.info("api stopped")
+
+
+@contextmanager
+def _shared_directory() -> Iterator[str]:
+    """Make the directory in which the workers leave their metrics, in memory where the machine has such a place."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (the name in it is made up safely)
+    with TemporaryDirectory(prefix="readside-metrics-", dir=memory) as directory:
+        yield directory
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -67,7 +81,7 @@ def listening(host: str, port: int) -> socket.socket:
 def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uvicorn.Config:
     """Tell uvicorn how to run the API."""
     return uvicorn.Config(
-        partial(worker_app, config, settings.log_level, settings.log_format),
+        partial(worker_app, config, settings.log_level, settings.log_format, settings.secrets()),
         factory=True,
         workers=workers,
         loop="uvloop",
@@ -83,9 +97,9 @@ def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uv
     )
 
 
-def worker_app(config: ApiConfig, log_level: str, log_format: str | None) -> Process:
+def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secrets: tuple[str, ...]) -> Process:
     """Make the application inside a worker, which has inherited nothing but these values."""
-    configure(log_level, log_format)
+    configure(log_level, log_format, secrets)
     return create_app(config)
 
 

@@ -15,11 +15,12 @@ from redis.asyncio import Redis
 from projector.batch import add, drop, put
 from query_api.config import ApiConfig
 from query_api.layer import App
+from query_api.request_line import RequestLine
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_server
 from readmodel.redis_client import connect
 from readmodel.subscription import heard
-from readside.api import RequestLine, Stores, opened, running
+from readside.api import Stores, opened, running
 from tests.builders import BOTH_KEY, api_config, client, events_path
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
 from tests.projecting import INSERT_SESSION
@@ -114,7 +115,7 @@ class Stand:
         async def beat_is_heard() -> bool:
             await self.beat()
             metrics = (await self.client.get("/metrics")).text
-            return "readside_lag_seconds -1.0" not in metrics
+            return "\nreadside_lag_seconds " in metrics
 
         await eventually(beat_is_heard, "the API hears a beat")
 

@@ -1,83 +1,112 @@
 """The projector's metrics: names that dashboards rely on, values off the telemetry."""
 
 import time
+from collections import Counter
+from dataclasses import fields
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from projector.leader import CAUSES, _cause
 from projector.metrics import exposition
 from projector.telemetry import Telemetry
+from readmodel.errors import EventLogUnavailable, QueryTooSlow, ReadsideError, StoreRefused, StoreUnavailable, ViewFull
 
-ALWAYS = {
-    "readside_projector_events_applied_total",
-    "readside_projector_batches_total",
-    "readside_projector_terms_total",
-    "readside_projector_connections_total",
-    "readside_projector_loads_total",
-    "readside_projector_looks_total",
-    "readside_projector_notices_ignored_total",
-    "readside_projector_compared_total",
-    "readside_projector_drift_total",
-    "readside_projector_hot_sessions",
-    "readside_projector_loading",
-    "readside_projector_set_aside",
-    "readside_projector_leader",
-    "readside_projector_live",
-    "readside_projector_notification_queue_usage",
-}
-ONCE_LIVE = {"readside_projector_lag_seconds", "readside_projector_heartbeat_round_trip_seconds"}
+COUNTERS = {
+    "events_applied", "batches", "terms", "catch_ups", "connections", "loads", "loads_failed", "looks",
+    "notices_ignored", "compared", "drift", "drift_repaired", "sessions_lost",
+}  # fmt: skip
+OF_THE_LEADER = {"hot_sessions", "loading", "set_aside", "events_waiting", "notification_queue_usage"}
+ONCE_LIVE = {"lag_seconds", "heartbeat_round_trip_seconds", "as_of_timestamp_seconds"}
+ALWAYS = {f"{name}_total" for name in COUNTERS} | {"reconnects_total", "leader", "live"}
+BUCKETS = {f"commit_to_applied_seconds_{part}" for part in ("bucket", "count", "sum")}
+LIVE = Telemetry(role="leader", state="live", applied_at=time.monotonic(), round_trip_us=1, as_of_us=1)
 
 
 def samples(telemetry: Telemetry) -> dict[str, float]:
-    """Scrape as Prometheus does."""
+    """Scrape as Prometheus does; of several labels the last one's value."""
     text = exposition(telemetry).decode()
     return {
-        sample.name: sample.value
+        sample.name.removeprefix("readside_projector_"): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
-        if not sample.name.endswith("_created")
     }
 
 
 def test_the_names() -> None:
     """A name that changes breaks somebody's dashboard."""
-    assert samples(Telemetry()).keys() == ALWAYS
-    assert samples(Telemetry(applied_at=time.monotonic(), round_trip_us=1)).keys() == ALWAYS | ONCE_LIVE
+    assert samples(Telemetry()).keys() == ALWAYS | BUCKETS
+    assert samples(Telemetry(role="leader")).keys() == ALWAYS | BUCKETS | OF_THE_LEADER
+    assert samples(LIVE).keys() == ALWAYS | BUCKETS | OF_THE_LEADER | ONCE_LIVE
 
 
 def test_every_family_says_what_it_is() -> None:
-    """Help and type for each."""
+    """Help and type for each, also for those without a value."""
     families = list(text_string_to_metric_families(exposition(Telemetry()).decode()))
 
     assert all(family.documentation.endswith(".") for family in families)
-    assert {family.type for family in families} == {"counter", "gauge"}
+    assert {family.type for family in families} == {"counter", "gauge", "histogram"}
+    assert {family.name for family in families} >= {f"readside_projector_{name}" for name in ONCE_LIVE}
+
+
+def test_every_counter_is_shown() -> None:
+    """A number that the telemetry counts and nobody sees would be forgotten."""
+    numbers = {field.name for field in fields(Telemetry) if field.type == "int"}
+
+    assert numbers - {"hot_sessions", "loading"} == COUNTERS
 
 
 def test_the_values() -> None:
     """Counters, gauges and flags, each from its field."""
     telemetry = Telemetry(
         role="leader", state="live", hot_sessions=3, loading=2, queue_usage=0.25, events_applied=10, batches=9, terms=8,
-        connections=7, loads=6, looks=5, notices_ignored=4, set_aside={"a": "bad"},
+        connections=7, loads=6, looks=5, notices_ignored=4, set_aside={"a": "bad"}, catch_ups=11, compared=12, drift=13,
+        drift_repaired=14, loads_failed=15, sessions_lost=16, events_waiting=lambda: 17,
+        reconnects=Counter(postgres=18), round_trip_us=500_000, as_of_us=1_500_000,
     )  # fmt: skip
-    found = {name.removeprefix("readside_projector_"): value for name, value in samples(telemetry).items()}
+    telemetry.round_trips.observe(0.5)
+    found = samples(telemetry)
 
     assert found == {
         "events_applied_total": 10, "batches_total": 9, "terms_total": 8, "connections_total": 7, "loads_total": 6,
-        "looks_total": 5, "notices_ignored_total": 4, "compared_total": 0,
-        "drift_total": 0, "hot_sessions": 3, "loading": 2, "set_aside": 1, "leader": 1,
-        "live": 1, "notification_queue_usage": 0.25,
+        "looks_total": 5, "notices_ignored_total": 4, "compared_total": 12, "drift_total": 13, "hot_sessions": 3,
+        "loading": 2, "set_aside": 1, "leader": 1, "live": 1, "notification_queue_usage": 0.25, "catch_ups_total": 11,
+        "drift_repaired_total": 14, "loads_failed_total": 15, "sessions_lost_total": 16, "events_waiting": 17,
+        "reconnects_total": 18, "heartbeat_round_trip_seconds": 0.5, "as_of_timestamp_seconds": 1.5,
+        "commit_to_applied_seconds_bucket": 1, "commit_to_applied_seconds_count": 1,
+        "commit_to_applied_seconds_sum": 0.5,
     }  # fmt: skip
 
 
 def test_the_lag_grows_while_nothing_is_applied() -> None:
     """A gauge that stood still at its last value would read well while the pipe is stuck."""
-    telemetry = Telemetry(applied_at=time.monotonic() - 100, round_trip_us=2_000_000)
+    telemetry = Telemetry(role="leader", applied_at=time.monotonic() - 100, round_trip_us=2_000_000)
 
-    assert samples(telemetry)["readside_projector_lag_seconds"] == pytest.approx(102, abs=5)
+    assert samples(telemetry)["lag_seconds"] == pytest.approx(102, abs=5)
 
 
-def test_a_standby_leads_nothing() -> None:
-    """Both flags are 0, not absent."""
-    found = samples(Telemetry(role="standby"))
+@pytest.mark.parametrize("role", ["standby", "starting"])
+def test_who_does_not_lead_tells_nothing_of_the_view(role: str) -> None:
+    """What it knew while it led would grow old, and raise alarms about a view that another keeps."""
+    telemetry = Telemetry(role=role, state="waiting", applied_at=1.0, round_trip_us=1, as_of_us=1)  # type: ignore[arg-type]
+    found = samples(telemetry)
 
-    assert (found["readside_projector_leader"], found["readside_projector_live"]) == (0, 0)
+    assert (found["leader"], found["live"]) == (0, 0)
+    assert not found.keys() & (OF_THE_LEADER | ONCE_LIVE)
+
+
+def test_every_error_of_a_store_is_a_cause() -> None:
+    """What ends a connection is counted under a word of its own; the narrowest kind decides."""
+    kinds = {kind for parent in (StoreUnavailable, StoreRefused) for kind in _kinds(parent)}
+
+    assert {_cause(kind("…")) for kind in kinds} == set(CAUSES.values())
+    assert [_cause(kind("…")) for kind in (EventLogUnavailable, QueryTooSlow, ViewFull)] == [
+        "postgres",
+        "postgres",
+        "redis",
+    ]
+
+
+def _kinds(parent: type[ReadsideError]) -> set[type[ReadsideError]]:
+    below = set(parent.__subclasses__())
+    return below | {kind for child in below for kind in _kinds(child)}

@@ -1,0 +1,158 @@
+"""The API's metrics as Prometheus' text: read off its parts when somebody asks, those of all workers together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from query_api.circuit import Circuit
+from query_api.exchange import Exchange, Merge
+from query_api.fallback import Fallback
+from query_api.reader import Reader
+from query_api.response_cache import ResponseCache
+from query_api.stats import Stats
+from query_api.view_reads import ViewReads
+from readmodel.histogram import Histogram
+
+PUBLISH_SECONDS = 1.0
+MERGE: dict[str, Merge] = {
+    "readside_lag_seconds": max,
+    "readside_as_of_timestamp_seconds": min,
+    "readside_max_staleness_seconds": max,
+    "readside_store_away": max,
+}
+"""How the workers' gauges become one; all others are added up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The parts whose numbers are shown; `circuits` by store."""
+
+    stats: Stats
+    cache: ResponseCache
+    view_reads: ViewReads
+    fallback: Fallback
+    reader: Reader
+    circuits: Mapping[str, Circuit]
+    max_staleness_seconds: float
+
+
+class Exposition:
+    """Renders the metrics."""
+
+    def __init__(self, watched: Watched, exchange: Exchange) -> None:
+        self._watched = watched
+        self._exchange = exchange
+
+    def text(self) -> bytes:
+        """Give Prometheus' text format, of all workers."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Given(self._exchange.everybodys(list(self.families()))))
+        return generate_latest(registry)
+
+    async def run(self) -> None:
+        """Publish for the other workers each second, and a last time in the end."""
+        try:
+            while True:
+                self._exchange.publish(self.families())
+                await asyncio.sleep(PUBLISH_SECONDS)
+        finally:
+            self._exchange.publish(self.families())
+
+    def families(self) -> Iterator[Metric]:
+        """Give this process' metrics: always the same families, some without a value."""
+        watched = self._watched
+        yield from watched.stats.families()
+        yield from _of_memory(watched.cache)
+        yield from _of_the_view(watched.view_reads)
+        yield from _of_postgres(watched.fallback, watched.reader)
+        yield from _of_freshness(watched)
+
+
+class _Given:
+    """Hands over families that were made beforehand."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        return self._families
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"readside_{name}", text, value=value)
+
+
+def _gauge(name: str, text: str, value: float | None) -> Metric:
+    family = GaugeMetricFamily(f"readside_{name}", text)
+    if value is not None:
+        family.add_metric([], value)
+    return family
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
+    return HistogramMetricFamily(f"readside_{name}", text, histogram.buckets(), histogram.seconds)
+
+
+def _of_memory(cache: ResponseCache) -> Iterator[Metric]:
+    yield _gauge("response_cache_entries", "Answers kept in memory.", len(cache))
+    yield _gauge("response_cache_bytes", "Bytes of memory that they take.", cache.bytes)
+    yield _gauge("response_cache_max_bytes", "Bytes that they may take.", cache.max_bytes)
+    yield _counter("response_cache_evictions", "Answers that left memory to make room for others.", cache.evictions)
+    yield _counter("response_cache_dropped", "Answers that left memory since their session changed.", cache.dropped)
+    yield _counter("response_cache_breaks", "Breaks in the stream of changes; each emptied the memory.", cache.breaks)
+    yield _counter("changes_heard", "Messages about a batch of changes that were heard.", cache.messages)
+
+
+def _of_the_view(view_reads: ViewReads) -> Iterator[Metric]:
+    yield _counter("view_reads_shared", "Polls that shared another's read of Redis.", view_reads.shared)
+    yield _histogram(
+        "view_round_trip_seconds", "Time of a round trip to Redis for one or more polls.", view_reads.durations
+    )
+
+
+def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
+    fallbacks = CounterMetricFamily(
+        "readside_fallbacks", "Polls that had to ask Postgres, by why the view could not answer.", labels=["reason"]
+    )
+    for reason, count in reader.fallbacks.items():
+        fallbacks.add_metric([reason], count)
+    yield fallbacks
+    yield _counter("fallback_queries", "Queries sent to Postgres.", fallback.sent)
+    yield _counter("fallback_shared", "Polls that shared another's query of Postgres.", fallback.shared)
+    yield _counter(
+        "fallback_remembered", "Polls of unknown sessions that a recent query answered.", fallback.remembered
+    )
+    refused = CounterMetricFamily("readside_fallback_refused", "Queries refused, by which bound.", labels=["reason"])
+    for reason, count in fallback.refused.items():
+        refused.add_metric([reason], count)
+    yield refused
+    yield _gauge("fallback_waiting", "Queries that wait for others to end.", fallback.waiting)
+    yield _gauge("fallback_running", "Queries that Postgres works on.", fallback.running)
+    yield _histogram("fallback_query_seconds", "Time of a query of Postgres, without its wait.", fallback.durations)
+
+
+def _of_freshness(watched: Watched) -> Iterator[Metric]:
+    beat = watched.cache.beat
+    away = GaugeMetricFamily("readside_store_away", "1 while a store is taken to be away.", labels=["store"])
+    for store, circuit in watched.circuits.items():
+        away.add_metric([store], int(circuit.failure is not None))
+    yield away
+    yield _gauge("workers", "Processes of this API.", 1)
+    yield _gauge("workers_hearing", "Processes of this API that hear the projector's beats.", int(beat is not None))
+    yield _gauge(
+        "lag_seconds",
+        "How old the last as-of heard is, of the worker with the oldest; no value while none is heard.",
+        None if beat is None else beat.lag_seconds(time.monotonic()),
+    )
+    yield _gauge(
+        "as_of_timestamp_seconds",
+        "The last as-of heard, seconds since 1970 by Postgres' clock, of the worker with the oldest.",
+        None if beat is None else beat.as_of_us / 1e6,
+    )
+    yield _gauge("max_staleness_seconds", "READSIDE_MAX_STALENESS_SECONDS.", watched.max_staleness_seconds)
