@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from uuid import uuid4
 from projector.backlog import Taken
 from projector.batch import Argument, Staged
 from projector.reads import Reads
-from projector.snapshot import Snapshot, type_counts
+from projector.snapshot import Part, Snapshot, type_counts
 from projector.view_writer import ViewWriter
 from readmodel.backoff import delays
 from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable, ViewFull
-from readmodel.event import Event, type_name
+from readmodel.event import type_name
 from readmodel.supervise import first_to_end
-from readmodel.type_index import Entries, pack_entry
+from readmodel.type_index import Entries, Entry
 
 WORKERS = 4
 MAX_ATTEMPTS = 6
@@ -202,20 +202,17 @@ class Loads:
     async def _stage_newest(self, snapshot: Snapshot, staging: str) -> _Window:
         most_events, most_bytes = self._window
         window = _Window()
-        async with aclosing(snapshot.newest(most_events)) as chunks:
-            async for chunk in chunks:
-                kept = _within(chunk, most_bytes - window.bytes)
-                if kept:
+        async with aclosing(snapshot.newest(most_events)) as parts:
+            async for part in parts:
+                kept = part.within(most_bytes - window.bytes)
+                if kept.members:
                     await self._writer.stage(staging, kept)
                     window.take(kept)
-                if len(kept) < len(chunk):
+                if kept is not part:
                     break
         if window.held:
             await self._writer.stage_index(staging, window.entries())
         return window
-
-
-_Listed = dict[str, list[bytes]]
 
 
 @dataclass(slots=True)
@@ -226,26 +223,19 @@ class _Window:
     bytes: int = 0
     newest: int | None = None
     lowest: int | None = None
-    _newest_first: _Listed = field(default_factory=dict)
+    _newest_first: defaultdict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
 
-    def take(self, events: list[Event]) -> None:
-        self.held += len(events)
-        self.bytes += sum(len(event.member) for event in events)
-        self.newest = events[0].score if self.newest is None else self.newest
-        self.lowest = events[-1].score
-        for event in events:
-            self._newest_first.setdefault(type_name(event.event_type), []).append(
-                pack_entry(event.score or 0, event.id)
-            )
+    def take(self, part: Part) -> None:
+        self.held += len(part.members)
+        self.bytes += sum(map(len, part.members))
+        self.newest = part.scores[0] if self.newest is None else self.newest
+        self.lowest = part.scores[-1]
+        for name, entry in zip(part.types, part.entries, strict=True):
+            self._newest_first[name].append(entry)
 
     def entries(self) -> Entries:
         """Give the type index."""
-        return {name: listed[::-1] for name, listed in self._newest_first.items()}
-
-
-def _within(chunk: list[Event], most_bytes: int) -> list[Event]:
-    for place, event in enumerate(chunk):
-        most_bytes -= len(event.member)
-        if most_bytes < 0:
-            return chunk[:place]
-    return chunk
+        entries: defaultdict[str, list[Entry]] = defaultdict(list)
+        for name, listed in self._newest_first.items():
+            entries[type_name(name)] += listed
+        return {name: sorted(listed) for name, listed in entries.items()}

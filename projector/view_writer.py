@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from redis.asyncio import Redis
 
 from projector.batch import Argument, Operation
+from projector.snapshot import Part
 from readmodel.errors import ForeignView, ViewUnavailable
-from readmodel.event import ENCODING_VERSION, Event
+from readmodel.event import ENCODING_VERSION
 from readmodel.keys import Keys
 from readmodel.messages import EVERY_SESSION
 from readmodel.redis_client import target, translated
@@ -131,11 +133,11 @@ class ViewWriter:
         clock = redis_us - time.monotonic() * 1_000_000
         self._clock = clock if self._clock is None else max(clock, self._clock - CLOCK_DRIFT_US)
 
-    async def stage(self, staging: str, events: Sequence[Event]) -> None:
+    async def stage(self, staging: str, part: Part) -> None:
         """Add events to a load's staging keys, which live a minute after the last call."""
         key = f"{self._keys.staging(staging)}e"
         pipeline: Any = self._redis.pipeline(transaction=False)
-        pipeline.execute_command("ZADD", key, *(word for event in events for word in (event.score, event.member)))
+        pipeline.execute_command("ZADD", key, *chain.from_iterable(zip(part.scores, part.members, strict=True)))
         pipeline.expire(key, STAGING_SECONDS)
         with translated(self._redis):
             await pipeline.execute()

@@ -8,6 +8,7 @@ from readmodel.event import SCORE_BOUND
 
 ENTRY_BYTES = 24
 CHUNK_ENTRIES = 42
+Entry = bytes
 Entries = Mapping[str, Sequence[bytes]]
 """Entries by type name, oldest first."""
 _CHUNK_BYTES = CHUNK_ENTRIES * ENTRY_BYTES

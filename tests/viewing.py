@@ -8,7 +8,7 @@ import orjson
 from redis.asyncio import Redis
 
 from projector.batch import Argument, Operation, Staged, add, put
-from projector.snapshot import type_counts
+from projector.snapshot import Part, type_counts
 from projector.view_writer import Applied, ViewWriter
 from readmodel.event import Event, type_name
 from readmodel.freshness import rfc3339
@@ -47,6 +47,16 @@ def expected(events: Iterable[Event], poll: Poll) -> tuple[bytes, int]:
         if (poll.since_us is None or (e.score or 0) > poll.since_us) and (not poll.types or e.event_type in poll.types)
     ]
     return b",".join(e.member for e in matching[poll.offset : poll.offset + poll.limit]), len(matching)
+
+
+def part_of(events: Sequence[Event]) -> Part:
+    """Give events, newest first, as a load reads them."""
+    return Part(
+        [one.score or 0 for one in events],
+        [one.member for one in events],
+        [one.event_type for one in events],
+        [pack_entry(one.score or 0, one.id) for one in events],
+    )
 
 
 def indexed(events: Iterable[Event]) -> Entries:
@@ -98,7 +108,7 @@ class Stage:
         kept = newest_first(events)[:held]
         name = uuid4().hex
         if kept:
-            await self.writer.stage(name, kept)
+            await self.writer.stage(name, part_of(kept))
             await self.writer.stage_index(name, indexed(kept))
         types: dict[str, int] = {}
         for one in events:

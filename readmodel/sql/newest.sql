@@ -5,9 +5,7 @@ SELECT array_agg(n.place::text ORDER BY n.reached) AS places
 FROM (
   SELECT o.place, sum(o.size) OVER (ORDER BY o.timestamp DESC, o.id DESC) AS reached
   FROM (
-    SELECT e.ctid AS place, e.id, e.timestamp, 300 + coalesce(octet_length(e.message), 0)
-           + least(pg_column_size(e.event_data), 50000000)
-             * CASE WHEN pg_column_compression(e.event_data) IS NULL THEN 1 ELSE 20 END AS size
+    SELECT e.ctid AS place, e.id, e.timestamp, :size AS size
     FROM events e WHERE e.session_id = $1 ORDER BY e.timestamp DESC, e.id DESC LIMIT $2
   ) o
 ) n

@@ -1,7 +1,7 @@
 """Loads: registered first, staged later, thrown away when they were replaced meanwhile. Stores and timers are fakes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,10 +11,11 @@ from projector import loads as module
 from projector.backlog import Taken
 from projector.batch import Staged
 from projector.loads import MAX_ARRIVED, MAX_ATTEMPTS, WORKERS, Failed, Load, Loads, Missing, Unfit
+from projector.snapshot import Part
 from readmodel.errors import AccessRefused, BadEvents, EventLogUnavailable, ViewUnavailable
 from readmodel.event import Event
 from readmodel.type_index import Entries
-from tests.viewing import event, newest_first
+from tests.viewing import event, newest_first, part_of
 from tests.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
@@ -46,11 +47,11 @@ class FakeSnapshot:
         names = [e.event_type for e in self.events]
         return {name: names.count(name) for name in names}
 
-    async def newest(self, limit: int) -> AsyncIterator[list[Event]]:
+    async def newest(self, limit: int) -> AsyncIterator[Part]:
         """Yield chunks, newest first."""
         events = newest_first(self.events)[:limit]
         for start in range(0, len(events), CHUNK):
-            yield events[start : start + CHUNK]
+            yield part_of(events[start : start + CHUNK])
 
 
 @dataclass
@@ -87,14 +88,14 @@ class FakeReads:
 class FakeWriter:
     """Collects what is staged."""
 
-    staged: dict[str, list[Event]] = field(default_factory=dict)
+    staged: dict[str, list[bytes]] = field(default_factory=dict)
     indexed: dict[str, Entries] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
 
-    async def stage(self, staging: str, events: Sequence[Event]) -> None:
+    async def stage(self, staging: str, part: Part) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        self.staged.setdefault(self.staging_key(staging), []).extend(events)
+        self.staged.setdefault(self.staging_key(staging), []).extend(part.members)
 
     async def stage_index(self, staging: str, entries: Entries) -> None:
         self.indexed[self.staging_key(staging)] = entries
@@ -148,7 +149,7 @@ async def test_a_session_is_staged_whole(bench: Bench) -> None:
 
     assert bench.wake.is_set()
     assert isinstance(outcome, Staged)
-    assert bench.writer.staged[outcome.staging] == newest_first(events)
+    assert bench.writer.staged[outcome.staging] == [e.member for e in newest_first(events)]
     assert outcome.held == 12
     assert outcome.header == {
         "status": "in_progress",
@@ -200,7 +201,7 @@ async def test_the_window_has_a_bound_in_bytes(bench: Bench) -> None:
 
     assert isinstance(outcome, Staged)
     assert outcome.held == 4
-    assert outcome.header["bytes"] == sum(len(e.member) for e in bench.writer.staged[outcome.staging])
+    assert outcome.header["bytes"] == sum(map(len, bench.writer.staged[outcome.staging]))
     assert outcome.header["floor"] == 11
 
 
