@@ -23,6 +23,8 @@ from readmodel.view import ViewReader
 REPORT_SECONDS = 1.0
 LOOK_SECONDS = 0.05
 """A change of role or state is reported after so long: it decides what everybody is told of the projection."""
+MAX_SHOWN_ASIDE = 20
+"""Sessions set aside whose reasons a report tells, the latest."""
 FORGOTTEN_SECONDS = 60.0
 """Reports of dead processes are cleared away after this."""
 
@@ -91,6 +93,7 @@ class Reporter:
             "hot_sessions": t.hot_sessions,
             "loading": t.loading,
             "set_aside": len(t.set_aside),
+            "set_aside_why": dict(list(t.set_aside.items())[-MAX_SHOWN_ASIDE:]),
             "notification_queue_usage": t.queue_usage,
             "events_applied": t.events_applied,
             "batches": t.batches,

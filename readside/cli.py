@@ -154,6 +154,27 @@ def status(
 
 
 @app.command()
+def explain(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="Session id (UUID).", show_default=False)],
+    event: Annotated[
+        str | None, typer.Argument(metavar="EVENT", help="Event id (UUID): where is it?", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    _version: Version = False,
+) -> None:
+    """Tell whether a session is hot, what each store holds of it, where an event is, and who answers its polls.
+
+    It changes nothing: a session that is asked about is neither warmed nor kept hot. What Redis lacks is looked for
+    again when the view has had the time to hear of it, for 3 s at most.
+
+    Exit code 0: explained. 2: a store cannot be asked; what the other one tells is printed all the same.
+    """
+    from readside.commands.explain import explain as show
+
+    _run(show(_settings(), session, event, json=as_json))
+
+
+@app.command()
 def warm(
     sessions: Annotated[list[str], typer.Argument(metavar="SESSION", help="Session ids (UUIDs).", show_default=False)],
     _version: Version = False,

@@ -101,7 +101,7 @@ function verbs.put(session, from, arguments)
     end
   end
   local header = base .. 's:' .. session
-  redis.call('HSET', header, 'term', term, 'version', version, 'held', ARGV[from + 1])
+  redis.call('HSET', header, 'term', term, 'version', version, 'held', ARGV[from + 1], 'loaded', activity)
   for field = from + 2, from + arguments - 1, 2 do
     redis.call('HSET', header, ARGV[field], ARGV[field + 1])
   end

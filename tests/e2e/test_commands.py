@@ -17,7 +17,7 @@ from tests.projecting import Writer
 from tests.servers import connected, fresh_database, running_redis
 from tests.waiting import eventually
 
-COMMANDS = ["install", "uninstall", "projector", "api", "demo", "status", "warm", "rebuild", "verify"]
+COMMANDS = ["install", "uninstall", "projector", "api", "demo", "status", "explain", "warm", "rebuild", "verify"]
 NOWHERE = Site({})
 
 

@@ -27,7 +27,7 @@ LEADER: dict[str, Any] = {
 }
 STANDBY = {**LEADER, "host": "b.example", "role": "standby", "state": "waiting", "errors": []}
 REASON = "The triggers are missing: run `readside install`."
-LIVE = {"as_of": "2026-01-13T14:30:01.250000Z", "lag_ms": 180, "hot_sessions": 42, "leader": LEADER}
+LIVE: dict[str, Any] = {"as_of": "2026-01-13T14:30:01.250000Z", "lag_ms": 180, "hot_sessions": 42, "leader": LEADER}
 
 
 def told(projection: Projection) -> dict[str, str]:

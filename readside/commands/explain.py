@@ -1,0 +1,160 @@
+"""`readside explain`: why a session's polls are answered as they are, and where an event of it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import orjson
+import typer
+
+from readmodel.errors import InvalidParameter, ReadsideError, StoreRefused, StoreUnavailable
+from readmodel.inspection import Stored, Viewed, look_at_log, look_at_view
+from readmodel.poll import parse_session_id
+from readmodel.postgres_client import Connection, check_rows_visible, check_server, translated
+from readmodel.projection import read_projection
+from readmodel.view import ViewReader
+from readside.commands.explaining import sentences
+from readside.commands.facts import Facts, as_json
+from readside.commands.stores import open_postgres, open_redis
+from readside.settings import Settings
+
+PASS_SECONDS = 3.0
+"""What Redis lacks is looked for again when as-of has passed the first look; as-of is waited for so long."""
+STEP_SECONDS = 0.05
+UNREACHABLE = 2
+_LABEL_WIDTH = 16
+
+
+async def explain(settings: Settings, session: str, event: str | None, *, json: bool) -> int:
+    """Explain; 2 where a store could not be asked, after all that the other one tells.
+
+    Raises InvalidParameter, ConfigurationError, and a store's error where neither can be asked.
+    """
+    session_id = parse_session_id(session)
+    event_id = None if event is None else _parse_event_id(event)
+    errors: list[ReadsideError] = []
+    async with _looking(settings, errors) as looking:
+        facts = await looking.facts(session_id, event_id)
+    if facts.viewed is None and facts.stored is None:
+        raise type(errors[0])(" ".join(map(str, errors)))
+    _print(facts, errors, json=json)
+    return UNREACHABLE if errors else 0
+
+
+def _parse_event_id(text: str) -> str:
+    try:
+        return parse_session_id(text)
+    except InvalidParameter as error:
+        raise InvalidParameter("event_id", str(error).replace("session id", "event id", 1)) from None
+
+
+@asynccontextmanager
+async def _looking(settings: Settings, errors: list[ReadsideError]) -> AsyncIterator[_Looking]:
+    """Open both stores, or the one that answers."""
+    async with AsyncExitStack() as stack:
+        redis, keys = await stack.enter_async_context(open_redis(settings))
+        connection, database, url = None, "", settings.require_database_url()
+        try:
+            opened = await stack.enter_async_context(open_postgres(settings))
+            database = (await check_server(opened, url)).database
+            with translated(url):
+                await check_rows_visible(opened)
+            connection = opened
+        except (StoreUnavailable, StoreRefused) as error:
+            errors.append(error)
+        yield _Looking(settings, ViewReader(redis, keys), connection, database, errors)
+
+
+class _Looking:
+    """Looks at the stores; what keeps it from one goes into `errors`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        view: ViewReader,
+        connection: Connection | None,
+        database: str,
+        errors: list[ReadsideError],
+    ) -> None:
+        self._settings = settings
+        self._view = view
+        self._connection = connection
+        self._database = database
+        self._errors = errors
+
+    async def facts(self, session_id: str, event_id: str | None) -> Facts:
+        """Look, and look again at what may merely be late."""
+        facts = Facts(
+            session_id,
+            event_id,
+            viewed=await self._viewed(session_id, event_id),
+            stored=await self._stored(session_id, event_id),
+            projection=await read_projection(self._view, self._settings.max_staleness_seconds, self._database),
+            max_staleness_seconds=self._settings.max_staleness_seconds,
+            hot_ttl_seconds=self._settings.hot_ttl_seconds,
+        )
+        doubtful = facts.same is None or facts.place() == "on_its_way"
+        if facts.hot and facts.stored is not None and doubtful and await self._passed(facts.stored.now_us):
+            viewed, stored = await self._viewed(session_id, event_id), await self._stored(session_id, event_id)
+            quiet = stored is not None and replace(stored, now_us=0) == replace(facts.stored, now_us=0)
+            had = facts.stored.event_session == session_id
+            facts = replace(facts, viewed=viewed, stored=stored, passed=quiet or had, quiet=quiet)
+        return facts
+
+    async def _viewed(self, session_id: str, event_id: str | None) -> Viewed | None:
+        try:
+            return await look_at_view(self._view, session_id, event_id, self._database)
+        except (StoreUnavailable, StoreRefused) as error:
+            self._errors.append(error)
+            return None
+
+    async def _stored(self, session_id: str, event_id: str | None) -> Stored | None:
+        if self._connection is None:
+            return None
+        try:
+            url = self._settings.require_database_url()
+            return await look_at_log(self._connection, url, session_id, event_id)
+        except (StoreUnavailable, StoreRefused) as error:
+            self._errors.append(error)
+            return None
+
+    async def _passed(self, instant_us: int) -> bool:
+        """Wait until the view holds all that was committed before this instant; False where it does not come so far."""
+        deadline = time.monotonic() + PASS_SECONDS
+        while time.monotonic() < deadline:
+            position = await self._view.position()
+            if position is not None and position.live and (position.as_of_us or 0) >= instant_us:
+                return True
+            await asyncio.sleep(STEP_SECONDS)
+        return False
+
+
+def _print(facts: Facts, errors: list[ReadsideError], *, json: bool) -> None:
+    told = as_json(facts)
+    if json:
+        body = {**told, "explanation": list(sentences(facts)), "errors": [str(error) for error in errors]}
+        typer.echo(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for sentence in sentences(facts):
+            typer.echo(sentence)
+        for store in ("redis", "postgres"):
+            if told[store] is not None:
+                typer.echo(f"\n{store.capitalize()}")
+                for name, value in told[store].items():
+                    typer.echo(f"  {name.replace('_', ' '):<{_LABEL_WIDTH}}{_shown(value)}")
+    for error in errors:
+        typer.echo(f"readside: {error}", err=True)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(part)}" for name, part in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
