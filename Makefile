@@ -20,7 +20,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check unit chaos bench screenshots format lock clean install-browser browser
+.PHONY: help install demo test check unit chaos bench screenshots format lock clean install-browser browser install-promtool promtool
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -30,7 +30,7 @@ install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it
 demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9000 for another port)
 	@exec $(BIN)/readside demo --port $(PORT)
 
-test: $(INSTALLED) browser ## run every test (ARGS="-k cache -x" goes to pytest)
+test: $(INSTALLED) browser promtool ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(INSTALLED) ## format, lint, types, arrows and unit tests: half a minute, before every commit
@@ -59,6 +59,14 @@ install-browser: ## install Debian's Chromium, which the browser tests and scree
 browser:
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } \
 		&& $(MAKE) --no-print-directory install-browser || true
+
+install-promtool: ## install Debian's Prometheus, whose promtool tests the alert rules
+	@command -v promtool >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends prometheus; }
+
+# The same: the tests of the alert rules say it.
+promtool:
+	@command -v promtool >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } \
+		&& $(MAKE) --no-print-directory install-promtool || true
 
 format: $(INSTALLED) ## put the code into shape
 	$(BIN)/ruff check --fix-only .

@@ -121,6 +121,7 @@ class Live:
                 self._loads.remove(session_id)
                 self._jobs.finish(session_id, "failed")
                 self._telemetry.loads_failed += 1
+                self._telemetry.note_repaired(session_id)  # it left the view before it was loaded
                 _log.warning("a session could not be loaded", session_id=session_id, reason=reason)
 
     def _look(self, looks: set[str], operations: Operations) -> None:

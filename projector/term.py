@@ -138,6 +138,7 @@ class Term:
             for session_id, operations in compared.operations.items():
                 if operations[0].verb == "stamp":
                     self._hot.add(session_id, max(0, now_ms - active.get(session_id, now_ms)) / 1000)
+                    self._telemetry.note_repaired(session_id)
             for session_id in compared.to_load:
                 self._loads.start(session_id)
             to_load += compared.to_load

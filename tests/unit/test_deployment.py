@@ -94,11 +94,30 @@ def test_install_runs_once(services: dict[str, dict[str, Any]]) -> None:
     assert services["install"]["restart"] == "no"
 
 
-def test_the_writer_starts_in_the_demo_profile_alone(services: dict[str, dict[str, Any]]) -> None:
-    """A plain `up` has no sample data, and everything else needs no profile."""
+def test_what_a_plain_up_does_not_start(services: dict[str, dict[str, Any]]) -> None:
+    """It has no sample data and no monitoring; everything else needs no profile."""
     profiled = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
 
-    assert profiled == {"writer": ["demo"]}
+    assert profiled == {"writer": ["demo"], "prometheus": ["monitoring"], "grafana": ["monitoring"]}
+
+
+def test_every_file_that_is_mounted_exists(services: dict[str, dict[str, Any]]) -> None:
+    """Docker would make a directory in the place of a file that is missing."""
+    mounts = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+    ours = [source for source in mounts if source.startswith("./")]
+
+    assert len(ours) == 5
+    assert [source for source in ours if not (ROOT / source).exists()] == []
+
+
+def test_prometheus_scrapes_the_services_at_their_ports(services: dict[str, dict[str, Any]]) -> None:
+    """Names and ports inside the network are those of the compose file."""
+    document = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in document["scrape_configs"]}
+    port = services["projector"]["environment"]["READSIDE_PROJECTOR_PORT"]
+
+    assert targets == {"readside-api": ["api:8000"], "readside-projector": [f"projector:{port}"]}
+    assert services["projector"]["environment"]["READSIDE_PROJECTOR_HOST"] == "0.0.0.0"
 
 
 def test_redis_bounds_its_memory_and_evicts_what_nobody_asks_for(services: dict[str, dict[str, Any]]) -> None:
