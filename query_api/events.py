@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import structlog
 
-from query_api.answers import Answer, Freshness, Source, found, freshness_headers, missing, nothing
+from query_api.answers import Answer, Freshness, Source, found, freshness_headers, missing
 from query_api.auth import Gate
 from query_api.conditional import matches
 from query_api.poll_interval import Load, poll_interval
 from query_api.problems import Reply, problem, problem_of
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, Reading
-from query_api.response_cache import Newest, ResponseCache
+from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
 from query_api.stats import Stats
 from readmodel.errors import AnswerTooLarge, ReadsideError
@@ -115,8 +115,8 @@ class Events:
     def _kept(self, poll: Poll, staleness_seconds: float, now: float) -> tuple[Answer, Freshness] | None:
         if poll.since_us is not None:
             known = self._cache.newest(poll.session_id, now, staleness_seconds)
-            if known is not None and known[0].newest_us <= poll.since_us:
-                return nothing(poll.limit, poll.page, known[0].terminal), known[1]
+            if known is not None and (answer := known[0].answer(poll)) is not None:
+                return answer, known[1]
         kept = self._cache.get(poll, now, staleness_seconds)
         return kept or self._cache.get(poll.session_id, now, staleness_seconds)  # the 404 of any poll of it
 
@@ -130,13 +130,11 @@ class Events:
         return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given)
 
     def _keep(self, poll: Poll, answer: Answer, reading: Reading) -> None:
-        newest_us = reading.quiet_since_us
-        if newest_us is not None:
-            self._cache.store_newest(
-                Newest(poll.session_id, newest_us, answer.terminal), reading.freshness, reading.number
-            )
-            if poll.since_us is not None and newest_us <= poll.since_us:
-                return  # that is all there is to know of it, and of every later poll
+        newest = reading.newest
+        if newest is not None:
+            self._cache.store_newest(newest, reading.freshness, reading.number)
+            if poll.since_us is not None and newest.reaches_us <= poll.since_us:
+                return  # that answers this poll, and every later one
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 
     def _reply(self, poll: Poll, answer: Answer, freshness: Freshness, source: Source, given: Given) -> Reply:

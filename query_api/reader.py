@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from query_api.answers import Freshness, Number, Source
+from query_api.answers import TERMINAL, Freshness, Number, Source
 from query_api.fallback import Fallback, Fetched
+from query_api.newest import Newest
 from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
 from query_api.view_reads import Seen, ViewReads
@@ -16,7 +17,6 @@ from readmodel.errors import Overloaded, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold
 
-_BEFORE_ALL_US = -(2**63)
 PATIENCE_SECONDS = 1.0
 """Who holds an answer that is merely older than usual waits so long for a fresher one."""
 
@@ -24,8 +24,8 @@ PATIENCE_SECONDS = 1.0
 class Reading(NamedTuple):
     """What a store gave: `status` is None when there is no such session.
 
-    `page` is the events' JSON joined by commas; `number` is None when the answer must not be kept. Nothing in the
-    session is later than `quiet_since_us`, microseconds since 1970; None: not known.
+    `page` is the events' JSON joined by commas; `number` is None when the answer must not be kept. `newest` is
+    what the store told beside of the session's newest events.
     """
 
     source: Source
@@ -34,7 +34,7 @@ class Reading(NamedTuple):
     status: str | None
     freshness: Freshness
     number: Number | None
-    quiet_since_us: int | None = None
+    newest: Newest | None = None
 
 
 class Reader:
@@ -53,7 +53,7 @@ class Reader:
         """
         seen, cold = await self._look(poll, wanted)
         if seen and seen.freshness.lag_seconds(time.monotonic()) <= wanted.seconds:
-            return _from_view(seen)
+            return _from_view(poll.session_id, seen)
         self.fallbacks[_reason(seen, cold, wanted)] += 1
         try:
             if seen and not wanted.explicit:
@@ -63,7 +63,7 @@ class Reader:
                 fetched = await self._fallback.answer(poll, wanted.seconds)
         except (TimeoutError, Overloaded, StoreUnavailable, StoreRefused):
             if seen and not wanted.explicit:
-                return _from_view(seen)
+                return _from_view(poll.session_id, seen)
             raise
         # What is too old and bears the previous term's stamp may be what no term compares any more: the index of hot
         # sessions can lose it. Warming one that is still to be compared does no harm.
@@ -91,11 +91,18 @@ def _reason(seen: Seen | None, cold: bool, wanted: Staleness) -> str:
     return "asked" if wanted.seconds <= 0 else "redis_away"
 
 
-def _from_view(seen: Seen) -> Reading:
+def _from_view(session_id: str, seen: Seen) -> Reading:
     found = seen.found
     number = Number(found.term, found.n) if found.term else None
-    quiet_since_us = _BEFORE_ALL_US if found.newest_us is None else found.newest_us
-    return Reading("redis", found.page, found.total, found.status, seen.freshness, number, quiet_since_us)
+    newest = Newest(
+        session_id,
+        found.newest_us,
+        found.status in TERMINAL,
+        found.newest_scores,
+        found.newest_members,
+        whole=found.newest_is_all,
+    )
+    return Reading("redis", found.page, found.total, found.status, seen.freshness, number, newest)
 
 
 def _from_log(fetched: Fetched) -> Reading:

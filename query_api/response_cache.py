@@ -12,23 +12,14 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from query_api.answers import Answer, Freshness, Number
+from query_api.newest import Newest
 from query_api.transit import Transit
 from readmodel.messages import EVERY_SESSION, Change
 
 ENTRY_OVERHEAD_BYTES = 1_500
 """What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""
-NEWEST_BYTES = 700
-"""What it costs to keep a session's newest timestamp."""
 MAX_DROPPED = 100_000
 """Sessions whose last drop is remembered one by one."""
-
-
-class Newest(NamedTuple):
-    """No event of a session is later than this, µs since 1970: who polls for later ones finds nothing."""
-
-    session_id: str
-    newest_us: int
-    terminal: bool
 
 
 class _Entry(NamedTuple):
@@ -97,7 +88,7 @@ class ResponseCache:
         return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
 
     def newest(self, session_id: str, now: float, staleness_seconds: float) -> tuple[Newest, Freshness] | None:
-        """Find what is known of a session's newest event, with a lag below `staleness_seconds` at `now`."""
+        """Find what is known of a session's newest events, with a lag below `staleness_seconds` at `now`."""
         return self._find((Newest, session_id), now, staleness_seconds)  # type: ignore[return-value]
 
     def store(self, key: Hashable, answer: Answer, freshness: Freshness, number: Number | None) -> bool:
@@ -106,8 +97,11 @@ class ResponseCache:
         return self._keep(key, _Entry(answer, freshness, size), number)
 
     def store_newest(self, newest: Newest, freshness: Freshness, number: Number | None) -> bool:
-        """Keep what is known of a session's newest event, by the same rule."""
-        return self._keep((Newest, newest.session_id), _Entry(newest, freshness, NEWEST_BYTES), number)
+        """Keep what is known of a session's newest events, by the same rule, unless as much is known already."""
+        known = self._entries.get((Newest, newest.session_id))
+        if known is not None and isinstance(known.kept, Newest) and known.kept.reaches_us < newest.reaches_us:
+            return False
+        return self._keep((Newest, newest.session_id), _Entry(newest, freshness, newest.size), number)
 
     def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, Freshness] | None:
         entry = self._entries.get(key)

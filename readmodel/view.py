@@ -32,7 +32,8 @@ class Found(NamedTuple):
 
     `page` is the events' JSON joined by commas. `as_of_us` is microseconds since 1970 by Postgres' clock, `lag_us` how
     old that instant was when Redis answered. `term` is "" when the answer is right at its as-of but must not be kept.
-    `newest_us` is the session's latest timestamp, whatever the poll asked; None when it has no events.
+    `newest_us` is the session's latest timestamp, whatever the poll asked; None when it has no events. A poll with
+    `since` gives its newest events too, newest first, and whether it has no others.
     """
 
     page: bytes
@@ -43,6 +44,9 @@ class Found(NamedTuple):
     term: str
     n: int
     newest_us: int | None = None
+    newest_scores: Sequence[int] = ()
+    newest_members: Sequence[bytes] = ()
+    newest_is_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +237,20 @@ _HEADER_FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "byt
 
 
 def _found(reply: list[Any]) -> Found:
-    _, members, total, status, as_of, round_trip, age, term, n, newest = reply
+    _, members, total, status, as_of, round_trip, age, term, n, newest, events, whole = reply
     lag = int(round_trip) + int(age)
     return Found(
-        b",".join(members), int(total), status.decode(), int(as_of), lag, term.decode(), int(n), _int(newest or None)
+        b",".join(members),
+        int(total),
+        status.decode(),
+        int(as_of),
+        lag,
+        term.decode(),
+        int(n),
+        _int(newest or None),
+        list(map(int, events[1::2])),
+        events[::2],
+        bool(whole),
     )
 
 

@@ -5,16 +5,18 @@
 -- Gives {'cold', reason}
 --     | {'foreign', database found}
 --     | {'large', how many events of the page fit}
---     | {'ok', {event, …}, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or ''}
+--     | {'ok', {event, …}, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or '',
+--        {newest event, its score, …} where since was asked, 1 if that is all of them}
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
 local position, header, events, index = unpack(KEYS)
 local version, database, offset, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local since, bound = ARGV[5], tonumber(ARGV[6])
 local TYPES, DEEPEST, STRIDE = 7, 10000, 500
+local NEWEST, NEWEST_BYTES = 16, 16384
 
 local at = redis.call('HMGET', position, 'term', 'n', 'as_of', 'round_trip_us', 'as_of_at', 'version',
   'previous', 'previous_as_of', 'previous_round_trip_us', 'previous_at', 'database')
-local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status', 'newest')
+local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status', 'newest', 'bytes')
 if not at[1] or at[6] ~= version then return {'cold', 'no view'} end
 if database ~= '' and at[11] ~= database then return {'foreign', at[11] or ''} end
 if not has[1] or has[2] ~= version then return {'cold', 'not hot'} end
@@ -181,8 +183,20 @@ for place, member in ipairs(members) do
   if length > bound then return {'large', place - 1} end
 end
 
+-- Who asks for what is later than an instant asks again, and so do others, with other instants: give them the newest
+-- events, which answer all that comes until the session changes. Unless they are long.
+local newest_events = {}
+if since ~= '' and held > 0 and tonumber(has[8] or '0') / held * NEWEST <= 4 * NEWEST_BYTES then
+  newest_events = redis.call('ZREVRANGE', events, 0, NEWEST - 1, 'WITHSCORES')
+  local size, last_that_fits = 0, 0
+  while newest_events[last_that_fits + 1] and size + #newest_events[last_that_fits + 1] <= NEWEST_BYTES do
+    size, last_that_fits = size + #newest_events[last_that_fits + 1], last_that_fits + 2
+  end
+  for place = #newest_events, last_that_fits + 1, -1 do newest_events[place] = nil end
+end
+
 local time = redis.call('TIME')
 local age = math.max(0, time[1] * 1000000 + time[2] - as_of_at)
 return {'ok', members, total, -- whoever asks joins them: three times as fast as `table.concat`
   has[6] or '', as_of, round_trip, string.format('%.0f', age), term, n,
-  has[7] or ''}
+  has[7] or '', newest_events, #newest_events == 2 * count and 1 or 0}

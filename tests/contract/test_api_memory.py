@@ -74,6 +74,50 @@ async def test_the_newest_events_own_instant_is_past_it_and_the_one_before_is_no
     assert [item["id"] for item in found.json()["items"]] == [str(late.id)]
 
 
+async def test_whoever_is_a_few_events_behind_reads_nothing(stand: Stand, calls: Calls) -> None:
+    """One read of a later instant answers all of them, by type and page too, with the bytes that Postgres gives."""
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 40, "step_created", "artifact_created"))
+    await stand.heat(session_id)
+    newest_us = stand.kept[session_id][-1].timestamp_us
+    await stand.poll_from("redis", session_id, f"?since={_text(newest_us)}")
+    calls.polls.clear()
+    for behind in range(16):
+        for more in (
+            "",
+            "&limit=2&page=2",
+            "&type=artifact_created",
+            "&type=step_created&type=artifact_created&limit=3",
+        ):
+            query = f"?since={_text(newest_us - behind * 1_000_000 + 500_000)}{more}"
+            answer, fresh = (
+                await stand.poll(session_id, query),
+                await stand.poll(session_id, query, readside_max_staleness="0"),
+            )
+            assert (answer.headers["readside-source"], answer.content) == ("memory", fresh.content)
+            assert answer.headers["etag"] == fresh.headers["etag"]
+    assert calls.polls == []
+    assert (await stand.poll(session_id, f"?since={_text(newest_us - 30_000_000)}")).headers[
+        "readside-source"
+    ] == "redis"
+
+
+async def test_long_events_are_not_read_for_later(stage: Stage) -> None:
+    """What may be asked next is worth a few kilobytes, not megabytes; the answer is right all the same."""
+    sid = str(uuid4())
+    sizes = [100] * 30 + [9_000] * 3
+    events = [event(sid, NOON_US + n, size=size) for n, size in enumerate(sizes)]
+    await stage.put(sid, events, as_of_us=NOON_US)
+    found = await stage.read(sid, since_us=NOON_US + 28)
+    assert isinstance(found, Found)
+    assert (found.total, len(found.newest_members)) == (4, 1)
+
+    await stage.put(sid, [event(sid, NOON_US + n, size=50_000) for n in range(20)])
+    found = await stage.read(sid, since_us=NOON_US + 18)
+    assert isinstance(found, Found)
+    assert (found.total, len(found.newest_members), found.newest_is_all) == (1, 0, False)
+
+
 async def test_spellings_of_one_poll_are_one_answer(stand: Stand, sid: str, calls: Calls) -> None:
     """Another order, an alias, another way to write an instant: the second spelling reads nothing."""
     await stand.poll_from("redis", sid, "?since=2026-01-13T14:30:00Z&event_type=step_created&limit=5")

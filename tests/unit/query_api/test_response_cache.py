@@ -1,7 +1,8 @@
 """The rules by which answers are kept in memory, each by its name."""
 
 from query_api.answers import Answer, Freshness, Number, found, missing
-from query_api.response_cache import ENTRY_OVERHEAD_BYTES, Newest, ResponseCache
+from query_api.newest import Newest
+from query_api.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
 from readmodel.messages import EVERY_SESSION, Change
 
 A, B, C = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abc")
@@ -288,30 +289,42 @@ def test_a_message_that_was_long_on_its_way_is_as_old_as_it_is() -> None:
     assert cache.beat == Freshness(20, 104.0 - 3.0 - 0.1)
 
 
-def test_what_is_known_of_a_sessions_newest_event_goes_with_its_answers() -> None:
+def newest(session_id: str, *scores: int) -> Newest:
+    """The newest events of a session that has older ones."""
+    return Newest(session_id, scores[0], False, scores, [b'{"n":%d}' % score for score in scores])
+
+
+def test_what_is_known_of_a_sessions_newest_events_goes_with_its_answers() -> None:
     """Kept by the same rule, dropped by the same messages, forgotten with the rest."""
-    cache = heard(change(1))
-    assert cache.store_newest(Newest(A, 5, terminal=True), Freshness(1, 0.0), Number("t", 1))
-    assert cache.newest(A, 200.0, FOREVER) == (Newest(A, 5, terminal=True), Freshness(1, 0.0))
+    cache, known = heard(change(1)), newest(A, 5, 3)
+    assert cache.store_newest(known, Freshness(1, 0.0), Number("t", 1))
+    assert cache.newest(A, 200.0, FOREVER) == (known, Freshness(1, 0.0))
     assert cache.newest(B, 200.0, FOREVER) is None
     assert cache.newest(A, 200.0, 100.0) is None
 
     heard(change(2, B, as_of_us=7), cache=cache)
-    known = cache.newest(A, 200.0, FOREVER)
-    assert known
-    assert known[1].as_of_us == 7
+    found = cache.newest(A, 200.0, FOREVER)
+    assert found
+    assert found[1].as_of_us == 7
 
     heard(change(3, A), cache=cache)
     assert cache.newest(A, 200.0, FOREVER) is None
-    assert not cache.store_newest(Newest(A, 5, terminal=True), Freshness(1, 0.0), Number("t", 2))
+    assert not cache.store_newest(known, Freshness(1, 0.0), Number("t", 2))
     assert (len(cache), cache.bytes) == (0, 0)
 
 
-def test_a_session_and_its_newest_event_are_two_things() -> None:
+def test_what_reaches_less_far_takes_no_ones_place() -> None:
+    """A page without `since` tells of the newest instant alone."""
+    cache = heard(change(1))
+    for known, kept in ((newest(A, 5), True), (newest(A, 5, 3), True), (newest(A, 5), False), (newest(A, 5, 2), True)):
+        assert cache.store_newest(known, Freshness(1, 0.0), Number("t", 1)) == kept
+
+
+def test_a_session_and_its_newest_events_are_two_things() -> None:
     """The 404 of a session is kept under its id."""
     cache = heard(change(1))
     cache.store(A, missing(A), Freshness(1, 0.0), Number("t", 1))
-    cache.store_newest(Newest(A, 5, terminal=False), Freshness(1, 0.0), Number("t", 1))
+    cache.store_newest(newest(A, 5), Freshness(1, 0.0), Number("t", 1))
 
     assert len(cache) == 2
     assert holds(cache, A)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from query_api.answers import Freshness, Number, found
-from query_api.response_cache import Newest, ResponseCache
+from query_api.newest import Newest
+from query_api.response_cache import ResponseCache
 from readmodel.messages import Change
 
 SESSIONS = ("a", "b", "c")
@@ -108,7 +109,7 @@ class World:
         """Keep an answer, and that nothing is later than what it holds."""
         freshness = Freshness(as_of, 0.0)
         self.cache.store(session, found(session, "paused", str(version).encode()), freshness, number)
-        self.cache.store_newest(Newest(session, version, terminal=False), freshness, number)
+        self.cache.store_newest(Newest(session, version, False), freshness, number)
 
     def poll(self) -> None:
         """Answer from memory, else read one of the stores."""
@@ -116,7 +117,7 @@ class World:
         known, kept = self.cache.newest(session, 0.0, FOREVER), self.cache.get(session, 0.0, FOREVER)
         if known is not None:
             newest, freshness = known
-            assert newest.newest_us >= self.version(session, freshness.as_of_us)
+            assert newest.reaches_us >= self.version(session, freshness.as_of_us)
         if kept is not None:
             answer, freshness = kept
             assert int(answer.body) >= self.version(session, freshness.as_of_us)
