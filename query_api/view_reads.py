@@ -13,6 +13,7 @@ from query_api.circuit import Circuit
 from query_api.request_id import nobodys
 from readmodel.errors import ReadsideError, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.histogram import Histogram
+from readmodel.patience import patience
 from readmodel.poll import Poll
 from readmodel.supervise import end
 from readmodel.view import Cold, Found
@@ -115,7 +116,7 @@ class ViewReads:
     async def _read(self, polls: list[Poll]) -> Sequence[Seen | Cold | ReadsideError]:
         called_at, database = time.monotonic(), self._database()
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            async with patience(READ_SECONDS):
                 answers = await self._view.read_all(polls, self._max_bytes, database)
         except TimeoutError as exc:
             error = ViewUnavailable(f"Redis did not answer within {READ_SECONDS} s.")
