@@ -16,9 +16,9 @@ _BEGIN, _END = "<!-- oracle -->", "<!-- /oracle -->"
 _TEXT = """\
 The longest run so far (`make chaos SECONDS={seconds:.0f} SEED={seed}`): {commits:,} commits of
 {events_written:,} events, {faults} faults, **{answers:,} answers checked** ({by_source}),
-**{wrong} wrong, {events_missing} events missing**; {refused:,} polls were refused with 503. Longest staleness of an answer to
-a poll that named no bound: {staleness}. From a fault until polls were served
-from a live view again (a fault that another one followed at once has no time):
+**{wrong} wrong, {events_missing} events missing**; {refused:,} polls were refused with 503.
+Longest staleness of an answer to a poll that named no bound: {staleness}.
+From a fault until polls were served from a live view again (a fault that another one followed at once has no time):
 
 | fault | struck | healed after, median | longest |
 |---|---|---|---|
