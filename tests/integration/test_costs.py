@@ -1,0 +1,138 @@
+"""What polls and appends cost the stores, counted by the stores themselves or call by call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from projector.batch import Operation
+from projector.reads import IDS_PER_QUERY, Reads
+from projector.view_writer import Applied, ViewWriter
+from tests.projecting import Bench, bench
+from tests.stands import Stand, real_stand, rows
+
+POLLS = 50
+
+
+@pytest.fixture
+async def stand(database_url: str, redis_url: str) -> AsyncIterator[Stand]:
+    """An API over real servers, the test in the projector's place."""
+    async with real_stand(database_url, redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def forgetful(database_url: str, redis_url: str) -> AsyncIterator[Stand]:
+    """The same without memory of answers."""
+    async with real_stand(database_url, redis_url, response_cache_bytes=0) as made:
+        yield made
+
+
+async def _session(stand: Stand) -> str:
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 10))
+    await stand.heat(session_id)
+    return session_id
+
+
+async def _scripts(stand: Stand) -> int:
+    """How many commands Redis has run but those that need no key: messages, and what a connection begins with."""
+    stats: Any = await stand.stage.redis.info("commandstats")
+    without = {"cmdstat_info", "cmdstat_publish", "cmdstat_ping", "cmdstat_hello", "cmdstat_select", "cmdstat_time"}
+    within = {
+        "cmdstat_hmget",
+        "cmdstat_hget",
+        "cmdstat_zcard",
+        "cmdstat_zrevrange",
+        "cmdstat_zcount",
+        "cmdstat_zrangebyscore",
+    }  # the script's
+    return sum(
+        found["calls"]
+        for name, found in stats.items()
+        if name not in without | within and not name.startswith("cmdstat_client")
+    )
+
+
+async def _queries(stand: Stand) -> float:
+    text = (await stand.client.get("/metrics")).text
+    (line,) = [line for line in text.splitlines() if line.startswith("readside_fallback_queries_total ")]
+    return float(line.split()[1])
+
+
+async def test_a_hot_poll_asks_no_store(stand: Stand) -> None:
+    """Neither for the same answer, nor for nothing new, nor for what is a little older."""
+    session_id = await _session(stand)
+    queries = ["", "?since=2026-01-13T14:30:05Z", "?since=2100-01-01T00:00:00Z"]
+    for query in queries:
+        await stand.poll_from("memory", session_id, query)
+    before = await _scripts(stand), await _queries(stand)
+    for _ in range(POLLS):
+        for query in queries:
+            assert (await stand.poll(session_id, query)).headers["readside-source"] == "memory"
+
+    assert (await _scripts(stand), await _queries(stand)) == before
+
+
+async def test_a_poll_of_redis_is_one_command(forgetful: Stand) -> None:
+    """One script, whatever is asked."""
+    session_id = await _session(forgetful)
+    await forgetful.poll_from("redis", session_id)
+    for query in ("", "?since=2026-01-13T14:30:05Z", "?type=step_created&limit=3", "?type=step_created&type=x&page=2"):
+        before = await _scripts(forgetful), await _queries(forgetful)
+        for _ in range(POLLS):
+            assert (await forgetful.poll(session_id, query)).headers["readside-source"] == "redis"
+
+        assert (await _scripts(forgetful), await _queries(forgetful)) == (before[0] + POLLS, before[1])
+
+
+async def test_a_cold_storm_is_one_query(stand: Stand) -> None:
+    """A hundred callers of one cold session."""
+    session_id = str(uuid4())
+    await stand.write(session_id, rows(session_id, 10))
+    before = await _queries(stand)
+    answers = await asyncio.gather(*(stand.poll(session_id) for _ in range(100)))
+
+    assert {(answer.status_code, answer.headers["readside-source"]) for answer in answers} == {(200, "postgres")}
+    assert await _queries(stand) == before + 1
+
+
+class Appends:
+    """Counts the queries for new events, and the batches that add some."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.queries = 0
+        self.batches = 0
+        fetch, apply = Reads._fetch, ViewWriter.apply
+
+        async def fetched(reads: Reads, *arguments: Any) -> None:
+            self.queries += 1
+            await fetch(reads, *arguments)
+
+        async def applied(
+            writer: ViewWriter, term: str, n: int, operations: Sequence[Operation], *more: Any, **how: Any
+        ) -> Applied:
+            self.batches += any(operation.verb == "add" for operation in operations)
+            return await apply(writer, term, n, operations, *more, **how)
+
+        patch.setattr(Reads, "_fetch", fetched)
+        patch.setattr(ViewWriter, "apply", applied)
+
+
+@pytest.mark.parametrize("events", [1, 200, 900])
+async def test_an_append_is_a_bounded_number_of_calls(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    """A query for each two hundred events of a statement, and one batch."""
+    stage: Bench
+    async with bench(database_url, redis_url) as stage, stage.projector():
+        session_id = await stage.writer.session()
+        await stage.hot(session_id)
+        appends = Appends(monkeypatch)
+        await stage.writer.events(session_id, events)
+
+        assert (await stage.same(session_id)).total == events
+        assert appends.batches == 1
+        assert appends.queries <= -(-events // IDS_PER_QUERY)
