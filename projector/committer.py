@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from projector.backlog import Beat
 from projector.batch import MAX_NAMED, Operation, drop, split
 from projector.view_writer import Applied, StagingLost, TermRefused, ViewWriter, names
+from readmodel import tracing
 from readmodel.backoff import delays
 from readmodel.errors import ViewFull, ViewUnavailable
 
@@ -50,7 +51,9 @@ class Committer:
             last = part is parts[-1]
             said = [session_id for session_id, wanted in part.items() if _changes(wanted)]
             said += unsaid if last else ()
-            applied = await self._send(part, said, beat if last else None, beat_sent_at)
+            with tracing.span("batch", term=self.term, n=self.n + 1, sessions=len(part), named=len(said)) as span:
+                applied = await self._send(part, said, beat if last else None, beat_sent_at)
+                span.note(beat=last and beat is not None, cold=len(applied.cold), again=applied.again)
             results.append((part, applied))
         return results
 

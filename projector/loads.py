@@ -14,6 +14,7 @@ from projector.batch import Argument, Staged
 from projector.reads import Reads
 from projector.snapshot import Part, Snapshot, type_counts
 from projector.view_writer import ViewWriter
+from readmodel import tracing
 from readmodel.backoff import delays
 from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable, ViewFull
 from readmodel.event import type_name
@@ -146,7 +147,9 @@ class Loads:
             load = self._queue.popleft()
             if self._loads.get(load.session_id) is not load:
                 continue
-            load.outcome = await self._try(load)
+            with tracing.span("load", session_id=load.session_id, attempts=load.attempts) as span:
+                load.outcome = await self._try(load)
+                span.note(outcome=type(load.outcome).__name__.lower() if load.outcome else "again")
             if self._loads.get(load.session_id) is not load:
                 await self._throw_away(load.outcome)
             elif load.outcome is None:

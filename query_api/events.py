@@ -15,9 +15,11 @@ from query_api.poll_interval import Load, poll_interval
 from query_api.problems import Reply, problem, problem_of
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, Reading
+from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
 from query_api.stats import Stats
+from readmodel import tracing
 from readmodel.errors import AnswerTooLarge, ReadsideError
 from readmodel.poll import Poll, parse_poll, render
 
@@ -103,12 +105,17 @@ class Events:
     async def from_stores(self, asked: Asked, given: Given) -> Reply:
         """Answer what memory has not."""
         source = "none"
-        try:
-            source, reply = await self._read(asked.poll, asked.wanted, given)
-        except ReadsideError as error:
-            reply = problem_of(error)
-            if reply.status == 500:
-                _log.error("a poll failed", session_id=asked.poll.session_id, error=str(error))
+        with tracing.span(
+            "poll", given.get(b"traceparent"), session_id=asked.poll.session_id, request_id=current()
+        ) as span:
+            try:
+                source, reply = await self._read(asked.poll, asked.wanted, given)
+            except ReadsideError as error:
+                reply = problem_of(error)
+                span.note(error=type(error).__name__)
+                if reply.status == 500:
+                    _log.error("a poll failed", session_id=asked.poll.session_id, error=str(error))
+            span.note(source=source, status=reply.status)
         self._stats.poll(source, reply.status, time.monotonic() - asked.at)
         return reply
 

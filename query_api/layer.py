@@ -24,6 +24,7 @@ SESSIONS = "/api/v2/sessions/"
 EVENTS = "/events"
 _WANTED = frozenset(
     {b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin", b"x-request-id"}
+    | {b"traceparent"}
 )
 _BROKEN = broken()
 

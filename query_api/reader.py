@@ -13,6 +13,7 @@ from query_api.newest import Newest
 from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
 from query_api.view_reads import Seen, ViewReads
+from readmodel import tracing
 from readmodel.errors import Overloaded, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold
@@ -54,13 +55,15 @@ class Reader:
         seen, cold = await self._look(poll, wanted)
         if seen and seen.freshness.lag_seconds(time.monotonic()) <= wanted.seconds:
             return _from_view(poll.session_id, seen)
-        self.fallbacks[_reason(seen, cold, wanted)] += 1
+        reason = _reason(seen, cold, wanted)
+        self.fallbacks[reason] += 1
         try:
-            if seen and not wanted.explicit:
-                async with asyncio.timeout(PATIENCE_SECONDS):
+            with tracing.span("postgres", reason=reason):
+                if seen and not wanted.explicit:
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        fetched = await self._fallback.answer(poll, wanted.seconds)
+                else:
                     fetched = await self._fallback.answer(poll, wanted.seconds)
-            else:
-                fetched = await self._fallback.answer(poll, wanted.seconds)
         except (TimeoutError, Overloaded, StoreUnavailable, StoreRefused):
             if seen and not wanted.explicit:
                 return _from_view(poll.session_id, seen)
@@ -75,10 +78,13 @@ class Reader:
         """Ask the view: what it holds, and whether it said that the session is cold."""
         if wanted.seconds <= 0:
             return None, False
-        try:
-            answer = await self._view.read(poll)
-        except (StoreUnavailable, StoreRefused):
-            return None, False  # the circuit has told the log
+        with tracing.span("redis") as span:
+            try:
+                answer = await self._view.read(poll)
+            except (StoreUnavailable, StoreRefused):
+                span.note(found="away")
+                return None, False  # the circuit has told the log
+            span.note(found="cold" if isinstance(answer, Cold) else "hot")
         return (None, True) if isinstance(answer, Cold) else (answer, False)
 
 

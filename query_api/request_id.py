@@ -37,11 +37,16 @@ class RequestIds:
         return given
 
 
+def current() -> str:
+    """Give the present request's id; "" outside of requests."""
+    return _current.get().decode("ascii")
+
+
 def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Put the present request's id on a log line (a processor of structlog's)."""
-    current = _current.get()
-    if current:
-        event["request_id"] = current.decode("ascii")
+    name = current()
+    if name:
+        event["request_id"] = name
     return event
 
 

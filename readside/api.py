@@ -44,6 +44,7 @@ from readmodel.view import ViewReader
 from readside import background
 from readside.logging import configure
 from readside.settings import Settings
+from readside.tracing import traced
 
 CONNECT_SECONDS = 2.0
 """A Postgres that does not even take a connection within this is away."""
@@ -85,9 +86,10 @@ class Process:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        async with opened(self._config) as self._app:
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
+        with traced("readside-api"):
+            async with opened(self._config) as self._app:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
 

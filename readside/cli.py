@@ -96,8 +96,11 @@ def projector(_version: Version = False) -> None:
     servers that are away and says so in its log.
     """
     from readside.projector import run_projector
+    from readside.tracing import traced
 
-    _run(run_projector(_settings().projector_config()))
+    config = _settings().projector_config()
+    with traced("readside-projector"):
+        _run(run_projector(config))
 
 
 @app.command()

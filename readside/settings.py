@@ -206,6 +206,11 @@ def _sentence(exc: ValidationError) -> str:
     return f"{PREFIX}{name} is wrong: {first['msg'].removeprefix('Value error, ')}."
 
 
+def otlp_endpoint() -> str:
+    """Give OpenTelemetry's own variable for where traces go; "" for nowhere."""
+    return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+
+
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """Give our environment to a process that we start, with these settings (their names without the prefix) in it.
 
