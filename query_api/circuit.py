@@ -10,6 +10,8 @@ import structlog
 from readmodel.errors import ReadsideError
 
 RETRY_SECONDS = 1.0
+KNOWN_SECONDS = 10.0
+"""After so long without another try a failure tells nothing of now."""
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +30,11 @@ class Circuit:
     def failure(self) -> ReadsideError | None:
         """Why the store is taken to be away; None while it answers."""
         return self._failure
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last call failed, not long ago: where nobody calls, nobody knows."""
+        return self._failure is not None and self._clock() < self._retry_at + KNOWN_SECONDS
 
     def admit(self) -> None:
         """Let a call through; raises an error like the last failure while the store is taken to be away."""

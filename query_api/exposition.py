@@ -139,9 +139,9 @@ def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
 
 def _of_freshness(watched: Watched) -> Iterator[Metric]:
     beat = watched.cache.beat
-    away = GaugeMetricFamily("readside_store_away", "1 while a store is taken to be away.", labels=["store"])
+    away = GaugeMetricFamily("readside_store_away", "1 while calls of a store fail.", labels=["store"])
     for store, circuit in watched.circuits.items():
-        away.add_metric([store], int(circuit.failure is not None))
+        away.add_metric([store], int(circuit.is_away))
     yield away
     yield _gauge("workers", "Processes of this API.", 1)
     yield _gauge("workers_hearing", "Processes of this API that hear the projector's beats.", int(beat is not None))

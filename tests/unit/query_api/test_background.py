@@ -211,3 +211,22 @@ def test_an_address_of_others_is_one_sentence() -> None:
     """Names the address."""
     with pytest.raises(ConfigurationError, match=r"cannot listen on 203\.0\.113\.1, port 0: "):
         listening("203.0.113.1", 0)
+
+
+def test_a_failure_of_long_ago_tells_nothing_of_now() -> None:
+    """A store that nobody has asked since is not shown as away for ever; who asks is still told to wait a second."""
+    now = [100.0]
+    circuit = Circuit("redis", lambda: now[0])
+    assert not circuit.is_away
+    circuit.failed(ViewUnavailable("Away."), 99.0)
+    seen = [circuit.is_away]
+    now[0] += 10
+    seen.append(circuit.is_away)
+    now[0] += 2
+    seen.append(circuit.is_away)
+    circuit.failed(ViewUnavailable("Away."), now[0])
+    seen.append(circuit.is_away)
+    circuit.succeeded()
+    seen.append(circuit.is_away)
+
+    assert seen == [True, True, False, True, False]
