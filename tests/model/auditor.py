@@ -4,12 +4,13 @@ from collections import Counter
 
 from projector.snapshot import type_counts
 from readmodel.keys import Keys
+from readmodel.type_index import unpack_index
 from readmodel.view import ViewReader, Whole
 from tests.model.chance import Machine
 from tests.model.postgres import UNFIT, Postgres, State
 from tests.model.simulated_redis import Client, Store
 from tests.model.writers import SESSIONS
-from tests.viewing import newest_first
+from tests.viewing import indexed, newest_first
 
 WINDOW_EVENTS = 7
 WINDOW_BYTES = 4_000
@@ -42,10 +43,13 @@ def _fit(state: State) -> bool:
 def _equal(whole: Whole, state: State) -> bool:
     header, truth, held = whole.header, state.truth(), newest_first(state.events.values())[: whole.header.held]
     kinds = Counter(event.event_type for event in state.events.values())
+    entries = [(name, entry) for name, listed in indexed(held).items() for entry in listed]
     return (
         (header.status, header.count, header.hi, header.lo) == (truth.status, truth.count, truth.hi, truth.lo)
         and header.complete
         and (header.floor is None) == (header.held == header.count)
         and sorted(whole.members) == sorted((event.member, float(event.score or 0)) for event in held)
         and {f"t:{name}": count for name, count in whole.types.items()} == type_counts(kinds)
+        and unpack_index(whole.type_index)
+        == frozenset((name, one) for name, own in indexed(held).items() for one in own)
     )

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
 
+DAMAGING = frozenset({"old_dump", "flushed", "key_lost", "position_lost", "index_lost", "staging_lost"})
+"""Faults that change the view behind the projector's back."""
+
+
 class Faults:
     """Strikes a world. `struck` counts how often each fault did."""
 
@@ -38,10 +42,11 @@ class Faults:
             self.outage: 3,
         }
         # Fewer kinds of faults, more of each: what breaks under one is not healed by the next.
+        spared = DAMAGING if world.chance.random() < 0.2 else ()
         self._kinds = {
             kind: weight
             for kind, weight in self._kinds.items()
-            if (kind.__name__ in only if only else world.chance.random() < 0.4)
+            if (kind.__name__ in only if only else kind.__name__ not in spared and world.chance.random() < 0.4)
         } or self._kinds
 
     async def strike(self) -> None:

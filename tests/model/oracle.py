@@ -7,7 +7,7 @@ import orjson
 
 from query_api.problems import Reply
 from readmodel.event import Event
-from readmodel.poll import Poll, parse_since
+from readmodel.poll import Poll, parse_since, render
 from tests.model.postgres import TERMINAL, Postgres, State
 from tests.viewing import newest_first
 
@@ -79,7 +79,7 @@ def _page_fault(
         return "page and total do not agree"
     if page and _missing(always, page, poll):
         return "it lacks an event"
-    return None
+    return None if body == render(b",".join(event.member for event in page), total, poll) else "its form is another"
 
 
 def _missing(always: Iterable[Event], page: list[Event], poll: Poll) -> bool:

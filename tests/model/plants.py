@@ -37,6 +37,14 @@ PLANTS = {
         "if false then",
         ("old_dump",),
     ),
+    "a batch of any term is applied": Plant(
+        "a batch is applied under its own term only",
+        "apply.lua",
+        "if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end",
+        "",
+        ("old_dump", "listen_lost"),
+        ("if tonumber(at[2]) ~= tonumber(n) - 1 then", "if at[1] == term and tonumber(at[2]) ~= tonumber(n) - 1 then"),
+    ),
     "a batch is forgotten after a lost reply": Plant(
         "after a lost reply the very same batch is sent again",
         "projector.committer:Committer._send",
@@ -89,6 +97,13 @@ PLANTS = {
         "            truth = Truth(truth.status, truth.count, header.hi, header.lo)",
         ("listen_lost",),
     ),
+    "a status is not compared": Plant(
+        "a session that is stamped gets the status that Postgres says",
+        "projector.catch_up:judge",
+        "if header.status != truth.status:",
+        "if False:",
+        ("listen_lost",),
+    ),
     "changed triggers go on": Plant(
         "a beat with another fingerprint ends the term",
         "projector.term:Term._accept",
@@ -129,6 +144,34 @@ PLANTS = {
         "query_api.response_cache:ResponseCache.hear",
         " or change.n != self._heard.n + 1",
         "",
+        ("subscription_lost",),
+    ),
+    "the newest instant outlives a message": Plant(
+        "a message about a session drops what is known of its newest event",
+        "query_api.response_cache:ResponseCache._drop",
+        "tuple(self._keys_of.get(session_id, ()))",
+        "[key for key in self._keys_of.get(session_id, ()) if key != (Newest, session_id)]",
+        ("subscription_lost",),
+    ),
+    "the newest event is not later than the instant before it": Plant(
+        "a poll is answered without a read when nothing is later than its `since`, and only then",
+        "query_api.events:Events._kept",
+        "known[0].newest_us <= poll.since_us",
+        "known[0].newest_us <= poll.since_us + 1",
+        ("subscription_lost",),
+    ),
+    "answers of one round trip are exchanged": Plant(
+        "each poll of a round trip gets its own answer",
+        "query_api.view_reads:ViewReads._round_trip",
+        "zip(polls, answers, strict=True)",
+        "zip(polls, answers[::-1], strict=True)",
+        ("subscription_lost",),
+    ),
+    "what comes late is indexed last": Plant(
+        "the entries of a type stand in the order of their instants",
+        "apply.lua",
+        "local at = first_where(0, chunks, function(k) return not is_later(news[1], first(k)) end)",
+        "local at = chunks",
         ("subscription_lost",),
     ),
     "a query has the number of its end": Plant(

@@ -31,6 +31,7 @@ class Store:
         self.chance = chance
         self.failing = 0.025
         self.full = False
+        self.scripts_together = 0
         self.dumps: list[dict[bytes, bytes]] = []
         self.subscriptions: list[Subscription] = []
         client.flushall()
@@ -214,14 +215,16 @@ class Pipeline(CoreCommands):
         self._calls.append((args, options))
         return self
 
-    async def execute(self) -> list[Any]:
-        """Send the commands."""
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Send the commands; a refused one does not keep the others from being run."""
         store = self._client.store
+        store.scripts_together += len(self._calls) > 1 and self._calls[0][0][0] == "EVALSHA"
         replies: list[Any] = []
-        if self._transaction:
-            return list(await self._client.call(partial(_run_all, store, self._calls)))
-        for part in self._parts():
+        for part in [self._calls] if self._transaction else self._parts():
             replies += await self._client.call(partial(_run_all, store, part))
+        refused = [reply for reply in replies if isinstance(reply, redis.ResponseError)]
+        if raise_on_error and refused:
+            raise refused[0]
         return replies
 
     def _parts(self) -> Iterable[list[Call]]:
@@ -233,4 +236,10 @@ class Pipeline(CoreCommands):
 
 
 def _run_all(store: Store, calls: list[Call]) -> list[Any]:
-    return [store.run(call) for call in calls]
+    replies: list[Any] = []
+    for call in calls:
+        try:
+            replies.append(store.run(call))
+        except redis.ResponseError as error:
+            replies.append(error)
+    return replies

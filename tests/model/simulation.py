@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from readmodel import scripts
 from readmodel.supervise import end
 from tests.model.clockwork import LeapingLoop, virtual_clocks
-from tests.model.conditions import small_bounds
+from tests.model.conditions import small_bounds, small_script
 from tests.model.plants import Plant, planted
 from tests.model.simulated_redis import Store
 from tests.model.world import World
@@ -47,7 +47,7 @@ def simulate(
     """
 
     def alter(name: str, text: str) -> str:
-        text = plant.in_script(name, text) if plant else text
+        text = small_script(name, plant.in_script(name, text) if plant else text)
         return text.replace("redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)") if real else text
 
     loop, chance = LeapingLoop(), Random(seed)
@@ -69,4 +69,4 @@ def simulate(
             asyncio.set_event_loop(None)
             loop.close()
             store.close()
-    return world.answers + world.faults.struck
+    return world.answers + world.faults.struck + Counter({"scripts together": store.scripts_together})

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
@@ -12,40 +12,29 @@ from projector.config import ProjectorConfig
 from projector.leader import Leader
 from projector.telemetry import Telemetry
 from query_api.config import ApiConfig
-from query_api.exchange import Exchange
 from query_api.problems import Reply
-from query_api.request_line import RequestLine
 from readmodel.keys import Keys
 from readmodel.poll import parse_poll
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader
-from readside.api import Stores, _Built
+from readside.api import RequestLine, Stores, _Built
 from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
 from tests.model.chance import Machine
-from tests.model.faults import Faults
+from tests.model.faults import DAMAGING, Faults
 from tests.model.oracle import Wrong, check, instant
+from tests.model.pollers import Pollers
 from tests.model.postgres import Log, Postgres
 from tests.model.reads import Reads, Tail
 from tests.model.simulated_redis import Client, Store
-from tests.model.writers import NOON, SESSIONS, Writers
+from tests.model.writers import SESSIONS, Writers
 
 STORM_SECONDS = 4.0
 CALM_SECONDS = 60.0
 """After the last fault everything is well within this."""
 STALENESS_SECONDS = 2.0
 BEAT_SECONDS = 0.1
-QUERIES = (
-    b"limit=1000",
-    b"limit=1000",
-    b"limit=2",
-    b"limit=2&page=2",
-    b"since=2023-11-14T22:13:20.000012Z",
-    b"since=2023-11-14T22:13:20.000018Z&limit=5",
-    b"event_type=step_created",
-    b"type=step_created&type=artifact_created&limit=3",
-)
-assert NOON == 1_700_000_000_000_000, "what `since` above is meant to cut in two"
+_NONE: Mapping[bytes, bytes] = {}
 
 
 class Process:
@@ -86,7 +75,9 @@ class World:
         self.projectors: dict[str, Process] = {}
         self.apis: list[tuple[Process, Any]] = []
         self.answers: Counter[str] = Counter()
+        self.pollers = Pollers(self.postgres, chance)
         self.faults = Faults(self, faults)
+        self._telemetries: list[Telemetry] = []
 
     def machine(self, name: str) -> Machine:
         """Set up a machine."""
@@ -112,7 +103,8 @@ class World:
             window_events=WINDOW_EVENTS,
             window_bytes=WINDOW_BYTES,
         )
-        process.run(Leader(config, Client(self.store, process.machine), Telemetry()).run())
+        self._telemetries.append(Telemetry())
+        process.run(Leader(config, Client(self.store, process.machine), self._telemetries[-1]).run())
 
     @asynccontextmanager
     async def open_tail(self, listen_url: str, _url: str, **_settings: object) -> AsyncIterator[tuple[Tail, Reads]]:
@@ -140,28 +132,32 @@ class World:
         config = ApiConfig(
             "", "", hot_ttl_seconds=3.0, max_staleness_seconds=STALENESS_SECONDS, response_cache_bytes=40_000
         )
-        built = _Built(config, stores, Exchange(None, {}))
+        built = _Built(config, stores)
         process.run(*built.background())
         process.at_end = [built.service.view_reads.close, built.service.fallback.close]
         self.apis.append((process, built.service.events))
 
-    async def poll(self, events: Any, session_id: str, query: bytes, *, stale: bool = True) -> Reply:
+    async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
         """Send a poll, and check the answer."""
-        reply: Reply = await events.answer("GET", session_id, query, {} if stale else {b"readside-max-staleness": b"0"})
-        answered = check(self.postgres, parse_poll(session_id, query), reply)
-        self.answers[answered or "none"] += 1
+        poll = parse_poll(session_id, query)
+        reply: Reply = await events.answer("GET", session_id, query, given)
+        self.answers["not modified"] += reply.status == 304
+        reply = self.pollers.understood(session_id, query, reply)
+        source = check(self.postgres, poll, reply)
+        self.answers[source or "none"] += 1
+        self.answers["nothing later"] += source == "memory" and poll.since_us is not None and b'"total":0' in reply.body
         return reply
 
     async def _poll_for_ever(self, events: Any) -> None:
-        chance = self.chance
         while True:
-            await asyncio.sleep(chance.expovariate(1 / 0.02))
-            await self.poll(events, chance.choice(SESSIONS), chance.choice(QUERIES), stale=chance.random() > 0.03)
+            await asyncio.sleep(self.chance.expovariate(1 / 0.02))
+            polls = [self.pollers.poll() for _ in range(self.pollers.together())]
+            await asyncio.gather(*(self.poll(events, *poll) for poll in polls))
 
     async def _write_for_ever(self) -> None:
         writers = Writers(self.postgres, self.chance)
         while True:
-            await asyncio.sleep(self.chance.expovariate(1 / 0.03))
+            await asyncio.sleep(self.chance.expovariate(1 / writers.mean_seconds))
             writers.write()
 
     async def run(self) -> None:
@@ -180,6 +176,8 @@ class World:
                 task.result()
             self.faults.cease()
             await self._settle()
+            if any(each.drift for each in self._telemetries) and not DAMAGING & self.faults.struck.keys():
+                raise Wrong("a session differed from Postgres, and nobody but the projector had written it")
         finally:
             for process in (*self.projectors.values(), *(process for process, _ in self.apis)):
                 await process.kill()

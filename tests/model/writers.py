@@ -35,6 +35,12 @@ class Writers:
             self._add_unfit: 1,
             self._truncate: 0.5,
         }
+        # Each run has more of some deeds and less of others: what one leaves behind is not swept away by the next.
+        self._deeds = {
+            deed: weight * (1 if deed == self._add else chance.choice((0, 0, 1, 4)))
+            for deed, weight in self._deeds.items()
+        }
+        self.mean_seconds = chance.choice((0.03, 0.06, 0.15))
 
     def write(self) -> None:
         """Commit one transaction."""
