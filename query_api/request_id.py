@@ -29,9 +29,9 @@ class RequestIds:
         _current.set(made)
         return made
 
-    def accept(self, given: bytes, *secrets_given: bytes | None) -> bytes:
-        """Take the caller's own id, or make one where it is no id, or holds one of the `secrets_given` beside it."""
-        if not _ACCEPTED.fullmatch(given) or any(secret and secret in given for secret in secrets_given):
+    def accept(self, given: bytes, key: bytes | None, bearer: bytes | None) -> bytes:
+        """Take the caller's own id, or make one where it is no id, or holds the key that came with it."""
+        if not _ACCEPTED.fullmatch(given) or (key and key in given) or (bearer and bearer in given):
             return self.name()
         _current.set(given)
         return given

@@ -26,7 +26,7 @@ PASS_SECONDS = 3.0
 """What Redis lacks is looked for again when as-of has passed the first look; as-of is waited for so long."""
 STEP_SECONDS = 0.05
 UNREACHABLE = 2
-_LABEL_WIDTH = 16
+_LABEL_WIDTH = 20
 
 
 async def explain(settings: Settings, session: str, event: str | None, *, json: bool) -> int:

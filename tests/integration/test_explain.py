@@ -211,6 +211,6 @@ async def test_as_people_run_it(asked: Asked) -> None:
 
     assert told[0] == "It is cold: Redis holds no view, or one of another version of readside."
     assert told.index("Redis") < told.index("Postgres")
-    assert "  events          0" in told
+    assert "  events              0" in told
     assert no_session.refusal().startswith("The session id '7d44' is not a UUID such as ")
     assert no_event.refusal().startswith("The event id 'x' is not a UUID such as ")

@@ -1,13 +1,16 @@
 """Request ids and the log lines about requests, on a whole API."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import orjson
 import pytest
 
 from query_api.events import Events
 from readmodel.errors import ViewUnavailable
 from tests.builders import BOTH_KEY, OPS_KEY, READ_KEY, events_path
+from tests.integration.test_api_process import environment, running
 from tests.logs import Lines, logged
 from tests.stands import Stand, fake_stand, rows
 from tests.waiting import eventually
@@ -102,6 +105,32 @@ async def test_no_key_and_no_payload_on_any_line(stand: Stand, debug: Lines) -> 
     assert SECRET not in debug.text
     assert BOTH_KEY not in debug.text
     assert "step_created" not in debug.text
+
+
+async def test_a_process_logs_json_and_nothing_else() -> None:
+    """Stores that are away, requests that are none, libraries that complain: each line parses, none tells a secret."""
+    password = "a-pass-word"
+    database, redis = f"postgresql://app:{password}@127.0.0.1:1/app", f"redis://:{password}@127.0.0.1:1/0"
+    settings = environment(database, redis, LOG_LEVEL="debug", LOG_FORMAT="json", API_KEYS=f"x:{SECRET}")
+    async with running(settings) as (process, client):
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(f"{SECRET} / nonsense\r\n\r\n".encode())
+        await reader.read()
+        writer.close()
+        path = events_path(str(uuid4()))
+        answer = await client.get(f"{path}?key={SECRET}", headers={"x-api-key": SECRET, "x-request-id": "mine"})
+        refused = await client.get(path, headers={"authorization": f"Bearer {password}"})
+        process.terminate()
+        _, err = await process.communicate()
+
+    lines = [orjson.loads(line) for line in err.splitlines()]
+    assert (answer.status_code, refused.status_code) == (400, 401)
+    assert {"api starts", "store is away", "answered", "a library says", "api stopped"} <= {
+        line["event"] for line in lines
+    }
+    assert [line["status"] for line in lines if line.get("request_id") == "mine"] == [400]
+    assert SECRET.encode() not in err
+    assert password.encode() not in err
 
 
 async def test_what_requests_share_bears_no_id(stand: Stand, debug: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
