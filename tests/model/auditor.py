@@ -50,6 +50,5 @@ def _equal(whole: Whole, state: State) -> bool:
         and (header.floor is None) == (header.held == header.count)
         and sorted(whole.members) == sorted((event.member, float(event.score or 0)) for event in held)
         and {f"t:{name}": count for name, count in whole.types.items()} == type_counts(kinds)
-        and unpack_index(whole.type_index)
-        == frozenset((name, one) for name, own in indexed(held).items() for one in own)
+        and unpack_index(whole.type_index) == frozenset(entries)
     )

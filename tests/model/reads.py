@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from projector.reads import Added, Truth
+from projector.snapshot import Part
 from readmodel.errors import BadEvents, EventLogUnavailable
-from readmodel.event import Event
 from tests.model.chance import Machine
 from tests.model.postgres import TERMINAL, UNFIT, Client, Connection, Postgres, State
-from tests.viewing import newest_first
+from tests.viewing import newest_first, part_of
 
 
 class Snapshot:
@@ -27,11 +27,11 @@ class Snapshot:
         kinds = [event.event_type for event in self.events]
         self.types = {kind: kinds.count(kind) for kind in kinds}
 
-    async def newest(self, limit: int) -> AsyncGenerator[list[Event]]:
+    async def newest(self, limit: int) -> AsyncGenerator[Part]:
         """Stream the newest events."""
         for start in range(0, min(limit, self.count), 3):
             await self._client.pause()
-            yield self.events[start : min(start + 3, limit)]
+            yield part_of(self.events[start : min(start + 3, limit)])
 
 
 class Reads(Client):

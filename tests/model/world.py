@@ -12,13 +12,15 @@ from projector.config import ProjectorConfig
 from projector.leader import Leader
 from projector.telemetry import Telemetry
 from query_api.config import ApiConfig
+from query_api.exchange import Exchange
 from query_api.problems import Reply
+from query_api.request_line import RequestLine
 from readmodel.keys import Keys
 from readmodel.poll import parse_poll
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader
-from readside.api import RequestLine, Stores, _Built
+from readside.api import Stores, _Built
 from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
 from tests.model.chance import Machine
 from tests.model.faults import DAMAGING, Faults
@@ -132,7 +134,7 @@ class World:
         config = ApiConfig(
             "", "", hot_ttl_seconds=3.0, max_staleness_seconds=STALENESS_SECONDS, response_cache_bytes=40_000
         )
-        built = _Built(config, stores)
+        built = _Built(config, stores, Exchange(None, {}))
         process.run(*built.background())
         process.at_end = [built.service.view_reads.close, built.service.fallback.close]
         self.apis.append((process, built.service.events))
