@@ -31,7 +31,7 @@ async def moving(stand: Stand) -> AsyncIterator[Scrape]:
 
 def polls(source: str, status: int, count: int = 1) -> Scrape:
     """What polls answered so move."""
-    found = {
+    found: Scrape = {
         f"readside_polls_total{{source={source},status={status}}}": count,
         f"readside_poll_duration_seconds_count{{source={source}}}": count,
     }

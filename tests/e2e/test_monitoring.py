@@ -204,6 +204,20 @@ def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_the_dashboards_queries_are_promql(tmp_path: Path) -> None:
+    """Prometheus reads each of them, when Grafana has put its variables in."""
+    asked = [
+        re.sub(r"\$__rate_interval", "1m", re.sub(r"\$(api|projector)", ".*", expression))
+        for expression in expressions(json.loads(DASHBOARD.read_text())["panels"])
+    ]
+    recorded = [{"record": f"query:{place}", "expr": expression} for place, expression in enumerate(asked)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
+    ended = promtool("check", "rules", str(tmp_path / "rules.yml"))
+
+    assert len(asked) > 40
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_every_alert_is_tested_and_is_in_the_runbook() -> None:
     """Each is seen firing in the tests of the rules, and leads to its section; the runbook has no other sections."""
     names = [rule["alert"] for rule in rules()]

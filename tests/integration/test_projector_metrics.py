@@ -93,7 +93,7 @@ async def test_beats_that_others_overtake_are_measured_too(stage: Bench) -> None
     async with stage.projector() as telemetry:
         await hot(stage)
         before = scrape(telemetry)
-        await stage.view.redis.execute_command("CLIENT", "PAUSE", 600, "WRITE")
+        await stage.view.redis.client_pause(600, all=False)
         await stage.caught_up()
         after = scrape(telemetry)
 
