@@ -41,6 +41,8 @@ def api_url(urls_of_servers: tuple[str, str]) -> Iterator[str]:
     thread.join(30)
 
 
+# Hypothesis takes it for a strategy's that the API, in its thread, draws the jitter of its pauses from `random`.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @schema.parametrize()
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_the_api_keeps_to_its_document(case: Case[Any], api_url: str) -> None:
