@@ -186,29 +186,6 @@ def test_the_last_beat_counts(heard: Backlog) -> None:
     assert heard.take().beat == Beat("two", 2, "f")
 
 
-def test_beats_that_others_overtook_are_named(heard: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They took as long as the one that counts, or longer; a bound keeps them from growing for ever."""
-    monkeypatch.setattr(backlog, "MAX_OVERTAKEN", 3)
-    for number in range(6):
-        heard.hear(f"b {TERM} nonce-{number} {number} f")
-
-    assert heard.take().overtaken == ["nonce-0", "nonce-1", "nonce-2"]
-    assert heard.take().overtaken == []
-
-
-def test_events_that_wait_are_counted(heard: Backlog) -> None:
-    """Each once, until they are taken or their session is looked at."""
-    heard.hear(f"a {sid(1)} {eid(1)} {eid(2)}")
-    heard.hear(f"a {sid(2)} {eid(2)} {eid(3)} {eid(3)}")
-    counts = [heard.events]
-    heard.hear(f"l {sid(1)}")
-    counts.append(heard.events)
-    heard.take()
-    counts.append(heard.events)
-
-    assert counts == [4, 2, 0]
-
-
 @pytest.mark.parametrize(
     "payload",
     [
