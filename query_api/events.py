@@ -76,13 +76,11 @@ class Events:
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
 
-    async def answer(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply:
-        """Answer a request; `session_id` is as the path has it. Raises nothing that a caller could cause."""
-        known = self.at_once(method, session_id, query_string, given)
-        return known if isinstance(known, Reply) else await self.from_stores(known, given)
-
     def at_once(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply | Asked:
-        """Answer what needs no store: what memory has, and what is refused. Else give what a store must be asked."""
+        """Answer what needs no store: what memory has, and what is refused. Else give what a store must be asked.
+
+        `session_id` is as the path has it. Raises nothing that a caller could cause.
+        """
         started = time.monotonic()
         if method not in {"GET", "HEAD"}:
             return _METHOD_NOT_ALLOWED

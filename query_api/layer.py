@@ -51,34 +51,24 @@ class Layer:
         given = _given(scope["headers"])
         origin, wished = given.get(b"origin"), given.get(HEADER)
         name = self._ids.name() if wished is None else self._ids.accept(wished, *_secrets(given))
-        extra = [*self._cors.headers(origin), (HEADER, name)]
+        extra = [*self._cors.headers(origin), (HEADER, name)] if self._cors.on else [(HEADER, name)]
         if self._tells:
             send = request_log.Told(send, method, path)
         if method == "OPTIONS" and self._cors.on and origin is not None:
             await respond(send, Reply(204, [*self._cors.preflight(origin), (HEADER, name)], b""), method)
             return
-        if path.startswith(SESSIONS) and path.endswith(EVENTS):
-            session_id = path[len(SESSIONS) : -len(EVENTS)]
-            if "/" not in session_id:
-                await self._answer(method, session_id, scope["query_string"], given, extra, send)
-                return
-        await self._hand_over(scope, path, receive, send, extra)
-
-    async def _answer(
-        self,
-        method: str,
-        session_id: str,
-        query_string: bytes,
-        given: Given,
-        extra: list[tuple[bytes, bytes]],
-        send: Send,
-    ) -> None:
+        session_id = path[len(SESSIONS) : -len(EVENTS)]
+        if not (path.startswith(SESSIONS) and path.endswith(EVENTS)) or "/" in session_id:
+            await self._hand_over(scope, path, receive, send, extra)
+            return
+        # No coroutine of our own, and no call of `respond`, on the way that nearly every poll takes.
         try:
-            reply = await self._events.answer(method, session_id, query_string, given)
+            reply = self._events.at_once(method, session_id, scope["query_string"], given)
+            if not isinstance(reply, Reply):
+                reply = await self._events.from_stores(reply, given)
         except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
             _log.exception("a poll failed", session_id=request_log.shown(session_id))
             reply = _BROKEN
-        # As `respond` does it, which is one call more on the way that every poll takes.
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers + extra})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 
