@@ -52,8 +52,9 @@ class Faults:
     async def strike(self) -> None:
         """Strike again and again."""
         chance = self._world.chance
+        mean_seconds = chance.choice((0.2, 0.4, 0.8))
         while True:
-            await asyncio.sleep(chance.expovariate(1 / 0.3))
+            await asyncio.sleep(chance.expovariate(1 / mean_seconds))
             (fault,) = chance.choices(list(self._kinds), list(self._kinds.values()))
             self.struck[fault.__name__] += 1
             fault()

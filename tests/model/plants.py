@@ -14,7 +14,8 @@ from unittest import mock
 class Plant:
     """`where` is a script, or `module:function` or `module:Class.method`; `old` stands there and becomes `new`.
 
-    `under` names the faults that the rule is for; none: any. `also` is a second pair of words to be replaced.
+    `under` names the faults, and what writers do, that the rule is for; none: any. `also` is a second pair of words to
+    be replaced.
     """
 
     rule: str
@@ -95,14 +96,14 @@ PLANTS = {
         "truth is not None and equal(header, truth):",
         "truth is not None and header.complete and header.count == truth.count:\n"
         "            truth = Truth(truth.status, truth.count, header.hi, header.lo)",
-        ("listen_lost",),
+        ("listen_lost", "replace"),
     ),
     "a status is not compared": Plant(
         "a session that is stamped gets the status that Postgres says",
         "projector.catch_up:judge",
         "if header.status != truth.status:",
         "if False:",
-        ("listen_lost",),
+        ("listen_lost", "status"),
     ),
     "changed triggers go on": Plant(
         "a beat with another fingerprint ends the term",

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NamedTuple
 from unittest import mock
 
@@ -36,12 +37,10 @@ class Run(NamedTuple):
 def run(seed: int, plant: str | None = None, redis_urls: Sequence[str] = ()) -> Run:
     """Run one seed, with a planted bug if one is named, over the real Redis of this worker if there are any."""
     bug = PLANTS[plant] if plant else None
+    url = redis_urls[_place(redis_urls)] if redis_urls else ""
+    connect = partial(redis.Redis.from_url, url) if url else _fake
     try:
-        if redis_urls:
-            url = redis_urls[_place(redis_urls)]
-            counts = simulate(seed, lambda: redis.Redis.from_url(url), bug, real=True)
-        else:
-            counts = simulate(seed, _fake, bug, bug.under if bug else ())
+        counts = simulate(seed, connect, bug, bug.under if bug else (), real=bool(url))
     except Wrong as wrong:
         return Run(seed, Counter(), str(wrong))
     return Run(seed, counts, None)

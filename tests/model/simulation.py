@@ -37,11 +37,11 @@ def simulate(
     seed: int,
     connect: Callable[[], "redis.Redis"],
     plant: Plant | None = None,
-    faults: Collection[str] = (),
+    only: Collection[str] = (),
     *,
     real: bool = False,
 ) -> Counter[str]:
-    """Run one simulation, with these faults only if any are named; a `real` Redis has a clock of its own.
+    """Run one simulation, with `only` these faults and deeds if any are named; a `real` Redis has a clock of its own.
 
     Gives how many answers came from where, and how often which fault struck. Raises Wrong.
     """
@@ -59,7 +59,7 @@ def simulate(
         asyncio.set_event_loop(loop)
         store = Store(connect(), chance, CLOCK if real else "")
         store.growing = frozenset({str(store.client.script_load(alter("apply", scripts.source("apply"))))})
-        world = World(chance, store, faults)
+        world = World(chance, store, only)
         try:
             with small_bounds(world.open_tail, chance, loop.time):
                 loop.run_until_complete(world.run())

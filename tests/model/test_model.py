@@ -6,7 +6,6 @@ are. `python -m tests.model.runs 4000 --real` runs many.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
@@ -34,11 +33,17 @@ def seeds(request: pytest.FixtureRequest) -> range:
     return range(first, first + request.config.getoption("--runs"))
 
 
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[str]]:
+    """A real Redis for each worker."""
+    with real_redises() as urls:
+        yield urls
+
+
 @pytest.fixture(params=["fakeredis", "redis"])
-def redis_urls(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """None, where a fake is to be used; then a real Redis for each worker."""
-    with ExitStack() as stack:
-        yield stack.enter_context(real_redises()) if request.param == "redis" else []
+def redis_urls(request: pytest.FixtureRequest, servers: list[str]) -> list[str]:
+    """None, where a fake is to be used; then real ones."""
+    return servers if request.param == "redis" else []
 
 
 def test_no_answer_is_wrong_and_the_view_recovers(runs: Runs, seeds: range, redis_urls: list[str]) -> None:
@@ -50,9 +55,9 @@ def test_no_answer_is_wrong_and_the_view_recovers(runs: Runs, seeds: range, redi
 
 
 @pytest.mark.parametrize("plant", PLANTS)
-def test_a_planted_bug_is_found(runs: Runs, plant: str) -> None:
+def test_a_planted_bug_is_found(runs: Runs, servers: list[str], plant: str) -> None:
     """A bug against one rule of the protocol makes an answer wrong, or the view different, before long."""
-    found = next(filter(_is_wrong, runs.of(range(PLANTED_RUNS), plant)), None)
+    found = next(filter(_is_wrong, runs.of(range(PLANTED_RUNS), plant, servers)), None)
 
     assert found is not None, f"the model does not see that this rule is broken: {PLANTS[plant].rule}"
 

@@ -68,7 +68,7 @@ class Process:
 class World:
     """Two projectors, two APIs, and all around them."""
 
-    def __init__(self, chance: Random, store: Store, faults: Collection[str] = ()) -> None:
+    def __init__(self, chance: Random, store: Store, only: Collection[str] = ()) -> None:
         self.chance = chance
         self.most_hot = chance.choice((2, 4, 4))
         self.postgres = Postgres(self.chance)
@@ -78,7 +78,8 @@ class World:
         self.apis: list[tuple[Process, Any]] = []
         self.answers: Counter[str] = Counter()
         self.pollers = Pollers(self.postgres, chance)
-        self.faults = Faults(self, faults)
+        self.faults = Faults(self, only)
+        self._only = only
         self._telemetries: list[Telemetry] = []
 
     def machine(self, name: str) -> Machine:
@@ -142,8 +143,7 @@ class World:
     async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
         """Send a poll, and check the answer."""
         poll = parse_poll(session_id, query)
-        known = events.at_once("GET", session_id, query, given)
-        reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known, given)
+        reply: Reply = await events.answer("GET", session_id, query, given)
         self.answers["not modified"] += reply.status == 304
         reply = self.pollers.understood(session_id, query, reply)
         source = check(self.postgres, poll, reply)
@@ -153,12 +153,12 @@ class World:
 
     async def _poll_for_ever(self, events: Any) -> None:
         while True:
-            await asyncio.sleep(self.chance.expovariate(1 / 0.02))
+            await asyncio.sleep(self.chance.expovariate(1 / 0.03))
             polls = [self.pollers.poll() for _ in range(self.pollers.together())]
             await asyncio.gather(*(self.poll(events, *poll) for poll in polls))
 
     async def _write_for_ever(self) -> None:
-        writers = Writers(self.postgres, self.chance)
+        writers = Writers(self.postgres, self.chance, self._only)
         while True:
             await asyncio.sleep(self.chance.expovariate(1 / writers.mean_seconds))
             writers.write()

@@ -1,5 +1,6 @@
 """Writers of every kind, one transaction at a time."""
 
+from collections.abc import Collection
 from random import Random
 from uuid import UUID
 
@@ -18,7 +19,7 @@ NOON = 1_700_000_000_000_000
 class Writers:
     """Commits to a few sessions whatever applications do."""
 
-    def __init__(self, postgres: Postgres, chance: Random) -> None:
+    def __init__(self, postgres: Postgres, chance: Random, only: Collection[str] = ()) -> None:
         self._postgres = postgres
         self._chance = chance
         self._made = 0
@@ -36,8 +37,9 @@ class Writers:
             self._truncate: 0.5,
         }
         # Each run has more of some deeds and less of others: what one leaves behind is not swept away by the next.
+        named = [deed for deed in self._deeds if deed.__name__[1:] in only]
         self._deeds = {
-            deed: weight * (1 if deed == self._add else chance.choice((0, 0, 1, 4)))
+            deed: weight * (1 if deed == self._add else 4 * (deed in named) if named else chance.choice((0, 1, 4)))
             for deed, weight in self._deeds.items()
         }
         self.mean_seconds = chance.choice((0.03, 0.06, 0.15))
