@@ -82,6 +82,14 @@ PARAMETERS: dict[str, Part] = {
         {"type": "string", "pattern": r"^([0-9]{1,12}(\.[0-9]{1,12})?|\.[0-9]{1,12})$"},
         example="2.5",
     ),
+    "traceparent": _parameter(
+        "Traceparent",
+        "header",
+        "The caller's span (W3C Trace Context): where the server sends traces, its span of a poll that leaves memory "
+        "belongs to it.",
+        {"type": "string"},
+        example="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
     "request_id": _parameter(
         "X-Request-ID",
         "header",

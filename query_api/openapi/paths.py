@@ -70,7 +70,8 @@ def paths() -> dict[str, Part]:
 
 
 def _events() -> Part:
-    names = ("session_id", "since", "event_type", "type", "limit", "per_page", "page", "if_none_match", "max_staleness")
+    query = ("since", "event_type", "type", "limit", "per_page", "page")
+    names = ("session_id", *query, "if_none_match", "max_staleness", "traceparent")
     found = {
         "description": "The page.",
         "headers": headers(*ANSWERED),

@@ -103,7 +103,7 @@ def _waiting(facts: Facts) -> str:
 
 def _served(facts: Facts) -> Iterator[str]:
     if facts.viewed is None:
-        yield "Polls are answered from Postgres for as long as Redis is away, or from memory until as-of is too old."
+        yield "Polls are answered from Postgres while Redis cannot be asked, or from memory until as-of is too old."
         return
     lag = "unknown" if facts.lag_us is None else f"{facts.lag_us / 1_000_000:.1f} s"
     bound = f"{facts.max_staleness_seconds:g} s (READSIDE_MAX_STALENESS_SECONDS)"

@@ -79,6 +79,7 @@ def test_every_parameter_of_a_poll_is_described() -> None:
         ("page", "query"),
         ("If-None-Match", "header"),
         ("Readside-Max-Staleness", "header"),
+        ("Traceparent", "header"),
         ("X-Request-ID", "header"),
     }
     assert all(one["description"] and "example" in one for one in parameters)
