@@ -70,10 +70,10 @@ async def test_a_line_a_request_at_debug_and_none_above(stand: Stand, debug: Lin
 async def test_what_fails_is_said_with_its_id(stand: Stand, debug: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of ours is one line above debug, and its traceback shows no key."""
 
-    async def broken(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise ValueError(f"unforeseen: {BOTH_KEY}")
 
-    monkeypatch.setattr(Events, "answer", broken)
+    monkeypatch.setattr(Events, "at_once", broken)
     answer = await stand.poll("no-id", f"?key={SECRET}", x_request_id="mine")
 
     assert answer.status_code == 500
