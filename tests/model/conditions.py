@@ -39,6 +39,7 @@ _BOUNDS = {
 
 _SCRIPT_BOUNDS = {
     "local ENTRY, CHUNK = 24, 42": ("local ENTRY, CHUNK = 24, 2", ("apply", "read")),
+    "local NEWEST, NEWEST_BYTES = 16, 16384": ("local NEWEST, NEWEST_BYTES = 3, 900", ("read",)),
     "DEEPEST, STRIDE = 7, 10000, 500": ("DEEPEST, STRIDE = 7, 10000, 2", ("read",)),
 }
 

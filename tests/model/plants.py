@@ -58,6 +58,7 @@ PLANTS = {
         "projector.committer:Committer.commit",
         "beat if last else None",
         "beat if part is parts[0] else None",
+        ("subscription_lost",),
     ),
     "only what changed is named": Plant(
         "a message names every session of the notices, hot or not",
@@ -82,6 +83,7 @@ PLANTS = {
         "projector.loads:Loads.note",
         "load = self._loads.get(session_id)",
         "load = self._loads.get(session_id)\n        load = load if load and load.outcome else None",
+        ("key_lost", "index_lost"),
     ),
     "a look during a load is ignored": Plant(
         "a look while a session is loaded starts the load over",
@@ -154,11 +156,18 @@ PLANTS = {
         "[key for key in self._keys_of.get(session_id, ()) if key != (Newest, session_id)]",
         ("subscription_lost",),
     ),
-    "the newest event is not later than the instant before it": Plant(
-        "a poll is answered without a read when nothing is later than its `since`, and only then",
-        "query_api.events:Events._kept",
-        "known[0].newest_us <= poll.since_us",
-        "known[0].newest_us <= poll.since_us + 1",
+    "what is known of the newest events reaches too far": Plant(
+        "a poll is answered without a read when all that is later than its `since` is known, and only then",
+        "query_api.newest:Newest.__init__",
+        "newest_us is None or whole",
+        "newest_us is None or whole or scores",
+        ("subscription_lost",),
+    ),
+    "an event is later than its own instant": Plant(
+        "what is at `since` itself is not later, wherever the answer comes from",
+        "query_api.newest:Newest.answer",
+        "bisect_left(self._negated, -poll.since_us)",
+        "bisect_left(self._negated, 1 - poll.since_us)",
         ("subscription_lost",),
     ),
     "answers of one round trip are exchanged": Plant(

@@ -66,12 +66,12 @@ class Pollers:
         return Reply(200, reply.headers, self._bodies[etag]) if reply.status == 304 else reply
 
     def _instant(self, session_id: str) -> int:
-        """Draw an instant: the newest event's, or close to it, or any."""
+        """Draw an instant: that of the newest event, or of one of the next, or close to it; or any."""
         chance, state = self._chance, self._postgres.sessions.get(session_id)
-        if chance.random() < 0.2:
+        if chance.random() < 0.1:
             return NOON + chance.randrange(-1, 21)
-        newest = max((event.score or 0 for event in state.events.values()), default=NOON) if state else NOON
-        return newest + chance.choice((-1, 0, 0, 0, 0, 1))
+        newest = sorted((event.score or 0 for event in state.events.values()), reverse=True) if state else []
+        return chance.choice((newest or [NOON])[: chance.choice((1, 1, 5))]) + chance.choice((-1, 0, 0, 0, 1))
 
     def _spelled(self, instant_us: int) -> str:
         chance = self._chance
