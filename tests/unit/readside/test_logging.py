@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 
 import orjson
 import pytest
@@ -62,11 +63,18 @@ def test_a_line_bears_the_request_that_it_is_about(lines: Callable[[], list[str]
     """The caller's id where it may be had, else a new one, each another."""
     configure("info", "json")
     ids, log = RequestIds(), structlog.get_logger()
-    for given in (b"trace:4bf92f35/7", b'x"},{', b"x" * 129, b"", b"a\nb", b"my-key"):
+
+    def request(given: bytes) -> None:
         accepted = ids.accept(given, b"my-key", None)
         assert (accepted == given) == (given == b"trace:4bf92f35/7")
         log.info("x")
-    named = [orjson.loads(line)["request_id"] for line in lines()]
+
+    for given in (b"trace:4bf92f35/7", b'x"},{', b"x" * 129, b"", b"a\nb", b"my-key"):
+        copy_context().run(request, given)  # each in a task of its own, as uvicorn serves them
+    log.info("x")
+    *named, nobodys = [orjson.loads(line) for line in lines()]
+    assert "request_id" not in nobodys
+    named = [line["request_id"] for line in named]
 
     assert named[0] == "trace:4bf92f35/7"
     assert len(set(named)) == 6
