@@ -45,11 +45,11 @@ class Committer:
         ViewUnavailable after RESIGN_SECONDS, AccessRefused, ForeignView.
         """
         parts = list(split(operations))
-        unsaid = [session_id for session_id in named if not _changes(operations.get(session_id, ()))]
+        unsaid = [session_id for session_id in named if not changes(operations.get(session_id, ()))]
         results = []
         for part in parts:
             last = part is parts[-1]
-            said = [session_id for session_id, wanted in part.items() if _changes(wanted)]
+            said = [session_id for session_id, wanted in part.items() if changes(wanted)]
             said += unsaid if last else ()
             with tracing.span("batch", term=self.term, n=self.n + 1, sessions=len(part), named=len(said)) as span:
                 applied = await self._send(part, said, beat if last else None, beat_sent_at)
@@ -100,5 +100,6 @@ def _shed(part: Operations) -> bool:
     return bool(growing)
 
 
-def _changes(operations: Iterable[Operation]) -> bool:
-    return any(operation.verb != "touch" for operation in operations)  # answers in memory outlive a touch
+def changes(operations: Iterable[Operation]) -> bool:
+    """Tell whether these change what the view says of a session; answers in memory outlive a touch."""
+    return any(operation.verb != "touch" for operation in operations)

@@ -1,7 +1,7 @@
 """Continuous proof: a sample of the hot sessions is compared with Postgres all the time; what differs is repaired.
 
 A session differs for certain when its header says the same before and after as-of has passed the comparison's
-instant, and Postgres said otherwise: what was on its way then has arrived.
+instant, no batch has changed it in between, and Postgres said otherwise: what was on its way then has arrived.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import structlog
 
+from projector.committer import Operations, changes
 from projector.hot import HotSessions
 from projector.reads import Reads, Truth
 from projector.telemetry import Telemetry
@@ -49,6 +50,11 @@ class DriftCheck:
         self._round_seconds = round_seconds
         self._ahead: list[str] = []
         self._found: set[str] = set()
+        self._untouched: set[str] = set()  # of this round's sessions
+
+    def note(self, operations: Operations) -> None:
+        """Note what a batch is about to change: a session may change, and change back, between two looks at it."""
+        self._untouched.difference_update(sid for sid, wanted in operations.items() if changes(wanted))
 
     def take(self) -> set[str]:
         """Hand over the sessions that differ."""
@@ -66,6 +72,7 @@ class DriftCheck:
         if not self._ahead:
             self._ahead = list(self._hot)
         sample, self._ahead = self._ahead[:SESSIONS_A_ROUND], self._ahead[SESSIONS_A_ROUND:]
+        self._untouched = set(sample)
         before = self._affordable(await self._headers(sample))
         truths = await self._reads.compare(list(before))
         suspects = [sid for sid, header in before.items() if not agrees(header, truths.get(sid))]
@@ -73,7 +80,7 @@ class DriftCheck:
         if suspects and await self._passed(await self._reads.now_us()):
             after = await self._headers(suspects)
             for sid in suspects:
-                if sid in self._hot and before[sid] == after[sid]:
+                if sid in self._hot and sid in self._untouched and before[sid] == after[sid]:
                     self._differs(sid, before[sid])
 
     async def _headers(self, session_ids: list[str]) -> dict[str, Header | None]:

@@ -70,6 +70,7 @@ class Live:
         self, operations: Operations, named: set[str], beat: Beat | None = None, beat_sent_at: float = 0.0
     ) -> None:
         """Send operations and take in what the scripts found."""
+        self._drift.note(operations)
         for part, applied in await self._committer.commit(operations, named, beat, beat_sent_at):
             self._telemetry.batches += 1
             self._settle(part, applied)

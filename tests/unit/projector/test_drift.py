@@ -1,0 +1,66 @@
+"""The continuous comparison: what differs for certain, and what only seems to."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Any
+
+import pytest
+
+from projector.batch import Operation, status, touch
+from projector.drift import DriftCheck
+from projector.hot import HotSessions
+from projector.reads import Truth
+from projector.telemetry import Telemetry
+from readmodel.view import Header
+from tests.waiting import eventually
+
+SID = "11111111-aaaa-4aaa-8aaa-000000000001"
+HEADER = Header(SID, "term", "1", "in_progress", 1, 2, 3, 1, 100, None, 5, complete=True)
+
+
+class Stores:
+    """A view that says the same every time, and a Postgres that says otherwise."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.rounds = 0
+
+    async def headers(self, session_ids: Collection[str]) -> list[Header]:
+        """Give the header."""
+        return [HEADER for _ in session_ids]
+
+    async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
+        """Give what Postgres says, while something else happens."""
+        self.meanwhile()
+        self.rounds += 1
+        return {sid: Truth("paused", 1, 2, 3) for sid in session_ids}
+
+    async def now_us(self) -> int:
+        """Give an instant that as-of has passed."""
+        return 0
+
+
+async def found_after_some_rounds(operations: list[Operation]) -> set[str]:
+    """Compare a session in which a batch of these operations happens during each round."""
+    stores: Any = Stores()
+    hot = HotSessions(100, 10)
+    hot.add(SID)
+    check = DriftCheck(
+        view=stores, reads=stores, hot=hot, telemetry=Telemetry(as_of_us=1), wake=asyncio.Event(), round_seconds=0
+    )
+    stores.meanwhile = lambda: check.note({SID: operations})
+    running = asyncio.create_task(check.run())
+    await eventually(lambda: stores.rounds > 2, "three rounds")
+    running.cancel()
+    return check.take()
+
+
+@pytest.mark.parametrize("operations", [[], [touch(SID)]])
+async def test_a_session_that_no_batch_changes_differs(operations: list[Operation]) -> None:
+    """A touch is no change."""
+    assert await found_after_some_rounds(operations) == {SID}
+
+
+async def test_a_session_that_changes_and_changes_back_does_not_differ() -> None:
+    """Its header is the same before and after, and Postgres was read in between."""
+    assert await found_after_some_rounds([status(SID, "paused"), status(SID, "in_progress")]) == set()
