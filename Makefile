@@ -20,7 +20,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check unit chaos bench screenshots format lock clean install-browser browser install-promtool promtool
+.PHONY: help install demo test check lint unit chaos bench screenshots format lock clean install-browser browser install-promtool promtool
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -33,12 +33,13 @@ demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9
 test: $(INSTALLED) browser promtool ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(INSTALLED) ## format, lint, types, arrows and unit tests: half a minute, before every commit
+check: lint unit ## format, lint, types, arrows and unit tests: a minute, before every commit
+
+lint: $(INSTALLED) ## format, lint, types and arrows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit tests/clients/unit -q
 
 unit: $(INSTALLED) ## run the unit tests alone
 	$(BIN)/python -m pytest tests/unit tests/clients/unit $(ARGS)
