@@ -31,7 +31,7 @@ demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9
 	@exec $(BIN)/readside demo --port $(PORT)
 
 test: $(INSTALLED) browser promtool ## run every test (ARGS="-k cache -x" goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: a minute, before every commit
 
