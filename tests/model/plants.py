@@ -51,7 +51,7 @@ PLANTS = {
         "projector.committer:Committer._send",
         "unanswered = True\n",
         "unanswered = True\n            return Applied()\n",
-        ("outage",),
+        ("outage", "replace", "status"),
     ),
     "the beat goes with the first part": Plant(
         "as-of moves when all that the notices asked is applied",
@@ -182,7 +182,7 @@ PLANTS = {
         "apply.lua",
         "local at = first_where(0, chunks, function(k) return not is_later(news[1], first(k)) end)",
         "local at = chunks",
-        ("subscription_lost",),
+        ("subscription_lost", "add"),
     ),
     "a query has the number of its end": Plant(
         "an answer of Postgres has the number heard before its query was sent",
