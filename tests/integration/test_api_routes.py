@@ -15,6 +15,7 @@ from tests.waiting import eventually
 
 OPEN = ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/", "/console/poller.js")
 OPS = ("/api/v2/projection", "/api/v2/projection/history", "/api/v2/projection/sessions")
+UNKNOWN = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ async def test_warming_an_unknown_session_is_404(stand: Stand) -> None:
     assert "readside-as-of" in answer.headers
 
 
-@pytest.mark.parametrize("path", ["/api/v2/sessions/x/warm", f"/api/v2/sessions/{uuid4()}/warm?now=1"])
+@pytest.mark.parametrize("path", ["/api/v2/sessions/x/warm", f"/api/v2/sessions/{UNKNOWN}/warm?now=1"])
 async def test_warming_nonsense_is_400(stand: Stand, path: str) -> None:
     """Id and parameters alike."""
     assert problem(await stand.client.post(path), 400)
