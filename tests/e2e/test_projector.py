@@ -82,8 +82,15 @@ async def test_stale_and_live_again(site: Site) -> None:
 
 
 async def test_catching_up(site: Site) -> None:
-    """As long as it compares, and says so."""
+    """As long as it compares what is hot, and says so."""
     async with connected(site.database_url) as connection:
+        async with site.projector():
+            await Writer(connection).session()
+
+            async def is_hot() -> bool:
+                return bool((await site.status())["hot_sessions"] == 1)
+
+            await eventually(is_hot, "the session is hot")
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
