@@ -40,7 +40,7 @@ class Newest:
         self.session_id = session_id
         self.terminal = terminal
         self.reaches_us = BEFORE_ALL_US if newest_us is None or whole else scores[-1] if scores else newest_us
-        self.size = OVERHEAD_BYTES + (1 + MAX_ANSWERS) * sum(map(len, members))
+        self.size = OVERHEAD_BYTES + 2 * sum(map(len, members))  # answers hold some of them a second time
         self._negated = list(map(neg, scores))  # ascending, as bisect wants it
         self._members = members
         self._answers: dict[tuple[int, tuple[str, ...], int, int], Answer] = {}

@@ -33,7 +33,7 @@ class Found(NamedTuple):
     `page` is the events' JSON joined by commas. `as_of_us` is microseconds since 1970 by Postgres' clock, `lag_us` how
     old that instant was when Redis answered. `term` is "" when the answer is right at its as-of but must not be kept.
     `newest_us` is the session's latest timestamp, whatever the poll asked; None when it has no events. A poll with
-    `since` gives its newest events too, newest first, and whether it has no others.
+    `since` that finds some gives its newest events too, newest first, and whether it has no others.
     """
 
     page: bytes

@@ -6,7 +6,7 @@
 --     | {'foreign', database found}
 --     | {'large', how many events of the page fit}
 --     | {'ok', {event, …}, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or '',
---        {newest event, its score, …} where since was asked, 1 if that is all of them}
+--        {newest event, its score, …} where since was asked and found some, 1 if that is all of them}
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
 local position, header, events, index = unpack(KEYS)
 local version, database, offset, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -184,9 +184,10 @@ for place, member in ipairs(members) do
 end
 
 -- Who asks for what is later than an instant asks again, and so do others, with other instants: give them the newest
--- events, which answer all that comes until the session changes. Unless they are long.
+-- events, which answer all that comes until the session changes. Not where nothing was found, which the newest instant
+-- answers as well for as long; nor where they are long.
 local newest_events = {}
-if since ~= '' and held > 0 and tonumber(has[8] or '0') / held * NEWEST <= 4 * NEWEST_BYTES then
+if since ~= '' and total > 0 and held > 0 and tonumber(has[8] or '0') / held * NEWEST <= 4 * NEWEST_BYTES then
   newest_events = redis.call('ZREVRANGE', events, 0, NEWEST - 1, 'WITHSCORES')
   local size, last_that_fits = 0, 0
   while newest_events[last_that_fits + 1] and size + #newest_events[last_that_fits + 1] <= NEWEST_BYTES do
