@@ -125,7 +125,7 @@ class Appends:
 async def test_an_append_is_a_bounded_number_of_calls(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, events: int
 ) -> None:
-    """A query for each two hundred events of a statement, and one batch."""
+    """A query for each two hundred events of a statement, and no more batches than that."""
     stage: Bench
     async with bench(database_url, redis_url) as stage, stage.projector():
         session_id = await stage.writer.session()
@@ -134,5 +134,6 @@ async def test_an_append_is_a_bounded_number_of_calls(
         await stage.writer.events(session_id, events)
 
         assert (await stage.same(session_id)).total == events
-        assert appends.batches == 1
-        assert appends.queries <= -(-events // IDS_PER_QUERY)
+        notices = -(-events // IDS_PER_QUERY)  # each names two hundred, and they may be heard in several parts
+        assert 1 <= appends.batches <= notices
+        assert appends.queries <= notices + appends.batches - 1
