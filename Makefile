@@ -20,7 +20,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check lint unit chaos bench screenshots format lock clean install-browser browser install-promtool promtool
+.PHONY: help install demo test check lint unit chaos bench screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -30,7 +30,7 @@ install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it
 demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9000 for another port)
 	@exec $(BIN)/readside demo --port $(PORT)
 
-test: $(INSTALLED) browser promtool ## run every test (ARGS="-k cache -x" goes to pytest)
+test: $(INSTALLED) tools ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: a minute, before every commit
@@ -50,24 +50,20 @@ chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECOND
 bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS="page" measures one, ARGS=--readme fills README)
 	$(BIN)/python -m bench $(ARGS)
 
-screenshots: $(INSTALLED) install-browser ## take the README's pictures of the console, from a demo of two minutes
+screenshots: $(INSTALLED) install-tools ## take the README's pictures of the console, from a demo of two minutes
 	$(BIN)/python -m tests.browser.screenshots
 
-install-browser: ## install Debian's Chromium, which the browser tests and screenshots drive
-	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends $(BROWSER); }
+# Programs that tests drive: in one go, and only those that are missing.
+install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer
+	@packages=; PATH="$$PATH:/usr/sbin"; \
+	command -v chromium >/dev/null || packages="$$packages $(BROWSER)"; \
+	command -v promtool >/dev/null || packages="$$packages prometheus"; \
+	command -v pgbouncer >/dev/null || packages="$$packages pgbouncer"; \
+	test -z "$$packages" || { apt-get update -qq && apt-get install -qq --no-install-recommends $$packages; }
 
-# Where it may not be installed, the browser tests say in one line what is missing.
-browser:
-	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } \
-		&& $(MAKE) --no-print-directory install-browser || true
-
-install-promtool: ## install Debian's Prometheus, whose promtool tests the alert rules
-	@command -v promtool >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends prometheus; }
-
-# The same: the tests of the alert rules say it.
-promtool:
-	@command -v promtool >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } \
-		&& $(MAKE) --no-print-directory install-promtool || true
+# Where they may not be installed, the tests say in one line what is missing.
+tools:
+	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || $(MAKE) --no-print-directory install-tools || true
 
 format: $(INSTALLED) ## put the code into shape
 	$(BIN)/ruff check --fix-only .

@@ -9,7 +9,8 @@ from projector.batch import drop, stamp, status
 from projector.committer import Operations
 from projector.reads import Reads, Truth
 from readmodel.event import ENCODING_VERSION
-from readmodel.view import Header, ViewReader
+from readmodel.header import Header
+from readmodel.view import ViewReader
 
 SESSIONS_PER_QUERY = 200
 EVENTS_PER_QUERY = 200_000

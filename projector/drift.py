@@ -17,7 +17,8 @@ from projector.hot import HotSessions
 from projector.reads import Reads, Truth
 from projector.telemetry import Telemetry
 from readmodel.errors import ViewUnavailable
-from readmodel.view import Header, ViewReader
+from readmodel.header import Header
+from readmodel.view import ViewReader
 
 ROUND_SECONDS = 2.0
 SESSIONS_A_ROUND = 50

@@ -60,13 +60,8 @@ class Term:
         self._backlog = Backlog(self.id, wake)
         self._heartbeat = Heartbeat(stores.reads, self.id, config.heartbeat_seconds)
         self._hot = HotSessions(config.hot_ttl_seconds, config.max_hot_sessions)
-        self._loads = Loads(
-            stores.reads,
-            stores.writer,
-            wake,
-            window_events=config.window_events,
-            window_bytes=config.window_bytes,
-        )
+        window = {"window_events": config.window_events, "window_bytes": config.window_bytes}
+        self._loads = Loads(stores.reads, stores.writer, wake, **window)
         self._requests = Requests(
             term=self.id,
             hot=self._hot,
@@ -76,13 +71,7 @@ class Term:
             reads=stores.reads,
             telemetry=telemetry,
         )
-        self._drift = DriftCheck(
-            view=stores.view,
-            reads=stores.reads,
-            hot=self._hot,
-            telemetry=telemetry,
-            wake=wake,
-        )
+        self._drift = DriftCheck(view=stores.view, reads=stores.reads, hot=self._hot, telemetry=telemetry, wake=wake)
         self._live = Live(
             committer=Committer(stores.writer, self.id),
             reads=stores.reads,

@@ -19,8 +19,8 @@ from typing import Literal
 from uuid import UUID
 
 from readmodel.event import is_askable
+from readmodel.header import Header
 from readmodel.type_index import unpack_score
-from readmodel.view import Header
 
 _SHOWN_BYTES = 60
 

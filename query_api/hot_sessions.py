@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 
 from readmodel.errors import InvalidParameter
 from readmodel.freshness import rfc3339
-from readmodel.view import Header, ViewReader
+from readmodel.header import Header
+from readmodel.view import ViewReader
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000

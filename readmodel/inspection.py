@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from readmodel.errors import EventLogUnavailable
+from readmodel.header import Header
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, target, translated
 from readmodel.redis_client import translated as translated_redis
 from readmodel.sql import statement
-from readmodel.view import Cold, Header, Position, ViewReader
+from readmodel.view import Cold, Position, ViewReader
 
 _ANY_LENGTH = 2**40
 _STRIDE = 1_000

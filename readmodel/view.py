@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from readmodel.errors import AnswerTooLarge, ForeignView, ReadsideError
 from readmodel.evaluate import Script
 from readmodel.event import ENCODING_VERSION
+from readmodel.header import FIELDS, Header, number, read_header, text
 from readmodel.keys import Keys
 from readmodel.poll import Poll
 from readmodel.redis_client import refusal, target, translated
@@ -60,25 +61,6 @@ class Position:
     lag_us: int | None
     version: str
     database: str
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What must be there of one session; `complete` tells whether the sorted sets have the size it records."""
-
-    session_id: str
-    term: str
-    version: str
-    status: str
-    count: int
-    hi: int
-    lo: int
-    held: int
-    bytes: int
-    floor: int | None
-    newest: int | None
-    complete: bool
-    polled_ms: int | None = field(default=None, compare=False)  # a poll changes nothing that must be there
 
 
 class Whole(NamedTuple):
@@ -145,18 +127,18 @@ class ViewReader:
             seconds, micros = await self.redis.time()
         if b"term" not in raw:
             return None
-        as_of, at = _int(raw.get(b"as_of")), _int(raw.get(b"as_of_at"))
+        as_of, at = number(raw.get(b"as_of")), number(raw.get(b"as_of_at"))
         lag = None
         if as_of is not None and at is not None:
-            lag = max(0, seconds * 1_000_000 + micros - at) + (_int(raw.get(b"round_trip_us")) or 0)
+            lag = max(0, seconds * 1_000_000 + micros - at) + (number(raw.get(b"round_trip_us")) or 0)
         return Position(
-            term=_text(raw[b"term"]),
-            n=_int(raw.get(b"n")) or 0,
+            term=text(raw[b"term"]),
+            n=number(raw.get(b"n")) or 0,
             live=raw.get(b"live") == b"1",
             as_of_us=as_of,
             lag_us=lag,
-            version=_text(raw.get(b"version")),
-            database=_text(raw.get(b"database")),
+            version=text(raw.get(b"version")),
+            database=text(raw.get(b"database")),
         )
 
     async def check(self, database: str) -> None:
@@ -177,12 +159,12 @@ class ViewReader:
             return []
         pipeline: Any = self.redis.pipeline(transaction=False)  # redis-py types its queued commands as awaitables
         for sid in session_ids:
-            pipeline.hmget(self.keys.header(sid), _HEADER_FIELDS)
+            pipeline.hmget(self.keys.header(sid), FIELDS)
             pipeline.zcard(self.keys.events(sid))
             pipeline.hget(self.keys.index(sid), "#")
         with translated(self.redis):
             replies = await pipeline.execute()
-        return [_header(sid, *replies[3 * i : 3 * i + 3]) for i, sid in enumerate(session_ids)]
+        return [read_header(sid, *replies[3 * i : 3 * i + 3]) for i, sid in enumerate(session_ids)]
 
     async def whole(self, session_id: str) -> Whole | None:
         """Read a session whole, in one transaction; None where there is no header, or no position."""
@@ -193,12 +175,12 @@ class ViewReader:
         pipeline.hgetall(self.keys.index(session_id))
         with translated(self.redis):
             term, raw, members, index = await pipeline.execute()
-        fields = [raw.get(name.encode()) for name in _HEADER_FIELDS]
-        header = _header(session_id, fields, len(members), index.get(b"#"))
+        fields = [raw.get(name.encode()) for name in FIELDS]
+        header = read_header(session_id, fields, len(members), index.get(b"#"))
         if term is None or header is None:
             return None
-        types = {_text(name[2:]): _int(count) or 0 for name, count in raw.items() if name.startswith(b"t:")}
-        return Whole(_text(term), header, types, members, index)
+        types = {text(name[2:]): number(count) or 0 for name, count in raw.items() if name.startswith(b"t:")}
+        return Whole(text(term), header, types, members, index)
 
     async def hot_count(self) -> int:
         """Count the sessions that the index lists."""
@@ -213,7 +195,7 @@ class ViewReader:
         last = -1 if limit < 0 else offset + limit - 1
         with translated(self.redis):
             raw: Any = await self.redis.zrevrange(self.keys.hot, offset, last, withscores=True)
-        listed = [(_text(sid), int(score)) for sid, score in raw]
+        listed = [(text(sid), int(score)) for sid, score in raw]
         if not all(_SESSION.fullmatch(sid) for sid, _ in listed):
             raise ForeignView(
                 f"Redis at {target(self.redis)} holds other data in {self.keys.hot}: set another READSIDE_REDIS_PREFIX."
@@ -230,10 +212,7 @@ class ViewReader:
         """Read the projectors' own reports: id to JSON."""
         with translated(self.redis):
             raw: dict[Any, Any] = await self.redis.hgetall(self.keys.projectors)
-        return {_text(name): report for name, report in raw.items()}
-
-
-_HEADER_FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "bytes", "floor", "newest", "polled"]
+        return {text(name): report for name, report in raw.items()}
 
 
 def _found(reply: list[Any]) -> Found:
@@ -247,40 +226,8 @@ def _found(reply: list[Any]) -> Found:
         lag,
         term.decode(),
         int(n),
-        _int(newest or None),
+        number(newest or None),
         list(map(int, events[1::2])),
         events[::2],
         bool(whole),
     )
-
-
-def _header(sid: str, fields: list[bytes | None], events: int, indexed: bytes | None) -> Header | None:
-    term, version, status, count, hi, lo, held, size, floor, newest, polled = fields
-    if term is None:
-        return None
-    return Header(
-        session_id=sid,
-        term=_text(term),
-        version=_text(version),
-        status=_text(status),
-        count=_int(count) or 0,
-        hi=_int(hi) or 0,
-        lo=_int(lo) or 0,
-        held=_int(held) or 0,
-        bytes=_int(size) or 0,
-        floor=_int(floor),
-        newest=_int(newest),
-        complete=_int(held) == events == (_int(indexed) or 0),
-        polled_ms=_int(polled),
-    )
-
-
-def _int(raw: bytes | None) -> int | None:
-    try:
-        return None if raw is None else int(raw)
-    except ValueError:
-        return None  # written by others: as good as missing, and compared as such
-
-
-def _text(raw: bytes | None) -> str:
-    return (raw or b"").decode("utf-8", "replace")

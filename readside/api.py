@@ -166,6 +166,16 @@ def prefix(root_path: str) -> str:
     return f"/{stripped}" if (stripped := root_path.strip("/")) else ""
 
 
+def _history(stores: Stores, config: ApiConfig, own: OwnDatabase) -> LagHistory:
+    staleness = config.max_staleness_seconds
+    return LagHistory(lambda: read_projection(stores.view, staleness, own.identity()), staleness)
+
+
+def _readiness(stores: Stores, own: OwnDatabase, page_bytes: int) -> Readiness:
+    postgres = partial(stores.log.answer, _NO_SESSION, page_bytes)
+    return Readiness({"redis": lambda: stores.view.check(own.identity()), "postgres": postgres})
+
+
 class _Built:
     """The parts of one process."""
 
@@ -190,34 +200,27 @@ class _Built:
         gate, stats, self.load = Gate(config.keys), Stats(), Load(lambda: fallback.waiting)
         watched = Watched(stats, self.cache, view_reads, fallback, reader, circuits, config.max_staleness_seconds)
         self.subscription = Subscription(stores.subscribe, self._hear)
+        events = Events(
+            gate=gate,
+            cache=self.cache,
+            reader=reader,
+            requests=requests,
+            stats=stats,
+            load=self.load,
+            max_staleness_seconds=config.max_staleness_seconds,
+            max_answer_bytes=config.max_answer_bytes,
+        )
         self.service = Service(
             config=config,
             gate=gate,
-            events=Events(
-                gate=gate,
-                cache=self.cache,
-                reader=reader,
-                requests=requests,
-                stats=stats,
-                load=self.load,
-                max_staleness_seconds=config.max_staleness_seconds,
-                max_answer_bytes=config.max_answer_bytes,
-            ),
+            events=events,
             view=stores.view,
             view_reads=view_reads,
             fallback=fallback,
             database=own.identity,
             requests=requests,
-            history=LagHistory(
-                lambda: read_projection(stores.view, config.max_staleness_seconds, own.identity()),
-                config.max_staleness_seconds,
-            ),
-            readiness=Readiness(
-                {
-                    "redis": lambda: stores.view.check(own.identity()),
-                    "postgres": partial(stores.log.answer, _NO_SESSION, page_bytes),
-                }
-            ),
+            history=_history(stores, config, own),
+            readiness=_readiness(stores, own, page_bytes),
             exposition=Exposition(watched, exchange),
         )
 

@@ -1,4 +1,4 @@
-"""A PgBouncer of our own in transaction mode, where the machine has one."""
+"""A PgBouncer of our own in transaction mode."""
 
 import asyncio
 import os
@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from readside.demo.processes import LOOPBACK, free_port
 from tests.servers import server_directory
 from tests.waiting import eventually
 
+MISSING = "Poolers are tested with PgBouncer: `make install-tools` (Debian: apt-get install pgbouncer)."
 PROGRAM = shutil.which("pgbouncer", path=f"{os.defpath}:/usr/sbin:/sbin")
 CONFIGURATION = """
 [databases]
@@ -29,7 +32,8 @@ ignore_startup_parameters = extra_float_digits
 @asynccontextmanager
 async def pgbouncer(url: str) -> AsyncIterator[str]:
     """The URL of a database through a transaction pooler."""
-    assert PROGRAM is not None
+    if PROGRAM is None:
+        pytest.fail(MISSING)
     parts, port = urlsplit(url), free_port()
     with server_directory() as directory:
         configuration = configured(directory, url, port)

@@ -33,6 +33,10 @@ local floor = has[5] and tonumber(has[5])
 if redis.call('ZCARD', events) ~= held or tonumber(redis.call('HGET', index, '#') or '0') ~= held then
   return {'cold', 'damaged'}
 end
+-- Later polls are answered from this instant alone, without a read: no event may be later.
+if count > 0 and (not tonumber(has[7] or '') or redis.call('ZCOUNT', events, '(' .. has[7], '+inf') > 0) then
+  return {'cold', 'damaged'}
+end
 if floor and since ~= '' and tonumber(since) < floor then return {'cold', 'older than the window'} end
 
 -- An entry's id as it stands in its member.

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
 PATIENCE_MS = 15_000
-MISSING = "The browser tests need Chromium: install it with `make install-browser` (Debian: apt-get install chromium)."
+MISSING = "The browser tests need Chromium: install it with `make install-tools` (Debian: apt-get install chromium)."
 
 
 @asynccontextmanager

@@ -228,6 +228,17 @@ async def test_a_lost_member_makes_the_session_cold(stage: Stage) -> None:
     assert await stage.read(SID) == Cold("damaged")
 
 
+@pytest.mark.parametrize("newest", [None, str(NOON + 3), "garbage"])
+async def test_a_wrong_newest_instant_makes_the_session_cold(stage: Stage, newest: str | None) -> None:
+    """Polls for later events are answered from it without another read: too early a one would hide events."""
+    await stage.put(SID, [event(SID, NOON + i) for i in range(5)])
+    key = stage.keys.header(SID)
+    await (stage.redis.hdel(key, "newest") if newest is None else stage.redis.hset(key, "newest", newest))
+
+    for poll in ({}, {"since_us": NOON + 4}, {"types": ("step_created",)}):
+        assert await stage.read(SID, **poll) == Cold("damaged")
+
+
 async def test_an_add_to_a_cold_session_is_reported(stage: Stage) -> None:
     """Only a script's answer says what is cold: nothing is written for a session that is not there."""
     applied = await stage.add(SID, event(SID, NOON))

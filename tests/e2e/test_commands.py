@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -14,18 +14,11 @@ from readmodel.keys import Keys
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.commanding import Site, execute
 from tests.projecting import Writer
-from tests.servers import connected, fresh_database, running_redis
+from tests.servers import connected, fresh_database
 from tests.waiting import eventually
 
 COMMANDS = ["install", "uninstall", "projector", "api", "demo", "status", "explain", "warm", "rebuild", "verify"]
 NOWHERE = Site({})
-
-
-@pytest.fixture(scope="module")
-def redis_of_module() -> Iterator[str]:
-    """A Redis for this module alone: other fixtures empty the common one."""
-    with running_redis() as server:
-        yield server.url()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.waiting import eventually
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/rules.yml"
 DASHBOARD = ROOT / "deploy/grafana/readside.json"
-MISSING = "The alert rules are tested with promtool: `make install-promtool` (Debian: apt-get install prometheus)."
+MISSING = "The alert rules are tested with promtool: `make install-tools` (Debian: apt-get install prometheus)."
 POLLS = "readside_polls_total{source=%s,status=%d}"
 KEY = {"x-api-key": "secret"}
 

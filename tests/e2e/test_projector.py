@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import httpx
@@ -14,15 +14,8 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.processes import free_port
 from tests.commanding import Site, execute
 from tests.projecting import Writer
-from tests.servers import SCHEMA, connected, embedded_redis, fresh_database, running_redis, server_directory
+from tests.servers import SCHEMA, connected, embedded_redis, fresh_database, server_directory
 from tests.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def redis_of_module() -> Iterator[str]:
-    """A Redis for this module alone: other fixtures empty the common one."""
-    with running_redis() as server:
-        yield server.url()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from projector import tail
 from tests.healing import Record, healed, listener_pid, said, watched
-from tests.pgbouncers import PROGRAM, pgbouncer
+from tests.pgbouncers import pgbouncer
 from tests.projecting import Bench, bench
 from tests.proxy import proxied, without_notifications
 from tests.waiting import eventually
@@ -40,7 +40,6 @@ async def test_a_pooler_that_swallows_notifications(stage: Bench, monkeypatch: p
         assert ["READSIDE_LISTEN_URL" in reason for reason in said(logs)] == [True]
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="no pgbouncer on this machine; the test above stands in for it")
 async def test_a_transaction_pooler(stage: Bench, monkeypatch: pytest.MonkeyPatch, record: Record) -> None:
     """PgBouncer: refused for listening, by name and in time; good enough for everything else."""
     monkeypatch.setattr(tail, "PROBE_SECONDS", 1.0)

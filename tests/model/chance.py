@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 USUAL_SECONDS = 0.004
@@ -45,7 +46,7 @@ class Machine:
 
 
 @dataclass
-class Line:
+class Line(ABC):
     """Brings things to a machine in order, each a while after it was sent."""
 
     machine: Machine
@@ -69,6 +70,6 @@ class Line:
         else:
             self.take(self._waiting.pop(0))
 
+    @abstractmethod
     def take(self, thing: object) -> None:
-        """Receive a thing; to be replaced."""
-        raise NotImplementedError
+        """Receive a thing."""

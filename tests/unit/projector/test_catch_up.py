@@ -8,7 +8,7 @@ from projector.batch import drop, stamp, status
 from projector.catch_up import EVENTS_PER_QUERY, affordable, equal, judge
 from projector.reads import Truth
 from readmodel.event import ENCODING_VERSION
-from readmodel.view import Header
+from readmodel.header import Header
 
 HEADER = Header(
     session_id="a",

@@ -11,7 +11,7 @@ from projector.drift import DriftCheck
 from projector.hot import HotSessions
 from projector.reads import Truth
 from projector.telemetry import Telemetry
-from readmodel.view import Header
+from readmodel.header import Header
 from tests.waiting import eventually
 
 SID = "11111111-aaaa-4aaa-8aaa-000000000001"

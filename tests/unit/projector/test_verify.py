@@ -8,8 +8,8 @@ import pytest
 from projector.verdict import Row, Stored, Viewed, judge
 from projector.verify import digests
 from readmodel.event import Event, type_name
+from readmodel.header import Header
 from readmodel.type_index import pack_entry
-from readmodel.view import Header
 from tests.viewing import event
 
 SID = "11111111-1111-4111-8111-111111111111"
