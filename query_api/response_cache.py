@@ -15,9 +15,12 @@ from query_api.answers import Answer, Freshness, Number
 from query_api.newest import Newest
 from query_api.transit import Transit
 from readmodel.messages import EVERY_SESSION, Change
+from readmodel.poll import Poll
 
 ENTRY_OVERHEAD_BYTES = 1_500
 """What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""
+Key = Poll | str
+"""A poll; or a session's id, for the 404 that all polls of it get."""
 MAX_DROPPED = 100_000
 """Sessions whose last drop is remembered one by one."""
 
@@ -29,7 +32,7 @@ class _Entry(NamedTuple):
 
 
 class ResponseCache:
-    """Answers by key, bounded by bytes: the least recently used leave first. Keys are hashable and opaque."""
+    """Answers by key, bounded by bytes: the least recently used leave first."""
 
     def __init__(self, max_bytes: int, max_dropped: int = MAX_DROPPED) -> None:
         self.max_bytes = max_bytes
@@ -83,7 +86,7 @@ class ResponseCache:
         if change.as_of_us is not None and (self._beat is None or change.as_of_us > self._beat.as_of_us):
             self._beat = Freshness(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
 
-    def get(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer, Freshness] | None:
+    def get(self, key: Key, now: float, staleness_seconds: float) -> tuple[Answer, Freshness] | None:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""
         return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
 
@@ -91,9 +94,9 @@ class ResponseCache:
         """Find what is known of a session's newest events, with a lag below `staleness_seconds` at `now`."""
         return self._find((Newest, session_id), now, staleness_seconds)  # type: ignore[return-value]
 
-    def store(self, key: Hashable, answer: Answer, freshness: Freshness, number: Number | None) -> bool:
+    def store(self, key: Key, answer: Answer, freshness: Freshness, number: Number | None) -> bool:
         """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
-        size = len(answer.body) + len(str(key)) + ENTRY_OVERHEAD_BYTES
+        size = len(answer.body) + _bytes_of(key) + ENTRY_OVERHEAD_BYTES
         return self._keep(key, _Entry(answer, freshness, size), number)
 
     def store_newest(self, newest: Newest, freshness: Freshness, number: Number | None) -> bool:
@@ -161,3 +164,8 @@ class ResponseCache:
         self._keys_of[session_id].discard(key)
         if not self._keys_of[session_id]:
             del self._keys_of[session_id]
+
+
+def _bytes_of(key: Key) -> int:
+    """Give what is long in a key: a poll may name a hundred types."""
+    return len(key) if isinstance(key, str) else sum(map(len, key.types))

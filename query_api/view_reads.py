@@ -58,31 +58,34 @@ class ViewReads:
         self._max_bytes = max_bytes
         self._database = database
         self._wanted: deque[Poll] = deque()
-        self._answers: dict[Poll, asyncio.Future[Seen | Cold]] = {}
+        self._waiting: dict[Poll, list[asyncio.Future[Seen | Cold]]] = {}
         self._round_trips: set[asyncio.Task[None]] = set()
         self.shared = 0
         self.durations = Histogram()
 
     async def read(self, poll: Poll) -> Seen | Cold:
         """Answer a poll; raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
-        answer = self._answers.get(poll)
-        if answer is not None:
+        loop = asyncio.get_running_loop()
+        mine: asyncio.Future[Seen | Cold] = loop.create_future()  # who leaves takes the answer from nobody else
+        waiting = self._waiting.get(poll)
+        if waiting is not None:
             self.shared += 1
+            waiting.append(mine)
         else:
             self._circuit.admit()
-            loop = asyncio.get_running_loop()
-            answer = self._answers[poll] = loop.create_future()
+            self._waiting[poll] = [mine]
             if not self._wanted:
                 loop.call_soon(self._send, context=nobodys())
             self._wanted.append(poll)
-        return await asyncio.shield(answer)  # a caller who leaves must not take the answer from the others
+        return await mine
 
     async def close(self) -> None:
         """Cancel what is under way."""
         self._wanted.clear()
         await end(self._round_trips)
-        for answer in self._answers.values():
-            answer.cancel()
+        for waiting in self._waiting.values():
+            for caller in waiting:
+                caller.cancel()
 
     def _send(self) -> None:
         while self._wanted and len(self._round_trips) < MAX_ROUND_TRIPS:
@@ -104,14 +107,14 @@ class ViewReads:
             answers = [error] * len(polls)
         self.durations.observe(time.monotonic() - started)
         for poll, answer in zip(polls, answers, strict=True):
-            waiting = self._answers.pop(poll)
-            if waiting.cancelled():
-                continue
-            if isinstance(answer, Exception):
-                waiting.set_exception(answer)
-                waiting.exception()  # seen, even if every caller has left
-            else:
-                waiting.set_result(answer)
+            for caller in self._waiting.pop(poll):
+                if caller.cancelled():
+                    continue
+                if isinstance(answer, Exception):
+                    caller.set_exception(answer)
+                    caller.exception()  # seen, even if the caller has just left
+                else:
+                    caller.set_result(answer)
 
     async def _read(self, polls: list[Poll]) -> Sequence[Seen | Cold | ReadsideError]:
         called_at, database = time.monotonic(), self._database()

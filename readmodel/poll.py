@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -23,7 +23,8 @@ _SINCE = re.compile(
     r"(?:([Zz])|([-+ ])(\d\d)(?::?([0-5]\d))?)",
     re.ASCII,
 )
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (offsets are subtracted by hand: year 1 and 9999 overflow aware ones)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()  # instants are counted by hand: offsets overflow datetime in years 1 and 9999
+_MINUTES_A_DAY = 1_440
 _SINCE_ACCEPTS = "an ISO 8601 instant with a UTC offset or Z, such as 2026-01-13T14:30:00Z"
 _TYPE_ACCEPTS = "1 to 100 characters, a to z and _"
 
@@ -61,15 +62,16 @@ def parse_since(text: str) -> int:
     if not match:
         raise _not_accepted("since", text, _SINCE_ACCEPTS)
     year, month, day, hour, minute, second, fraction, _, sign, hours, minutes = match.groups()
-    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    offset_minutes = int(hours or 0) * 60 + int(minutes or 0) if sign else 0
     try:
         local = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0))  # noqa: DTZ001
-        if offset >= timedelta(days=1):
-            raise ValueError(offset)
+        if offset_minutes >= _MINUTES_A_DAY:
+            raise ValueError(offset_minutes)
     except ValueError:
         raise _not_accepted("since", text, _SINCE_ACCEPTS) from None
-    since_local = local - _EPOCH + timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))
-    return (since_local + (offset if sign == "-" else -offset)) // timedelta(microseconds=1)
+    local_minutes = (local.toordinal() - _EPOCH_DAY) * _MINUTES_A_DAY + local.hour * 60 + local.minute
+    utc_minutes = local_minutes + (offset_minutes if sign == "-" else -offset_minutes)
+    return (utc_minutes * 60 + local.second) * 1_000_000 + int(fraction[:6].ljust(6, "0") if fraction else 0)
 
 
 def parse_poll(session_id: str, query_string: bytes) -> Poll:
@@ -123,6 +125,8 @@ def _pairs(query_string: bytes) -> dict[str, list[str]]:
 
 def _decode(name: str, raw: bytes) -> str:
     try:
+        if b"%" not in raw and b"+" not in raw:
+            return raw.decode()
         return unquote_to_bytes(raw.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:
         raise InvalidParameter(name, f"The value of {name} is not UTF-8.") from None

@@ -216,18 +216,17 @@ class ViewReader:
 
 
 def _found(reply: list[Any]) -> Found:
-    _, members, total, status, as_of, round_trip, age, term, n, newest, events, whole = reply
-    lag = int(round_trip) + int(age)
+    _, members, total, status, as_of, round_trip, age, term, n, newest, scores, events, whole = reply
     return Found(
         b",".join(members),
         int(total),
         status.decode(),
         int(as_of),
-        lag,
+        int(round_trip) + int(age),
         term.decode(),
         int(n),
         number(newest or None),
-        list(map(int, events[1::2])),
-        events[::2],
+        list(map(int, scores)),
+        events or members[: len(scores)],
         bool(whole),
     )

@@ -1,6 +1,6 @@
 """The limit of the server: a bare ASGI app under uvicorn that gives fixed bytes. Run as `PORT FILE`.
 
-FILE holds an answer, head and body; uvicorn writes `date` and `server` itself, as it does for the query API.
+FILE holds an answer, head and body; uvicorn writes `date` itself, and is set up as it is for the query API.
 """
 
 import sys
@@ -39,6 +39,8 @@ def main() -> None:
         loop="uvloop",
         http="httptools",
         lifespan="off",
+        server_header=False,
+        proxy_headers=False,
         access_log=False,
         log_level="warning",
     )
