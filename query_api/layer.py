@@ -12,7 +12,7 @@ from query_api import request_log
 from query_api.cors import Cors
 from query_api.events import Events, Given
 from query_api.problems import Reply, broken
-from query_api.request_id import HEADER, RequestIds
+from query_api.request_id import HEADER, RequestIds, about
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,6 +22,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SESSIONS = "/api/v2/sessions/"
 EVENTS = "/events"
+_BEFORE, _AFTER = len(SESSIONS), -len(EVENTS)
 _WANTED = frozenset(
     {b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin", b"x-request-id"}
     | {b"traceparent"}
@@ -47,26 +48,32 @@ class Layer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path, method = self._path(scope), scope["method"]
+        path, method = scope["path"], scope["method"]
+        if self._root_path or scope.get("root_path"):
+            path = self._below_the_prefix(scope)
         given = _given(scope["headers"])
         origin, wished = given.get(b"origin"), given.get(HEADER)
         name = self._ids.name() if wished is None else self._ids.accept(wished, *_secrets(given))
         extra = [*self._cors.headers(origin), (HEADER, name)] if self._cors.on else [(HEADER, name)]
         if self._tells:
+            about(name)
             send = request_log.Told(send, method, path)
         if method == "OPTIONS" and self._cors.on and origin is not None:
             await respond(send, Reply(204, [*self._cors.preflight(origin), (HEADER, name)], b""), method)
             return
-        session_id = path[len(SESSIONS) : -len(EVENTS)]
-        if not (path.startswith(SESSIONS) and path.endswith(EVENTS)) or "/" in session_id:
+        session_id = path[_BEFORE:_AFTER]
+        if path[:_BEFORE] != SESSIONS or path[_AFTER:] != EVENTS or "/" in session_id:
+            about(name)
             await self._hand_over(scope, path, receive, send, extra)
             return
         # No coroutine of our own, and no call of `respond`, on the way that nearly every poll takes.
         try:
             reply = self._events.at_once(method, session_id, scope["query_string"], given)
             if not isinstance(reply, Reply):
+                about(name)
                 reply = await self._events.from_stores(reply, given)
         except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
+            about(name)
             _log.exception("a poll failed", session_id=request_log.shown(session_id))
             reply = _BROKEN
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers + extra})
@@ -98,7 +105,7 @@ class Layer:
             if not started:
                 await respond(send, Reply(_BROKEN.status, _BROKEN.headers + extra, _BROKEN.body), scope["method"])
 
-    def _path(self, scope: Scope) -> str:
+    def _below_the_prefix(self, scope: Scope) -> str:
         """Give the path below our prefix, whether or not the proxy before us has cut the prefix off."""
         path: str = scope["path"]
         told: str = scope.get("root_path", "")

@@ -24,17 +24,19 @@ class RequestIds:
         self._numbers = count(1)
 
     def name(self) -> bytes:
-        """Make a new id, and remember it as the one of the present context."""
-        made = b"%b-%x" % (self._prefix, next(self._numbers))
-        _current.set(made)
-        return made
+        """Make a new id."""
+        return b"%b-%x" % (self._prefix, next(self._numbers))
 
     def accept(self, given: bytes, key: bytes | None, bearer: bytes | None) -> bytes:
         """Take the caller's own id, or make one where it is no id, or holds the key that came with it."""
         if not _ACCEPTED.fullmatch(given) or (key and key in given) or (bearer and bearer in given):
             return self.name()
-        _current.set(given)
         return given
+
+
+def about(name: bytes) -> None:
+    """Remember an id as the one of the present context; whatever may log a line about the request does it first."""
+    _current.set(name)
 
 
 def current() -> str:

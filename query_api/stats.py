@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -17,12 +17,12 @@ class Stats:
     """Counters of polls."""
 
     def __init__(self) -> None:
-        self._polls: Tally[tuple[str, int]] = Tally({(source, 200): 0 for source in SOURCES[:-1]})
+        self._polls = {source: defaultdict(int, {200: 0} if source != "none" else {}) for source in SOURCES}
         self._durations = {source: Histogram() for source in SOURCES}
 
     def poll(self, source: str, status: int, seconds: float) -> None:
         """Count a poll answered from `source` ("none" for an error) with an HTTP status."""
-        self._polls[source, status] += 1
+        self._polls[source][status] += 1
         self._durations[source].observe(seconds)
 
     def families(self) -> Iterator[Metric]:
@@ -32,8 +32,9 @@ class Stats:
             'Polls answered, by where from ("none": an error) and HTTP status.',
             labels=["source", "status"],
         )
-        for (source, status), count in sorted(self._polls.items()):
-            polls.add_metric([source, str(status)], count)
+        for source, statuses in sorted(self._polls.items()):
+            for status, count in sorted(statuses.items()):
+                polls.add_metric([source, str(status)], count)
         yield polls
         durations = HistogramMetricFamily(
             "readside_poll_duration_seconds", "Time from a poll's arrival to its answer, by source.", labels=["source"]
