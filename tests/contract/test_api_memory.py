@@ -118,6 +118,27 @@ async def test_long_events_are_not_read_for_later(stage: Stage) -> None:
     assert (found.total, len(found.newest_members), found.newest_is_all) == (1, 0, False)
 
 
+@pytest.mark.parametrize(
+    ("polled", "begins_with_them"),
+    [((0, 1, 100), True), ((0, 1, 16), True), ((24, 1, 100), False), ((0, 1, 15), False), ((0, 2, 16), False)],
+)
+async def test_the_newest_events_are_the_newest_whatever_the_page(
+    stage: Stage, polled: tuple[int, int, int], begins_with_them: bool
+) -> None:
+    """They are sent once where the page begins with them, and beside it where it is too short, or a later one."""
+    later_than, page, limit = polled
+    sid = str(uuid4())
+    events = [event(sid, NOON_US + n // 2) for n in range(60)]
+    await stage.put(sid, events, as_of_us=NOON_US)
+    found = await stage.read(sid, since_us=NOON_US + later_than, page=page, limit=limit)
+    newest = await stage.read(sid, limit=16)
+    assert isinstance(found, Found) and isinstance(newest, Found)
+    assert b",".join(found.newest_members) == newest.page
+    assert list(found.newest_scores) == [NOON_US + n // 2 for n in range(59, 43, -1)]
+    assert not found.newest_is_all
+    assert found.page.startswith(newest.page) == begins_with_them
+
+
 async def test_spellings_of_one_poll_are_one_answer(stand: Stand, sid: str, calls: Calls) -> None:
     """Another order, an alias, another way to write an instant: the second spelling reads nothing."""
     await stand.poll_from("redis", sid, "?since=2026-01-13T14:30:00Z&event_type=step_created&limit=5")
