@@ -34,7 +34,7 @@ class Found(NamedTuple):
     `page` is the events' JSON joined by commas. `as_of_us` is microseconds since 1970 by Postgres' clock, `lag_us` how
     old that instant was when Redis answered. `term` is "" when the answer is right at its as-of but must not be kept.
     `newest_us` is the session's latest timestamp, whatever the poll asked; None when it has no events. A poll with
-    `since` that finds some gives its newest events too, newest first, and whether it has no others.
+    `since` that finds a few gives the newest events too, newest first, and whether there are no others.
     """
 
     page: bytes
@@ -216,17 +216,18 @@ class ViewReader:
 
 
 def _found(reply: list[Any]) -> Found:
-    _, members, total, status, as_of, round_trip, age, term, n, newest, scores, events, whole = reply
+    _, members, total, status, as_of, round_trip, age, term, n, newest, events, whole = reply
+    lag = int(round_trip) + int(age)
     return Found(
         b",".join(members),
         int(total),
         status.decode(),
         int(as_of),
-        int(round_trip) + int(age),
+        lag,
         term.decode(),
         int(n),
         number(newest or None),
-        list(map(int, scores)),
-        events or members[: len(scores)],
+        list(map(int, events[1::2])),
+        events[::2],
         bool(whole),
     )

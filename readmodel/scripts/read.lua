@@ -6,8 +6,7 @@
 --     | {'foreign', database found}
 --     | {'large', how many events of the page fit}
 --     | {'ok', {event, …}, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or '',
---        {score of the newest event, …} where since was asked and found some, {those events} where they do not begin
---        the page, 1 if that is all of them}
+--        {newest event, its score, …} where since was asked and found a few, 1 if that is all of them}
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
 local position, header, events, index = unpack(KEYS)
 local version, database, offset, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -194,21 +193,20 @@ end
 
 -- Who asks for what is later than an instant asks again, and so do others, with other instants: give them the newest
 -- events, which answer all that comes until the session changes. Not where nothing was found, which the newest instant
--- answers as well for as long; nor where they are long.
-local scores, newest_events = {}, {}
-if since ~= '' and total > 0 and held > 0 and (bytes or 0) / held * NEWEST <= 4 * NEWEST_BYTES then
-  local pairs_of, size = redis.call('ZREVRANGE', events, 0, NEWEST - 1, 'WITHSCORES'), 0
-  for place = 1, #pairs_of, 2 do
-    size = size + #pairs_of[place]
-    if size > NEWEST_BYTES then break end
-    newest_events[#newest_events + 1], scores[#scores + 1] = pairs_of[place], pairs_of[place + 1]
+-- answers as well for as long; nor where they are long, or fewer than were found.
+local newest_events = {}
+local reach = #lists > 0 or total < NEWEST
+if since ~= '' and total > 0 and held > 0 and reach and (bytes or 0) / held * NEWEST <= 4 * NEWEST_BYTES then
+  newest_events = redis.call('ZREVRANGE', events, 0, NEWEST - 1, 'WITHSCORES')
+  local size, last_that_fits = 0, 0
+  while newest_events[last_that_fits + 1] and size + #newest_events[last_that_fits + 1] <= NEWEST_BYTES do
+    size, last_that_fits = size + #newest_events[last_that_fits + 1], last_that_fits + 2
   end
+  for place = #newest_events, last_that_fits + 1, -1 do newest_events[place] = nil end
 end
-local is_all = #scores == count and 1 or 0
-if #lists == 0 and offset == 0 and #members >= #scores then newest_events = {} end
 
 local time = redis.call('TIME')
 local age = math.max(0, time[1] * 1000000 + time[2] - as_of_at)
 return {'ok', members, total, -- whoever asks joins them: three times as fast as `table.concat`
   has[6] or '', as_of, round_trip, string.format('%.0f', age), term, n,
-  has[7] or '', scores, newest_events, is_all}
+  has[7] or '', newest_events, #newest_events == 2 * count and 1 or 0}

@@ -118,25 +118,15 @@ async def test_long_events_are_not_read_for_later(stage: Stage) -> None:
     assert (found.total, len(found.newest_members), found.newest_is_all) == (1, 0, False)
 
 
-@pytest.mark.parametrize(
-    ("polled", "begins_with_them"),
-    [((0, 1, 100), True), ((0, 1, 16), True), ((24, 1, 100), False), ((0, 1, 15), False), ((0, 2, 16), False)],
-)
-async def test_the_newest_events_are_the_newest_whatever_the_page(
-    stage: Stage, polled: tuple[int, int, int], begins_with_them: bool
+@pytest.mark.parametrize(("later_than", "told"), [(54, 16), (45, 16), (44, 16), (43, 0), (0, 0)])
+async def test_the_newest_events_are_told_where_they_reach_back_to_what_was_asked(
+    stage: Stage, later_than: int, told: int
 ) -> None:
-    """They are sent once where the page begins with them, and beside it where it is too short, or a later one."""
-    later_than, page, limit = polled
     sid = str(uuid4())
-    events = [event(sid, NOON_US + n // 2) for n in range(60)]
-    await stage.put(sid, events, as_of_us=NOON_US)
-    found = await stage.read(sid, since_us=NOON_US + later_than, page=page, limit=limit)
-    newest = await stage.read(sid, limit=16)
-    assert isinstance(found, Found) and isinstance(newest, Found)
-    assert b",".join(found.newest_members) == newest.page
-    assert list(found.newest_scores) == [NOON_US + n // 2 for n in range(59, 43, -1)]
-    assert not found.newest_is_all
-    assert found.page.startswith(newest.page) == begins_with_them
+    await stage.put(sid, [event(sid, NOON_US + n) for n in range(60)], as_of_us=NOON_US)
+    found = await stage.read(sid, since_us=NOON_US + later_than)
+    assert isinstance(found, Found)
+    assert (found.total, len(found.newest_members)) == (59 - later_than, told)
 
 
 async def test_spellings_of_one_poll_are_one_answer(stand: Stand, sid: str, calls: Calls) -> None:
