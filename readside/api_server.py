@@ -20,6 +20,7 @@ from query_api.config import ApiConfig
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_client import check_url
 from readmodel.redis_client import connect
+from readside.allocator import keep_freed_memory
 from readside.api import Process, create_app, prefix
 from readside.logging import configure
 from readside.settings import Settings
@@ -105,6 +106,7 @@ def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uv
 def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secrets: tuple[str, ...]) -> Process:
     """Make the application inside a worker, which has inherited nothing but these values."""
     configure(log_level, log_format, secrets)
+    keep_freed_memory()
     gc.freeze()  # what the imports made stays: the collector need not look through it again and again between polls
     gc.set_threshold(*COLLECTOR)
     return create_app(config)

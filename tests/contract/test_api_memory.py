@@ -122,6 +122,7 @@ async def test_long_events_are_not_read_for_later(stage: Stage) -> None:
 async def test_the_newest_events_are_told_where_they_reach_back_to_what_was_asked(
     stage: Stage, later_than: int, told: int
 ) -> None:
+    """Where more were found than are told of, these would answer nobody who asks the like."""
     sid = str(uuid4())
     await stage.put(sid, [event(sid, NOON_US + n) for n in range(60)], as_of_us=NOON_US)
     found = await stage.read(sid, since_us=NOON_US + later_than)
