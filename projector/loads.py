@@ -17,9 +17,8 @@ from projector.view_writer import ViewWriter
 from readmodel import tracing
 from readmodel.backoff import delays
 from readmodel.errors import BadEvents, ReadsideError, StoreUnavailable, ViewFull
-from readmodel.event import type_name
 from readmodel.supervise import first_to_end
-from readmodel.type_index import Entries, Entry
+from readmodel.type_index import Entries, entries_of
 
 WORKERS = 4
 MAX_ATTEMPTS = 6
@@ -160,7 +159,7 @@ class Loads:
 
     async def _try(self, load: Load) -> Staged | Missing | Unfit | Failed | None:
         try:
-            async with self._reads.snapshot(load.session_id) as snapshot:
+            async with self._reads.snapshot(load.session_id, self._window) as snapshot:
                 return await self._stage(snapshot)
         except BadEvents as error:
             return Unfit(str(error))
@@ -185,7 +184,7 @@ class Loads:
         if snapshot.status is None:
             return Missing()
         staging = uuid4().hex
-        window = await self._stage_newest(snapshot, staging) if snapshot.count else _Window()
+        window = await self._stage_newest(snapshot, staging)
         header: dict[str, Argument] = {
             "status": snapshot.status,
             "count": snapshot.count,
@@ -203,18 +202,16 @@ class Loads:
         return Staged(self._writer.staging_key(staging), window.held, header)
 
     async def _stage_newest(self, snapshot: Snapshot, staging: str) -> _Window:
-        most_events, most_bytes = self._window
         window = _Window()
-        async with aclosing(snapshot.newest(most_events)) as parts:
+        last: Part | None = None
+        async with aclosing(snapshot.newest()) as parts:
             async for part in parts:
-                kept = part.within(most_bytes - window.bytes)
-                if kept.members:
-                    await self._writer.stage(staging, kept)
-                    window.take(kept)
-                if kept is not part:
-                    break
-        if window.held:
-            await self._writer.stage_index(staging, window.entries())
+                if last:
+                    await self._writer.stage(staging, last)
+                window.take(part)
+                last = part
+        if last:
+            await self._writer.stage(staging, last, window.index())
         return window
 
 
@@ -226,19 +223,15 @@ class _Window:
     bytes: int = 0
     newest: int | None = None
     lowest: int | None = None
-    _newest_first: defaultdict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    _entries: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
 
     def take(self, part: Part) -> None:
-        self.held += len(part.members)
-        self.bytes += sum(map(len, part.members))
-        self.newest = part.scores[0] if self.newest is None else self.newest
-        self.lowest = part.scores[-1]
-        for name, entry in zip(part.types, part.entries, strict=True):
-            self._newest_first[name].append(entry)
+        self.held += part.held
+        self.bytes += part.size
+        self.newest = part.newest if self.newest is None else self.newest
+        self.lowest = part.lowest
+        for name, entries in part.entries.items():
+            self._entries[name] += entries
 
-    def entries(self) -> Entries:
-        """Give the type index."""
-        entries: defaultdict[str, list[Entry]] = defaultdict(list)
-        for name, listed in self._newest_first.items():
-            entries[type_name(name)] += listed
-        return {name: sorted(listed) for name, listed in entries.items()}
+    def index(self) -> Entries:
+        return {name: sorted(entries_of(packed)) for name, packed in self._entries.items()}

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from projector.snapshot import LOAD_TIMEOUT_SECONDS, Snapshot
+from projector.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
 from readmodel.event import Event
@@ -158,17 +158,26 @@ class Reads:
             last = UUID(rows[-1]["session_id"])
 
     @asynccontextmanager
-    async def snapshot(self, session_id: str) -> AsyncIterator[Snapshot]:
-        """Open one session's snapshot; raises BadEvents when a timestamp of it has no score."""
+    async def snapshot(self, session_id: str, window: tuple[int, int]) -> AsyncIterator[Snapshot]:
+        """Open one session's snapshot, of its newest events within a window: how many, and the bytes of their JSON.
+
+        Raises BadEvents when a timestamp of it has no score.
+        """
+        session, (most_events, most_bytes) = UUID(session_id), window
+        bounds = min(most_events, MOST_ROWS), min(most_bytes, SMALL_BYTES)
+        async with self._connection() as connection:
+            rows = await connection.fetch(statement("small"), session, *bounds, timeout=LOAD_TIMEOUT_SECONDS)
+        # What is small by its sizes may be long as text all the same, as the number 1e100000 is.
+        if all(row["small"] for row in rows) and sum(row["bytes"] or 0 for row in rows) <= most_bytes:
+            yield Snapshot(scored(rows))
+            return
         with translated(self._url):
             async with (
                 self._pool.acquire() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
-                rows = await connection.fetch(statement("totals"), UUID(session_id), timeout=LOAD_TIMEOUT_SECONDS)
-                if any(row["unscored"] for row in rows):
-                    raise BadEvents(unscored(None))
-                yield Snapshot(connection, session_id, rows)
+                rows = await connection.fetch(statement("totals"), session, timeout=LOAD_TIMEOUT_SECONDS)
+                yield LargeSnapshot(connection, session_id, scored(rows), window)
 
     async def row(self, sql: str, *arguments: object) -> asyncpg.Record:
         """Run one small statement, give its one row."""
@@ -212,6 +221,13 @@ async def open_reads(url: str, *, server_started: str, statement_cache_size: int
         yield Reads(pool, url)
     finally:
         pool.terminate()
+
+
+def scored(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
+    """Give a session's totals again; raises BadEvents when a timestamp of it has no score."""
+    if any(row["unscored"] for row in rows):
+        raise BadEvents(unscored(None))
+    return rows
 
 
 def unscored(event_id: bytes | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from redis.asyncio import Redis
@@ -16,7 +15,7 @@ from readmodel.errors import ForeignView, ViewUnavailable
 from readmodel.event import ENCODING_VERSION
 from readmodel.keys import Keys
 from readmodel.messages import EVERY_SESSION
-from readmodel.redis_client import target, translated
+from readmodel.redis_client import Packed, target, translated
 from readmodel.scripts import source
 from readmodel.type_index import Entries, pack_index
 
@@ -133,22 +132,18 @@ class ViewWriter:
         clock = redis_us - time.monotonic() * 1_000_000
         self._clock = clock if self._clock is None else max(clock, self._clock - CLOCK_DRIFT_US)
 
-    async def stage(self, staging: str, part: Part) -> None:
-        """Add events to a load's staging keys, which live a minute after the last call."""
-        key = f"{self._keys.staging(staging)}e"
-        pipeline: Any = self._redis.pipeline(transaction=False)
-        pipeline.execute_command("ZADD", key, *chain.from_iterable(zip(part.scores, part.members, strict=True)))
-        pipeline.expire(key, STAGING_SECONDS)
-        with translated(self._redis):
-            await pipeline.execute()
+    async def stage(self, staging: str, part: Part, index: Entries | None = None) -> None:
+        """Add events to a load's staging keys, which live a minute after the last call.
 
-    async def stage_index(self, staging: str, entries: Entries) -> None:
-        """Stage the type index of all that was staged."""
-        key = f"{self._keys.staging(staging)}i"
+        The last call brings the type index of all that was staged.
+        """
+        prefix = self._keys.staging(staging)
         pipeline: Any = self._redis.pipeline(transaction=False)
-        pipeline.hset(key, mapping=pack_index(entries))
-        pipeline.expire(key, STAGING_SECONDS)
-        pipeline.expire(f"{self._keys.staging(staging)}e", STAGING_SECONDS)
+        pipeline.execute_command("ZADD", f"{prefix}e", Packed(2 * part.held, part.words))
+        pipeline.expire(f"{prefix}e", STAGING_SECONDS)
+        if index is not None:
+            pipeline.hset(f"{prefix}i", mapping=pack_index(index))
+            pipeline.expire(f"{prefix}i", STAGING_SECONDS)
         with translated(self._redis):
             await pipeline.execute()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +40,25 @@ _DATABASE = re.compile(r"/?\d*", re.ASCII)
 _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Packed:
+    """The last `count` words of a command, which come packed: as Redis' protocol has them, in any number of pieces."""
+
+    count: int
+    pieces: Sequence[bytes]
+
+
+def pack(command: Iterable[Any]) -> list[bytes]:
+    """Pack a command's name and words, of which the last may be Packed."""
+    name, *words = command
+    packed = words.pop() if words and isinstance(words[-1], Packed) else Packed(0, ())
+    start = hiredis.pack_command((*name.split(), *words))  # a name may be two words: SCRIPT LOAD
+    if not packed.count:
+        return [start]
+    count, _, rest = start.partition(b"\r\n")
+    return [b"*%d\r\n" % (int(count[1:]) + packed.count), rest, *packed.pieces]
+
+
 class _Own(AbstractConnection):
     """A connection whose commands are packed by hiredis, and can always be cancelled.
 
@@ -49,11 +69,10 @@ class _Own(AbstractConnection):
     """
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        name, *words = args
-        return [hiredis.pack_command((*name.split(), *words))]  # a name may be two words: SCRIPT LOAD
+        return pack(args)
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
-        return [packed for command in commands for packed in self.pack_command(*command)]
+        return [piece for command in commands for piece in pack(command)]
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if not self.is_connected:

@@ -24,6 +24,12 @@ def unpack_score(entry: bytes) -> int:
     return int.from_bytes(entry[:8], "big") - SCORE_BOUND
 
 
+def entries_of(packed: bytes | bytearray) -> list[bytes]:
+    """Give the entries that lie end to end."""
+    packed = bytes(packed)
+    return [packed[start : start + ENTRY_BYTES] for start in range(0, len(packed), ENTRY_BYTES)]
+
+
 def pack_index(entries: Entries) -> dict[str, bytes | int]:
     """Give the index' fields."""
     fields: dict[str, bytes | int] = {"#": sum(map(len, entries.values()))}
@@ -43,7 +49,7 @@ def unpack_index(fields: Mapping[bytes, bytes]) -> frozenset[tuple[str, bytes]] 
         if field != b"#" and b"/" not in field:
             name = field.decode("utf-8", "replace")
             listed = b"".join(_chunks(left, field))
-            own = [listed[start : start + ENTRY_BYTES] for start in range(0, len(listed), ENTRY_BYTES)]
+            own = entries_of(listed)
             if sorted(set(own)) != own or left.pop(field) != b"%d" % len(own):
                 return None
             entries += [(name, entry) for entry in own]

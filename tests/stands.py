@@ -8,7 +8,6 @@ from functools import partial
 from typing import Protocol
 
 import asyncpg
-import fakeredis
 import httpx
 from redis.asyncio import Redis
 
@@ -23,6 +22,7 @@ from readmodel.subscription import heard
 from readside.api import Stores, opened, running
 from tests.builders import BOTH_KEY, api_config, client, events_path
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
+from tests.fakes.redis import fake_redis
 from tests.projecting import INSERT_SESSION
 from tests.viewing import Stage
 from tests.waiting import eventually
@@ -164,7 +164,7 @@ class Stand:
 @asynccontextmanager
 async def fake_stand(**changes: object) -> AsyncIterator[Stand]:
     """Over fakeredis and the log in memory."""
-    redis = fakeredis.FakeAsyncRedis()
+    redis = fake_redis()
     log = FakeEventLog()
     stage = Stage(redis)
     stores = Stores(

@@ -14,6 +14,7 @@ from readmodel.event import Event, type_name
 from readmodel.freshness import rfc3339
 from readmodel.keys import Keys
 from readmodel.poll import Poll
+from readmodel.redis_client import pack
 from readmodel.type_index import Entries, pack_entry
 from readmodel.view import Cold, Found, ViewReader
 
@@ -50,13 +51,26 @@ def expected(events: Iterable[Event], poll: Poll) -> tuple[bytes, int]:
 
 
 def part_of(events: Sequence[Event]) -> Part:
-    """Give events, newest first, as a load reads them."""
-    return Part(
-        [one.score or 0 for one in events],
-        [one.member for one in events],
-        [one.event_type for one in events],
-        [pack_entry(one.score or 0, one.id) for one in events],
-    )
+    """Give events as a load reads them."""
+    scores = [one.score or 0 for one in events]
+    entries: dict[str, bytes] = {}
+    for one in events:
+        name = type_name(one.event_type)
+        entries[name] = entries.get(name, b"") + pack_entry(one.score or 0, one.id)
+    words = [b"".join(pack((str(one.score or 0), one.member))).partition(b"\r\n")[2] for one in events]
+    return Part(len(events), sum(len(one.member) for one in events), max(scores), min(scores), words, entries)
+
+
+def within(events: Iterable[Event], window: tuple[int, int]) -> list[Event]:
+    """Give the newest events, newest first, that fit into a load's window: how many, and the bytes of their JSON."""
+    most_events, left = window
+    kept: list[Event] = []
+    for one in newest_first(events)[:most_events]:
+        left -= len(one.member)
+        if left < 0:
+            break
+        kept.append(one)
+    return kept
 
 
 def indexed(events: Iterable[Event]) -> Entries:
@@ -108,8 +122,7 @@ class Stage:
         kept = newest_first(events)[:held]
         name = uuid4().hex
         if kept:
-            await self.writer.stage(name, part_of(kept))
-            await self.writer.stage_index(name, indexed(kept))
+            await self.writer.stage(name, part_of(kept), indexed(kept))
         types: dict[str, int] = {}
         for one in events:
             types[one.event_type] = types.get(one.event_type, 0) + 1

@@ -1,3 +1,4 @@
-SELECT array_agg(r.score) AS scores, array_agg(r.member) AS members, array_agg(r.event_type) AS types,
-       array_agg(int8send(r.score + 9007199254740992) || uuid_send(r.id)) AS entries
-FROM (SELECT e.*, :score AS score, convert_to(:event_json, 'UTF8') AS member FROM events e
+SELECT r.event_type, count(*) AS count, sum(octet_length(r.member)) AS bytes, max(r.score) AS newest, min(r.score) AS lowest,
+       string_agg(convert_to('$' || length(r.score::text) || E'\r\n' || r.score || E'\r\n$' || octet_length(r.member)
+         || E'\r\n', 'UTF8') || r.member, E'\\x0d0a'::bytea) || E'\\x0d0a'::bytea AS words,
+       string_agg(int8send(r.score + 9007199254740992) || uuid_send(r.id), ''::bytea) AS entries

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 
 from readmodel.redis_client import connect
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
+from tests.fakes.redis import fake_redis
 from tests.servers import fresh_database
 from tests.stands import NOON_US, Stand, fake_stand, real_stand, rows
 from tests.viewing import Stage
@@ -68,7 +68,7 @@ def url_of_redis(request: pytest.FixtureRequest) -> str | None:
 @pytest.fixture
 async def redis(url_of_redis: str | None) -> AsyncIterator[Redis]:
     """A fake Redis, then a real one, both empty."""
-    client: Redis = connect(url_of_redis, name="test") if url_of_redis else fakeredis.FakeAsyncRedis()
+    client: Redis = connect(url_of_redis, name="test") if url_of_redis else fake_redis()
     await client.flushall()
     yield client
     await client.aclose()

@@ -11,27 +11,27 @@ from projector.snapshot import Part
 from readmodel.errors import BadEvents, EventLogUnavailable
 from tests.model.chance import Machine
 from tests.model.postgres import TERMINAL, UNFIT, Client, Connection, Postgres, State
-from tests.viewing import newest_first, part_of
+from tests.viewing import part_of, within
 
 
 class Snapshot:
     """One session as a transaction sees it."""
 
-    def __init__(self, client: Client, session_id: str, state: State | None) -> None:
+    def __init__(self, client: Client, session_id: str, state: State | None, window: tuple[int, int]) -> None:
         self._client = client
         self.session_id = session_id
         self.status = state.status if state else None
-        self.events = newest_first(state.events.values() if state else ())
+        self.events = within(state.events.values() if state else (), window)
         truth = (state or State("")).truth()
         self.count, self.hi, self.lo = truth.count, truth.hi, truth.lo
-        kinds = [event.event_type for event in self.events]
+        kinds = [event.event_type for event in state.events.values()] if state else []
         self.types = {kind: kinds.count(kind) for kind in kinds}
 
-    async def newest(self, limit: int) -> AsyncGenerator[Part]:
+    async def newest(self) -> AsyncGenerator[Part]:
         """Stream the newest events."""
-        for start in range(0, min(limit, self.count), 3):
+        for start in range(0, len(self.events), 3):
             await self._client.pause()
-            yield part_of(self.events[start : min(start + 3, limit)])
+            yield part_of(self.events[start : start + 3])
 
 
 class Reads(Client):
@@ -79,14 +79,14 @@ class Reads(Client):
             yield sorted(self.postgres.sessions)[start : start + page]
 
     @asynccontextmanager
-    async def snapshot(self, session_id: str) -> AsyncIterator[Snapshot]:
+    async def snapshot(self, session_id: str, window: tuple[int, int]) -> AsyncIterator[Snapshot]:
         """Open a snapshot."""
         await self.pause()
         state = self.postgres.sessions.get(session_id)
         await self.pause()
         if state and any(event.score == UNFIT for event in state.events.values()):
             raise BadEvents("unfit")
-        yield Snapshot(self, session_id, state)
+        yield Snapshot(self, session_id, state, window)
 
     async def row(self, sql: str, *arguments: object) -> list[Any]:
         """Send a beat, or read the fingerprint."""

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.commands.core import CoreCommands
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError
 
+from tests.fakes.redis import spelled_out
 from tests.model.chance import Line, Machine
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -59,7 +60,7 @@ class Store:
             if name == "EVALSHA" and self._clock:
                 self.client.rpush(self._clock, *self._now())
                 self.client.ltrim(self._clock, -2, -1)
-            return self.client.execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+            return self.client.execute_command(*spelled_out(arguments), **options)  # type: ignore[no-untyped-call]
         finally:
             if name in {"EVALSHA", "PUBLISH"}:
                 self._listen()

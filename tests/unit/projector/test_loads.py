@@ -14,8 +14,10 @@ from projector.loads import MAX_ARRIVED, MAX_ATTEMPTS, WORKERS, Failed, Load, Lo
 from projector.snapshot import Part
 from readmodel.errors import AccessRefused, BadEvents, EventLogUnavailable, ViewUnavailable
 from readmodel.event import Event
+from readmodel.redis_client import Packed
 from readmodel.type_index import Entries
-from tests.viewing import event, newest_first, part_of
+from tests.fakes.redis import unpacked
+from tests.viewing import event, indexed, newest_first, part_of, within
 from tests.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
@@ -29,6 +31,7 @@ class FakeSnapshot:
 
     status: str | None
     events: list[Event]
+    window: tuple[int, int]
 
     @property
     def count(self) -> int:
@@ -47,9 +50,9 @@ class FakeSnapshot:
         names = [e.event_type for e in self.events]
         return {name: names.count(name) for name in names}
 
-    async def newest(self, limit: int) -> AsyncIterator[Part]:
+    async def newest(self) -> AsyncIterator[Part]:
         """Yield chunks, newest first."""
-        events = newest_first(self.events)[:limit]
+        events = within(self.events, self.window)
         for start in range(0, len(events), CHUNK):
             yield part_of(events[start : start + CHUNK])
 
@@ -69,7 +72,7 @@ class FakeReads:
         self.gate.set()
 
     @asynccontextmanager
-    async def snapshot(self, session_id: str) -> AsyncIterator[FakeSnapshot]:
+    async def snapshot(self, session_id: str, window: tuple[int, int]) -> AsyncIterator[FakeSnapshot]:
         """Open a snapshot as of now."""
         self.opened.append(session_id)
         self.open_now += 1
@@ -79,7 +82,7 @@ class FakeReads:
             await self.gate.wait()
             if self.errors:
                 raise self.errors.pop(0)
-            yield FakeSnapshot(None if events is None else "in_progress", list(events or ()))
+            yield FakeSnapshot(None if events is None else "in_progress", list(events or ()), window)
         finally:
             self.open_now -= 1
 
@@ -92,13 +95,14 @@ class FakeWriter:
     indexed: dict[str, Entries] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
 
-    async def stage(self, staging: str, part: Part) -> None:
+    async def stage(self, staging: str, part: Part, index: Entries | None = None) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        self.staged.setdefault(self.staging_key(staging), []).extend(part.members)
-
-    async def stage_index(self, staging: str, entries: Entries) -> None:
-        self.indexed[self.staging_key(staging)] = entries
+        key = self.staging_key(staging)
+        assert key not in self.indexed
+        self.staged.setdefault(key, []).extend(unpacked(Packed(2 * part.held, part.words))[1::2])
+        if index is not None:
+            self.indexed[key] = index
 
     async def unstage(self, staging_key: str) -> None:
         self.staged.pop(staging_key, None)
@@ -150,6 +154,7 @@ async def test_a_session_is_staged_whole(bench: Bench) -> None:
     assert bench.wake.is_set()
     assert isinstance(outcome, Staged)
     assert bench.writer.staged[outcome.staging] == [e.member for e in newest_first(events)]
+    assert bench.writer.indexed[outcome.staging] == indexed(events)
     assert outcome.held == 12
     assert outcome.header == {
         "status": "in_progress",

@@ -1,0 +1,18 @@
+-- A session's totals and events by type, as in totals.sql and part.sql, if it has $2 events and about $3 bytes of JSON at
+-- most; else only that it is not `small`. No row when it does not exist. $1 session. One statement is one snapshot.
+-- Sizes are told first, without reading what is stored out of line: a larger session is not rendered at all.
+WITH look AS MATERIALIZED (
+  SELECT count(*) <= $2::bigint AND coalesce(sum(:size), 0) <= $3::bigint AS small
+  FROM (SELECT * FROM events e WHERE e.session_id = $1 LIMIT $2::bigint + 1) e
+)
+SELECT s.status, look.small, g.*
+FROM sessions s CROSS JOIN look LEFT JOIN (
+  :rendered,
+    sum((r.hash >> 32) & 4294967295)::bigint AS hi, sum(r.hash & 4294967295)::bigint AS lo,
+    count(*) - count(r.score) AS unscored
+  FROM (SELECT e.*, :row_hash AS hash, :score AS score, convert_to(:event_json, 'UTF8') AS member
+        FROM events e WHERE e.session_id = $1 OFFSET 0) r -- so that each is computed once
+  WHERE (SELECT look.small FROM look)
+  GROUP BY r.event_type
+) g ON true
+WHERE s.id = $1
