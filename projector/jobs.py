@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,6 +20,7 @@ from readmodel.subscription import heard
 MAX_REQUESTS = 1_000
 """Requests waiting; past it the oldest is forgotten: a touch or a warm comes again, a command times out."""
 PROGRESS_SECONDS = 0.25
+"""Progress is told so often; the end of a job at once."""
 MAX_OUTCOMES = 1_000
 """Outcomes that one reply carries."""
 
@@ -44,6 +45,11 @@ class Job:
         self.waiting |= new
         self.total += len(new)
 
+    @property
+    def ended(self) -> bool:
+        """Tell whether it waits for nothing more."""
+        return bool(self.failed) or (self.complete and not self.waiting)
+
     def finish(self, session_id: str, outcome: str) -> None:
         """Note one session's outcome, if it was waited for."""
         if session_id in self.waiting:
@@ -61,6 +67,7 @@ class Jobs:
         self._wake = wake
         self._requests: list[Request] = []
         self._jobs: dict[str, Job] = {}
+        self._ended = asyncio.Event()
 
     def take(self) -> list[Request]:
         """Hand over the requests that came since the last take."""
@@ -73,12 +80,23 @@ class Jobs:
         job.expect(session_ids)
         if request.reply:
             self._jobs[job.id] = job
+        self._look(job)
         return job
 
     def finish(self, session_id: str, outcome: str) -> None:
         """Tell every job that waits for a session how it ended: hot, missing, set_aside or failed."""
         for job in self._jobs.values():
             job.finish(session_id, outcome)
+            self._look(job)
+
+    def close(self, job: Job) -> None:
+        """Note that a job will expect no more sessions."""
+        job.complete = True
+        self._look(job)
+
+    def _look(self, job: Job) -> None:
+        if job.ended:
+            self._ended.set()
 
     def resume(self) -> None:
         """Ask again for what the jobs still wait for: a term's end took its loads away."""
@@ -89,6 +107,7 @@ class Jobs:
     def fail(self, job: Job, detail: str) -> None:
         """Tell that a job cannot be finished."""
         job.failed = detail
+        self._look(job)
 
     async def hear(self) -> None:
         """Take requests from Redis, for ever, through every outage."""
@@ -112,7 +131,10 @@ class Jobs:
     async def tell(self) -> None:
         """Tell the jobs' progress while there are any, for ever."""
         while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROGRESS_SECONDS):
+                    await self._ended.wait()
+            self._ended.clear()
             for job in list(self._jobs.values()):
                 try:
                     await self._tell(job)
@@ -121,13 +143,15 @@ class Jobs:
 
     async def _tell(self, job: Job) -> None:
         told = dict(list(job.untold.items())[:MAX_OUTCOMES])
-        finished = bool(job.failed) or (job.complete and not job.waiting and len(told) == len(job.untold))
+        finished = bool(job.failed) or (job.ended and len(told) == len(job.untold))
         state: State = "failed" if job.failed else "done" if finished else "progress"
         await self.reply(Reply(job.id, state, job.done, job.total, told, job.failed))
         for session_id in told:
             job.untold.pop(session_id, None)
         if finished:
             self._jobs.pop(job.id, None)
+        else:
+            self._look(job)  # outcomes are left that one reply could not carry
 
     async def reply(self, reply: Reply) -> None:
         """Publish one reply. Raises ViewUnavailable."""

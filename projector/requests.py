@@ -119,7 +119,7 @@ class Requests:
         job, pages = self._pages[0]
         page = await anext(pages, None)
         if page is None:
-            job.complete = True
+            self._jobs.close(job)
             self._pages.pop(0)
         else:
             job.expect(page)

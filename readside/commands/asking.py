@@ -16,7 +16,7 @@ from readmodel.redis_client import translated
 from readmodel.subscription import heard
 
 ANSWER_SECONDS = 5.0
-"""A leader tells its progress every quarter of a second; silence for so long is nobody there."""
+"""A leader tells its progress every quarter of a second, and the end at once; silence for so long is nobody there."""
 
 
 async def ask(redis: Redis, keys: Keys, request: Request) -> AsyncIterator[Reply]:
