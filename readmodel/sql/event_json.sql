@@ -5,6 +5,6 @@
   || ',"message":' || coalesce(to_json(e.message)::text, 'null')
   || ',"timestamp":"' || CASE
        WHEN e.timestamp >= '0001-01-01 00:00:00+00'::timestamptz AND e.timestamp < '10000-01-01 00:00:00+00'::timestamptz
-       THEN to_char(e.timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+       THEN to_char(e.timestamp AT TIME ZONE interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
        ELSE e.timestamp::text
      END || '"}')

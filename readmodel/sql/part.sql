@@ -2,9 +2,10 @@
 -- `words` are scores and JSON as ZADD's arguments in Redis' protocol, `entries` those of the type index, in any order.
 :rendered
 FROM (
-  SELECT m.*, sum(octet_length(m.member)) OVER (ORDER BY m.timestamp DESC, m.id DESC ROWS UNBOUNDED PRECEDING) AS reached
-  FROM (SELECT e.*, :score AS score, convert_to(:event_json, 'UTF8') AS member
-        FROM events e WHERE e.ctid = ANY ($1::text[]::tid[])) m
+  SELECT o.*, sum(o.octets) OVER (ORDER BY o.timestamp DESC, o.id DESC ROWS UNBOUNDED PRECEDING) AS reached
+  FROM (SELECT m.*, :octets AS octets
+        FROM (SELECT e.id, e.timestamp, e.event_type, :score AS score, :event_json AS member
+              FROM events e WHERE e.ctid = ANY ($1::text[]::tid[]) OFFSET 0) m) o
 ) r
 WHERE r.reached <= $2
 GROUP BY r.event_type

@@ -3,15 +3,16 @@
 -- Sizes are told first, without reading what is stored out of line: a larger session is not rendered at all.
 WITH look AS MATERIALIZED (
   SELECT count(*) <= $2::bigint AND coalesce(sum(:size), 0) <= $3::bigint AS small
-  FROM (SELECT * FROM events e WHERE e.session_id = $1 LIMIT $2::bigint + 1) e
+  FROM (SELECT e.message, e.event_data FROM events e WHERE e.session_id = $1 LIMIT $2::bigint + 1) e
 )
 SELECT s.status, look.small, g.*
 FROM sessions s CROSS JOIN look LEFT JOIN (
   :rendered,
     sum((r.hash >> 32) & 4294967295)::bigint AS hi, sum(r.hash & 4294967295)::bigint AS lo,
     count(*) - count(r.score) AS unscored
-  FROM (SELECT e.*, :row_hash AS hash, :score AS score, convert_to(:event_json, 'UTF8') AS member
-        FROM events e WHERE e.session_id = $1 OFFSET 0) r -- so that each is computed once
+  FROM (SELECT m.*, :octets AS octets
+        FROM (SELECT e.id, e.event_type, :row_hash AS hash, :score AS score, :event_json AS member
+              FROM events e WHERE e.session_id = $1 OFFSET 0) m) r -- so that each is computed once
   WHERE (SELECT look.small FROM look)
   GROUP BY r.event_type
 ) g ON true
