@@ -16,7 +16,7 @@ MAX_OVERTAKEN = 1_000
 """Beats remembered that another overtook."""
 
 _SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_EVENT = re.compile(r"[0-9a-f]{32}")
+_ADDED = re.compile(rf"a ({_SESSION.pattern})((?: [0-9a-f]{{32}})+)")
 _INSTANT = re.compile(r"[0-9]{1,18}")
 
 
@@ -64,13 +64,16 @@ class Backlog:
 
     def hear(self, payload: str) -> None:
         """Note one notice; a malformed one is counted and ignored: anybody may NOTIFY, and our triggers are watched."""
+        added = _ADDED.fullmatch(payload)
+        if added:
+            self._hear_added(added[1], added[2].split())
+            self._wake.set()
+            return
         verb, *words = payload.split(" ")
         if verb == "b":
             self._hear_beat(words)
         elif verb == "x":
             self.end("a statement changed too much to name (TRUNCATE, or thousands of sessions at once)")
-        elif verb == "a" and len(words) > 1 and _SESSION.fullmatch(words[0]) and all(map(_EVENT.fullmatch, words[1:])):
-            self._hear_added(words[0], words[1:])
         elif verb in {"l", "r", "n"} and words and all(map(_SESSION.fullmatch, words)):
             self._hear_sessions(verb, words)
         else:

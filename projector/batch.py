@@ -30,7 +30,7 @@ class Operation:
 
     def size(self) -> int:
         """Estimate the bytes on the wire."""
-        return 64 + sum(len(word) if isinstance(word, str | bytes) else 8 for word in self.arguments)
+        return 64 + sum([8 if isinstance(word, int) else len(word) for word in self.arguments])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,9 @@ def put(session_id: str, staged: Staged) -> Operation:
 def add(session_id: str, events: Iterable[Event]) -> Operation:
     """Add events, each of which has a score."""
     words: list[Argument] = []
-    for event in events:
-        score = event.score or 0
-        words += [
-            score,
-            event.member,
-            pack_entry(score, event.id),
-            event.hash_hi,
-            event.hash_lo,
-            type_name(event.event_type),
-        ]
+    for _, event_id, instant, event_type, hash_hi, hash_lo, member in events:
+        score = instant or 0
+        words += (score, member, pack_entry(score, event_id), hash_hi, hash_lo, type_name(event_type))
     return Operation("add", session_id, tuple(words))
 
 

@@ -14,7 +14,7 @@ from projector.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, Lar
 from projector.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
 from readmodel.event import Event
-from readmodel.postgres_client import Connection, Pool, check_rows_visible, create_pool, target, translated
+from readmodel.postgres_client import Connection, Pool, check_rows_visible, create_pool, is_open, target, translated
 from readmodel.sql import statement
 
 POOL_SIZE = 8
@@ -23,6 +23,8 @@ SMALL_SECONDS = 5.0
 REST_SECONDS = 1.0
 """A connection that was given up has so long to come to rest; asyncpg alone would wait ten seconds for it."""
 IDS_PER_QUERY = 200
+PLAN_SECONDS = 10
+"""A plan is kept so long: one made while the table was empty reads all of it, and nobody may have analysed it since."""
 BYTES_OF_ONE_SESSION = 1_000_000
 """JSON of one session's new events in one step; past it the session is loaded, which streams."""
 BYTES_OF_ALL = 16_000_000
@@ -54,12 +56,13 @@ class Added:
 
     def take(self, event: Event) -> None:
         """Keep an event, until its session has too many bytes of them."""
-        size = self._sizes[event.session_id] = self._sizes.get(event.session_id, 0) + len(event.member)
-        if event.session_id in self.big or size > BYTES_OF_ONE_SESSION:
-            self.refuse(event.session_id)
+        session_id, length = event.session_id, len(event.member)
+        size = self._sizes[session_id] = self._sizes.get(session_id, 0) + length
+        if size > BYTES_OF_ONE_SESSION or session_id in self.big:
+            self.refuse(session_id)
         else:
-            self.bytes += len(event.member)
-            self.events.setdefault(event.session_id, {})[event.id.hex()] = event
+            self.bytes += length
+            self.events.setdefault(session_id, {})[event.id.hex()] = event
 
     def refuse(self, session_id: str) -> None:
         """Note that a session's events are too long to add; those that were taken go."""
@@ -77,6 +80,7 @@ class Reads:
     def __init__(self, pool: Pool, url: str) -> None:
         self._pool = pool
         self._url = url
+        self._kept: Any = None
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -87,6 +91,21 @@ class Reads:
                 yield connection
             finally:
                 await self._pool.release(connection, timeout=REST_SECONDS)
+
+    @asynccontextmanager
+    async def _own_connection(self) -> AsyncIterator[Any]:
+        """Lend the step's own connection: between two fetches it stays with us, since to give it back takes a while.
+
+        After whatever went wrong the pool has it, and knows what to do with it.
+        """
+        if self._kept is None or not is_open(self._kept):
+            self._kept = await self._pool.acquire()
+        try:
+            yield self._kept
+        except BaseException:
+            lent, self._kept = self._kept, None
+            await self._pool.release(lent, timeout=REST_SECONDS)
+            raise
 
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
         """Give what the headers of these sessions must say; missing sessions are left out."""
@@ -125,20 +144,20 @@ class Reads:
                 found.bad[sid] = str(error)
 
     async def _fetch(self, chunk: Sequence[tuple[str, str]], found: Added) -> None:
+        ids = [event_id for _, event_id in chunk]
+        bounds = BYTES_OF_ONE_SESSION, BYTES_OF_ALL - found.bytes
         with translated(self._url):
-            rows = await self._pool.fetch(
-                statement("added"),
-                [UUID(event_id) for _, event_id in chunk],
-                BYTES_OF_ONE_SESSION,
-                BYTES_OF_ALL - found.bytes,
-            )
+            async with self._own_connection() as connection:
+                rows = await connection.fetch(statement("added"), ids, *bounds)
+                if any(row["member"] is None for row in rows):
+                    rows = await connection.fetch(statement("added_within"), ids, *bounds)
         for row in rows:
             if row["score"] is None:
                 found.bad[row["session_id"]] = unscored(row["id"])
             elif row["member"] is None:
                 found.refuse(row["session_id"])
             else:
-                found.take(Event(*(row[name] for name in Event._fields)))
+                found.take(Event(*row))
 
     async def recent(self, limit: int) -> list[str]:
         """List the most recently created sessions that are not in a terminal status; reads them all."""
@@ -215,6 +234,7 @@ async def open_reads(url: str, *, server_started: str, statement_cache_size: int
         application_name="readside-projector",
         size=POOL_SIZE,
         statement_cache_size=statement_cache_size,
+        statement_seconds=PLAN_SECONDS,
         init=check,
     )
     try:

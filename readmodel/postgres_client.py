@@ -56,9 +56,13 @@ async def create_pool(
     timeout_seconds: float = 5.0,
     command_timeout_seconds: float = 10.0,
     statement_cache_size: int = 100,
+    statement_seconds: int = 300,
     init: Any = None,
 ) -> Pool:
-    """Make a pool of at most `size` connections that opens them when they are wanted; nothing is sent now."""
+    """Make a pool of at most `size` connections that opens them when they are wanted; nothing is sent now.
+
+    A statement is prepared anew after `statement_seconds`: until then the server may keep to the plan of a small table.
+    """
     with translated(url):
         return await asyncpg.create_pool(
             url,
@@ -66,6 +70,7 @@ async def create_pool(
             max_size=size,
             command_timeout=command_timeout_seconds,
             statement_cache_size=statement_cache_size,
+            max_cached_statement_lifetime=statement_seconds,
             init=init,
             reset=_keep,
             connect=_open,
@@ -85,6 +90,14 @@ async def _keep(connection: Any) -> None:
     """Leave a connection as it is between two uses: none of ours changes its state, and a reset costs a round trip."""
     if connection.is_in_transaction():  # its user was cancelled, and so was the rollback
         await connection.reset()
+
+
+def is_open(connection: Any) -> bool:
+    """Tell whether a connection that a pool lent can be used; one that was closed has gone back by itself."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False
 
 
 def _options(application_name: str, timeout_seconds: float) -> dict[str, Any]:

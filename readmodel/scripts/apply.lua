@@ -15,7 +15,7 @@
 local position, hot = KEYS[1], KEYS[2]
 local term, n, as_of, round_trip, sent, channel, named, base, version, ttl = unpack(ARGV, 1, 10)
 local most_events, most_bytes = tonumber(ARGV[11]), tonumber(ARGV[12])
-local FIRST = 13
+local FIRST, PAST = 13, #ARGV + 1
 
 local at = redis.call('HMGET', position, 'term', 'n', 'database')
 if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end
@@ -28,7 +28,7 @@ local activity = string.format('%.0f', math.floor(now / 1000))
 
 -- Look before the first write: what fails midway would keep what it wrote.
 local i = FIRST
-while i <= #ARGV do
+while i < PAST do
   if ARGV[i] == 'put' and ARGV[i + 3] ~= '' then
     local stage, held = ARGV[i + 3], tonumber(ARGV[i + 4])
     if redis.call('ZCARD', stage .. 'e') ~= held or tonumber(redis.call('HGET', stage .. 'i', '#') or '0') ~= held then
@@ -40,22 +40,27 @@ end
 redis.call('HSET', position, 'writing', n) -- a Redis that is out of memory refuses here, before anything changed
 
 local cold, reload, grown = {}, {}, {}
+local active = {} -- sessions of which something was heard, noted by one command in the end: a thousand at most
 
 local function forget(session)
   -- Unlinked, a large session is freed beside us: a batch may drop hundreds.
   redis.call('UNLINK', base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session)
   redis.call('ZREM', hot, session)
+  active[session] = nil
 end
 
 local function keep(session)
   for _, kind in ipairs({'s:', 'e:', 'i:'}) do redis.call('EXPIRE', base .. kind .. session, ttl) end
-  redis.call('ZADD', hot, activity, session)
+  active[session] = true
+end
+
+local function found_cold(session)
+  cold[#cold + 1] = session
+  return false
 end
 
 local function is_hot(session)
-  if redis.call('HGET', base .. 's:' .. session, 'term') == term then return true end
-  cold[#cold + 1] = session
-  return false
+  return redis.call('HGET', base .. 's:' .. session, 'term') == term or found_cold(session)
 end
 
 local function anew(session)
@@ -73,14 +78,14 @@ function verbs.stamp(session, from)
   if held[1] == ARGV[from] and held[2] == ARGV[from + 1] and held[3] == ARGV[from + 2] and held[4] == version then
     redis.call('HSET', header, 'term', term)
   else
-    cold[#cold + 1] = session
+    found_cold(session)
   end
 end
 
 function verbs.status(session, from)
   if is_hot(session) then
     redis.call('HSET', base .. 's:' .. session, 'status', ARGV[from])
-    redis.call('ZADD', hot, activity, session)
+    active[session] = true
   end
 end
 
@@ -109,58 +114,72 @@ function verbs.put(session, from, arguments)
   keep(session)
 end
 
--- Put new entries of one type among those that the index holds, from the first chunk on that changes.
+local function chunk(index, kind, k) return redis.call('HGET', index, kind .. '/' .. k) or '' end
+
+-- Where entries that are not all newer than the last chunk have to go: the first chunk that changes.
+local function place_of(index, kind, new, last)
+  local at = first_where(0, last, function(k)
+    local first = entry_at(chunk(index, kind, k), 0)
+    return not is_later(new, #first == ENTRY and first or string.rep('\0', ENTRY))
+  end)
+  return math.max(0, at - 1) -- the chunk before begins earlier, and so holds the place
+end
+
+-- Put new entries of one type among those that the index holds, from the first chunk on that changes: the last, mostly.
 -- Gives false, and writes nothing, where one is there already or the index is damaged.
 local function merge(index, kind, news)
-  table.sort(news, function(one, other) return is_later(other, one) end)
-  local function chunk(k) return redis.call('HGET', index, kind .. '/' .. k) or '' end
-  local function first(k)
-    local entry = entry_at(chunk(k), 0)
-    return #entry == ENTRY and entry or string.rep('\0', ENTRY)
+  if news[2] then table.sort(news, function(one, other) return is_later(other, one) end) end
+  local was = redis.call('HMGET', index, '#', kind)
+  local all, count = tonumber(was[1] or '0'), tonumber(was[2] or '0')
+  local last = math.max(0, math.ceil(count / CHUNK) - 1)
+  local at, old = last, chunk(index, kind, last)
+  if #old ~= (count - last * CHUNK) * ENTRY then return false end
+  if last > 0 and not is_later(news[1], entry_at(old, 0)) then
+    at = place_of(index, kind, news[1], last)
+    local chunks = {}
+    for k = at, last - 1 do chunks[#chunks + 1] = chunk(index, kind, k) end
+    old = table.concat(chunks) .. old
   end
-  local count = tonumber(redis.call('HGET', index, kind) or '0')
-  local chunks = math.ceil(count / CHUNK)
-  local at = first_where(0, chunks, function(k) return not is_later(news[1], first(k)) end)
-  at = math.max(0, math.min(at, chunks) - 1) -- the chunk before begins earlier, and so holds the place
 
-  local old = {}
-  for k = at, chunks - 1 do old[#old + 1] = chunk(k) end
-  old = table.concat(old)
   local held, from, merged = count - at * CHUNK, 0, {}
   if #old ~= held * ENTRY then return false end
   for _, new in ipairs(news) do
-    local place = first_where(from, held, function(other) return not is_later(new, entry_at(old, other)) end)
-    if place < held and entry_at(old, place) == new then return false end
+    local place = held
+    if from < held and not is_later(new, entry_at(old, held - 1)) then
+      place = first_where(from, held, function(other) return not is_later(new, entry_at(old, other)) end)
+      if entry_at(old, place) == new then return false end
+    end
     merged[#merged + 1] = string.sub(old, from * ENTRY + 1, place * ENTRY)
     merged[#merged + 1] = new
     from = place
   end
   merged[#merged + 1] = string.sub(old, from * ENTRY + 1)
   merged = table.concat(merged)
-  for from = 1, #merged, CHUNK * ENTRY do
+  from = 1
+  while #merged - from >= CHUNK * ENTRY do
     redis.call('HSET', index, kind .. '/' .. at, string.sub(merged, from, from + CHUNK * ENTRY - 1))
-    at = at + 1
+    at, from = at + 1, from + CHUNK * ENTRY
   end
-  redis.call('HSET', index, kind, count + #news)
+  redis.call('HSET', index, kind .. '/' .. at, string.sub(merged, from), kind, count + #news, '#', all + #news)
   return true
 end
 
 function verbs.add(session, from, arguments)
-  if not is_hot(session) then return end
   local header, events, index = base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session
-  local was = redis.call('HMGET', header, 'held', 'floor', 'newest')
-  local floor, newest = tonumber(was[2] or ''), tonumber(was[3] or '')
+  local was = redis.call('HMGET', header, 'term', 'held', 'floor', 'newest', 'count', 'hi', 'lo', 'bytes')
+  if was[1] ~= term then return found_cold(session) end
+  local floor, newest = tonumber(was[3] or ''), tonumber(was[4] or '')
   local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}
   for e = from, from + arguments - 1, 6 do
     local score, member, entry, hi, lo, kind = unpack(ARGV, e, e + 5)
+    local instant = tonumber(score)
     -- Below the window of a trimmed session nothing tells a new event from one already counted.
-    local below = floor and tonumber(score) <= floor
-    if below then return anew(session) end
+    if floor and instant <= floor then return anew(session) end
     if redis.call('ZADD', events, score, member) == 1 then
       news, hi_sum, lo_sum, bytes = news + 1, hi_sum + hi, lo_sum + lo, bytes + #member
       kinds[kind] = kinds[kind] or {}
       table.insert(kinds[kind], entry)
-      if not newest or tonumber(score) > newest then newest = tonumber(score) end
+      if not newest or instant > newest then newest = instant end
     end
   end
   for kind, entries in pairs(kinds) do
@@ -169,23 +188,28 @@ function verbs.add(session, from, arguments)
     redis.call('HINCRBY', header, 't:' .. kind, #entries)
   end
   if news > 0 then
-    redis.call('HINCRBY', index, '#', news)
-    redis.call('HINCRBY', header, 'count', news)
-    redis.call('HINCRBY', header, 'hi', string.format('%.0f', hi_sum))
-    redis.call('HINCRBY', header, 'lo', string.format('%.0f', lo_sum))
-    redis.call('HSET', header, 'newest', string.format('%.0f', newest))
-    local held, size = redis.call('HINCRBY', header, 'held', news), redis.call('HINCRBY', header, 'bytes', bytes)
+    local held, size = (was[2] or 0) + news, (was[8] or 0) + bytes
+    redis.call('HSET', header, 'newest', newest, 'held', held, 'bytes', size, 'count', (was[5] or 0) + news)
+    redis.call('HINCRBY', header, 'hi', hi_sum) -- past what a double holds in a session of two million
+    redis.call('HINCRBY', header, 'lo', lo_sum)
     if held > most_events or size > most_bytes then grown[#grown + 1] = session end
   end
-  if was[1] == '0' then keep(session) else redis.call('ZADD', hot, activity, session) end
+  if was[2] == '0' then keep(session) else active[session] = true end
 end
 
 i = FIRST
-while i <= #ARGV do
+while i < PAST do
   local arguments = tonumber(ARGV[i + 2])
   verbs[ARGV[i]](ARGV[i + 1], i + 3, arguments)
   i = i + 3 + arguments
 end
+
+local noted = {}
+for session in pairs(active) do
+  noted[#noted + 1] = activity
+  noted[#noted + 1] = session
+end
+if #noted > 0 then redis.call('ZADD', hot, unpack(noted)) end
 
 redis.call('HSET', position, 'n', n)
 now = string.format('%.0f', now)
