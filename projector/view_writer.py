@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from projector.batch import Argument, Operation
 from projector.snapshot import Part
 from readmodel.errors import ForeignView, ViewUnavailable
+from readmodel.evaluate import Script
 from readmodel.event import ENCODING_VERSION
 from readmodel.keys import Keys
 from readmodel.messages import EVERY_SESSION
@@ -58,9 +60,9 @@ class ViewWriter:
         self._redis = redis
         self._keys = keys
         self._clock: float | None = None  # Redis' clock less our monotonic one, µs
-        self._begin = redis.register_script(source("begin"))
-        self._apply = redis.register_script(source("apply"))
-        self._shrink = redis.register_script("#!lua flags=allow-oom\n" + source("apply"))
+        self._begin = Script(redis, source("begin"))
+        self._apply = Script(redis, source("apply"))
+        self._shrink = Script(redis, "#!lua flags=allow-oom\n" + source("apply"))
         # Untouched keys outlive the projector's own sweep and still go when no projector is left.
         self._fixed = (ENCODING_VERSION, int(2 * ttl_seconds) + 60, window_events * 5 // 4, window_bytes * 5 // 4)
 
@@ -68,10 +70,7 @@ class ViewWriter:
         """Start a term where the view is at `expected` ("" for none); raises TermRefused, ForeignView."""
         keys = self._keys
         moving_us = int(STILL_MOVING_SECONDS * 1_000_000)
-        with translated(self._redis):
-            reply = await self._begin(
-                [keys.position, keys.hot], [term, expected, ENCODING_VERSION, database, keys.changes, moving_us]
-            )
+        reply = await self._run(self._begin, [term, expected, ENCODING_VERSION, database, keys.changes, moving_us])
         outcome, *found = (part.decode() for part in reply)
         if outcome == "refused":
             raise TermRefused(f"the view is at term {found[0] or 'none'}")
@@ -119,13 +118,19 @@ class ViewWriter:
         ]
         for operation in operations:
             arguments += operation.flat()
-        with translated(self._redis):
-            script = self._shrink if though_full else self._apply
-            reply: list[Any] = await script([keys.position, keys.hot], arguments)
+        reply = await self._run(self._shrink if though_full else self._apply, arguments)
         applied = _applied(reply)
         if len(reply) > 4:
             self._tell_time(int(reply[4]))
         return applied
+
+    async def _run(self, script: Script, arguments: list[Argument]) -> list[Any]:
+        with translated(self._redis):
+            (reply,) = await script.run([([self._keys.position, self._keys.hot], arguments)])
+            if isinstance(reply, ResponseError):
+                raise reply
+        found: list[Any] = reply
+        return found
 
     def _tell_time(self, redis_us: int) -> None:
         """Learn Redis' clock beside ours from a reply: it came after the script ran, so the truth is this or more."""

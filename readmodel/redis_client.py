@@ -99,6 +99,38 @@ class _Unix(_Own, UnixDomainSocketConnection):
     pass
 
 
+class _Pool(ConnectionPool):
+    """A pool that lends and takes back without redis-py's lock, events and metrics, of which we use none."""
+
+    async def get_connection(self, *_: Any, **__: Any) -> Any:
+        connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]
+        try:
+            await self.ensure_connection(connection)
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        self._in_use_connections.remove(connection)
+        self._available_connections.append(connection)
+        if connection.should_reconnect():  # type: ignore[no-untyped-call]
+            await connection.disconnect()
+
+
+class _Client(Redis):
+    """A client that sends a command and reads its reply: what redis-py does around it takes as long again."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        pool: Any = self.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_command(*args)
+            return await self.parse_response(connection, args[0], **options)
+        finally:
+            await pool.release(connection)
+
+
 _OWN = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
 
@@ -118,7 +150,7 @@ def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connection
     try:
         if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
             raise ValueError("not a database's number")  # redis-py would go to database 0
-        pool = ConnectionPool.from_url(url, **options)
+        pool = _Pool.from_url(url, **options)
         pool.connection_class = _OWN[pool.connection_class]
         pool.connection_class(**pool.connection_kwargs)  # sends nothing, and refuses options that there are not
     except (ValueError, TypeError) as exc:
@@ -127,7 +159,7 @@ def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connection
             "READSIDE_REDIS_URL is not a redis:// or rediss:// URL that can be used: percent-encode the special "
             "characters of user and password, and check host, port, database and options."
         ) from exc
-    return Redis.from_pool(pool)
+    return _Client.from_pool(pool)
 
 
 def target(client: Redis) -> str:
