@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from query_api.config import ApiConfig
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_client import check_url
 from readmodel.redis_client import connect
-from readside.allocator import keep_freed_memory
+from readside import allocator, collector
 from readside.api import Process, create_app, prefix
 from readside.logging import configure
 from readside.settings import Settings
@@ -30,9 +29,6 @@ DRAIN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 """Longer than the longest poll interval, and than proxies keep their connections."""
 BACKLOG = 2048
-COLLECTOR = 20_000, 20, 100
-"""Thresholds of Python's cycle collector: with 5,000 connections a full collection holds every poll up for a tenth of a
-second and more, and by default there is one every few seconds. Polls leave no cycles."""
 
 _log = structlog.get_logger(__name__)
 
@@ -106,9 +102,7 @@ def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uv
 def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secrets: tuple[str, ...]) -> Process:
     """Make the application inside a worker, which has inherited nothing but these values."""
     configure(log_level, log_format, secrets)
-    keep_freed_memory()
-    gc.freeze()  # what the imports made stays: the collector need not look through it again and again between polls
-    gc.set_threshold(*COLLECTOR)
+from readside import allocator, collector
     return create_app(config)
 
 

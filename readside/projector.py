@@ -14,14 +14,15 @@ from projector.report import Reporter
 from projector.telemetry import Telemetry
 from readmodel.redis_client import connect, keys_of
 from readmodel.supervise import first_to_end
-from readside.allocator import keep_freed_memory
+from readside import allocator, collector
 
 _log = structlog.get_logger(__name__)
 
 
 async def run_projector(config: ProjectorConfig) -> None:
     """Run until SIGINT or SIGTERM. Outages are waited out; raises ConfigurationError for what waiting cannot mend."""
-    keep_freed_memory()
+    allocator.keep_freed_memory()
+    collector.spare()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
