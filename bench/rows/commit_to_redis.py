@@ -14,7 +14,7 @@ from readmodel.messages import decode_change
 from readmodel.subscription import heard
 
 NAME = "commit-to-redis"
-WRITERS, SECONDS, SESSIONS, EVENTS_EACH = 8, 15, 200, 100
+WRITERS, SECONDS, SESSIONS, EVENTS_EACH = 8, 30, 200, 100
 HEARTBEAT_SECONDS = 0.1
 _MANNERS = {"each commit on the disk": ONE_BY_ONE, "synchronous_commit off": Manner(durable=False)}
 

@@ -166,20 +166,20 @@ end
 
 function verbs.add(session, from, arguments)
   local header, events, index = base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session
-  local was = redis.call('HMGET', header, 'term', 'held', 'floor', 'newest', 'count', 'hi', 'lo', 'bytes')
+  local was = redis.call('HMGET', header, 'term', 'held', 'floor', 'newest', 'count', 'bytes')
   if was[1] ~= term then return found_cold(session) end
   local floor, newest = tonumber(was[3] or ''), tonumber(was[4] or '')
   local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}
   for e = from, from + arguments - 1, 6 do
     local score, member, entry, hi, lo, kind = unpack(ARGV, e, e + 5)
-    local instant = tonumber(score)
     -- Below the window of a trimmed session nothing tells a new event from one already counted.
-    if floor and instant <= floor then return anew(session) end
+    local below = floor and tonumber(score) <= floor
+    if below then return anew(session) end
     if redis.call('ZADD', events, score, member) == 1 then
       news, hi_sum, lo_sum, bytes = news + 1, hi_sum + hi, lo_sum + lo, bytes + #member
       kinds[kind] = kinds[kind] or {}
       table.insert(kinds[kind], entry)
-      if not newest or instant > newest then newest = instant end
+      newest = math.max(newest or tonumber(score), tonumber(score))
     end
   end
   for kind, entries in pairs(kinds) do
@@ -188,7 +188,7 @@ function verbs.add(session, from, arguments)
     redis.call('HINCRBY', header, 't:' .. kind, #entries)
   end
   if news > 0 then
-    local held, size = (was[2] or 0) + news, (was[8] or 0) + bytes
+    local held, size = (was[2] or 0) + news, (was[6] or 0) + bytes
     redis.call('HSET', header, 'newest', newest, 'held', held, 'bytes', size, 'count', (was[5] or 0) + news)
     redis.call('HINCRBY', header, 'hi', hi_sum) -- past what a double holds in a session of two million
     redis.call('HINCRBY', header, 'lo', lo_sum)

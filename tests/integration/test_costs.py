@@ -10,6 +10,8 @@ import pytest
 from projector.batch import Operation
 from projector.reads import IDS_PER_QUERY, Reads
 from projector.view_writer import Applied, ViewWriter
+from readmodel.postgres_client import create_pool
+from readmodel.sql import statement
 from tests.projecting import Bench, bench
 from tests.stands import Stand, real_stand, rows
 
@@ -137,3 +139,26 @@ async def test_an_append_is_a_bounded_number_of_calls(
         notices = -(-events // IDS_PER_QUERY)  # each names two hundred, and they may be heard in several parts
         assert 1 <= appends.batches <= notices
         assert appends.queries <= notices + appends.batches - 1
+
+
+async def test_a_fetch_of_new_events_is_planned_once(database_url: str, redis_url: str) -> None:
+    """However many events it names: to plan it costs Postgres more than to run it."""
+    stage: Bench
+    async with bench(database_url, redis_url) as stage:
+        session_id = await stage.writer.session()
+        await stage.writer.events(session_id, 100)
+        ids = [row["id"].hex for row in await stage.writer.connection.fetch("SELECT id FROM events")]
+        pool = await create_pool(database_url, application_name="test", size=1)
+        try:
+            reads = Reads(pool, database_url)
+            for number in (1, 100, 1, 2, 50, *range(1, 20)):
+                assert len((await reads.added({session_id: set(ids[:number])})).events[session_id]) == number
+            async with reads._own_connection() as connection:
+                row = await connection.fetchrow(
+                    "SELECT generic_plans > 0, custom_plans FROM pg_prepared_statements WHERE statement = $1",
+                    statement("added"),
+                )
+        finally:
+            pool.terminate()
+
+    assert tuple(row) == (True, 5)

@@ -180,8 +180,8 @@ PLANTS = {
     "what comes late is indexed last": Plant(
         "the entries of a type stand in the order of their instants",
         "apply.lua",
-        "local at = first_where(0, chunks, function(k) return not is_later(news[1], first(k)) end)",
-        "local at = chunks",
+        "if last > 0 and not is_later(news[1], entry_at(old, 0)) then",
+        "if false then",
         ("subscription_lost", "add"),
     ),
     "a query has the number of its end": Plant(
