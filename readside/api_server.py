@@ -102,7 +102,8 @@ def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uv
 def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secrets: tuple[str, ...]) -> Process:
     """Make the application inside a worker, which has inherited nothing but these values."""
     configure(log_level, log_format, secrets)
-from readside import allocator, collector
+    allocator.keep_freed_memory()
+    collector.spare()
     return create_app(config)
 
 

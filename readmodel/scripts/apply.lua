@@ -189,6 +189,7 @@ function verbs.add(session, from, arguments)
   end
   if news > 0 then
     local held, size = (was[2] or 0) + news, (was[6] or 0) + bytes
+    newest = string.format('%.0f', newest) -- every digit, however a server writes large numbers
     redis.call('HSET', header, 'newest', newest, 'held', held, 'bytes', size, 'count', (was[5] or 0) + news)
     redis.call('HINCRBY', header, 'hi', hi_sum) -- past what a double holds in a session of two million
     redis.call('HINCRBY', header, 'lo', lo_sum)

@@ -80,6 +80,17 @@ async def test_scores_are_exact_at_the_ends_of_the_range(stage: Stage) -> None:
             assert (found.page, found.total) == expected(events, poll)
 
 
+@pytest.mark.parametrize("newest", [2**52 + 1, 2**53 - 1, 46 * 10**14, -(2**53) + 1])
+async def test_an_added_events_instant_stays_exact(stage: Stage, newest: int) -> None:
+    """Polls for later events are answered from it alone, and servers differ in how they write large numbers."""
+    sid = str(uuid4())
+    await stage.put(sid, [event(sid, -(2**53) + 1)], as_of_us=1)
+    await stage.add(sid, event(sid, newest))
+    found = await stage.read(sid)
+    assert isinstance(found, Found)
+    assert (found.newest_us, found.total) == (newest, 2)
+
+
 async def test_a_batch_sent_twice_is_applied_once(stage: Stage) -> None:
     """After a lost reply the very same batch is sent again, and changes nothing."""
     await stage.put(SID, [])
