@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ SMALL_SECONDS = 5.0
 REST_SECONDS = 1.0
 """A connection that was given up has so long to come to rest; asyncpg alone would wait ten seconds for it."""
 IDS_PER_QUERY = 200
+KEPT_SECONDS = 20.0
+"""The step's connection is opened anew after so long a rest: what lies between may have forgotten it, silently."""
 PLAN_SECONDS = 10
 """A plan is kept so long: one made while the table was empty reads all of it, and nobody may have analysed it since."""
 BYTES_OF_ONE_SESSION = 1_000_000
@@ -81,6 +84,7 @@ class Reads:
         self._pool = pool
         self._url = url
         self._kept: Any = None
+        self._kept_at = 0.0
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -96,12 +100,17 @@ class Reads:
     async def _own_connection(self) -> AsyncIterator[Any]:
         """Lend the step's own connection: between two fetches it stays with us, since to give it back takes a while.
 
-        After whatever went wrong the pool has it, and knows what to do with it.
+        To one caller at a time. After whatever went wrong the pool has it, and knows what to do with it.
         """
-        if self._kept is None or not is_open(self._kept):
+        usable = self._kept is not None and is_open(self._kept)
+        if usable and time.monotonic() - self._kept_at > KEPT_SECONDS:
+            self._kept.terminate()
+            usable = False
+        if not usable:
             self._kept = await self._pool.acquire()
         try:
             yield self._kept
+            self._kept_at = time.monotonic()
         except BaseException:
             lent, self._kept = self._kept, None
             await self._pool.release(lent, timeout=REST_SECONDS)
@@ -187,7 +196,7 @@ class Reads:
         async with self._connection() as connection:
             rows = await connection.fetch(statement("small"), session, *bounds, timeout=LOAD_TIMEOUT_SECONDS)
         # What is small by its sizes may be long as text all the same, as the number 1e100000 is.
-        if all(row["small"] for row in rows) and sum(row["bytes"] or 0 for row in rows) <= most_bytes:
+        if all(row["small"] for row in rows) and sum(row["bytes"] or 0 for row in rows) <= bounds[1]:
             yield Snapshot(scored(rows))
             return
         with translated(self._url):

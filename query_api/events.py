@@ -84,7 +84,7 @@ class Events:
         started = time.monotonic()
         if method != "GET" and method != "HEAD":  # noqa: PLR1714 (each poll comes past here)
             return _METHOD_NOT_ALLOWED
-        source, now = "none", started
+        source = "none"
         try:
             reply = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
             if reply is None:
@@ -94,11 +94,10 @@ class Events:
                 kept = self._kept(poll, wanted.seconds, started)
                 if kept is None:
                     return Asked(poll, wanted, started)
-                source, now = "memory", time.monotonic()
-                reply = self._reply(poll, *kept, "memory", given, now)
+                source, reply = "memory", self._reply(poll, *kept, "memory", given)
         except ReadsideError as error:
             reply = problem_of(error)
-        self._stats.poll(source, reply.status, now - started)
+        self._stats.poll(source, reply.status, time.monotonic() - started)
         return reply
 
     async def from_stores(self, asked: Asked, given: Given) -> Reply:
@@ -133,7 +132,7 @@ class Events:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading)
         self._keep(poll, answer, reading)
-        return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given, time.monotonic())
+        return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given)
 
     def _keep(self, poll: Poll, answer: Answer, reading: Reading) -> None:
         newest = reading.newest
@@ -143,10 +142,8 @@ class Events:
                 return  # that answers this poll, and every later one
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 
-    def _reply(
-        self, poll: Poll, answer: Answer, freshness: Freshness, source: Source, given: Given, now: float
-    ) -> Reply:
-        live = freshness_headers(source, freshness, now)
+    def _reply(self, poll: Poll, answer: Answer, freshness: Freshness, source: Source, given: Given) -> Reply:
+        live = freshness_headers(source, freshness, time.monotonic())
         if answer.status == 404:
             return Reply(404, answer.headers + live, answer.body)
         if source != "postgres":

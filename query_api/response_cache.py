@@ -19,6 +19,8 @@ from readmodel.poll import Poll
 
 ENTRY_OVERHEAD_BYTES = 1_500
 """What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""
+STRING_BYTES = 64
+"""A string and its place in a tuple, beside its letters."""
 Key = Poll | str
 """A poll; or a session's id, for the 404 that all polls of it get."""
 MAX_DROPPED = 100_000
@@ -167,5 +169,5 @@ class ResponseCache:
 
 
 def _bytes_of(key: Key) -> int:
-    """Give what is long in a key: a poll may name a hundred types."""
-    return len(key) if isinstance(key, str) else sum(map(len, key.types))
+    """Give what is long in a key: a poll may name a hundred types, each a string of its own."""
+    return len(key) if isinstance(key, str) else sum([len(name) + STRING_BYTES for name in key.types])

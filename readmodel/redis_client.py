@@ -24,6 +24,7 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from readmodel.errors import (
     AccessRefused,
@@ -100,7 +101,10 @@ class _Unix(_Own, UnixDomainSocketConnection):
 
 
 class _Pool(ConnectionPool):
-    """A pool that lends and takes back without redis-py's lock, events and metrics, of which we use none."""
+    """A pool that lends and takes back without redis-py's lock, events and metrics, of which we use none.
+
+    `ensure_connection` connects, and connects anew what the server closed or where a reply lies that nobody waits for.
+    """
 
     async def get_connection(self, *_: Any, **__: Any) -> Any:
         connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]
@@ -114,12 +118,13 @@ class _Pool(ConnectionPool):
     async def release(self, connection: AbstractConnection) -> None:
         self._in_use_connections.remove(connection)
         self._available_connections.append(connection)
-        if connection.should_reconnect():  # type: ignore[no-untyped-call]
-            await connection.disconnect()
 
 
 class _Client(Redis):
-    """A client that sends a command and reads its reply: what redis-py does around it takes as long again."""
+    """A client that sends a command and reads its reply: what redis-py does around it takes as long again.
+
+    A connection whose reply was not read whole, for whatever reason, is closed: the next command would be given it.
+    """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         pool: Any = self.connection_pool
@@ -127,6 +132,11 @@ class _Client(Redis):
         try:
             await connection.send_command(*args)
             return await self.parse_response(connection, args[0], **options)
+        except ResponseError:
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         finally:
             await pool.release(connection)
 
@@ -146,6 +156,8 @@ def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connection
         "socket_connect_timeout": timeout_seconds,
         "max_connections": max_connections,
         "retry": Retry(NoBackoff(), 0),
+        # Where they are on, a pool of redis-py's no longer looks whether a connection can be used.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     try:
         if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):

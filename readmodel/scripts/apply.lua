@@ -168,6 +168,7 @@ function verbs.add(session, from, arguments)
   local header, events, index = base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session
   local was = redis.call('HMGET', header, 'term', 'held', 'floor', 'newest', 'count', 'bytes')
   if was[1] ~= term then return found_cold(session) end
+  if not was[6] then return anew(session) end -- readers take this sum for the bound of an answer
   local floor, newest = tonumber(was[3] or ''), tonumber(was[4] or '')
   local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}
   for e = from, from + arguments - 1, 6 do

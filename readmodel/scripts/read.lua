@@ -195,8 +195,7 @@ end
 -- events, which answer all that comes until the session changes. Not where nothing was found, which the newest instant
 -- answers as well for as long; nor where they are long, or fewer than were found.
 local newest_events = {}
-local reach = #lists > 0 or total < NEWEST
-if since ~= '' and total > 0 and held > 0 and reach and (bytes or 0) / held * NEWEST <= 4 * NEWEST_BYTES then
+if since ~= '' and total > 0 and total < NEWEST and held > 0 and (bytes or 0) / held * NEWEST <= 4 * NEWEST_BYTES then
   newest_events = redis.call('ZREVRANGE', events, 0, NEWEST - 1, 'WITHSCORES')
   local size, last_that_fits = 0, 0
   while newest_events[last_that_fits + 1] and size + #newest_events[last_that_fits + 1] <= NEWEST_BYTES do

@@ -118,14 +118,15 @@ async def test_long_events_are_not_read_for_later(stage: Stage) -> None:
     assert (found.total, len(found.newest_members), found.newest_is_all) == (1, 0, False)
 
 
+@pytest.mark.parametrize("types", [(), ("step_created",)])
 @pytest.mark.parametrize(("later_than", "told"), [(54, 16), (45, 16), (44, 16), (43, 0), (0, 0)])
 async def test_the_newest_events_are_told_where_they_reach_back_to_what_was_asked(
-    stage: Stage, later_than: int, told: int
+    stage: Stage, later_than: int, told: int, types: tuple[str, ...]
 ) -> None:
     """Where more were found than are told of, these would answer nobody who asks the like."""
     sid = str(uuid4())
     await stage.put(sid, [event(sid, NOON_US + n) for n in range(60)], as_of_us=NOON_US)
-    found = await stage.read(sid, since_us=NOON_US + later_than)
+    found = await stage.read(sid, since_us=NOON_US + later_than, types=types)
     assert isinstance(found, Found)
     assert (found.total, len(found.newest_members)) == (59 - later_than, told)
 

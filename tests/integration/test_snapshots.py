@@ -209,6 +209,31 @@ async def test_what_is_compressed_is_not_rendered_to_be_measured(session: Sessio
     assert "never executed" in plan
 
 
+async def test_a_large_session_at_the_end_of_the_table_is_found_by_its_index(session: Session) -> None:
+    """To the planner the first thousand of a few percent of the table come soon; but all others lie before them."""
+    await session.connection.execute(
+        """
+        INSERT INTO sessions (id, session_type, status, mode, project_path, config, created_at, updated_at)
+        SELECT md5(n::text)::uuid, 'a', 'in_progress', 'm', 'p', '{}', now(), now() FROM generate_series(1, 2000) n
+        """
+    )
+    await session.connection.execute(
+        """
+        INSERT INTO events (id, session_id, event_type, event_data, timestamp)
+        SELECT gen_random_uuid(), md5((1 + n % 2000)::text)::uuid, 'step_created', '{}', now()
+        FROM generate_series(1, 60000) n
+        """
+    )
+    await session.many(15_000)
+    await session.connection.execute("VACUUM (ANALYZE) events")
+    plan = await session.connection.fetch(
+        "EXPLAIN (COSTS OFF) " + statement("small"), session.id, MOST_ROWS, SMALL_BYTES
+    )
+
+    scan = next(row[0] for row in plan if "Scan" in row[0] and " on events e" in row[0])
+    assert "Seq Scan" not in scan
+
+
 async def test_numbers_that_are_longer_than_they_are_stored_keep_to_the_window(session: Session) -> None:
     """What looks small and is not is read in parts, of which the window takes what fits."""
     for second in range(5):
