@@ -14,7 +14,7 @@ from readmodel.view import Cold
 from readside.commands.asking import ask
 
 NAME = "rebuild"
-ROUNDS = 3
+ROUNDS = 7
 SESSIONS, EVENTS_EACH = 150, 1_000
 _EVENTS = SESSIONS * EVENTS_EACH
 _WHAT = f"of {_EVENTS:,} events ({EVENT_BYTES} bytes each) in {SESSIONS} sessions, type index included"
