@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from projector.added import Added
 from projector.backlog import Beat, Taken
 from projector.batch import Operation, Staged, add, drop, put, status, touch
 from projector.committer import Committer, Operations
@@ -11,7 +12,7 @@ from projector.drift import DriftCheck
 from projector.hot import HotSessions
 from projector.jobs import Jobs
 from projector.loads import Failed, Load, Loads, Missing, Unfit
-from projector.reads import Added, Reads
+from projector.reads import Reads
 from projector.requests import Requests
 from projector.telemetry import Telemetry
 from projector.view_writer import Applied

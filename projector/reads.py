@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
 
+from projector.added import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, Added
 from projector.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
@@ -28,10 +29,6 @@ KEPT_SECONDS = 20.0
 """The step's connection is opened anew after so long a rest: what lies between may have forgotten it, silently."""
 PLAN_SECONDS = 10
 """A plan is kept so long: one made while the table was empty reads all of it, and nobody may have analysed it since."""
-BYTES_OF_ONE_SESSION = 1_000_000
-"""JSON of one session's new events in one step; past it the session is loaded, which streams."""
-BYTES_OF_ALL = 16_000_000
-"""The same, all sessions together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +39,6 @@ class Truth:
     count: int
     hi: int
     lo: int
-
-
-@dataclass(slots=True)
-class Added:
-    """The rows of named events by session, then by id in hex.
-
-    `bad` maps a session that cannot be kept to the reason; `big` are those whose new events are too long to add.
-    """
-
-    events: dict[str, dict[str, Event]] = field(default_factory=dict)
-    bad: dict[str, str] = field(default_factory=dict)
-    big: set[str] = field(default_factory=set)
-    bytes: int = 0
-    _sizes: dict[str, int] = field(default_factory=dict)
-
-    def take(self, event: Event) -> None:
-        """Keep an event, until its session has too many bytes of them."""
-        session_id, length = event.session_id, len(event.member)
-        size = self._sizes[session_id] = self._sizes.get(session_id, 0) + length
-        if size > BYTES_OF_ONE_SESSION or session_id in self.big:
-            self.refuse(session_id)
-        else:
-            self.bytes += length
-            self.events.setdefault(session_id, {})[event.id.hex()] = event
-
-    def refuse(self, session_id: str) -> None:
-        """Note that a session's events are too long to add; those that were taken go."""
-        self.big.add(session_id)
-        dropped = self.events.pop(session_id, {})
-        self.bytes -= sum(len(one.member) for one in dropped.values())
 
 
 class Reads:

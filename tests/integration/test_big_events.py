@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from projector.reads import BYTES_OF_ALL, Reads
+from projector.added import BYTES_OF_ALL
+from projector.reads import Reads
 from readmodel.view import Found
 from tests.gauges import SETTLED_SECONDS, hot, projector_process, settled, states
 from tests.projecting import Bench, bench

@@ -27,7 +27,7 @@ _BOUNDS = {
     "projector.live.MAX_PUTS": 1,
     "projector.loads.MAX_ARRIVED": 6,
     "projector.loads.WORKERS": 2,
-    "projector.reads.BYTES_OF_ONE_SESSION": 2_500,
+    "projector.added.BYTES_OF_ONE_SESSION": 2_500,
     "projector.requests.ENUMERATE_BELOW": 2,
     # Time passes for nobody in these: what is known of another database's clock or of a store that was away.
     "projector.view_writer.STILL_MOVING_SECONDS": 0.0,

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from projector.reads import Added, Truth
+from projector.added import Added
+from projector.reads import Truth
 from projector.snapshot import Part
 from readmodel.errors import BadEvents, EventLogUnavailable
 from tests.model.chance import Machine
