@@ -17,7 +17,7 @@ def keep_freed_memory() -> None:
     """Keep what is freed, where the C library is glibc: elsewhere nothing happens.
 
     By default glibc gives back all but the last 128 kB of its heap, and maps what is larger than that by itself: each
-    page of 47 kB from Redis then cost the kernel ten page faults, a fifth of what the whole poll cost.
+    page of 47 kB from Redis then cost the kernel ten page faults, a tenth of what the whole poll cost.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
