@@ -16,7 +16,7 @@ from bench.machine import busy_share, describe
 from bench.peers import nginx
 from bench.stack import ROOT, running_servers
 from bench.table import BenchError, put_between_markers
-from readmodel.errors import ReadsideError
+from readmodel.errors import ServiceError
 
 README = ROOT / "README.md"
 
@@ -36,7 +36,7 @@ def main() -> None:
         sys.stdout.write(summary(kept(options.measurements) or everything))
         if options.readme:
             README.write_text(put_between_markers(README.read_text(), f"{README_CHART}\n\n{summary(everything)}"))
-    except (BenchError, ReadsideError, OSError) as error:
+    except (BenchError, ServiceError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)  # a group of them is a fault of ours, and shows its trace
         sys.exit(2)
     except (KeyboardInterrupt, asyncio.CancelledError):

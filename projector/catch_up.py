@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from projector.batch import drop, stamp, status
-from projector.committer import Operations
+from projector.core.operations import drop, stamp, status
 from projector.reads import Reads, Truth
+from projector.view.committer import Operations
 from readmodel.event import ENCODING_VERSION
 from readmodel.header import Header
 from readmodel.view import ViewReader
@@ -18,14 +18,14 @@ EVENTS_PER_QUERY = 200_000
 
 
 @dataclass(slots=True)
-class Compared:
+class Comparison:
     """One chunk: the operations that make it right, and the sessions that must be loaded."""
 
     operations: Operations
     to_load: list[str]
 
 
-async def compare_all(view: ViewReader, reads: Reads) -> AsyncIterator[Compared]:
+async def compare_all(view: ViewReader, reads: Reads) -> AsyncIterator[Comparison]:
     """Compare every session that the index lists, in chunks. Raises the stores' errors."""
     listed = [session_id for session_id, _ in await view.hot_sessions()]
     for start in range(0, len(listed), SESSIONS_PER_QUERY):
@@ -50,9 +50,9 @@ def affordable(session_ids: list[str], headers: list[Header | None]) -> Iterator
         yield part
 
 
-def judge(session_ids: list[str], headers: list[Header | None], truths: dict[str, Truth]) -> Compared:
+def judge(session_ids: list[str], headers: list[Header | None], truths: dict[str, Truth]) -> Comparison:
     """Decide for each session: stamp what is equal, drop what is not, load what still exists."""
-    compared = Compared({}, [])
+    compared = Comparison({}, [])
     for session_id, header in zip(session_ids, headers, strict=True):
         truth = truths.get(session_id)
         if header is not None and truth is not None and equal(header, truth):

@@ -12,10 +12,10 @@ from contextlib import suppress
 
 import structlog
 
-from projector.committer import Operations, changes
-from projector.hot import HotSessions
+from projector.core.hot import HotSessions
 from projector.reads import Reads, Truth
 from projector.telemetry import Telemetry
+from projector.view.committer import Operations, changes
 from readmodel.errors import ViewUnavailable
 from readmodel.header import Header
 from readmodel.view import ViewReader

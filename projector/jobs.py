@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from readmodel.backoff import delays
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.keys import Keys
-from readmodel.messages import Reply, Request, State, decode_request, encode_reply
+from readmodel.messages import ProjectorReply, ProjectorRequest, State, decode_request, encode_reply
 from readmodel.redis_client import translated
 from readmodel.subscription import heard
 
@@ -65,16 +65,16 @@ class Jobs:
         self._redis = redis
         self._keys = keys
         self._wake = wake
-        self._requests: list[Request] = []
+        self._requests: list[ProjectorRequest] = []
         self._jobs: dict[str, Job] = {}
         self._ended = asyncio.Event()
 
-    def take(self) -> list[Request]:
+    def take(self) -> list[ProjectorRequest]:
         """Hand over the requests that came since the last take."""
         taken, self._requests = self._requests, []
         return taken
 
-    def open(self, request: Request, session_ids: Collection[str], *, complete: bool = True) -> Job:
+    def open(self, request: ProjectorRequest, session_ids: Collection[str], *, complete: bool = True) -> Job:
         """Open a job for a request; not `complete` while more sessions may be expected."""
         job = Job(request.id, complete=complete)
         job.expect(session_ids)
@@ -102,7 +102,7 @@ class Jobs:
         """Ask again for what the jobs still wait for: a term's end took its loads away."""
         for job in self._jobs.values():
             if job.waiting:
-                self._requests.append(Request("rebuild", tuple(job.waiting)))
+                self._requests.append(ProjectorRequest("rebuild", tuple(job.waiting)))
 
     def fail(self, job: Job, detail: str) -> None:
         """Tell that a job cannot be finished."""
@@ -145,7 +145,7 @@ class Jobs:
         told = dict(list(job.untold.items())[:MAX_OUTCOMES])
         finished = bool(job.failed) or (job.ended and len(told) == len(job.untold))
         state: State = "failed" if job.failed else "done" if finished else "progress"
-        await self.reply(Reply(job.id, state, job.done, job.total, told, job.failed))
+        await self.reply(ProjectorReply(job.id, state, job.done, job.total, told, job.failed))
         for session_id in told:
             job.untold.pop(session_id, None)
         if finished:
@@ -153,7 +153,7 @@ class Jobs:
         else:
             self._look(job)  # outcomes are left that one reply could not carry
 
-    async def reply(self, reply: Reply) -> None:
+    async def reply(self, reply: ProjectorReply) -> None:
         """Publish one reply. Raises ViewUnavailable."""
         with translated(self._redis):
             await self._redis.publish(self._keys.replies(reply.id), encode_reply(reply))

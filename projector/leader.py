@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 
 from projector.config import ProjectorConfig
 from projector.jobs import Jobs
-from projector.tail import Tail, lock_key, open_tail
+from projector.tail.connection import Tail, lock_key, open_tail
 from projector.telemetry import Telemetry
-from projector.term import Stores, Term, TermEnded
-from projector.view_writer import TermRefused, ViewWriter
+from projector.term import Term, TermEnded, TermStores
+from projector.view.writer import TermRefused, ViewWriter
 from readmodel.backoff import delays
 from readmodel.errors import (
     AccessRefused,
@@ -22,10 +22,10 @@ from readmodel.errors import (
     ForeignView,
     NotInstalled,
     PoolerInTheWay,
-    ReadsideError,
     RightsMissing,
     SchemaMissing,
     ServerInRecovery,
+    ServiceError,
     StoreRefused,
     StoreUnavailable,
     ViewUnavailable,
@@ -41,7 +41,7 @@ REPORTING_SECONDS = 3.0
 SETTLED_SECONDS = 10.0
 """A term that lived so long was no failure: the next one begins without delay."""
 
-CAUSES: Mapping[type[ReadsideError], str] = {
+CAUSES: Mapping[type[ServiceError], str] = {
     ServerInRecovery: "recovery",
     EventLogUnavailable: "postgres",
     ViewUnavailable: "redis",
@@ -111,7 +111,7 @@ class Leader:
             await self._stand_by(tail)
             wake = asyncio.Event()
             jobs = Jobs(self._redis, self._keys, wake)
-            stores = Stores(tail, reads, self._view, self._writer)
+            stores = TermStores(tail, reads, self._view, self._writer)
             await tail.listen(lambda _payload: None)
             await first_to_end(jobs.hear(), jobs.tell(), self._lead(stores, jobs, wake))
 
@@ -135,7 +135,7 @@ class Leader:
         reports = fresh_reports(await self._view.projectors(), await self._view.now_us(), REPORTING_SECONDS)
         return any(report.get("role") == "leader" for report in reports)
 
-    async def _lead(self, stores: Stores, jobs: Jobs, wake: asyncio.Event) -> None:
+    async def _lead(self, stores: TermStores, jobs: Jobs, wake: asyncio.Event) -> None:
         pauses = delays(0.1, 5.0)
         while True:
             term, started = Term(stores, jobs, wake, self._telemetry, self._config), time.monotonic()
@@ -150,7 +150,7 @@ class Leader:
                 pauses = delays(0.1, 5.0)
             await self._sleep(next(pauses))
 
-    def _say(self, error: ReadsideError) -> None:
+    def _say(self, error: ServiceError) -> None:
         sentence, self._refused = str(error), isinstance(error, StoreRefused)
         if sentence != self._telemetry.reason:  # once per state, not per try
             _log.warning("not live", reason=sentence)
@@ -158,5 +158,5 @@ class Leader:
         self._telemetry.note_error(sentence)
 
 
-def _cause(error: ReadsideError) -> str:
+def _cause(error: ServiceError) -> str:
     return next((cause for kind, cause in CAUSES.items() if isinstance(error, kind)), "other")

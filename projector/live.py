@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import structlog
 
-from projector.added import Added
-from projector.backlog import Beat, Taken
-from projector.batch import Operation, Staged, add, drop, put, status, touch
-from projector.committer import Committer, Operations
+from projector.core.backlog import Beat, Notices
+from projector.core.hot import HotSessions
+from projector.core.new_events import NewEvents
+from projector.core.operations import Operation, StagedSession, add, drop, put, status, touch
 from projector.drift import DriftCheck
-from projector.hot import HotSessions
 from projector.jobs import Jobs
-from projector.loads import Failed, Load, Loads, Missing, Unfit
+from projector.loads.loads import Load, LoadFailure, Loads, NoSession, UnfitSession
 from projector.reads import Reads
 from projector.requests import Requests
 from projector.telemetry import Telemetry
-from projector.view_writer import Applied
+from projector.view.committer import Committer, Operations
+from projector.view.writer import BatchResult
 
 MAX_PUTS = 50
 """Loads that one step puts in place."""
@@ -49,7 +49,7 @@ class Live:
         self._drift = drift
         self._telemetry = telemetry
 
-    async def step(self, taken: Taken, beat: Beat | None, beat_sent_at: float, *, sweep: bool) -> None:
+    async def step(self, taken: Notices, beat: Beat | None, beat_sent_at: float, *, sweep: bool) -> None:
         """Apply all that was heard, what was asked and what was loaded, then move as-of if a beat came back.
 
         Raises EventLogUnavailable, ViewUnavailable, TermRefused, … : the term is over then.
@@ -76,10 +76,10 @@ class Live:
             self._telemetry.batches += 1
             self._settle(part, applied)
 
-    async def _plan(self, taken: Taken, finished: list[Load], operations: Operations) -> None:
+    async def _plan(self, taken: Notices, finished: list[Load], operations: Operations) -> None:
         looks = taken.looks
         wanted = {sid: ids for sid, ids in taken.added.items() if sid in self._hot and sid not in looks}
-        wanted |= {load.session_id: load.arrived for load in finished if isinstance(load.outcome, Staged)}
+        wanted |= {load.session_id: load.arrived for load in finished if isinstance(load.outcome, StagedSession)}
         added = await self._reads.added(wanted)
         rows = {sid for sid in taken.rows if sid in self._hot}
         rows |= {load.session_id for load in finished if load.row_changed}
@@ -101,14 +101,14 @@ class Live:
             if sid in operations or sid not in loaded:
                 operations.setdefault(sid, []).append(status(sid, statuses[sid]))
 
-    def _finish(self, load: Load, added: Added, operations: Operations) -> None:
+    def _finish(self, load: Load, added: NewEvents, operations: Operations) -> None:
         session_id, outcome = load.session_id, load.outcome
         match outcome:
-            case Staged():
+            case StagedSession():
                 operations[session_id] = [put(session_id, outcome)]
                 if load.arrived and session_id in added.events:
                     operations[session_id].append(add(session_id, added.events[session_id].values()))
-            case Missing():
+            case NoSession():
                 operations[session_id] = [drop(session_id)]
                 self._hot.discard(session_id)
                 self._loads.remove(session_id)
@@ -117,9 +117,9 @@ class Live:
                     self._loads.start(session_id, load.attempts + 1)
                 else:
                     self._jobs.finish(session_id, "missing")
-            case Unfit(reason):
+            case UnfitSession(reason):
                 self._put_aside(session_id, reason, operations)
-            case Failed(reason):
+            case LoadFailure(reason):
                 self._loads.remove(session_id)
                 self._jobs.finish(session_id, "failed")
                 self._telemetry.loads_failed += 1
@@ -158,7 +158,7 @@ class Live:
         for session_id in touched:
             operations.setdefault(session_id, [touch(session_id, polled.get(session_id))])
 
-    def _settle(self, part: Operations, applied: Applied) -> None:
+    def _settle(self, part: Operations, applied: BatchResult) -> None:
         for session_id, operations in part.items():
             self._settle_one(session_id, operations)
         for session_id in {*applied.cold, *applied.forgotten}:

@@ -11,13 +11,14 @@ from uuid import UUID
 
 import asyncpg
 
-from projector.added import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, Added
-from projector.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
-from projector.triggers import inspect
+from projector.core.new_events import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, NewEvents
+from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
+from projector.sql import statement
+from projector.tail.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
-from readmodel.event import Event
+from readmodel.event import EventRow
 from readmodel.postgres_client import Connection, Pool, check_rows_visible, create_pool, is_open, target, translated
-from readmodel.sql import statement
+from readmodel.sql import statement as shared_statement
 
 POOL_SIZE = 8
 SMALL_SECONDS = 5.0
@@ -97,9 +98,9 @@ class Reads:
             rows = await self._pool.fetch(statement("statuses"), [UUID(sid) for sid in session_ids])
         return {row["session_id"]: row["status"] for row in rows}
 
-    async def added(self, wanted: dict[str, set[str]]) -> Added:
+    async def added(self, wanted: dict[str, set[str]]) -> NewEvents:
         """Fetch the named events (ids in 32 hex digits) by primary key; sessions whose rows cannot be read are bad."""
-        found = Added()
+        found = NewEvents()
         ids = [(sid, event_id) for sid, events in wanted.items() for event_id in events]
         for start in range(0, len(ids), IDS_PER_QUERY):
             chunk = [pair for pair in ids[start : start + IDS_PER_QUERY] if pair[0] not in found.big]
@@ -112,14 +113,14 @@ class Reads:
                 await self._fetch_one_by_one(chunk, found)
         return found
 
-    async def _fetch_one_by_one(self, chunk: Sequence[tuple[str, str]], found: Added) -> None:
+    async def _fetch_one_by_one(self, chunk: Sequence[tuple[str, str]], found: NewEvents) -> None:
         for sid in {sid for sid, _ in chunk}:
             try:
                 await self._fetch([pair for pair in chunk if pair[0] == sid], found)
             except BadEvents as error:
                 found.bad[sid] = str(error)
 
-    async def _fetch(self, chunk: Sequence[tuple[str, str]], found: Added) -> None:
+    async def _fetch(self, chunk: Sequence[tuple[str, str]], found: NewEvents) -> None:
         ids = [event_id for _, event_id in chunk]
         bounds = BYTES_OF_ONE_SESSION, BYTES_OF_ALL - found.bytes
         with translated(self._url):
@@ -133,7 +134,7 @@ class Reads:
             elif row["member"] is None:
                 found.refuse(row["session_id"])
             else:
-                found.take(Event(*row))
+                found.take(EventRow(*row))
 
     async def recent(self, limit: int) -> list[str]:
         """List the most recently created sessions that are not in a terminal status; reads them all."""
@@ -199,7 +200,7 @@ async def open_reads(url: str, *, server_started: str, statement_cache_size: int
 
     async def check(connection: Connection) -> None:
         await check_rows_visible(connection)
-        row = await connection.fetchrow(statement("server"))
+        row = await connection.fetchrow(shared_statement("server"))
         if row is None or row["started"] != server_started or row["in_recovery"]:
             raise EventLogUnavailable(
                 f"PostgreSQL at {target(url)} is not the server that the listener is connected to, or was restarted."

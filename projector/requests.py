@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable
 
-from projector.batch import drop
-from projector.committer import Operations
-from projector.hot import HotSessions
+from projector.core.hot import HotSessions
+from projector.core.operations import drop
 from projector.jobs import Job, Jobs
-from projector.loads import Loads
+from projector.loads.loads import Loads
 from projector.reads import Reads
 from projector.telemetry import Telemetry
-from readmodel.messages import Request
+from projector.view.committer import Operations
+from readmodel.messages import ProjectorRequest
 from readmodel.view import ViewReader
 
 ENUMERATE_BELOW = 200
@@ -84,7 +84,9 @@ class Requests:
             else:
                 self._jobs.finish(session_id, "no_room")
 
-    async def _warm(self, request: Request, sessions: list[str], looks: set[str], operations: Operations) -> None:
+    async def _warm(
+        self, request: ProjectorRequest, sessions: list[str], looks: set[str], operations: Operations
+    ) -> None:
         self._jobs.open(request, sessions)
         if request.reply:
             self._forgive(sessions)
@@ -97,7 +99,7 @@ class Requests:
         self._hot.touch(believed)
         self.admit([session_id for session_id in sessions if session_id not in self._hot], operations)
 
-    def _rebuild(self, request: Request, sessions: list[str], operations: Operations) -> None:
+    def _rebuild(self, request: ProjectorRequest, sessions: list[str], operations: Operations) -> None:
         if request.everything:
             self._pages.append((self._jobs.open(request, (), complete=False), self._reads.every(PAGE)))
             return

@@ -9,21 +9,21 @@ from uuid import uuid4
 
 import structlog
 
-from projector.backlog import Backlog, Beat
 from projector.catch_up import compare_all
-from projector.committer import Committer, Operations
 from projector.config import ProjectorConfig
+from projector.core.backlog import Backlog, Beat
+from projector.core.hot import HotSessions
 from projector.drift import DriftCheck
-from projector.heartbeat import Heartbeat, fingerprint
-from projector.hot import HotSessions
 from projector.jobs import Jobs
 from projector.live import Live
-from projector.loads import Loads
+from projector.loads.loads import Loads
 from projector.reads import Reads
 from projector.requests import Requests
-from projector.tail import Tail
+from projector.tail.connection import Tail
+from projector.tail.heartbeat import Heartbeat, fingerprint
 from projector.telemetry import Telemetry
-from projector.view_writer import ViewWriter
+from projector.view.committer import Committer, Operations
+from projector.view.writer import ViewWriter
 from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
@@ -36,7 +36,7 @@ class TermEnded(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class TermStores:
     """What a term reads and writes."""
 
     tail: Tail
@@ -49,7 +49,7 @@ class Term:
     """An unbroken stretch of knowing. `run` begins it and returns only by raising what ended it."""
 
     def __init__(
-        self, stores: Stores, jobs: Jobs, wake: asyncio.Event, telemetry: Telemetry, config: ProjectorConfig
+        self, stores: TermStores, jobs: Jobs, wake: asyncio.Event, telemetry: Telemetry, config: ProjectorConfig
     ) -> None:
         self.id = uuid4().hex
         self.was_live = False

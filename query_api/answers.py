@@ -22,7 +22,7 @@ ETAG_BYTES = 16
 _CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 
 
-class Freshness(NamedTuple):
+class AsOf(NamedTuple):
     """An as-of, microseconds since 1970 by Postgres' clock, and the monotonic second at which it was at most now."""
 
     as_of_us: int
@@ -81,7 +81,7 @@ def missing(session_id: str) -> Answer:
     return Answer(404, session_id, reply.body, b"", headers, [])
 
 
-def freshness_headers(source: Source, freshness: Freshness, now: float) -> Headers:
+def freshness_headers(source: Source, freshness: AsOf, now: float) -> Headers:
     """Say where an answer comes from and how old its as-of is when it leaves, at `now`."""
     lag_ms = int((now - freshness.since) * 1000)
     lag = _LAGS[lag_ms] if 0 <= lag_ms < len(_LAGS) else _lag(lag_ms)

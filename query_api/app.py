@@ -12,7 +12,7 @@ from query_api.cors import Cors
 from query_api.layer import Layer
 from query_api.problems import broken, problem, problem_of
 from query_api.service import Service
-from readmodel.errors import ReadsideError
+from readmodel.errors import ServiceError
 
 
 def build_app(service: Service) -> Layer:
@@ -22,8 +22,8 @@ def build_app(service: Service) -> Layer:
     app.include_router(routes.router)
     app.include_router(pages.router(service.config.root_path, asks_key=service.gate.asks))
     app.exception_handler(Exception)(_broken)
-    app.exception_handler(routes.Refused)(_refused)
-    app.exception_handler(ReadsideError)(_failed)
+    app.exception_handler(routes.RequestRefusal)(_refused)
+    app.exception_handler(ServiceError)(_failed)
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_invalid)
     return Layer(app, service.events, Cors(service.config.cors_origins), service.config.root_path)
@@ -34,11 +34,11 @@ async def _broken(_: Request, __: Exception) -> Response:
     return routes.response(broken())
 
 
-async def _refused(_: Request, error: routes.Refused) -> Response:
+async def _refused(_: Request, error: routes.RequestRefusal) -> Response:
     return routes.response(error.reply)
 
 
-async def _failed(_: Request, error: ReadsideError) -> Response:
+async def _failed(_: Request, error: ServiceError) -> Response:
     return routes.response(problem_of(error))
 
 

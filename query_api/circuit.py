@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from readmodel.errors import ReadsideError
+from readmodel.errors import ServiceError
 
 RETRY_SECONDS = 1.0
 KNOWN_SECONDS = 10.0
@@ -22,12 +22,12 @@ class Circuit:
     def __init__(self, store: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._failure: ReadsideError | None = None
+        self._failure: ServiceError | None = None
         self._retry_at = 0.0
         self._answered_at = -1.0
 
     @property
-    def failure(self) -> ReadsideError | None:
+    def failure(self) -> ServiceError | None:
         """Why the store is taken to be away; None while it answers."""
         return self._failure
 
@@ -52,7 +52,7 @@ class Circuit:
             _log.info("store answers again", store=self._store)
             self._failure = None
 
-    def failed(self, error: ReadsideError, called_at: float) -> None:
+    def failed(self, error: ServiceError, called_at: float) -> None:
         """Note that a call failed which began at `called_at`; it is no outage if others were answered since."""
         if self._answered_at > called_at:
             return

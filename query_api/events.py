@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 import structlog
 
-from query_api.answers import Answer, Freshness, Source, found, freshness_headers, missing
+from query_api.answers import Answer, AsOf, Source, found, freshness_headers, missing
 from query_api.auth import Gate
 from query_api.conditional import matches
-from query_api.poll_interval import Load, poll_interval
-from query_api.problems import Reply, problem, problem_of
+from query_api.poll_interval import PollLoad, poll_interval
+from query_api.problems import ProblemReply, problem, problem_of
 from query_api.projector_requests import ProjectorRequests
-from query_api.reader import Reader, Reading
+from query_api.reader import Reader, StoreAnswer
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
 from query_api.stats import Stats
 from readmodel import tracing
-from readmodel.errors import AnswerTooLarge, ReadsideError
+from readmodel.errors import AnswerTooLarge, ServiceError
 from readmodel.poll import Poll, parse_poll, render
 
 WRAPPER_BYTES = 500
@@ -44,7 +44,7 @@ Given = dict[bytes, bytes]
 """The request headers that matter here, by their lower-case names."""
 
 
-class Asked(NamedTuple):
+class EventsRequest(NamedTuple):
     """A valid poll that memory has no answer to, how fresh it wants one, and the monotonic second when it came."""
 
     poll: Poll
@@ -63,7 +63,7 @@ class Events:
         reader: Reader,
         requests: ProjectorRequests,
         stats: Stats,
-        load: Load,
+        load: PollLoad,
         max_staleness_seconds: float,
         max_answer_bytes: int,
     ) -> None:
@@ -76,7 +76,7 @@ class Events:
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
 
-    def at_once(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply | Asked:
+    def at_once(self, method: str, session_id: str, query_string: bytes, given: Given) -> ProblemReply | EventsRequest:
         """Answer what needs no store: what memory has, and what is refused. Else give what a store must be asked.
 
         `session_id` is as the path has it. Raises nothing that a caller could cause.
@@ -93,14 +93,14 @@ class Events:
                 poll = (_parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll)(session_id, query_string)
                 kept = self._kept(poll, wanted.seconds, started)
                 if kept is None:
-                    return Asked(poll, wanted, started)
+                    return EventsRequest(poll, wanted, started)
                 source, reply = "memory", self._reply(poll, *kept, "memory", given)
-        except ReadsideError as error:
+        except ServiceError as error:
             reply = problem_of(error)
         self._stats.poll(source, reply.status, time.monotonic() - started)
         return reply
 
-    async def from_stores(self, asked: Asked, given: Given) -> Reply:
+    async def from_stores(self, asked: EventsRequest, given: Given) -> ProblemReply:
         """Answer what memory has not."""
         source = "none"
         with tracing.span(
@@ -108,7 +108,7 @@ class Events:
         ) as span:
             try:
                 source, reply = await self._read(asked.poll, asked.wanted, given)
-            except ReadsideError as error:
+            except ServiceError as error:
                 reply = problem_of(error)
                 span.note(error=type(error).__name__)
                 if reply.status == 500:
@@ -117,7 +117,7 @@ class Events:
         self._stats.poll(source, reply.status, time.monotonic() - asked.at)
         return reply
 
-    def _kept(self, poll: Poll, staleness_seconds: float, now: float) -> tuple[Answer, Freshness] | None:
+    def _kept(self, poll: Poll, staleness_seconds: float, now: float) -> tuple[Answer, AsOf] | None:
         if poll.since_us is not None:
             known = self._cache.newest(poll.session_id, now, staleness_seconds)
             if known is not None and (answer := known[0].answer(poll)) is not None:
@@ -125,7 +125,7 @@ class Events:
         kept = self._cache.get(poll, now, staleness_seconds)
         return kept or self._cache.get(poll.session_id, now, staleness_seconds)  # the 404 of any poll of it
 
-    async def _read(self, poll: Poll, wanted: Staleness, given: Given) -> tuple[Source, Reply]:
+    async def _read(self, poll: Poll, wanted: Staleness, given: Given) -> tuple[Source, ProblemReply]:
         try:
             reading = await self._reader.read(poll, wanted)
         except AnswerTooLarge as error:
@@ -134,7 +134,7 @@ class Events:
         self._keep(poll, answer, reading)
         return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given)
 
-    def _keep(self, poll: Poll, answer: Answer, reading: Reading) -> None:
+    def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> None:
         newest = reading.newest
         if newest is not None:
             self._cache.store_newest(newest, reading.freshness, reading.number)
@@ -142,20 +142,20 @@ class Events:
                 return  # that answers this poll, and every later one
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 
-    def _reply(self, poll: Poll, answer: Answer, freshness: Freshness, source: Source, given: Given) -> Reply:
+    def _reply(self, poll: Poll, answer: Answer, freshness: AsOf, source: Source, given: Given) -> ProblemReply:
         live = freshness_headers(source, freshness, time.monotonic())
         if answer.status == 404:
-            return Reply(404, answer.headers + live, answer.body)
+            return ProblemReply(404, answer.headers + live, answer.body)
         if source != "postgres":
             self._requests.touch(poll.session_id)
         live.append(_INTERVALS[answer.terminal, self._load.busy])
         if_none_match = given.get(b"if-none-match")
         if if_none_match is not None and matches(if_none_match, answer.etag):
-            return Reply(304, answer.unmodified + live, b"")
-        return Reply(200, answer.headers + live, answer.body)
+            return ProblemReply(304, answer.unmodified + live, b"")
+        return ProblemReply(200, answer.headers + live, answer.body)
 
 
-def _finish(poll: Poll, reading: Reading) -> Answer:
+def _finish(poll: Poll, reading: StoreAnswer) -> Answer:
     if reading.status is None:
         return missing(poll.session_id)
     return found(poll.session_id, reading.status, render(reading.page, reading.total, poll))

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from query_api.answers import Freshness, Number
+from query_api.answers import AsOf, Number
 from query_api.circuit import Circuit
 from query_api.request_id import nobodys
-from query_api.watch import Probe, Watch
+from query_api.watch import Probe, QueryWatch
 from readmodel.errors import Overloaded, QueryTooSlow, ServerInRecovery, StoreRefused, StoreUnavailable
-from readmodel.event_log import Logged
+from readmodel.event_log import LogPage
 from readmodel.histogram import Histogram
 from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll
@@ -33,19 +33,19 @@ _NO_SESSION = Poll("00000000-0000-0000-0000-000000000000", limit=1)
 class Log(Protocol):
     """What answers polls from Postgres."""
 
-    async def answer(self, poll: Poll, max_bytes: int) -> Logged:
+    async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
         """Answer a poll; raises AnswerTooLarge, StoreUnavailable, StoreRefused."""
 
 
-class Fetched(NamedTuple):
+class FallbackAnswer(NamedTuple):
     """An answer of Postgres.
 
     `number` is the last one heard before the query was sent: what it may be stored under. It is None where that is of
     another database's view, whose beats and drops tell nothing of this answer.
     """
 
-    logged: Logged
-    freshness: Freshness
+    logged: LogPage
+    freshness: AsOf
     number: Number | None
 
 
@@ -54,7 +54,7 @@ class _Query:
     poll: Poll
     sent_at: float | None = None
     is_overtaken: bool = False
-    task: asyncio.Task[Fetched] = field(init=False)
+    task: asyncio.Task[FallbackAnswer] = field(init=False)
 
 
 async def _nothing() -> None:
@@ -92,13 +92,13 @@ class Fallback:
         self._clock = clock
         self._reconnect = reconnect
         self._learn = learn
-        self._watch = Watch(probe)
+        self._watch = QueryWatch(probe)
         self._slots = asyncio.Semaphore(concurrency)
         self._line = concurrency * LINE_PER_SLOT
         self._waiting: dict[Poll, _Query] = {}
         self._running: dict[Poll, _Query] = {}
         self._sent: set[_Query] = set()
-        self._missing: dict[str, Fetched] = {}  # in order of age
+        self._missing: dict[str, FallbackAnswer] = {}  # in order of age
         self._databases = 0  # how often another one answered
         self.sent = self.shared = self.remembered = 0
         self.refused = Counter(line_full=0, waited=0, slow=0)
@@ -114,7 +114,7 @@ class Fallback:
         """How many queries wait for others to end."""
         return len(self._waiting) if self._slots.locked() else 0
 
-    async def answer(self, poll: Poll, staleness_seconds: float) -> Fetched:
+    async def answer(self, poll: Poll, staleness_seconds: float) -> FallbackAnswer:
         """Answer a poll with a lag of at most `staleness_seconds`, or by a query sent after this call.
 
         Raises AnswerTooLarge, Overloaded, StoreUnavailable, StoreRefused.
@@ -174,7 +174,7 @@ class Fallback:
         self._waiting[poll] = query
         return query
 
-    async def _run(self, query: _Query) -> Fetched:
+    async def _run(self, query: _Query) -> FallbackAnswer:
         try:
             async with asyncio.timeout(LINE_SECONDS):
                 await self._slots.acquire()
@@ -193,7 +193,7 @@ class Fallback:
             if self._running.get(query.poll) is query:
                 del self._running[query.poll]
 
-    async def _send(self, query: _Query) -> Fetched:
+    async def _send(self, query: _Query) -> FallbackAnswer:
         number = self._number()  # before the query: a message heard from now on may be about what it does not see
         query.sent_at = sent_at = self._clock()
         self.sent += 1
@@ -209,12 +209,12 @@ class Fallback:
         if number is not None and number.database != logged.database:
             number = None
         # Its now() is later than sent_at, so the as-of is at most this old.
-        fetched = Fetched(logged, Freshness(logged.as_of_us, sent_at), number)
+        fetched = FallbackAnswer(logged, AsOf(logged.as_of_us, sent_at), number)
         if logged.status is None and databases == self._databases and not query.is_overtaken:
             self._remember_missing(query.poll.session_id, fetched)
         return fetched
 
-    async def _ask(self, poll: Poll, sent_at: float) -> Logged:
+    async def _ask(self, poll: Poll, sent_at: float) -> LogPage:
         try:
             logged = await self._watch.result(self._log.answer(poll, self._max_bytes))
         except QueryTooSlow:
@@ -231,13 +231,13 @@ class Fallback:
             await self._reconnect()  # connections of before may lead to the database of before
         return logged
 
-    def _remember_missing(self, session_id: str, fetched: Fetched) -> None:
+    def _remember_missing(self, session_id: str, fetched: FallbackAnswer) -> None:
         self._missing.pop(session_id, None)
         self._missing[session_id] = fetched
         if len(self._missing) > MAX_MISSING:
             del self._missing[next(iter(self._missing))]
 
 
-def _seen(task: asyncio.Task[Fetched]) -> None:
+def _seen(task: asyncio.Task[FallbackAnswer]) -> None:
     if not task.cancelled():
         task.exception()  # seen, even if every caller has left

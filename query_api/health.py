@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from readmodel.errors import ReadsideError
+from readmodel.errors import ServiceError
 
 KEPT_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
@@ -38,6 +38,6 @@ async def _answers(check: Check) -> bool:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await check()
-    except (ReadsideError, TimeoutError):
+    except (ServiceError, TimeoutError):
         return False
     return True

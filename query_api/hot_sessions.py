@@ -16,14 +16,14 @@ MAX_PAGE = 10**9
 _BOUNDS = {"limit": MAX_LIMIT, "page": MAX_PAGE}
 
 
-class Page(NamedTuple):
+class HotSessionsPage(NamedTuple):
     """Which part of a list: pages are `limit` long and count from 1."""
 
     limit: int = DEFAULT_LIMIT
     page: int = 1
 
 
-def parse_page(query_string: bytes) -> Page:
+def parse_page(query_string: bytes) -> HotSessionsPage:
     """Parse `limit` and `page`; raises InvalidParameter."""
     given: dict[str, int] = {}
     for name, value in parse_qsl(query_string.decode("ascii", "replace"), keep_blank_values=True):
@@ -36,10 +36,10 @@ def parse_page(query_string: bytes) -> Page:
         if not (value.isascii() and value.isdigit() and len(value) <= 20 and 1 <= int(value) <= most):
             raise InvalidParameter(name, f"{name} must be a whole number from 1 to {most}, not {value[:60]!a}.")
         given[name] = int(value)
-    return Page(**given)
+    return HotSessionsPage(**given)
 
 
-async def list_hot_sessions(view: ViewReader, page: Page) -> dict[str, Any]:
+async def list_hot_sessions(view: ViewReader, page: HotSessionsPage) -> dict[str, Any]:
     """List a page of the hot sessions, most recently active first; raises StoreUnavailable or StoreRefused."""
     listed = await view.hot_sessions((page.page - 1) * page.limit, page.limit)
     headers = await view.headers([session_id for session_id, _ in listed])

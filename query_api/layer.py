@@ -11,7 +11,7 @@ import structlog
 from query_api import request_log
 from query_api.cors import Cors
 from query_api.events import Events, Given
-from query_api.problems import Reply, broken
+from query_api.problems import ProblemReply, broken
 from query_api.request_id import HEADER, RequestIds, about
 
 Scope = MutableMapping[str, Any]
@@ -57,9 +57,9 @@ class Layer:
         extra = [*self._cors.headers(origin), (HEADER, name)] if self._cors.on else [(HEADER, name)]
         if self._tells:
             about(name)
-            send = request_log.Told(send, method, path)
+            send = request_log.LoggingSend(send, method, path)
         if method == "OPTIONS" and self._cors.on and origin is not None:
-            await respond(send, Reply(204, [*self._cors.preflight(origin), (HEADER, name)], b""), method)
+            await respond(send, ProblemReply(204, [*self._cors.preflight(origin), (HEADER, name)], b""), method)
             return
         session_id = path[_BEFORE:_AFTER]
         if path[:_BEFORE] != SESSIONS or path[_AFTER:] != EVENTS or "/" in session_id:
@@ -69,7 +69,7 @@ class Layer:
         # No coroutine of our own, and no call of `respond`, on the way that nearly every poll takes.
         try:
             reply = self._events.at_once(method, session_id, scope["query_string"], given)
-            if not isinstance(reply, Reply):
+            if not isinstance(reply, ProblemReply):
                 about(name)
                 reply = await self._events.from_stores(reply, given)
         except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
@@ -84,7 +84,7 @@ class Layer:
     ) -> None:
         head = scope["method"] == "HEAD"
         if (head or scope["method"] == "GET") and scope["path"] in {self._root_path, scope.get("root_path")} - {""}:
-            await respond(send, Reply(307, [*_to_the_index(scope), *extra], b""), scope["method"])
+            await respond(send, ProblemReply(307, [*_to_the_index(scope), *extra], b""), scope["method"])
             return
         inner = {**scope, "path": path, "root_path": "", "method": "GET" if head else scope["method"]}
         started = False
@@ -103,7 +103,9 @@ class Layer:
         except Exception:  # noqa: BLE001 (the same)
             _log.exception("a request failed", path=request_log.shown(path))
             if not started:
-                await respond(send, Reply(_BROKEN.status, _BROKEN.headers + extra, _BROKEN.body), scope["method"])
+                await respond(
+                    send, ProblemReply(_BROKEN.status, _BROKEN.headers + extra, _BROKEN.body), scope["method"]
+                )
 
     def _below_the_prefix(self, scope: Scope) -> str:
         """Give the path below our prefix, whether or not the proxy before us has cut the prefix off."""
@@ -122,7 +124,7 @@ def _to_the_index(scope: Scope) -> list[tuple[bytes, bytes]]:
     return [(b"location", location), (b"content-length", b"0"), (b"cache-control", b"no-store")]
 
 
-async def respond(send: Send, reply: Reply, method: str) -> None:
+async def respond(send: Send, reply: ProblemReply, method: str) -> None:
     """Send a whole response."""
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})

@@ -19,7 +19,7 @@ def poll_interval(*, terminal: bool, busy: bool) -> int:
     return seconds * BUSY_FACTOR if busy else seconds
 
 
-class Load:
+class PollLoad:
     """Whether this process has more to do than it can: its timers fire late, or its bounded queries wait."""
 
     def __init__(self, queries_waiting: Callable[[], int]) -> None:

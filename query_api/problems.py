@@ -11,7 +11,7 @@ from readmodel.errors import (
     AnswerTooLarge,
     InvalidParameter,
     Overloaded,
-    ReadsideError,
+    ServiceError,
     StoreRefused,
     StoreUnavailable,
 )
@@ -22,7 +22,7 @@ RETRY_SECONDS = 1
 NO_STORE = "No store can answer at the moment; try again in a second."
 
 
-class Reply(NamedTuple):
+class ProblemReply(NamedTuple):
     """A whole response: status, headers, body."""
 
     status: int
@@ -32,7 +32,7 @@ class Reply(NamedTuple):
 
 def problem(
     status: int, detail: str, *, headers: list[tuple[bytes, bytes]] | None = None, parameter: str | None = None
-) -> Reply:
+) -> ProblemReply:
     """Build an error; `parameter` names the one that is wrong."""
     content: dict[str, object] = {
         "type": "about:blank",
@@ -48,15 +48,15 @@ def problem(
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    return Reply(status, fixed + (headers or []), body)
+    return ProblemReply(status, fixed + (headers or []), body)
 
 
-def retry_later(detail: str, seconds: int = RETRY_SECONDS) -> Reply:
+def retry_later(detail: str, seconds: int = RETRY_SECONDS) -> ProblemReply:
     """Build a 503 that says when to try again."""
     return problem(503, detail, headers=[(b"retry-after", b"%d" % seconds)])
 
 
-def problem_of(error: ReadsideError) -> Reply:
+def problem_of(error: ServiceError) -> ProblemReply:
     """Build the answer to an error; what is not the caller's doing names no server."""
     match error:
         case InvalidParameter():
@@ -70,6 +70,6 @@ def problem_of(error: ReadsideError) -> Reply:
     return broken()
 
 
-def broken() -> Reply:
+def broken() -> ProblemReply:
     """Build the 500 for what nobody foresaw."""
     return problem(500, "Something in the server went wrong; it is in the server's log.")

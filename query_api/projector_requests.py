@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.messages import Request
+from readmodel.messages import ProjectorRequest
 
 MAX_SESSIONS = 20_000
 """Sessions that wait to be named, of each kind; past it they are left out: who polls on names them again."""
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 class Line(Protocol):
     """What carries a request to the leader."""
 
-    async def send(self, request: Request) -> int:
+    async def send(self, request: ProjectorRequest) -> int:
         """Publish a request, and tell how many projectors heard it; raises StoreUnavailable or StoreRefused."""
 
 
@@ -52,7 +52,7 @@ class ProjectorRequests:
 
     async def warm_now(self, session_id: str) -> bool:
         """Ask for a session at once; tells whether a leader heard it. Raises StoreUnavailable or StoreRefused."""
-        return await self._line.send(Request("warm", (session_id,))) > 0
+        return await self._line.send(ProjectorRequest("warm", (session_id,))) > 0
 
     async def run(self) -> None:
         """Send what was gathered, for ever; what cannot be sent is forgotten."""
@@ -72,15 +72,15 @@ class ProjectorRequests:
         if self._wanted:
             wanted, self._wanted = self._wanted, set()
             self._asked_at.update(dict.fromkeys(wanted, now))
-            await self._send(Request("warm", tuple(wanted)))
+            await self._send(ProjectorRequest("warm", tuple(wanted)))
 
     async def send_touches(self) -> None:
         """Name the hot sessions that were polled since the last call."""
         if self._touched:
             touched, self._touched = self._touched, set()
-            await self._send(Request("touch", tuple(touched)))
+            await self._send(ProjectorRequest("touch", tuple(touched)))
 
-    async def _send(self, request: Request) -> None:
+    async def _send(self, request: ProjectorRequest) -> None:
         try:
             await self._line.send(request)
         except (StoreUnavailable, StoreRefused) as error:

@@ -7,12 +7,12 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from query_api.answers import TERMINAL, Freshness, Number, Source
-from query_api.fallback import Fallback, Fetched
+from query_api.answers import TERMINAL, AsOf, Number, Source
+from query_api.fallback import Fallback, FallbackAnswer
 from query_api.newest import Newest
 from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
-from query_api.view_reads import Seen, ViewReads
+from query_api.view_reads import ViewAnswer, ViewReads
 from readmodel import tracing
 from readmodel.errors import Overloaded, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 1.0
 """Who holds an answer that is merely older than usual waits so long for a fresher one."""
 
 
-class Reading(NamedTuple):
+class StoreAnswer(NamedTuple):
     """What a store gave: `status` is None when there is no such session.
 
     `page` is the events' JSON joined by commas; `number` is None when the answer must not be kept. `newest` is
@@ -33,7 +33,7 @@ class Reading(NamedTuple):
     page: bytes
     total: int
     status: str | None
-    freshness: Freshness
+    freshness: AsOf
     number: Number | None
     newest: Newest | None = None
 
@@ -47,7 +47,7 @@ class Reader:
         self._requests = requests
         self.fallbacks = Counter(cold=0, stale=0, asked=0, redis_away=0)
 
-    async def read(self, poll: Poll, wanted: Staleness) -> Reading:
+    async def read(self, poll: Poll, wanted: Staleness) -> StoreAnswer:
         """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overloaded, StoreUnavailable or StoreRefused.
 
         A wish that nobody spoke out gives way when Postgres cannot answer: then the view does, with its true as-of.
@@ -74,7 +74,7 @@ class Reader:
             self._requests.warm(poll.session_id)
         return _from_log(fetched)
 
-    async def _look(self, poll: Poll, wanted: Staleness) -> tuple[Seen | None, bool]:
+    async def _look(self, poll: Poll, wanted: Staleness) -> tuple[ViewAnswer | None, bool]:
         """Ask the view: what it holds, and whether it said that the session is cold."""
         if wanted.seconds <= 0:
             return None, False
@@ -88,7 +88,7 @@ class Reader:
         return (None, True) if isinstance(answer, Cold) else (answer, False)
 
 
-def _reason(seen: Seen | None, cold: bool, wanted: Staleness) -> str:
+def _reason(seen: ViewAnswer | None, cold: bool, wanted: Staleness) -> str:
     """Say why the view does not answer, in the metrics' words."""
     if seen:
         return "stale"
@@ -97,7 +97,7 @@ def _reason(seen: Seen | None, cold: bool, wanted: Staleness) -> str:
     return "asked" if wanted.seconds <= 0 else "redis_away"
 
 
-def _from_view(session_id: str, seen: Seen) -> Reading:
+def _from_view(session_id: str, seen: ViewAnswer) -> StoreAnswer:
     found = seen.found
     number = Number(found.term, found.n) if found.term else None
     newest = Newest(
@@ -108,9 +108,9 @@ def _from_view(session_id: str, seen: Seen) -> Reading:
         found.newest_members,
         whole=found.newest_is_all,
     )
-    return Reading("redis", found.page, found.total, found.status, seen.freshness, number, newest)
+    return StoreAnswer("redis", found.page, found.total, found.status, seen.freshness, number, newest)
 
 
-def _from_log(fetched: Fetched) -> Reading:
+def _from_log(fetched: FallbackAnswer) -> StoreAnswer:
     logged = fetched.logged
-    return Reading("postgres", logged.page, logged.total, logged.status, fetched.freshness, fetched.number)
+    return StoreAnswer("postgres", logged.page, logged.total, logged.status, fetched.freshness, fetched.number)

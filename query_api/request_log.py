@@ -31,7 +31,7 @@ def wanted() -> bool:
     return structlog.is_configured() and bool(_log.bind().is_enabled_for(logging.DEBUG))
 
 
-class Told:
+class LoggingSend:
     """Sends what it is given, and tells of the request when the last of the answer has left."""
 
     def __init__(self, send: Any, method: str, path: str) -> None:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from query_api.answers import Answer, Freshness, Number
+from query_api.answers import Answer, AsOf, Number
 from query_api.newest import Newest
 from query_api.transit import Transit
 from readmodel.messages import EVERY_SESSION, Change
@@ -29,7 +29,7 @@ MAX_DROPPED = 100_000
 
 class _Entry(NamedTuple):
     kept: Answer | Newest
-    freshness: Freshness
+    freshness: AsOf
     size: int
 
 
@@ -43,7 +43,7 @@ class ResponseCache:
         self._keys_of: dict[str, set[Hashable]] = {}
         self._heard: Number | None = None
         self._database = ""
-        self._beat: Freshness | None = None
+        self._beat: AsOf | None = None
         self._transit = Transit()
         self._floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
         self._dropped_at: dict[str, int] = {}  # in order of n
@@ -55,7 +55,7 @@ class ResponseCache:
         return len(self._entries)
 
     @property
-    def beat(self) -> Freshness | None:
+    def beat(self) -> AsOf | None:
         """The last as-of heard in the present unbroken stretch of messages."""
         return self._beat
 
@@ -86,29 +86,29 @@ class ResponseCache:
             for session_id in change.sessions:
                 self._drop(session_id, change.n)
         if change.as_of_us is not None and (self._beat is None or change.as_of_us > self._beat.as_of_us):
-            self._beat = Freshness(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
+            self._beat = AsOf(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
 
-    def get(self, key: Key, now: float, staleness_seconds: float) -> tuple[Answer, Freshness] | None:
+    def get(self, key: Key, now: float, staleness_seconds: float) -> tuple[Answer, AsOf] | None:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""
         return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
 
-    def newest(self, session_id: str, now: float, staleness_seconds: float) -> tuple[Newest, Freshness] | None:
+    def newest(self, session_id: str, now: float, staleness_seconds: float) -> tuple[Newest, AsOf] | None:
         """Find what is known of a session's newest events, with a lag below `staleness_seconds` at `now`."""
         return self._find((Newest, session_id), now, staleness_seconds)  # type: ignore[return-value]
 
-    def store(self, key: Key, answer: Answer, freshness: Freshness, number: Number | None) -> bool:
+    def store(self, key: Key, answer: Answer, freshness: AsOf, number: Number | None) -> bool:
         """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
         size = len(answer.body) + _bytes_of(key) + ENTRY_OVERHEAD_BYTES
         return self._keep(key, _Entry(answer, freshness, size), number)
 
-    def store_newest(self, newest: Newest, freshness: Freshness, number: Number | None) -> bool:
+    def store_newest(self, newest: Newest, freshness: AsOf, number: Number | None) -> bool:
         """Keep what is known of a session's newest events, by the same rule, unless as much is known already."""
         known = self._entries.get((Newest, newest.session_id))
         if known is not None and isinstance(known.kept, Newest) and known.kept.reaches_us < newest.reaches_us:
             return False
         return self._keep((Newest, newest.session_id), _Entry(newest, freshness, newest.size), number)
 
-    def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, Freshness] | None:
+    def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, AsOf] | None:
         entry = self._entries.get(key)
         if entry is None:
             return None

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
-from query_api.answers import Freshness, freshness_headers, missing
+from query_api.answers import AsOf, freshness_headers, missing
 from query_api.hot_sessions import list_hot_sessions, parse_page
-from query_api.problems import Reply, retry_later
+from query_api.problems import ProblemReply, retry_later
 from query_api.service import Service
 from readmodel.errors import ForeignView, InvalidParameter, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll, parse_session_id
@@ -22,15 +22,15 @@ _FOREIGN_VIEW = "Redis holds data of others, so the hot sessions are not known; 
 _NO_VIEW = "Redis does not answer, so the hot sessions are not known; try again in a second."
 
 
-class Refused(Exception):
+class RequestRefusal(Exception):
     """A request ends with this reply."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: ProblemReply) -> None:
         super().__init__(reply.status)
         self.reply = reply
 
 
-def response(reply: Reply) -> Response:
+def response(reply: ProblemReply) -> Response:
     """Turn a reply into FastAPI's kind of response."""
     made = Response(reply.body, reply.status)
     made.raw_headers = list(reply.headers)
@@ -55,7 +55,7 @@ def _needs(scope: str) -> Any:
             scope,
         )
         if refusal is not None:
-            raise Refused(refusal)
+            raise RequestRefusal(refusal)
 
     return Depends(check)
 
@@ -72,7 +72,7 @@ async def warm(session_id: str, request: Request, service: Parts) -> Response:
     try:
         hot = not isinstance(await service.view_reads.read(poll), Cold)
     except (StoreUnavailable, StoreRefused):
-        raise Refused(retry_later(_NO_LEADER)) from None
+        raise RequestRefusal(retry_later(_NO_LEADER)) from None
     if not hot:
         fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds)
         if fetched.logged.status is None:
@@ -144,8 +144,8 @@ def _no_parameters(request: Request) -> None:
         raise InvalidParameter(name, f"There is no parameter {name[:60]!a}; none is accepted here.")
 
 
-def _missing(session_id: str, freshness: Freshness) -> Response:
+def _missing(session_id: str, freshness: AsOf) -> Response:
     answer = missing(session_id)
     return response(
-        Reply(404, answer.headers + freshness_headers("postgres", freshness, time.monotonic()), answer.body)
+        ProblemReply(404, answer.headers + freshness_headers("postgres", freshness, time.monotonic()), answer.body)
     )

@@ -8,15 +8,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from query_api.answers import Freshness
+from query_api.answers import AsOf
 from query_api.circuit import Circuit
 from query_api.request_id import nobodys
-from readmodel.errors import ReadsideError, StoreRefused, StoreUnavailable, ViewUnavailable
+from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.histogram import Histogram
 from readmodel.patience import patience
 from readmodel.poll import Poll
 from readmodel.supervise import end
-from readmodel.view import Cold, Found
+from readmodel.view import Cold, ViewPage
 
 READ_SECONDS = 0.5
 """A script answers within milliseconds; one that a load's big call holds up, within a few tens of them."""
@@ -31,7 +31,7 @@ class View(Protocol):
 
     async def read_all(
         self, polls: Sequence[Poll], max_bytes: int, database: str
-    ) -> list[Found | Cold | ReadsideError]:
+    ) -> list[ViewPage | Cold | ServiceError]:
         """Answer polls in one round trip; raises ViewUnavailable or AccessRefused.
 
         In a poll's place may stand AnswerTooLarge, what Redis refused, or ForeignView, where the view is of another
@@ -39,11 +39,11 @@ class View(Protocol):
         """
 
 
-class Seen(NamedTuple):
+class ViewAnswer(NamedTuple):
     """A page from the view, and how fresh it is by this process' clock."""
 
-    found: Found
-    freshness: Freshness
+    found: ViewPage
+    freshness: AsOf
 
 
 class ViewReads:
@@ -58,15 +58,15 @@ class ViewReads:
         self._max_bytes = max_bytes
         self._database = database
         self._wanted: deque[Poll] = deque()
-        self._waiting: dict[Poll, list[asyncio.Future[Seen | Cold]]] = {}
+        self._waiting: dict[Poll, list[asyncio.Future[ViewAnswer | Cold]]] = {}
         self._round_trips: set[asyncio.Task[None]] = set()
         self.shared = 0
         self.durations = Histogram()
 
-    async def read(self, poll: Poll) -> Seen | Cold:
+    async def read(self, poll: Poll) -> ViewAnswer | Cold:
         """Answer a poll; raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
         loop = asyncio.get_running_loop()
-        mine: asyncio.Future[Seen | Cold] = loop.create_future()  # who leaves takes the answer from nobody else
+        mine: asyncio.Future[ViewAnswer | Cold] = loop.create_future()  # who leaves takes the answer from nobody else
         waiting = self._waiting.get(poll)
         if waiting is not None:
             self.shared += 1
@@ -99,7 +99,7 @@ class ViewReads:
         self._send()
 
     async def _round_trip(self, polls: list[Poll]) -> None:
-        answers: Sequence[Seen | Cold | Exception]
+        answers: Sequence[ViewAnswer | Cold | Exception]
         started = time.monotonic()
         try:
             answers = await self._read(polls)
@@ -116,7 +116,7 @@ class ViewReads:
                 else:
                     caller.set_result(answer)
 
-    async def _read(self, polls: list[Poll]) -> Sequence[Seen | Cold | ReadsideError]:
+    async def _read(self, polls: list[Poll]) -> Sequence[ViewAnswer | Cold | ServiceError]:
         called_at, database = time.monotonic(), self._database()
         try:
             async with patience(READ_SECONDS):
@@ -137,8 +137,8 @@ class ViewReads:
             return [Cold("read before it was known of which database the view must be")] * len(polls)
         # Redis answered after called_at, so the as-of is at most this old.
         return [
-            Seen(answer, Freshness(answer.as_of_us, called_at - answer.lag_us / 1_000_000))
-            if isinstance(answer, Found)
+            ViewAnswer(answer, AsOf(answer.as_of_us, called_at - answer.lag_us / 1_000_000))
+            if isinstance(answer, ViewPage)
             else answer
             for answer in answers
         ]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from readmodel.errors import ReadsideError
+from readmodel.errors import ServiceError
 from readmodel.postgres_client import connect
 from readmodel.supervise import end
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 Probe = Callable[[], Awaitable[object]]
 
 
-class Watch:
+class QueryWatch:
     """Runs queries. `probe` raises where the store does not answer; long queries share one probe at a time.
 
     A query that is given up is cancelled and not waited for: a driver may wait for the store to confirm it.
@@ -64,7 +64,7 @@ async def take_connection(url: str, timeout_seconds: float) -> None:
     """Raise StoreUnavailable where Postgres takes no connection; one that it refuses shows that it is there."""
     try:
         connection = await connect(url, application_name="readside-api", timeout_seconds=timeout_seconds)
-    except ReadsideError as error:
+    except ServiceError as error:
         if isinstance(error.__cause__, OSError | TimeoutError):
             raise
     else:

@@ -24,15 +24,15 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 """
 
 
-class ReadsideError(Exception):
+class ServiceError(Exception):
     """Base of all; `str(error)` is one full sentence without secrets."""
 
 
-class ConfigurationError(ReadsideError):
+class ConfigurationError(ServiceError):
     """A setting is wrong or missing; the sentence names it."""
 
 
-class InvalidParameter(ReadsideError):
+class InvalidParameter(ServiceError):
     """A poll's parameter is not acceptable.
 
     `parameter` is its name as the caller wrote it; the sentence says what it accepts.
@@ -43,7 +43,7 @@ class InvalidParameter(ReadsideError):
         self.parameter = parameter
 
 
-class AnswerTooLarge(ReadsideError):
+class AnswerTooLarge(ServiceError):
     """A page would be longer than the bound; `fitting_limit` is the largest `limit` that fits (0: not even one)."""
 
     def __init__(self, fitting_limit: int, bound_bytes: int) -> None:
@@ -57,7 +57,7 @@ class AnswerTooLarge(ReadsideError):
         self.fitting_limit = fitting_limit
 
 
-class Overloaded(ReadsideError):
+class Overloaded(ServiceError):
     """A bound is reached; `retry_after_seconds` is when it is worth trying again."""
 
     def __init__(self, sentence: str, retry_after_seconds: int = 1) -> None:
@@ -65,11 +65,11 @@ class Overloaded(ReadsideError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class DemoError(ReadsideError):
+class DemoError(ServiceError):
     """The demo cannot start or go on."""
 
 
-class StoreUnavailable(ReadsideError):
+class StoreUnavailable(ServiceError):
     """A store does not answer now, and may later: retry with backoff, or exit where nobody waits."""
 
 
@@ -93,7 +93,7 @@ class ViewFull(ViewUnavailable):
     """Redis has reached its maxmemory and evicts nothing: it takes no new data, and lets us delete."""
 
 
-class StoreRefused(ReadsideError):
+class StoreRefused(ServiceError):
     """A store answers and will not serve us until somebody mends something."""
 
 
@@ -121,9 +121,9 @@ class ForeignView(StoreRefused):
     """Our keys hold other data, or the moving view of another database."""
 
 
-class BadEvents(ReadsideError):
+class BadEvents(ServiceError):
     """Rows of the event log that cannot be read or encoded; the session is served from Postgres."""
 
 
-class NoLeader(ReadsideError):
+class NoLeader(ServiceError):
     """No leading projector answered a request in time."""

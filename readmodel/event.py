@@ -19,7 +19,7 @@ SCORE_BOUND = 2**53
 _ASKABLE = re.compile(r"[a-z_]{1,100}")
 
 
-class Event(NamedTuple):
+class EventRow(NamedTuple):
     """One row of the event log, ready for the view.
 
     `score` is microseconds since 1970, or None where a double cannot hold it; `hash_hi` and `hash_lo` are the 32-bit

@@ -13,7 +13,7 @@ from readmodel.sql import statement
 _ANSWER = statement("answer")
 
 
-class Logged(NamedTuple):
+class LogPage(NamedTuple):
     """A page from the event log.
 
     `status` is None when there is no such session. `page` is the events' JSON joined by commas; `as_of_us` the
@@ -35,7 +35,7 @@ class EventLog:
         self._pool = pool
         self._url = url
 
-    async def answer(self, poll: Poll, max_bytes: int) -> Logged:
+    async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
         """Answer a poll by one statement; raises AnswerTooLarge past `max_bytes` of events, ServerInRecovery."""
         types = list(poll.types) or None
         with translated(self._url):
@@ -48,7 +48,7 @@ class EventLog:
             raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
         if row["fitting"] < row["asked"]:
             raise AnswerTooLarge(row["fitting"], max_bytes)
-        return Logged(row["status"], row["page"].encode(), row["total"], row["as_of_us"], row["database"])
+        return LogPage(row["status"], row["page"].encode(), row["total"], row["as_of_us"], row["database"])
 
     async def exists(self, session_id: str) -> bool:
         """Tell whether a session's row is there now."""

@@ -32,7 +32,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ProjectorRequest:
     """What the leading projector is asked; `reply` says whether somebody waits on the channel of its id."""
 
     verb: Verb
@@ -43,7 +43,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ProjectorReply:
     """How far a request is; `sessions` maps each finished one to its outcome: hot, missing, set_aside or failed."""
 
     id: str
@@ -67,31 +67,31 @@ def decode_change(data: bytes) -> Change | None:
         return None
 
 
-def encode_request(request: Request) -> bytes:
+def encode_request(request: ProjectorRequest) -> bytes:
     """Write a request as JSON."""
     return orjson.dumps(request)
 
 
-def decode_request(data: bytes) -> Request | None:
+def decode_request(data: bytes) -> ProjectorRequest | None:
     """Read a request; None when it is malformed."""
     try:
         raw = orjson.loads(data)
         if raw["verb"] not in {"warm", "rebuild", "repair", "touch"}:
             return None
         sessions = tuple(session for session in raw["sessions"] if isinstance(session, str))
-        return Request(raw["verb"], sessions, bool(raw["everything"]), bool(raw["reply"]), str(raw["id"]))
+        return ProjectorRequest(raw["verb"], sessions, bool(raw["everything"]), bool(raw["reply"]), str(raw["id"]))
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def encode_reply(reply: Reply) -> bytes:
+def encode_reply(reply: ProjectorReply) -> bytes:
     """Write a reply as JSON."""
     return orjson.dumps(reply)
 
 
-def decode_reply(data: bytes) -> Reply:
+def decode_reply(data: bytes) -> ProjectorReply:
     """Read a reply (only the leader publishes on a channel named by a random id)."""
-    return Reply(**orjson.loads(data))
+    return ProjectorReply(**orjson.loads(data))
 
 
 def _number(text: str) -> int | None:

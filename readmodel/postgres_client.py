@@ -16,10 +16,10 @@ from readmodel.errors import (
     ConfigurationError,
     EventLogUnavailable,
     QueryTooSlow,
-    ReadsideError,
     RightsMissing,
     SchemaMissing,
     ServerInRecovery,
+    ServiceError,
 )
 from readmodel.sql import statement
 from readmodel.supervise import raise_if_cancelled
@@ -170,7 +170,7 @@ def translated(url: str) -> Iterator[None]:
         raise _translate(url, exc) from exc
 
 
-_REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ReadsideError], str], ...] = (
+_REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str], ...] = (
     (
         (
             asyncpg.InvalidPasswordError,
@@ -213,7 +213,7 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ReadsideError], str
 """What an error means to us, and in which words: the first line that fits."""
 
 
-def _translate(url: str, exc: BaseException) -> ReadsideError:
+def _translate(url: str, exc: BaseException) -> ServiceError:
     reason = (str(exc) or type(exc).__name__).splitlines()[0].rstrip(".")
     error, sentence = next((error, sentence) for classes, error, sentence in _REFUSALS if isinstance(exc, classes))
     return error(sentence.format(place=target(url), reason=reason))

@@ -30,7 +30,7 @@ from readmodel.errors import (
     AccessRefused,
     ConfigurationError,
     ForeignView,
-    ReadsideError,
+    ServiceError,
     ViewFull,
     ViewUnavailable,
 )
@@ -42,7 +42,7 @@ _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invali
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Packed:
+class PackedWords:
     """The last `count` words of a command, which come packed: as Redis' protocol has them, in any number of pieces."""
 
     count: int
@@ -52,7 +52,7 @@ class Packed:
 def pack(command: Iterable[Any]) -> list[bytes]:
     """Pack a command's name and words, of which the last may be Packed."""
     name, *words = command
-    packed = words.pop() if words and isinstance(words[-1], Packed) else Packed(0, ())
+    packed = words.pop() if words and isinstance(words[-1], PackedWords) else PackedWords(0, ())
     start = hiredis.pack_command((*name.split(), *words))  # a name may be two words: SCRIPT LOAD
     if not packed.count:
         return [start]
@@ -200,7 +200,7 @@ def translated(client: Redis) -> Iterator[None]:
         raise ViewUnavailable(f"Redis at {target(client)} does not answer: {_reason(exc)}.") from exc
 
 
-def refusal(client: Redis, exc: ResponseError) -> ReadsideError:
+def refusal(client: Redis, exc: ResponseError) -> ServiceError:
     """Translate what Redis answered in the place of a reply: ViewFull, ForeignView, AccessRefused, ViewUnavailable."""
     text = _reason(exc)
     if isinstance(exc, OutOfMemoryError):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from readmodel.errors import AnswerTooLarge, ForeignView, ReadsideError
+from readmodel.errors import AnswerTooLarge, ForeignView, ServiceError
 from readmodel.evaluate import Script
 from readmodel.event import ENCODING_VERSION
 from readmodel.header import FIELDS, Header, number, read_header, text
@@ -28,7 +28,7 @@ class Cold(NamedTuple):
     reason: str
 
 
-class Found(NamedTuple):
+class ViewPage(NamedTuple):
     """A page from the view.
 
     `page` is the events' JSON joined by commas. `as_of_us` is microseconds since 1970 by Postgres' clock, `lag_us` how
@@ -63,7 +63,7 @@ class Position:
     database: str
 
 
-class Whole(NamedTuple):
+class WholeSession(NamedTuple):
     """All that the view holds of one session in one instant, and the term that it is at.
 
     `types` is the total per type ("" for those that no poll can name); `members` come with their scores.
@@ -84,16 +84,16 @@ class ViewReader:
         self.keys = keys
         self._read = Script(redis, source("read"))
 
-    async def read(self, poll: Poll, max_bytes: int, database: str = "") -> Found | Cold:
+    async def read(self, poll: Poll, max_bytes: int, database: str = "") -> ViewPage | Cold:
         """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
         (answer,) = await self.read_all([poll], max_bytes, database)
-        if isinstance(answer, ReadsideError):
+        if isinstance(answer, ServiceError):
             raise answer
         return answer
 
     async def read_all(
         self, polls: Sequence[Poll], max_bytes: int, database: str = ""
-    ) -> list[Found | Cold | ReadsideError]:
+    ) -> list[ViewPage | Cold | ServiceError]:
         """Answer polls in one round trip, each by one call; what `read` would raise stands in a poll's place.
 
         Raises what concerns them all: ViewUnavailable, AccessRefused.
@@ -107,7 +107,7 @@ class ViewReader:
             replies = await self._read.run(calls)
         return [self._answer(reply, max_bytes, database) for reply in replies]
 
-    def _answer(self, reply: Any, max_bytes: int, database: str) -> Found | Cold | ReadsideError:
+    def _answer(self, reply: Any, max_bytes: int, database: str) -> ViewPage | Cold | ServiceError:
         if isinstance(reply, ResponseError):
             return refusal(self.redis, reply)
         match reply[0]:
@@ -166,7 +166,7 @@ class ViewReader:
             replies = await pipeline.execute()
         return [read_header(sid, *replies[3 * i : 3 * i + 3]) for i, sid in enumerate(session_ids)]
 
-    async def whole(self, session_id: str) -> Whole | None:
+    async def whole(self, session_id: str) -> WholeSession | None:
         """Read a session whole, in one transaction; None where there is no header, or no position."""
         pipeline: Any = self.redis.pipeline(transaction=True)
         pipeline.hget(self.keys.position, "term")
@@ -180,7 +180,7 @@ class ViewReader:
         if term is None or header is None:
             return None
         types = {text(name[2:]): number(count) or 0 for name, count in raw.items() if name.startswith(b"t:")}
-        return Whole(text(term), header, types, members, index)
+        return WholeSession(text(term), header, types, members, index)
 
     async def hot_count(self) -> int:
         """Count the sessions that the index lists."""
@@ -215,10 +215,10 @@ class ViewReader:
         return {text(name): report for name, report in raw.items()}
 
 
-def _found(reply: list[Any]) -> Found:
+def _found(reply: list[Any]) -> ViewPage:
     _, members, total, status, as_of, round_trip, age, term, n, newest, events, whole = reply
     lag = int(round_trip) + int(age)
-    return Found(
+    return ViewPage(
         b",".join(members),
         int(total),
         status.decode(),

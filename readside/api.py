@@ -21,7 +21,7 @@ from query_api.health import Readiness
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
 from query_api.own_database import OwnDatabase
-from query_api.poll_interval import Load
+from query_api.poll_interval import PollLoad
 from query_api.projector_requests import Line, ProjectorRequests
 from query_api.reader import Reader
 from query_api.request_line import RequestLine
@@ -31,7 +31,7 @@ from query_api.stats import Stats
 from query_api.subscription import Subscription
 from query_api.view_reads import ViewReads
 from query_api.watch import take_connection
-from readmodel.errors import ReadsideError
+from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
@@ -94,7 +94,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class ApiStores:
     """The two stores as the API uses them.
 
     `subscribe` gives the messages about changes, None first, until it raises; `reconnect` leaves the connections to
@@ -128,7 +128,7 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         statement_cache_size=config.statement_cache_size,
         init=check_rows_visible,
     )
-    stores = Stores(
+    stores = ApiStores(
         view=ViewReader(redis, keys),
         log=EventLog(pool, config.database_url),
         line=RequestLine(redis, keys),
@@ -145,7 +145,7 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
 
 
 @asynccontextmanager
-async def running(config: ApiConfig, stores: Stores) -> AsyncIterator[Layer]:
+async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     """Build the application and run what it needs in the background, for as long as the block lasts."""
     with taking_part(config.metrics_directory, MERGE) as exchange:
         built = _Built(replace(config, root_path=prefix(config.root_path)), stores, exchange)
@@ -166,12 +166,12 @@ def prefix(root_path: str) -> str:
     return f"/{stripped}" if (stripped := root_path.strip("/")) else ""
 
 
-def _history(stores: Stores, config: ApiConfig, own: OwnDatabase) -> LagHistory:
+def _history(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> LagHistory:
     staleness = config.max_staleness_seconds
     return LagHistory(lambda: read_projection(stores.view, staleness, own.identity()), staleness)
 
 
-def _readiness(stores: Stores, own: OwnDatabase, page_bytes: int) -> Readiness:
+def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readiness:
     postgres = partial(stores.log.answer, _NO_SESSION, page_bytes)
     return Readiness({"redis": lambda: stores.view.check(own.identity()), "postgres": postgres})
 
@@ -179,7 +179,7 @@ def _readiness(stores: Stores, own: OwnDatabase, page_bytes: int) -> Readiness:
 class _Built:
     """The parts of one process."""
 
-    def __init__(self, config: ApiConfig, stores: Stores, exchange: Exchange) -> None:
+    def __init__(self, config: ApiConfig, stores: ApiStores, exchange: Exchange) -> None:
         page_bytes = max(1, config.max_answer_bytes - WRAPPER_BYTES)
         self.cache = ResponseCache(config.response_cache_bytes)
         own, self.greeted = OwnDatabase(self.cache.belong_to), asyncio.Event()
@@ -197,7 +197,7 @@ class _Built:
         )
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
-        gate, stats, self.load = Gate(config.keys), Stats(), Load(lambda: fallback.waiting)
+        gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
         watched = Watched(stats, self.cache, view_reads, fallback, reader, circuits, config.max_staleness_seconds)
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
@@ -235,7 +235,7 @@ class _Built:
     async def _identify(self) -> None:
         """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""
         while True:
-            with suppress(ReadsideError):
+            with suppress(ServiceError):
                 await self.service.fallback.identify()
             self.greeted.set()
             await asyncio.sleep(IDENTIFY_SECONDS if self.service.database() else RETRY_SECONDS)

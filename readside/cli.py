@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from readmodel.errors import ReadsideError
+from readmodel.errors import ServiceError
 from readside.logging import configure
 from readside.settings import Settings
 
@@ -48,7 +48,7 @@ def main() -> None:
     """Run the command line; every error of ours is one line on stderr."""
     try:
         app(prog_name="readside")
-    except ReadsideError as error:
+    except ServiceError as error:
         typer.echo(f"readside: {error}", err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
@@ -71,7 +71,7 @@ def install(
     Repeatable: where the triggers are in place already nothing is locked or changed. Needs the owner of the tables
     and CREATE on the database.
     """
-    from projector.triggers import install_sql
+    from projector.tail.triggers import install_sql
     from readside.commands import triggers
 
     if dry_run:

@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
-from tests.healing import Record
-from tests.servers import fresh_database, make_template, running_postgres, running_redis
+from tests.support.healing import Record
+from tests.support.servers import fresh_database, make_template, running_postgres, running_redis
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

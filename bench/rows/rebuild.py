@@ -8,7 +8,7 @@ from bench.peers import psql_pipe
 from bench.peers.plain import key_of
 from bench.stack import Servers, Site, redis_at
 from bench.table import BenchError, Figure, Measured, Row, Target
-from readmodel.messages import Request
+from readmodel.messages import ProjectorRequest
 from readmodel.poll import Poll
 from readmodel.view import Cold
 from readside.commands.asking import ask
@@ -54,7 +54,7 @@ async def _rebuild(site: Site) -> float:
     """Rebuild all sessions; gives events a second."""
     began = time.perf_counter()
     hot = 0
-    async for reply in ask(site.redis, site.view.keys, Request("rebuild", (), everything=True, reply=True)):
+    async for reply in ask(site.redis, site.view.keys, ProjectorRequest("rebuild", (), everything=True, reply=True)):
         hot += sum(outcome == "hot" for outcome in reply.sessions.values())
         if reply.state == "failed":
             raise BenchError(f"The rebuild was cut short: {reply.detail}.")

@@ -1,8 +1,10 @@
-"""The SQL that belongs to the projector alone: the triggers, and the queries that look at them."""
+"""The SQL statements that only the projector sends: what to compare with, what was added, what to load."""
 
-from importlib.resources import files
+from readmodel import sql
+
+_OWN = ("rendered", "named", "octets", "size")
 
 
 def statement(name: str) -> str:
-    """Return the text of `<name>.sql`."""
-    return files(__name__).joinpath(f"{name}.sql").read_text()
+    """Return the text of `<name>.sql` with the shared expressions in place."""
+    return sql.statement(name, __name__, _OWN)

@@ -3,11 +3,8 @@
 from functools import cache
 from importlib.resources import files
 
-_WITH_INDEX = {"apply", "read"}
-
 
 @cache
-def source(name: str) -> str:
-    """Return the text of `<name>.lua`, after that of `index.lua` where it works on the type index."""
-    names = ("index", name) if name in _WITH_INDEX else (name,)
-    return "".join(files(__name__).joinpath(f"{part}.lua").read_text() for part in names)
+def source(name: str, package: str = __name__) -> str:
+    """Return the text of a package's `<name>.lua`, after that of `index.lua`: what works on the type index."""
+    return f"{files(__name__).joinpath('index.lua').read_text()}{files(package).joinpath(f'{name}.lua').read_text()}"

@@ -1,14 +1,17 @@
-"""The SQL statements that read the event log; `:event_json`, `:row_hash` and the like are the shared expressions."""
+"""The SQL statements that both processes send; `:event_json`, `:row_hash` and the like are the shared expressions."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
+_SHARED = ("database", "event_json", "row_hash", "score", "since")
+
 
 @cache
-def statement(name: str) -> str:
-    """Return the text of `<name>.sql` with the shared expressions in place."""
-    folder = files(__name__)
-    text = folder.joinpath(f"{name}.sql").read_text()
-    for shared in ("rendered", "named", "octets", "size", "database", "event_json", "row_hash", "score", "since"):
-        text = text.replace(f":{shared}", folder.joinpath(f"{shared}.sql").read_text().rstrip())
+def statement(name: str, package: str = __name__, own: Sequence[str] = ()) -> str:
+    """Return the text of a package's `<name>.sql`: first its `own` expressions, then the shared ones, in place."""
+    text = files(package).joinpath(f"{name}.sql").read_text()
+    for home, names in ((package, own), (__name__, _SHARED)):
+        for shared in names:
+            text = text.replace(f":{shared}", files(home).joinpath(f"{shared}.sql").read_text().rstrip())
     return text

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from readmodel.errors import NoLeader
 from readmodel.keys import Keys
-from readmodel.messages import Reply, Request, decode_reply, encode_request
+from readmodel.messages import ProjectorReply, ProjectorRequest, decode_reply, encode_request
 from readmodel.redis_client import translated
 from readmodel.subscription import heard
 
@@ -19,7 +19,7 @@ ANSWER_SECONDS = 5.0
 """A leader tells its progress every quarter of a second, and the end at once; silence for so long is nobody there."""
 
 
-async def ask(redis: Redis, keys: Keys, request: Request) -> AsyncIterator[Reply]:
+async def ask(redis: Redis, keys: Keys, request: ProjectorRequest) -> AsyncIterator[ProjectorReply]:
     """Send a request and yield the replies, the last one `done` or `failed`.
 
     Raises NoLeader when none comes for ANSWER_SECONDS, ViewUnavailable, AccessRefused.
@@ -41,7 +41,7 @@ async def ask(redis: Redis, keys: Keys, request: Request) -> AsyncIterator[Reply
                 return
 
 
-async def _send(redis: Redis, keys: Keys, request: Request) -> None:
+async def _send(redis: Redis, keys: Keys, request: ProjectorRequest) -> None:
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:
         with translated(redis):

@@ -11,15 +11,15 @@ from dataclasses import replace
 import orjson
 import typer
 
-from readmodel.errors import InvalidParameter, ReadsideError, StoreRefused, StoreUnavailable
-from readmodel.inspection import Stored, Viewed, look_at_log, look_at_view
+from readmodel.errors import InvalidParameter, ServiceError, StoreRefused, StoreUnavailable
 from readmodel.poll import parse_session_id
 from readmodel.postgres_client import Connection, check_rows_visible, check_server, translated
 from readmodel.projection import read_projection
 from readmodel.view import ViewReader
-from readside.commands.explaining import sentences
-from readside.commands.facts import Facts, as_json
+from readside.commands.facts import SessionFacts, as_json
 from readside.commands.stores import open_postgres, open_redis
+from readside.inspection.explaining import sentences
+from readside.inspection.looking import LogState, ViewState, look_at_log, look_at_view
 from readside.settings import Settings
 
 PASS_SECONDS = 3.0
@@ -36,7 +36,7 @@ async def explain(settings: Settings, session: str, event: str | None, *, json: 
     """
     session_id = parse_session_id(session)
     event_id = None if event is None else _parse_event_id(event)
-    errors: list[ReadsideError] = []
+    errors: list[ServiceError] = []
     async with _looking(settings, errors) as looking:
         facts = await looking.facts(session_id, event_id)
     if facts.viewed is None and facts.stored is None:
@@ -53,7 +53,7 @@ def _parse_event_id(text: str) -> str:
 
 
 @asynccontextmanager
-async def _looking(settings: Settings, errors: list[ReadsideError]) -> AsyncIterator[_Looking]:
+async def _looking(settings: Settings, errors: list[ServiceError]) -> AsyncIterator[_Looking]:
     """Open both stores, or the one that answers."""
     async with AsyncExitStack() as stack:
         redis, keys = await stack.enter_async_context(open_redis(settings))
@@ -78,7 +78,7 @@ class _Looking:
         view: ViewReader,
         connection: Connection | None,
         database: str,
-        errors: list[ReadsideError],
+        errors: list[ServiceError],
     ) -> None:
         self._settings = settings
         self._view = view
@@ -86,9 +86,9 @@ class _Looking:
         self._database = database
         self._errors = errors
 
-    async def facts(self, session_id: str, event_id: str | None) -> Facts:
+    async def facts(self, session_id: str, event_id: str | None) -> SessionFacts:
         """Look, and look again at what may merely be late."""
-        facts = Facts(
+        facts = SessionFacts(
             session_id,
             event_id,
             viewed=await self._viewed(session_id, event_id),
@@ -105,14 +105,14 @@ class _Looking:
             facts = replace(facts, viewed=viewed, stored=stored, passed=quiet or had, quiet=quiet)
         return facts
 
-    async def _viewed(self, session_id: str, event_id: str | None) -> Viewed | None:
+    async def _viewed(self, session_id: str, event_id: str | None) -> ViewState | None:
         try:
             return await look_at_view(self._view, session_id, event_id, self._database)
         except (StoreUnavailable, StoreRefused) as error:
             self._errors.append(error)
             return None
 
-    async def _stored(self, session_id: str, event_id: str | None) -> Stored | None:
+    async def _stored(self, session_id: str, event_id: str | None) -> LogState | None:
         if self._connection is None:
             return None
         try:
@@ -133,7 +133,7 @@ class _Looking:
         return False
 
 
-def _print(facts: Facts, errors: list[ReadsideError], *, json: bool) -> None:
+def _print(facts: SessionFacts, errors: list[ServiceError], *, json: bool) -> None:
     told = as_json(facts)
     if json:
         body = {**told, "explanation": list(sentences(facts)), "errors": [str(error) for error in errors]}

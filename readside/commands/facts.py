@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from readmodel.freshness import rfc3339
-from readmodel.inspection import Stored, Viewed
 from readmodel.projection import Projection
+from readside.inspection.looking import LogState, ViewState
 
 Place = Literal[
     "unknown", "nowhere", "deleted", "other_session", "not_hot", "below_window", "on_its_way", "lost", "in_view"
@@ -15,7 +15,7 @@ Place = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class SessionFacts:
     """What was seen. A store that could not be asked is None.
 
     `passed`: the view was looked at again when its as-of had passed the instant at which Postgres was first asked, so
@@ -24,8 +24,8 @@ class Facts:
 
     session_id: str
     event_id: str | None
-    viewed: Viewed | None
-    stored: Stored | None
+    viewed: ViewState | None
+    stored: LogState | None
     projection: Projection | None
     max_staleness_seconds: float
     hot_ttl_seconds: float
@@ -80,7 +80,7 @@ class Facts:
             return "other_session"
         return self._place_of(viewed, stored) if viewed else "unknown"
 
-    def _place_of(self, viewed: Viewed, stored: Stored) -> Place:
+    def _place_of(self, viewed: ViewState, stored: LogState) -> Place:
         if not self.hot or viewed.header is None:
             return "not_hot"
         if viewed.has_event:
@@ -97,7 +97,7 @@ class Facts:
         return "postgres"
 
 
-def as_json(facts: Facts) -> dict[str, Any]:
+def as_json(facts: SessionFacts) -> dict[str, Any]:
     """Give all that is known, for machines; instants RFC 3339."""
     return {
         "session_id": facts.session_id,
@@ -113,7 +113,7 @@ def as_json(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _redis(facts: Facts, viewed: Viewed) -> dict[str, Any]:
+def _redis(facts: SessionFacts, viewed: ViewState) -> dict[str, Any]:
     header, position = viewed.header, viewed.position
     known: dict[str, Any] = {
         "cold": viewed.cold,
@@ -145,7 +145,7 @@ def _redis(facts: Facts, viewed: Viewed) -> dict[str, Any]:
     }
 
 
-def _postgres(stored: Stored) -> dict[str, Any]:
+def _postgres(stored: LogState) -> dict[str, Any]:
     event = None
     if stored.event_session is not None:
         event = {

@@ -11,7 +11,7 @@ QUEUE_WORRIES = 0.1
 """A notification queue that is so full has a listener which does not read; Postgres holds 8 GB by default."""
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A line of the screen; `style` is Rich's, for a terminal."""
 
     label: str
@@ -22,23 +22,23 @@ class Row(NamedTuple):
 _STYLES = {"live": "bold green", "catching_up": "bold yellow", "stale": "bold yellow", "down": "bold red"}
 
 
-def rows(projection: Projection, max_staleness_seconds: float) -> list[Row]:
+def rows(projection: Projection, max_staleness_seconds: float) -> list[TableRow]:
     """Lay the state out: what matters most comes first."""
     status = projection.status
-    shown = [Row("projection", status.replace("_", " "), _STYLES[status])]
+    shown = [TableRow("projection", status.replace("_", " "), _STYLES[status])]
     if projection.reason:
-        shown.append(Row("why", projection.reason, _STYLES[status].removeprefix("bold ")))
+        shown.append(TableRow("why", projection.reason, _STYLES[status].removeprefix("bold ")))
     shown += [
-        Row("users see", users_see(projection, max_staleness_seconds)),
-        Row("what to do", what_to_do(projection)),
-        Row("lag", "unknown" if projection.lag_ms is None else f"{projection.lag_ms} ms"),
-        Row("as of", projection.as_of or "never"),
-        Row("hot sessions", "unknown" if projection.hot_sessions is None else str(projection.hot_sessions)),
+        TableRow("users see", users_see(projection, max_staleness_seconds)),
+        TableRow("what to do", what_to_do(projection)),
+        TableRow("lag", "unknown" if projection.lag_ms is None else f"{projection.lag_ms} ms"),
+        TableRow("as of", projection.as_of or "never"),
+        TableRow("hot sessions", "unknown" if projection.hot_sessions is None else str(projection.hot_sessions)),
     ]
     if projection.leader:
         shown += _of_leader(projection.leader)
-    shown.append(Row("leader", _name(projection.leader) if projection.leader else "none"))
-    shown += [Row("standby", _name(report)) for report in projection.standbys]
+    shown.append(TableRow("leader", _name(projection.leader) if projection.leader else "none"))
+    shown += [TableRow("standby", _name(report)) for report in projection.standbys]
     return [*shown, *_errors(projection)]
 
 
@@ -97,15 +97,15 @@ def _to_look_at(leader: Mapping[str, Any]) -> str:
     return " ".join(told)
 
 
-def _of_leader(leader: Mapping[str, Any]) -> list[Row]:
+def _of_leader(leader: Mapping[str, Any]) -> list[TableRow]:
     queue = _fullness(leader)
     return [
-        Row("loading", str(leader.get("loading", "unknown"))),
-        Row("set aside", str(leader.get("set_aside", "unknown")), "yellow" if leader.get("set_aside") else ""),
-        Row("drift", _drift(leader), "yellow" if leader.get("drift") else ""),
-        Row("notification queue", f"{100 * queue:.1f} % full", "red" if queue > QUEUE_WORRIES else ""),
-        Row("tail", _tail(leader)),
-        Row("events applied", str(leader.get("events_applied", "unknown"))),
+        TableRow("loading", str(leader.get("loading", "unknown"))),
+        TableRow("set aside", str(leader.get("set_aside", "unknown")), "yellow" if leader.get("set_aside") else ""),
+        TableRow("drift", _drift(leader), "yellow" if leader.get("drift") else ""),
+        TableRow("notification queue", f"{100 * queue:.1f} % full", "red" if queue > QUEUE_WORRIES else ""),
+        TableRow("tail", _tail(leader)),
+        TableRow("events applied", str(leader.get("events_applied", "unknown"))),
     ]
 
 
@@ -122,15 +122,15 @@ def _drift(leader: Mapping[str, Any]) -> str:
     return f"{leader['drift']} of {leader.get('compared', '?')} comparisons found a hot session that differed"
 
 
-def _errors(projection: Projection) -> list[Row]:
+def _errors(projection: Projection) -> list[TableRow]:
     """Give the last error of each projector."""
     told = []
     for report in (projection.leader, *projection.standbys):
         errors = (report or {}).get("errors") or []
         if errors:
-            told.append(Row("last error", f"{errors[0].get('at')}: {errors[0].get('text')}"))
+            told.append(TableRow("last error", f"{errors[0].get('at')}: {errors[0].get('text')}"))
         elif report and report.get("last_error"):
-            told.append(Row("last error", str(report["last_error"])))
+            told.append(TableRow("last error", str(report["last_error"])))
     return told
 
 

@@ -15,17 +15,17 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from projector.verdict import Verdict
-from projector.verify import Verifier
-from readmodel.errors import ForeignView, InvalidParameter, ReadsideError
+from readmodel.errors import ForeignView, InvalidParameter, ServiceError
 from readmodel.keys import Keys
-from readmodel.messages import Request
+from readmodel.messages import ProjectorRequest
 from readmodel.poll import parse_session_id
 from readmodel.postgres_client import check_server, target
 from readmodel.redis_client import target as redis_target
 from readmodel.view import ViewReader
 from readside.commands.asking import ask
 from readside.commands.stores import open_pool, open_postgres, open_redis
+from readside.inspection.verdict import Verdict
+from readside.inspection.verify import Verifier
 from readside.settings import Settings
 
 _SHOWN_IDS = 10
@@ -38,7 +38,7 @@ class _Follow(Protocol):
 async def warm(settings: Settings, sessions: Sequence[str]) -> int:
     """Bring sessions into Redis; 1 when any of them is not hot in the end."""
     async with open_redis(settings) as (redis, keys):
-        outcomes = await _request(redis, keys, Request("warm", _ids(sessions), reply=True), "Warming")
+        outcomes = await _request(redis, keys, ProjectorRequest("warm", _ids(sessions), reply=True), "Warming")
     return _conclude(outcomes, len(set(_ids(sessions))))
 
 
@@ -46,7 +46,7 @@ async def rebuild(settings: Settings, sessions: Sequence[str], *, everything: bo
     """Reload sessions from Postgres; 1 when any of them is not hot in the end."""
     if sessions and everything:
         raise InvalidParameter("--all", "Name sessions, or give --all, not both.")
-    request = Request("rebuild", _ids(sessions), everything=everything, reply=True)
+    request = ProjectorRequest("rebuild", _ids(sessions), everything=everything, reply=True)
     async with open_redis(settings) as (redis, keys):
         outcomes = await _request(redis, keys, request, "Rebuilding")
     return _conclude(outcomes, len(outcomes))
@@ -67,7 +67,7 @@ async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, a
         different = [verdict for verdict in verdicts if verdict.state == "different"]
         repaired: dict[str, str] = {}
         if repair and different:
-            request = Request("repair", tuple(verdict.session_id for verdict in different), reply=True)
+            request = ProjectorRequest("repair", tuple(verdict.session_id for verdict in different), reply=True)
             repaired = await _request(redis, keys, request, "Repairing", quiet=as_json)
     _tell(verdicts, different, repaired, as_json=as_json)
     return 1 if different else 0
@@ -86,14 +86,16 @@ async def _refuse_foreign(settings: Settings, view: ViewReader) -> None:
         )
 
 
-async def _request(redis: Redis, keys: Keys, request: Request, what: str, *, quiet: bool = False) -> dict[str, str]:
+async def _request(
+    redis: Redis, keys: Keys, request: ProjectorRequest, what: str, *, quiet: bool = False
+) -> dict[str, str]:
     outcomes: dict[str, str] = {}
     with _progress(what, quiet=quiet) as follow:
         async for reply in ask(redis, keys, request):
             outcomes.update(reply.sessions)
             follow(reply.done, reply.total)
             if reply.state == "failed":
-                raise ReadsideError(f"{what} was cut short: {reply.detail}.")
+                raise ServiceError(f"{what} was cut short: {reply.detail}.")
     return outcomes
 
 

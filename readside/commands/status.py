@@ -20,7 +20,7 @@ from rich.text import Text
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.projection import Projection, Status, ask_projection, read_projection, unreachable
 from readmodel.view import ViewReader
-from readside.commands.plain_words import Row, rows
+from readside.commands.plain_words import TableRow, rows
 from readside.commands.stores import open_redis
 from readside.settings import Settings
 
@@ -108,7 +108,7 @@ def _screen(max_staleness_seconds: float, interval_seconds: float, *, as_json: b
         return _redrawn(max_staleness_seconds, interval_seconds)
 
     def block(projection: Projection) -> None:
-        typer.echo("\n".join([*_lines([Row("at", _now()), *rows(projection, max_staleness_seconds)]), ""]))
+        typer.echo("\n".join([*_lines([TableRow("at", _now()), *rows(projection, max_staleness_seconds)]), ""]))
 
     return nullcontext(block)
 
@@ -124,7 +124,7 @@ def _redrawn(max_staleness_seconds: float, interval_seconds: float) -> Any:
         yield show
 
 
-def _print(shown: list[Row]) -> None:
+def _print(shown: list[TableRow]) -> None:
     """Print a table on a terminal; elsewhere plain lines, which are never wrapped."""
     if sys.stdout.isatty():
         Console(highlight=False).print(_table(shown))
@@ -132,11 +132,11 @@ def _print(shown: list[Row]) -> None:
         typer.echo("\n".join(_lines(shown)))
 
 
-def _lines(shown: list[Row]) -> list[str]:
+def _lines(shown: list[TableRow]) -> list[str]:
     return [f"{row.label:<{_LABEL_WIDTH}}{row.text}" for row in shown]
 
 
-def _table(shown: list[Row]) -> Table:
+def _table(shown: list[TableRow]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for row in shown:
         table.add_row(row.label, Text(row.text, style=row.style))

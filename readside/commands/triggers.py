@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from projector import triggers
+from projector.tail import triggers
 from readside.commands.stores import open_postgres
 from readside.settings import Settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from rich.console import Console
 
-from projector import triggers
+from projector.tail import triggers
 from readmodel.errors import DemoError
 from readmodel.postgres_client import connect as connect_postgres
 from readmodel.postgres_client import translated
@@ -22,8 +22,8 @@ from readmodel.view import ViewReader
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK, Child, first_true, port_is_free, program, running
-from readside.demo.summary import Facts, follow, show
-from readside.demo.watch import Watch
+from readside.demo.summary import DemoFacts, follow, show
+from readside.demo.watch import DemoWatch
 from readside.demo.workspace import workspace
 from readside.settings import Settings, child_environment, parse_keys
 
@@ -114,7 +114,7 @@ class Demo:
 
     async def _show(self, url: str, client: Redis) -> None:
         view = ViewReader(client, keys_of(client, self._settings.redis_prefix))
-        watch = Watch(view, self._port, self._settings.max_staleness_seconds)
+        watch = DemoWatch(view, self._port, self._settings.max_staleness_seconds)
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await first_true(watch.ready)
@@ -138,13 +138,13 @@ class Demo:
             changes["API_KEYS"] = f"demo:{self._made_key}:read+ops"
         return child_environment(changes)
 
-    def _facts(self, session_id: str) -> Facts:
+    def _facts(self, session_id: str) -> DemoFacts:
         data = self._home if self._kept else None
         if self._settings.auth == "none":
-            return Facts(self._port, session_id, None, "no key is asked for: READSIDE_AUTH is none", data)
+            return DemoFacts(self._port, session_id, None, "no key is asked for: READSIDE_AUTH is none", data)
         if self._made_key is None:
-            return Facts(self._port, session_id, "$KEY", "stands for a key of yours in READSIDE_API_KEYS", data)
-        return Facts(self._port, session_id, self._made_key, "named demo, with the scopes read and ops", data)
+            return DemoFacts(self._port, session_id, "$KEY", "stands for a key of yours in READSIDE_API_KEYS", data)
+        return DemoFacts(self._port, session_id, self._made_key, "named demo, with the scopes read and ops", data)
 
 
 async def long_session(url: str) -> str:

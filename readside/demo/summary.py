@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from readside.demo.processes import LOOPBACK
-from readside.demo.watch import Reading, Watch
+from readside.demo.watch import DemoSample, DemoWatch
 
 # No multiples of a heartbeat: every look would fall on the same moment between two beats, and show the same lag.
 TERMINAL_SECONDS = 0.7
@@ -20,7 +20,7 @@ RATE_READINGS = 6  # rates are over so many looks
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DemoFacts:
     """Where everything is. `key` is what goes into X-API-Key, or None where none is asked for."""
 
     port: int
@@ -61,7 +61,7 @@ class Facts:
             yield "Data and logs, kept", str(self.data)
 
 
-def show(console: Console, facts: Facts) -> None:
+def show(console: Console, facts: DemoFacts) -> None:
     """Print the summary. Lines are never broken, so that each URL and the command can be copied whole."""
     _print(console, Text())
     _print(console, Text.assemble(("  readside", "bold cyan"), " runs on this machine, with live sessions.\n"))
@@ -72,7 +72,7 @@ def show(console: Console, facts: Facts) -> None:
     _print(console, Text("\n  Ctrl-C ends everything.\n", "dim"))
 
 
-async def follow(console: Console, watch: Watch) -> None:
+async def follow(console: Console, watch: DemoWatch) -> None:
     """Say lag and rates for ever: in place on a terminal, else a line every few seconds."""
     readings = deque([await watch.read()], maxlen=RATE_READINGS)
     if not console.is_terminal:
@@ -85,12 +85,12 @@ async def follow(console: Console, watch: Watch) -> None:
             live.update(_colored(readings[-1], readings[-1].line(readings[0])), refresh=True)
 
 
-async def _look(watch: Watch, readings: deque[Reading], seconds: float) -> None:
+async def _look(watch: DemoWatch, readings: deque[DemoSample], seconds: float) -> None:
     await asyncio.sleep(seconds)
     readings.append(await watch.read())
 
 
-def _colored(reading: Reading, line: str) -> Text:
+def _colored(reading: DemoSample, line: str) -> Text:
     style = "green" if reading.projection.status == "live" else "yellow"
     return Text.assemble(("  ● ", style), line, no_wrap=True, overflow="ellipsis")
 

@@ -13,7 +13,7 @@ HTTP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DemoSample:
     """One look: the projection, and how many events and polls went through since the parts started."""
 
     at: float
@@ -21,7 +21,7 @@ class Reading:
     events: int
     polls: int
 
-    def line(self, earlier: "Reading") -> str:
+    def line(self, earlier: "DemoSample") -> str:
         """The state in one line, with the rates since an earlier look."""
         seconds = max(self.at - earlier.at, 0.001)
         events, polls = max(0, self.events - earlier.events) / seconds, max(0, self.polls - earlier.polls) / seconds
@@ -35,7 +35,7 @@ class Reading:
         )
 
 
-class Watch:
+class DemoWatch:
     """Looks at one API and at one view."""
 
     def __init__(self, view: ViewReader, port: int, max_staleness_seconds: float) -> None:
@@ -48,13 +48,13 @@ class Watch:
         status, _ = await get(self._port, "/health/ready")
         return status == 200 and (await self._projection()).status == "live"
 
-    async def read(self) -> Reading:
+    async def read(self) -> DemoSample:
         """Look once; an API that does not answer has counted nothing."""
         projection = await self._projection()
         _, metrics = await get(self._port, "/metrics")
         polls = sum(int(float(count)) for count in POLLS.findall(metrics))
         events = int((projection.leader or {}).get("events_applied") or 0)
-        return Reading(asyncio.get_running_loop().time(), projection, events, polls)
+        return DemoSample(asyncio.get_running_loop().time(), projection, events, polls)
 
     async def _projection(self) -> Projection:
         return await read_projection(self._view, self._max_staleness_seconds)

@@ -14,7 +14,7 @@ from random import Random
 import structlog
 
 from readmodel.backoff import delays
-from readmodel.errors import EventLogUnavailable, ReadsideError
+from readmodel.errors import EventLogUnavailable, ServiceError
 from readmodel.postgres_client import Pool, create_pool, translated
 from readmodel.supervise import first_to_end
 from readside.demo.moves import Pause, Transaction
@@ -113,7 +113,7 @@ def main() -> None:
         settings = Settings()
         configure(settings.log_level, settings.log_format, settings.secrets())
         asyncio.run(run_writer(settings.require_database_url()))
-    except* ReadsideError as errors:
+    except* ServiceError as errors:
         failure = errors
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]

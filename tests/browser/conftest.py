@@ -9,7 +9,7 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.browser.browsing import Tab, chromium, tab
 from tests.browser.service import Service, running_service
-from tests.servers import fresh_database
+from tests.support.servers import fresh_database
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -9,8 +9,8 @@ from typing import Any
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.browsing import chromium, enter, tab
-from tests.demos import demo, key_in, url_in
-from tests.servers import server_directory
+from tests.support.demos import demo, key_in, url_in
+from tests.support.servers import server_directory
 
 IMAGES = Path(__file__).parents[2] / "specs" / "001-session-events" / "images"
 BEFORE_SECONDS, FROZEN_SECONDS, AFTER_SECONDS = 60.0, 12.0, 45.0

@@ -14,10 +14,10 @@ from query_api.config import ApiConfig
 from query_api.layer import App, Receive, Scope, Send
 from readside.api import opened
 from readside.demo.processes import free_port
-from tests.builders import BOTH_KEY, api_config
-from tests.commanding import Site
-from tests.projecting import Writer
-from tests.waiting import eventually
+from tests.support.builders import BOTH_KEY, api_config
+from tests.support.commanding import Site
+from tests.support.projecting import Writer
+from tests.support.waiting import eventually
 
 STALE_SECONDS = 1.0
 HOT_TTL_SECONDS = 16.0

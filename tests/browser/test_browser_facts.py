@@ -8,8 +8,8 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.browsing import Tab, enter, tab
 from tests.browser.service import Service, page_from_elsewhere
-from tests.builders import BOTH_KEY, READ_KEY, events_path
-from tests.waiting import eventually
+from tests.support.builders import BOTH_KEY, READ_KEY, events_path
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.browsing import Tab, enter, tab
 from tests.browser.service import Service
-from tests.builders import BOTH_KEY
+from tests.support.builders import BOTH_KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,8 +10,8 @@ from readside.api import opened
 from readside.demo.processes import free_port
 from tests.browser.browsing import Tab, enter, tab
 from tests.browser.service import Service, served
-from tests.builders import BOTH_KEY, OPS_KEY, READ_KEY
-from tests.waiting import eventually
+from tests.support.builders import BOTH_KEY, OPS_KEY, READ_KEY
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

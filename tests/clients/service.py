@@ -11,12 +11,12 @@ import httpx
 
 from readside.demo.processes import Child, free_port, program, spawn
 from readside.settings import child_environment
-from tests.builders import events_path
-from tests.commanding import Site
-from tests.projecting import Writer
-from tests.proxy import Proxy, proxied
-from tests.servers import connected
-from tests.waiting import eventually
+from tests.support.builders import events_path
+from tests.support.commanding import Site
+from tests.support.projecting import Writer
+from tests.support.proxy import Proxy, proxied
+from tests.support.servers import connected
+from tests.support.waiting import eventually
 
 KEY = "secret"
 

@@ -12,7 +12,7 @@ import pytest
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside_client import AsyncClient, Client
 from tests.clients.service import KEY, Service, late, running
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 PAGE = 20
 TIMEOUT_SECONDS = 1.5

@@ -8,9 +8,9 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 
 from readside.api import opened
-from tests.builders import READ_KEY, api_config, serving
-from tests.projecting import Writer
-from tests.servers import connected
+from tests.support.builders import READ_KEY, api_config, serving
+from tests.support.projecting import Writer
+from tests.support.servers import connected
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "specs" / "001-session-events" / "quickstart.md"

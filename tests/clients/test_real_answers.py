@@ -7,9 +7,9 @@ import pytest
 
 from readside.api import opened
 from readside_client import AsyncClient, BadRequest, Client, Forbidden, SessionNotFound, Unauthorized
-from tests.builders import OPS_KEY, READ_KEY, api_config, serving
-from tests.projecting import Writer
-from tests.servers import connected
+from tests.support.builders import OPS_KEY, READ_KEY, api_config, serving
+from tests.support.projecting import Writer
+from tests.support.servers import connected
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from readmodel.redis_client import connect
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.fakes.redis import fake_redis
-from tests.servers import fresh_database
-from tests.stands import NOON_US, Stand, fake_stand, real_stand, rows
-from tests.viewing import Stage
+from tests.support.servers import fresh_database
+from tests.support.stands import NOON_US, Stand, fake_stand, real_stand, rows
+from tests.support.viewing import Stage
 
 
 @pytest.fixture(scope="module")

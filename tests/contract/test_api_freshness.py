@@ -7,10 +7,10 @@ import pytest
 
 from query_api.answers import TERMINAL
 from readmodel.messages import decode_request
-from tests.builders import READ_KEY, events_path
 from tests.fakes.event_log import Row
-from tests.stands import NOON_US, Stand, rows
-from tests.waiting import eventually
+from tests.support.builders import READ_KEY, events_path
+from tests.support.stands import NOON_US, Stand, rows
+from tests.support.waiting import eventually
 
 FRESH = ("readside-source", "readside-as-of", "readside-lag-ms")
 

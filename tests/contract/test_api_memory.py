@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from readmodel.errors import ReadsideError
+from readmodel.errors import ServiceError
 from readmodel.poll import Poll
-from readmodel.view import Cold, Found, ViewReader
-from tests.stands import NOON_US, Stand, rows
-from tests.viewing import MAX_BYTES, Stage, event
+from readmodel.view import Cold, ViewPage, ViewReader
+from tests.support.stands import NOON_US, Stand, rows
+from tests.support.viewing import MAX_BYTES, Stage, event
 
 SINCES = ["2100-01-01T00:00:00Z", "2100-01-01T00%3A00%3A00.000001%2B00:00", "9999-12-31T23:59:59Z"]
 
@@ -25,7 +25,7 @@ class Calls:
 
         async def counted(
             view: ViewReader, polls: list[Poll], max_bytes: int, database: str = ""
-        ) -> list[Found | Cold | ReadsideError]:
+        ) -> list[ViewPage | Cold | ServiceError]:
             self.polls += polls
             self.round_trips += 1
             return await read_all(view, polls, max_bytes, database)
@@ -109,12 +109,12 @@ async def test_long_events_are_not_read_for_later(stage: Stage) -> None:
     events = [event(sid, NOON_US + n, size=size) for n, size in enumerate(sizes)]
     await stage.put(sid, events, as_of_us=NOON_US)
     found = await stage.read(sid, since_us=NOON_US + 28)
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert (found.total, len(found.newest_members)) == (4, 1)
 
     await stage.put(sid, [event(sid, NOON_US + n, size=50_000) for n in range(20)])
     found = await stage.read(sid, since_us=NOON_US + 18)
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert (found.total, len(found.newest_members), found.newest_is_all) == (1, 0, False)
 
 
@@ -127,7 +127,7 @@ async def test_the_newest_events_are_told_where_they_reach_back_to_what_was_aske
     sid = str(uuid4())
     await stage.put(sid, [event(sid, NOON_US + n) for n in range(60)], as_of_us=NOON_US)
     found = await stage.read(sid, since_us=NOON_US + later_than, types=types)
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert (found.total, len(found.newest_members)) == (59 - later_than, told)
 
 
@@ -162,11 +162,11 @@ async def test_a_script_that_redis_forgot_is_sent_again(stage: Stage) -> None:
     await stage.redis.script_flush()
     found, large, cold = await stage.reader.read_all([Poll(sid, limit=1), Poll(other), Poll(str(uuid4()))], 400)
 
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert found.newest_us == NOON_US + 4
     assert type(large).__name__ == "AnswerTooLarge"
     assert cold == Cold("not hot")
-    assert isinstance(await stage.reader.read(Poll(other), MAX_BYTES), Found)
+    assert isinstance(await stage.reader.read(Poll(other), MAX_BYTES), ViewPage)
 
 
 def _text(us: int) -> str:

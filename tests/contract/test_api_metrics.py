@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from query_api.fallback import LINE_PER_SLOT
 from readmodel.errors import EventLogUnavailable
-from tests.scraping import Scrape, moved, series
-from tests.stands import FakeWriteSide, Stand, fake_stand, rows
-from tests.waiting import eventually
+from tests.support.scraping import Scrape, moved, series
+from tests.support.stands import FakeWriteSide, Stand, fake_stand, rows
+from tests.support.waiting import eventually
 
 MESSAGES = "readside_changes_heard_total"
 

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from readmodel.poll import Poll
-from tests.builders import OPS_KEY, READ_KEY, events_path
 from tests.fakes.event_log import Row
-from tests.stands import NOON_US, Stand, expected_rows
+from tests.support.builders import OPS_KEY, READ_KEY, events_path
+from tests.support.stands import NOON_US, Stand, expected_rows
 
 NOON = "2026-01-13T14:30:00"
 

@@ -12,8 +12,8 @@ from schemathesis import Case
 
 from query_api.openapi import document
 from query_api.openapi.schemas import SESSION_ID
-from tests.builders import BOTH_KEY, serving
-from tests.stands import real_stand, rows
+from tests.support.builders import BOTH_KEY, serving
+from tests.support.stands import real_stand, rows
 
 schema = schemathesis.openapi.from_dict(document())
 

@@ -6,14 +6,14 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 
-from projector.batch import add, drop, put, stamp, status, touch
-from projector.view_writer import Applied, StagingLost, TermRefused
+from projector.core.operations import add, drop, put, stamp, status, touch
+from projector.view.writer import BatchResult, StagingLost, TermRefused
 from readmodel.errors import AnswerTooLarge, ForeignView
 from readmodel.event import SCORE_BOUND
 from readmodel.messages import Change, decode_change
 from readmodel.poll import Poll
-from readmodel.view import Cold, Found
-from tests.viewing import DATABASE, MAX_BYTES, Stage, event, expected
+from readmodel.view import Cold, ViewPage
+from tests.support.viewing import DATABASE, MAX_BYTES, Stage, event, expected
 
 SID = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -34,7 +34,7 @@ async def test_an_empty_session_is_an_empty_page(stage: Stage) -> None:
     await stage.put(SID, [])
     found = await stage.read(SID)
 
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert (found.page, found.total, found.status, found.as_of_us) == (b"", 0, "in_progress", NOON)
     assert (found.term, found.n) == ("term-1", 2)
     assert found.lag_us >= 1000
@@ -60,7 +60,7 @@ async def test_random_polls_are_answered_as_by_hand(stage: Stage) -> None:
         )
         found = await stage.reader.read(poll, MAX_BYTES)
 
-        assert isinstance(found, Found), (poll, found)
+        assert isinstance(found, ViewPage), (poll, found)
         assert (found.page, found.total) == expected(events, poll), poll
 
 
@@ -76,7 +76,7 @@ async def test_scores_are_exact_at_the_ends_of_the_range(stage: Stage) -> None:
         for types in [(), ("step_created",)]:
             poll = Poll(SID, since_us=since, types=types)
             found = await stage.reader.read(poll, MAX_BYTES)
-            assert isinstance(found, Found)
+            assert isinstance(found, ViewPage)
             assert (found.page, found.total) == expected(events, poll)
 
 
@@ -87,7 +87,7 @@ async def test_an_added_events_instant_stays_exact(stage: Stage, newest: int) ->
     await stage.put(sid, [event(sid, -(2**53) + 1)], as_of_us=1)
     await stage.add(sid, event(sid, newest))
     found = await stage.read(sid)
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert (found.newest_us, found.total) == (newest, 2)
 
 
@@ -98,7 +98,7 @@ async def test_a_batch_sent_twice_is_applied_once(stage: Stage) -> None:
     await stage.add(SID, *added)
     again = await stage.apply(add(SID, added), n=stage.n)
 
-    assert again == Applied(again=True)
+    assert again == BatchResult(again=True)
     assert await stage.page(SID) == expected(added, Poll(SID))
 
 
@@ -134,11 +134,11 @@ async def test_a_new_term_serves_the_old_one_as_of_its_last_beat(stage: Stage) -
     await stage.put(SID, events)
     await stage.begin("term-2", expected="term-1")
     found = await stage.read(SID)
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert (found.as_of_us, found.term, found.page) == (NOON, "", events[0].member)
     await stage.apply(as_of_us=NOON + 1)
     found = await stage.read(SID)
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert found.as_of_us == NOON
 
     await stage.begin("term-3", expected="term-2")
@@ -152,7 +152,7 @@ async def test_a_term_that_never_was_live_is_not_the_previous_one(stage: Stage) 
     await stage.begin("term-3", expected="term-2")
     found = await stage.read(SID)
 
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert found.as_of_us == NOON
 
 
@@ -165,7 +165,7 @@ async def test_a_stamp_needs_the_very_totals(stage: Stage) -> None:
 
     assert applied.cold == (OTHER,)
     found = await stage.read(SID)
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert (found.as_of_us, found.term) == (NOON + 5, "term-2")
     await stage.begin("term-3", expected="term-2")
     assert (await stage.apply(stamp(SID, 1, one.hash_hi, one.hash_lo + 1))).cold == (SID,)
@@ -293,7 +293,7 @@ async def test_an_event_below_the_window_is_counted_again(stage: Stage) -> None:
     """At or below the lowest score held nothing tells new from counted: the session is loaded anew."""
     events = [event(SID, NOON + i) for i in range(20)]
     await stage.put(SID, events, held=8)
-    assert await stage.add(SID, event(SID, NOON + 13)) == Applied()
+    assert await stage.add(SID, event(SID, NOON + 13)) == BatchResult()
     applied = await stage.add(SID, event(SID, NOON + 12))
 
     assert applied.forgotten == (SID,)
@@ -322,8 +322,8 @@ async def test_a_load_whose_staging_is_gone_changes_nothing(stage: Stage) -> Non
         await stage.apply(drop(OTHER), put(SID, staged))
 
     assert lost.value.session_id == SID
-    assert isinstance(await stage.read(OTHER), Found)
-    assert await stage.apply(drop(OTHER)) == Applied()
+    assert isinstance(await stage.read(OTHER), ViewPage)
+    assert await stage.apply(drop(OTHER)) == BatchResult()
 
 
 async def test_status_and_touch(stage: Stage) -> None:
@@ -335,7 +335,7 @@ async def test_status_and_touch(stage: Stage) -> None:
     await stage.apply(status(SID, "completed"), touch(SID))
     found = await stage.read(SID)
 
-    assert isinstance(found, Found)
+    assert isinstance(found, ViewPage)
     assert found.status == "completed"
     assert await stage.redis.ttl(stage.keys.events(SID)) > 100
     assert dict(await stage.reader.hot_sessions())[SID] > 1
@@ -366,7 +366,7 @@ async def test_the_view_of_another_database_is_not_read(stage: Stage) -> None:
     await stage.put(SID, [event(SID, NOON)], as_of_us=NOON)
     poll = Poll(SID)
 
-    assert isinstance(await stage.reader.read(poll, MAX_BYTES, DATABASE), Found)
+    assert isinstance(await stage.reader.read(poll, MAX_BYTES, DATABASE), ViewPage)
     await stage.reader.check(DATABASE)
     for asked in (poll, Poll(OTHER)):
         with pytest.raises(ForeignView, match=f"another database .{DATABASE}. than"):

@@ -8,7 +8,7 @@ import pytest
 from readmodel.poll import Poll
 from readmodel.type_index import CHUNK_ENTRIES, unpack_index
 from readmodel.view import Cold
-from tests.viewing import Stage, event, expected, indexed
+from tests.support.viewing import Stage, event, expected, indexed
 
 SID = "11111111-1111-4111-8111-111111111111"
 NOON = 1_768_314_600_000_000

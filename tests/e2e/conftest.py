@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import running_redis
+from tests.support.servers import running_redis
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.commanding import Site
 from tests.integration.test_api_process import environment
 from tests.integration.test_api_process import running as api_process
-from tests.servers import connected
-from tests.waiting import eventually
+from tests.support.commanding import Site
+from tests.support.servers import connected
+from tests.support.waiting import eventually
 
 LOCKING = "an application that locks"
 OURS = """

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.commanding import Site, execute
-from tests.servers import fresh_database
+from tests.support.commanding import Site, execute
+from tests.support.servers import fresh_database
 
 AWAY_POSTGRES = "postgresql://app:hunter2@127.0.0.1:1/shop"
 AWAY_REDIS = "redis://:hunter2@127.0.0.1:1/3"

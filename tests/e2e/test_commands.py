@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 
 from readmodel.keys import Keys
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.commanding import Site, execute
-from tests.projecting import Writer
-from tests.servers import connected, fresh_database
-from tests.waiting import eventually
+from tests.support.commanding import Site, execute
+from tests.support.projecting import Writer
+from tests.support.servers import connected, fresh_database
+from tests.support.waiting import eventually
 
 COMMANDS = ["install", "uninstall", "projector", "api", "demo", "status", "explain", "warm", "rebuild", "verify"]
 NOWHERE = Site({})

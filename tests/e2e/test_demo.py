@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.demos import END_SECONDS, demo, key_in, url_in
-from tests.waiting import eventually
+from tests.support.demos import END_SECONDS, demo, key_in, url_in
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import orjson
 import pytest
 
 from readmodel.projection import Projection, read_projection
-from tests.healing import Record, watched
-from tests.projecting import Bench, bench
-from tests.waiting import eventually
+from tests.support.healing import Record, watched
+from tests.support.projecting import Bench, bench
+from tests.support.waiting import eventually
 
 
 @asynccontextmanager

@@ -22,11 +22,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import free_port
-from tests.commanding import Site
-from tests.projecting import Writer
-from tests.scraping import Scrape, series
-from tests.servers import connected, fresh_database
-from tests.waiting import eventually
+from tests.support.commanding import Site
+from tests.support.projecting import Writer
+from tests.support.scraping import Scrape, series
+from tests.support.servers import connected, fresh_database
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/rules.yml"

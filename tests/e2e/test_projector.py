@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from readmodel.keys import Keys
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.processes import free_port
-from tests.commanding import Site, execute
-from tests.projecting import Writer
-from tests.servers import SCHEMA, connected, embedded_redis, fresh_database, server_directory
-from tests.waiting import eventually
+from tests.support.commanding import Site, execute
+from tests.support.projecting import Writer
+from tests.support.servers import SCHEMA, connected, embedded_redis, fresh_database, server_directory
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import orjson
 import pytest
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.commanding import Site
-from tests.proxy import proxied
-from tests.servers import fresh_database
-from tests.waiting import eventually
+from tests.support.commanding import Site
+from tests.support.proxy import proxied
+from tests.support.servers import fresh_database
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

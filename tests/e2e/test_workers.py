@@ -8,10 +8,10 @@ from uuid import uuid4
 import httpx
 
 from readside.demo.processes import free_port
-from tests.commanding import Site
-from tests.projecting import INSERT_SESSION, Bench, bench
-from tests.waiting import eventually
-from tests.whole import Whole
+from tests.support.commanding import Site
+from tests.support.projecting import INSERT_SESSION, Bench, bench
+from tests.support.waiting import eventually
+from tests.support.whole import Whole
 
 KEY = {"x-api-key": "secret"}
 ONE_CONNECTION = httpx.Limits(max_connections=1)  # so that a client speaks to the same worker all the time

@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from readmodel.errors import AnswerTooLarge, ReadsideError
-from readmodel.event import Event
-from readmodel.event_log import Logged
+from readmodel.errors import AnswerTooLarge, ServiceError
+from readmodel.event import EventRow
+from readmodel.event_log import LogPage
 from readmodel.freshness import rfc3339
 from readmodel.poll import Poll
-from tests.viewing import DATABASE
+from tests.support.viewing import DATABASE
 
 
 def jsonb(value: object) -> str:
@@ -45,9 +45,9 @@ class Row:
             f'"message":{json.dumps(self.message, ensure_ascii=False)},"timestamp":"{rfc3339(self.timestamp_us)}"}}'
         ).encode()
 
-    def event(self) -> Event:
+    def event(self) -> EventRow:
         """Give the row as the view takes it; the hash is made up, since only the projector compares it."""
-        return Event(self.session_id, self.id.bytes, self.timestamp_us, self.event_type, 1, 2, self.member())
+        return EventRow(self.session_id, self.id.bytes, self.timestamp_us, self.event_type, 1, 2, self.member())
 
 
 @dataclass
@@ -56,7 +56,7 @@ class FakeEventLog:
 
     statuses: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
-    error: ReadsideError | None = None
+    error: ServiceError | None = None
     queries: list[Poll] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
@@ -74,7 +74,7 @@ class FakeEventLog:
         """Let the queries go on."""
         self._gate.set()
 
-    async def answer(self, poll: Poll, max_bytes: int) -> Logged:
+    async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
         """Answer a poll as of the moment at which the query began."""
         self.queries.append(poll)
         self.running += 1
@@ -86,7 +86,7 @@ class FakeEventLog:
             self.running -= 1
         if self.error:
             raise self.error
-        return Logged(status, page, total, as_of_us, self.database)
+        return LogPage(status, page, total, as_of_us, self.database)
 
     def _look(self, poll: Poll, max_bytes: int) -> tuple[str | None, bytes, int]:
         matching = sorted(

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from readmodel.errors import ReadsideError
-from readmodel.messages import Request, Verb
+from readmodel.errors import ServiceError
+from readmodel.messages import ProjectorRequest, Verb
 
 
 @dataclass
@@ -11,10 +11,10 @@ class FakeLine:
     """Notes requests; `listeners` hear them."""
 
     listeners: int = 1
-    error: ReadsideError | None = None
-    sent: list[Request] = field(default_factory=list)
+    error: ServiceError | None = None
+    sent: list[ProjectorRequest] = field(default_factory=list)
 
-    async def send(self, request: Request) -> int:
+    async def send(self, request: ProjectorRequest) -> int:
         """Take a request."""
         if self.error:
             raise self.error

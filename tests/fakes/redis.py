@@ -8,7 +8,7 @@ from fakeredis import FakeAsyncRedis
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import Redis
 
-from readmodel.redis_client import Packed, pack
+from readmodel.redis_client import PackedWords, pack
 
 
 class _Connection(FakeAsyncRedisConnection):
@@ -24,7 +24,7 @@ def fake_redis() -> Redis:
     return FakeAsyncRedis(connection_class=_Connection)
 
 
-def unpacked(packed: Packed) -> list[bytes]:
+def unpacked(packed: PackedWords) -> list[bytes]:
     """Give packed words one by one."""
     reader = hiredis.Reader()
     reader.feed(b"*%d\r\n" % packed.count + b"".join(packed.pieces))
@@ -35,4 +35,4 @@ def unpacked(packed: Packed) -> list[bytes]:
 
 def spelled_out(arguments: Sequence[Any]) -> list[Any]:
     """Give a command's arguments without packed ones."""
-    return [word for one in arguments for word in (unpacked(one) if isinstance(one, Packed) else [one])]
+    return [word for one in arguments for word in (unpacked(one) if isinstance(one, PackedWords) else [one])]

@@ -11,8 +11,8 @@ import pytest
 
 import query_api
 from query_api.cors import EXPOSED
-from tests.builders import events_path
-from tests.stands import Stand, fake_stand
+from tests.support.builders import events_path
+from tests.support.stands import Stand, fake_stand
 
 ORIGIN = "https://dashboard.example"
 SERVED = Path(query_api.__file__).parent

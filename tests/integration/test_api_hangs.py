@@ -12,9 +12,9 @@ import pytest
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
-from tests.servers import connected
-from tests.stands import Stand, real_stand, rows
-from tests.waiting import eventually
+from tests.support.servers import connected
+from tests.support.stands import Stand, real_stand, rows
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from readmodel.errors import ServerInRecovery
 from readmodel.event_log import EventLog
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
-from tests.builders import api, api_config
-from tests.stands import Stand, real_stand, rows
-from tests.waiting import eventually
+from tests.support.builders import api, api_config
+from tests.support.stands import Stand, real_stand, rows
+from tests.support.waiting import eventually
 
 NOWHERE_POSTGRES = "postgresql://u:p@127.0.0.1:1/nowhere"
 NOWHERE_REDIS = "redis://127.0.0.1:1/0"

@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.builders import api, api_config
-from tests.projecting import bench
-from tests.servers import connected
-from tests.stands import real_stand
-from tests.whole import Whole, whole_service
+from tests.support.builders import api, api_config
+from tests.support.projecting import bench
+from tests.support.servers import connected
+from tests.support.stands import real_stand
+from tests.support.whole import Whole, whole_service
 
 
 @pytest.fixture

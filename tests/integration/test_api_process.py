@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from readside.api_server import listening
-from tests.builders import events_path
-from tests.servers import connected
-from tests.waiting import eventually
+from tests.support.builders import events_path
+from tests.support.servers import connected
+from tests.support.waiting import eventually
 
 KEY = {"x-api-key": "secret"}
 

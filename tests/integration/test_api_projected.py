@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.builders import api, api_config
-from tests.projecting import bench
-from tests.waiting import eventually
-from tests.whole import Whole, whole_service
+from tests.support.builders import api, api_config
+from tests.support.projecting import bench
+from tests.support.waiting import eventually
+from tests.support.whole import Whole, whole_service
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from projector.batch import touch
+from projector.core.operations import touch
 from readmodel.messages import decode_request
 from readmodel.subscription import heard
-from tests.builders import OPS_KEY, READ_KEY, events_path
-from tests.stands import Stand, fake_stand, rows
-from tests.waiting import eventually
+from tests.support.builders import OPS_KEY, READ_KEY, events_path
+from tests.support.stands import Stand, fake_stand, rows
+from tests.support.waiting import eventually
 
 OPEN = ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/", "/console/poller.js")
 OPS = ("/api/v2/projection", "/api/v2/projection/history", "/api/v2/projection/sessions")

@@ -5,12 +5,12 @@ from functools import partial
 
 import pytest
 
-from projector.added import BYTES_OF_ALL
+from projector.core.new_events import BYTES_OF_ALL
 from projector.reads import Reads
-from readmodel.view import Found
-from tests.gauges import SETTLED_SECONDS, hot, projector_process, settled, states
-from tests.projecting import Bench, bench
-from tests.waiting import eventually
+from readmodel.view import ViewPage
+from tests.support.gauges import SETTLED_SECONDS, hot, projector_process, settled, states
+from tests.support.projecting import Bench, bench
+from tests.support.waiting import eventually
 
 MOST_MB = 300
 """Resident, at any time: as in test_bounds."""
@@ -35,7 +35,7 @@ async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
 
 async def answered(stage: Bench, session_id: str) -> bool:
     """Whether the view answers for a session; a usual page would be longer than an answer may be."""
-    return isinstance(await stage.read(session_id, limit=10), Found)
+    return isinstance(await stage.read(session_id, limit=10), ViewPage)
 
 
 @pytest.mark.parametrize(("tiny", "big", "size"), [(20, 100, 2_000_000), (2_020, 1_000, 1_000_000)])

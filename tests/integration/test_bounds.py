@@ -6,16 +6,16 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from projector.batch import Operation, Staged, add, put
 from projector.catch_up import SESSIONS_PER_QUERY
-from readmodel.event import Event
-from readmodel.sql import statement
-from readmodel.view import Cold, Found
-from tests.gauges import Gauges, hot, projector_process, settled, states
-from tests.projecting import MAX_BYTES, Bench, bench
-from tests.servers import connected
-from tests.viewing import Stage
-from tests.waiting import eventually
+from projector.core.operations import Operation, StagedSession, add, put
+from projector.sql import statement
+from readmodel.event import EventRow
+from readmodel.view import Cold, ViewPage
+from tests.support.gauges import Gauges, hot, projector_process, settled, states
+from tests.support.projecting import MAX_BYTES, Bench, bench
+from tests.support.servers import connected
+from tests.support.viewing import Stage
+from tests.support.waiting import eventually
 
 MOST_MB = 300
 """Resident, at any time: twice what was measured (140 MB, of which 60 are the program at rest)."""
@@ -125,10 +125,10 @@ async def fill(stage: Bench, count: int) -> list[str]:
         chunk = written[start : start + 500]
         ids = await stage.writer.connection.fetch("SELECT id FROM events WHERE session_id = ANY ($1::uuid[])", chunk)
         rows = await stage.writer.connection.fetch(statement("added"), [row["id"] for row in ids], MAX_BYTES, MAX_BYTES)
-        events: dict[str, list[Event]] = {}
+        events: dict[str, list[EventRow]] = {}
         for row in rows:
-            events.setdefault(row["session_id"], []).append(Event(*(row[name] for name in Event._fields)))
-        empty = Staged("", 0, {"status": "in_progress", "count": 0, "hi": 0, "lo": 0, "bytes": 0})
+            events.setdefault(row["session_id"], []).append(EventRow(*(row[name] for name in EventRow._fields)))
+        empty = StagedSession("", 0, {"status": "in_progress", "count": 0, "hi": 0, "lo": 0, "bytes": 0})
         operations: list[Operation] = []
         for session_id in chunk:
             operations += [put(session_id, empty), add(session_id, events[session_id])]
@@ -166,7 +166,7 @@ async def test_catching_up_reads_what_is_hot(stage: Bench) -> None:
     before = await rows_read(stage)
     async with stage.projector():
         await stage.caught_up()
-        assert isinstance(await stage.read(some[0]), Found)
+        assert isinstance(await stage.read(some[0]), ViewPage)
     after = await rows_read(stage)
 
     assert after[0] == before[0]

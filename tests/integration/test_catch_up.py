@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.projecting import INSERT_EVENT, Bench, bench
+from tests.support.projecting import INSERT_EVENT, Bench, bench
 
 AT = "2026-01-13T14:30:00+00:00"
 

@@ -13,8 +13,8 @@ from readmodel.poll import Poll
 from readmodel.redis_client import connect
 from readside.demo.embedded_redis import EmbeddedRedis, find_program
 from readside.demo.processes import Child, spawn
-from tests.servers import program_from_environment, server_directory
-from tests.viewing import Stage, event, expected
+from tests.support.servers import program_from_environment, server_directory
+from tests.support.viewing import Stage, event, expected
 
 SID = "11111111-1111-4111-8111-111111111111"
 NOON = 1_768_314_600_000_000

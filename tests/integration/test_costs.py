@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import pytest
 
-from projector.batch import Operation
+from projector.core.operations import Operation
 from projector.reads import IDS_PER_QUERY, Reads
-from projector.view_writer import Applied, ViewWriter
+from projector.sql import statement
+from projector.view.writer import BatchResult, ViewWriter
 from readmodel.postgres_client import create_pool
-from readmodel.sql import statement
-from tests.projecting import Bench, bench
-from tests.stands import Stand, real_stand, rows
+from tests.support.projecting import Bench, bench
+from tests.support.stands import Stand, real_stand, rows
 
 POLLS = 50
 
@@ -115,7 +115,7 @@ class Appends:
 
         async def applied(
             writer: ViewWriter, term: str, n: int, operations: Sequence[Operation], *more: Any, **how: Any
-        ) -> Applied:
+        ) -> BatchResult:
             self.batches += any(operation.verb == "add" for operation in operations)
             return await apply(writer, term, n, operations, *more, **how)
 

@@ -8,8 +8,8 @@ import pytest
 from projector import drift
 from projector.reads import Reads, Truth
 from readmodel.type_index import pack_index
-from tests.projecting import Bench, bench
-from tests.waiting import eventually
+from tests.support.projecting import Bench, bench
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

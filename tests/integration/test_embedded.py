@@ -16,8 +16,8 @@ from readmodel.errors import DemoError
 from readside.demo.embedded_postgres import EmbeddedPostgres, bundled_programs
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.unprivileged import copy_programs
-from tests.servers import connected, embedded_postgres, embedded_redis, fresh_database, server_directory
-from tests.waiting import eventually
+from tests.support.servers import connected, embedded_postgres, embedded_redis, fresh_database, server_directory
+from tests.support.waiting import eventually
 
 
 async def test_fresh_database_holds_the_write_sides_tables(database_url: str) -> None:
@@ -162,7 +162,7 @@ OWNER = """
 import asyncio, sys
 from pathlib import Path
 from readside.demo.unprivileged import copy_programs
-from tests.servers import embedded_postgres, embedded_redis
+from tests.support.servers import embedded_postgres, embedded_redis
 
 async def main():
     directory = Path(sys.argv[1])

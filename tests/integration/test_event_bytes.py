@@ -8,8 +8,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.projecting import INSERT_SESSION
-from tests.servers import connected
+from tests.support.projecting import INSERT_SESSION
+from tests.support.servers import connected
 
 PLAIN_JSON = """
 '{"id":"' || e.id || '","session_id":"' || e.session_id || '","step_id":' || coalesce('"' || e.step_id || '"', 'null')

@@ -11,10 +11,10 @@ import pytest
 from readmodel.errors import EventLogUnavailable
 from readside.commands import explain as command
 from readside.settings import Settings
-from tests.commanding import Site
-from tests.projecting import Bench, bench
-from tests.proxy import Proxy, proxied
-from tests.waiting import eventually
+from tests.support.commanding import Site
+from tests.support.projecting import Bench, bench
+from tests.support.proxy import Proxy, proxied
+from tests.support.waiting import eventually
 
 
 @dataclass

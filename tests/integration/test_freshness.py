@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from projector import tail
+from projector.tail import connection as tail
 from readside.commands.status import status
 from readside.settings import Settings
-from tests.builders import api, api_config
-from tests.healing import CLOCK_US, healed, said
-from tests.projecting import Bench, bench
-from tests.proxy import Proxy, proxied
-from tests.waiting import eventually
-from tests.whole import Whole
+from tests.support.builders import api, api_config
+from tests.support.healing import CLOCK_US, healed, said
+from tests.support.projecting import Bench, bench
+from tests.support.proxy import Proxy, proxied
+from tests.support.waiting import eventually
+from tests.support.whole import Whole
 
 PATIENT = {"readside_max_staleness": "600"}
 STALE_SECONDS = 0.5

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from projector import tail
-from tests.healing import Record, healed, listener_pid, said, watched
-from tests.pgbouncers import pgbouncer
-from tests.projecting import Bench, bench
-from tests.proxy import proxied, without_notifications
-from tests.waiting import eventually
+from projector.tail import connection as tail
+from tests.support.healing import Record, healed, listener_pid, said, watched
+from tests.support.pgbouncers import pgbouncer
+from tests.support.projecting import Bench, bench
+from tests.support.proxy import proxied, without_notifications
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from projector import heartbeat, reads, tail
+from projector import reads
+from projector.tail import connection as tail
+from projector.tail import heartbeat
 from readside.demo.embedded_postgres import EmbeddedPostgres, Shutdown
-from tests.healing import Record, healed, listener_pid, reconnect, said, watched
-from tests.projecting import Bench, bench
-from tests.proxy import proxied
-from tests.waiting import eventually
+from tests.support.healing import Record, healed, listener_pid, reconnect, said, watched
+from tests.support.projecting import Bench, bench
+from tests.support.proxy import proxied
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

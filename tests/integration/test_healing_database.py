@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projector import view_writer
-from projector.triggers import install
+from projector.tail.triggers import install
+from projector.view import writer as view_writer
 from readmodel.view import Cold
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.healing import Record, healed, reconnect, watched
-from tests.projecting import Bench, bench
-from tests.proxy import proxied
-from tests.servers import TEMPLATE, connected, embedded_postgres, make_template, server_directory
-from tests.waiting import eventually
+from tests.support.healing import Record, healed, reconnect, watched
+from tests.support.projecting import Bench, bench
+from tests.support.proxy import proxied
+from tests.support.servers import TEMPLATE, connected, embedded_postgres, make_template, server_directory
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
-from tests.waiting import eventually
-from tests.whole import Whole, whole_service
+from tests.support.waiting import eventually
+from tests.support.whole import Whole, whole_service
 
 FILTERED = "?event_type=step_created&limit=2"
 Leave = Callable[[Whole, str], Awaitable[None]]

@@ -10,17 +10,17 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from projector import view_writer
+from projector.view import writer as view_writer
 from readmodel.messages import decode_change
 from readmodel.poll import Poll
 from readmodel.subscription import heard
 from readside import api as module
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.builders import api, api_config, events_path
-from tests.projecting import INSERT_SESSION, Bench, Writer, bench
-from tests.proxy import proxied
-from tests.servers import connected, embedded_postgres, fresh_database, make_template, server_directory
-from tests.waiting import eventually
+from tests.support.builders import api, api_config, events_path
+from tests.support.projecting import INSERT_SESSION, Bench, Writer, bench
+from tests.support.proxy import proxied
+from tests.support.servers import connected, embedded_postgres, fresh_database, make_template, server_directory
+from tests.support.waiting import eventually
 
 
 @dataclass

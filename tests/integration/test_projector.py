@@ -8,8 +8,8 @@ import pytest
 from projector.reads import Reads
 from readmodel.errors import EventLogUnavailable
 from readmodel.view import Cold
-from tests.projecting import Bench, bench, ids
-from tests.waiting import eventually
+from tests.support.projecting import Bench, bench, ids
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

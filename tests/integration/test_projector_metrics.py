@@ -10,11 +10,11 @@ from structlog.testing import capture_logs
 from projector import drift
 from projector.metrics import exposition
 from projector.telemetry import Telemetry
-from readmodel.messages import Request, encode_request
+from readmodel.messages import ProjectorRequest, encode_request
 from readmodel.type_index import pack_index
-from tests.projecting import Bench, bench
-from tests.scraping import Scrape, moved, series
-from tests.waiting import eventually
+from tests.support.projecting import Bench, bench
+from tests.support.scraping import Scrape, moved, series
+from tests.support.waiting import eventually
 
 NAME = "readside_projector_"
 GO_ON = ("batches", "commit_to_applied_seconds", "compared")
@@ -64,7 +64,7 @@ async def test_events_and_loads(stage: Bench) -> None:
         async with moving(stage) as bulk:
             await stage.writer.events(session_id, 30)
         async with moving(stage) as rebuilt:
-            request = encode_request(Request("rebuild", (session_id,)))
+            request = encode_request(ProjectorRequest("rebuild", (session_id,)))
             await stage.view.redis.publish(stage.view.keys.requests, request)
             await eventually(lambda: telemetry.loads == 2, "it is loaded anew")
 

@@ -5,8 +5,8 @@ from itertools import count
 from structlog.testing import capture_logs
 
 from readmodel.view import Cold
-from tests.waiting import eventually
-from tests.whole import whole_service
+from tests.support.waiting import eventually
+from tests.support.whole import whole_service
 
 
 async def test_truncate_empties_everything(database_url: str, redis_url: str) -> None:

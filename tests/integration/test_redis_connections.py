@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from readmodel.redis_client import connect
 from readside.demo.embedded_redis import EmbeddedRedis
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

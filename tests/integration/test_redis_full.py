@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from readmodel.view import Cold
-from tests.projecting import bench
-from tests.servers import embedded_redis
-from tests.waiting import eventually
+from tests.support.projecting import bench
+from tests.support.servers import embedded_redis
+from tests.support.waiting import eventually
 
 
 async def test_a_full_redis_goes_on_with_fewer_sessions(database_url: str, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 from redis.asyncio import Redis
 
 from projector import drift
-from tests.healing import Record, healed, own_redis, watched
-from tests.projecting import Bench, bench
-from tests.proxy import proxied
-from tests.servers import embedded_redis
-from tests.waiting import eventually
+from tests.support.healing import Record, healed, own_redis, watched
+from tests.support.projecting import Bench, bench
+from tests.support.proxy import proxied
+from tests.support.servers import embedded_redis
+from tests.support.waiting import eventually
 
 DUMP = "dump.rdb"
 

@@ -12,11 +12,11 @@ from redis.exceptions import ResponseError
 
 from projector import drift
 from readmodel.errors import StoreUnavailable
-from tests.healing import Record, healed, own_redis, watched
-from tests.projecting import Bench, bench
-from tests.proxy import proxied
-from tests.waiting import eventually
-from tests.whole import whole_service
+from tests.support.healing import Record, healed, own_redis, watched
+from tests.support.projecting import Bench, bench
+from tests.support.proxy import proxied
+from tests.support.waiting import eventually
+from tests.support.whole import whole_service
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 
 from query_api.events import Events
 from readmodel.errors import ViewUnavailable
-from tests.builders import BOTH_KEY, OPS_KEY, READ_KEY, events_path
 from tests.integration.test_api_process import environment, running
-from tests.logs import Lines, logged
-from tests.stands import Stand, fake_stand, rows
-from tests.waiting import eventually
+from tests.support.builders import BOTH_KEY, OPS_KEY, READ_KEY, events_path
+from tests.support.logs import Lines, logged
+from tests.support.stands import Stand, fake_stand, rows
+from tests.support.waiting import eventually
 
 ORIGIN = "https://dashboard.example"
 SECRET = "a-wrong-key-somebody-pasted"

@@ -9,15 +9,15 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from projector import hot
+from projector.core import hot
 from readmodel.errors import InvalidParameter, NoLeader
-from readmodel.messages import Request, encode_request
-from readmodel.view import Cold, Found
+from readmodel.messages import ProjectorRequest, encode_request
+from readmodel.view import Cold, ViewPage
 from readside.commands import asking
 from readside.commands.sessions import rebuild, warm
 from readside.settings import Settings
-from tests.projecting import Bench, bench
-from tests.waiting import eventually
+from tests.support.projecting import Bench, bench
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -50,19 +50,19 @@ async def finished_session(stage: Bench, events: int = 3) -> str:
 
 async def send(stage: Bench, verb: str, *session_ids: str) -> None:
     """Ask without waiting for an answer, as the API does."""
-    await stage.view.redis.publish(stage.view.keys.requests, encode_request(Request(verb, session_ids)))  # type: ignore[arg-type]
+    await stage.view.redis.publish(stage.view.keys.requests, encode_request(ProjectorRequest(verb, session_ids)))  # type: ignore[arg-type]
 
 
 @asynccontextmanager
-async def polled(stage: Bench, session_ids: list[str]) -> AsyncIterator[list[Found]]:
+async def polled(stage: Bench, session_ids: list[str]) -> AsyncIterator[list[ViewPage]]:
     """Poll without a pause for as long as the block lasts; collects the answers, and fails on a cold one."""
-    answers: list[Found] = []
+    answers: list[ViewPage] = []
 
     async def poll() -> None:
         while True:
             for session_id in session_ids:
                 found = await stage.read(session_id)
-                assert isinstance(found, Found), found
+                assert isinstance(found, ViewPage), found
                 answers.append(found)
 
     task = asyncio.create_task(poll())
@@ -84,7 +84,7 @@ async def test_warm_makes_hot(stage: Bench, settings: Settings, capsys: pytest.C
 
         assert code == 0
         for session_id in sessions:
-            assert isinstance(await stage.read(session_id), Found)
+            assert isinstance(await stage.read(session_id), ViewPage)
             await stage.same(session_id)
     assert capsys.readouterr().out == "3 of 3 sessions are hot.\n"
 
@@ -108,7 +108,7 @@ async def test_a_missing_session_is_told(stage: Bench, settings: Settings, capsy
         await live(stage)
         assert await warm(settings, [unknown, session_id]) == 1
         out, err = capsys.readouterr()
-        assert isinstance(await stage.read(session_id), Found)
+        assert isinstance(await stage.read(session_id), ViewPage)
 
         assert out == "1 of 2 sessions are hot.\n"
         assert err.splitlines()[-1] == f"1 do not exist in Postgres: {unknown}"
@@ -210,7 +210,7 @@ async def test_rebuild_named_sessions_that_are_cold(stage: Bench, settings: Sett
         await live(stage)
 
         assert await rebuild(settings, [session_id], everything=False) == 0
-        assert isinstance(await stage.read(session_id), Found)
+        assert isinstance(await stage.read(session_id), ViewPage)
 
 
 async def test_rebuild_all(stage: Bench, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,7 +306,13 @@ async def test_hostile_requests_stop_nothing(stage: Bench) -> None:
     """Anybody may publish there."""
     async with stage.projector():
         await live(stage)
-        for data in (b"", b"\xff", b"null", b'{"verb":"warm"}', encode_request(Request("warm", ("x", "*", "'; --")))):
+        for data in (
+            b"",
+            b"\xff",
+            b"null",
+            b'{"verb":"warm"}',
+            encode_request(ProjectorRequest("warm", ("x", "*", "'; --"))),
+        ):
             await stage.view.redis.publish(stage.view.keys.requests, data)
         session_id = await stage.writer.session()
         await stage.hot(session_id)
@@ -328,8 +334,8 @@ async def test_the_bound_on_hot_sessions(
         assert await warm(settings, [third]) == 0
 
         assert isinstance(await stage.read(second), Cold)
-        assert isinstance(await stage.read(first), Found)
-        assert isinstance(await stage.read(third), Found)
+        assert isinstance(await stage.read(first), ViewPage)
+        assert isinstance(await stage.read(third), ViewPage)
         assert await stage.view.hot_count() == 2
 
 

@@ -9,8 +9,8 @@ from readmodel.errors import RightsMissing
 from readmodel.event_log import EventLog
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_rows_visible, create_pool
-from tests.projecting import MAX_BYTES, bench
-from tests.waiting import eventually
+from tests.support.projecting import MAX_BYTES, bench
+from tests.support.waiting import eventually
 
 ROLE = "readside_narrow"
 

@@ -11,19 +11,19 @@ import orjson
 import pytest
 
 from projector import reads as module
+from projector.loads.snapshot import MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.reads import Reads, Truth, open_reads
-from projector.snapshot import MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
+from projector.sql import statement
 from readmodel.errors import BadEvents
-from readmodel.event import Event, type_name
+from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import check_server
-from readmodel.redis_client import Packed
-from readmodel.sql import statement
+from readmodel.redis_client import PackedWords
 from readmodel.type_index import entries_of, pack_entry
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.fakes.redis import unpacked
-from tests.projecting import INSERT_SESSION
-from tests.servers import SCHEMA, connected
-from tests.viewing import within
+from tests.support.projecting import INSERT_SESSION
+from tests.support.servers import SCHEMA, connected
+from tests.support.viewing import within
 
 NOON = datetime(2026, 1, 13, 12, tzinfo=UTC)
 INSERT = """
@@ -61,7 +61,7 @@ class Session:
         rows = [(self.id, f"type_{'abc'[n % 3]}", "{}", None, instants[n % 7]) for n in range(count)]
         await self.connection.executemany(INSERT, rows)
 
-    async def events(self) -> list[Event]:
+    async def events(self) -> list[EventRow]:
         """Give its events as a step reads those that were added."""
         rows = await self.connection.fetch("SELECT id FROM events WHERE session_id = $1::uuid", self.id)
         added = await self.reads.added({self.id: {row["id"].hex for row in rows}})
@@ -73,7 +73,7 @@ class Session:
         kept = within(events, window)
         async with self.reads.snapshot(self.id, window) as snapshot:
             parts = [part async for part in snapshot.newest()]
-        words = [word for part in parts for word in unpacked(Packed(2 * part.held, part.words))]
+        words = [word for part in parts for word in unpacked(PackedWords(2 * part.held, part.words))]
         entries = [(name, one) for part in parts for name, packed in part.entries.items() for one in entries_of(packed)]
 
         truth = Truth(snapshot.status or "", snapshot.count, snapshot.hi, snapshot.lo)

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from projector import leader, tail
+from projector import leader
+from projector.tail import connection as tail
 from projector.telemetry import Telemetry
 from readmodel.keys import Keys
 from readmodel.view import ViewReader
-from tests.healing import healed, watched
-from tests.projecting import Bench, bench
-from tests.proxy import proxied
-from tests.servers import connected
-from tests.waiting import eventually
+from tests.support.healing import healed, watched
+from tests.support.projecting import Bench, bench
+from tests.support.proxy import proxied
+from tests.support.servers import connected
+from tests.support.waiting import eventually
 
 TRIES = 40
 """Tries of a standby that ends whom it may; a beat lies between two, and FROZEN_SECONDS are much shorter than all."""

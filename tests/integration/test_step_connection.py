@@ -11,7 +11,7 @@ from projector import reads as module
 from projector.reads import Reads, open_reads
 from readmodel.errors import EventLogUnavailable
 from readmodel.sql import statement
-from tests.servers import connected
+from tests.support.servers import connected
 
 WANTED = {str(uuid4()): {uuid4().hex}}
 

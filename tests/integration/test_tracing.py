@@ -17,14 +17,14 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from query_api.reader import Reader
 from readmodel import tracing
 from readside.tracing import exported, traced
-from tests.builders import BOTH_KEY
-from tests.commanding import Site
 from tests.integration.test_api_process import environment
 from tests.integration.test_api_process import running as api_process
-from tests.logs import logged
-from tests.projecting import Bench, bench
-from tests.stands import Stand, fake_stand, rows
-from tests.waiting import eventually
+from tests.support.builders import BOTH_KEY
+from tests.support.commanding import Site
+from tests.support.logs import logged
+from tests.support.projecting import Bench, bench
+from tests.support.stands import Stand, fake_stand, rows
+from tests.support.waiting import eventually
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

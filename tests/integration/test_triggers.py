@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.notices import Notices, eid, events, notice, noticed, only, sessions, sid
+from tests.support.notices import Notices, eid, events, notice, noticed, only, sessions, sid
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projector.triggers import FINGERPRINT_SQL, inspect, install
+from projector.tail.triggers import FINGERPRINT_SQL, inspect, install
 from readmodel.postgres_client import Connection
-from tests.notices import new_role
-from tests.servers import connected
+from tests.support.notices import new_role
+from tests.support.servers import connected
 
 
 @pytest.fixture

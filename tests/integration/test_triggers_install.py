@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projector.triggers import FINGERPRINT_SQL, inspect, install, install_sql, uninstall
+from projector.tail.triggers import FINGERPRINT_SQL, inspect, install, install_sql, uninstall
 from readmodel.errors import EventLogUnavailable, StoreRefused
 from readmodel.postgres_client import Connection
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.servers import connected, fresh_database
-from tests.traces import INSTALLED, rows, traces
+from tests.support.servers import connected, fresh_database
+from tests.support.traces import INSTALLED, rows, traces
 
 
 async def no_wait(seconds: float) -> None:

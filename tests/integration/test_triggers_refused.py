@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projector.triggers import inspect, install, uninstall
+from projector.tail.triggers import inspect, install, uninstall
 from readmodel.errors import NotInstalled, RightsMissing, SchemaMissing, ServerInRecovery
 from readmodel.postgres_client import Connection
-from tests.notices import new_role
-from tests.servers import connected, embedded_postgres, server_directory
-from tests.traces import traces
+from tests.support.notices import new_role
+from tests.support.servers import connected, embedded_postgres, server_directory
+from tests.support.traces import traces
 
 
 @pytest.fixture

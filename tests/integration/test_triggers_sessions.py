@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.notices import Notices, events, notice, noticed, only, sessions, sid
+from tests.support.notices import Notices, events, notice, noticed, only, sessions, sid
 
 
 @pytest.fixture

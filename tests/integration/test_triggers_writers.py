@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.notices import Notices, eid, events, new_role, notice, noticed, only, sessions, sid
-from tests.servers import connected
+from tests.support.notices import Notices, eid, events, new_role, notice, noticed, only, sessions, sid
+from tests.support.servers import connected
 
 
 @pytest.fixture

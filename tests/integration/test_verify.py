@@ -13,16 +13,17 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from projector import drift, verify
-from projector.verdict import Verdict
-from projector.verify import NotLive, Verifier
+from projector import drift
 from readmodel.postgres_client import Pool, create_pool
 from readmodel.type_index import pack_index, unpack_index
 from readside.commands.sessions import verify as verify_command
+from readside.inspection import verify
+from readside.inspection.verdict import Verdict
+from readside.inspection.verify import NotLive, Verifier
 from readside.settings import Settings
-from tests.projecting import Bench, Writer, bench
-from tests.servers import connected
-from tests.waiting import eventually
+from tests.support.projecting import Bench, Writer, bench
+from tests.support.servers import connected
+from tests.support.waiting import eventually
 
 Damage = Callable[[Bench, str], Awaitable[str | None]]
 

@@ -6,8 +6,8 @@ from readmodel.errors import EventLogUnavailable, ForeignView
 from readside.commands.sessions import verify
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.settings import Settings
-from tests.projecting import bench
-from tests.servers import fresh_database
+from tests.support.projecting import bench
+from tests.support.servers import fresh_database
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projector import view_writer
+from projector.view import writer as view_writer
 from readmodel.postgres_client import Connection
 from readmodel.view import Cold
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.healing import Record, healed, reconnect
-from tests.projecting import Bench, Writer, bench
-from tests.servers import TEMPLATE, connected, embedded_postgres, make_template, server_directory
-from tests.waiting import eventually
+from tests.support.healing import Record, healed, reconnect
+from tests.support.projecting import Bench, Writer, bench
+from tests.support.servers import TEMPLATE, connected, embedded_postgres, make_template, server_directory
+from tests.support.waiting import eventually
 
 LONG_AGO = "1700-01-01T00:00:00Z"
 

@@ -18,8 +18,8 @@ from readside.demo.moves import Change, Record, Savepoint, Transaction
 from readside.demo.sample_log import purge
 from readside.demo.workflows import Workflow
 from readside.demo.writer import Writer
-from tests.servers import connected, fresh_database
-from tests.waiting import eventually
+from tests.support.servers import connected, fresh_database
+from tests.support.waiting import eventually
 
 UNFINISHED = "status IN ('pending', 'in_progress', 'paused')"
 STOPPED = "error_message = 'The writer was stopped.' AND status = 'cancelled'"

@@ -2,15 +2,15 @@
 
 from collections import Counter
 
-from projector.snapshot import type_counts
+from projector.loads.snapshot import type_counts
 from readmodel.keys import Keys
 from readmodel.type_index import unpack_index
-from readmodel.view import ViewReader, Whole
+from readmodel.view import ViewReader, WholeSession
 from tests.model.chance import Machine
 from tests.model.postgres import UNFIT, Postgres, State
 from tests.model.simulated_redis import Client, Store
 from tests.model.writers import SESSIONS
-from tests.viewing import indexed, newest_first
+from tests.support.viewing import indexed, newest_first
 
 WINDOW_EVENTS = 7
 WINDOW_BYTES = 4_000
@@ -40,7 +40,7 @@ def _fit(state: State) -> bool:
     return all(event.score != UNFIT and len(event.member) <= WINDOW_BYTES for event in state.events.values())
 
 
-def _equal(whole: Whole, state: State) -> bool:
+def _equal(whole: WholeSession, state: State) -> bool:
     header, truth, held = whole.header, state.truth(), newest_first(state.events.values())[: whole.header.held]
     kinds = Counter(event.event_type for event in state.events.values())
     entries = [(name, entry) for name, listed in indexed(held).items() for entry in listed]

@@ -14,23 +14,23 @@ from readmodel.backoff import delays
 from readmodel.type_index import ENTRY_BYTES
 
 _BOUNDS = {
-    "projector.backlog.MAX_SESSIONS": 8,
-    "projector.backlog.MAX_IDS": 14,
-    "projector.backlog.MAX_IDS_OF_ONE": 5,
-    "projector.batch.MAX_BATCH_BYTES": 2_500,
-    "projector.batch.MAX_NAMED": 1,
+    "projector.core.backlog.MAX_SESSIONS": 8,
+    "projector.core.backlog.MAX_IDS": 14,
+    "projector.core.backlog.MAX_IDS_OF_ONE": 5,
+    "projector.core.operations.MAX_BATCH_BYTES": 2_500,
+    "projector.core.operations.MAX_NAMED": 1,
     "projector.catch_up.SESSIONS_PER_QUERY": 2,
-    "projector.committer.MAX_NAMED": 2,
+    "projector.view.committer.MAX_NAMED": 2,
     "projector.drift.EVENTS_A_ROUND": 10,
-    "projector.hot.NEVER_EVICTED_SECONDS": 0.3,
+    "projector.core.hot.NEVER_EVICTED_SECONDS": 0.3,
     "projector.live.MAX_CREATED": 2,
     "projector.live.MAX_PUTS": 1,
-    "projector.loads.MAX_ARRIVED": 6,
-    "projector.loads.WORKERS": 2,
-    "projector.added.BYTES_OF_ONE_SESSION": 2_500,
+    "projector.loads.loads.MAX_ARRIVED": 6,
+    "projector.loads.loads.WORKERS": 2,
+    "projector.core.new_events.BYTES_OF_ONE_SESSION": 2_500,
     "projector.requests.ENUMERATE_BELOW": 2,
     # Time passes for nobody in these: what is known of another database's clock or of a store that was away.
-    "projector.view_writer.STILL_MOVING_SECONDS": 0.0,
+    "projector.view.writer.STILL_MOVING_SECONDS": 0.0,
     "readmodel.type_index._CHUNK_BYTES": 2 * ENTRY_BYTES,
     "query_api.circuit.RETRY_SECONDS": 0.03,
     "query_api.fallback.MISSING_SECONDS": 0.2,
@@ -51,7 +51,7 @@ _TIMED = (
     "readside.api.ProjectorRequests",
 )
 """What takes a clock, where it is built."""
-_IMPATIENT = ("projector.jobs", "projector.leader", "projector.loads", "query_api.subscription")
+_IMPATIENT = ("projector.jobs", "projector.leader", "projector.loads.loads", "query_api.subscription")
 """Modules whose pauses between tries are cut short, so that more happens in a run."""
 
 

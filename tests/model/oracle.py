@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 import orjson
 
-from query_api.problems import Reply
-from readmodel.event import Event
+from query_api.problems import ProblemReply
+from readmodel.event import EventRow
 from readmodel.poll import Poll, parse_since, render
 from tests.model.postgres import TERMINAL, Postgres, State
-from tests.viewing import newest_first
+from tests.support.viewing import newest_first
 
 _INSTANT = re.compile(rb"(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+)\.(\d{6})Z")
 
@@ -18,7 +18,7 @@ class Wrong(Exception):
     """An answer that fits no state of its session between its as-of and now, or a session that does not recover."""
 
 
-def check(postgres: Postgres, poll: Poll, reply: Reply) -> str | None:
+def check(postgres: Postgres, poll: Poll, reply: ProblemReply) -> str | None:
     """Check a reply; give its source, or None when it is no answer. Raises Wrong."""
     if reply.status not in {200, 404}:
         return None
@@ -43,7 +43,7 @@ def instant(text: bytes) -> int:
     return parse_since(text.decode())
 
 
-def _fault(states: list[State | None], poll: Poll, reply: Reply, *, terminal: bool) -> str | None:
+def _fault(states: list[State | None], poll: Poll, reply: ProblemReply, *, terminal: bool) -> str | None:
     if reply.status == 404:
         return None if None in states else "there was such a session all the time"
     there = [state for state in states if state]
@@ -59,9 +59,14 @@ def _fault(states: list[State | None], poll: Poll, reply: Reply, *, terminal: bo
 
 
 def _page_fault(
-    always: frozenset[Event], ever: frozenset[Event], poll: Poll, body: bytes, total: int, items: list[dict[str, str]]
+    always: frozenset[EventRow],
+    ever: frozenset[EventRow],
+    poll: Poll,
+    body: bytes,
+    total: int,
+    items: list[dict[str, str]],
 ) -> str | None:
-    by_id: dict[str, list[Event]] = {}
+    by_id: dict[str, list[EventRow]] = {}
     for event in ever:
         by_id.setdefault(event.id.hex(), []).append(event)
     page = []
@@ -82,10 +87,10 @@ def _page_fault(
     return None if body == render(b",".join(event.member for event in page), total, poll) else "its form is another"
 
 
-def _missing(always: Iterable[Event], page: list[Event], poll: Poll) -> bool:
+def _missing(always: Iterable[EventRow], page: list[EventRow], poll: Poll) -> bool:
     """Tell whether an event that was always there should stand on this page and does not."""
 
-    def place(event: Event) -> tuple[int, bytes]:
+    def place(event: EventRow) -> tuple[int, bytes]:
         return event.score or 0, event.id
 
     first, last = place(page[0]), place(page[-1])
@@ -96,7 +101,7 @@ def _missing(always: Iterable[Event], page: list[Event], poll: Poll) -> bool:
     return between or before > poll.offset
 
 
-def _matching(events: Iterable[Event], poll: Poll) -> list[Event]:
+def _matching(events: Iterable[EventRow], poll: Poll) -> list[EventRow]:
     return [
         event
         for event in events

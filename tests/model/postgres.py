@@ -7,12 +7,12 @@ from random import Random
 
 from projector.reads import Truth
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable
-from readmodel.event import Event
-from readmodel.event_log import Logged
+from readmodel.event import EventRow
+from readmodel.event_log import LogPage
 from readmodel.poll import Poll
 from tests.model.chance import Line, Machine
 from tests.model.clockwork import STARTED_AT
-from tests.viewing import expected
+from tests.support.viewing import expected
 
 TERMINAL = ("completed", "failed", "cancelled")
 UNFIT = 999
@@ -24,9 +24,9 @@ class State:
     """One session: its status, and its events by id."""
 
     status: str
-    events: Mapping[bytes, Event] = field(default_factory=dict)
+    events: Mapping[bytes, EventRow] = field(default_factory=dict)
 
-    def with_events(self, events: Iterable[Event]) -> "State":
+    def with_events(self, events: Iterable[EventRow]) -> "State":
         """Add events, or replace those of the same ids."""
         return replace(self, events={**self.events, **{event.id: event for event in events}})
 
@@ -144,7 +144,7 @@ class Client:
 class Log(Client):
     """What the API reads; it opens connections as it needs them."""
 
-    async def answer(self, poll: Poll, max_bytes: int) -> Logged:
+    async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
         """Answer a poll: now() is taken before the snapshot."""
         await self.pause_and_reconnect()
         as_of_us = self.postgres.now_us()
@@ -154,7 +154,7 @@ class Log(Client):
         await self.pause()
         if len(page) > max_bytes:
             raise AnswerTooLarge(1, max_bytes)
-        return Logged(state.status if state else None, page, total, as_of_us, f"cluster-{self.postgres.cluster}")
+        return LogPage(state.status if state else None, page, total, as_of_us, f"cluster-{self.postgres.cluster}")
 
     async def pause_and_reconnect(self) -> None:
         """Open a new connection where the old one is broken."""

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from projector.added import Added
+from projector.core.new_events import NewEvents
+from projector.loads.snapshot import Part
 from projector.reads import Truth
-from projector.snapshot import Part
 from readmodel.errors import BadEvents, EventLogUnavailable
 from tests.model.chance import Machine
 from tests.model.postgres import TERMINAL, UNFIT, Client, Connection, Postgres, State
-from tests.viewing import part_of, within
+from tests.support.viewing import part_of, within
 
 
 class Snapshot:
@@ -52,9 +52,9 @@ class Reads(Client):
         await self.pause()
         return found
 
-    async def added(self, wanted: dict[str, set[str]]) -> Added:
+    async def added(self, wanted: dict[str, set[str]]) -> NewEvents:
         """Fetch by primary key, wherever the rows are now."""
-        found = Added()
+        found = NewEvents()
         for session_id, ids in wanted.items():  # one query each, as where many are wanted
             if not ids:
                 continue
@@ -114,7 +114,7 @@ class Reads(Client):
 
 
 class Tail:
-    """The listening connection, as the projector has it: the methods of `projector.tail.Tail`."""
+    """The listening connection, as the projector has it: the methods of `projector.tail.connection.Tail`."""
 
     def __init__(self, postgres: Postgres, machine: Machine, heartbeat_seconds: float) -> None:
         self._postgres = postgres

@@ -21,7 +21,7 @@ import redis
 from tests.model.oracle import Wrong
 from tests.model.plants import PLANTS
 from tests.model.simulation import simulate
-from tests.servers import running_redis
+from tests.support.servers import running_redis
 
 WORKERS = 2
 

@@ -10,7 +10,8 @@ from unittest import mock
 import redis
 from structlog.testing import capture_logs
 
-from readmodel import scripts
+from projector.view.scripts import source as writing_source
+from readmodel.scripts import source
 from readmodel.supervise import end
 from tests.model.clockwork import LeapingLoop, virtual_clocks
 from tests.model.conditions import small_bounds, small_script
@@ -26,10 +27,13 @@ CLOCK = "simulation:clock"
 def altered_scripts(alter: Callable[[str, str], str]) -> Iterator[None]:
     """Have the project load its scripts with another text, which `alter(name, text)` gives."""
 
-    def source(name: str) -> str:
-        return alter(name, scripts.source(name))
+    def read(name: str) -> str:
+        return alter(name, source(name))
 
-    with mock.patch("projector.view_writer.source", source), mock.patch("readmodel.view.source", source):
+    def write(name: str) -> str:
+        return alter(name, writing_source(name))
+
+    with mock.patch("projector.view.writer.source", write), mock.patch("readmodel.view.source", read):
         yield
 
 
@@ -58,7 +62,7 @@ def simulate(
         stack.enter_context(planted(plant))
         asyncio.set_event_loop(loop)
         store = Store(connect(), chance, CLOCK if real else "")
-        store.growing = frozenset({str(store.client.script_load(alter("apply", scripts.source("apply"))))})
+        store.growing = frozenset({str(store.client.script_load(alter("apply", writing_source("apply"))))})
         world = World(chance, store, only)
         try:
             with small_bounds(world.open_tail, chance, loop.time):

@@ -13,14 +13,14 @@ from projector.leader import Leader
 from projector.telemetry import Telemetry
 from query_api.config import ApiConfig
 from query_api.exchange import Exchange
-from query_api.problems import Reply
+from query_api.problems import ProblemReply
 from query_api.request_line import RequestLine
 from readmodel.keys import Keys
 from readmodel.poll import parse_poll
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader
-from readside.api import Stores, _Built
+from readside.api import ApiStores, _Built
 from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
 from tests.model.chance import Machine
 from tests.model.faults import DAMAGING, Faults
@@ -124,7 +124,7 @@ class World:
         """Start an API."""
         process = Process(self.machine(name))
         client, keys = Client(self.store, process.machine), Keys("readside")
-        stores = Stores(
+        stores = ApiStores(
             view=ViewReader(client, keys),
             log=Log(self.postgres, process.machine),
             line=RequestLine(client, keys),
@@ -140,11 +140,13 @@ class World:
         process.at_end = [built.service.view_reads.close, built.service.fallback.close]
         self.apis.append((process, built.service.events))
 
-    async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
+    async def poll(
+        self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE
+    ) -> ProblemReply:
         """Send a poll, and check the answer."""
         poll = parse_poll(session_id, query)
         known = events.at_once("GET", session_id, query, given)
-        reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known, given)
+        reply: ProblemReply = known if isinstance(known, ProblemReply) else await events.from_stores(known, given)
         self.answers["not modified"] += reply.status == 304
         reply = self.pollers.understood(session_id, query, reply)
         source = check(self.postgres, poll, reply)
@@ -206,7 +208,7 @@ class World:
             await asyncio.sleep(0.2)
 
 
-def _as_of(reply: Reply) -> int:
+def _as_of(reply: ProblemReply) -> int:
     text = dict(reply.headers).get(b"readside-as-of")
     return instant(text) if text else 0
 

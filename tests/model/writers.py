@@ -4,9 +4,9 @@ from collections.abc import Collection
 from random import Random
 from uuid import UUID
 
-from readmodel.event import Event
+from readmodel.event import EventRow
 from tests.model.postgres import TERMINAL, UNFIT, Postgres, State, States
-from tests.viewing import event
+from tests.support.viewing import event
 
 SESSIONS = tuple(
     f"{number}{number}{number}{number}{number}{number}{number}{number}-aaaa-4aaa-8aaa-{number:012d}"
@@ -57,7 +57,7 @@ class Writers:
     def _commit(self, changes: States, *notices: str) -> None:
         self._postgres.commit(changes, notices)
 
-    def event(self, session_id: str, *, score: int | None = None, size: int | None = None) -> Event:
+    def event(self, session_id: str, *, score: int | None = None, size: int | None = None) -> EventRow:
         """Make an event; its timestamp is one of few, so that many are equal and most come late."""
         self._made += 1
         return event(
@@ -132,5 +132,5 @@ class Writers:
         self._commit(dict.fromkeys(self._postgres.sessions), "x")
 
 
-def _added(session_id: str, events: list[Event]) -> str:
+def _added(session_id: str, events: list[EventRow]) -> str:
     return " ".join(["a", session_id, *(event.id.hex() for event in events)])

@@ -21,9 +21,9 @@ from tests.oracle.pollers import Ask, Poller, microseconds
 from tests.oracle.report import Report
 from tests.oracle.service import MAX_STALENESS_SECONDS, Service, running
 from tests.oracle.writers import MARKS, Writer, now_us, wait
-from tests.projecting import INSERT_SESSION
-from tests.servers import connected
-from tests.waiting import eventually
+from tests.support.projecting import INSERT_SESSION
+from tests.support.servers import connected
+from tests.support.waiting import eventually
 
 WRITERS, POLLERS_EACH, KEPT = 5, 3, 3
 HEAL_SECONDS = 40

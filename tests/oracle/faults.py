@@ -14,13 +14,13 @@ from uuid import uuid4
 
 import asyncpg
 
-from projector.triggers import install
+from projector.tail.triggers import install
 from readmodel.errors import NotInstalled
 from tests.oracle.ledger import Draft, Ledger
 from tests.oracle.report import Report
 from tests.oracle.service import Service
 from tests.oracle.writers import LOST, Writer, begin, committed, now_us, wait
-from tests.projecting import INSERT_SESSION
+from tests.support.projecting import INSERT_SESSION
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

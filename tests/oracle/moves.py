@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from tests.oracle.ledger import Draft, Event, Ledger
-from tests.projecting import INSERT_SESSION
+from tests.support.projecting import INSERT_SESSION
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

@@ -13,11 +13,11 @@ from uuid import UUID
 import httpx
 import orjson
 
-from tests.builders import events_path
 from tests.oracle.judge import Given, Question, Wrong, judge
 from tests.oracle.ledger import EPOCH, Event, Ledger, timestamp_text
 from tests.oracle.moves import DAY_US, TYPES
 from tests.oracle.report import Report
+from tests.support.builders import events_path
 
 REFUSALS = (429, 503)
 LAG_TOLERANCE_US = 250_000

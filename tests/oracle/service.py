@@ -15,7 +15,7 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import Child, ending, free_port, log_since, program, spawn
 from readside.settings import child_environment
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 KEY = {"x-api-key": "secret"}
 MAX_STALENESS_SECONDS = 2.0

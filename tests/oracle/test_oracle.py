@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from projector.triggers import install
+from projector.tail.triggers import install
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.oracle import chaos
-from tests.servers import connected, embedded_redis, server_directory
+from tests.support.servers import connected, embedded_redis, server_directory
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from projector import drift
-from projector.backlog import Backlog
+from projector.core.backlog import Backlog
 from query_api import view_reads
 from readside.api import _Built
-from tests.barriers import Ear
-from tests.projecting import Bench, bench
+from tests.support.barriers import Ear
+from tests.support.projecting import Bench, bench
 
 
 @pytest.fixture(autouse=True)

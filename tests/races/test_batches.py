@@ -6,15 +6,15 @@ import signal
 import pytest
 from redis.asyncio.client import PubSub
 
-from projector.view_writer import TermRefused, ViewWriter
+from projector.view.writer import TermRefused, ViewWriter
 from readmodel.errors import ViewUnavailable
 from readmodel.messages import Change, decode_change
 from readmodel.view import Cold, Position
-from tests.barriers import after, before, doing
-from tests.commanding import Projector, Site
-from tests.projecting import Bench, ids
-from tests.proxy import Link, Proxy, proxied
-from tests.waiting import eventually
+from tests.support.barriers import after, before, doing
+from tests.support.commanding import Projector, Site
+from tests.support.projecting import Bench, ids
+from tests.support.proxy import Link, Proxy, proxied
+from tests.support.waiting import eventually
 
 LOST = ViewUnavailable("the reply was lost on purpose.")
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from projector.view_writer import ViewWriter
-from tests.barriers import Ear, before
-from tests.racing import check, hot_session, third_event
-from tests.whole import whole_service
+from projector.view.writer import ViewWriter
+from tests.support.barriers import Ear, before
+from tests.support.racing import check, hot_session, third_event
+from tests.support.whole import whole_service
 
 Dump = dict[Any, Any]
 

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from projector.loads import Loads
-from projector.view_writer import TermRefused, ViewWriter
-from readmodel.view import Cold, Found
-from tests.barriers import Barrier, Ear, after, before, doing
-from tests.projecting import Bench
-from tests.waiting import eventually
+from projector.loads.loads import Loads
+from projector.view.writer import TermRefused, ViewWriter
+from readmodel.view import Cold, ViewPage
+from tests.support.barriers import Barrier, Ear, after, before, doing
+from tests.support.projecting import Bench
+from tests.support.waiting import eventually
 
 LISTENERS_END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'readside-listener'"
 Change = Callable[[], Awaitable[object]]
@@ -100,7 +100,7 @@ async def test_race_add_during_load(stage: Bench, patch: pytest.MonkeyPatch, poi
         found = await stage.read(sid)
         put.open()
 
-        assert isinstance(found, Found)
+        assert isinstance(found, ViewPage)
         assert found.total == 3
         assert (await stage.same(sid)).total == 3
         assert (telemetry.loads, telemetry.terms) == (1, 1)
@@ -123,7 +123,7 @@ async def test_race_look_during_load(stage: Bench, patch: pytest.MonkeyPatch, po
         found = await stage.read(sid)
         put.open()
 
-        assert isinstance(found, Found)
+        assert isinstance(found, ViewPage)
         assert found.page.count(b'"message":"changed"') == 2
         assert (await stage.same(sid)).total == 2
         assert telemetry.loads == 1
@@ -146,7 +146,7 @@ async def test_race_status_during_load(stage: Bench, patch: pytest.MonkeyPatch, 
         found = await stage.read(sid)
         put.open()
 
-        assert isinstance(found, Found)
+        assert isinstance(found, ViewPage)
         assert found.status == "failed"
         assert (await stage.same(sid)).total == 2
         assert telemetry.loads == 1

@@ -7,16 +7,16 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from projector.loads import Loads
+from projector.loads.loads import Loads
 from query_api import fallback
 from readmodel.event_log import EventLog
 from readmodel.poll import Poll
 from readmodel.view import ViewReader
-from tests.barriers import Ear, after, before
-from tests.healing import CLOCK_US
-from tests.projecting import INSERT_SESSION
-from tests.racing import check, hot_session, third_event
-from tests.whole import Whole, whole_service
+from tests.support.barriers import Ear, after, before
+from tests.support.healing import CLOCK_US
+from tests.support.projecting import INSERT_SESSION
+from tests.support.racing import check, hot_session, third_event
+from tests.support.whole import Whole, whole_service
 
 SOURCES: dict[str, tuple[type, str, dict[str, str]]] = {
     "redis": (ViewReader, "read_all", {}),

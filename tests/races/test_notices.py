@@ -4,13 +4,13 @@ from uuid import uuid4
 
 import pytest
 
-from projector.heartbeat import Heartbeat
-from projector.view_writer import ViewWriter
-from readmodel.view import Found
-from tests.barriers import Ear, before, doing
-from tests.healing import CLOCK_US
-from tests.projecting import INSERT_EVENT, Bench, ids
-from tests.waiting import eventually
+from projector.tail.heartbeat import Heartbeat
+from projector.view.writer import ViewWriter
+from readmodel.view import ViewPage
+from tests.support.barriers import Ear, before, doing
+from tests.support.healing import CLOCK_US
+from tests.support.projecting import INSERT_EVENT, Bench, ids
+from tests.support.waiting import eventually
 
 TRIGGERS = ("readside_insert", "readside_update", "readside_delete", "readside_truncate")
 
@@ -88,7 +88,7 @@ async def test_race_a_bulk_insert_heard_in_two_parts(stage: Bench, notices: Ear)
 
         async def applied(total: int) -> bool:
             found = await stage.read(session_id)
-            return isinstance(found, Found) and found.total == total
+            return isinstance(found, ViewPage) and found.total == total
 
         await eventually(lambda: applied(400), "two chunks are applied")
         position = await stage.view.position()

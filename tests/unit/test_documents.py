@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from projector.trigger_catalog import TRIGGERS, functions
+from projector.tail.trigger_catalog import TRIGGERS, functions
 from query_api.openapi import document
 from readmodel.keys import Keys
 from readside.cli import app
@@ -150,7 +150,7 @@ def test_the_data_model_names_every_key() -> None:
 def test_the_data_model_names_every_field_that_the_scripts_write() -> None:
     """Fields of the position and of the header are explained."""
     text = (FEATURE / "data-model.md").read_text()
-    scripts = "".join((ROOT / "readmodel/scripts" / name).read_text() for name in ("begin.lua", "apply.lua"))
+    scripts = "".join((ROOT / "projector/view/scripts" / name).read_text() for name in ("begin.lua", "apply.lua"))
     calls = re.findall(r"'(?:HSET|HINCRBY)', (?:position|header|base[^,]*), ([^\n]*(?:\n    '[^\n]*)?)", scripts)
     fields = {field for call in calls for field in re.findall(r"'([a-z_]{2,})'", call)}
 

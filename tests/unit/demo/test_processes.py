@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from readside.demo.processes import LAUNCHER, PORTS, Child, free_port, last_lines, port_is_free, running, spawn
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 

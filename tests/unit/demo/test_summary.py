@@ -6,23 +6,23 @@ from pathlib import Path
 from rich.console import Console
 
 from readmodel.projection import Projection
-from readside.demo.summary import Facts, show
-from readside.demo.watch import Reading
+from readside.demo.summary import DemoFacts, show
+from readside.demo.watch import DemoSample
 
 SESSION = "11111111-2222-4333-8444-555555555555"
 LIVE = Projection(status="live", lag_ms=7, hot_sessions=9)
 
 
-def printed(facts: Facts) -> list[str]:
+def printed(facts: DemoFacts) -> list[str]:
     """The summary's lines on a narrow terminal."""
     output = io.StringIO()
     show(Console(file=output, width=40), facts)
     return output.getvalue().splitlines()
 
 
-def facts(key: str | None = "secret", data: Path | None = None) -> Facts:
+def facts(key: str | None = "secret", data: Path | None = None) -> DemoFacts:
     """A demo on port 9000."""
-    return Facts(9000, SESSION, key, "a note", data)
+    return DemoFacts(9000, SESSION, key, "a note", data)
 
 
 def test_urls_and_the_command_are_never_broken() -> None:
@@ -49,16 +49,16 @@ def test_kept_data_is_named() -> None:
 
 def test_rates_are_per_second() -> None:
     """Between two looks, however far apart."""
-    earlier = Reading(at=10.0, projection=LIVE, events=100, polls=10)
-    later = Reading(at=15.0, projection=LIVE, events=200, polls=40)
+    earlier = DemoSample(at=10.0, projection=LIVE, events=100, polls=10)
+    later = DemoSample(at=15.0, projection=LIVE, events=200, polls=40)
 
     assert later.line(earlier) == "live, 7 ms behind · 20 events/s · 6 polls/s · 9 sessions in Redis"
 
 
 def test_counters_that_begin_again_are_no_negative_rate() -> None:
     """A projector or API that is new counts from nothing."""
-    earlier = Reading(at=10.0, projection=LIVE, events=100, polls=10)
-    later = Reading(at=15.0, projection=LIVE, events=0, polls=0)
+    earlier = DemoSample(at=10.0, projection=LIVE, events=100, polls=10)
+    later = DemoSample(at=15.0, projection=LIVE, events=0, polls=0)
 
     assert later.line(earlier) == "live, 7 ms behind · 0 events/s · 0 polls/s · 9 sessions in Redis"
 
@@ -66,6 +66,6 @@ def test_counters_that_begin_again_are_no_negative_rate() -> None:
 def test_a_projection_that_is_not_live_says_why() -> None:
     """The reason stands where the lag stood."""
     down = Projection(status="catching_up", reason="The view is empty.")
-    reading = Reading(at=15.0, projection=down, events=0, polls=0)
+    reading = DemoSample(at=15.0, projection=down, events=0, polls=0)
 
     assert reading.line(reading).startswith("catching up: The view is empty. · ")

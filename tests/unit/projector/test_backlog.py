@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projector import backlog
-from projector.backlog import Backlog, Beat
+from projector.core import backlog
+from projector.core.backlog import Backlog, Beat
 
 TERM = "0f" * 16
 

@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from projector import backlog
-from projector.backlog import Backlog
+from projector.core import backlog
+from projector.core.backlog import Backlog
 
 TERM, ONE, TWO = "0f" * 16, UUID(int=1), UUID(int=2)
 

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projector.batch import (
+from projector.core.operations import (
     MAX_BATCH_BYTES,
     MAX_NAMED,
     Operation,
-    Staged,
+    StagedSession,
     add,
     drop,
     put,
@@ -17,7 +17,7 @@ from projector.batch import (
     touch,
 )
 from readmodel.type_index import pack_entry
-from tests.viewing import event
+from tests.support.viewing import event
 
 SID = "11111111-1111-4111-8111-111111111111"
 OPERATIONS = st.dictionaries(
@@ -40,8 +40,18 @@ def test_a_put_names_its_staging_only_when_there_are_events() -> None:
     """An empty session has no keys to rename."""
     header: dict[str, str | bytes | int] = {"status": "pending", "count": 0}
 
-    assert put(SID, Staged("stage:x:", 0, header)).flat() == ["put", SID, 6, "", 0, "status", "pending", "count", 0]
-    assert put(SID, Staged("stage:x:", 2, {})).flat() == ["put", SID, 2, "stage:x:", 2]
+    assert put(SID, StagedSession("stage:x:", 0, header)).flat() == [
+        "put",
+        SID,
+        6,
+        "",
+        0,
+        "status",
+        "pending",
+        "count",
+        0,
+    ]
+    assert put(SID, StagedSession("stage:x:", 2, {})).flat() == ["put", SID, 2, "stage:x:", 2]
 
 
 def test_an_add_has_six_words_an_event() -> None:

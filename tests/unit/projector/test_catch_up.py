@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from projector.batch import drop, stamp, status
 from projector.catch_up import EVENTS_PER_QUERY, affordable, equal, judge
+from projector.core.operations import drop, stamp, status
 from projector.reads import Truth
 from readmodel.event import ENCODING_VERSION
 from readmodel.header import Header

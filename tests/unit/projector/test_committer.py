@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from projector.backlog import Beat
-from projector.batch import MAX_BATCH_BYTES, MAX_NAMED, Operation, drop, touch
-from projector.committer import RESIGN_SECONDS, Committer, Operations
-from projector.view_writer import Applied, StagingLost, TermRefused
+from projector.core.backlog import Beat
+from projector.core.operations import MAX_BATCH_BYTES, MAX_NAMED, Operation, drop, touch
+from projector.view.committer import RESIGN_SECONDS, Committer, Operations
+from projector.view.writer import BatchResult, StagingLost, TermRefused
 from readmodel.errors import AccessRefused, ViewFull, ViewUnavailable
 
 BEAT = Beat("nonce", 1_768_314_600_000_000, "prints")
@@ -31,7 +31,7 @@ class Sent:
 class FakeWriter:
     """Takes batches; gives or raises what is in `answers`, in order, and then an empty `Applied`."""
 
-    answers: list[Applied | Exception] = field(default_factory=list)
+    answers: list[BatchResult | Exception] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
 
     async def apply(
@@ -44,10 +44,10 @@ class FakeWriter:
         as_of_us: int | None = None,
         round_trip_us: int | None = None,
         though_full: bool = False,
-    ) -> Applied:
+    ) -> BatchResult:
         assert term == "term"
         self.sent.append(Sent(n, list(operations), list(named), as_of_us, round_trip_us, though_full))
-        answer = self.answers.pop(0) if self.answers else Applied()
+        answer = self.answers.pop(0) if self.answers else BatchResult()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -98,7 +98,7 @@ async def test_batches_are_numbered_from_one(clock: Clock) -> None:
 
 async def test_what_the_script_found_comes_back_with_its_part(clock: Clock) -> None:
     """So that each answer is settled with the operations it answers."""
-    first, second = Applied(cold=("a",)), Applied(grown=("b",))
+    first, second = BatchResult(cold=("a",)), BatchResult(grown=("b",))
     results = await committer(FakeWriter([first, second]), clock).commit({"a": [big("a")], "b": [big("b")]})
 
     assert [(list(part), applied) for part, applied in results] == [(["a"], first), (["b"], second)]
@@ -150,8 +150,8 @@ async def test_a_leader_resigns_when_redis_stays_away(clock: Clock) -> None:
 
 async def test_each_part_has_its_own_patience(clock: Clock) -> None:
     """A long commit is no outage."""
-    outage: list[Applied | Exception] = [ViewUnavailable("away.")] * 8
-    writer = FakeWriter([*outage, Applied(), *outage, Applied()])
+    outage: list[BatchResult | Exception] = [ViewUnavailable("away.")] * 8
+    writer = FakeWriter([*outage, BatchResult(), *outage, BatchResult()])
     await committer(writer, clock).commit({"a": [big("a")], "b": [big("b")]})
 
     assert [sent.n for sent in writer.sent] == [1] * 9 + [2] * 9
@@ -224,14 +224,14 @@ async def test_a_full_redis_sheds_what_grows(clock: Clock) -> None:
 
 async def test_a_batch_changed_after_an_unanswered_try_ends_the_term(clock: Clock) -> None:
     """The first try may have been applied, late: then nobody knows which of the two contents the view holds."""
-    writer = FakeWriter([ViewUnavailable("lost"), ViewFull("full"), Applied(again=True)])
+    writer = FakeWriter([ViewUnavailable("lost"), ViewFull("full"), BatchResult(again=True)])
     with pytest.raises(TermRefused):
         await committer(writer, clock).commit({"a": [big("a")]})
 
 
 async def test_a_batch_that_had_been_applied_already_is_done(clock: Clock) -> None:
     """A lost reply alone is no doubt: the very same batch was sent again."""
-    made = committer(FakeWriter([ViewUnavailable("lost"), Applied(again=True)]), clock)
+    made = committer(FakeWriter([ViewUnavailable("lost"), BatchResult(again=True)]), clock)
     await made.commit({"a": [big("a")]})
 
     assert made.n == 1

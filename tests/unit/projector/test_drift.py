@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from projector.batch import Operation, status, touch
+from projector.core.hot import HotSessions
+from projector.core.operations import Operation, status, touch
 from projector.drift import DriftCheck
-from projector.hot import HotSessions
 from projector.reads import Truth
 from projector.telemetry import Telemetry
 from readmodel.header import Header
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 SID = "11111111-aaaa-4aaa-8aaa-000000000001"
 HEADER = Header(SID, "term", "1", "in_progress", 1, 2, 3, 1, 100, None, 5, complete=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projector.hot import NEVER_EVICTED_SECONDS, HotSessions
+from projector.core.hot import NEVER_EVICTED_SECONDS, HotSessions
 
 
 class Clock:

@@ -8,20 +8,20 @@ import pytest
 from projector import jobs as module
 from projector.jobs import MAX_OUTCOMES, Jobs
 from readmodel.keys import Keys
-from readmodel.messages import Reply, Request
+from readmodel.messages import ProjectorReply, ProjectorRequest
 from tests.fakes.redis import fake_redis
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 SESSIONS = tuple(f"00000000-0000-4000-8000-{number:012}" for number in range(2))
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[Reply]:
+def told(monkeypatch: pytest.MonkeyPatch) -> list[ProjectorReply]:
     """The replies; progress is told so rarely that only a job's end brings one."""
     monkeypatch.setattr(module, "PROGRESS_SECONDS", 3600.0)
-    replies: list[Reply] = []
+    replies: list[ProjectorReply] = []
 
-    async def reply(_: Jobs, one: Reply) -> None:
+    async def reply(_: Jobs, one: ProjectorReply) -> None:
         replies.append(one)
 
     monkeypatch.setattr(Jobs, "reply", reply)
@@ -29,7 +29,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Reply]:
 
 
 @pytest.fixture
-async def jobs(told: list[Reply]) -> AsyncIterator[Jobs]:
+async def jobs(told: list[ProjectorReply]) -> AsyncIterator[Jobs]:
     """Jobs that are told of."""
     redis = fake_redis()
     made = Jobs(redis, Keys("readside"), asyncio.Event())
@@ -41,21 +41,21 @@ async def jobs(told: list[Reply]) -> AsyncIterator[Jobs]:
     await redis.aclose()
 
 
-async def test_the_end_of_a_job_is_told_at_once(jobs: Jobs, told: list[Reply]) -> None:
+async def test_the_end_of_a_job_is_told_at_once(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """With the last session, not with the next progress."""
-    request = Request("rebuild", SESSIONS, reply=True)
+    request = ProjectorRequest("rebuild", SESSIONS, reply=True)
     jobs.open(request, SESSIONS)
     jobs.finish(SESSIONS[0], "hot")
     jobs.finish(SESSIONS[1], "missing")
     await eventually(lambda: bool(told), "it is told")
 
     outcomes = dict(zip(SESSIONS, ("hot", "missing"), strict=True))
-    assert told == [Reply(request.id, "done", 2, 2, outcomes, "")]
+    assert told == [ProjectorReply(request.id, "done", 2, 2, outcomes, "")]
 
 
-async def test_a_job_that_may_expect_more_is_not_at_its_end(jobs: Jobs, told: list[Reply]) -> None:
+async def test_a_job_that_may_expect_more_is_not_at_its_end(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """Until it is closed."""
-    job = jobs.open(Request("rebuild", (), everything=True, reply=True), (), complete=False)
+    job = jobs.open(ProjectorRequest("rebuild", (), everything=True, reply=True), (), complete=False)
     job.expect(SESSIONS[:1])
     jobs.finish(SESSIONS[0], "hot")
     ended = job.ended
@@ -66,26 +66,26 @@ async def test_a_job_that_may_expect_more_is_not_at_its_end(jobs: Jobs, told: li
     assert [reply.state for reply in told] == ["done"]
 
 
-async def test_a_job_without_sessions_ends_at_once(jobs: Jobs, told: list[Reply]) -> None:
+async def test_a_job_without_sessions_ends_at_once(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """There is nothing to wait for."""
-    jobs.open(Request("rebuild", (), reply=True), ())
+    jobs.open(ProjectorRequest("rebuild", (), reply=True), ())
     await eventually(lambda: bool(told), "it is told")
 
     assert [(reply.state, reply.total) for reply in told] == [("done", 0)]
 
 
-async def test_a_failure_is_told_at_once(jobs: Jobs, told: list[Reply]) -> None:
+async def test_a_failure_is_told_at_once(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """The command ends with the reason."""
-    jobs.fail(jobs.open(Request("rebuild", SESSIONS, reply=True), SESSIONS), "run it again")
+    jobs.fail(jobs.open(ProjectorRequest("rebuild", SESSIONS, reply=True), SESSIONS), "run it again")
     await eventually(lambda: bool(told), "it is told")
 
     assert [(reply.state, reply.detail) for reply in told] == [("failed", "run it again")]
 
 
-async def test_many_outcomes_are_told_one_reply_after_another(jobs: Jobs, told: list[Reply]) -> None:
+async def test_many_outcomes_are_told_one_reply_after_another(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """A reply carries a bounded number; the next follows at once."""
     many = [str(number) for number in range(2 * MAX_OUTCOMES + 1)]
-    jobs.open(Request("rebuild", tuple(many), reply=True), many)
+    jobs.open(ProjectorRequest("rebuild", tuple(many), reply=True), many)
     for session_id in many:
         jobs.finish(session_id, "hot")
     await eventually(lambda: bool(told) and told[-1].state == "done", "the end is told")

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from projector import loads as module
-from projector.backlog import Taken
-from projector.batch import Staged
-from projector.loads import MAX_ARRIVED, MAX_ATTEMPTS, WORKERS, Failed, Load, Loads, Missing, Unfit
-from projector.snapshot import Part
+from projector.core.backlog import Notices
+from projector.core.operations import StagedSession
+from projector.loads import loads as module
+from projector.loads.loads import MAX_ARRIVED, MAX_ATTEMPTS, WORKERS, Load, LoadFailure, Loads, NoSession, UnfitSession
+from projector.loads.snapshot import Part
 from readmodel.errors import AccessRefused, BadEvents, EventLogUnavailable, ViewUnavailable
-from readmodel.event import Event
-from readmodel.redis_client import Packed
+from readmodel.event import EventRow
+from readmodel.redis_client import PackedWords
 from readmodel.type_index import Entries
 from tests.fakes.redis import unpacked
-from tests.viewing import event, indexed, newest_first, part_of, within
-from tests.waiting import eventually
+from tests.support.viewing import event, indexed, newest_first, part_of, within
+from tests.support.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -30,7 +30,7 @@ class FakeSnapshot:
     """One session as a transaction sees it."""
 
     status: str | None
-    events: list[Event]
+    events: list[EventRow]
     window: tuple[int, int]
 
     @property
@@ -61,7 +61,7 @@ class FakeSnapshot:
 class FakeReads:
     """Sessions by id; `errors` are raised first, one a snapshot; `gate` holds every snapshot until it is set."""
 
-    sessions: dict[str, list[Event]] = field(default_factory=dict)
+    sessions: dict[str, list[EventRow]] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     opened: list[str] = field(default_factory=list)
@@ -100,7 +100,7 @@ class FakeWriter:
             raise self.errors.pop(0)
         key = self.staging_key(staging)
         assert key not in self.indexed
-        self.staged.setdefault(key, []).extend(unpacked(Packed(2 * part.held, part.words))[1::2])
+        self.staged.setdefault(key, []).extend(unpacked(PackedWords(2 * part.held, part.words))[1::2])
         if index is not None:
             self.indexed[key] = index
 
@@ -125,7 +125,7 @@ class Bench:
         await eventually(lambda: self.loads.has_finished, "a load has an outcome")
         return list(self.loads.take_finished(most))
 
-    async def outcome(self) -> Staged | Missing | Unfit | Failed | None:
+    async def outcome(self) -> StagedSession | NoSession | UnfitSession | LoadFailure | None:
         """Wait for the one outcome."""
         (load,) = await self.finished()
         return load.outcome
@@ -152,7 +152,7 @@ async def test_a_session_is_staged_whole(bench: Bench) -> None:
     outcome = await bench.outcome()
 
     assert bench.wake.is_set()
-    assert isinstance(outcome, Staged)
+    assert isinstance(outcome, StagedSession)
     assert bench.writer.staged[outcome.staging] == [e.member for e in newest_first(events)]
     assert bench.writer.indexed[outcome.staging] == indexed(events)
     assert outcome.held == 12
@@ -174,7 +174,7 @@ async def test_a_session_without_events_stages_nothing(bench: Bench) -> None:
     bench.loads.start(SID)
     outcome = await bench.outcome()
 
-    assert isinstance(outcome, Staged)
+    assert isinstance(outcome, StagedSession)
     assert (outcome.held, bench.writer.staged) == (0, {})
     assert outcome.header == {"status": "in_progress", "count": 0, "hi": 0, "lo": 0, "bytes": 0}
 
@@ -183,7 +183,7 @@ async def test_a_session_that_is_not_there_is_missing(bench: Bench) -> None:
     """No row, no load."""
     bench.loads.start(SID)
 
-    assert await bench.outcome() == Missing()
+    assert await bench.outcome() == NoSession()
 
 
 async def test_a_long_session_keeps_its_newest_events(bench: Bench) -> None:
@@ -192,7 +192,7 @@ async def test_a_long_session_keeps_its_newest_events(bench: Bench) -> None:
     bench.loads.start(SID)
     outcome = await bench.outcome()
 
-    assert isinstance(outcome, Staged)
+    assert isinstance(outcome, StagedSession)
     assert outcome.held == len(bench.writer.staged[outcome.staging]) == 25
     assert (outcome.header["count"], outcome.header["newest"], outcome.header["floor"]) == (60, 59, 35)
     assert outcome.header["t:step_created"] == 60
@@ -204,7 +204,7 @@ async def test_the_window_has_a_bound_in_bytes(bench: Bench) -> None:
     bench.loads.start(SID)
     outcome = await bench.outcome()
 
-    assert isinstance(outcome, Staged)
+    assert isinstance(outcome, StagedSession)
     assert outcome.held == 4
     assert outcome.header["bytes"] == sum(map(len, bench.writer.staged[outcome.staging]))
     assert outcome.header["floor"] == 11
@@ -216,7 +216,7 @@ async def test_a_newest_event_past_the_window_is_unfit(bench: Bench) -> None:
     bench.loads.start(SID)
     outcome = await bench.outcome()
 
-    assert isinstance(outcome, Unfit)
+    assert isinstance(outcome, UnfitSession)
     assert "10000 bytes" in outcome.reason
 
 
@@ -225,7 +225,7 @@ async def test_rows_that_cannot_be_read_are_unfit(bench: Bench) -> None:
     bench.reads.errors = [BadEvents("a timestamp that a sorted set cannot hold.")]
     bench.loads.start(SID)
 
-    assert await bench.outcome() == Unfit("a timestamp that a sorted set cannot hold.")
+    assert await bench.outcome() == UnfitSession("a timestamp that a sorted set cannot hold.")
     assert bench.reads.opened == [SID]
 
 
@@ -239,7 +239,7 @@ async def test_an_outage_is_tried_again(bench: Bench, where: str) -> None:
         bench.writer.errors = [ViewUnavailable("away.")] * (MAX_ATTEMPTS - 1)
     bench.loads.start(SID)
 
-    assert isinstance(await bench.outcome(), Staged)
+    assert isinstance(await bench.outcome(), StagedSession)
     assert len(bench.reads.opened) == MAX_ATTEMPTS
     assert [len(events) for events in bench.writer.staged.values()] == [1]
 
@@ -249,7 +249,7 @@ async def test_tries_have_an_end(bench: Bench) -> None:
     bench.reads.errors = [EventLogUnavailable("away.")] * 100
     bench.loads.start(SID)
 
-    assert await bench.outcome() == Failed("away.")
+    assert await bench.outcome() == LoadFailure("away.")
     assert len(bench.reads.opened) == MAX_ATTEMPTS
 
 
@@ -258,7 +258,7 @@ async def test_a_refusal_is_not_tried_again(bench: Bench) -> None:
     bench.reads.errors = [AccessRefused("no.")]
     bench.loads.start(SID)
 
-    assert await bench.outcome() == Failed("no.")
+    assert await bench.outcome() == LoadFailure("no.")
     assert len(bench.reads.opened) == 1
 
 
@@ -276,7 +276,7 @@ async def test_a_replaced_load_is_never_handed_over(bench: Bench) -> None:
         loads = await bench.finished()
 
     assert len(loads) == 1
-    assert isinstance(loads[0].outcome, Staged)
+    assert isinstance(loads[0].outcome, StagedSession)
     assert loads[0].outcome.header["count"] == 2
 
 
@@ -351,9 +351,9 @@ async def test_what_arrives_meanwhile_is_kept(bench: Bench) -> None:
     """Ids, a changed row, a creation: of sessions that are being loaded, not of others."""
     bench.reads.gate.clear()
     bench.loads.start(SID)
-    taken = Taken(added={SID: {"1" * 32}, OTHER: {"2" * 32}}, rows={SID, OTHER}, created=dict.fromkeys([SID, OTHER]))
+    taken = Notices(added={SID: {"1" * 32}, OTHER: {"2" * 32}}, rows={SID, OTHER}, created=dict.fromkeys([SID, OTHER]))
     bench.loads.note(taken)
-    bench.loads.note(Taken(added={SID: {"3" * 32}}))
+    bench.loads.note(Notices(added={SID: {"3" * 32}}))
     bench.reads.gate.set()
     (load,) = await bench.finished()
 
@@ -368,9 +368,9 @@ async def test_too_much_arriving_starts_it_over(bench: Bench) -> None:
     bench.reads.gate.clear()
     bench.loads.start(SID)
     load = bench.loads.get(SID)
-    bench.loads.note(Taken(added={SID: {f"{number:032x}" for number in range(MAX_ARRIVED)}}))
+    bench.loads.note(Notices(added={SID: {f"{number:032x}" for number in range(MAX_ARRIVED)}}))
     assert bench.loads.get(SID) is load
-    bench.loads.note(Taken(added={SID: {"f" * 32}}))
+    bench.loads.note(Notices(added={SID: {"f" * 32}}))
     again = bench.loads.get(SID)
 
     assert again is not None

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from projector.leader import CAUSES, _cause
 from projector.metrics import exposition
 from projector.telemetry import Telemetry
-from readmodel.errors import EventLogUnavailable, QueryTooSlow, ReadsideError, StoreRefused, StoreUnavailable, ViewFull
+from readmodel.errors import EventLogUnavailable, QueryTooSlow, ServiceError, StoreRefused, StoreUnavailable, ViewFull
 
 COUNTERS = {
     "events_applied", "batches", "terms", "catch_ups", "connections", "loads", "loads_failed", "looks",
@@ -107,6 +107,6 @@ def test_every_error_of_a_store_is_a_cause() -> None:
     ]
 
 
-def _kinds(parent: type[ReadsideError]) -> set[type[ReadsideError]]:
+def _kinds(parent: type[ServiceError]) -> set[type[ServiceError]]:
     below = set(parent.__subclasses__())
     return below | {kind for child in below for kind in _kinds(child)}

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from projector.trigger_catalog import TRIGGERS, differences, functions, sentence
-from projector.triggers import FINGERPRINT_SQL, install, install_sql
+from projector.tail.trigger_catalog import TRIGGERS, differences, functions, sentence
+from projector.tail.triggers import FINGERPRINT_SQL, install, install_sql
 from readmodel.errors import ConfigurationError, SchemaMissing, ServerInRecovery
 from readmodel.postgres_client import Connection
 

@@ -18,8 +18,8 @@ from readside import background
 from readside.api import Process, create_app, prefix
 from readside.api_server import listening
 from tests.fakes.projector_line import FakeLine
-from tests.stands import fake_stand
-from tests.waiting import eventually
+from tests.support.stands import fake_stand
+from tests.support.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
 

@@ -9,13 +9,13 @@ import pytest
 from query_api import fallback as module
 from query_api.answers import Number
 from query_api.circuit import Circuit
-from query_api.fallback import Fallback, Fetched
+from query_api.fallback import Fallback, FallbackAnswer
 from query_api.own_database import OwnDatabase
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overloaded, QueryTooSlow, ServerInRecovery
 from readmodel.poll import Poll
 from tests.fakes.event_log import FakeEventLog, Row
-from tests.viewing import DATABASE
-from tests.waiting import eventually
+from tests.support.viewing import DATABASE
+from tests.support.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -60,9 +60,9 @@ class Bench:
     async def _reconnect(self) -> None:
         self.reconnected += 1
 
-    def ask(self, poll: Poll = POLL, staleness: float = HOUR) -> "asyncio.Task[Fetched]":
+    def ask(self, poll: Poll = POLL, staleness: float = HOUR) -> "asyncio.Task[FallbackAnswer]":
         """Begin to ask."""
-        call: Coroutine[Any, Any, Fetched] = self.fallback.answer(poll, staleness)
+        call: Coroutine[Any, Any, FallbackAnswer] = self.fallback.answer(poll, staleness)
         return asyncio.create_task(call)
 
     async def asked(self, queries: int) -> None:

@@ -6,15 +6,15 @@ import orjson
 import pytest
 
 from query_api.newest import BEFORE_ALL_US, MAX_ANSWERS, Newest
-from readmodel.event import Event
+from readmodel.event import EventRow
 from readmodel.poll import Poll, render
-from tests.viewing import event, expected, newest_first
+from tests.support.viewing import event, expected, newest_first
 
 SID = "11111111-1111-4111-8111-111111111111"
 TYPES = ["step_created", "status_changed", "artifact_created", "Odd/Type", 'with "quotes"']
 
 
-def known(events: list[Event], most: int) -> Newest:
+def known(events: list[EventRow], most: int) -> Newest:
     """What a store tells of these events."""
     tail = newest_first(events)[:most]
     newest_us = max((one.score or 0 for one in events), default=None)

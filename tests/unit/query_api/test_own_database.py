@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from query_api.answers import Freshness, Number, found, missing
+from query_api.answers import AsOf, Number, found, missing
 from query_api.own_database import OwnDatabase
 from query_api.response_cache import ResponseCache
 from readmodel.messages import Change
-from readmodel.view import Cold, Found
+from readmodel.view import Cold, ViewPage
 from tests.fakes.event_log import Row
+from tests.support.waiting import eventually
 from tests.unit.query_api.test_fallback import HOUR, POLL, Bench
 from tests.unit.query_api.test_reader import Bench as ReaderBench
-from tests.waiting import eventually
 
 SID = POLL.session_id
 OURS, THEIRS = "1/1", "2/2"
@@ -26,7 +26,7 @@ def change(n: int, database: str, *sessions: str, as_of_us: int | None = None) -
 
 def keep(cache: ResponseCache, number: Number | None) -> bool:
     """Store an answer."""
-    return cache.store(SID, found(SID, "paused", b"{}"), Freshness(1, 0.0), number)
+    return cache.store(SID, found(SID, "paused", b"{}"), AsOf(1, 0.0), number)
 
 
 def cache_of(database: str, *changes: Change) -> ResponseCache:
@@ -144,7 +144,7 @@ async def test_the_question_which_database_it_is_waits_in_no_line() -> None:
 async def test_the_view_is_told_of_which_database_it_must_be() -> None:
     """What it said before that was known is not believed."""
     bench = ReaderBench()
-    bench.view.answer, bench.database = Found(b"{}", 1, "paused", 1000, 0, "t", 7), ""
+    bench.view.answer, bench.database = ViewPage(b"{}", 1, "paused", 1000, 0, "t", 7), ""
     assert isinstance(await bench.view_reads.read(POLL), tuple)
     bench.view.gate.clear()
     reading = asyncio.create_task(bench.view_reads.read(POLL))
@@ -160,7 +160,7 @@ async def test_the_view_is_told_of_which_database_it_must_be() -> None:
 def test_a_404_of_ours_is_not_raised_by_others() -> None:
     """A session that is missing here may be there."""
     cache = cache_of(OURS, change(1, OURS, as_of_us=50))
-    cache.store(SID, missing(SID), Freshness(1, 0.0), cache.numbers())
+    cache.store(SID, missing(SID), AsOf(1, 0.0), cache.numbers())
     cache.hear(change(2, THEIRS, as_of_us=99), 2.0)
 
     assert cache.get(SID, 3.0, FOREVER) is None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from query_api.answers import Freshness, Number, found
+from query_api.answers import AsOf, Number, found
 from query_api.own_database import OwnDatabase
 from query_api.response_cache import ResponseCache
 from readmodel.messages import Change
@@ -63,7 +63,7 @@ class World:
     def store(self, database: str, as_of: int, number: Number | None) -> None:
         """Keep an answer."""
         version = sum(at <= as_of for at in self.commits[database])
-        self.cache.store(SID, found(SID, "paused", f"{database} {version}".encode()), Freshness(as_of, 0.0), number)
+        self.cache.store(SID, found(SID, "paused", f"{database} {version}".encode()), AsOf(as_of, 0.0), number)
 
     def poll(self) -> None:
         """Memory, or else the view if it may be read, or else Postgres."""

@@ -15,13 +15,13 @@ from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader
 from query_api.staleness import Staleness
 from query_api.view_reads import ViewReads
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable, ForeignView, ReadsideError, ViewUnavailable
+from readmodel.errors import AnswerTooLarge, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
 from readmodel.poll import Poll
-from readmodel.view import Cold, Found
+from readmodel.view import Cold, ViewPage
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.fakes.projector_line import FakeLine
-from tests.viewing import DATABASE
-from tests.waiting import eventually
+from tests.support.viewing import DATABASE
+from tests.support.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
 POLL = Poll(SID)
@@ -33,9 +33,9 @@ AWAY = EventLogUnavailable("PostgreSQL does not answer.")
 class FakeView:
     """A view that says what it is told."""
 
-    answer: Found | Cold = field(default_factory=lambda: Cold("not hot"))
-    error: ReadsideError | None = None
-    refused: dict[str, ReadsideError] = field(default_factory=dict)
+    answer: ViewPage | Cold = field(default_factory=lambda: Cold("not hot"))
+    error: ServiceError | None = None
+    refused: dict[str, ServiceError] = field(default_factory=dict)
     polls: list[Poll] = field(default_factory=list)
     round_trips: list[int] = field(default_factory=list)
     databases: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class FakeView:
 
     async def read_all(
         self, polls: Sequence[Poll], max_bytes: int, database: str
-    ) -> list[Found | Cold | ReadsideError]:
+    ) -> list[ViewPage | Cold | ServiceError]:
         """Answer."""
         self.round_trips.append(len(polls))
         self.polls += polls
@@ -85,9 +85,9 @@ async def bench() -> Bench:
     return Bench()
 
 
-def hot(lag_seconds: float = 0.1, term: str = "t") -> Found:
+def hot(lag_seconds: float = 0.1, term: str = "t") -> ViewPage:
     """A page from the view."""
-    return Found(b"{}", 1, "paused", 1000, int(lag_seconds * 1_000_000), term, 7)
+    return ViewPage(b"{}", 1, "paused", 1000, int(lag_seconds * 1_000_000), term, 7)
 
 
 async def test_a_hot_session_is_answered_by_the_view(bench: Bench) -> None:
@@ -163,7 +163,7 @@ async def test_staleness_zero_does_not_ask_the_view(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("error", [ViewUnavailable("away."), ForeignView("others' data.")])
-async def test_without_redis_postgres_answers(bench: Bench, error: ReadsideError) -> None:
+async def test_without_redis_postgres_answers(bench: Bench, error: ServiceError) -> None:
     """And Redis is left alone for a second."""
     bench.view.error = error
     for _ in range(5):
@@ -264,7 +264,7 @@ async def test_what_is_wrong_with_one_poll_is_not_the_others(bench: Bench) -> No
         *(bench.view_reads.read(_poll(number)) for number in range(8)), return_exceptions=True
     )
 
-    assert [type(answer).__name__ for answer in answers] == ["Seen"] * 3 + ["AnswerTooLarge"] + ["Seen"] * 4
+    assert [type(answer).__name__ for answer in answers] == ["ViewAnswer"] * 3 + ["AnswerTooLarge"] + ["ViewAnswer"] * 4
 
 
 async def test_a_bug_reaches_every_caller(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

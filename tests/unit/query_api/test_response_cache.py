@@ -1,6 +1,6 @@
 """The rules by which answers are kept in memory, each by its name."""
 
-from query_api.answers import Answer, Freshness, Number, found, missing
+from query_api.answers import Answer, AsOf, Number, found, missing
 from query_api.newest import Newest
 from query_api.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
 from readmodel.messages import EVERY_SESSION, Change
@@ -29,7 +29,7 @@ def heard(*changes: Change, cache: ResponseCache | None = None) -> ResponseCache
 
 def keep(cache: ResponseCache, session_id: str, n: int, *, as_of_us: int = 1, term: str = "t", key: str = "") -> bool:
     """Store an answer under its session's id, or `key`."""
-    return cache.store(key or session_id, answer(session_id), Freshness(as_of_us, 0.0), Number(term, n))
+    return cache.store(key or session_id, answer(session_id), AsOf(as_of_us, 0.0), Number(term, n))
 
 
 def holds(cache: ResponseCache, key: str) -> bool:
@@ -48,7 +48,7 @@ def test_an_answer_without_a_number_is_not_stored() -> None:
     """One of the previous term is right as of then and must not be kept."""
     cache = heard(change(1))
 
-    assert not cache.store(A, answer(A), Freshness(1, 0.0), None)
+    assert not cache.store(A, answer(A), AsOf(1, 0.0), None)
 
 
 def test_an_answer_is_found_again() -> None:
@@ -58,7 +58,7 @@ def test_an_answer_is_found_again() -> None:
 
     kept = cache.get(A, 200.0, FOREVER)
 
-    assert kept == (answer(A), Freshness(1, 0.0))
+    assert kept == (answer(A), AsOf(1, 0.0))
 
 
 def test_an_answer_of_another_term_is_not_stored() -> None:
@@ -115,7 +115,7 @@ def test_a_message_with_an_as_of_raises_that_of_the_answers_it_leaves() -> None:
 
     cache.hear(change(2, B, as_of_us=20, round_trip_us=500_000), 101.0)
 
-    assert cache.get(A, 200.0, FOREVER) == (answer(A), Freshness(20, 100.5))
+    assert cache.get(A, 200.0, FOREVER) == (answer(A), AsOf(20, 100.5))
 
 
 def test_an_answer_keeps_an_as_of_later_than_the_beats() -> None:
@@ -124,14 +124,14 @@ def test_an_answer_keeps_an_as_of_later_than_the_beats() -> None:
 
     keep(cache, A, 1, as_of_us=11)
 
-    assert cache.get(A, 200.0, FOREVER) == (answer(A), Freshness(11, 0.0))
+    assert cache.get(A, 200.0, FOREVER) == (answer(A), AsOf(11, 0.0))
 
 
 def test_an_older_as_of_does_not_lower_the_beats() -> None:
     """An as-of only rises within an unbroken stretch."""
     cache = heard(change(1, as_of_us=20), change(2, as_of_us=10))
 
-    assert cache.beat == Freshness(20, 100.0)
+    assert cache.beat == AsOf(20, 100.0)
 
 
 def test_a_gap_in_the_numbers_empties_the_cache() -> None:
@@ -179,14 +179,14 @@ def test_a_break_forgets_the_beat() -> None:
 
     keep(cache, A, 3, as_of_us=10)
 
-    assert cache.get(A, 200.0, FOREVER) == (answer(A), Freshness(10, 0.0))
+    assert cache.get(A, 200.0, FOREVER) == (answer(A), AsOf(10, 0.0))
 
 
 def test_a_break_that_bears_an_as_of_starts_from_it() -> None:
     """The first message of the new stretch may be a beat."""
     cache = heard(change(1, as_of_us=20), change(3, as_of_us=15))
 
-    assert cache.beat == Freshness(15, 101.0)
+    assert cache.beat == AsOf(15, 101.0)
 
 
 def test_the_numbers_are_those_of_the_last_message() -> None:
@@ -209,7 +209,7 @@ def test_an_answer_staler_than_wanted_is_not_given() -> None:
 def test_staleness_zero_is_never_answered() -> None:
     """Not even within the clock's resolution."""
     cache = heard(change(1, as_of_us=10))
-    cache.store(A, answer(A), Freshness(11, 100.0), Number("t", 1))
+    cache.store(A, answer(A), AsOf(11, 100.0), Number("t", 1))
 
     assert cache.get(A, 100.0, 0.0) is None
 
@@ -217,13 +217,13 @@ def test_staleness_zero_is_never_answered() -> None:
 def test_a_404_is_an_answer_like_others() -> None:
     """Dropped when its session is named, raised by beats."""
     cache = heard(change(1))
-    cache.store(A, missing(A), Freshness(1, 0.0), Number("t", 1))
+    cache.store(A, missing(A), AsOf(1, 0.0), Number("t", 1))
     cache.hear(change(2, as_of_us=30), 101.0)
 
     kept = cache.get(A, 200.0, FOREVER)
 
     assert kept is not None
-    assert (kept[0].status, kept[1]) == (404, Freshness(30, 101.0))
+    assert (kept[0].status, kept[1]) == (404, AsOf(30, 101.0))
     cache.hear(change(3, A), 102.0)
     assert not holds(cache, A)
 
@@ -247,7 +247,7 @@ def test_an_answer_longer_than_the_bound_is_not_stored() -> None:
     cache = heard(change(1), cache=ResponseCache(10_000))
     keep(cache, A, 1)
 
-    assert not cache.store(B, answer(B, b"x" * 10_000), Freshness(1, 0.0), Number("t", 1))
+    assert not cache.store(B, answer(B, b"x" * 10_000), AsOf(1, 0.0), Number("t", 1))
     assert holds(cache, A)
 
 
@@ -267,7 +267,7 @@ def test_storing_again_replaces() -> None:
     keep(cache, A, 1, as_of_us=5)
 
     assert (cache.bytes, len(cache)) == (before, 1)
-    assert cache.get(A, 200.0, FOREVER) == (answer(A), Freshness(5, 0.0))
+    assert cache.get(A, 200.0, FOREVER) == (answer(A), AsOf(5, 0.0))
 
 
 def test_drops_that_are_forgotten_count_for_every_session() -> None:
@@ -286,7 +286,7 @@ def test_a_message_that_was_long_on_its_way_is_as_old_as_it_is() -> None:
     cache.hear(Change("t", 1, 10, 0, (), at_us=5_000_000), 100.0)
     cache.hear(Change("t", 2, 20, 100_000, (), at_us=6_000_000), 104.0)
 
-    assert cache.beat == Freshness(20, 104.0 - 3.0 - 0.1)
+    assert cache.beat == AsOf(20, 104.0 - 3.0 - 0.1)
 
 
 def newest(session_id: str, *scores: int) -> Newest:
@@ -297,8 +297,8 @@ def newest(session_id: str, *scores: int) -> Newest:
 def test_what_is_known_of_a_sessions_newest_events_goes_with_its_answers() -> None:
     """Kept by the same rule, dropped by the same messages, forgotten with the rest."""
     cache, known = heard(change(1)), newest(A, 5, 3)
-    assert cache.store_newest(known, Freshness(1, 0.0), Number("t", 1))
-    assert cache.newest(A, 200.0, FOREVER) == (known, Freshness(1, 0.0))
+    assert cache.store_newest(known, AsOf(1, 0.0), Number("t", 1))
+    assert cache.newest(A, 200.0, FOREVER) == (known, AsOf(1, 0.0))
     assert cache.newest(B, 200.0, FOREVER) is None
     assert cache.newest(A, 200.0, 100.0) is None
 
@@ -309,7 +309,7 @@ def test_what_is_known_of_a_sessions_newest_events_goes_with_its_answers() -> No
 
     heard(change(3, A), cache=cache)
     assert cache.newest(A, 200.0, FOREVER) is None
-    assert not cache.store_newest(known, Freshness(1, 0.0), Number("t", 2))
+    assert not cache.store_newest(known, AsOf(1, 0.0), Number("t", 2))
     assert (len(cache), cache.bytes) == (0, 0)
 
 
@@ -317,14 +317,14 @@ def test_what_reaches_less_far_takes_no_ones_place() -> None:
     """A page without `since` tells of the newest instant alone."""
     cache = heard(change(1))
     for known, kept in ((newest(A, 5), True), (newest(A, 5, 3), True), (newest(A, 5), False), (newest(A, 5, 2), True)):
-        assert cache.store_newest(known, Freshness(1, 0.0), Number("t", 1)) == kept
+        assert cache.store_newest(known, AsOf(1, 0.0), Number("t", 1)) == kept
 
 
 def test_a_session_and_its_newest_events_are_two_things() -> None:
     """The 404 of a session is kept under its id."""
     cache = heard(change(1))
-    cache.store(A, missing(A), Freshness(1, 0.0), Number("t", 1))
-    cache.store_newest(newest(A, 5), Freshness(1, 0.0), Number("t", 1))
+    cache.store(A, missing(A), AsOf(1, 0.0), Number("t", 1))
+    cache.store_newest(newest(A, 5), AsOf(1, 0.0), Number("t", 1))
 
     assert len(cache) == 2
     assert holds(cache, A)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from query_api.answers import Freshness, Number, found
+from query_api.answers import AsOf, Number, found
 from query_api.newest import Newest
 from query_api.response_cache import ResponseCache
 from readmodel.messages import Change
@@ -107,7 +107,7 @@ class World:
 
     def store(self, session: str, version: int, as_of: int, number: Number | None) -> None:
         """Keep an answer, and that nothing is later than what it holds."""
-        freshness = Freshness(as_of, 0.0)
+        freshness = AsOf(as_of, 0.0)
         self.cache.store(session, found(session, "paused", str(version).encode()), freshness, number)
         self.cache.store_newest(Newest(session, version, False), freshness, number)
 

@@ -9,8 +9,8 @@ from query_api.answers import found
 from query_api.auth import Gate
 from query_api.conditional import matches
 from query_api.cors import Cors
-from query_api.hot_sessions import Page, parse_page
-from query_api.poll_interval import Load, poll_interval
+from query_api.hot_sessions import HotSessionsPage, parse_page
+from query_api.poll_interval import PollLoad, poll_interval
 from query_api.problems import problem_of
 from query_api.staleness import Staleness, parse_staleness
 from query_api.transit import WINDOW_SECONDS, Transit
@@ -65,7 +65,7 @@ def test_poll_interval(terminal: bool, busy: bool, seconds: int) -> None:
 @pytest.mark.parametrize(("lateness", "waiting", "busy"), [(0.0, 0, False), (0.2, 0, True), (0.0, 3, True)])
 def test_load(lateness: float, waiting: int, busy: bool) -> None:
     """Late timers, or queries that wait."""
-    load = Load(lambda: waiting)
+    load = PollLoad(lambda: waiting)
     load.note(lateness)
 
     assert load.busy == busy
@@ -169,9 +169,14 @@ def test_overload_says_when_to_try_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "page"), [(b"", Page(100, 1)), (b"limit=5&page=2", Page(5, 2)), (b"limit=1000", Page(1000, 1))]
+    ("query", "page"),
+    [
+        (b"", HotSessionsPage(100, 1)),
+        (b"limit=5&page=2", HotSessionsPage(5, 2)),
+        (b"limit=1000", HotSessionsPage(1000, 1)),
+    ],
 )
-def test_a_list_is_asked_for_in_pages(query: bytes, page: Page) -> None:
+def test_a_list_is_asked_for_in_pages(query: bytes, page: HotSessionsPage) -> None:
     """The hot sessions' two parameters."""
     assert parse_page(query) == page
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from query_api.watch import Watch
+from query_api.watch import QueryWatch
 from readmodel.errors import EventLogUnavailable
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 class Store:
@@ -39,14 +39,14 @@ async def test_a_quick_query_is_not_probed_for() -> None:
     store = Store()
     store.gate.set()
 
-    assert await Watch(store.probe).result(store.query()) == "answer"
+    assert await QueryWatch(store.probe).result(store.query()) == "answer"
     assert store.probes == 0
 
 
 async def test_a_slow_query_is_waited_for() -> None:
     """As long as its store answers others."""
     store = Store()
-    asked = asyncio.create_task(Watch(store.probe, 0.01).result(store.query()))
+    asked = asyncio.create_task(QueryWatch(store.probe, 0.01).result(store.query()))
     await eventually(lambda: store.probes >= 3, "three probes")
     store.gate.set()
 
@@ -59,7 +59,7 @@ async def test_a_store_that_hangs_ends_the_query() -> None:
     store.hangs = True
 
     with pytest.raises(EventLogUnavailable):
-        await Watch(store.probe, 0.01).result(store.query())
+        await QueryWatch(store.probe, 0.01).result(store.query())
 
     await eventually(lambda: store.cancelled == 1, "the query is cancelled")
 
@@ -73,7 +73,7 @@ async def test_long_queries_share_a_probe() -> None:
         store.probes += 1
         await gate.wait()
 
-    watch = Watch(probe, 0.01)
+    watch = QueryWatch(probe, 0.01)
     asked = [asyncio.create_task(watch.result(store.query())) for _ in range(100)]
     await eventually(lambda: store.probes == 1, "a probe")
     store.gate.set()
@@ -95,7 +95,7 @@ async def test_a_driver_that_does_not_let_go_is_not_waited_for() -> None:
         finally:
             await let_go.wait()
 
-    watch = Watch(store.probe, 0.01)
+    watch = QueryWatch(store.probe, 0.01)
     async with asyncio.timeout(5):
         with pytest.raises(EventLogUnavailable):
             await watch.result(stubborn())
@@ -110,4 +110,4 @@ async def test_its_own_error_is_the_querys() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        await Watch(Store().probe).result(broken())
+        await QueryWatch(Store().probe).result(broken())

@@ -16,9 +16,9 @@ from readmodel.errors import (
     EventLogUnavailable,
     ForeignView,
     QueryTooSlow,
-    ReadsideError,
     RightsMissing,
     SchemaMissing,
+    ServiceError,
     ViewFull,
     ViewUnavailable,
 )
@@ -69,9 +69,9 @@ def is_one_sentence(error: BaseException) -> None:
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
 )
-def test_what_postgres_errors_become(raised: Exception, becomes: type[ReadsideError]) -> None:
+def test_what_postgres_errors_become(raised: Exception, becomes: type[ServiceError]) -> None:
     """Each class of asyncpg's and the socket's is one of ours, with the place and the server's own reason."""
-    with pytest.raises(ReadsideError) as caught, postgres_client.translated(POSTGRES):
+    with pytest.raises(ServiceError) as caught, postgres_client.translated(POSTGRES):
         raise raised
 
     assert type(caught.value) is becomes
@@ -187,9 +187,9 @@ async def redis() -> AsyncIterator[Redis]:
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else f"{type(value).__name__} {value}",
 )
-def test_what_redis_errors_become(redis: Redis, raised: Exception, becomes: type[ReadsideError]) -> None:
+def test_what_redis_errors_become(redis: Redis, raised: Exception, becomes: type[ServiceError]) -> None:
     """Each class of redis-py's and the socket's is one of ours, with the place and the server's own reason."""
-    with pytest.raises(ReadsideError) as caught, redis_client.translated(redis):
+    with pytest.raises(ServiceError) as caught, redis_client.translated(redis):
         raise raised
 
     assert type(caught.value) is becomes

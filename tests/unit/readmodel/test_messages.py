@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from readmodel.messages import (
     Change,
-    Reply,
-    Request,
+    ProjectorReply,
+    ProjectorRequest,
     decode_change,
     decode_reply,
     decode_request,
@@ -81,18 +81,18 @@ def test_a_request_with_hostile_fields_is_read_or_refused(
 @given(verb=VERBS, sessions=st.lists(st.uuids().map(str), max_size=5), everything=st.booleans(), reply=st.booleans())
 def test_a_request_comes_through(verb: str, sessions: list[str], everything: bool, reply: bool) -> None:
     """What is written is read."""
-    request = Request(verb, tuple(sessions), everything, reply)  # type: ignore[arg-type]
+    request = ProjectorRequest(verb, tuple(sessions), everything, reply)  # type: ignore[arg-type]
 
     assert decode_request(encode_request(request)) == request
 
 
 def test_requests_have_ids_of_their_own() -> None:
     """Replies are told apart by them."""
-    assert Request("warm").id != Request("warm").id
+    assert ProjectorRequest("warm").id != ProjectorRequest("warm").id
 
 
 def test_a_reply_comes_through() -> None:
     """What is written is read."""
-    reply = Reply("x", "progress", 3, 5, {"a": "hot", "b": "set_aside"}, "no detail")
+    reply = ProjectorReply("x", "progress", 3, 5, {"a": "hot", "b": "set_aside"}, "no detail")
 
     assert decode_reply(encode_reply(reply)) == reply

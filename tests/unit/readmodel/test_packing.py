@@ -2,14 +2,14 @@
 
 import pytest
 
-from readmodel.redis_client import Packed, pack
+from readmodel.redis_client import PackedWords, pack
 from tests.fakes.redis import spelled_out
 
 
 @pytest.mark.parametrize("pieces", [[], [b"$1\r\n5\r\n$4\r\na\r\n\xff\r\n"], [b"$1\r\n5\r\n", b"$4\r\na\r\n\xff\r\n"]])
 def test_packed_words_are_words(pieces: list[bytes]) -> None:
     """In any number of pieces; none is a command without them."""
-    packed = Packed(2 if pieces else 0, pieces)
+    packed = PackedWords(2 if pieces else 0, pieces)
     command = ["ZADD", "key", packed]
 
     assert b"".join(pack(command)) == b"".join(pack(spelled_out(command)))
@@ -24,4 +24,4 @@ def test_a_name_may_be_two_words() -> None:
 
 def test_packed_words_are_not_shown() -> None:
     """redis-py quotes a command in its errors: what events say belongs into no log."""
-    assert "secret" not in repr(Packed(1, [b"$6\r\nsecret\r\n"]))
+    assert "secret" not in repr(PackedWords(1, [b"$6\r\nsecret\r\n"]))

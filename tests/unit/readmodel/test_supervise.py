@@ -6,7 +6,7 @@ import pytest
 
 from readmodel import supervise
 from readmodel.supervise import first_to_end
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 class Wait:

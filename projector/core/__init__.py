@@ -1,0 +1,1 @@
+"""What is decided: functions of values, and the tables they look at; nothing is awaited here."""

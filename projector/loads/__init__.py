@@ -1,0 +1,1 @@
+"""Loading sessions from Postgres into the view."""

@@ -1,0 +1,69 @@
+"""The beat: a nonce through the very pipe that the notices take; it alone moves as-of."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import uuid4
+
+from projector.reads import Reads
+from projector.tail.connection import CHANNEL
+from projector.tail.triggers import FINGERPRINT_SQL
+from readmodel.errors import EventLogUnavailable
+
+MAX_OUTSTANDING = 1_000
+FAILING_BEATS = 10
+FAILING_SECONDS = 5.0
+"""When no beat could be sent for so many beats (and seconds) the term ends: the reads do not reach the server.
+
+By time, not by tries: on connections that went silent each try takes as long as a statement may.
+"""
+
+# One autocommit statement, on another connection than the listener's: what was committed before its now() is in the
+# notification queue before it.
+_BEAT = f"""
+SELECT pg_notify('{CHANNEL}', 'b ' || $1::text || ' ' || $2::text || ' '
+  || ((extract(epoch FROM now()) * 1000000)::bigint)::text || ' ' || {FINGERPRINT_SQL}),
+  pg_notification_queue_usage()
+"""  # noqa: S608 (constants of ours)
+
+
+class Heartbeat:
+    """Sends the beats of one term and knows when each set out."""
+
+    def __init__(self, reads: Reads, term: str, heartbeat_seconds: float) -> None:
+        self.queue_usage = 0.0
+        self._reads = reads
+        self._term = term
+        self._seconds = heartbeat_seconds
+        self._sent_at: dict[str, float] = {}
+
+    def returned(self, nonce: str) -> float | None:
+        """Give when a beat set out, by the monotonic clock; None for one that is not ours, or came before."""
+        return self._sent_at.pop(nonce, None)
+
+    async def beat(self) -> None:
+        """Send beats, for ever; raises EventLogUnavailable when none could be sent for some time."""
+        patience, sent_at = max(FAILING_BEATS * self._seconds, FAILING_SECONDS), time.monotonic()
+        while True:
+            started = time.monotonic()
+            try:
+                await self._send()
+                sent_at = time.monotonic()
+            except EventLogUnavailable:
+                if time.monotonic() - sent_at > patience:
+                    raise
+            await asyncio.sleep(max(0.0, self._seconds - (time.monotonic() - started)))
+
+    async def _send(self) -> None:
+        nonce = uuid4().hex
+        while len(self._sent_at) >= MAX_OUTSTANDING:
+            self._sent_at.pop(next(iter(self._sent_at)))
+        self._sent_at[nonce] = time.monotonic()
+        row = await self._reads.row(_BEAT, self._term, nonce)
+        self.queue_usage = float(row[1])
+
+
+async def fingerprint(reads: Reads) -> str:
+    """Read what the triggers look like now."""
+    return str((await reads.row(f"SELECT {FINGERPRINT_SQL}"))[0])

@@ -1,0 +1,1 @@
+"""Writing the view: the one way into Redis."""

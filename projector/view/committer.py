@@ -1,0 +1,105 @@
+"""Numbering a term's batches and sending each until it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable
+
+from projector.core.backlog import Beat
+from projector.core.operations import MAX_NAMED, Operation, drop, split
+from projector.view.writer import BatchResult, StagingLost, TermRefused, ViewWriter, names
+from readmodel import tracing
+from readmodel.backoff import delays
+from readmodel.errors import ViewFull, ViewUnavailable
+
+RESIGN_SECONDS = 15.0
+"""A leader that cannot write Redis for so long resigns: another may reach it."""
+
+Operations = dict[str, list[Operation]]
+
+
+class Committer:
+    """Sends batch after batch of one term. `n` is the number of the last one that was answered."""
+
+    def __init__(
+        self,
+        writer: ViewWriter,
+        term: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.term = term
+        self.n = 0
+        self._writer = writer
+        self._clock = clock
+        self._sleep = sleep
+
+    async def commit(
+        self, operations: Operations, named: Collection[str] = (), beat: Beat | None = None, beat_sent_at: float = 0.0
+    ) -> list[tuple[Operations, BatchResult]]:
+        """Apply operations by session and publish; give each part that was sent with what the script found.
+
+        `named` are the sessions that notices named, operations or not; the beat goes with the last part, when all
+        before it is applied; `beat_sent_at` is when it set out, by the monotonic clock. Raises TermRefused,
+        ViewUnavailable after RESIGN_SECONDS, AccessRefused, ForeignView.
+        """
+        parts = list(split(operations))
+        unsaid = [session_id for session_id in named if not changes(operations.get(session_id, ()))]
+        results = []
+        for part in parts:
+            last = part is parts[-1]
+            said = [session_id for session_id, wanted in part.items() if changes(wanted)]
+            said += unsaid if last else ()
+            with tracing.span("batch", term=self.term, n=self.n + 1, sessions=len(part), named=len(said)) as span:
+                applied = await self._send(part, said, beat if last else None, beat_sent_at)
+                span.note(beat=last and beat is not None, cold=len(applied.cold), again=applied.again)
+            results.append((part, applied))
+        return results
+
+    async def _send(self, part: Operations, named: list[str], beat: Beat | None, beat_sent_at: float) -> BatchResult:
+        deadline, pauses = self._clock() + RESIGN_SECONDS, delays(0.05, 1.0)
+        number = self.n + 1
+        unanswered = changed = full = False
+        while True:
+            operations = [operation for wanted in part.values() for operation in wanted]
+            try:
+                applied = await self._writer.apply(
+                    self.term,
+                    number,
+                    operations,
+                    names(named, MAX_NAMED),
+                    as_of_us=beat.as_of_us if beat else None,
+                    round_trip_us=int((self._clock() - beat_sent_at) * 1_000_000) if beat else None,
+                    though_full=full,
+                )
+            except StagingLost as lost:
+                # Nothing was applied. The session's new events go with it, so its old view must go too.
+                part[lost.session_id] = [drop(lost.session_id)]
+                changed = True
+            except ViewFull:
+                if full:
+                    raise
+                full, changed = True, _shed(part) or changed
+            except ViewUnavailable:
+                unanswered = True
+                if self._clock() > deadline:
+                    raise
+                await self._sleep(next(pauses))
+            else:
+                if applied.again and unanswered and changed:
+                    raise TermRefused("a batch was changed after a try that nobody answered; one of the two is applied")
+                self.n = number
+                return applied
+
+
+def _shed(part: Operations) -> bool:
+    """Drop the sessions that a full Redis cannot take events of: they go cold, and the rest stay fresh."""
+    growing = [sid for sid, wanted in part.items() if any(operation.verb in {"put", "add"} for operation in wanted)]
+    part.update((session_id, [drop(session_id)]) for session_id in growing)
+    return bool(growing)
+
+
+def changes(operations: Iterable[Operation]) -> bool:
+    """Tell whether these change what the view says of a session; answers in memory outlive a touch."""
+    return any(operation.verb != "touch" for operation in operations)

@@ -1,0 +1,181 @@
+"""All that changes the view, through its two scripts and the staging keys; only the leading projector holds one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from projector.core.operations import Argument, Operation
+from projector.loads.snapshot import Part
+from projector.view.scripts import source
+from readmodel.errors import ForeignView, ViewUnavailable
+from readmodel.evaluate import Script
+from readmodel.event import ENCODING_VERSION
+from readmodel.keys import Keys
+from readmodel.messages import EVERY_SESSION
+from readmodel.redis_client import PackedWords, target, translated
+from readmodel.type_index import Entries, pack_index
+
+STAGING_SECONDS = 60
+CLOCK_DRIFT_US = 100
+"""How much of what is known of Redis' clock is forgotten with each reply: clocks drift, and are set."""
+STILL_MOVING_SECONDS = 10.0
+"""Another database's view whose beat is younger than this has a living projector."""
+
+
+class TermRefused(Exception):
+    """The view is not where this term left it: another leader, an old dump, a flush, a late command."""
+
+
+class StagingLost(Exception):
+    """A load's staging keys are gone; nothing of the batch was applied."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What the script found: sessions that were not hot, that it forgot, and that outgrew their window.
+
+    `again`: the batch had been applied before, by an earlier try, and what it found then is not known.
+    """
+
+    cold: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
+    again: bool = False
+
+
+class ViewWriter:
+    """Begins terms and applies batches. Every method raises ViewUnavailable, AccessRefused or ForeignView."""
+
+    def __init__(self, redis: Redis, keys: Keys, *, ttl_seconds: float, window_events: int, window_bytes: int) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._clock: float | None = None  # Redis' clock less our monotonic one, µs
+        self._begin = Script(redis, source("begin"))
+        self._apply = Script(redis, source("apply"))
+        self._shrink = Script(redis, "#!lua flags=allow-oom\n" + source("apply"))
+        # Untouched keys outlive the projector's own sweep and still go when no projector is left.
+        self._fixed = (ENCODING_VERSION, int(2 * ttl_seconds) + 60, window_events * 5 // 4, window_bytes * 5 // 4)
+
+    async def begin(self, term: str, expected: str, database: str) -> None:
+        """Start a term where the view is at `expected` ("" for none); raises TermRefused, ForeignView."""
+        keys = self._keys
+        moving_us = int(STILL_MOVING_SECONDS * 1_000_000)
+        reply = await self._run(self._begin, [term, expected, ENCODING_VERSION, database, keys.changes, moving_us])
+        outcome, *found = (part.decode() for part in reply)
+        if outcome == "refused":
+            raise TermRefused(f"the view is at term {found[0] or 'none'}")
+        if outcome == "foreign":
+            raise ForeignView(
+                f"Redis at {target(self._redis)} holds the moving view of another database ({found[0]}) "
+                f"under the prefix {keys.prefix}: set another READSIDE_REDIS_PREFIX."
+            )
+        if outcome == "data":
+            raise ForeignView(
+                f"Redis at {target(self._redis)} holds other data in {found[0]} ({found[1]}): "
+                "set another READSIDE_REDIS_PREFIX."
+            )
+
+    async def apply(
+        self,
+        term: str,
+        n: int,
+        operations: Sequence[Operation],
+        named: Sequence[str],
+        *,
+        as_of_us: int | None = None,
+        round_trip_us: int | None = None,
+        though_full: bool = False,
+    ) -> BatchResult:
+        """Send batch `n`, once; may be sent again after ViewUnavailable. Raises TermRefused, StagingLost, ViewFull.
+
+        `though_full` has a full Redis take it: for batches that add no event.
+        """
+        version, ttl, events, size = self._fixed
+        keys = self._keys
+        arguments: list[Argument] = [
+            term,
+            n,
+            "" if as_of_us is None else as_of_us,
+            "" if as_of_us is None else (round_trip_us or 0),
+            "" if self._clock is None else int(self._clock + time.monotonic() * 1_000_000),
+            keys.changes,
+            " ".join(named),
+            keys.base,
+            version,
+            ttl,
+            events,
+            size,
+        ]
+        for operation in operations:
+            arguments += operation.flat()
+        reply = await self._run(self._shrink if though_full else self._apply, arguments)
+        applied = _applied(reply)
+        if len(reply) > 4:
+            self._tell_time(int(reply[4]))
+        return applied
+
+    async def _run(self, script: Script, arguments: list[Argument]) -> list[Any]:
+        with translated(self._redis):
+            (reply,) = await script.run([([self._keys.position, self._keys.hot], arguments)])
+            if isinstance(reply, ResponseError):
+                raise reply
+        found: list[Any] = reply
+        return found
+
+    def _tell_time(self, redis_us: int) -> None:
+        """Learn Redis' clock beside ours from a reply: it came after the script ran, so the truth is this or more."""
+        clock = redis_us - time.monotonic() * 1_000_000
+        self._clock = clock if self._clock is None else max(clock, self._clock - CLOCK_DRIFT_US)
+
+    async def stage(self, staging: str, part: Part, index: Entries | None = None) -> None:
+        """Add events to a load's staging keys, which live a minute after the last call.
+
+        The last call brings the type index of all that was staged.
+        """
+        prefix = self._keys.staging(staging)
+        pipeline: Any = self._redis.pipeline(transaction=False)
+        pipeline.execute_command("ZADD", f"{prefix}e", PackedWords(2 * part.held, part.words))
+        pipeline.expire(f"{prefix}e", STAGING_SECONDS)
+        if index is not None:
+            pipeline.hset(f"{prefix}i", mapping=pack_index(index))
+            pipeline.expire(f"{prefix}i", STAGING_SECONDS)
+        with translated(self._redis):
+            await pipeline.execute()
+
+    async def unstage(self, staging_key: str) -> None:
+        """Throw a load's staging keys away, by the prefix that `put` would name."""
+        with translated(self._redis):
+            await self._redis.unlink(f"{staging_key}e", f"{staging_key}i")
+
+    def staging_key(self, staging: str) -> str:
+        """Give the prefix that `put` names."""
+        return self._keys.staging(staging)
+
+
+def _applied(reply: list[Any]) -> BatchResult:
+    match reply[0]:
+        case b"ok":
+            cold, forgotten, grown = (tuple(sid.decode() for sid in found) for found in reply[1:4])
+            return BatchResult(cold, forgotten, grown)
+        case b"done":
+            return BatchResult(again=True)
+        case b"unstaged":
+            raise StagingLost(reply[1].decode())
+        case b"refused":
+            raise TermRefused(f"the view is at term {reply[1].decode() or 'none'}, batch {reply[2].decode() or 'none'}")
+    raise ViewUnavailable(f"The apply script gave {reply[0]!r}.")
+
+
+def names(sessions: Sequence[str], bound: int) -> list[str]:
+    """Name these sessions in a message, or every session when there are more than `bound`."""
+    return [EVERY_SESSION] if len(sessions) > bound else list(sessions)

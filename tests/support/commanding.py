@@ -1,0 +1,183 @@
+"""The program as people run it: a process of its own, with settings in its environment and nothing else."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import orjson
+
+from projector.tail import triggers
+from readmodel.projection import read_projection
+from readmodel.redis_client import connect, keys_of
+from readmodel.view import ViewReader
+from tests.support.servers import connected
+from tests.support.waiting import eventually
+
+COMMAND_SECONDS = 30.0
+STOP_SECONDS = 5.0
+"""A projector that is told to stop has stopped after this (issue 2)."""
+
+
+class Ended(NamedTuple):
+    """A command that has ended: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    def refusal(self, code: int = 2) -> str:
+        """Check that it failed with one clear line on stderr and nothing else; give the line."""
+        assert (self.code, self.out) == (code, ""), self
+        assert self.err.startswith("readside: "), self
+        assert self.err.endswith(".\n"), self
+        assert self.err.count("\n") == 1, self
+        assert "Traceback" not in self.err
+        return self.err.removeprefix("readside: ").rstrip("\n")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Settings that one view's commands and projectors share."""
+
+    settings: Mapping[str, str]
+
+    @classmethod
+    def of(cls, database_url: str, redis_url: str, **settings: str) -> "Site":
+        """Both servers, a short heartbeat, and a prefix of its own."""
+        own = {"REDIS_PREFIX": f"test-{uuid4().hex[:8]}", "HEARTBEAT_SECONDS": "0.1", "LOG_FORMAT": "json"}
+        return cls({"DATABASE_URL": database_url, "REDIS_URL": redis_url, **own, **settings})
+
+    @property
+    def database_url(self) -> str:
+        """Where Postgres is."""
+        return self.settings["DATABASE_URL"]
+
+    def with_settings(self, **changes: str | None) -> "Site":
+        """The same with other settings; None takes one away."""
+        settings = {**self.settings, **changes}
+        return replace(self, settings={name: value for name, value in settings.items() if value is not None})
+
+    async def start(self, *arguments: str) -> Process:
+        """Start the program."""
+        environment = {f"READSIDE_{name}": value for name, value in self.settings.items()}
+        return await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", "readside", *arguments],
+            env={"PATH": os.environ["PATH"], **environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+
+    async def run(self, *arguments: str) -> Ended:
+        """Run a command to its end."""
+        process = await self.start(*arguments)
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                out, err = await process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+        assert process.returncode is not None
+        assert b"Traceback" not in out + err, (out + err).decode()
+        return Ended(process.returncode, out.decode(), err.decode())
+
+    async def status(self, **changes: str) -> dict[str, Any]:
+        """Ask `readside status --json`, and check that its exit code says the same."""
+        ended = await self.with_settings(**changes).run("status", "--json")
+        projection: dict[str, Any] = orjson.loads(ended.out)
+        codes = {"live": 0, "catching_up": 1, "stale": 1, "down": 2}
+        assert ended.code == codes[projection["status"]], ended
+        assert ended.err in {"", f"readside: {projection['reason']}\n"}, ended
+        return projection
+
+    async def becomes(self, status: str, **changes: str) -> dict[str, Any]:
+        """Wait until the projection has this status, then have `readside status` say so."""
+        settings = {**self.settings, **changes}
+        staleness = float(settings.get("MAX_STALENESS_SECONDS", "5"))
+        redis = connect(settings["REDIS_URL"], name="test")
+        view = ViewReader(redis, keys_of(redis, settings["REDIS_PREFIX"]))
+
+        async def reached() -> bool:
+            return (await read_projection(view, staleness)).status == status
+
+        try:
+            await eventually(reached, f"the projection is {status}")
+            told = await self.status(**changes)
+            assert told["status"] == status, told
+            return told
+        finally:
+            await redis.aclose()
+
+    async def install(self) -> None:
+        """Install the triggers, without a process of its own."""
+        async with connected(self.database_url) as connection:
+            assert await triggers.install(connection, warn=lambda _: None)
+
+    @asynccontextmanager
+    async def projector(self) -> AsyncIterator["Projector"]:
+        """Run a projector for as long as the block lasts."""
+        running = Projector(await self.start("projector"))
+        reading = asyncio.create_task(running.read())
+        try:
+            yield running
+        finally:
+            if running.process.returncode is None:
+                running.process.send_signal(signal.SIGCONT)
+                running.process.kill()
+            await running.process.wait()
+            await reading
+        assert "Traceback" not in running.text, running.text
+
+
+@dataclass
+class Projector:
+    """A projector's process and what it logged."""
+
+    process: Process
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """Its whole log."""
+        return "\n".join(self.lines)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """Its log, line by line."""
+        return [orjson.loads(line) for line in self.lines]
+
+    async def read(self) -> None:
+        """Collect what it logs."""
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            self.lines.append(line.decode().rstrip())
+
+    def said(self, event: str, text: str = "") -> list[dict[str, Any]]:
+        """The lines of one event that contain a text."""
+        return [line for line in self.log if line["event"] == event and text in orjson.dumps(line).decode()]
+
+    async def says(self, event: str, text: str = "", times: int = 1) -> None:
+        """Wait until it has said something so many times."""
+        await eventually(lambda: len(self.said(event, text)) >= times, f"it says {event!r} {text!r}: {self.text}")
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it in order: within the time it has, exit code 0, its last line says so."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(STOP_SECONDS):
+            code = await self.process.wait()
+        assert code == 0, self.text
+        await eventually(lambda: self.said("projector stopped"), "its last line is read")
+
+
+async def execute(url: str, *statements: str) -> None:
+    """Run statements on a database."""
+    async with connected(url) as connection:
+        for statement in statements:
+            await connection.execute(statement)

@@ -1,0 +1,220 @@
+"""A whole API over both stores, once over fakes and once over real servers, with the test in the projector's place."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import asyncpg
+import httpx
+from redis.asyncio import Redis
+
+from projector.core.operations import add, drop, put
+from query_api.config import ApiConfig
+from query_api.layer import App
+from query_api.request_line import RequestLine
+from readmodel.poll import Poll
+from readmodel.postgres_client import check_server
+from readmodel.redis_client import connect
+from readmodel.subscription import heard
+from readside.api import ApiStores, opened, running
+from tests.fakes.event_log import FakeEventLog, Row, jsonb
+from tests.fakes.redis import fake_redis
+from tests.support.builders import BOTH_KEY, api_config, client, events_path
+from tests.support.projecting import INSERT_SESSION
+from tests.support.viewing import Stage
+from tests.support.waiting import eventually
+
+NOON_US = 1_768_314_600_000_000
+"""2026-01-13T14:30:00Z."""
+INSERT_ROW = """
+INSERT INTO events (id, session_id, step_id, event_type, event_data, message, timestamp)
+VALUES ($1::uuid, $2::uuid, $3::uuid, $4, $5::jsonb, $6,
+        'epoch'::timestamptz + $7::bigint / 1000000 * interval '1 s' + $7::bigint % 1000000 * interval '1 us')
+"""
+
+
+def rows(session_id: str, count: int, *types: str) -> list[Row]:
+    """Rows a second apart, the types in turn."""
+    kinds = types or ("step_created",)
+    return [Row(session_id, NOON_US + n * 1_000_000, kinds[n % len(kinds)], {"n": n}) for n in range(count)]
+
+
+class WriteSide(Protocol):
+    """The applications that own the tables."""
+
+    async def insert(self, session_id: str, written: Sequence[Row], status: str = "in_progress") -> None:
+        """Insert a session and its events."""
+
+    async def add(self, row: Row) -> None:
+        """Insert an event."""
+
+    async def delete(self, session_id: str) -> None:
+        """Purge a session."""
+
+
+@dataclass
+class FakeWriteSide:
+    """Writes to the log in memory."""
+
+    log: FakeEventLog
+
+    async def insert(self, session_id: str, written: Sequence[Row], status: str = "in_progress") -> None:
+        """Insert a session and its events."""
+        self.log.statuses[session_id] = status
+        self.log.rows.extend(written)
+
+    async def add(self, row: Row) -> None:
+        """Insert an event."""
+        self.log.rows.append(row)
+
+    async def delete(self, session_id: str) -> None:
+        """Purge a session."""
+        del self.log.statuses[session_id]
+        self.log.rows = [row for row in self.log.rows if row.session_id != session_id]
+
+
+@dataclass
+class RealWriteSide:
+    """Writes to Postgres."""
+
+    connection: "asyncpg.Connection[asyncpg.Record]"
+
+    async def insert(self, session_id: str, written: Sequence[Row], status: str = "in_progress") -> None:
+        """Insert a session and its events."""
+        await self.connection.execute(INSERT_SESSION, session_id, status)
+        for row in written:
+            await self.add(row)
+
+    async def add(self, row: Row) -> None:
+        """Insert an event."""
+        values = (row.id, row.session_id, row.step_id, row.event_type, jsonb(row.data), row.message, row.timestamp_us)
+        await self.connection.execute(INSERT_ROW, *values)
+
+    async def delete(self, session_id: str) -> None:
+        """Purge a session."""
+        await self.connection.execute("DELETE FROM sessions WHERE id = $1::uuid", session_id)
+
+
+@dataclass
+class Stand:
+    """The API's client, the view as its only writer sees it, and the write side."""
+
+    app: App
+    client: httpx.AsyncClient
+    stage: Stage
+    side: WriteSide
+    kept: dict[str, list[Row]] = field(default_factory=dict)
+
+    async def begin(self) -> None:
+        """Begin the first term and wait until the API hears the beats."""
+        await self.stage.begin()
+
+        async def beat_is_heard() -> bool:
+            await self.beat()
+            metrics = (await self.client.get("/metrics")).text
+            return "\nreadside_lag_seconds " in metrics
+
+        await eventually(beat_is_heard, "the API hears a beat")
+
+    async def beat(self, *named: str) -> None:
+        """Apply an empty batch with an as-of of now."""
+        await self.stage.apply(named=named, as_of_us=time.time_ns() // 1000)
+
+    async def write(self, session_id: str, written: Sequence[Row] = (), status: str = "in_progress") -> None:
+        """Insert a session; it stays cold."""
+        await self.side.insert(session_id, written, status)
+        self.kept[session_id] = list(written)
+
+    async def heat(self, session_id: str, status: str = "in_progress") -> None:
+        """Put a written session into the view, and let a beat follow."""
+        staged = await self.stage.staged([row.event() for row in self.kept[session_id]], status=status)
+        await self.stage.apply(put(session_id, staged), named=[session_id])
+        await self.beat()
+
+    async def add(self, row: Row) -> None:
+        """Add an event to both stores."""
+        await self.side.add(row)
+        self.kept[row.session_id].append(row)
+        await self.stage.apply(add(row.session_id, [row.event()]), named=[row.session_id])
+
+    async def drop(self, session_id: str) -> None:
+        """Forget a session in the view."""
+        await self.stage.apply(drop(session_id), named=[session_id])
+
+    async def poll(self, session_id: str, query: str = "", **headers: str) -> httpx.Response:
+        """Poll; header names are written with underscores."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.get(events_path(session_id) + query, headers=given)
+
+    async def poll_from(self, source: str, session_id: str, query: str = "", **headers: str) -> httpx.Response:
+        """Poll until the answer comes from `source`: what is heard, and when, is not the test's to say."""
+        answers: list[httpx.Response] = []
+
+        async def arrived() -> bool:
+            answers.append(await self.poll(session_id, query, **headers))
+            return bool(answers[-1].headers.get("readside-source") == source)
+
+        await eventually(arrived, f"an answer from {source}")
+        return answers[-1]
+
+
+@asynccontextmanager
+async def fake_stand(**changes: object) -> AsyncIterator[Stand]:
+    """Over fakeredis and the log in memory."""
+    redis = fake_redis()
+    log = FakeEventLog()
+    stage = Stage(redis)
+    stores = ApiStores(
+        view=stage.reader,
+        log=log,
+        line=RequestLine(redis, stage.keys),
+        subscribe=partial(heard, redis, stage.keys.changes),
+        reconnect=_nothing,
+        probe=_nothing,
+    )
+    config = api_config("postgresql://nowhere", "redis://nowhere", **changes)
+    async with running(config, stores) as app, client(httpx.ASGITransport(app), "http://api", BOTH_KEY) as made:
+        stand = Stand(app, made, stage, FakeWriteSide(log))
+        await stand.begin()
+        yield stand
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def real_stand(database_url: str, redis_url: str, **changes: object) -> AsyncIterator[Stand]:
+    """Over PostgreSQL and Redis."""
+    config: ApiConfig = api_config(database_url, redis_url, **changes)
+    connection = await asyncpg.connect(database_url)
+    redis: Redis = connect(redis_url, name="test")
+    await redis.flushall()
+    try:
+        async with opened(config) as app, client(httpx.ASGITransport(app), "http://api", BOTH_KEY) as made:
+            stage = Stage(redis, database=(await check_server(connection, database_url)).database)
+            stand = Stand(app, made, stage, RealWriteSide(connection))
+            await stand.begin()
+            yield stand
+    finally:
+        await connection.close()
+        await redis.aclose()
+
+
+def expected_rows(written: Sequence[Row], poll: Poll) -> list[str]:
+    """The ids that a poll must get, in order."""
+    matching = sorted(
+        (
+            row
+            for row in written
+            if (poll.since_us is None or row.timestamp_us > poll.since_us)
+            and (not poll.types or row.event_type in poll.types)
+        ),
+        key=lambda row: (row.timestamp_us, row.id.bytes),
+        reverse=True,
+    )
+    return [str(row.id) for row in matching[poll.offset : poll.offset + poll.limit]]
+
+
+async def _nothing() -> None:
+    return None
