@@ -21,5 +21,6 @@ class ProjectorConfig:
     window_events: int = 20_000
     window_bytes: int = 64_000_000
     statement_cache_size: int = 100
+    drift_round_seconds: float = 2.0
     host: str = "127.0.0.1"
     port: int | None = None

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
 
-from projector.core.hot import HotSessions
-from projector.reads import Reads, Truth
+from projector.core.comparison import Truth
+from projector.core.operations import Operations, changes
+from projector.core.sessions import Sessions
+from projector.reads import Reads
 from projector.telemetry import Telemetry
-from projector.view.committer import Operations, changes
 from readmodel.errors import ViewUnavailable
 from readmodel.header import Header
 from readmodel.view import ViewReader
 
-ROUND_SECONDS = 2.0
 SESSIONS_A_ROUND = 50
 EVENTS_A_ROUND = 20_000
 """Events that one round has Postgres count: some milliseconds of an index scan. A larger session is a round alone."""
@@ -38,14 +39,16 @@ class DriftCheck:
         *,
         view: ViewReader,
         reads: Reads,
-        hot: HotSessions,
+        sessions: Sessions,
         telemetry: Telemetry,
         wake: asyncio.Event,
-        round_seconds: float = ROUND_SECONDS,
+        as_of_us: Callable[[], int | None],
+        round_seconds: float = 2.0,
     ) -> None:
         self._view = view
         self._reads = reads
-        self._hot = hot
+        self._sessions = sessions
+        self._as_of_us = as_of_us
         self._telemetry = telemetry
         self._wake = wake
         self._round_seconds = round_seconds
@@ -71,7 +74,7 @@ class DriftCheck:
 
     async def _round(self) -> None:
         if not self._ahead:
-            self._ahead = list(self._hot)
+            self._ahead = list(self._sessions.hot)
         sample, self._ahead = self._ahead[:SESSIONS_A_ROUND], self._ahead[SESSIONS_A_ROUND:]
         self._untouched = set(sample)
         before = self._affordable(await self._headers(sample))
@@ -81,7 +84,7 @@ class DriftCheck:
         if suspects and await self._passed(await self._reads.now_us()):
             after = await self._headers(suspects)
             for sid in suspects:
-                if sid in self._hot and sid in self._untouched and before[sid] == after[sid]:
+                if sid in self._sessions.hot and sid in self._untouched and before[sid] == after[sid]:
                     self._differs(sid, before[sid])
 
     async def _headers(self, session_ids: list[str]) -> dict[str, Header | None]:
@@ -101,7 +104,7 @@ class DriftCheck:
 
     async def _passed(self, instant_us: int) -> bool:
         deadline = time.monotonic() + PASS_SECONDS
-        while (self._telemetry.as_of_us or 0) < instant_us:
+        while (self._as_of_us() or 0) < instant_us:
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(0.05)
@@ -114,7 +117,7 @@ class DriftCheck:
             self._telemetry.sessions_lost += 1
             _log.info("Redis lost keys of a hot session, and it is loaded anew", session_id=session_id)
         else:
-            self._telemetry.note_drift(session_id)
+            self._sessions.differ(session_id)
             _log.warning("a hot session differed from Postgres and is loaded anew", session_id=session_id)
 
 

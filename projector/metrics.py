@@ -75,7 +75,7 @@ class TelemetryCollector(Collector):
 def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
     yield "hot_sessions", "Sessions in the view.", t.hot_sessions
     yield "loading", "Sessions on their way into the view.", t.loading
-    yield "set_aside", "Sessions that the view cannot hold; Postgres serves them.", len(t.set_aside)
+    yield "set_aside", "Sessions that the view cannot hold; Postgres serves them.", len(t.set_aside())
     yield "events_waiting", "Events that notices named and no batch has applied yet.", t.events_waiting()
     yield "notification_queue_usage", "Part of Postgres' notification queue in use, 0 to 1.", t.queue_usage
     trip = None if t.round_trip_us is None else t.round_trip_us / 1e6

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
 
+from projector.core.comparison import Truth
 from projector.core.new_events import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, NewEvents
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
@@ -30,16 +30,6 @@ KEPT_SECONDS = 20.0
 """The step's connection is opened anew after so long a rest: what lies between may have forgotten it, silently."""
 PLAN_SECONDS = 10
 """A plan is kept so long: one made while the table was empty reads all of it, and nobody may have analysed it since."""
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What a session's header must say."""
-
-    status: str
-    count: int
-    hi: int
-    lo: int
 
 
 class Reads:
@@ -98,10 +88,17 @@ class Reads:
             rows = await self._pool.fetch(statement("statuses"), [UUID(sid) for sid in session_ids])
         return {row["session_id"]: row["status"] for row in rows}
 
-    async def added(self, wanted: dict[str, set[str]]) -> NewEvents:
-        """Fetch the named events (ids in 32 hex digits) by primary key; sessions whose rows cannot be read are bad."""
+    async def added(self, wanted: Mapping[str, Mapping[str, EventRow | None]]) -> NewEvents:
+        """Fetch the named events (ids in 32 hex digits) by primary key, but for those that are here already.
+
+        Sessions whose rows cannot be read are bad.
+        """
         found = NewEvents()
-        ids = [(sid, event_id) for sid, events in wanted.items() for event_id in events]
+        for events in wanted.values():
+            for event in events.values():
+                if event is not None:
+                    _take(event, found)
+        ids = [(sid, event_id) for sid, events in wanted.items() for event_id, event in events.items() if event is None]
         for start in range(0, len(ids), IDS_PER_QUERY):
             chunk = [pair for pair in ids[start : start + IDS_PER_QUERY] if pair[0] not in found.big]
             if found.bytes > BYTES_OF_ALL - BYTES_OF_ONE_SESSION:
@@ -129,12 +126,10 @@ class Reads:
                 if any(row["member"] is None for row in rows):
                     rows = await connection.fetch(statement("added_within"), ids, *bounds)
         for row in rows:
-            if row["score"] is None:
-                found.bad[row["session_id"]] = unscored(row["id"])
-            elif row["member"] is None:
+            if row["member"] is None and row["score"] is not None:
                 found.refuse(row["session_id"])
             else:
-                found.take(EventRow(*row))
+                _take(EventRow(*row), found)
 
     async def recent(self, limit: int) -> list[str]:
         """List the most recently created sessions that are not in a terminal status; reads them all."""
@@ -225,6 +220,13 @@ def scored(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
     if any(row["unscored"] for row in rows):
         raise BadEvents(unscored(None))
     return rows
+
+
+def _take(event: EventRow, found: NewEvents) -> None:
+    if event.score is None:
+        found.bad[event.session_id] = unscored(event.id)
+    else:
+        found.take(event)
 
 
 def unscored(event_id: bytes | None) -> str:

@@ -76,6 +76,7 @@ class Reporter:
     def report(self, now_us: int) -> dict[str, Any]:
         """Give the report: instants RFC 3339, `reported_at_us` by Redis' clock."""
         t = self._telemetry
+        aside = t.set_aside()
         return {
             "id": self.id,
             "host": socket.gethostname(),
@@ -92,8 +93,8 @@ class Reporter:
             "round_trip_ms": None if t.round_trip_us is None else t.round_trip_us / 1000,
             "hot_sessions": t.hot_sessions,
             "loading": t.loading,
-            "set_aside": len(t.set_aside),
-            "set_aside_why": dict(list(t.set_aside.items())[-MAX_SHOWN_ASIDE:]),
+            "set_aside": len(aside),
+            "set_aside_why": dict(list(aside.items())[-MAX_SHOWN_ASIDE:]),
             "notification_queue_usage": t.queue_usage,
             "events_applied": t.events_applied,
             "batches": t.batches,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
-from projector.core.hot import HotSessions
-from projector.core.operations import drop
+from projector.core.decide import Wish
+from projector.core.sessions import Sessions
 from projector.jobs import Job, Jobs
-from projector.loads.loads import Loads
 from projector.reads import Reads
-from projector.telemetry import Telemetry
-from projector.view.committer import Operations
 from readmodel.messages import ProjectorRequest
 from readmodel.view import ViewReader
 
@@ -23,113 +20,63 @@ _SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Requests:
-    """Turns requests into loads, looks and touches of one term."""
+    """Turns the requests of one term into wishes, and opens a job for who waits."""
 
-    def __init__(
-        self,
-        *,
-        term: str,
-        hot: HotSessions,
-        loads: Loads,
-        jobs: Jobs,
-        view: ViewReader,
-        reads: Reads,
-        telemetry: Telemetry,
-    ) -> None:
+    def __init__(self, *, term: str, sessions: Sessions, jobs: Jobs, view: ViewReader, reads: Reads) -> None:
         self._term = term
-        self._hot = hot
-        self._loads = loads
+        self._sessions = sessions
         self._jobs = jobs
         self._view = view
         self._reads = reads
-        self._telemetry = telemetry
         self._pages: list[tuple[Job, AsyncIterator[list[str]]]] = []
 
-    async def take(self, looks: set[str], operations: Operations) -> None:
-        """Carry out what was asked since the last step; adds to `looks`, and to `operations` what must leave."""
-        for request in self._jobs.take():
-            sessions = list(dict.fromkeys(filter(_SESSION.fullmatch, request.sessions)))
-            match request.verb:
-                case "touch":
-                    self._hot.touch(sessions, polled=True)
-                case "warm":
-                    await self._warm(request, sessions, looks, operations)
-                case "rebuild":
-                    self._rebuild(request, sessions, operations)
-                case "repair":
-                    self._jobs.open(request, sessions)
-                    self._forgive(sessions)
-                    looks.update(sessions)
-                    self.admit([sid for sid in sessions if sid not in self._hot and sid not in self._loads], operations)
-        await self._enumerate(operations)
+    async def gather(self) -> list[Wish]:
+        """Hand over what was asked since the last step. Raises the stores' errors."""
+        wishes = [wish for request in self._jobs.take() if (wish := await self._wish(request)) is not None]
+        page = await self._next_page()
+        return [*wishes, Wish("rebuild", page)] if page else wishes
 
     @property
     def unfinished(self) -> bool:
         """Tell whether another step has something to enumerate."""
-        return bool(self._pages) and len(self._loads) < ENUMERATE_BELOW
+        return bool(self._pages) and len(self._sessions.loading) < ENUMERATE_BELOW
 
-    def admit(self, session_ids: Iterable[str], operations: Operations) -> None:
-        """Start loads, for as many as there is room; the idlest hot sessions leave for them."""
-        wanted = [sid for sid in session_ids if sid not in self._loads and sid not in self._telemetry.set_aside]
-        if not wanted:
-            return  # looking for room sorts the hot sessions, and most steps want none
-        room, leaving = self._hot.room_for(len(wanted) + len(self._loads))
-        room -= len(self._loads)
-        for session_id in leaving[: len(wanted)]:
-            self._hot.discard(session_id)
-            operations[session_id] = [drop(session_id)]
-        for place, session_id in enumerate(wanted):
-            if place < room:
-                self._loads.start(session_id)
-            else:
-                self._jobs.finish(session_id, "no_room")
-
-    async def _warm(
-        self, request: ProjectorRequest, sessions: list[str], looks: set[str], operations: Operations
-    ) -> None:
-        self._jobs.open(request, sessions)
-        if request.reply:
-            self._forgive(sessions)
-        believed = [session_id for session_id in sessions if session_id in self._hot]
-        for session_id, header in zip(believed, await self._view.headers(believed), strict=True):
-            if header is not None and header.term == self._term and header.complete:
-                self._jobs.finish(session_id, "hot")
-            else:
-                looks.add(session_id)  # keys of it were evicted
-        self._hot.touch(believed)
-        self.admit([session_id for session_id in sessions if session_id not in self._hot], operations)
-
-    def _rebuild(self, request: ProjectorRequest, sessions: list[str], operations: Operations) -> None:
-        if request.everything:
-            self._pages.append((self._jobs.open(request, (), complete=False), self._reads.every(PAGE)))
-            return
-        wanted = sessions or list(self._hot)
+    async def _wish(self, request: ProjectorRequest) -> Wish | None:
+        wanted = list(dict.fromkeys(filter(_SESSION.fullmatch, request.sessions)))
+        match request.verb:
+            case "touch":
+                self._sessions.touch(wanted, polled=True)
+                return None
+            case "rebuild" if request.everything:
+                self._pages.append((self._jobs.open(request, (), complete=False), self._reads.every(PAGE)))
+                return None
+            case "rebuild":
+                wanted = wanted or list(self._sessions.hot)
         self._jobs.open(request, wanted)
-        self._reload(wanted, operations)
+        if request.verb == "warm":
+            return Wish("warm", wanted, insistent=request.reply, confirmed=await self._confirmed(wanted))
+        return Wish(request.verb, wanted)
 
-    def _reload(self, session_ids: list[str], operations: Operations) -> None:
-        """Load sessions anew; the view of a hot one stays until the put."""
-        self._forgive(session_ids)
-        for session_id in session_ids:
-            if session_id in self._hot and session_id not in self._loads:
-                self._loads.start(session_id)
-        self.admit([session_id for session_id in session_ids if session_id not in self._hot], operations)
+    async def _confirmed(self, wanted: list[str]) -> set[str]:
+        believed = [session_id for session_id in wanted if session_id in self._sessions.hot]
+        headers = await self._view.headers(believed)
+        return {
+            session_id
+            for session_id, header in zip(believed, headers, strict=True)
+            if header is not None and header.term == self._term and header.complete
+        }
 
-    async def _enumerate(self, operations: Operations) -> None:
-        if not self._pages or len(self._loads) >= ENUMERATE_BELOW:
-            return
+    async def _next_page(self) -> list[str]:
+        if not self.unfinished:
+            return []
         job, pages = self._pages[0]
         page = await anext(pages, None)
         if page is None:
             self._jobs.close(job)
             self._pages.pop(0)
-        else:
-            job.expect(page)
-            self._reload(page, operations)
-
-    def _forgive(self, session_ids: Iterable[str]) -> None:
-        for session_id in session_ids:
-            self._telemetry.set_aside.pop(session_id, None)
+            return []
+        job.expect(page)
+        return page
 
     def fail_unfinished(self) -> None:
         """Tell those who wait for an enumeration that the term ended under it."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import structlog
+
+from projector.core.sessions import Transition
 from readmodel.histogram import SECONDS, Histogram
 
-MAX_SET_ASIDE = 10_000
-"""Sessions remembered as set aside, or as differing; past it the oldest is forgotten (and would be tried again)."""
+MAX_REMEMBERED = 10_000
+"""Sessions remembered as differing, or as told of; past it the oldest is forgotten."""
+REPAIRED: Collection[Transition] = {"put", "kept", "missing", "set_aside", "failed"}
+"""What ends a difference: the view holds the session as Postgres does or, rightly, not at all."""
+_log = structlog.get_logger(__name__)
 MAX_ERRORS = 5
 """The last errors that a report tells."""
 ROUND_TRIP_SECONDS = (*SECONDS, 10.0, 30.0, 60.0)
@@ -53,7 +59,8 @@ class Telemetry:
     """How many events are named by notices and not applied yet."""
     drifting: dict[str, None] = field(default_factory=dict)
     """Sessions found to differ whose load is under way."""
-    set_aside: dict[str, str] = field(default_factory=dict)
+    set_aside: Callable[[], Mapping[str, str]] = dict
+    """The sessions that the view cannot hold, with the reasons."""
     told_aside: dict[str, None] = field(default_factory=dict)
     """Sessions that the log told of: one may be tried again and again, and is as bad as before."""
     errors: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=MAX_ERRORS))
@@ -64,35 +71,36 @@ class Telemetry:
             self.errors.pop()
         self.errors.append((time.time_ns() // 1000, sentence))
 
-    def put_aside(self, session_id: str, reason: str) -> bool:
-        """Note a session that the view cannot hold; tell whether that is news."""
-        news = session_id not in self.told_aside
-        self.set_aside[session_id] = reason
-        self.told_aside[session_id] = None
-        _bound(self.set_aside)
-        _bound(self.told_aside)
-        self.note_repaired(session_id)
-        return news
-
-    def put_hot(self, session_id: str) -> None:
-        """Note that the view holds a session: were it set aside later, that would be news."""
-        self.loads += 1
-        self.told_aside.pop(session_id, None)
-        self.note_repaired(session_id)
-
-    def note_drift(self, session_id: str) -> None:
-        """Count a hot session that differs from Postgres."""
-        self.drift += 1
-        self.drifting[session_id] = None
-        _bound(self.drifting)
-
-    def note_repaired(self, session_id: str) -> None:
-        """Count a session that differed, when the view holds it as Postgres does or, rightly, not at all."""
-        if session_id in self.drifting:
+    def note(self, transition: Transition, session_id: str, reason: str = "") -> None:
+        """Count a session's transition, and tell the log what people should know of it."""
+        match transition:
+            case "looked":
+                self.looks += 1
+            case "lost":
+                self.sessions_lost += 1
+            case "put":
+                self.loads += 1
+                self.told_aside.pop(session_id, None)  # were it set aside later, that would be news
+            case "failed":
+                self.loads_failed += 1
+                _log.warning("a session could not be loaded", session_id=session_id, reason=reason)
+            case "set_aside":
+                self._note_aside(session_id, reason)
+            case "differed":
+                self.drift += 1
+                self.drifting[session_id] = None
+                _bound(self.drifting)
+        if transition in REPAIRED and session_id in self.drifting:
             del self.drifting[session_id]
             self.drift_repaired += 1
 
+    def _note_aside(self, session_id: str, reason: str) -> None:
+        if session_id not in self.told_aside:
+            _log.warning("a session is set aside; Postgres serves it", session_id=session_id, reason=reason)
+        self.told_aside[session_id] = None
+        _bound(self.told_aside)
+
 
 def _bound(remembered: dict[str, Any]) -> None:
-    while len(remembered) > MAX_SET_ASIDE:
+    while len(remembered) > MAX_REMEMBERED:
         remembered.pop(next(iter(remembered)))

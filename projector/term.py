@@ -11,18 +11,19 @@ import structlog
 
 from projector.catch_up import compare_all
 from projector.config import ProjectorConfig
-from projector.core.backlog import Backlog, Beat
-from projector.core.hot import HotSessions
+from projector.core.letters import Beat
+from projector.core.sessions import Load, Sessions
 from projector.drift import DriftCheck
 from projector.jobs import Jobs
-from projector.live import Live
-from projector.loads.loads import Loads
+from projector.loads.loads import Loader
 from projector.reads import Reads
 from projector.requests import Requests
+from projector.step import Step
+from projector.tail.backlog import Backlog, HeardBeat
 from projector.tail.connection import Tail
 from projector.tail.heartbeat import Heartbeat, fingerprint
 from projector.telemetry import Telemetry
-from projector.view.committer import Committer, Operations
+from projector.view.committer import Committer
 from projector.view.writer import ViewWriter
 from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
@@ -57,27 +58,32 @@ class Term:
         self._wake = wake
         self._telemetry = telemetry
         self._config = config
+        self._as_of_us: int | None = None
         self._backlog = Backlog(self.id, wake)
         self._heartbeat = Heartbeat(stores.reads, self.id, config.heartbeat_seconds)
-        self._hot = HotSessions(config.hot_ttl_seconds, config.max_hot_sessions)
         window = {"window_events": config.window_events, "window_bytes": config.window_bytes}
-        self._loads = Loads(stores.reads, stores.writer, wake, **window)
+        self._loader = Loader(stores.reads, stores.writer, wake, **window)
+        self._sessions = Sessions(
+            config.hot_ttl_seconds, config.max_hot_sessions, telemetry, self._loader.begin, jobs.finish
+        )
+        self._loader.is_current = self._is_current
         self._requests = Requests(
-            term=self.id,
-            hot=self._hot,
-            loads=self._loads,
-            jobs=jobs,
+            term=self.id, sessions=self._sessions, jobs=jobs, view=stores.view, reads=stores.reads
+        )
+        self._drift = DriftCheck(
             view=stores.view,
             reads=stores.reads,
+            sessions=self._sessions,
             telemetry=telemetry,
+            wake=wake,
+            as_of_us=lambda: self._as_of_us,
+            round_seconds=config.drift_round_seconds,
         )
-        self._drift = DriftCheck(view=stores.view, reads=stores.reads, hot=self._hot, telemetry=telemetry, wake=wake)
-        self._live = Live(
+        self._step = Step(
+            sessions=self._sessions,
             committer=Committer(stores.writer, self.id),
             reads=stores.reads,
-            hot=self._hot,
-            loads=self._loads,
-            jobs=jobs,
+            loader=self._loader,
             requests=self._requests,
             drift=self._drift,
             telemetry=telemetry,
@@ -86,14 +92,18 @@ class Term:
         self._fingerprint = ""
         self._recent: list[str] = []
 
+    def _is_current(self, load: Load) -> bool:
+        return self._sessions.load_of(load.session_id) is load
+
     async def run(self) -> None:
         """Begin, catch up and live. Raises TermEnded, TermRefused, NotInstalled, or a store's error."""
         self._telemetry.terms += 1
         self._telemetry.events_waiting = lambda: self._backlog.events + self._events_in_hand
+        self._telemetry.set_aside = lambda: self._sessions.aside
         self._telemetry.state = "catching_up"
         self._stores.tail.hand_to(self._backlog.hear)
         try:
-            await first_to_end(self._stores.tail.watch(), self._loads.work(), self._go())
+            await first_to_end(self._stores.tail.watch(), self._loader.work(), self._go())
         finally:
             self._requests.fail_unfinished()
             self._telemetry.notices_ignored += self._backlog.ignored
@@ -114,7 +124,6 @@ class Term:
         await stores.tail.prove()  # the lock was ours when the position was read: who began since is refused
         await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
         self._telemetry.term = self.id
-        self._telemetry.set_aside.clear()  # what was wrong with a session may have been mended while nobody listened
         _log.info("a term began", term=self.id)
 
     async def _catch_up(self) -> None:
@@ -122,21 +131,17 @@ class Term:
         stores, started = self._stores, time.monotonic()
         now_ms = await stores.view.now_us() // 1000
         active = dict(await stores.view.hot_sessions())
-        to_load: list[str] = []
-        async for compared in compare_all(stores.view, stores.reads):
-            for session_id, operations in compared.operations.items():
-                if operations[0].verb == "stamp":
-                    self._hot.add(session_id, max(0, now_ms - active.get(session_id, now_ms)) / 1000)
-                    self._telemetry.note_repaired(session_id)
-            for session_id in compared.to_load:
-                self._loads.start(session_id)
-            to_load += compared.to_load
-            await self._live.commit(compared.operations, set())
+        reloading = 0
+        async for comparison in compare_all(stores.view, stores.reads):
+            for session_id in comparison.equal:
+                self._sessions.keep(session_id, max(0, now_ms - active.get(session_id, now_ms)) / 1000)
+            for session_id in comparison.to_load:
+                self._sessions.start(session_id)
+            reloading += len(comparison.to_load)
+            await self._step.commit(comparison.operations, set())
             self._check_backlog()
         self._telemetry.catch_ups += 1
-        _log.info(
-            "caught up", compared=len(active), reloading=len(to_load), seconds=round(time.monotonic() - started, 3)
-        )
+        _log.info("caught up", compared=len(active), reloading=reloading, seconds=round(time.monotonic() - started, 3))
 
     async def _step_for_ever(self) -> None:
         self._wake.set()
@@ -146,19 +151,18 @@ class Term:
             await self._wake.wait()
             self._wake.clear()
             self._check_backlog()
-            taken = self._backlog.take()
-            beat, sent_at = self._accept(taken.beat)
-            taken.beat = beat
+            notices = self._backlog.take()
+            beat = self._accept(notices.beat)
             sweep = time.monotonic() >= next_sweep
             if sweep:
                 next_sweep = time.monotonic() + sweep_every
-            self._events_in_hand = sum(map(len, taken.added.values()))
-            await self._live.step(taken, beat, sent_at, sweep=sweep)
+            self._events_in_hand = notices.letters.events
+            recent, self._recent = self._recent, []
+            await self._step.take(notices.letters, beat, recent, sweep=sweep)
             self._events_in_hand = 0
-            self._note_round_trips(taken.overtaken, sent_at if beat else None)
-            await self._warm_recent()
-            self._report(beat, sent_at)
-            if self._loads.has_finished or self._requests.unfinished:
+            self._note_round_trips(notices.overtaken, beat)
+            self._report(beat)
+            if self._loader.has_finished or self._requests.unfinished:
                 self._wake.set()
 
     async def _find_recent(self) -> None:
@@ -170,42 +174,34 @@ class Term:
         self._wake.set()
         await asyncio.Event().wait()  # to return would end the term
 
-    async def _warm_recent(self) -> None:
-        recent, self._recent = self._recent, []
-        operations: Operations = {}
-        self._requests.admit([session_id for session_id in recent if session_id not in self._hot], operations)
-        if operations:
-            await self._live.commit(operations, set())
-
     def _check_backlog(self) -> None:
         if self._backlog.ended:
             raise TermEnded(self._backlog.ended)
 
-    def _accept(self, beat: Beat | None) -> tuple[Beat | None, float]:
-        if beat is None:
-            return None, 0.0
-        sent_at = self._heartbeat.returned(beat.nonce)
-        if sent_at is None:
-            return None, 0.0
-        if beat.fingerprint != self._fingerprint:
+    def _accept(self, heard: HeardBeat | None) -> Beat | None:
+        sent_at = self._heartbeat.returned(heard.nonce) if heard else None
+        if heard is None or sent_at is None:
+            return None
+        if heard.fingerprint != self._fingerprint:
             raise TermEnded("the triggers were changed")
-        return beat, sent_at
+        return Beat(heard.as_of_us, sent_at)
 
-    def _note_round_trips(self, overtaken: list[str], sent_at: float | None) -> None:
+    def _note_round_trips(self, overtaken: list[str], beat: Beat | None) -> None:
         now = time.monotonic()
-        for set_out in (*map(self._heartbeat.returned, overtaken), sent_at):
+        for set_out in (*map(self._heartbeat.returned, overtaken), beat.sent_at if beat else None):
             if set_out is not None:
                 self._telemetry.round_trips.observe(now - set_out)
 
-    def _report(self, beat: Beat | None, sent_at: float) -> None:
+    def _report(self, beat: Beat | None) -> None:
         telemetry = self._telemetry
-        telemetry.hot_sessions, telemetry.loading = len(self._hot), len(self._loads)
+        telemetry.hot_sessions, telemetry.loading = len(self._sessions.hot), len(self._sessions.loading)
         telemetry.queue_usage = self._heartbeat.queue_usage
         if beat is None:
             return
+        self._as_of_us = telemetry.as_of_us = beat.as_of_us
         telemetry.applied_at = time.monotonic()
-        telemetry.as_of_us, telemetry.round_trip_us = beat.as_of_us, int((telemetry.applied_at - sent_at) * 1_000_000)
+        telemetry.round_trip_us = int((telemetry.applied_at - beat.sent_at) * 1_000_000)
         if not self.was_live:
             self.was_live = True
             telemetry.state, telemetry.reason = "live", None
-            _log.info("live", term=self.id, hot_sessions=len(self._hot), loading=len(self._loads))
+            _log.info("live", term=self.id, hot_sessions=telemetry.hot_sessions, loading=telemetry.loading)

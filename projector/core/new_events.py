@@ -19,7 +19,7 @@ class NewEvents:
     `bad` maps a session that cannot be kept to the reason; `big` are those whose new events are too long to add.
     """
 
-    events: dict[str, dict[str, EventRow]] = field(default_factory=dict)
+    rows: dict[str, dict[str, EventRow]] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
     big: set[str] = field(default_factory=set)
     bytes: int = 0
@@ -33,10 +33,10 @@ class NewEvents:
             self.refuse(session_id)
         else:
             self.bytes += length
-            self.events.setdefault(session_id, {})[event.id.hex()] = event
+            self.rows.setdefault(session_id, {})[event.id.hex()] = event
 
     def refuse(self, session_id: str) -> None:
         """Note that a session's events are too long to add; those that were taken go."""
         self.big.add(session_id)
-        dropped = self.events.pop(session_id, {})
+        dropped = self.rows.pop(session_id, {})
         self.bytes -= sum(len(one.member) for one in dropped.values())

@@ -1,95 +1,113 @@
-"""The operations of a batch, and how many of them fit in one call."""
+"""The operations of a batch, as values, and how many of them fit in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from readmodel.event import EventRow, type_name
-from readmodel.type_index import pack_entry
+from readmodel.event import EventRow
 
 MAX_BATCH_BYTES = 1_000_000
 """About what one call may carry: the script holds Redis meanwhile."""
 MAX_NAMED = 1_000
 """Sessions that one message names; past it the message says: every session. `apply.lua` takes 4,000 at most."""
 
-Argument = str | bytes | int
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation of `apply.lua`: verb, session, arguments."""
-
-    verb: str
-    session_id: str
-    arguments: tuple[Argument, ...] = ()
-
-    def flat(self) -> list[Argument]:
-        """Give the words that the script reads."""
-        return [self.verb, self.session_id, len(self.arguments), *self.arguments]
-
-    def size(self) -> int:
-        """Estimate the bytes on the wire."""
-        return 64 + sum([8 if isinstance(word, int) else len(word) for word in self.arguments])
+HeaderValue: TypeAlias = str | bytes | int
+_WORDS_BYTES = 64
+"""About what the words of an operation take, and what each event takes beside its JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class StagedSession:
-    """A load whose events wait under staging keys: what the header must say of it."""
+    """A load whose events wait under staging keys: how many, and what the header must say of them."""
 
     staging: str
     held: int
-    header: dict[str, Argument] = field(default_factory=dict)
+    header: dict[str, HeaderValue] = field(default_factory=dict)
 
 
-def drop(session_id: str) -> Operation:
+@dataclass(frozen=True, slots=True)
+class Drop:
     """Forget a session."""
-    return Operation("drop", session_id)
+
+    session_id: str
 
 
-def stamp(session_id: str, count: int, hi: int, lo: int) -> Operation:
+@dataclass(frozen=True, slots=True)
+class Stamp:
     """Declare a session equal to Postgres under this term, if its header says these numbers."""
-    return Operation("stamp", session_id, (str(count), str(hi), str(lo)))
+
+    session_id: str
+    count: int
+    hi: int
+    lo: int
 
 
-def status(session_id: str, text: str) -> Operation:
+@dataclass(frozen=True, slots=True)
+class Status:
     """Note a session's new status."""
-    return Operation("status", session_id, (text,))
+
+    session_id: str
+    text: str
 
 
-def touch(session_id: str, polled_ms_ago: int | None = None) -> Operation:
-    """Keep a session that is polled or written to, and note when it was polled."""
-    return Operation("touch", session_id, () if polled_ms_ago is None else (str(polled_ms_ago),))
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Keep a session that is polled or written to, and note how many ms ago it was polled."""
+
+    session_id: str
+    polled_ms_ago: int | None = None
 
 
-def put(session_id: str, staged: StagedSession) -> Operation:
+@dataclass(frozen=True, slots=True)
+class Put:
     """Replace a session by what was staged."""
-    pairs = [word for pair in staged.header.items() for word in pair]
-    return Operation("put", session_id, (staged.staging if staged.held else "", staged.held, *pairs))
+
+    session_id: str
+    staged: StagedSession
 
 
-def add(session_id: str, events: Iterable[EventRow]) -> Operation:
+@dataclass(frozen=True, slots=True)
+class Add:
     """Add events, each of which has a score."""
-    words: list[Argument] = []
-    for _, event_id, instant, event_type, hash_hi, hash_lo, member in events:
-        score = instant or 0
-        words += (score, member, pack_entry(score, event_id), hash_hi, hash_lo, type_name(event_type))
-    return Operation("add", session_id, tuple(words))
+
+    session_id: str
+    events: tuple[EventRow, ...]
 
 
-def split(operations: dict[str, list[Operation]]) -> Iterator[dict[str, list[Operation]]]:
+Operation: TypeAlias = Drop | Stamp | Status | Touch | Put | Add
+Operations: TypeAlias = dict[str, list[Operation]]
+"""What a batch does, by session."""
+
+
+def size(operation: Operation) -> int:
+    """Estimate the bytes on the wire."""
+    if isinstance(operation, Add):
+        return _WORDS_BYTES + sum([_WORDS_BYTES + len(event.member) for event in operation.events])
+    if isinstance(operation, Put):
+        return _WORDS_BYTES + sum([len(name) + 16 for name in operation.staged.header])
+    return _WORDS_BYTES
+
+
+def changes(operations: Iterable[Operation]) -> bool:
+    """Tell whether these change what the view says of a session; answers in memory outlive a touch."""
+    return any(not isinstance(operation, Touch) for operation in operations)
+
+
+def cut(operations: Operations) -> Iterator[Operations]:
     """Cut operations by session into parts of about MAX_BATCH_BYTES; what belongs to one session stays together.
 
     Yields at least one part, which may be empty. A session's put and its adds must be seen at once: between them the
     view would lack events that its as-of already promises.
     """
-    part: dict[str, list[Operation]] = {}
-    size = 0
+    part: Operations = {}
+    length = 0
     for session_id, wanted in operations.items():
-        more = sum(operation.size() for operation in wanted)
-        if part and (size + more > MAX_BATCH_BYTES or len(part) >= MAX_NAMED):
+        more = sum(map(size, wanted))
+        if part and (length + more > MAX_BATCH_BYTES or len(part) >= MAX_NAMED):
             yield part
-            part, size = {}, 0
+            part, length = {}, 0
         part[session_id] = wanted
-        size += more
+        length += more
     yield part

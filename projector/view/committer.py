@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
-from projector.core.backlog import Beat
-from projector.core.operations import MAX_NAMED, Operation, drop, split
+from projector.core.letters import Beat
+from projector.core.operations import MAX_NAMED, Add, Drop, Operations, Put, changes, cut
 from projector.view.writer import BatchResult, StagingLost, TermRefused, ViewWriter, names
 from readmodel import tracing
 from readmodel.backoff import delays
@@ -15,8 +15,6 @@ from readmodel.errors import ViewFull, ViewUnavailable
 
 RESIGN_SECONDS = 15.0
 """A leader that cannot write Redis for so long resigns: another may reach it."""
-
-Operations = dict[str, list[Operation]]
 
 
 class Committer:
@@ -36,15 +34,15 @@ class Committer:
         self._sleep = sleep
 
     async def commit(
-        self, operations: Operations, named: Collection[str] = (), beat: Beat | None = None, beat_sent_at: float = 0.0
+        self, operations: Operations, named: Collection[str] = (), beat: Beat | None = None
     ) -> list[tuple[Operations, BatchResult]]:
         """Apply operations by session and publish; give each part that was sent with what the script found.
 
         `named` are the sessions that notices named, operations or not; the beat goes with the last part, when all
-        before it is applied; `beat_sent_at` is when it set out, by the monotonic clock. Raises TermRefused,
+        before it is applied. Raises TermRefused,
         ViewUnavailable after RESIGN_SECONDS, AccessRefused, ForeignView.
         """
-        parts = list(split(operations))
+        parts = list(cut(operations))
         unsaid = [session_id for session_id in named if not changes(operations.get(session_id, ()))]
         results = []
         for part in parts:
@@ -52,12 +50,12 @@ class Committer:
             said = [session_id for session_id, wanted in part.items() if changes(wanted)]
             said += unsaid if last else ()
             with tracing.span("batch", term=self.term, n=self.n + 1, sessions=len(part), named=len(said)) as span:
-                applied = await self._send(part, said, beat if last else None, beat_sent_at)
+                applied = await self._send(part, said, beat if last else None)
                 span.note(beat=last and beat is not None, cold=len(applied.cold), again=applied.again)
             results.append((part, applied))
         return results
 
-    async def _send(self, part: Operations, named: list[str], beat: Beat | None, beat_sent_at: float) -> BatchResult:
+    async def _send(self, part: Operations, named: list[str], beat: Beat | None) -> BatchResult:
         deadline, pauses = self._clock() + RESIGN_SECONDS, delays(0.05, 1.0)
         number = self.n + 1
         unanswered = changed = full = False
@@ -70,12 +68,12 @@ class Committer:
                     operations,
                     names(named, MAX_NAMED),
                     as_of_us=beat.as_of_us if beat else None,
-                    round_trip_us=int((self._clock() - beat_sent_at) * 1_000_000) if beat else None,
+                    round_trip_us=int((self._clock() - beat.sent_at) * 1_000_000) if beat else None,
                     though_full=full,
                 )
             except StagingLost as lost:
                 # Nothing was applied. The session's new events go with it, so its old view must go too.
-                part[lost.session_id] = [drop(lost.session_id)]
+                part[lost.session_id] = [Drop(lost.session_id)]
                 changed = True
             except ViewFull:
                 if full:
@@ -95,11 +93,6 @@ class Committer:
 
 def _shed(part: Operations) -> bool:
     """Drop the sessions that a full Redis cannot take events of: they go cold, and the rest stay fresh."""
-    growing = [sid for sid, wanted in part.items() if any(operation.verb in {"put", "add"} for operation in wanted)]
-    part.update((session_id, [drop(session_id)]) for session_id in growing)
+    growing = [sid for sid, wanted in part.items() if any(isinstance(operation, Put | Add) for operation in wanted)]
+    part.update((session_id, [Drop(session_id)]) for session_id in growing)
     return bool(growing)
-
-
-def changes(operations: Iterable[Operation]) -> bool:
-    """Tell whether these change what the view says of a session; answers in memory outlive a touch."""
-    return any(operation.verb != "touch" for operation in operations)

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from projector.core.operations import Argument, Operation
+from projector.core.operations import Add, Drop, Operation, Put, Stamp, Status, Touch
 from projector.loads.snapshot import Part
 from projector.view.scripts import source
 from readmodel.errors import ForeignView, ViewUnavailable
 from readmodel.evaluate import Script
-from readmodel.event import ENCODING_VERSION
+from readmodel.event import ENCODING_VERSION, EventRow, type_name
 from readmodel.keys import Keys
 from readmodel.messages import EVERY_SESSION
 from readmodel.redis_client import PackedWords, target, translated
-from readmodel.type_index import Entries, pack_index
+from readmodel.type_index import Entries, pack_entry, pack_index
 
 STAGING_SECONDS = 60
 CLOCK_DRIFT_US = 100
 """How much of what is known of Redis' clock is forgotten with each reply: clocks drift, and are set."""
 STILL_MOVING_SECONDS = 10.0
 """Another database's view whose beat is younger than this has a living projector."""
+
+
+Argument: TypeAlias = str | bytes | int
 
 
 class TermRefused(Exception):
@@ -117,7 +120,7 @@ class ViewWriter:
             size,
         ]
         for operation in operations:
-            arguments += operation.flat()
+            arguments += encode(operation)
         reply = await self._run(self._shrink if though_full else self._apply, arguments)
         applied = _applied(reply)
         if len(reply) > 4:
@@ -179,3 +182,29 @@ def _applied(reply: list[Any]) -> BatchResult:
 def names(sessions: Sequence[str], bound: int) -> list[str]:
     """Name these sessions in a message, or every session when there are more than `bound`."""
     return [EVERY_SESSION] if len(sessions) > bound else list(sessions)
+
+
+def encode(operation: Operation) -> list[Argument]:
+    """Give the words of an operation as `apply.lua` reads them: verb, session, how many arguments, arguments."""
+    words: list[Argument]
+    match operation:
+        case Add(_, events):
+            words = list(_event_words(events))
+        case Put(_, staged):
+            words = [staged.staging if staged.held else "", staged.held]
+            words += [word for pair in staged.header.items() for word in pair]
+        case Status(_, text):
+            words = [text]
+        case Touch(_, polled_ms_ago):
+            words = [] if polled_ms_ago is None else [str(polled_ms_ago)]
+        case Stamp(_, count, hi, lo):
+            words = [str(count), str(hi), str(lo)]
+        case Drop():
+            words = []
+    return [type(operation).__name__.lower(), operation.session_id, len(words), *words]
+
+
+def _event_words(events: Iterable[EventRow]) -> Iterator[Argument]:
+    for _, event_id, instant, event_type, hash_hi, hash_lo, member in events:
+        score = instant or 0
+        yield from (score, member, pack_entry(score, event_id), hash_hi, hash_lo, type_name(event_type))

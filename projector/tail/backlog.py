@@ -6,6 +6,8 @@ import asyncio
 import re
 from dataclasses import dataclass, field
 
+from projector.core.letters import Letters
+
 MAX_SESSIONS = 100_000
 """Distinct sessions waiting; past it the term ends and everything hot is compared."""
 MAX_IDS = 100_000
@@ -21,7 +23,7 @@ _INSTANT = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class HeardBeat:
     """A heartbeat that came back: its nonce, its instant (µs since 1970) and what the triggers looked like."""
 
     nonce: str
@@ -31,25 +33,11 @@ class Beat:
 
 @dataclass(slots=True)
 class Notices:
-    """All that was heard since the last take. `added` maps a session to event ids (32 hex digits).
+    """All that was heard since the last take: the letters, the last beat, and the nonces of beats that it overtook."""
 
-    `overtaken` are the nonces of beats that came before the last one.
-    """
-
-    added: dict[str, set[str]] = field(default_factory=dict)
-    looks: set[str] = field(default_factory=set)
-    rows: set[str] = field(default_factory=set)
-    created: dict[str, None] = field(default_factory=dict)
-    beat: Beat | None = None
+    letters: Letters = field(default_factory=Letters)
+    beat: HeardBeat | None = None
     overtaken: list[str] = field(default_factory=list)
-    ended: str | None = None
-
-    def named(self) -> set[str]:
-        """Every session that any notice named."""
-        return self.looks | self.rows | self.added.keys() | self.created.keys()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.looks or self.rows or self.created or self.beat or self.ended)
 
 
 class Backlog:
@@ -83,7 +71,7 @@ class Backlog:
 
     def end(self, reason: str) -> None:
         """Note that nothing is known any more; all else is forgotten."""
-        self._taken, self._ids = Notices(ended=self._taken.ended or reason), 0
+        self._taken, self._ids = Notices(Letters(ended=self.ended or reason)), 0
         self._wake.set()
 
     @property
@@ -94,7 +82,7 @@ class Backlog:
     @property
     def ended(self) -> str | None:
         """Why nothing is known any more, or None."""
-        return self._taken.ended
+        return self._taken.letters.ended
 
     def take(self) -> Notices:
         """Hand over all that was heard and begin anew."""
@@ -106,15 +94,15 @@ class Backlog:
         if len(words) == 4 and words[0] == self._term and _INSTANT.fullmatch(words[2]):
             if self._taken.beat is not None and len(self._taken.overtaken) < MAX_OVERTAKEN:
                 self._taken.overtaken.append(self._taken.beat.nonce)
-            self._taken.beat = Beat(words[1], int(words[2]), words[3])
+            self._taken.beat = HeardBeat(words[1], int(words[2]), words[3])
 
     def _hear_added(self, session: str, ids: list[str]) -> None:
-        taken = self._taken
-        if session in taken.looks:
+        letters = self._taken.letters
+        if session in letters.looks:
             return
-        waiting = taken.added.setdefault(session, set())
+        waiting = letters.added.setdefault(session, {})
         before = len(waiting)
-        waiting.update(ids)
+        waiting.update(dict.fromkeys(ids))
         self._ids += len(waiting) - before
         if len(waiting) > MAX_IDS_OF_ONE:
             self._look(session)
@@ -124,7 +112,7 @@ class Backlog:
 
     def _make_room(self) -> None:
         """Give up a tenth of the ids, the largest sessions' first; so all are looked through once in many notices."""
-        added = self._taken.added
+        added = self._taken.letters.added
         for session in sorted(added, key=lambda session: len(added[session]), reverse=True):
             if self._ids <= MAX_IDS - MAX_IDS // 10:
                 break
@@ -135,16 +123,16 @@ class Backlog:
             for session in sessions:
                 self._look(session)
         elif verb == "r":
-            self._taken.rows.update(sessions)
+            self._taken.letters.rows.update(sessions)
         else:
-            self._taken.created.update(dict.fromkeys(sessions))
+            self._taken.letters.created.update(dict.fromkeys(sessions))
         self._check_sessions()
 
     def _look(self, session: str) -> None:
-        self._ids -= len(self._taken.added.pop(session, ()))
-        self._taken.looks.add(session)
+        self._ids -= len(self._taken.letters.added.pop(session, ()))
+        self._taken.letters.looks.add(session)
 
     def _check_sessions(self) -> None:
-        taken = self._taken
-        if len(taken.added) + len(taken.looks) + len(taken.rows) + len(taken.created) > MAX_SESSIONS:
+        letters = self._taken.letters
+        if len(letters.added) + len(letters.looks) + len(letters.rows) + len(letters.created) > MAX_SESSIONS:
             self.end(f"more than {MAX_SESSIONS} sessions changed before they could be looked at")

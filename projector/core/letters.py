@@ -1,0 +1,46 @@
+"""What the tail told since it was last asked: which sessions changed, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from readmodel.event import EventRow
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A proof of the tail: all that was committed before `as_of_us` (µs since 1970) is told.
+
+    `sent_at` is when it set out, by the monotonic clock.
+    """
+
+    as_of_us: int
+    sent_at: float
+
+
+@dataclass(slots=True)
+class Letters:
+    """What letters said, by session.
+
+    `added` maps a session to the ids of new events (32 hex digits), each with its row where the letter brought it.
+    `looks` are sessions of which anything else changed, `rows` those whose status did, `created` the new ones in order.
+    `ended` is the reason why nothing is known any more.
+    """
+
+    added: dict[str, dict[str, EventRow | None]] = field(default_factory=dict)
+    looks: set[str] = field(default_factory=set)
+    rows: set[str] = field(default_factory=set)
+    created: dict[str, None] = field(default_factory=dict)
+    ended: str | None = None
+
+    def named(self) -> set[str]:
+        """Every session that any letter named."""
+        return self.looks | self.rows | self.added.keys() | self.created.keys()
+
+    @property
+    def events(self) -> int:
+        """How many events are named."""
+        return sum(map(len, self.added.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.looks or self.rows or self.created or self.ended)
