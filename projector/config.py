@@ -15,6 +15,9 @@ class ProjectorConfig:
     redis_prefix: str = "readside"
     max_staleness_seconds: float = 5.0
     heartbeat_seconds: float = 0.5
+    schema: str = "readside"
+    doorbell: bool = True
+    letters_max_bytes: int = 256_000_000
     hot_ttl_seconds: float = 3600.0
     warm_limit: int = 1000
     max_hot_sessions: int = 20_000

@@ -60,6 +60,11 @@ class DriftCheck:
         """Note what a batch is about to change: a session may change, and change back, between two looks at it."""
         self._untouched.difference_update(sid for sid, wanted in operations.items() if changes(wanted))
 
+    @property
+    def has_found(self) -> bool:
+        """Tell whether there is something to take."""
+        return bool(self._found)
+
     def take(self) -> set[str]:
         """Hand over the sessions that differ."""
         found, self._found = self._found, set()

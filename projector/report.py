@@ -102,7 +102,12 @@ class Reporter:
             "connections": t.connections,
             "loads": t.loads,
             "looks": t.looks,
-            "notices_ignored": t.notices_ignored,
+            "readings": t.readings,
+            "letters": t.letters,
+            "comparisons": t.comparisons,
+            "letters_bytes": t.letters_bytes,
+            "letters_open": t.letters_open,
+            "ringing": t.ringing,
             "compared": t.compared,
             "drift": t.drift,
         }

@@ -44,7 +44,13 @@ class Telemetry:
     connections: int = 0
     loads: int = 0
     looks: int = 0
-    notices_ignored: int = 0
+    readings: int = 0
+    letters: int = 0
+    comparisons: int = 0
+    letters_bytes: int = 0
+    letters_open: bool = True
+    ringing: bool = False
+    events_in_hand: int = 0
     compared: int = 0
     drift: int = 0
     drift_repaired: int = 0
@@ -55,8 +61,6 @@ class Telemetry:
     """Listening connections that were lost or given up, by cause."""
     round_trips: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIP_SECONDS))
     """Of every beat that came back, also of those that others overtook: what waited longest would be left out."""
-    events_waiting: Callable[[], int] = int
-    """How many events are named by notices and not applied yet."""
     drifting: dict[str, None] = field(default_factory=dict)
     """Sessions found to differ whose load is under way."""
     set_aside: Callable[[], Mapping[str, str]] = dict

@@ -196,6 +196,7 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
         ConfigurationError,
         "The Postgres URL cannot be used: {reason}.",
     ),
+    ((asyncpg.LockNotAvailableError,), TableLocked, "PostgreSQL at {place} has the tables locked: {reason}."),
     ((asyncpg.QueryCanceledError,), QueryTooSlow, "PostgreSQL at {place} ended a query: {reason}."),
     ((TimeoutError,), QueryTooSlow, "PostgreSQL at {place} does not answer in time: a query took too long."),
     ((asyncpg.InterfaceError, UnicodeError), EventLogUnavailable, "PostgreSQL at {place} does not answer: {reason}."),

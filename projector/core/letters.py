@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from readmodel.event import EventRow
@@ -36,6 +37,12 @@ class Letters:
     def named(self) -> set[str]:
         """Every session that any letter named."""
         return self.looks | self.rows | self.added.keys() | self.created.keys()
+
+    def look(self, session_ids: Iterable[str]) -> None:
+        """Have these looked at: what is told of their events is not needed any more."""
+        for session_id in session_ids:
+            self.added.pop(session_id, None)
+            self.looks.add(session_id)
 
     @property
     def events(self) -> int:
