@@ -8,7 +8,7 @@ import pytest
 
 from projector.tail.triggers import FINGERPRINT_SQL, inspect, install
 from readmodel.postgres_client import Connection
-from tests.support.notices import new_role
+from tests.support.letters import new_role
 from tests.support.servers import connected
 
 
