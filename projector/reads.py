@@ -182,11 +182,11 @@ class Reads:
         """Ask Postgres' clock: microseconds since 1970."""
         return int((await self.row("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"))[0])
 
-    async def inspect_triggers(self) -> str | None:
+    async def inspect_triggers(self, schema: str) -> str | None:
         """Give None when the triggers are ours, whole and enabled; else the sentence that says how to mend it."""
         with translated(self._url):
             async with self._pool.acquire() as connection:
-                return await inspect(cast("Connection", connection))
+                return await inspect(cast("Connection", connection), schema)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from readmodel.errors import (
     SchemaMissing,
     ServerInRecovery,
     ServiceError,
+    TableLocked,
 )
 from readmodel.sql import statement
 from readmodel.supervise import raise_if_cancelled

@@ -172,7 +172,7 @@ def told(rows: Sequence[Any]) -> Letters:
             case "a":
                 event = None
                 if row["member"] is not None or (row["id"] is not None and row["score"] is None):
-                    event = EventRow(session_id, *row[8:14])
+                    event = EventRow(session_id, *map(row.__getitem__, EventRow._fields[1:]))
                 letters.added.setdefault(session_id, {})[row["event_id"]] = event
             case kind:
                 _note(letters, session_id, kind)
