@@ -40,14 +40,15 @@ SET synchronous_commit = off
 # statement, so that it is that very backend which is ended; another role's cannot be.
 _END_FROZEN_LEADER = """
 WITH held AS (
-  SELECT a.pid, a.state_change, l.objsubid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+  SELECT a.pid, (l.classid::bigint << 32) | l.objid::bigint AS key,
+         clock_timestamp() - a.state_change > $3 * interval '1 second' AS is_silent
+  FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND (l.classid::bigint << 32) | l.objid::bigint = ANY ($1::bigint[])
     AND a.usename = current_user AND a.pid <> pg_backend_pid()
 )
 SELECT pid, pg_terminate_backend(pid) AS ended FROM held
-WHERE clock_timestamp() - state_change > $2 * interval '1 second'
+WHERE key IN ($1, $2) AND EXISTS (SELECT FROM held WHERE key = $1 AND is_silent)
 """
 
 
@@ -85,7 +86,7 @@ class Tail:
         For those who know that the leader does not report either.
         """
         silent = max(FROZEN_BEATS * self._heartbeat_seconds, FROZEN_SECONDS)
-        rows = await self.rows(_END_FROZEN_LEADER, [key, bell_key(key)], silent)
+        rows = await self.rows(_END_FROZEN_LEADER, key, bell_key(key), silent)
         return [row["pid"] for row in rows if row["ended"]]
 
     async def value(self, sql: str, *arguments: object) -> Any:

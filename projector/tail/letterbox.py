@@ -16,7 +16,6 @@ from typing import Any
 import asyncpg
 
 from projector.core.letters import Letters
-from projector.core.new_events import BYTES_OF_ONE_SESSION
 from projector.tail.connection import Tail
 from projector.tail.sql import statement
 from projector.tail.triggers import fingerprint_sql
@@ -28,6 +27,8 @@ LEASE_SECONDS = 10.0
 """For so long letters are written when nobody renews the lease: a killed leader leaves so many behind."""
 MAX_RENDERED = 200
 """Letters of a quiet reading, which brings the new events too; past it the reading under load is taken."""
+RENDERED_BYTES = 20_000
+"""An event that is stored in more comes without its row: most letters are of cold sessions, whose events nobody needs."""
 MAX_IDS = 100_000
 """Event ids that one reading names; past it it names their sessions."""
 MAX_IDS_OF_ONE = 1_000
@@ -115,7 +116,7 @@ class Letterbox:
         rows: Sequence[asyncpg.Record] = ()
         if not busy:
             try:
-                quiet = (self._snapshot, beat, MAX_RENDERED, BYTES_OF_ONE_SESSION)
+                quiet = (self._snapshot, beat, MAX_RENDERED, RENDERED_BYTES)
                 rows = await self._tail.rows(self._sql["quiet"], *quiet, timeout=QUIET_SECONDS)
             except (BadEvents, TableLocked):
                 rows = ()  # an event cannot be rendered, or the table is locked: the ids alone do as well
