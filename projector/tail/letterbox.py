@@ -28,7 +28,7 @@ LEASE_SECONDS = 10.0
 MAX_RENDERED = 200
 """Letters of a quiet reading, which brings the new events too; past it the reading under load is taken."""
 RENDERED_BYTES = 20_000
-"""An event that is stored in more comes without its row: most letters are of cold sessions, whose events nobody needs."""
+"""An event that is stored in more comes without its row: most letters are of cold sessions, which nobody needs."""
 MAX_IDS = 100_000
 """Event ids that one reading names; past it it names their sessions."""
 MAX_IDS_OF_ONE = 1_000
