@@ -11,11 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
-
 from projector.reads import Reads, open_reads
 from readmodel.errors import EventLogUnavailable, PoolerInTheWay
-from readmodel.postgres_client import Connection, Server, check_server, target, translated
+from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
 from readmodel.supervise import end
 
 CHANNEL = "readside"
@@ -33,8 +31,8 @@ LISTEN_SECONDS = 60.0
 RECEIVE_BYTES = 128_000
 """What the listener's socket holds. As much is read and digested in one go, and in between the rest has its turn."""
 _CONNECT_SECONDS = 5.0
-# Set by statement, since poolers refuse them at start: the server drops a listener whose network is gone, lock and all.
-_SETTINGS = "SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5"
+# The server drops a listener whose network is gone, lock and all.
+_SETTINGS = {"tcp_user_timeout": "10000", "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5"}
 
 # `state_change` moves with every statement, and a leader runs one each beat: an old one is a frozen or unreachable
 # leader's. One statement, so that it is that very backend which is ended; another role's cannot be.
@@ -182,15 +180,11 @@ async def open_tail(
 
     Raises EventLogUnavailable, ServerInRecovery, AccessRefused, ConfigurationError, RightsMissing, PoolerInTheWay.
     """
-    with translated(listen_url):
-        connection: Connection = await asyncpg.connect(
-            listen_url,
-            timeout=_CONNECT_SECONDS,
-            server_settings={"application_name": "readside-listener", "timezone": "UTC"},
-        )
+    connection = await connect(
+        listen_url, application_name="readside-listener", timeout_seconds=_CONNECT_SECONDS, settings=_SETTINGS
+    )
     try:
         async with _answering(listen_url):
-            await connection.execute(_SETTINGS)
             _hold_little(connection)
             server = await check_server(connection, listen_url)
         tail = Tail(connection, listen_url, server, heartbeat_seconds)

@@ -10,6 +10,7 @@ from projector.reads import Reads
 from projector.tail.connection import CHANNEL
 from projector.tail.triggers import FINGERPRINT_SQL
 from readmodel.errors import EventLogUnavailable
+from readmodel.sql import Tables, literal
 
 MAX_OUTSTANDING = 1_000
 FAILING_BEATS = 10
@@ -21,11 +22,11 @@ By time, not by tries: on connections that went silent each try takes as long as
 
 # One autocommit statement, on another connection than the listener's: what was committed before its now() is in the
 # notification queue before it.
-_BEAT = f"""
-SELECT pg_notify('{CHANNEL}', 'b ' || $1::text || ' ' || $2::text || ' '
-  || ((extract(epoch FROM now()) * 1000000)::bigint)::text || ' ' || {FINGERPRINT_SQL}),
-  pg_notification_queue_usage()
-"""  # noqa: S608 (constants of ours)
+_BEAT = """
+SELECT pg_catalog.pg_notify('{channel}', 'b ' || $1::text || ' ' || $2::text || ' '
+  || ((extract(epoch FROM pg_catalog.now()) * 1000000::numeric)::bigint)::text || ' ' || {fingerprint}),
+  pg_catalog.pg_notification_queue_usage()
+"""
 
 
 class Heartbeat:
@@ -60,10 +61,19 @@ class Heartbeat:
         while len(self._sent_at) >= MAX_OUTSTANDING:
             self._sent_at.pop(next(iter(self._sent_at)))
         self._sent_at[nonce] = time.monotonic()
-        row = await self._reads.row(_BEAT, self._term, nonce)
+        beat = _BEAT.format(channel=CHANNEL, fingerprint=_fingerprint_sql(self._reads.tables))
+        row = await self._reads.row(beat, self._term, nonce)
         self.queue_usage = float(row[1])
 
 
 async def fingerprint(reads: Reads) -> str:
     """Read what the triggers look like now."""
-    return str((await reads.row(f"SELECT {FINGERPRINT_SQL}"))[0])
+    return str((await reads.row(f"SELECT {_fingerprint_sql(reads.tables)}"))[0])
+
+
+def _fingerprint_sql(tables: Tables) -> str:
+    """Name the tables as our own search_path finds them: one that is moved elsewhere is another."""
+    sql = FINGERPRINT_SQL
+    for name, qualified in (("sessions", tables.sessions), ("events", tables.events)):
+        sql = sql.replace(f"to_regclass('{name}')", f"to_regclass({literal(qualified)})")
+    return sql
