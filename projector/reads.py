@@ -105,14 +105,14 @@ class Reads:
         """Give what the headers of these sessions must say; missing sessions are left out."""
         async with self._connection() as connection:
             rows = await connection.fetch(
-                statement("compare", self.tables), [UUID(sid) for sid in session_ids], timeout=LOAD_TIMEOUT_SECONDS
+                statement("compare", self.tables), list(session_ids), timeout=LOAD_TIMEOUT_SECONDS
             )
         return {row["session_id"]: Truth(row["status"], row["count"], row["hi"], row["lo"]) for row in rows}
 
     async def statuses(self, session_ids: Collection[str]) -> dict[str, str]:
         """Give these sessions' statuses; missing sessions are left out."""
         with translated(self._url):
-            rows = await self._pool.fetch(statement("statuses", self.tables), [UUID(sid) for sid in session_ids])
+            rows = await self._pool.fetch(statement("statuses", self.tables), list(session_ids))
         return {row["session_id"]: row["status"] for row in rows}
 
     async def added(self, wanted: dict[str, set[str]]) -> NewEvents:

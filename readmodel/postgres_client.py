@@ -49,15 +49,18 @@ async def connect(
     application_name: str,
     timeout_seconds: float = 5.0,
     owners_path: bool = False,
+    statement_cache_size: int = 0,
     settings: Mapping[str, str] | None = None,
 ) -> Connection:
     """Open one connection; raises the errors of `translated`.
 
     `owners_path` leaves the search_path as database, role and URL have it; `settings` are more startup parameters.
+    No statement is kept prepared unless asked for: a pooler would run it on another connection.
     """
     with translated(url):
         path = {} if owners_path else OWN_PATH
-        return await _open(url, **_options(application_name, timeout_seconds, {**path, **(settings or {})}))
+        options = _options(application_name, timeout_seconds, {**path, **(settings or {})})
+        return await _open(url, statement_cache_size=statement_cache_size, **options)
 
 
 async def create_pool(  # noqa: PLR0913 (each an option of its own, and named)

@@ -1,4 +1,7 @@
-"""The SQL statements that only the projector sends: what to compare with, what was added, what to load."""
+"""The SQL statements that only the projector sends: what to compare with, what was added, what to load.
+
+Arrays are sent as those of text: for any other type asyncpg looks into the catalog first, by statements of its own.
+"""
 
 from readmodel import sql
 

@@ -181,7 +181,11 @@ async def open_tail(
     Raises EventLogUnavailable, ServerInRecovery, AccessRefused, ConfigurationError, RightsMissing, PoolerInTheWay.
     """
     connection = await connect(
-        listen_url, application_name="readside-listener", timeout_seconds=_CONNECT_SECONDS, settings=_SETTINGS
+        listen_url,
+        application_name="readside-listener",
+        timeout_seconds=_CONNECT_SECONDS,
+        statement_cache_size=100,
+        settings=_SETTINGS,
     )
     try:
         async with _answering(listen_url):

@@ -125,7 +125,7 @@ async def fill(stage: Bench, count: int) -> list[str]:
         chunk = written[start : start + 500]
         ids = await stage.writer.connection.fetch("SELECT id FROM events WHERE session_id = ANY ($1::uuid[])", chunk)
         rows = await stage.writer.connection.fetch(
-            statement("added", TABLES), [row["id"] for row in ids], MAX_BYTES, MAX_BYTES
+            statement("added", TABLES), [row["id"].hex for row in ids], MAX_BYTES, MAX_BYTES
         )
         events: dict[str, list[EventRow]] = {}
         for row in rows:

@@ -2,6 +2,6 @@
 SELECT proname::text AS name,
        prosrc AS source,
        coalesce(proconfig, '{}')::text[] AS settings,
-       lanname = 'plpgsql' AND prorettype = 'trigger'::regtype AND NOT prosecdef AND prokind = 'f' AS is_plain
+       lanname = 'plpgsql' AND prorettype = 'trigger'::regtype::oid AND NOT prosecdef AND prokind = 'f' AS is_plain
   FROM pg_proc JOIN pg_language ON pg_language.oid = prolang
- WHERE pronamespace = to_regnamespace('readside') AND pronargs = 0
+ WHERE pronamespace = pg_catalog.to_regnamespace('readside')::oid AND pronargs = 0

@@ -1,18 +1,18 @@
 -- The two tables as this connection finds them, and what would keep triggers from seeing every row. Locks nothing.
 SELECT wanted.name,
        found.oid,
-       coalesce(found.relnamespace::regnamespace::text || '.' || quote_ident(found.relname), wanted.name) AS full_name,
+       coalesce(found.relnamespace::regnamespace::text || '.' || pg_catalog.quote_ident(found.relname), wanted.name) AS full_name,
        found.relkind::text AS kind,
        found.relpersistence::text = 't' AS is_temporary,
        found.relispartition OR EXISTS (SELECT FROM pg_inherits WHERE found.oid IN (inhrelid, inhparent)) AS is_inherited,
-       pg_has_role(found.relowner, 'USAGE') AS is_owned,
-       pg_get_userbyid(found.relowner) AS owner,
+       pg_catalog.pg_has_role(found.relowner, 'USAGE') AS is_owned,
+       pg_catalog.pg_get_userbyid(found.relowner) AS owner,
        ARRAY(SELECT DISTINCT subname::text
                FROM pg_subscription_rel JOIN pg_subscription ON pg_subscription.oid = srsubid
               WHERE srrelid = found.oid ORDER BY 1) AS subscriptions,
-       (SELECT coalesce(jsonb_object_agg(attname, jsonb_build_object(
-                 'type', format_type(atttypid, NULL), 'not_null', attnotnull, 'number', attnum)), '{}')::text
+       (SELECT coalesce(pg_catalog.jsonb_object_agg(attname, pg_catalog.jsonb_build_object(
+                 'type', pg_catalog.format_type(atttypid, NULL), 'not_null', attnotnull, 'number', attnum)), '{}')::text
           FROM pg_attribute
          WHERE attrelid = found.oid AND attnum > 0 AND NOT attisdropped) AS columns
   FROM (VALUES ('sessions'), ('events')) AS wanted (name)
-  LEFT JOIN pg_class AS found ON found.oid = to_regclass(wanted.name)
+  LEFT JOIN pg_class AS found ON found.oid = pg_catalog.to_regclass(wanted.name)::oid
