@@ -9,11 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
-
 from projector.reads import Reads, open_reads
 from readmodel.errors import EventLogUnavailable, PoolerInTheWay, QueryTooSlow
-from readmodel.postgres_client import Connection, Server, check_server, target, translated
+from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
 
 FROZEN_BEATS = 6
 FROZEN_SECONDS = 3.0
@@ -26,14 +24,18 @@ LISTEN_SECONDS = 60.0
 LOCK_MS = 500
 """A reading waits so long for tables that somebody locks, as a migration does; then it does without their rows."""
 _CONNECT_SECONDS = 5.0
-# Set by statement, since poolers refuse them at start: the server drops a leader whose network is gone, lock and all.
-# The tables of letters are young and small: no plan of ours may read them, or the events, from end to end, and none may
-# be made anew for each reading. What we write is unlogged, and waits for no disk.
-_SETTINGS = f"""
-SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
-SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET lock_timeout = {LOCK_MS};
-SET synchronous_commit = off
-"""
+_SETTINGS = {
+    # The server drops a leader whose network is gone, lock and all.
+    "tcp_user_timeout": "10000",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    # The tables of letters are young and small: no plan of ours may read them, or the events, from end to end, and none
+    # may be made anew for each reading. What we write is unlogged, and waits for no disk.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "lock_timeout": str(LOCK_MS),
+    "synchronous_commit": "off",
+}
 
 # `state_change` moves with every statement, and a leader runs one each beat: an old one is a frozen or unreachable
 # leader's. Its doorbell goes with it, by the same key shared: a frozen one would pin the notification queue. One
@@ -94,10 +96,10 @@ class Tail:
         rows = await self.rows(sql, *arguments)
         return rows[0][0] if rows else None
 
-    async def rows(self, sql: str, *arguments: object, timeout: float | None = None) -> list[asyncpg.Record]:
+    async def rows(self, sql: str, *arguments: object, timeout: float | None = None) -> list[Any]:
         """Run a statement that takes `timeout` seconds at most (ANSWER_SECONDS); raises TableLocked, BadEvents too."""
         async with self._turn, _answering(self._url, timeout):
-            rows: list[asyncpg.Record] = await self._connection.fetch(sql, *arguments)
+            rows: list[Any] = await self._connection.fetch(sql, *arguments)
         return rows
 
     async def check_no_pooler(self, reads: Reads) -> None:
@@ -149,15 +151,15 @@ async def open_tail(
 
     Raises EventLogUnavailable, ServerInRecovery, AccessRefused, ConfigurationError, RightsMissing, PoolerInTheWay.
     """
-    with translated(listen_url):
-        connection: Connection = await asyncpg.connect(
-            listen_url,
-            timeout=_CONNECT_SECONDS,
-            server_settings={"application_name": "readside-projector", "timezone": "UTC"},
-        )
+    connection = await connect(
+        listen_url,
+        application_name="readside-projector",
+        timeout_seconds=_CONNECT_SECONDS,
+        statement_cache_size=100,
+        settings=_SETTINGS,
+    )
     try:
         async with _answering(listen_url):
-            await connection.execute(_SETTINGS)
             server = await check_server(connection, listen_url)
         tail = Tail(connection, listen_url, server, heartbeat_seconds)
         async with open_reads(

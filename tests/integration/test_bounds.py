@@ -13,7 +13,7 @@ from readmodel.event import EventRow
 from readmodel.view import Cold, ViewPage
 from tests.support.gauges import Gauges, hot, projector_process, settled, states
 from tests.support.projecting import MAX_BYTES, Bench, bench
-from tests.support.servers import connected
+from tests.support.servers import TABLES, connected
 from tests.support.viewing import Stage
 from tests.support.waiting import eventually
 
@@ -124,7 +124,9 @@ async def fill(stage: Bench, count: int) -> list[str]:
     for start in range(0, count, 500):
         chunk = written[start : start + 500]
         ids = await stage.writer.connection.fetch("SELECT id FROM events WHERE session_id = ANY ($1::uuid[])", chunk)
-        rows = await stage.writer.connection.fetch(statement("added"), [row["id"] for row in ids], MAX_BYTES, MAX_BYTES)
+        rows = await stage.writer.connection.fetch(
+            statement("added", TABLES), [row["id"].hex for row in ids], MAX_BYTES, MAX_BYTES
+        )
         events: dict[str, list[EventRow]] = {}
         for row in rows:
             events.setdefault(row["session_id"], []).append(EventRow(*(row[name] for name in EventRow._fields)))

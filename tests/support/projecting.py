@@ -20,6 +20,7 @@ from readmodel.poll import Poll
 from readmodel.postgres_client import create_pool
 from readmodel.redis_client import connect, keys_of
 from readmodel.supervise import first_to_end
+from readmodel.tables import TableFinder
 from readmodel.view import Cold, ViewPage, ViewReader
 from tests.support.waiting import eventually
 
@@ -150,12 +151,16 @@ async def bench(database_url: str, redis_url: str, installed: bool = True) -> As
     config = ProjectorConfig(database_url, database_url, redis_url, heartbeat_seconds=0.05)
     connection = await asyncpg.connect(database_url)
     pool = await create_pool(database_url, application_name="test", size=2)
+    finder = TableFinder(database_url, application_name="test")
     redis = connect(redis_url, name="test")
     if installed:
         await install(connection, warn=_refuse)
     try:
         yield Bench(
-            config, Writer(connection), ViewReader(redis, keys_of(redis, "readside")), EventLog(pool, database_url)
+            config,
+            Writer(connection),
+            ViewReader(redis, keys_of(redis, "readside")),
+            EventLog(pool, database_url, finder),
         )
     finally:
         pool.terminate()
