@@ -51,7 +51,7 @@ chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECOND
 mutants: $(INSTALLED) ## do the fast tests notice? a random hundred of changes in the code (COUNT=40 SEED=7 for others)
 	$(BIN)/python -m tests.mutants --count $(COUNT) --seed $(or $(SEED),1)
 
-bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS="page" measures one, ARGS=--readme fills README)
+bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--help tells the rest, ARGS=--readme fills README)
 	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(INSTALLED) install-tools ## take the README's pictures of the console, from a demo of two minutes
