@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from projector.catch_up import SESSIONS_PER_QUERY
-from projector.core.operations import Operation, StagedSession, add, put
+from projector.core.operations import Add, Operation, Put, StagedSession
 from projector.sql import statement
 from readmodel.event import EventRow
 from readmodel.view import Cold, ViewPage
@@ -131,7 +131,7 @@ async def fill(stage: Bench, count: int) -> list[str]:
         empty = StagedSession("", 0, {"status": "in_progress", "count": 0, "hi": 0, "lo": 0, "bytes": 0})
         operations: list[Operation] = []
         for session_id in chunk:
-            operations += [put(session_id, empty), add(session_id, events[session_id])]
+            operations += [Put(session_id, empty), Add(session_id, tuple(events[session_id]))]
         await view.apply(*operations, as_of_us=1)
     return written
 
@@ -231,7 +231,7 @@ async def test_bad_sessions_are_set_aside_and_odd_ones_are_not(stage: Bench) -> 
         )
         await writer.event(good)
         await stage.caught_up()
-        await eventually(lambda: set(telemetry.set_aside) == {*bad, large}, "the bad ones are set aside")
+        await eventually(lambda: set(telemetry.set_aside()) == {*bad, large}, "the bad ones are set aside")
         await hot(stage, [equal])
 
         assert (await stage.same(good)).total == 1

@@ -125,11 +125,11 @@ async def test_a_session_that_the_view_cannot_hold_is_told(
         await live(stage)
         assert await warm(settings, [session_id]) == 1
         assert f"1 hold what Redis cannot, and are served from Postgres: {session_id}" in capsys.readouterr().err
-        assert list(telemetry.set_aside) == [session_id]
+        assert list(telemetry.set_aside()) == [session_id]
         await stage.writer.connection.execute("DELETE FROM events WHERE id = $1::uuid", bad)
 
         assert await warm(settings, [session_id]) == 0
-        assert not telemetry.set_aside
+        assert not telemetry.set_aside()
 
 
 async def test_what_was_set_aside_is_tried_again_in_the_next_term(stage: Bench) -> None:
@@ -139,13 +139,13 @@ async def test_what_was_set_aside_is_tried_again_in_the_next_term(stage: Bench) 
     async with stage.projector() as telemetry:
         await live(stage)
         await send(stage, "warm", session_id)
-        await eventually(lambda: session_id in telemetry.set_aside, "it is set aside")
+        await eventually(lambda: session_id in telemetry.set_aside(), "it is set aside")
         async with stage.writer.connection.transaction():
             await stage.writer.connection.execute("ALTER TABLE events DISABLE TRIGGER readside_delete")
             await stage.writer.connection.execute("DELETE FROM events WHERE id = $1::uuid", bad)
             await stage.writer.connection.execute("ALTER TABLE events ENABLE ALWAYS TRIGGER readside_delete")
             await stage.writer.connection.execute("SELECT pg_notify('readside', 'x')")
-        await eventually(lambda: not telemetry.set_aside, "the next term begins")
+        await eventually(lambda: not telemetry.set_aside(), "the next term begins")
         await send(stage, "warm", session_id)
 
         await stage.hot(session_id)
@@ -158,7 +158,7 @@ async def test_the_api_does_not_load_the_set_aside_again_and_again(stage: Bench)
     async with stage.projector() as telemetry:
         await live(stage)
         await send(stage, "warm", session_id)
-        await eventually(lambda: session_id in telemetry.set_aside, "it is set aside")
+        await eventually(lambda: session_id in telemetry.set_aside(), "it is set aside")
         for _ in range(5):
             await send(stage, "warm", session_id)
         await send(stage, "warm", other)

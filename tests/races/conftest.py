@@ -4,18 +4,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projector import drift
-from projector.core.backlog import Backlog
+from projector.tail.backlog import Backlog
 from query_api import view_reads
 from readside.api import _Built
 from tests.support.barriers import Ear
 from tests.support.projecting import Bench, bench
+from tests.support.racing import NEVER_SECONDS
 
 
 @pytest.fixture(autouse=True)
 def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The continuous check never goes round: what a race breaks must not be mended unseen. Held reads may be slow."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 1e6})
+    """Held reads may be slow."""
     monkeypatch.setattr(view_reads, "READ_SECONDS", 30.0)
     return monkeypatch
 
@@ -35,5 +34,5 @@ def changes(patch: pytest.MonkeyPatch) -> Ear:
 @pytest.fixture
 async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """A writer, and readers of both stores; each test runs its own projector."""
-    async with bench(database_url, redis_url) as made:
+    async with bench(database_url, redis_url, drift_round_seconds=NEVER_SECONDS) as made:
         yield made

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from projector.core.operations import Add, Drop
 from projector.tail.heartbeat import Heartbeat
 from projector.view.writer import ViewWriter
 from readmodel.view import ViewPage
@@ -120,7 +121,7 @@ async def test_race_collapsed_duplicate_notices(
         first, last = collapsed[::-1] if was_there else collapsed
         if not together:
             notices.waits_after = lambda payload: payload == first
-        taken = before(patch, ViewWriter, "apply", doing("drop" if was_there or not is_there else "add", session_id))
+        taken = before(patch, ViewWriter, "apply", doing(Drop if was_there or not is_there else Add, session_id))
         async with stage.writer.connection.transaction():
             for number in range(changes):
                 await write(stage, session_id, event_id, insert=was_there == bool(number % 2))

@@ -145,9 +145,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(database_url: str, redis_url: str, installed: bool = True) -> AsyncIterator[Bench]:
+async def bench(
+    database_url: str, redis_url: str, installed: bool = True, drift_round_seconds: float = 2.0
+) -> AsyncIterator[Bench]:
     """Triggers installed, a writer, a reader of each store; no projector yet."""
-    config = ProjectorConfig(database_url, database_url, redis_url, heartbeat_seconds=0.05)
+    config = ProjectorConfig(
+        database_url, database_url, redis_url, heartbeat_seconds=0.05, drift_round_seconds=drift_round_seconds
+    )
     connection = await asyncpg.connect(database_url)
     pool = await create_pool(database_url, application_name="test", size=2)
     redis = connect(redis_url, name="test")

@@ -60,8 +60,8 @@ def test_the_values() -> None:
     """Counters, gauges and flags, each from its field."""
     telemetry = Telemetry(
         role="leader", state="live", hot_sessions=3, loading=2, queue_usage=0.25, events_applied=10, batches=9, terms=8,
-        connections=7, loads=6, looks=5, notices_ignored=4, set_aside={"a": "bad"}, catch_ups=11, compared=12, drift=13,
-        drift_repaired=14, loads_failed=15, sessions_lost=16, events_waiting=lambda: 17,
+        connections=7, loads=6, looks=5, notices_ignored=4, set_aside=lambda: {"a": "bad"}, catch_ups=11, compared=12,
+        drift=13, drift_repaired=14, loads_failed=15, sessions_lost=16, events_waiting=lambda: 17,
         reconnects=Counter(postgres=18), round_trip_us=500_000, as_of_us=1_500_000,
     )  # fmt: skip
     telemetry.round_trips.observe(0.5)

@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from projector.core import backlog
-from projector.core.backlog import Backlog
+from projector.tail import backlog
+from projector.tail.backlog import Backlog
 
 TERM, ONE, TWO = "0f" * 16, UUID(int=1), UUID(int=2)
 

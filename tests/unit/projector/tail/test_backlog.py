@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projector.core import backlog
-from projector.core.backlog import Backlog, Beat
+from projector.tail import backlog
+from projector.tail.backlog import Backlog, HeardBeat, Notices
 
 TERM = "0f" * 16
 
@@ -37,7 +37,7 @@ def heard(wake: asyncio.Event) -> Backlog:
 
 def test_nothing_heard_is_nothing(heard: Backlog, wake: asyncio.Event) -> None:
     """No work, and nobody is woken."""
-    assert not heard.take()
+    assert heard.take() == Notices()
     assert not wake.is_set()
 
 
@@ -49,22 +49,23 @@ def test_each_verb(heard: Backlog, wake: asyncio.Event) -> None:
     heard.hear(f"r {sid(4)}")
     heard.hear(f"n {sid(6)} {sid(5)}")
     heard.hear(f"b {TERM} nonce 1768314600000000 prints")
-    taken = heard.take()
+    notices = heard.take()
+    letters = notices.letters
 
     assert wake.is_set()
-    assert taken.added == {sid(1): {eid(1), eid(2), eid(3)}}
-    assert (taken.looks, taken.rows, list(taken.created)) == ({sid(2), sid(3)}, {sid(4)}, [sid(6), sid(5)])
-    assert taken.beat == Beat("nonce", 1_768_314_600_000_000, "prints")
-    assert taken.named() == {sid(number) for number in range(1, 7)}
-    assert taken.ended is None
+    assert letters.added == {sid(1): dict.fromkeys([eid(1), eid(2), eid(3)])}
+    assert (letters.looks, letters.rows, list(letters.created)) == ({sid(2), sid(3)}, {sid(4)}, [sid(6), sid(5)])
+    assert notices.beat == HeardBeat("nonce", 1_768_314_600_000_000, "prints")
+    assert letters.named() == {sid(number) for number in range(1, 7)}
+    assert letters.ended is None
 
 
 def test_taking_begins_anew(heard: Backlog) -> None:
     """What was handed over is not handed over again."""
     heard.hear(f"a {sid(1)} {eid(1)}")
 
-    assert heard.take()
-    assert not heard.take()
+    assert heard.take() != Notices()
+    assert heard.take() == Notices()
 
 
 def test_a_look_takes_in_what_was_added(heard: Backlog) -> None:
@@ -72,9 +73,9 @@ def test_a_look_takes_in_what_was_added(heard: Backlog) -> None:
     heard.hear(f"a {sid(1)} {eid(1)}")
     heard.hear(f"l {sid(1)}")
     heard.hear(f"a {sid(1)} {eid(2)}")
-    taken = heard.take()
+    letters = heard.take().letters
 
-    assert (taken.added, taken.looks) == ({}, {sid(1)})
+    assert (letters.added, letters.looks) == ({}, {sid(1)})
 
 
 def test_many_ids_of_one_session_become_a_look(heard: Backlog) -> None:
@@ -84,13 +85,13 @@ def test_many_ids_of_one_session_become_a_look(heard: Backlog) -> None:
     heard.hear(f"a {sid(1)} {eid(0)}")  # known already
     heard.hear(f"a {sid(2)} {eid(1)}")
     full = heard.take()
-    assert len(full.added[sid(1)]) == backlog.MAX_IDS_OF_ONE
+    assert len(full.letters.added[sid(1)]) == backlog.MAX_IDS_OF_ONE
 
     for start in range(0, backlog.MAX_IDS_OF_ONE + 1, 7):
         heard.hear(f"a {sid(1)} " + " ".join(map(eid, range(start, start + 7))))
     heard.hear(f"a {sid(2)} {eid(1)}")
-    taken = heard.take()
-    assert (set(taken.added), taken.looks) == ({sid(2)}, {sid(1)})
+    letters = heard.take().letters
+    assert (set(letters.added), letters.looks) == ({sid(2)}, {sid(1)})
 
 
 def test_all_ids_together_have_a_bound(heard: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,14 +99,14 @@ def test_all_ids_together_have_a_bound(heard: Backlog, monkeypatch: pytest.Monke
     monkeypatch.setattr(backlog, "MAX_IDS", 10)
     for number in range(30):
         heard.hear(f"a {sid(number)} {eid(number)}")
-    taken = heard.take()
-    waiting = sum(map(len, taken.added.values()))
+    letters = heard.take().letters
+    waiting = sum(map(len, letters.added.values()))
     assert 9 <= waiting <= 10
-    assert len(taken.looks) == 30 - waiting
-    assert taken.named() == {sid(number) for number in range(30)}
+    assert len(letters.looks) == 30 - waiting
+    assert letters.named() == {sid(number) for number in range(30)}
 
     heard.hear(f"a {sid(1)} {eid(1)}")
-    assert heard.take().added == {sid(1): {eid(1)}}
+    assert heard.take().letters.added == {sid(1): {eid(1): None}}
 
 
 def test_the_largest_session_makes_room(heard: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,10 +116,10 @@ def test_the_largest_session_makes_room(heard: Backlog, monkeypatch: pytest.Monk
     heard.hear(f"a {sid(2)} " + " ".join(map(eid, range(12))))
     heard.hear(f"a {sid(3)} " + " ".join(map(eid, range(7))))
     heard.hear(f"a {sid(4)} {eid(1)}")
-    taken = heard.take()
+    letters = heard.take().letters
 
-    assert taken.looks == {sid(2)}
-    assert {session: len(ids) for session, ids in taken.added.items()} == {sid(1): 1, sid(3): 7, sid(4): 1}
+    assert letters.looks == {sid(2)}
+    assert {session: len(ids) for session, ids in letters.added.items()} == {sid(1): 1, sid(3): 7, sid(4): 1}
 
 
 def test_making_room_is_rare(heard: Backlog) -> None:
@@ -147,7 +148,7 @@ def test_a_look_frees_the_ids_of_its_session(heard: Backlog, monkeypatch: pytest
         heard.hear(f"l {sid(1)}")
     heard.hear(f"a {sid(2)} " + " ".join(map(eid, range(10))))
 
-    assert heard.take().added.keys() == {sid(2)}
+    assert heard.take().letters.added.keys() == {sid(2)}
 
 
 @pytest.mark.parametrize("verb", ["a", "l", "r", "n"])
@@ -161,9 +162,10 @@ def test_too_many_sessions_end_the_term(heard: Backlog, monkeypatch: pytest.Monk
     heard.hear(words[5])
 
     assert "more than 5 sessions" in str(heard.ended)
-    taken = heard.take()
-    assert (taken.named(), taken.beat) == (set(), None)
-    assert taken.ended is not None
+    notices = heard.take()
+    letters = notices.letters
+    assert (letters.named(), notices.beat) == (set(), None)
+    assert letters.ended is not None
 
 
 def test_x_ends_the_term(heard: Backlog, wake: asyncio.Event) -> None:
@@ -175,7 +177,7 @@ def test_x_ends_the_term(heard: Backlog, wake: asyncio.Event) -> None:
 
     assert first is not None
     assert wake.is_set()
-    assert heard.take().ended == first
+    assert heard.take().letters.ended == first
 
 
 def test_the_last_beat_counts(heard: Backlog) -> None:
@@ -183,7 +185,7 @@ def test_the_last_beat_counts(heard: Backlog) -> None:
     heard.hear(f"b {TERM} one 1 f")
     heard.hear(f"b {TERM} two 2 f")
 
-    assert heard.take().beat == Beat("two", 2, "f")
+    assert heard.take().beat == HeardBeat("two", 2, "f")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_foreign_beats_move_nothing(heard: Backlog, payload: str) -> None:
     """Another deployment's, an old term's, a malformed one: no beat, and nothing to mend."""
     heard.hear(payload)
 
-    assert not heard.take()
+    assert heard.take() == Notices()
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_malformed_notices_are_counted_and_ignored(heard: Backlog, wake: asyncio
     heard.hear(payload)
 
     assert heard.ignored == 1
-    assert not heard.take()
+    assert heard.take() == Notices()
     assert not wake.is_set()
 
 
@@ -223,9 +225,9 @@ def test_no_payload_raises(payload: str) -> None:
     """Whatever is heard is noted, ignored, or the end of the term."""
     heard = Backlog(TERM, asyncio.Event())
     heard.hear(payload)
-    taken = heard.take()
+    letters = heard.take().letters
 
-    assert all(str(UUID(session)) == session for session in taken.named())
+    assert all(str(UUID(session)) == session for session in letters.named())
 
 
 NOTICES = st.one_of(
@@ -243,13 +245,13 @@ def test_nothing_named_is_ever_forgotten(notices: list[tuple[str, int, list[int]
         heard = Backlog(TERM, asyncio.Event())
         for verb, session, ids in notices:
             heard.hear(f"{verb} {sid(session)}" + ("".join(f" {eid(i)}" for i in ids) if verb == "a" else ""))
-        taken = heard.take()
+        letters = heard.take().letters
 
-    assert taken.named() == {sid(session) for _, session, _ in notices}
+    assert letters.named() == {sid(session) for _, session, _ in notices}
     for verb, session, ids in notices:
         if verb == "a":
-            assert sid(session) in taken.looks or taken.added[sid(session)] >= set(map(eid, ids))
+            assert sid(session) in letters.looks or letters.added[sid(session)].keys() >= set(map(eid, ids))
         else:
-            assert sid(session) in {"l": taken.looks, "r": taken.rows, "n": taken.created}[verb]
-    assert sum(map(len, taken.added.values())) <= 12
-    assert taken.looks.isdisjoint(taken.added)
+            assert sid(session) in {"l": letters.looks, "r": letters.rows, "n": letters.created}[verb]
+    assert sum(map(len, letters.added.values())) <= 12
+    assert letters.looks.isdisjoint(letters.added)
