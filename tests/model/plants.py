@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -206,10 +207,15 @@ def _function(plant: Plant) -> Iterator[None]:
     module: Any = importlib.import_module(module_name)
     owner, _, name = path.rpartition(".")
     target = getattr(module, owner) if owner else module
-    text = _replaced(textwrap.dedent(inspect.getsource(getattr(target, name))), plant)
+    sound = getattr(target, name)
+    text = _replaced(textwrap.dedent(inspect.getsource(sound)), plant)
     scope: dict[str, Any] = {}
     exec(f"from __future__ import annotations\n{text}", module.__dict__, scope)
-    with mock.patch.object(target, name, scope[name]):
+    # Whoever imported a function by its name has it as well.
+    holders = [target] if owner else [other for other in sys.modules.values() if vars(other).get(name) is sound]
+    with ExitStack() as stack:
+        for holder in holders:
+            stack.enter_context(mock.patch.object(holder, name, scope[name]))
         yield
 
 
