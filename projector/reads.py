@@ -139,9 +139,11 @@ class Reads:
         bounds = BYTES_OF_ONE_SESSION, BYTES_OF_ALL - found.bytes
         with translated(self._url):
             async with self._own_connection() as connection:
-                rows = await connection.fetch(statement("added", self.tables), ids, *bounds)
+                rows = await connection.fetch(statement("added", self.tables), ids, *bounds, timeout=SMALL_SECONDS)
                 if any(row["member"] is None for row in rows):
-                    rows = await connection.fetch(statement("added_within", self.tables), ids, *bounds)
+                    rows = await connection.fetch(
+                        statement("added_within", self.tables), ids, *bounds, timeout=SMALL_SECONDS
+                    )
         for row in rows:
             if row["member"] is None and row["score"] is not None:
                 found.refuse(row["session_id"])

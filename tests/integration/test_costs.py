@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from projector.core.operations import Operation
+from projector.core.operations import Add, Operation
 from projector.reads import IDS_PER_QUERY, Reads
 from projector.sql import statement
 from projector.view.writer import BatchResult, ViewWriter
@@ -117,7 +117,7 @@ class Appends:
         async def applied(
             writer: ViewWriter, term: str, n: int, operations: Sequence[Operation], *more: Any, **how: Any
         ) -> BatchResult:
-            self.batches += any(operation.verb == "add" for operation in operations)
+            self.batches += any(isinstance(operation, Add) for operation in operations)
             return await apply(writer, term, n, operations, *more, **how)
 
         patch.setattr(Reads, "_fetch", fetched)
@@ -153,7 +153,7 @@ async def test_a_fetch_of_new_events_is_planned_once(database_url: str, redis_ur
         try:
             reads = Reads(pool, database_url, TABLES)
             for number in (1, 100, 1, 2, 50, *range(1, 20)):
-                assert len((await reads.added({session_id: set(ids[:number])})).events[session_id]) == number
+                assert len((await reads.added({session_id: dict.fromkeys(ids[:number])})).rows[session_id]) == number
             async with reads._own_connection() as connection:
                 row = await connection.fetchrow(
                     "SELECT generic_plans > 0, custom_plans FROM pg_prepared_statements WHERE statement = $1",

@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from projector import reads as module
+from projector.core.comparison import Truth
 from projector.loads.snapshot import MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
-from projector.reads import Reads, Truth, open_reads
+from projector.reads import Reads, open_reads
 from projector.sql import statement
 from readmodel.errors import BadEvents
 from readmodel.event import EventRow, type_name
@@ -64,8 +65,8 @@ class Session:
     async def events(self) -> list[EventRow]:
         """Give its events as a step reads those that were added."""
         rows = await self.connection.fetch("SELECT id FROM events WHERE session_id = $1::uuid", self.id)
-        added = await self.reads.added({self.id: {row["id"].hex for row in rows}})
-        return list(added.events.get(self.id, {}).values())
+        added = await self.reads.added({self.id: {row["id"].hex: None for row in rows}})
+        return list(added.rows.get(self.id, {}).values())
 
     async def reads_right(self, window: tuple[int, int] = WINDOW) -> type:
         """Read it as a load does; check everything, and give the snapshot's class."""

@@ -9,23 +9,22 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from projector.drift import DriftCheck
 from readmodel.backoff import delays
 from readmodel.type_index import ENTRY_BYTES
 
 _BOUNDS = {
-    "projector.core.backlog.MAX_SESSIONS": 8,
-    "projector.core.backlog.MAX_IDS": 14,
-    "projector.core.backlog.MAX_IDS_OF_ONE": 5,
+    "projector.tail.backlog.MAX_SESSIONS": 8,
+    "projector.tail.backlog.MAX_IDS": 14,
+    "projector.tail.backlog.MAX_IDS_OF_ONE": 5,
     "projector.core.operations.MAX_BATCH_BYTES": 2_500,
     "projector.core.operations.MAX_NAMED": 1,
     "projector.catch_up.SESSIONS_PER_QUERY": 2,
     "projector.view.committer.MAX_NAMED": 2,
     "projector.drift.EVENTS_A_ROUND": 10,
-    "projector.core.hot.NEVER_EVICTED_SECONDS": 0.3,
-    "projector.live.MAX_CREATED": 2,
-    "projector.live.MAX_PUTS": 1,
-    "projector.loads.loads.MAX_ARRIVED": 6,
+    "projector.core.sessions.NEVER_EVICTED_SECONDS": 0.3,
+    "projector.core.decide.MAX_CREATED": 2,
+    "projector.step.MAX_PUTS": 1,
+    "projector.core.sessions.MAX_ARRIVED": 6,
     "projector.loads.loads.WORKERS": 2,
     "projector.core.new_events.BYTES_OF_ONE_SESSION": 2_500,
     "projector.requests.ENUMERATE_BELOW": 2,
@@ -45,7 +44,7 @@ _SCRIPT_BOUNDS = {
 
 _TIMED = (
     "projector.term.Committer",
-    "projector.term.HotSessions",
+    "projector.term.Sessions",
     "readside.api.Circuit",
     "readside.api.Fallback",
     "readside.api.ProjectorRequests",
@@ -78,7 +77,6 @@ def small_bounds(open_tail: Any, chance: random.Random, clock: Callable[[], floa
             module, _, made = name.rpartition(".")
             built = partial(getattr(importlib.import_module(module), made), clock=clock)
             stack.enter_context(mock.patch(name, built))
-        stack.enter_context(mock.patch("projector.term.DriftCheck", partial(DriftCheck, round_seconds=0.3)))
         names = random.Random(chance.random())
         stack.enter_context(mock.patch("os.urandom", names.randbytes))  # what uuid4 is made of
         stack.enter_context(mock.patch("query_api.lag_history.uniform", chance.uniform))

@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -50,7 +51,7 @@ PLANTS = {
         "after a lost reply the very same batch is sent again",
         "projector.view.committer:Committer._send",
         "unanswered = True\n",
-        "unanswered = True\n            return Applied()\n",
+        "unanswered = True\n            return BatchResult()\n",
         ("outage", "replace", "status"),
     ),
     "the beat goes with the first part": Plant(
@@ -68,33 +69,33 @@ PLANTS = {
     ),
     "what arrives during a load is forgotten": Plant(
         "events that are named while a session is loaded belong to it",
-        "projector.loads.loads:Loads.note",
-        "load.arrived |= ids",
+        "projector.core.sessions:Sessions.hear",
+        "load.arrived |= letters.added[session_id].keys()",
         "pass",
     ),
     "a look drops nothing": Plant(
         "a look drops the session first and loads it after",
-        "projector.live:Live._look",
-        "operations[session_id] = [drop(session_id)]",
-        "pass",
+        "projector.core.decide:decide",
+        "plan.operations[session_id] = [Drop(session_id)]",
+        "plan.operations.pop(session_id, None)",
     ),
     "a load is not registered before its snapshot": Plant(
         "a load is registered first, and its snapshot taken later: what is named from then on belongs to it",
-        "projector.loads.loads:Loads.note",
-        "load = self._loads.get(session_id)",
-        "load = self._loads.get(session_id)\n        load = load if load and load.outcome else None",
+        "projector.core.sessions:Sessions.hear",
+        "load.arrived |= letters.added[session_id].keys()",
+        "load.arrived |= letters.added[session_id].keys() if load.outcome else set()",
         ("key_lost", "index_lost"),
     ),
     "a look during a load is ignored": Plant(
         "a look while a session is loaded starts the load over",
-        "projector.live:Live._look",
-        "self._loads.restart(session_id)",
+        "projector.core.sessions:Sessions.look",
+        "self.restart(session_id)",
         "pass",
         ("index_lost", "key_lost"),
     ),
     "catching up counts and does not compare": Plant(
         "a session is stamped when its ids are Postgres' ids",
-        "projector.catch_up:judge",
+        "projector.core.comparison:judge",
         "truth is not None and equal(header, truth):",
         "truth is not None and header.complete and header.count == truth.count:\n"
         "            truth = Truth(truth.status, truth.count, header.hi, header.lo)",
@@ -102,7 +103,7 @@ PLANTS = {
     ),
     "a status is not compared": Plant(
         "a session that is stamped gets the status that Postgres says",
-        "projector.catch_up:judge",
+        "projector.core.comparison:judge",
         "if header.status != truth.status:",
         "if False:",
         ("listen_lost", "status"),
@@ -110,7 +111,7 @@ PLANTS = {
     "changed triggers go on": Plant(
         "a beat with another fingerprint ends the term",
         "projector.term:Term._accept",
-        "if beat.fingerprint != self._fingerprint:",
+        "if heard.fingerprint != self._fingerprint:",
         "if False:",
         ("triggers_off",),
     ),
@@ -206,10 +207,15 @@ def _function(plant: Plant) -> Iterator[None]:
     module: Any = importlib.import_module(module_name)
     owner, _, name = path.rpartition(".")
     target = getattr(module, owner) if owner else module
-    text = _replaced(textwrap.dedent(inspect.getsource(getattr(target, name))), plant)
+    sound = getattr(target, name)
+    text = _replaced(textwrap.dedent(inspect.getsource(sound)), plant)
     scope: dict[str, Any] = {}
     exec(f"from __future__ import annotations\n{text}", module.__dict__, scope)
-    with mock.patch.object(target, name, scope[name]):
+    # Whoever imported a function by its name has it as well.
+    holders = [target] if owner else [other for other in sys.modules.values() if vars(other).get(name) is sound]
+    with ExitStack() as stack:
+        for holder in holders:
+            stack.enter_context(mock.patch.object(holder, name, scope[name]))
         yield
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from projector.reads import Truth
+from projector.core.comparison import Truth
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable
 from readmodel.event import EventRow
 from readmodel.event_log import LogPage

@@ -1,15 +1,16 @@
 """What a projector reads of the simulated Postgres, and the connection on which it hears notices."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from projector.core.comparison import Truth
 from projector.core.new_events import NewEvents
 from projector.loads.snapshot import Part
-from projector.reads import Truth
 from readmodel.errors import BadEvents, EventLogUnavailable
+from readmodel.event import EventRow
 from tests.model.chance import Machine
 from tests.model.postgres import TERMINAL, UNFIT, Client, Connection, Postgres, State
 from tests.support.viewing import part_of, within
@@ -52,7 +53,7 @@ class Reads(Client):
         await self.pause()
         return found
 
-    async def added(self, wanted: dict[str, set[str]]) -> NewEvents:
+    async def added(self, wanted: Mapping[str, Mapping[str, EventRow | None]]) -> NewEvents:
         """Fetch by primary key, wherever the rows are now."""
         found = NewEvents()
         for session_id, ids in wanted.items():  # one query each, as where many are wanted

@@ -105,6 +105,7 @@ class World:
             max_hot_sessions=self.most_hot,
             window_events=WINDOW_EVENTS,
             window_bytes=WINDOW_BYTES,
+            drift_round_seconds=0.3,
         )
         self._telemetries.append(Telemetry())
         process.run(Leader(config, Client(self.store, process.machine), self._telemetries[-1]).run())

@@ -74,6 +74,10 @@ class Writer:
             event_type,
         )
 
+    async def end_the_term(self) -> None:
+        """Leave the letter that says everything changed."""
+        await self.connection.execute("INSERT INTO readside.letters_0 (txid, kind) VALUES (pg_current_xact_id(), 'x')")
+
     async def delete_session(self, session_id: str) -> None:
         """Purge a session and its events."""
         await self.connection.execute("DELETE FROM sessions WHERE id = $1::uuid", session_id)
@@ -146,9 +150,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(database_url: str, redis_url: str, installed: bool = True) -> AsyncIterator[Bench]:
+async def bench(
+    database_url: str, redis_url: str, installed: bool = True, drift_round_seconds: float = 2.0
+) -> AsyncIterator[Bench]:
     """Triggers installed, a writer, a reader of each store; no projector yet."""
-    config = ProjectorConfig(database_url, database_url, redis_url, heartbeat_seconds=0.05)
+    config = ProjectorConfig(
+        database_url, database_url, redis_url, heartbeat_seconds=0.05, drift_round_seconds=drift_round_seconds
+    )
     connection = await asyncpg.connect(database_url)
     pool = await create_pool(database_url, application_name="test", size=2)
     finder = TableFinder(database_url, application_name="test")
