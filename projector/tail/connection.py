@@ -99,6 +99,8 @@ class Tail:
     async def rows(self, sql: str, *arguments: object, timeout: float | None = None) -> list[Any]:
         """Run a statement that takes `timeout` seconds at most (ANSWER_SECONDS); raises TableLocked, BadEvents too."""
         async with self._turn, _answering(self._url, timeout):
+            if self._connection.is_closed():
+                raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} closed the leader's connection.")
             rows: list[Any] = await self._connection.fetch(sql, *arguments)
         return rows
 
