@@ -126,7 +126,6 @@ CREATE DOMAIN pg_temp.regclass AS pg_catalog.regclass CHECK (false);
 SET search_path = evil, pg_catalog, public;
 """
 VALUES = "'t', 'pending', 'm', '/p', '{}', pg_catalog.now(), pg_catalog.now()"
-SERIES = "pg_catalog.generate_series"
 STATEMENTS = (
     (
         f"INSERT INTO sessions (id, session_type, status, mode, project_path, config, created_at, updated_at) "
@@ -138,8 +137,8 @@ STATEMENTS = (
         f"('{eid(3)}', '{sid(2)}', NULL, 'x', '{{}}', NULL, pg_catalog.now())"
     ),
     (
-        f"INSERT INTO events SELECT pg_catalog.gen_random_uuid(), '{sid(4)}', NULL, 'x', '{{}}', NULL, pg_catalog.now() "
-        f"FROM {SERIES}(1, 1001)"
+        f"INSERT INTO events SELECT pg_catalog.gen_random_uuid(), '{sid(4)}', NULL, 'x', '{{}}', NULL, "
+        "pg_catalog.now() FROM pg_catalog.generate_series(1, 1001)"
     ),
     f"UPDATE sessions SET status = 'paused' WHERE id OPERATOR(pg_catalog.=) '{sid(3)}'",
     f"UPDATE events SET message = 'changed' WHERE session_id OPERATOR(pg_catalog.<>) '{sid(4)}'",
