@@ -152,13 +152,13 @@ def _statements(schema: str, tables: Tables) -> dict[str, str]:
         "quiet": statement("reading_quiet", **own, **events),
         "busy": statement("reading_busy", **own),
         "fingerprint": own["fingerprint"],
-        "presence": f"SELECT pg_sequence_last_value('{schema}.presence'::regclass)",
-        "reader": f"SELECT setval('{schema}.reader', $1)",
-        "skips": f"SELECT last_value::text || ' ' || is_called::text FROM {schema}.skips",  # noqa: S608 (our own schema)
+        "presence": f"SELECT pg_sequence_last_value('\"{schema}\".presence'::regclass)",
+        "reader": f"SELECT setval('\"{schema}\".reader', $1)",
+        "skips": f"SELECT last_value::text || ' ' || is_called::text FROM \"{schema}\".skips",  # noqa: S608 (our own schema)
         "holders": statement("holders", **own),
         "renew": statement("renew", **own),
         "household": statement("household", **own),
-        "empty": f"SELECT {schema}.empty_letters($1, $2, $3::text::pg_snapshot)",
+        "empty": f'SELECT "{schema}".empty_letters($1, $2, $3::text::pg_snapshot)',
     }
 
 

@@ -25,10 +25,10 @@ Every function here also lets through what asyncpg raises when the connection fa
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from projector.config import SCHEMA, SCHEMA_NAME, is_schema_name
 from projector.tail.sql import statement
 from projector.tail.trigger_catalog import (
     OF_VERSION_0_1,
@@ -60,11 +60,6 @@ from readmodel.errors import (
     StoreRefused,
 )
 from readmodel.postgres_client import OLDEST_SERVER, Connection
-
-SCHEMA = "readside"
-"""Where ours is installed unless READSIDE_SCHEMA says otherwise."""
-SCHEMA_PATTERN = r"^(?!pg_|public$|information_schema$)[a-z_][a-z0-9_]{0,40}$"
-"""What a schema of ours may be called: it stands in names of triggers, and is the channel of the doorbell."""
 
 _HEADER = """\
 -- What `readside install` runs, once for each try, on the tables that the search_path finds as sessions and events.
@@ -118,11 +113,8 @@ def install_sql(schema: str = SCHEMA, role: str | None = None) -> str:
 
 def check_schema(schema: str) -> None:
     """Raise ConfigurationError unless a schema of ours may be called so."""
-    if not re.match(SCHEMA_PATTERN, schema):
-        raise ConfigurationError(
-            f"READSIDE_SCHEMA is {schema!r}, and must be a plain name: a-z, 0-9 and _, 41 at most, no digit first, "
-            "not public, information_schema or pg_…."
-        )
+    if not is_schema_name(schema):
+        raise ConfigurationError(f"{schema!r} cannot be READSIDE_SCHEMA: {SCHEMA_NAME}.")
 
 
 async def install(
@@ -153,6 +145,7 @@ async def install(
             await _check_role(connection, role)
             if not differences(schema, catalog) and not await _missing_grants(connection, schema, role):
                 return False
+            await _refuse_strangers(connection, schema)
             await _check_rights(connection, schema, catalog.tables)
 
         async def create() -> bool:

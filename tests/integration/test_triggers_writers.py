@@ -126,7 +126,6 @@ CREATE DOMAIN pg_temp.regclass AS pg_catalog.regclass CHECK (false);
 SET search_path = evil, pg_catalog, public;
 """
 VALUES = "'t', 'pending', 'm', '/p', '{}', pg_catalog.now(), pg_catalog.now()"
-SERIES = "pg_catalog.generate_series"
 STATEMENTS = (
     (
         f"INSERT INTO sessions (id, session_type, status, mode, project_path, config, created_at, updated_at) "
@@ -139,7 +138,7 @@ STATEMENTS = (
     ),
     (
         f"INSERT INTO events SELECT pg_catalog.gen_random_uuid(), '{sid(4)}', NULL, 'x', '{{}}', NULL, "
-        f"pg_catalog.now() FROM {SERIES}(1, 1001)"
+        "pg_catalog.now() FROM pg_catalog.generate_series(1, 1001)"
     ),
     f"UPDATE sessions SET status = 'paused' WHERE id OPERATOR(pg_catalog.=) '{sid(3)}'",
     f"UPDATE events SET message = 'changed' WHERE session_id OPERATOR(pg_catalog.<>) '{sid(4)}'",

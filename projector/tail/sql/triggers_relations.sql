@@ -14,8 +14,8 @@ SELECT relname::text AS name,
               AND seqmin = CASE relname WHEN 'skips' THEN 1 ELSE 0 END)
          WHEN 'r' THEN
            reloptions = '{autovacuum_enabled=off}'
-           AND NOT (relhasrules OR relhastriggers OR relhassubclass OR relispartition OR relrowsecurity)
-           AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = found.oid)
+           AND NOT (relhasrules OR relhastriggers OR relrowsecurity)
+           AND NOT EXISTS (SELECT FROM pg_inherits WHERE found.oid IN (inhrelid, inhparent))
            AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = found.oid AND contype <> 'n')
            AND NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = found.oid)
            AND (SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull, ', '
