@@ -9,23 +9,33 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from projector.drift import DriftCheck
 from readmodel.backoff import delays
 from readmodel.type_index import ENTRY_BYTES
 
 _BOUNDS = {
-    "projector.core.backlog.MAX_SESSIONS": 8,
-    "projector.core.backlog.MAX_IDS": 14,
-    "projector.core.backlog.MAX_IDS_OF_ONE": 5,
+    "projector.tail.letterbox.LEASE_SECONDS": 0.5,
+    "projector.tail.letterbox.MAX_RENDERED": 3,
+    "projector.tail.letterbox.MAX_SESSIONS": 3,
+    "projector.tail.letterbox.MAX_IDS": 14,
+    "projector.tail.letterbox.MAX_IDS_OF_ONE": 5,
+    "projector.tail.letterbox.BYTES_OF_ONE_SESSION": 1_000,
+    "projector.tail.reader.SETTLING_SECONDS": 0.1,
+    "projector.tail.connection.FROZEN_SECONDS": 0.0,
+    "projector.core.pace.BUSY_LETTERS_PER_SECOND": 60.0,
+    "projector.core.pace.QUIET_LETTERS_PER_SECOND": 30.0,
+    "projector.core.pace.WINDOW_SECONDS": 0.1,
+    "projector.core.pace.CONTENDED_SECONDS": 0.3,
+    "projector.core.pace.MAX_CONTENDED_SECONDS": 0.6,
+    "projector.core.household.TURN_BYTES": 400,
     "projector.core.operations.MAX_BATCH_BYTES": 2_500,
     "projector.core.operations.MAX_NAMED": 1,
     "projector.catch_up.SESSIONS_PER_QUERY": 2,
     "projector.view.committer.MAX_NAMED": 2,
     "projector.drift.EVENTS_A_ROUND": 10,
-    "projector.core.hot.NEVER_EVICTED_SECONDS": 0.3,
-    "projector.live.MAX_CREATED": 2,
-    "projector.live.MAX_PUTS": 1,
-    "projector.loads.loads.MAX_ARRIVED": 6,
+    "projector.core.sessions.NEVER_EVICTED_SECONDS": 0.3,
+    "projector.core.decide.MAX_CREATED": 2,
+    "projector.step.MAX_PUTS": 1,
+    "projector.core.sessions.MAX_ARRIVED": 6,
     "projector.loads.loads.WORKERS": 2,
     "projector.core.new_events.BYTES_OF_ONE_SESSION": 2_500,
     "projector.requests.ENUMERATE_BELOW": 2,
@@ -45,13 +55,19 @@ _SCRIPT_BOUNDS = {
 
 _TIMED = (
     "projector.term.Committer",
-    "projector.term.HotSessions",
+    "projector.term.Sessions",
     "readside.api.Circuit",
     "readside.api.Fallback",
     "readside.api.ProjectorRequests",
 )
 """What takes a clock, where it is built."""
-_IMPATIENT = ("projector.jobs", "projector.leader", "projector.loads.loads", "query_api.subscription")
+_IMPATIENT = (
+    "projector.jobs",
+    "projector.leader",
+    "projector.loads.loads",
+    "projector.tail.doorbell",
+    "query_api.subscription",
+)
 """Modules whose pauses between tries are cut short, so that more happens in a run."""
 
 
@@ -68,19 +84,20 @@ def small_script(name: str, text: str) -> str:
 
 
 @contextmanager
-def small_bounds(open_tail: Any, chance: random.Random, clock: Callable[[], float]) -> Iterator[None]:
+def small_bounds(open_tail: Any, connect: Any, chance: random.Random, clock: Callable[[], float]) -> Iterator[None]:
     """Replace bounds, clocks that were bound at import, jitter, and what connects to Postgres."""
     with ExitStack() as stack:
         for name, bound in _BOUNDS.items():
             stack.enter_context(mock.patch(name, bound))
         stack.enter_context(mock.patch("projector.leader.open_tail", open_tail))
+        stack.enter_context(mock.patch("projector.tail.doorbell.asyncpg.connect", connect))
         for name in _TIMED:
             module, _, made = name.rpartition(".")
             built = partial(getattr(importlib.import_module(module), made), clock=clock)
             stack.enter_context(mock.patch(name, built))
-        stack.enter_context(mock.patch("projector.term.DriftCheck", partial(DriftCheck, round_seconds=0.3)))
         names = random.Random(chance.random())
         stack.enter_context(mock.patch("os.urandom", names.randbytes))  # what uuid4 is made of
+        stack.enter_context(mock.patch("projector.tail.letterbox.secrets.randbelow", names.randrange))
         stack.enter_context(mock.patch("query_api.lag_history.uniform", chance.uniform))
         stack.enter_context(mock.patch("readmodel.backoff.random", SimpleNamespace(Random=lambda: chance)))
         for name in _IMPATIENT:

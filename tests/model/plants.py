@@ -2,20 +2,22 @@
 
 import importlib
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from projector.tail.sql import statement
+
 
 @dataclass(frozen=True)
 class Plant:
-    """`where` is a script, or `module:function` or `module:Class.method`; `old` stands there and becomes `new`.
+    """`where` is a script or an SQL file, or `module:function` or `module:Class.method`; `old` there becomes `new`.
 
-    `under` names the faults, and what writers do, that the rule is for; none: any. `also` is a second pair of words to
-    be replaced.
+    `under` names the faults, and what writers do, that the rule is for; none: any. `also` are further places.
     """
 
     rule: str
@@ -23,11 +25,24 @@ class Plant:
     old: str
     new: str
     under: tuple[str, ...] = ()
-    also: tuple[str, str] | None = None
+    also: tuple[tuple[str, str, str], ...] = ()
+
+    def altered(self, where: str, text: str) -> str:
+        """Give a place's text with the bug, if any of it belongs there."""
+        for place, old, new in ((self.where, self.old, self.new), *self.also):
+            if place == where:
+                assert text.count(old) == 1, f"{where} has changed: say anew how to break the rule that {self.rule}"
+                text = text.replace(old, new)
+        return text
+
+    @property
+    def places(self) -> set[str]:
+        """Every place that it changes."""
+        return {self.where, *(place for place, _, _ in self.also)}
 
     def in_script(self, name: str, text: str) -> str:
         """Give a script's text with the bug, if it belongs there."""
-        return _replaced(text, self) if self.where == f"{name}.lua" else text
+        return self.altered(f"{name}.lua", text)
 
 
 PLANTS = {
@@ -43,74 +58,80 @@ PLANTS = {
         "apply.lua",
         "if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end",
         "",
-        ("old_dump", "listen_lost"),
-        ("if tonumber(at[2]) ~= tonumber(n) - 1 then", "if at[1] == term and tonumber(at[2]) ~= tonumber(n) - 1 then"),
+        ("old_dump", "lead_lost"),
+        (
+            (
+                "apply.lua",
+                "if tonumber(at[2]) ~= tonumber(n) - 1 then",
+                "if at[1] == term and tonumber(at[2]) ~= tonumber(n) - 1 then",
+            ),
+        ),
     ),
     "a batch is forgotten after a lost reply": Plant(
         "after a lost reply the very same batch is sent again",
         "projector.view.committer:Committer._send",
         "unanswered = True\n",
-        "unanswered = True\n            return Applied()\n",
+        "unanswered = True\n            return BatchResult()\n",
         ("outage", "replace", "status"),
     ),
     "the beat goes with the first part": Plant(
-        "as-of moves when all that the notices asked is applied",
+        "as-of moves when all that the letters asked is applied",
         "projector.view.committer:Committer.commit",
         "beat if last else None",
         "beat if part is parts[0] else None",
         ("subscription_lost",),
     ),
     "only what changed is named": Plant(
-        "a message names every session of the notices, hot or not",
+        "a message names every session of the letters, hot or not",
         "projector.view.committer:Committer.commit",
         "said += unsaid if last else ()",
         "said += ()",
     ),
     "what arrives during a load is forgotten": Plant(
         "events that are named while a session is loaded belong to it",
-        "projector.loads.loads:Loads.note",
-        "load.arrived |= ids",
+        "projector.core.sessions:Sessions.hear",
+        "load.arrived |= letters.added[session_id].keys()",
         "pass",
     ),
     "a look drops nothing": Plant(
         "a look drops the session first and loads it after",
-        "projector.live:Live._look",
-        "operations[session_id] = [drop(session_id)]",
-        "pass",
+        "projector.core.decide:decide",
+        "plan.operations[session_id] = [Drop(session_id)]",
+        "plan.operations.pop(session_id, None)",
     ),
     "a load is not registered before its snapshot": Plant(
         "a load is registered first, and its snapshot taken later: what is named from then on belongs to it",
-        "projector.loads.loads:Loads.note",
-        "load = self._loads.get(session_id)",
-        "load = self._loads.get(session_id)\n        load = load if load and load.outcome else None",
+        "projector.core.sessions:Sessions.hear",
+        "load.arrived |= letters.added[session_id].keys()",
+        "load.arrived |= letters.added[session_id].keys() if load.outcome else set()",
         ("key_lost", "index_lost"),
     ),
     "a look during a load is ignored": Plant(
         "a look while a session is loaded starts the load over",
-        "projector.live:Live._look",
-        "self._loads.restart(session_id)",
+        "projector.core.sessions:Sessions.look",
+        "self.restart(session_id)",
         "pass",
         ("index_lost", "key_lost"),
     ),
     "catching up counts and does not compare": Plant(
         "a session is stamped when its ids are Postgres' ids",
-        "projector.catch_up:judge",
+        "projector.core.comparison:judge",
         "truth is not None and equal(header, truth):",
         "truth is not None and header.complete and header.count == truth.count:\n"
         "            truth = Truth(truth.status, truth.count, header.hi, header.lo)",
-        ("listen_lost", "replace"),
+        ("lead_lost", "replace"),
     ),
     "a status is not compared": Plant(
         "a session that is stamped gets the status that Postgres says",
-        "projector.catch_up:judge",
+        "projector.core.comparison:judge",
         "if header.status != truth.status:",
         "if False:",
-        ("listen_lost", "status"),
+        ("lead_lost", "status"),
     ),
     "changed triggers go on": Plant(
         "a beat with another fingerprint ends the term",
-        "projector.term:Term._accept",
-        "if beat.fingerprint != self._fingerprint:",
+        "projector.term:Term._read",
+        "if reading.fingerprint != self._fingerprint:",
         "if False:",
         ("triggers_off",),
     ),
@@ -126,7 +147,7 @@ PLANTS = {
         "read.lua",
         "term, n, as_of, round_trip, as_of_at = '', '0', at[8], at[9], at[10]",
         "term, n = '', '0'",
-        ("index_lost", "listen_lost"),
+        ("index_lost", "lead_lost"),
     ),
     "an event below the window is counted": Plant(
         "an event at or below the window of a trimmed session is counted by Postgres",
@@ -195,26 +216,45 @@ PLANTS = {
 
 @contextmanager
 def planted(plant: Plant | None) -> Iterator[None]:
-    """Plant a bug in Python for as long as the block lasts; in a script it is for whoever loads that."""
-    with nullcontext() if plant is None or plant.where.endswith(".lua") else _function(plant):
+    """Plant a bug in Python and SQL for as long as the block lasts; in a script it is for whoever loads that."""
+    with ExitStack() as stack:
+        for place in sorted(plant.places) if plant else ():
+            assert plant
+            if place.endswith(".sql"):
+                stack.enter_context(_sql(plant))
+            elif not place.endswith(".lua"):
+                stack.enter_context(_function(plant, place))
         yield
 
 
 @contextmanager
-def _function(plant: Plant) -> Iterator[None]:
-    module_name, _, path = plant.where.partition(":")
-    module: Any = importlib.import_module(module_name)
-    owner, _, name = path.rpartition(".")
-    target = getattr(module, owner) if owner else module
-    text = _replaced(textwrap.dedent(inspect.getsource(getattr(target, name))), plant)
-    scope: dict[str, Any] = {}
-    exec(f"from __future__ import annotations\n{text}", module.__dict__, scope)
-    with mock.patch.object(target, name, scope[name]):
+def _sql(plant: Plant) -> Iterator[None]:
+    def altered(name: str, **markers: str) -> str:
+        text = plant.altered(f"{name}.sql", statement(name))
+        for marker, value in markers.items():
+            text = text.replace(f"{{{marker}}}", value)
+        return text
+
+    with (
+        mock.patch("projector.tail.letterbox.statement", altered),
+        mock.patch("projector.tail.triggers.statement", altered),
+    ):
         yield
 
 
-def _replaced(text: str, plant: Plant) -> str:
-    for old, new in ((plant.old, plant.new), *([plant.also] if plant.also else ())):
-        assert text.count(old) == 1, f"{plant.where} has changed: say anew how to break the rule that {plant.rule}"
-        text = text.replace(old, new)
-    return text
+@contextmanager
+def _function(plant: Plant, where: str) -> Iterator[None]:
+    module_name, _, path = where.partition(":")
+    module: Any = importlib.import_module(module_name)
+    owner, _, name = path.rpartition(".")
+    target = getattr(module, owner) if owner else module
+    sound = getattr(target, name)
+    text = plant.altered(where, textwrap.dedent(inspect.getsource(sound)))
+    scope: dict[str, Any] = {}
+    exec(f"from __future__ import annotations\n{text}", module.__dict__, scope)
+    # Whoever imported a function by its name has it as well.
+    holders = [target] if owner else [other for other in sys.modules.values() if vars(other).get(name) is sound]
+    with ExitStack() as stack:
+        for holder in holders:
+            stack.enter_context(mock.patch.object(holder, name, scope[name]))
+        yield

@@ -65,7 +65,7 @@ def simulate(
         store.growing = frozenset({str(store.client.script_load(alter("apply", writing_source("apply"))))})
         world = World(chance, store, only)
         try:
-            with small_bounds(world.open_tail, chance, loop.time):
+            with small_bounds(world.open_tail, world.connect, chance, loop.time):
                 loop.run_until_complete(world.run())
         finally:
             loop.run_until_complete(end(asyncio.all_tasks(loop)))

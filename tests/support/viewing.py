@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import orjson
 from redis.asyncio import Redis
 
-from projector.core.operations import Argument, Operation, StagedSession, add, put
+from projector.core.operations import Add, HeaderValue, Operation, Put, StagedSession
 from projector.loads.snapshot import Part, type_counts
 from projector.view.writer import BatchResult, ViewWriter
 from readmodel.event import EventRow, type_name
@@ -128,7 +128,7 @@ class Stage:
         types: dict[str, int] = {}
         for one in events:
             types[one.event_type] = types.get(one.event_type, 0) + 1
-        header: dict[str, Argument] = {
+        header: dict[str, HeaderValue] = {
             "status": status,
             "count": len(events),
             "hi": sum(e.hash_hi for e in events),
@@ -146,11 +146,11 @@ class Stage:
         self, session_id: str, events: Sequence[EventRow], as_of_us: int | None = None, **how: int
     ) -> BatchResult:
         """Put a whole session in one batch."""
-        return await self.apply(put(session_id, await self.staged(events, **how)), as_of_us=as_of_us)  # type: ignore[arg-type]
+        return await self.apply(Put(session_id, await self.staged(events, **how)), as_of_us=as_of_us)  # type: ignore[arg-type]
 
     async def add(self, session_id: str, *events: EventRow) -> BatchResult:
         """Add events in one batch."""
-        return await self.apply(add(session_id, events))
+        return await self.apply(Add(session_id, events))
 
     async def read(self, session_id: str, **poll: object) -> ViewPage | Cold:
         """Read one poll."""
