@@ -118,7 +118,7 @@ class Leader:
             await self._stand_by(tail)
             wake, pace = Wake(asyncio.Event()), Pace(config.doorbell)
             jobs = Jobs(self._redis, self._keys, wake.event)
-            letterbox = Letterbox(tail, config.schema, config.letters_max_bytes)
+            letterbox = Letterbox(tail, reads.tables, config.schema, config.letters_max_bytes)
             stores = TermStores(tail, letterbox, reads, self._view, self._writer)
             doorbell = Doorbell(config.listen_url, config.schema, self._lock_key, pace, wake.ring)
             await first_to_end(jobs.hear(), jobs.tell(), doorbell.run(), self._lead(stores, jobs, wake, pace))

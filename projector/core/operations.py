@@ -15,7 +15,9 @@ MAX_NAMED = 1_000
 
 HeaderValue: TypeAlias = str | bytes | int
 _WORDS_BYTES = 64
-"""About what the words of an operation take, and what each event takes beside its JSON."""
+"""About what the words of an operation take, and what each event takes beside its JSON and its type."""
+_VALUE_BYTES = 24
+"""About what a value of a header takes: a status, or a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,10 @@ Operations: TypeAlias = dict[str, list[Operation]]
 def size(operation: Operation) -> int:
     """Estimate the bytes on the wire."""
     if isinstance(operation, Add):
-        return _WORDS_BYTES + sum([_WORDS_BYTES + len(event.member) for event in operation.events])
+        return _WORDS_BYTES + sum([_WORDS_BYTES + len(one.member) + len(one.event_type) for one in operation.events])
     if isinstance(operation, Put):
-        return _WORDS_BYTES + sum([len(name) + 16 for name in operation.staged.header])
+        staged = operation.staged
+        return _WORDS_BYTES + len(staged.staging) + sum([len(name) + _VALUE_BYTES for name in staged.header])
     return _WORDS_BYTES
 
 

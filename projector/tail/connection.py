@@ -9,11 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
-
 from projector.reads import Reads, open_reads
 from readmodel.errors import EventLogUnavailable, PoolerInTheWay, QueryTooSlow
-from readmodel.postgres_client import Connection, Server, check_server, target, translated
+from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
 
 FROZEN_BEATS = 6
 FROZEN_SECONDS = 3.0
@@ -26,28 +24,33 @@ LISTEN_SECONDS = 60.0
 LOCK_MS = 500
 """A reading waits so long for tables that somebody locks, as a migration does; then it does without their rows."""
 _CONNECT_SECONDS = 5.0
-# Set by statement, since poolers refuse them at start: the server drops a leader whose network is gone, lock and all.
-# The tables of letters are young and small: no plan of ours may read them, or the events, from end to end, and none may
-# be made anew for each reading. What we write is unlogged, and waits for no disk.
-_SETTINGS = f"""
-SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
-SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET lock_timeout = {LOCK_MS};
-SET synchronous_commit = off
-"""
+_SETTINGS = {
+    # The server drops a leader whose network is gone, lock and all.
+    "tcp_user_timeout": "10000",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    # The tables of letters are young and small: no plan of ours may read them, or the events, from end to end, and none
+    # may be made anew for each reading. What we write is unlogged, and waits for no disk.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "lock_timeout": str(LOCK_MS),
+    "synchronous_commit": "off",
+}
 
 # `state_change` moves with every statement, and a leader runs one each beat: an old one is a frozen or unreachable
 # leader's. Its doorbell goes with it, by the same key shared: a frozen one would pin the notification queue. One
 # statement, so that it is that very backend which is ended; another role's cannot be.
 _END_FROZEN_LEADER = """
 WITH held AS (
-  SELECT a.pid, a.state_change, l.objsubid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+  SELECT a.pid, (l.classid::bigint << 32) | l.objid::bigint AS key,
+         clock_timestamp() - a.state_change > $3 * interval '1 second' AS is_silent
+  FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND (l.classid::bigint << 32) | l.objid::bigint = ANY ($1::bigint[])
     AND a.usename = current_user AND a.pid <> pg_backend_pid()
 )
 SELECT pid, pg_terminate_backend(pid) AS ended FROM held
-WHERE clock_timestamp() - state_change > $2 * interval '1 second'
+WHERE key IN ($1, $2) AND EXISTS (SELECT FROM held WHERE key = $1 AND is_silent)
 """
 
 
@@ -85,7 +88,7 @@ class Tail:
         For those who know that the leader does not report either.
         """
         silent = max(FROZEN_BEATS * self._heartbeat_seconds, FROZEN_SECONDS)
-        rows = await self.rows(_END_FROZEN_LEADER, [key, bell_key(key)], silent)
+        rows = await self.rows(_END_FROZEN_LEADER, key, bell_key(key), silent)
         return [row["pid"] for row in rows if row["ended"]]
 
     async def value(self, sql: str, *arguments: object) -> Any:
@@ -93,10 +96,10 @@ class Tail:
         rows = await self.rows(sql, *arguments)
         return rows[0][0] if rows else None
 
-    async def rows(self, sql: str, *arguments: object, timeout: float | None = None) -> list[asyncpg.Record]:
+    async def rows(self, sql: str, *arguments: object, timeout: float | None = None) -> list[Any]:
         """Run a statement that takes `timeout` seconds at most (ANSWER_SECONDS); raises TableLocked, BadEvents too."""
         async with self._turn, _answering(self._url, timeout):
-            rows: list[asyncpg.Record] = await self._connection.fetch(sql, *arguments)
+            rows: list[Any] = await self._connection.fetch(sql, *arguments)
         return rows
 
     async def check_no_pooler(self, reads: Reads) -> None:
@@ -148,15 +151,15 @@ async def open_tail(
 
     Raises EventLogUnavailable, ServerInRecovery, AccessRefused, ConfigurationError, RightsMissing, PoolerInTheWay.
     """
-    with translated(listen_url):
-        connection: Connection = await asyncpg.connect(
-            listen_url,
-            timeout=_CONNECT_SECONDS,
-            server_settings={"application_name": "readside-projector", "timezone": "UTC"},
-        )
+    connection = await connect(
+        listen_url,
+        application_name="readside-projector",
+        timeout_seconds=_CONNECT_SECONDS,
+        statement_cache_size=100,
+        settings=_SETTINGS,
+    )
     try:
         async with _answering(listen_url):
-            await connection.execute(_SETTINGS)
             server = await check_server(connection, listen_url)
         tail = Tail(connection, listen_url, server, heartbeat_seconds)
         async with open_reads(

@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
 import structlog
 
 from projector.core.pace import Pace
 from projector.tail.connection import bell_key
 from readmodel.backoff import delays
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.postgres_client import Connection, translated
+from readmodel.postgres_client import Connection, connect, translated
 
 APPLICATION_NAME = "readside-listener"
 PROOF_SECONDS = 5.0
@@ -30,7 +29,7 @@ FLOOD_SECONDS = 10.0
 RECEIVE_BYTES = 16_000
 """What the listener's socket holds. As much is read and digested in one go, and in between the rest has its turn."""
 _CONNECT_SECONDS = 5.0
-_SETTINGS = "SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5"
+_SETTINGS = {"tcp_user_timeout": "10000", "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5"}
 
 _log = structlog.get_logger(__name__)
 
@@ -64,15 +63,12 @@ class Doorbell:
 
     async def _listen(self) -> None:
         """Listen until the bell is rung too often; raises EventLogUnavailable when the connection is lost."""
-        with translated(self._url):
-            settings = {"application_name": APPLICATION_NAME}
-            connection: Connection = await asyncpg.connect(
-                self._url, timeout=_CONNECT_SECONDS, server_settings=settings
-            )
+        connection = await connect(
+            self._url, application_name=APPLICATION_NAME, timeout_seconds=_CONNECT_SECONDS, settings=_SETTINGS
+        )
         try:
             with translated(self._url):
                 _hold_little(connection)
-                await self._prove(connection, _SETTINGS)
                 await self._prove(connection, f"SELECT pg_try_advisory_lock_shared({self._key})")
                 async with asyncio.timeout(PROOF_SECONDS):
                     await connection.add_listener(self._channel, self._hear)

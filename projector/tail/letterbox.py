@@ -13,21 +13,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-
 from projector.core.letters import Letters
-from projector.core.new_events import BYTES_OF_ONE_SESSION
 from projector.tail.connection import Tail
 from projector.tail.sql import statement
 from projector.tail.triggers import fingerprint_sql
 from readmodel.errors import BadEvents, TableLocked
 from readmodel.event import EventRow
+from readmodel.sql import Tables
 from readmodel.sql import statement as shared
 
 LEASE_SECONDS = 10.0
 """For so long letters are written when nobody renews the lease: a killed leader leaves so many behind."""
 MAX_RENDERED = 200
 """Letters of a quiet reading, which brings the new events too; past it the reading under load is taken."""
+RENDERED_BYTES = 20_000
+"""An event that is stored in more comes without its row: most letters are of cold sessions, which nobody needs."""
 MAX_IDS = 100_000
 """Event ids that one reading names; past it it names their sessions."""
 MAX_IDS_OF_ONE = 1_000
@@ -63,7 +63,7 @@ class Reading:
 class Letterbox:
     """Reads the letters of one schema under a number of our own. Each method raises what `Tail.rows` does."""
 
-    def __init__(self, tail: Tail, schema: str, max_bytes: int) -> None:
+    def __init__(self, tail: Tail, tables: Tables, schema: str, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.turn = 0
         self.open = True
@@ -71,7 +71,7 @@ class Letterbox:
         self._schema = schema
         self._me = 0
         self._snapshot = ""
-        self._sql = _statements(schema)
+        self._sql = _statements(schema, tables)
 
     async def fingerprint(self) -> str:
         """Read what triggers and tables look like now."""
@@ -112,10 +112,10 @@ class Letterbox:
     async def read(self, *, beat: bool, busy: bool) -> Reading:
         """Read the letters of all transactions that ended since the last reading; raises ReaderReplaced."""
         sent_at = time.monotonic()
-        rows: Sequence[asyncpg.Record] = ()
+        rows: Sequence[Any] = ()
         if not busy:
             try:
-                quiet = (self._snapshot, beat, MAX_RENDERED, BYTES_OF_ONE_SESSION)
+                quiet = (self._snapshot, beat, MAX_RENDERED, RENDERED_BYTES)
                 rows = await self._tail.rows(self._sql["quiet"], *quiet, timeout=QUIET_SECONDS)
             except (BadEvents, TableLocked):
                 rows = ()  # an event cannot be rendered, or the table is locked: the ids alone do as well
@@ -136,17 +136,18 @@ class Letterbox:
         for place in places:
             await self._tail.value(self._sql["empty"], place, self._me, self._snapshot)
 
-    async def household(self) -> asyncpg.Record:
+    async def household(self) -> Any:
         """Ask how large the tables are, how full the notification queue is, and who waits for its lock."""
         (row,) = await self._tail.rows(self._sql["household"])
         return row
 
 
-def _statements(schema: str) -> dict[str, str]:
-    own = {"schema": schema, "fingerprint": fingerprint_sql(schema)}
+def _statements(schema: str, tables: Tables) -> dict[str, str]:
+    own = {"schema": schema, "fingerprint": fingerprint_sql(schema, tables.sessions, tables.events)}
     own["fresh_letters"] = statement("fresh_letters", **own)
     own["reading_head"] = statement("reading_head", **own)
     events = {name: shared(name).rstrip() for name in ("score", "row_hash", "event_json")}
+    events["events"] = tables.events
     return {
         "quiet": statement("reading_quiet", **own, **events),
         "busy": statement("reading_busy", **own),

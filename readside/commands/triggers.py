@@ -11,7 +11,7 @@ from readside.settings import Settings
 
 async def install(settings: Settings) -> int:
     """Install the triggers and say what changed."""
-    async with open_postgres(settings) as connection:
+    async with open_postgres(settings, owners_path=True) as connection:
         changed = await triggers.install(connection, warn=_warn)
     typer.echo("Installed the triggers." if changed else "The triggers are installed already; nothing was changed.")
     return 0
@@ -19,7 +19,7 @@ async def install(settings: Settings) -> int:
 
 async def uninstall(settings: Settings) -> int:
     """Remove every trace and say what changed."""
-    async with open_postgres(settings) as connection:
+    async with open_postgres(settings, owners_path=True) as connection:
         changed = await triggers.uninstall(connection)
     typer.echo("Removed the triggers and the schema readside." if changed else "There was nothing to remove.")
     return 0

@@ -67,7 +67,7 @@ def new_key(settings: Settings) -> str | None:
 async def prepare(postgres: EmbeddedPostgres) -> str:
     """Make the write side's tables and install the triggers, where they are missing; the database's URL."""
     url = postgres.url()
-    connection = await connect_postgres(url, application_name=APPLICATION_NAME)
+    connection = await connect_postgres(url, application_name=APPLICATION_NAME, owners_path=True)
     try:
         with translated(url):
             await connection.execute(SCHEMA)
@@ -149,7 +149,7 @@ class Demo:
 
 async def long_session(url: str) -> str:
     """Wait until the writer's long session goes; its id."""
-    connection = await connect_postgres(url, application_name=APPLICATION_NAME)
+    connection = await connect_postgres(url, application_name=APPLICATION_NAME, owners_path=True)
     try:
         with translated(url):
             return str(await first_true(partial(connection.fetchval, LONG_SESSION)))

@@ -11,6 +11,7 @@ from readmodel.header import Header
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, target, translated
 from readmodel.redis_client import translated as translated_redis
+from readmodel.sql import Tables
 from readmodel.view import Cold, Position, ViewReader
 from readside.inspection.sql import statement
 
@@ -59,10 +60,12 @@ class LogState:
     event_timestamp: str | None
 
 
-async def look_at_log(connection: Connection, url: str, session_id: str, event_id: str | None) -> LogState:
+async def look_at_log(
+    connection: Connection, tables: Tables, url: str, session_id: str, event_id: str | None
+) -> LogState:
     """Ask Postgres; raises the errors of `translated`."""
     with translated(url):
-        row = await connection.fetchrow(statement("explain"), UUID(session_id), event_id and UUID(event_id))
+        row = await connection.fetchrow(statement("explain", tables), UUID(session_id), event_id and UUID(event_id))
     if row is None:
         raise EventLogUnavailable(f"PostgreSQL at {target(url)} gave no answer.")
     return LogState(

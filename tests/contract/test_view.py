@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 
-from projector.core.operations import add, drop, put, stamp, status, touch
+from projector.core.operations import Add, Drop, Put, Stamp, Status, Touch
 from projector.view.writer import BatchResult, StagingLost, TermRefused
 from readmodel.errors import AnswerTooLarge, ForeignView
 from readmodel.event import SCORE_BOUND
@@ -96,7 +96,7 @@ async def test_a_batch_sent_twice_is_applied_once(stage: Stage) -> None:
     await stage.put(SID, [])
     added = [event(SID, NOON)]
     await stage.add(SID, *added)
-    again = await stage.apply(add(SID, added), n=stage.n)
+    again = await stage.apply(Add(SID, tuple(added)), n=stage.n)
 
     assert again == BatchResult(again=True)
     assert await stage.page(SID) == expected(added, Poll(SID))
@@ -108,7 +108,7 @@ async def test_a_batch_out_of_turn_is_refused(stage: Stage, n: int) -> None:
     for _ in range(2):
         await stage.apply()
     with pytest.raises(TermRefused):
-        await stage.apply(drop(SID), n=n)
+        await stage.apply(Drop(SID), n=n)
 
 
 async def test_another_term_is_refused(stage: Stage) -> None:
@@ -116,10 +116,10 @@ async def test_another_term_is_refused(stage: Stage) -> None:
     late = Stage(stage.redis, n=stage.n)
     await stage.begin("term-2", expected="term-1")
     with pytest.raises(TermRefused):
-        await late.apply(drop(SID))
+        await late.apply(Drop(SID))
     await stage.redis.flushall()
     with pytest.raises(TermRefused):
-        await late.apply(drop(SID))
+        await late.apply(Drop(SID))
 
 
 async def test_a_term_begins_only_where_it_was_expected(stage: Stage) -> None:
@@ -161,14 +161,14 @@ async def test_a_stamp_needs_the_very_totals(stage: Stage) -> None:
     one = event(SID, NOON)
     await stage.put(SID, [one])
     await stage.begin("term-2", expected="term-1")
-    applied = await stage.apply(stamp(SID, 1, one.hash_hi, one.hash_lo), stamp(OTHER, 0, 0, 0), as_of_us=NOON + 5)
+    applied = await stage.apply(Stamp(SID, 1, one.hash_hi, one.hash_lo), Stamp(OTHER, 0, 0, 0), as_of_us=NOON + 5)
 
     assert applied.cold == (OTHER,)
     found = await stage.read(SID)
     assert isinstance(found, ViewPage)
     assert (found.as_of_us, found.term) == (NOON + 5, "term-2")
     await stage.begin("term-3", expected="term-2")
-    assert (await stage.apply(stamp(SID, 1, one.hash_hi, one.hash_lo + 1))).cold == (SID,)
+    assert (await stage.apply(Stamp(SID, 1, one.hash_hi, one.hash_lo + 1))).cold == (SID,)
 
 
 async def test_another_databases_moving_view_is_refused_by_name(stage: Stage) -> None:
@@ -319,11 +319,11 @@ async def test_a_load_whose_staging_is_gone_changes_nothing(stage: Stage) -> Non
     staged = await stage.staged([event(SID, NOON)])
     await stage.redis.delete(f"{staged.staging}i")
     with pytest.raises(StagingLost) as lost:
-        await stage.apply(drop(OTHER), put(SID, staged))
+        await stage.apply(Drop(OTHER), Put(SID, staged))
 
     assert lost.value.session_id == SID
     assert isinstance(await stage.read(OTHER), ViewPage)
-    assert await stage.apply(drop(OTHER)) == BatchResult()
+    assert await stage.apply(Drop(OTHER)) == BatchResult()
 
 
 async def test_status_and_touch(stage: Stage) -> None:
@@ -332,7 +332,7 @@ async def test_status_and_touch(stage: Stage) -> None:
     await stage.put(OTHER, [])
     await stage.redis.expire(stage.keys.events(SID), 5)
     await stage.redis.zadd(stage.keys.hot, {SID: 1})
-    await stage.apply(status(SID, "completed"), touch(SID))
+    await stage.apply(Status(SID, "completed"), Touch(SID))
     found = await stage.read(SID)
 
     assert isinstance(found, ViewPage)
@@ -344,9 +344,9 @@ async def test_status_and_touch(stage: Stage) -> None:
 async def test_the_last_poll_is_kept_through_a_load(stage: Stage) -> None:
     """With its age, and without making the header another one."""
     await stage.put(SID, [event(SID, NOON)])
-    await stage.apply(touch(SID))
+    await stage.apply(Touch(SID))
     [unpolled] = await stage.reader.headers([SID])
-    await stage.apply(touch(SID, 60_000))
+    await stage.apply(Touch(SID, 60_000))
     [polled] = await stage.reader.headers([SID])
     await stage.put(SID, [event(SID, NOON)])
     [loaded] = await stage.reader.headers([SID])
@@ -389,7 +389,7 @@ async def test_every_batch_is_published_with_its_number(stage: Stage) -> None:
     async with stage.redis.pubsub() as pubsub:
         await pubsub.subscribe(stage.keys.changes)
         assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
-        await stage.apply(drop(SID), named=[SID, OTHER])
+        await stage.apply(Drop(SID), named=[SID, OTHER])
         await stage.apply(as_of_us=NOON + 7)
         await stage.begin("term-2", expected="term-1")
         heard = [decode_change((await pubsub.get_message(timeout=5))["data"]) for _ in range(3)]
@@ -417,7 +417,7 @@ async def test_keys_of_others_are_never_touched(stage: Stage) -> None:
     await stage.redis.set("theirs", "1")
     await stage.put(SID, [event(SID, NOON)])
     await stage.add(SID, event(SID, NOON + 1))
-    await stage.apply(drop(SID))
+    await stage.apply(Drop(SID))
 
     names = set(await stage.redis.keys("*")) - {b"theirs"}
     assert await stage.redis.get("theirs") == b"1"

@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from projector.core.operations import touch
+from projector.core.operations import Touch
 from readmodel.messages import decode_request
 from readmodel.subscription import heard
 from tests.support.builders import OPS_KEY, READ_KEY, events_path
@@ -122,7 +122,7 @@ async def test_the_last_poll_of_a_hot_session_is_listed(stand: Stand) -> None:
     await stand.write(session_id)
     await stand.heat(session_id)
     before = (await stand.client.get("/api/v2/projection/sessions")).json()["items"][0]
-    await stand.stage.apply(touch(session_id, 2_000))
+    await stand.stage.apply(Touch(session_id, 2_000))
     after = (await stand.client.get("/api/v2/projection/sessions")).json()["items"][0]
 
     assert before["last_polled_at"] is None

@@ -10,6 +10,7 @@ from projector.reads import Reads
 from readmodel.view import ViewPage
 from tests.support.gauges import SETTLED_SECONDS, hot, projector_process, settled, states
 from tests.support.projecting import Bench, bench
+from tests.support.servers import TABLES
 from tests.support.waiting import eventually
 
 MOST_MB = 300
@@ -88,13 +89,13 @@ async def test_what_was_added_is_fetched_within_bounds(stage: Bench) -> None:
     await connection.execute(INSERT_BIG, many[40:41], 2)
     for session_id in many[50:]:
         await stage.writer.event(session_id)
-    wanted: dict[str, set[str]] = {}
+    wanted: dict[str, dict[str, None]] = {}
     for row in await connection.fetch("SELECT session_id::text, id FROM events"):
-        wanted.setdefault(row["session_id"], set()).add(row["id"].hex)
-    added = await Reads(stage.log._pool, stage.config.database_url).added(wanted)
+        wanted.setdefault(row["session_id"], {})[row["id"].hex] = None
+    added = await Reads(stage.log._pool, stage.config.database_url, TABLES).added(wanted)
 
-    assert added.events.keys() | added.big == wanted.keys()
-    assert added.events.keys() >= set(many[50:])
+    assert added.rows.keys() | added.big == wanted.keys()
+    assert added.rows.keys() >= set(many[50:])
     assert many[40] in added.big
     assert BYTES_OF_ALL * 0.8 < added.bytes <= BYTES_OF_ALL
-    assert {sid: set(events) for sid, events in added.events.items()} == {sid: wanted[sid] for sid in added.events}
+    assert {sid: set(events) for sid, events in added.rows.items()} == {sid: set(wanted[sid]) for sid in added.rows}

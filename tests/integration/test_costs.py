@@ -7,12 +7,13 @@ from uuid import uuid4
 
 import pytest
 
-from projector.core.operations import Operation
+from projector.core.operations import Add, Operation
 from projector.reads import IDS_PER_QUERY, Reads
 from projector.sql import statement
 from projector.view.writer import BatchResult, ViewWriter
 from readmodel.postgres_client import create_pool
 from tests.support.projecting import Bench, bench
+from tests.support.servers import TABLES
 from tests.support.stands import Stand, real_stand, rows
 
 POLLS = 50
@@ -116,7 +117,7 @@ class Appends:
         async def applied(
             writer: ViewWriter, term: str, n: int, operations: Sequence[Operation], *more: Any, **how: Any
         ) -> BatchResult:
-            self.batches += any(operation.verb == "add" for operation in operations)
+            self.batches += any(isinstance(operation, Add) for operation in operations)
             return await apply(writer, term, n, operations, *more, **how)
 
         patch.setattr(Reads, "_fetch", fetched)
@@ -150,13 +151,13 @@ async def test_a_fetch_of_new_events_is_planned_once(database_url: str, redis_ur
         ids = [row["id"].hex for row in await stage.writer.connection.fetch("SELECT id FROM events")]
         pool = await create_pool(database_url, application_name="test", size=1)
         try:
-            reads = Reads(pool, database_url)
+            reads = Reads(pool, database_url, TABLES)
             for number in (1, 100, 1, 2, 50, *range(1, 20)):
-                assert len((await reads.added({session_id: set(ids[:number])})).events[session_id]) == number
+                assert len((await reads.added({session_id: dict.fromkeys(ids[:number])})).rows[session_id]) == number
             async with reads._own_connection() as connection:
                 row = await connection.fetchrow(
                     "SELECT generic_plans > 0, custom_plans FROM pg_prepared_statements WHERE statement = $1",
-                    statement("added"),
+                    statement("added", TABLES),
                 )
         finally:
             pool.terminate()

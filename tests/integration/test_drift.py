@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from projector import drift
-from projector.reads import Reads, Truth
+from projector.core.comparison import Truth
+from projector.reads import Reads
 from readmodel.type_index import pack_index
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """Triggers, a writer and readers; rounds follow each other closely."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 0.05})
-    async with bench(database_url, redis_url) as made:
+    async with bench(database_url, redis_url, drift_round_seconds=0.05) as made:
         yield made
 
 

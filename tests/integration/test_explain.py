@@ -145,17 +145,17 @@ async def test_a_session_that_is_set_aside(asked: Asked) -> None:
     session_id = await asked.bench.writer.session()
     event_id = await asked.bench.writer.event(session_id, timestamp="infinity")
     async with asked.bench.projector() as telemetry:
-        await eventually(lambda: session_id in telemetry.set_aside, "it is set aside")
+        await eventually(lambda: session_id in telemetry.set_aside(), "it is set aside")
 
         async def reported() -> bool:
-            return bool((await asked.about(session_id, event_id))["set_aside"] == telemetry.set_aside[session_id])
+            return bool((await asked.about(session_id, event_id))["set_aside"] == telemetry.set_aside()[session_id])
 
         await eventually(reported, "the leader reports why")
         told = await asked.about(session_id, event_id)
 
         assert (told["event"], told["postgres"]["event"]["timestamp"]) == ("not_hot", "infinity")
         assert told["explanation"][1] == (
-            f"It is set aside, and stays with Postgres: {telemetry.set_aside[session_id]}."
+            f"It is set aside, and stays with Postgres: {telemetry.set_aside()[session_id]}."
         )
 
 

@@ -34,7 +34,7 @@ async def expired(whole: Whole, session_id: str) -> None:
 
 async def set_aside(whole: Whole, session_id: str) -> None:
     """One of its events has changed into what a sorted set cannot hold."""
-    aside, limit = whole.bench.telemetry.set_aside, count(3)
+    limit = count(3)
     one = "SELECT id FROM events WHERE session_id = $1::uuid LIMIT 1"
     await whole.bench.writer.connection.execute(
         f"UPDATE events SET timestamp = 'infinity' WHERE id = ({one})",
@@ -43,7 +43,7 @@ async def set_aside(whole: Whole, session_id: str) -> None:
 
     async def asked() -> bool:
         await whole.poll(session_id, f"?limit={next(limit)}")  # which memory does not hold
-        return session_id in aside
+        return session_id in whole.bench.telemetry.set_aside()
 
     await eventually(asked, "it is set aside")
 

@@ -168,7 +168,7 @@ async def test_one_bad_session_is_set_aside(stage: Bench) -> None:
         await stage.caught_up()
 
         assert isinstance(await stage.read(bad), Cold)
-        assert list(telemetry.set_aside) == [bad]
+        assert list(telemetry.set_aside()) == [bad]
         assert (await stage.same(good)).total == 1
 
 

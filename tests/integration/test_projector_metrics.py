@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from projector import drift
 from projector.metrics import exposition
 from projector.telemetry import Telemetry
 from readmodel.messages import ProjectorRequest, encode_request
 from readmodel.type_index import pack_index
+from tests.support.healing import end_the_lead
 from tests.support.projecting import Bench, bench
 from tests.support.scraping import Scrape, moved, series
 from tests.support.waiting import eventually
@@ -19,14 +19,12 @@ from tests.support.waiting import eventually
 NAME = "readside_projector_"
 GO_ON = ("batches", "commit_to_applied_seconds", "compared")
 """What moves by itself, as time goes by."""
-TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'readside-listener'"
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """Triggers, a writer and readers; rounds of the continuous check follow each other closely."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 0.05})
-    async with bench(database_url, redis_url) as made:
+    async with bench(database_url, redis_url, drift_round_seconds=0.05) as made:
         yield made
 
 
@@ -137,7 +135,7 @@ async def test_a_connection_that_is_lost(stage: Bench) -> None:
         async with stage.projector() as telemetry:
             await hot(stage)
             async with moving(stage) as found:
-                await stage.writer.connection.execute(TERMINATE)
+                await end_the_lead(stage)
                 await eventually(lambda: telemetry.catch_ups == 2, "a second term catches up")
                 await eventually(lambda: telemetry.state == "live", "live again")
 
@@ -167,7 +165,7 @@ async def test_a_session_that_is_set_aside(stage: Bench) -> None:
             session_id = await hot(stage)
             async with moving(stage) as found:
                 await stage.writer.event(session_id, timestamp="infinity")
-                await eventually(lambda: telemetry.set_aside, "it is set aside")
+                await eventually(lambda: len(telemetry.set_aside()), "it is set aside")
             aside = scrape(telemetry)["set_aside"]
             await stage.writer.delete_session(session_id)
             await eventually(lambda: scrape(telemetry)["set_aside"] == 0, "it is gone")

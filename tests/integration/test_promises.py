@@ -56,7 +56,7 @@ async def test_a_bad_session_is_said_once_and_counted(database_url: str, redis_u
 
         async def polled_and_set_aside() -> bool:
             await whole.poll(bad, f"?limit={next(limit)}")
-            return bad in whole.bench.telemetry.set_aside
+            return bad in whole.bench.telemetry.set_aside()
 
         with capture_logs() as logs:
             await writer.event(bad, timestamp="infinity")

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from projector import drift
 from tests.support.healing import Record, healed, own_redis, watched
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied
@@ -17,10 +16,9 @@ DUMP = "dump.rdb"
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """Over the shared Redis; the continuous check goes round quickly."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 0.05})
-    async with bench(database_url, redis_url) as made:
+    async with bench(database_url, redis_url, drift_round_seconds=0.05) as made:
         yield made
 
 
@@ -106,13 +104,12 @@ async def linked(replica: Redis) -> bool:
     return bool((await replica.info("replication"))["master_link_status"] == "up")
 
 
-async def test_evictions(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_evictions(database_url: str, tmp_path: Path) -> None:
     """Under allkeys-lru any key may go at any time, position included: cold, never short."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 0.05})
     async with (
         own_redis(tmp_path, database_url, "--maxmemory-policy", "allkeys-lru") as (_, stage),
         watched(stage) as watch,
-        stage.projector(),
+        stage.projector(drift_round_seconds=0.05),
     ):
         sessions = [await watch.session(20) for _ in range(20)]
         await healed(stage)

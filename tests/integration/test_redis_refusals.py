@@ -10,7 +10,6 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from projector import drift
 from readmodel.errors import StoreUnavailable
 from tests.support.healing import Record, healed, own_redis, watched
 from tests.support.projecting import Bench, bench
@@ -20,10 +19,9 @@ from tests.support.whole import whole_service
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """Over the shared Redis; the continuous check goes round quickly."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 0.05})
-    async with bench(database_url, redis_url) as made:
+    async with bench(database_url, redis_url, drift_round_seconds=0.05) as made:
         yield made
 
 

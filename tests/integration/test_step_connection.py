@@ -13,7 +13,7 @@ from readmodel.errors import EventLogUnavailable
 from readmodel.sql import statement
 from tests.support.servers import connected
 
-WANTED = {str(uuid4()): {uuid4().hex}}
+WANTED = {str(uuid4()): {uuid4().hex: None}}
 
 
 @pytest.fixture

@@ -138,8 +138,8 @@ STATEMENTS = (
         f"('{eid(3)}', '{sid(2)}', NULL, 'x', '{{}}', NULL, pg_catalog.now())"
     ),
     (
-        f"INSERT INTO events SELECT pg_catalog.gen_random_uuid(), '{sid(4)}', NULL, 'x', '{{}}', NULL, pg_catalog.now() "
-        f"FROM {SERIES}(1, 1001)"
+        f"INSERT INTO events SELECT pg_catalog.gen_random_uuid(), '{sid(4)}', NULL, 'x', '{{}}', NULL, "
+        f"pg_catalog.now() FROM {SERIES}(1, 1001)"
     ),
     f"UPDATE sessions SET status = 'paused' WHERE id OPERATOR(pg_catalog.=) '{sid(3)}'",
     f"UPDATE events SET message = 'changed' WHERE session_id OPERATOR(pg_catalog.<>) '{sid(4)}'",

@@ -13,7 +13,6 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from projector import drift
 from readmodel.postgres_client import Pool, create_pool
 from readmodel.type_index import pack_index, unpack_index
 from readside.commands.sessions import verify as verify_command
@@ -22,17 +21,16 @@ from readside.inspection.verdict import Verdict
 from readside.inspection.verify import NotLive, Verifier
 from readside.settings import Settings
 from tests.support.projecting import Bench, Writer, bench
-from tests.support.servers import connected
+from tests.support.servers import TABLES, connected
 from tests.support.waiting import eventually
 
 Damage = Callable[[Bench, str], Awaitable[str | None]]
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """Triggers, a writer and readers; each test runs its own projector, which must not find the damage first."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 3600.0})
-    async with bench(database_url, redis_url) as made:
+    async with bench(database_url, redis_url, drift_round_seconds=3600.0) as made:
         yield made
 
 
@@ -55,7 +53,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str)
 
 async def verdicts(stage: Bench, pool: Pool, *session_ids: str) -> list[Verdict]:
     """Compare these sessions."""
-    verifier = Verifier(stage.view, pool, stage.config.database_url)
+    verifier = Verifier(stage.view, pool, stage.config.database_url, TABLES)
     return [verdict async for verdict in verifier.verify(session_ids)]
 
 

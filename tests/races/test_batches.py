@@ -6,6 +6,7 @@ import signal
 import pytest
 from redis.asyncio.client import PubSub
 
+from projector.core.operations import Add
 from projector.view.writer import TermRefused, ViewWriter
 from readmodel.errors import ViewUnavailable
 from readmodel.messages import Change, decode_change
@@ -25,7 +26,7 @@ async def test_race_a_late_command(stage: Bench, patch: pytest.MonkeyPatch) -> N
         session_id = await stage.writer.session()
         kept = await stage.writer.event(session_id)
         await stage.hot(session_id)
-        adds = before(patch, ViewWriter, "apply", doing("add", session_id))
+        adds = before(patch, ViewWriter, "apply", doing(Add, session_id))
         adds.close()
         doomed = await stage.writer.event(session_id)
         await adds.reached()
@@ -48,7 +49,7 @@ async def test_race_a_lost_reply(stage: Bench, patch: pytest.MonkeyPatch) -> Non
         session_id = await stage.writer.session()
         await stage.hot(session_id)
         await told.subscribe(stage.view.keys.changes)
-        adds = after(patch, ViewWriter, "apply", doing("add", session_id))
+        adds = after(patch, ViewWriter, "apply", doing(Add, session_id))
         adds.close()
         event_id = await stage.writer.event(session_id)
         await adds.reached()

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from projector.view.writer import ViewWriter
 from tests.support.barriers import Ear, before
-from tests.support.racing import check, hot_session, third_event
+from tests.support.racing import NEVER_SECONDS, check, hot_session, third_event
 from tests.support.whole import whole_service
 
 Dump = dict[Any, Any]
@@ -36,7 +36,7 @@ async def test_race_an_old_dump(
     The next batch is refused, and the next term brings the event back.
     """
     batches = before(patch, ViewWriter, "apply")
-    async with whole_service(database_url, redis_url) as whole:
+    async with whole_service(database_url, redis_url, drift_round_seconds=NEVER_SECONDS) as whole:
         stage = whole.bench
         session_id = await hot_session(whole)
         batches.close()

@@ -4,14 +4,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from projector.loads.loads import Loads
+from projector.core.operations import Put
+from projector.loads.loads import Loader
 from projector.view.writer import TermRefused, ViewWriter
 from readmodel.view import Cold, ViewPage
 from tests.support.barriers import Barrier, Ear, after, before, doing
+from tests.support.healing import end_the_lead
 from tests.support.projecting import Bench
 from tests.support.waiting import eventually
 
-LISTENERS_END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'readside-listener'"
 Change = Callable[[], Awaitable[object]]
 
 
@@ -35,9 +36,9 @@ class Points:
     def __init__(self, stage: Bench, patch: pytest.MonkeyPatch, notices: Ear) -> None:
         self._stage = stage
         self._notices = notices
-        self._registered = before(patch, Loads, "_try")
+        self._registered = before(patch, Loader, "_try")
         self._snapped = before(patch, ViewWriter, "stage")
-        self._outcome = after(patch, Loads, "_try")
+        self._outcome = after(patch, Loader, "_try")
         self._batch = before(patch, ViewWriter, "apply")
 
     def expect(self, point: str) -> None:
@@ -76,7 +77,7 @@ def points(stage: Bench, patch: pytest.MonkeyPatch, notices: Ear) -> Points:
 async def test_race_load_against_delete(stage: Bench, patch: pytest.MonkeyPatch, points: Points, point: str) -> None:
     """A load begins, its session is purged and the leader told, the load goes on: nothing of it is ever put."""
     sid = await written(stage)
-    put = after(patch, ViewWriter, "apply", doing("put", sid))
+    put = after(patch, ViewWriter, "apply", doing(Put, sid))
     put.close()
     points.expect(point)
     async with stage.projector():
@@ -91,7 +92,7 @@ async def test_race_load_against_delete(stage: Bench, patch: pytest.MonkeyPatch,
 async def test_race_add_during_load(stage: Bench, patch: pytest.MonkeyPatch, points: Points, point: str) -> None:
     """A load begins, an event is added and the leader told, the load goes on: the put shows it at once, and once."""
     sid = await written(stage)
-    put = after(patch, ViewWriter, "apply", doing("put", sid))
+    put = after(patch, ViewWriter, "apply", doing(Put, sid))
     put.close()
     points.expect(point)
     async with stage.projector() as telemetry:
@@ -110,7 +111,7 @@ async def test_race_add_during_load(stage: Bench, patch: pytest.MonkeyPatch, poi
 async def test_race_look_during_load(stage: Bench, patch: pytest.MonkeyPatch, points: Points, point: str) -> None:
     """A load begins, its events are changed and the leader told, the load goes on: nothing of the old is put."""
     sid = await written(stage)
-    put = after(patch, ViewWriter, "apply", doing("put", sid))
+    put = after(patch, ViewWriter, "apply", doing(Put, sid))
     put.close()
     points.expect(point)
 
@@ -133,7 +134,7 @@ async def test_race_look_during_load(stage: Bench, patch: pytest.MonkeyPatch, po
 async def test_race_status_during_load(stage: Bench, patch: pytest.MonkeyPatch, points: Points, point: str) -> None:
     """A load begins, its session's status changes and the leader is told, the load goes on: it is put with that."""
     sid = await written(stage)
-    put = after(patch, ViewWriter, "apply", doing("put", sid))
+    put = after(patch, ViewWriter, "apply", doing(Put, sid))
     put.close()
     points.expect(point)
 
@@ -155,7 +156,7 @@ async def test_race_status_during_load(stage: Bench, patch: pytest.MonkeyPatch, 
 async def test_race_a_terms_end_during_load(stage: Bench, patch: pytest.MonkeyPatch) -> None:
     """A put is on its way, its session is purged, the term ends, the next is at the number before it: it is refused."""
     sid = await written(stage)
-    puts = before(patch, ViewWriter, "apply", doing("put", sid))
+    puts = before(patch, ViewWriter, "apply", doing(Put, sid))
     puts.close()
     async with stage.projector() as telemetry:
         await puts.reached()
@@ -163,7 +164,7 @@ async def test_race_a_terms_end_during_load(stage: Bench, patch: pytest.MonkeyPa
         turn = before(patch, ViewWriter, "apply", lambda _w, other, n, *_, **__: other != term and n == number)
         turn.close()
         await stage.writer.delete_session(sid)
-        await stage.writer.connection.execute(LISTENERS_END)
+        await end_the_lead(stage)
         await turn.reached()
         puts.open()
         outcomes = await puts.ended()

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from projector.loads.loads import Loads
+from projector.loads.loads import Loader
 from query_api import fallback
 from readmodel.event_log import EventLog
 from readmodel.poll import Poll
@@ -15,7 +15,7 @@ from readmodel.view import ViewReader
 from tests.support.barriers import Ear, after, before
 from tests.support.healing import CLOCK_US
 from tests.support.projecting import INSERT_SESSION
-from tests.support.racing import check, hot_session, third_event
+from tests.support.racing import NEVER_SECONDS, check, hot_session, third_event
 from tests.support.whole import Whole, whole_service
 
 SOURCES: dict[str, tuple[type, str, dict[str, str]]] = {
@@ -27,7 +27,7 @@ SOURCES: dict[str, tuple[type, str, dict[str, str]]] = {
 @pytest.fixture
 async def whole(database_url: str, redis_url: str, changes: Ear) -> AsyncIterator[Whole]:
     """Writer, leader and API."""
-    async with whole_service(database_url, redis_url) as made:
+    async with whole_service(database_url, redis_url, drift_round_seconds=NEVER_SECONDS) as made:
         yield made
 
 
@@ -99,7 +99,7 @@ async def test_race_a_missed_number(whole: Whole, changes: Ear) -> None:
 async def test_race_nothing_heard_yet(database_url: str, redis_url: str, changes: Ear) -> None:
     """An API answers before the first message reaches it, an event is added: nothing was kept; then it keeps."""
     changes.loses = lambda change: True
-    async with whole_service(database_url, redis_url) as whole:
+    async with whole_service(database_url, redis_url, drift_round_seconds=NEVER_SECONDS) as whole:
         session_id = await hot_session(whole)
         answers = [await whole.poll(session_id) for _ in range(3)]
         await whole.bench.writer.event(session_id)
@@ -124,7 +124,7 @@ async def test_race_a_404_read_before_its_session_appears(
     """
     patch.setattr(fallback, "MISSING_SECONDS", 30.0)
     session_id = str(uuid4())
-    loads = before(patch, Loads, "_try")
+    loads = before(patch, Loader, "_try")
     loads.close()
     reads = after(patch, EventLog, "answer", lambda _log, poll, *_: poll.session_id == session_id)
     reads.close()

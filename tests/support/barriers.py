@@ -112,11 +112,11 @@ def _placed(patch: pytest.MonkeyPatch, owner: type, name: str, chosen: Chosen, i
     return barrier
 
 
-def doing(verb: str, session_id: str) -> Chosen:
+def doing(kind: type[Operation], session_id: str) -> Chosen:
     """Pick the batches of `ViewWriter.apply` that do this to a session."""
 
     def chosen(_writer: object, _term: str, _n: int, operations: Sequence[Operation], *_: object, **__: object) -> bool:
-        return any((one.verb, one.session_id) == (verb, session_id) for one in operations)
+        return any(isinstance(one, kind) and one.session_id == session_id for one in operations)
 
     return chosen
 

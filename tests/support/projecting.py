@@ -20,6 +20,7 @@ from readmodel.poll import Poll
 from readmodel.postgres_client import create_pool
 from readmodel.redis_client import connect, keys_of
 from readmodel.supervise import first_to_end
+from readmodel.tables import TableFinder
 from readmodel.view import Cold, ViewPage, ViewReader
 from tests.support.waiting import eventually
 
@@ -72,6 +73,10 @@ class Writer:
             count,
             event_type,
         )
+
+    async def end_the_term(self) -> None:
+        """Leave the letter that says everything changed."""
+        await self.connection.execute("INSERT INTO readside.letters_0 (txid, kind) VALUES (pg_current_xact_id(), 'x')")
 
     async def delete_session(self, session_id: str) -> None:
         """Purge a session and its events."""
@@ -145,17 +150,25 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(database_url: str, redis_url: str, installed: bool = True) -> AsyncIterator[Bench]:
+async def bench(
+    database_url: str, redis_url: str, installed: bool = True, drift_round_seconds: float = 2.0
+) -> AsyncIterator[Bench]:
     """Triggers installed, a writer, a reader of each store; no projector yet."""
-    config = ProjectorConfig(database_url, database_url, redis_url, heartbeat_seconds=0.05)
+    config = ProjectorConfig(
+        database_url, database_url, redis_url, heartbeat_seconds=0.05, drift_round_seconds=drift_round_seconds
+    )
     connection = await asyncpg.connect(database_url)
     pool = await create_pool(database_url, application_name="test", size=2)
+    finder = TableFinder(database_url, application_name="test")
     redis = connect(redis_url, name="test")
     if installed:
         await install(connection, warn=_refuse)
     try:
         yield Bench(
-            config, Writer(connection), ViewReader(redis, keys_of(redis, "readside")), EventLog(pool, database_url)
+            config,
+            Writer(connection),
+            ViewReader(redis, keys_of(redis, "readside")),
+            EventLog(pool, database_url, finder),
         )
     finally:
         pool.terminate()

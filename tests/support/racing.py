@@ -8,6 +8,9 @@ from tests.support.barriers import Ear
 from tests.support.healing import CLOCK_US
 from tests.support.whole import Whole
 
+NEVER_SECONDS = 1e6
+"""Between two rounds of the continuous check: what a race breaks must not be mended unseen."""
+
 
 async def hot_session(whole: Whole) -> str:
     """A hot session with two events."""

@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 from redis.asyncio import Redis
 
-from projector.core.operations import add, drop, put
+from projector.core.operations import Add, Drop, Put
 from query_api.config import ApiConfig
 from query_api.layer import App
 from query_api.request_line import RequestLine
@@ -131,18 +131,18 @@ class Stand:
     async def heat(self, session_id: str, status: str = "in_progress") -> None:
         """Put a written session into the view, and let a beat follow."""
         staged = await self.stage.staged([row.event() for row in self.kept[session_id]], status=status)
-        await self.stage.apply(put(session_id, staged), named=[session_id])
+        await self.stage.apply(Put(session_id, staged), named=[session_id])
         await self.beat()
 
     async def add(self, row: Row) -> None:
         """Add an event to both stores."""
         await self.side.add(row)
         self.kept[row.session_id].append(row)
-        await self.stage.apply(add(row.session_id, [row.event()]), named=[row.session_id])
+        await self.stage.apply(Add(row.session_id, (row.event(),)), named=[row.session_id])
 
     async def drop(self, session_id: str) -> None:
         """Forget a session in the view."""
-        await self.stage.apply(drop(session_id), named=[session_id])
+        await self.stage.apply(Drop(session_id), named=[session_id])
 
     async def poll(self, session_id: str, query: str = "", **headers: str) -> httpx.Response:
         """Poll; header names are written with underscores."""

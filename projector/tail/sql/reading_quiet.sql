@@ -15,7 +15,7 @@ FROM head LEFT JOIN LATERAL (
            CASE WHEN pg_column_size(e.event_data) * CASE WHEN pg_column_compression(e.event_data) IS NULL THEN 1 ELSE 4 END
                      <= $4::bigint AND coalesce(octet_length(e.message), 0) <= $4::bigint
                 THEN convert_to({event_json}, 'UTF8') END AS member
-    FROM events e WHERE e.id = f.event_id AND e.session_id = f.session_id
+    FROM {events} e WHERE e.id = f.event_id AND e.session_id = f.session_id
   ) found ON f.kind = 'a'
   WHERE head.letters <= $3::bigint
 ) told ON true

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from projector.core.hot import HotSessions
-from projector.core.operations import Operation, status, touch
+from projector.core.comparison import Truth
+from projector.core.operations import Operation, Status, Touch
 from projector.drift import DriftCheck
-from projector.reads import Truth
 from projector.telemetry import Telemetry
 from readmodel.header import Header
+from tests.support.tables import table
 from tests.support.waiting import eventually
 
 SID = "11111111-aaaa-4aaa-8aaa-000000000001"
@@ -43,10 +43,14 @@ class Stores:
 async def found_after_some_rounds(operations: list[Operation]) -> set[str]:
     """Compare a session in which a batch of these operations happens during each round."""
     stores: Any = Stores()
-    hot = HotSessions(100, 10)
-    hot.add(SID)
     check = DriftCheck(
-        view=stores, reads=stores, hot=hot, telemetry=Telemetry(as_of_us=1), wake=asyncio.Event(), round_seconds=0
+        view=stores,
+        reads=stores,
+        sessions=table([SID]).sessions,
+        telemetry=Telemetry(),
+        wake=asyncio.Event(),
+        as_of_us=lambda: 1,
+        round_seconds=0,
     )
     stores.meanwhile = lambda: check.note({SID: operations})
     running = asyncio.create_task(check.run())
@@ -55,7 +59,7 @@ async def found_after_some_rounds(operations: list[Operation]) -> set[str]:
     return check.take()
 
 
-@pytest.mark.parametrize("operations", [[], [touch(SID)]])
+@pytest.mark.parametrize("operations", [[], [Touch(SID)]])
 async def test_a_session_that_no_batch_changes_differs(operations: list[Operation]) -> None:
     """A touch is no change."""
     assert await found_after_some_rounds(operations) == {SID}
@@ -63,4 +67,4 @@ async def test_a_session_that_no_batch_changes_differs(operations: list[Operatio
 
 async def test_a_session_that_changes_and_changes_back_does_not_differ() -> None:
     """Its header is the same before and after, and Postgres was read in between."""
-    assert await found_after_some_rounds([status(SID, "paused"), status(SID, "in_progress")]) == set()
+    assert await found_after_some_rounds([Status(SID, "paused"), Status(SID, "in_progress")]) == set()

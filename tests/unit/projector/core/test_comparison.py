@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from projector.catch_up import EVENTS_PER_QUERY, affordable, equal, judge
-from projector.core.operations import drop, stamp, status
-from projector.reads import Truth
+from projector.core.comparison import EVENTS_PER_QUERY, Truth, affordable, equal, judge
+from projector.core.operations import Drop, Stamp, Status
 from readmodel.event import ENCODING_VERSION
 from readmodel.header import Header
 
@@ -29,16 +28,16 @@ TRUTH = Truth("in_progress", 3, 10, 20)
 
 def test_an_equal_session_is_stamped() -> None:
     """With the very numbers that were compared: the script checks them again."""
-    compared = judge(["a"], [HEADER], {"a": TRUTH})
+    compared = judge({"a": HEADER}, {"a": TRUTH})
 
-    assert (compared.operations, compared.to_load) == ({"a": [stamp("a", 3, 10, 20)]}, [])
+    assert (compared.operations, compared.to_load) == ({"a": [Stamp("a", 3, 10, 20)]}, [])
 
 
 def test_a_changed_status_is_noted_without_a_load() -> None:
     """The events are right, the row is newer."""
-    compared = judge(["a"], [HEADER], {"a": replace(TRUTH, status="failed")})
+    compared = judge({"a": HEADER}, {"a": replace(TRUTH, status="failed")})
 
-    assert (compared.operations, compared.to_load) == ({"a": [stamp("a", 3, 10, 20), status("a", "failed")]}, [])
+    assert (compared.operations, compared.to_load) == ({"a": [Stamp("a", 3, 10, 20), Status("a", "failed")]}, [])
 
 
 @pytest.mark.parametrize(
@@ -46,32 +45,31 @@ def test_a_changed_status_is_noted_without_a_load() -> None:
 )
 def test_a_different_session_is_dropped_and_loaded(truth: Truth) -> None:
     """An event more, or another one in place of it."""
-    compared = judge(["a"], [HEADER], {"a": truth})
+    compared = judge({"a": HEADER}, {"a": truth})
 
-    assert (compared.operations, compared.to_load) == ({"a": [drop("a")]}, ["a"])
+    assert (compared.operations, compared.to_load) == ({"a": [Drop("a")]}, ["a"])
 
 
 @pytest.mark.parametrize("header", [None, replace(HEADER, complete=False), replace(HEADER, version="0")])
 def test_a_damaged_view_is_dropped_and_loaded(header: Header | None) -> None:
     """No header, sets of another size, another encoding: the numbers may agree, the view is not what it says."""
-    compared = judge(["a"], [header], {"a": TRUTH})
+    compared = judge({"a": header}, {"a": TRUTH})
 
-    assert (compared.operations, compared.to_load) == ({"a": [drop("a")]}, ["a"])
+    assert (compared.operations, compared.to_load) == ({"a": [Drop("a")]}, ["a"])
 
 
 def test_a_session_that_is_gone_is_dropped_only() -> None:
     """Purged while nobody listened."""
-    compared = judge(["a"], [HEADER], {})
+    compared = judge({"a": HEADER}, {})
 
-    assert (compared.operations, compared.to_load) == ({"a": [drop("a")]}, [])
+    assert (compared.operations, compared.to_load) == ({"a": [Drop("a")]}, [])
 
 
 def test_every_listed_session_gets_an_operation() -> None:
     """The index may err; whatever it lists is decided."""
-    ids = ["a", "b", "c"]
-    compared = judge(ids, [HEADER, None, HEADER], {"a": TRUTH, "b": TRUTH})
+    compared = judge({"a": HEADER, "b": None, "c": HEADER}, {"a": TRUTH, "b": TRUTH})
 
-    assert list(compared.operations) == ids
+    assert list(compared.operations) == ["a", "b", "c"]
     assert compared.to_load == ["b"]
 
 

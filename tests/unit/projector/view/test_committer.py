@@ -6,13 +6,24 @@ from itertools import pairwise
 
 import pytest
 
-from projector.core.backlog import Beat
-from projector.core.operations import MAX_BATCH_BYTES, MAX_NAMED, Operation, drop, touch
-from projector.view.committer import RESIGN_SECONDS, Committer, Operations
+from projector.core.letters import Beat
+from projector.core.operations import (
+    MAX_BATCH_BYTES,
+    MAX_NAMED,
+    Add,
+    Drop,
+    Operation,
+    Operations,
+    Put,
+    StagedSession,
+    Touch,
+)
+from projector.view.committer import RESIGN_SECONDS, Committer
 from projector.view.writer import BatchResult, StagingLost, TermRefused
 from readmodel.errors import AccessRefused, ViewFull, ViewUnavailable
+from tests.support.viewing import event
 
-BEAT = Beat("nonce", 1_768_314_600_000_000, "prints")
+BEAT = Beat(1_768_314_600_000_000, sent_at=99.75)
 
 
 @dataclass
@@ -82,14 +93,14 @@ def committer(writer: FakeWriter, clock: Clock) -> Committer:
 
 def big(session_id: str) -> Operation:
     """An operation that fills more than half a part."""
-    return Operation("add", session_id, (b"x" * (MAX_BATCH_BYTES * 2 // 3),))
+    return Add(session_id, (event(session_id, 1, size=MAX_BATCH_BYTES * 2 // 3),))
 
 
 async def test_batches_are_numbered_from_one(clock: Clock) -> None:
     """Part after part, commit after commit."""
     writer = FakeWriter()
     made = committer(writer, clock)
-    await made.commit({"a": [drop("a")]})
+    await made.commit({"a": [Drop("a")]})
     await made.commit({"a": [big("a")], "b": [big("b")]})
 
     assert [sent.n for sent in writer.sent] == [1, 2, 3]
@@ -107,7 +118,7 @@ async def test_what_the_script_found_comes_back_with_its_part(clock: Clock) -> N
 async def test_the_beat_goes_with_the_last_part(clock: Clock) -> None:
     """As-of moves when all that was heard before it is applied."""
     writer = FakeWriter()
-    await committer(writer, clock).commit({"a": [big("a")], "b": [big("b")]}, beat=BEAT, beat_sent_at=99.75)
+    await committer(writer, clock).commit({"a": [big("a")], "b": [big("b")]}, beat=BEAT)
 
     assert [(sent.as_of_us, sent.round_trip_us) for sent in writer.sent] == [(None, None), (BEAT.as_of_us, 250_000)]
 
@@ -115,16 +126,16 @@ async def test_the_beat_goes_with_the_last_part(clock: Clock) -> None:
 async def test_a_beat_alone_is_a_batch(clock: Clock) -> None:
     """Nothing happened, and that is news."""
     writer = FakeWriter()
-    await committer(writer, clock).commit({}, beat=BEAT, beat_sent_at=100.0)
+    await committer(writer, clock).commit({}, beat=BEAT)
 
-    assert writer.sent == [Sent(1, [], [], BEAT.as_of_us, 0, though_full=False)]
+    assert writer.sent == [Sent(1, [], [], BEAT.as_of_us, 250_000, though_full=False)]
 
 
 async def test_the_very_same_batch_is_sent_again(clock: Clock) -> None:
     """After a lost reply: same number, same words; only the beat has been under way for longer."""
     writer = FakeWriter([ViewUnavailable("lost."), ViewUnavailable("lost.")])
-    operations = {"a": [drop("a"), touch("a")], "b": [drop("b")]}
-    await committer(writer, clock).commit(operations, ["c"], BEAT, 100.0)
+    operations: Operations = {"a": [Drop("a"), Touch("a")], "b": [Drop("b")]}
+    await committer(writer, clock).commit(operations, ["c"], BEAT)
     first, *again = writer.sent
 
     assert len(again) == 2
@@ -140,7 +151,7 @@ async def test_a_leader_resigns_when_redis_stays_away(clock: Clock) -> None:
     writer = FakeWriter([ViewUnavailable("away.")] * 1000)
     made = committer(writer, clock)
     with pytest.raises(ViewUnavailable, match=r"away\."):
-        await made.commit({"a": [drop("a")]})
+        await made.commit({"a": [Drop("a")]})
 
     assert RESIGN_SECONDS < clock.now - 100.0 < RESIGN_SECONDS + 1.5
     assert max(clock.slept) <= 1.0
@@ -171,20 +182,20 @@ async def test_a_refusal_is_final(clock: Clock, error: Exception) -> None:
 async def test_a_lost_staging_drops_its_session_only(clock: Clock) -> None:
     """Nothing was applied: the rest goes again under the same number, the session is named and loaded anew."""
     writer = FakeWriter([StagingLost("b")])
-    put = Operation("put", "b", ("stage:x:", 1))
-    operations: Operations = {"a": [drop("a")], "b": [put, Operation("add", "b")]}
+    put = Put("b", StagedSession("stage:x:", 1))
+    operations: Operations = {"a": [Drop("a")], "b": [put, Add("b", (event("b", 1),))]}
     [(part, _)] = await committer(writer, clock).commit(operations)
 
     assert [sent.n for sent in writer.sent] == [1, 1]
-    assert writer.sent[1].operations == [drop("a"), drop("b")]
+    assert writer.sent[1].operations == [Drop("a"), Drop("b")]
     assert writer.sent[1].named == ["a", "b"]
-    assert part["b"] == [drop("b")]
+    assert part["b"] == [Drop("b")]
 
 
 async def test_changed_sessions_are_named_touched_ones_are_not(clock: Clock) -> None:
     """Answers in memory outlive a touch."""
     writer = FakeWriter()
-    await committer(writer, clock).commit({"a": [touch("a")], "b": [drop("b")], "c": [touch("c"), drop("c")]})
+    await committer(writer, clock).commit({"a": [Touch("a")], "b": [Drop("b")], "c": [Touch("c"), Drop("c")]})
 
     assert writer.sent[0].named == ["b", "c"]
 
@@ -192,7 +203,7 @@ async def test_changed_sessions_are_named_touched_ones_are_not(clock: Clock) -> 
 async def test_sessions_of_notices_are_named_with_the_last_part(clock: Clock) -> None:
     """Hot or not, touched in the same batch or not: an answer in memory may know less."""
     writer = FakeWriter()
-    operations = {"a": [big("a")], "t": [touch("t")], "b": [big("b")]}
+    operations: Operations = {"a": [big("a")], "t": [Touch("t")], "b": [big("b")]}
     await committer(writer, clock).commit(operations, ["cold", "a", "t"])
 
     assert [sent.named for sent in writer.sent] == [["a"], ["b", "cold", "t"]]
@@ -204,7 +215,7 @@ async def test_too_many_to_name_is_everybody(clock: Clock) -> None:
     made = committer(writer, clock)
     await made.commit({}, [str(number) for number in range(MAX_NAMED)])
     await made.commit({}, [str(number) for number in range(MAX_NAMED + 1)])
-    await made.commit({"x": [drop("x")]}, [str(number) for number in range(MAX_NAMED)])
+    await made.commit({"x": [Drop("x")]}, [str(number) for number in range(MAX_NAMED)])
 
     assert [len(sent.named) for sent in writer.sent] == [MAX_NAMED, 1, 1]
     assert writer.sent[1].named == writer.sent[2].named == ["*"]
@@ -213,13 +224,13 @@ async def test_too_many_to_name_is_everybody(clock: Clock) -> None:
 async def test_a_full_redis_sheds_what_grows(clock: Clock) -> None:
     """Sessions with new events are dropped, the rest and the beat go on: a full Redis must not stop as-of."""
     writer = FakeWriter([ViewFull("full")])
-    results = await committer(writer, clock).commit({"a": [big("a")], "b": [touch("b")]}, beat=BEAT)
+    results = await committer(writer, clock).commit({"a": [big("a")], "b": [Touch("b")]}, beat=BEAT)
 
     assert [(sent.n, sent.operations, sent.though_full) for sent in writer.sent[1:]] == [
-        (1, [drop("a"), touch("b")], True)
+        (1, [Drop("a"), Touch("b")], True)
     ]
     assert writer.sent[1].as_of_us == BEAT.as_of_us
-    assert results[0][0]["a"] == [drop("a")]
+    assert results[0][0]["a"] == [Drop("a")]
 
 
 async def test_a_batch_changed_after_an_unanswered_try_ends_the_term(clock: Clock) -> None:

@@ -67,8 +67,10 @@ async def test_prepared_transactions_are_warned_of() -> None:
     assert await warnings_of() == []
     assert await warnings_of(max_prepared_transactions=10, doorbell=False) == []
     assert await warnings_of(max_prepared_transactions=10) == [
-        "max_prepared_transactions is 10: while the doorbell is on, PREPARE TRANSACTION fails for transactions that "
-        "changed sessions or events; READSIDE_DOORBELL=off lets them work."
+        (
+            "max_prepared_transactions is 10: while the doorbell is on, PREPARE TRANSACTION fails for transactions that "
+            "changed sessions or events; READSIDE_DOORBELL=off lets them work."
+        )
     ]
 
 

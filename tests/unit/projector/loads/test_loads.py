@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from projector.core.backlog import Notices
+from projector.core.letters import Letters
 from projector.core.operations import StagedSession
+from projector.core.sessions import MAX_ARRIVED, Load, LoadFailure, LoadOutcome, NoSession, Sessions, UnfitSession
 from projector.loads import loads as module
-from projector.loads.loads import MAX_ARRIVED, MAX_ATTEMPTS, WORKERS, Load, LoadFailure, Loads, NoSession, UnfitSession
+from projector.loads.loads import MAX_ATTEMPTS, WORKERS, Loader
 from projector.loads.snapshot import Part
+from projector.telemetry import Telemetry
 from readmodel.errors import AccessRefused, BadEvents, EventLogUnavailable, ViewUnavailable
 from readmodel.event import EventRow
 from readmodel.redis_client import PackedWords
@@ -113,19 +115,20 @@ class FakeWriter:
 
 @dataclass
 class Bench:
-    """Loads over fakes, worked by a task."""
+    """Loads over fakes, begun by a table of sessions and worked by a task."""
 
     reads: FakeReads
     writer: FakeWriter
     wake: asyncio.Event
-    loads: Loads
+    loader: Loader
+    sessions: Sessions
 
     async def finished(self, most: int = 10) -> list[Load]:
         """Wait for outcomes and take them."""
-        await eventually(lambda: self.loads.has_finished, "a load has an outcome")
-        return list(self.loads.take_finished(most))
+        await eventually(lambda: self.loader.has_finished, "a load has an outcome")
+        return self.loader.take_finished(most)
 
-    async def outcome(self) -> StagedSession | NoSession | UnfitSession | LoadFailure | None:
+    async def outcome(self) -> LoadOutcome | None:
         """Wait for the one outcome."""
         (load,) = await self.finished()
         return load.outcome
@@ -136,9 +139,11 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     """A window of 25 events and 10 kB; backoff is immediate."""
     monkeypatch.setattr(module, "delays", lambda *_: iter([0.0]))
     reads, writer, wake = FakeReads(), FakeWriter(), asyncio.Event()
-    loads = Loads(reads, writer, wake, window_events=25, window_bytes=10_000)  # type: ignore[arg-type]
-    working = asyncio.create_task(loads.work())
-    yield Bench(reads, writer, wake, loads)
+    loader = Loader(reads, writer, wake, window_events=25, window_bytes=10_000)  # type: ignore[arg-type]
+    sessions = Sessions(60.0, 100, Telemetry(), loader.begin, lambda _session_id, _ending: None)
+    loader.is_current = lambda load: sessions.load_of(load.session_id) is load
+    working = asyncio.create_task(loader.work())
+    yield Bench(reads, writer, wake, loader, sessions)
     assert not working.done(), working
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
@@ -148,7 +153,7 @@ async def test_a_session_is_staged_whole(bench: Bench) -> None:
     """All its events under one staging name, and the header's numbers beside."""
     events = [event(SID, score, kind) for score, kind in enumerate(["step_created", "step_created", "Odd"] * 4)]
     bench.reads.sessions[SID] = events
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
     outcome = await bench.outcome()
 
     assert bench.wake.is_set()
@@ -171,7 +176,7 @@ async def test_a_session_is_staged_whole(bench: Bench) -> None:
 async def test_a_session_without_events_stages_nothing(bench: Bench) -> None:
     """It is hot all the same."""
     bench.reads.sessions[SID] = []
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
     outcome = await bench.outcome()
 
     assert isinstance(outcome, StagedSession)
@@ -181,7 +186,7 @@ async def test_a_session_without_events_stages_nothing(bench: Bench) -> None:
 
 async def test_a_session_that_is_not_there_is_missing(bench: Bench) -> None:
     """No row, no load."""
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
 
     assert await bench.outcome() == NoSession()
 
@@ -189,7 +194,7 @@ async def test_a_session_that_is_not_there_is_missing(bench: Bench) -> None:
 async def test_a_long_session_keeps_its_newest_events(bench: Bench) -> None:
     """The header counts all, holds the window's, and says from where on it is complete."""
     bench.reads.sessions[SID] = [event(SID, score) for score in range(60)]
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
     outcome = await bench.outcome()
 
     assert isinstance(outcome, StagedSession)
@@ -201,7 +206,7 @@ async def test_a_long_session_keeps_its_newest_events(bench: Bench) -> None:
 async def test_the_window_has_a_bound_in_bytes(bench: Bench) -> None:
     """Big events: fewer of them are held."""
     bench.reads.sessions[SID] = [event(SID, score, size=2_000) for score in range(15)]
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
     outcome = await bench.outcome()
 
     assert isinstance(outcome, StagedSession)
@@ -213,7 +218,7 @@ async def test_the_window_has_a_bound_in_bytes(bench: Bench) -> None:
 async def test_a_newest_event_past_the_window_is_unfit(bench: Bench) -> None:
     """There is nothing to hold: Postgres serves it."""
     bench.reads.sessions[SID] = [event(SID, 1), event(SID, 2, size=20_000)]
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
     outcome = await bench.outcome()
 
     assert isinstance(outcome, UnfitSession)
@@ -223,7 +228,7 @@ async def test_a_newest_event_past_the_window_is_unfit(bench: Bench) -> None:
 async def test_rows_that_cannot_be_read_are_unfit(bench: Bench) -> None:
     """They would be no better at the next try."""
     bench.reads.errors = [BadEvents("a timestamp that a sorted set cannot hold.")]
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
 
     assert await bench.outcome() == UnfitSession("a timestamp that a sorted set cannot hold.")
     assert bench.reads.opened == [SID]
@@ -237,7 +242,7 @@ async def test_an_outage_is_tried_again(bench: Bench, where: str) -> None:
         bench.reads.errors = [EventLogUnavailable("away.")] * (MAX_ATTEMPTS - 1)
     else:
         bench.writer.errors = [ViewUnavailable("away.")] * (MAX_ATTEMPTS - 1)
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
 
     assert isinstance(await bench.outcome(), StagedSession)
     assert len(bench.reads.opened) == MAX_ATTEMPTS
@@ -247,7 +252,7 @@ async def test_an_outage_is_tried_again(bench: Bench, where: str) -> None:
 async def test_tries_have_an_end(bench: Bench) -> None:
     """Whoever waits for it must be told something."""
     bench.reads.errors = [EventLogUnavailable("away.")] * 100
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
 
     assert await bench.outcome() == LoadFailure("away.")
     assert len(bench.reads.opened) == MAX_ATTEMPTS
@@ -256,7 +261,7 @@ async def test_tries_have_an_end(bench: Bench) -> None:
 async def test_a_refusal_is_not_tried_again(bench: Bench) -> None:
     """A right that is missing stays missing."""
     bench.reads.errors = [AccessRefused("no.")]
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
 
     assert await bench.outcome() == LoadFailure("no.")
     assert len(bench.reads.opened) == 1
@@ -266,10 +271,10 @@ async def test_a_replaced_load_is_never_handed_over(bench: Bench) -> None:
     """A look while its snapshot is read: what it holds is in doubt, however it ends."""
     bench.reads.sessions[SID] = [event(SID, 1)]
     bench.reads.gate.clear()
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
     await eventually(lambda: bench.reads.opened == [SID], "the first snapshot is open")
     bench.reads.sessions[SID] = [event(SID, 1), event(SID, 2)]
-    bench.loads.restart(SID)
+    bench.sessions.restart(SID)
     bench.reads.gate.set()
     loads: list[Load] = []
     while not loads:
@@ -282,30 +287,29 @@ async def test_a_replaced_load_is_never_handed_over(bench: Bench) -> None:
 
 async def test_a_finished_load_that_is_replaced_is_discarded(bench: Bench) -> None:
     """Between its outcome and the step that would put it."""
-    bench.loads.start(SID)
-    await eventually(lambda: bench.loads.has_finished, "it has an outcome")
+    bench.sessions.start(SID)
+    await eventually(lambda: bench.loader.has_finished, "it has an outcome")
     bench.reads.gate.clear()
-    bench.loads.restart(SID)
+    bench.sessions.restart(SID)
 
-    assert list(bench.loads.take_finished(10)) == []
-    assert SID in bench.loads
+    assert bench.loader.take_finished(10) == []
+    assert SID in bench.sessions.loading
 
 
 async def test_a_removed_load_ends_in_nothing(bench: Bench) -> None:
     """What it staged expires."""
     bench.reads.gate.clear()
-    bench.loads.start(SID)
+    bench.sessions.start(SID)
     await eventually(lambda: bench.reads.opened == [SID], "its snapshot is open")
-    bench.loads.remove(SID)
-    bench.loads.remove(SID)
-    bench.loads.start(OTHER)
+    bench.sessions.set_aside(SID, "it is bad")
+    bench.sessions.start(OTHER)
     bench.reads.gate.set()
     sessions = {load.session_id for load in await bench.finished()} or {
         load.session_id for load in await bench.finished()
     }
 
     assert sessions == {OTHER}
-    assert SID not in bench.loads
+    assert SID not in bench.sessions.loading
 
 
 async def test_a_load_removed_while_it_waits_is_not_begun(bench: Bench) -> None:
@@ -313,9 +317,9 @@ async def test_a_load_removed_while_it_waits_is_not_begun(bench: Bench) -> None:
     bench.reads.gate.clear()
     names = [f"00000000-0000-4000-8000-{number:012}" for number in range(WORKERS + 2)]
     for name in names:
-        bench.loads.start(name)
+        bench.sessions.start(name)
     await eventually(lambda: len(bench.reads.opened) == WORKERS, "every worker is busy")
-    bench.loads.remove(names[-1])
+    bench.sessions.set_aside(names[-1], "it is bad")
     bench.reads.gate.set()
     await eventually(lambda: len(bench.reads.opened) == WORKERS + 1, "the one that is left is loaded")
 
@@ -326,52 +330,52 @@ async def test_workers_are_bounded(bench: Bench) -> None:
     """A storm of cold sessions opens so many snapshots and no more."""
     bench.reads.gate.clear()
     for number in range(40):
-        bench.loads.start(f"00000000-0000-4000-8000-{number:012}")
+        bench.sessions.start(f"00000000-0000-4000-8000-{number:012}")
     await eventually(lambda: bench.reads.open_now == WORKERS, "every worker is busy")
     bench.reads.gate.set()
     await eventually(lambda: len(bench.reads.opened) == 40, "all were loaded")
 
     assert bench.reads.most_open == WORKERS
-    assert len(bench.loads) == 40  # until each is put or removed
+    assert len(bench.sessions.loading) == 40  # until each is put or removed
 
 
 async def test_outcomes_are_taken_a_few_at_a_time(bench: Bench) -> None:
     """One batch must not grow without bound; what is left is still there."""
     for number in range(5):
-        bench.loads.start(f"00000000-0000-4000-8000-{number:012}")
+        bench.sessions.start(f"00000000-0000-4000-8000-{number:012}")
     await eventually(lambda: len(bench.reads.opened) == 5 and not bench.reads.open_now, "all were loaded")
     first = await bench.finished(3)
     second = await bench.finished(3)
 
     assert (len(first), len(second)) == (3, 2)
-    assert not bench.loads.has_finished
+    assert not bench.loader.has_finished
 
 
 async def test_what_arrives_meanwhile_is_kept(bench: Bench) -> None:
     """Ids, a changed row, a creation: of sessions that are being loaded, not of others."""
     bench.reads.gate.clear()
-    bench.loads.start(SID)
-    taken = Notices(added={SID: {"1" * 32}, OTHER: {"2" * 32}}, rows={SID, OTHER}, created=dict.fromkeys([SID, OTHER]))
-    bench.loads.note(taken)
-    bench.loads.note(Notices(added={SID: {"3" * 32}}))
+    bench.sessions.start(SID)
+    added: dict[str, dict[str, EventRow | None]] = {SID: {"1" * 32: None}, OTHER: {"2" * 32: None}}
+    bench.sessions.hear(Letters(added, rows={SID, OTHER}, created=dict.fromkeys([SID, OTHER])))
+    bench.sessions.hear(Letters({SID: {"3" * 32: None}}))
     bench.reads.gate.set()
     (load,) = await bench.finished()
 
     assert load.arrived == {"1" * 32, "3" * 32}
     assert load.row_changed
     assert load.created
-    assert OTHER not in bench.loads
+    assert OTHER not in bench.sessions.loading
 
 
 async def test_too_much_arriving_starts_it_over(bench: Bench) -> None:
     """The new snapshot holds it; the ids are not kept."""
     bench.reads.gate.clear()
-    bench.loads.start(SID)
-    load = bench.loads.get(SID)
-    bench.loads.note(Notices(added={SID: {f"{number:032x}" for number in range(MAX_ARRIVED)}}))
-    assert bench.loads.get(SID) is load
-    bench.loads.note(Notices(added={SID: {"f" * 32}}))
-    again = bench.loads.get(SID)
+    bench.sessions.start(SID)
+    load = bench.sessions.load_of(SID)
+    bench.sessions.hear(Letters({SID: {f"{number:032x}": None for number in range(MAX_ARRIVED)}}))
+    assert bench.sessions.load_of(SID) is load
+    bench.sessions.hear(Letters({SID: {"f" * 32: None}}))
+    again = bench.sessions.load_of(SID)
 
     assert again is not None
     assert again is not load
