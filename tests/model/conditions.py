@@ -18,7 +18,7 @@ _BOUNDS = {
     "projector.tail.letterbox.MAX_SESSIONS": 3,
     "projector.tail.letterbox.MAX_IDS": 14,
     "projector.tail.letterbox.MAX_IDS_OF_ONE": 5,
-    "projector.tail.letterbox.BYTES_OF_ONE_SESSION": 1_000,
+    "projector.tail.letterbox.RENDERED_BYTES": 1_000,
     "projector.tail.reader.SETTLING_SECONDS": 0.1,
     "projector.tail.connection.FROZEN_SECONDS": 0.0,
     "projector.core.pace.BUSY_LETTERS_PER_SECOND": 60.0,
@@ -90,7 +90,7 @@ def small_bounds(open_tail: Any, connect: Any, chance: random.Random, clock: Cal
         for name, bound in _BOUNDS.items():
             stack.enter_context(mock.patch(name, bound))
         stack.enter_context(mock.patch("projector.leader.open_tail", open_tail))
-        stack.enter_context(mock.patch("projector.tail.doorbell.asyncpg.connect", connect))
+        stack.enter_context(mock.patch("projector.tail.doorbell.connect", connect))
         for name in _TIMED:
             module, _, made = name.rpartition(".")
             built = partial(getattr(importlib.import_module(module), made), clock=clock)

@@ -169,17 +169,15 @@ class LeaderConnection(ServerConnection):
             waiting=int(chance.random() < 0.01),
         )
 
-    def _end_frozen(self, keys: list[int], seconds: float) -> list[Row]:
-        silent = [
-            one
-            for one in self.postgres.connections
-            if one is not self
-            and one.keys & set(keys)
-            and self.postgres.now_us() - one.last_statement_us > seconds * 1_000_000
-        ]
-        for one in silent:
+    def _end_frozen(self, key: int, bell_key: int, seconds: float) -> list[Row]:
+        """End a silent leader's connection, and its doorbell's."""
+        silent_since = self.postgres.now_us() - seconds * 1_000_000
+        holders = [one for one in self.postgres.connections if one is not self and one.keys & {key, bell_key}]
+        if not any(key in one.keys and one.last_statement_us < silent_since for one in holders):
+            return []
+        for one in holders:
             self.postgres.end(one)
-        return [Row(pid=one.pid, ended=True) for one in silent]
+        return [Row(pid=one.pid, ended=True) for one in holders]
 
     async def _read(self, sql: str, snapshot: str, is_beat: bool, *bounds: int) -> list[Row]:
         """Run a reading: now() first, then the snapshot and what it shows, then the sequences."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ class LetterTables:
         self.presence: int | None = None
         self.skips = (1, False)
         self.reader = 0
+        self.counts: Counter[str] = Counter()
         self._emptying = triggers.statement("triggers")
 
     def crash(self) -> None:
@@ -85,6 +87,7 @@ class LetterTables:
         if presence is None or not is_read:
             transaction.skipped = True
             self.skips = (self.skips[0] + self.skips[1], True)
+            self.counts["skipped"] += 1
             return
         place = min((presence >> 1) & 3, 2)
         table = self.tables[place]
@@ -131,6 +134,7 @@ class LetterTables:
         """Set presence, unless another reads."""
         if "WHERE (SELECT last_value FROM readside.reader) = $1" in sql and self.reader != me:
             return None
+        self.counts["nobody reads"] += not lease_ms
         self.presence = (self.clock_ms() + lease_ms if lease_ms else 0) * 8 + turn * 2 + ring
         return self.presence
 
@@ -147,6 +151,7 @@ class LetterTables:
                 if not locked and step in {"lock", "truncate"}:
                     return False
                 if step == "truncate":
+                    self.counts["emptied"] += table.written > 0
                     table.letters.clear()
                     table.written = 0
                 elif self._refuses(step, place, me, seen):

@@ -117,6 +117,7 @@ class Postgres:
         """PREPARE TRANSACTION: it has no process any more, and another name in pg_locks."""
         transaction.check()
         self.assign_id(transaction)
+        self.letterbox.counts["prepared"] += 1
         transaction.prepared, transaction.virtual = True, f"-1/{transaction.id}"
 
     def snapshot(self) -> Snapshot:

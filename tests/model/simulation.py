@@ -73,4 +73,4 @@ def simulate(
             asyncio.set_event_loop(None)
             loop.close()
             store.close()
-    return world.answers + world.faults.struck + Counter({"scripts together": store.scripts_together})
+    return world.counts() + Counter({"scripts together": store.scripts_together})

@@ -178,6 +178,11 @@ class World:
             polls = [self.pollers.poll() for _ in range(self.pollers.together())]
             await asyncio.gather(*(self.poll(events, *poll) for poll in polls))
 
+    def counts(self) -> Counter[str]:
+        """Tell how many answers came from where, which faults struck, and what became of the letters."""
+        comparisons = Counter({"compared again": sum(each.comparisons for each in self._telemetries)})
+        return self.answers + self.faults.struck + self.postgres.letterbox.counts + comparisons
+
     async def run(self) -> None:
         """Let everything happen; raises Wrong."""
         names = ("projector 1", "projector 2")
