@@ -206,10 +206,12 @@ class Term:
     async def _compare_again(self, letters: Letters) -> None:
         """Writers skipped letters: have looked at whatever differs, and at what was read before this beat."""
         self._telemetry.comparisons += 1
-        hot = list(self._sessions.hot)
-        letters.look(list(self._sessions.loading))
-        async for comparison in compare(self._stores.view, self._stores.reads, hot):
+        sessions = self._sessions
+        letters.incomplete = True
+        letters.look([*sessions.loading, *sessions.aside])
+        async for comparison in compare(self._stores.view, self._stores.reads, list(sessions.hot)):
             letters.look(comparison.operations.keys() - comparison.equal)
+            letters.rows |= {session_id for session_id in comparison.equal if len(comparison.operations[session_id]) > 1}
 
     def _report(self, beat: Beat | None) -> None:
         telemetry = self._telemetry
