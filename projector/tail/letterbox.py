@@ -97,7 +97,7 @@ class Letterbox:
         """
         lease_ms = int(LEASE_SECONDS * 1000) if self.open else 0
         if await self._tail.value(self._sql["renew"], self._me, self.turn, ring, lease_ms) is None:
-            raise ReaderReplaced("another projector reads the letters")
+            raise ReaderReplaced(self._replaced())
 
     async def leave(self) -> None:
         """Say that nobody reads letters any more, as a leader does that ends in order."""
@@ -127,7 +127,7 @@ class Letterbox:
             letters = told_by_session(rows)
         head = rows[0]
         if beat and head["reader"] != self._me:
-            raise ReaderReplaced("another projector reads the letters")
+            raise ReaderReplaced(self._replaced())
         self._snapshot = head["snapshot"]
         return Reading(letters, head["letters"], head["as_of_us"], sent_at, head["skips"], head["fingerprint"])
 
@@ -135,6 +135,9 @@ class Letterbox:
         """Empty tables that are not in use of what was read; one that somebody locks stays as it is."""
         for place in places:
             await self._tail.value(self._sql["empty"], place, self._me, self._snapshot)
+
+    def _replaced(self) -> str:
+        return f"another projector reads the letters of {self._schema} (each deployment needs its own READSIDE_SCHEMA)"
 
     async def household(self) -> Any:
         """Ask how large the tables are, how full the notification queue is, and who waits for its lock."""
