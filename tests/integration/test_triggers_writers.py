@@ -159,8 +159,8 @@ async def test_a_writers_search_path_changes_nothing(box: Letterbox, turn: int, 
 
     assert named == only(
         letter("n", 11), letter("n", 12), letter("a", 1, 1), letter("a", 2, 2), letter("a", 2, 3), letter("l", 4),
-        letter("r", 3), letter("l", 1), letter("l", 2), letter("l", 4), letter("l", 5), letter("l", 11), letter("l", 13),
-        letter("l", 12), letter("x"),
+        letter("r", 3), letter("l", 1), letter("l", 2), letter("l", 4), letter("l", 5),
+        letter("l", 11), letter("l", 13), letter("l", 12), letter("x"),
     )  # fmt: skip
     assert heard.total() - named.total() == 1001 + 2  # the first thousand and one, and those of the other session
 
