@@ -238,13 +238,15 @@ async def _make(connection: Connection, schema: str) -> bool:
     if not differences(schema, catalog):
         return False
     await _refuse_strangers(connection, schema)
-    for row in catalog.relations:
-        if not row["is_whole"] and row["may_go"]:
-            kind = {"S": "SEQUENCE", "r": "TABLE"}.get(row["kind"])
-            if kind is None:
-                raise NotInstalled(f"{row['full_name']} is there and is none of ours: remove it first.")
-            await connection.execute(f"DROP {kind} {row['full_name']}")
+    altered = [row for row in catalog.relations if not row["is_whole"]]
+    for row in altered:
+        kind = {"S": "SEQUENCE", "r": "TABLE"}.get(row["kind"])
+        if kind is None:
+            raise NotInstalled(f"{row['full_name']} is there and is none of ours: remove it first.")
+        await connection.execute(f"DROP {kind} {row['full_name']}")
     await connection.execute(_script(schema))
+    for grant in (grant for row in altered for grant in row["grants"]):
+        await connection.execute(grant)
     for row in (await _catalog(connection, schema)).loose:
         await connection.execute(row["statement"])
     if wrong := differences(schema, await _catalog(connection, schema)):

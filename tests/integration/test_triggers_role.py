@@ -90,6 +90,15 @@ async def test_a_role_may_come_later(connection: Connection, database_url: str, 
     assert await acls(connection) == {(role, *right) for right in NEEDED}
 
 
+async def test_what_is_made_anew_is_granted_anew(connection: Connection, role: str) -> None:
+    """A table and a sequence that somebody altered: the role may what it might before."""
+    await install(connection, warn=pytest.fail, role=role)
+    await connection.execute("ALTER TABLE readside.letters_1 SET LOGGED; ALTER SEQUENCE readside.presence CACHE 10")
+    await install(connection, warn=pytest.fail)
+
+    assert await acls(connection) == {(role, *right) for right in NEEDED}
+
+
 async def test_a_schema_of_the_tables_is_opened_to_the_role(connection: Connection, role: str) -> None:
     """Where not everybody may use it."""
     await connection.execute("""

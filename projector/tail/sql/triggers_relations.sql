@@ -3,9 +3,10 @@ SELECT relname::text AS name,
        oid::regclass::text AS full_name,
        relkind::text AS kind,
        pg_get_userbyid(relowner)::text AS owner,
-       pg_get_userbyid(relowner) = current_user
-         OR relowner = (SELECT relowner FROM pg_class WHERE oid = nullif(current_setting('readside.events'), '')::oid)
-         AS may_go,
+       ARRAY(SELECT format('GRANT %s ON %s %s TO %I', privilege_type,
+                           CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, found.oid::regclass,
+                           pg_get_userbyid(grantee))
+               FROM aclexplode(relacl) WHERE grantee NOT IN (0, relowner)) AS grants,
        relpersistence = 'u' AND CASE relkind
          WHEN 'S' THEN EXISTS (
            SELECT FROM pg_sequence

@@ -114,7 +114,7 @@ _BARE = re.compile(
 
 
 def test_no_trigger_function_finds_an_operator_by_the_writers_path() -> None:
-    """Each operator and called function names pg_catalog."""
+    """Each operator, type and called function names pg_catalog."""
     for each in functions("readside"):
         if each.name == "empty_letters":
             continue
@@ -122,6 +122,7 @@ def test_no_trigger_function_finds_an_operator_by_the_writers_path() -> None:
         source = source.replace("count(*)", "count()")
 
         assert _BARE.findall(source) == [], each.name
+        assert re.findall(r"::(?!pg_catalog\.)", source) == [], each.name
         assert re.findall(r"(?<![\w.])(?!LEAST|VALUES|letters|ROW)[a-zA-Z_]\w*\((?!txid)", source) == [], each.name
 
 
