@@ -83,7 +83,8 @@ class Term:
             telemetry=telemetry,
         )
         self._events_in_hand = 0
-        self._fingerprint = ""
+        self._fingerprint = self._shape = ""
+        self._continued = False
         self._recent: list[str] = []
 
     async def run(self) -> None:
@@ -106,13 +107,16 @@ class Term:
 
     async def _begin(self) -> None:
         stores = self._stores
-        self._fingerprint = await fingerprint(stores.reads)  # before the triggers are judged: a change shows later
+        # Before the triggers are judged and anything is read: a change shows later.
+        triggers, self._shape = await fingerprint(stores.reads)
+        self._fingerprint = triggers + self._shape
         wrong = await stores.reads.inspect_triggers()
         if wrong:
             raise NotInstalled(wrong)
         seen = await stores.view.position()
         await stores.tail.prove()  # the lock was ours when the position was read: who began since is refused
-        await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
+        database = stores.tail.server.database
+        self._continued = await stores.writer.begin(self.id, seen.term if seen else "", database, self._shape)
         self._telemetry.term = self.id
         self._telemetry.set_aside.clear()  # what was wrong with a session may have been mended while nobody listened
         _log.info("a term began", term=self.id)
@@ -123,7 +127,7 @@ class Term:
         now_ms = await stores.view.now_us() // 1000
         active = dict(await stores.view.hot_sessions())
         to_load: list[str] = []
-        async for compared in compare_all(stores.view, stores.reads):
+        async for compared in compare_all(stores.view, stores.reads, continued=self._continued):
             for session_id, operations in compared.operations.items():
                 if operations[0].verb == "stamp":
                     self._hot.add(session_id, max(0, now_ms - active.get(session_id, now_ms)) / 1000)
@@ -134,6 +138,7 @@ class Term:
             await self._live.commit(compared.operations, set())
             self._check_backlog()
         self._telemetry.catch_ups += 1
+        self._telemetry.sessions_reloaded += 0 if self._continued else len(to_load)
         _log.info(
             "caught up", compared=len(active), reloading=len(to_load), seconds=round(time.monotonic() - started, 3)
         )
@@ -188,7 +193,8 @@ class Term:
         if sent_at is None:
             return None, 0.0
         if beat.fingerprint != self._fingerprint:
-            raise TermEnded("the triggers were changed")
+            rows = not beat.fingerprint.endswith(self._shape)
+            raise TermEnded("what rows read as was changed" if rows else "the triggers were changed")
         return beat, sent_at
 
     def _note_round_trips(self, overtaken: list[str], sent_at: float | None) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from projector.reads import Reads
 from projector.tail.connection import CHANNEL
+from projector.tail.shape import shape_sql
 from projector.tail.triggers import FINGERPRINT_SQL
 from readmodel.errors import EventLogUnavailable
 from readmodel.sql import Tables, literal
@@ -24,7 +25,7 @@ By time, not by tries: on connections that went silent each try takes as long as
 # notification queue before it.
 _BEAT = """
 SELECT pg_catalog.pg_notify('{channel}', 'b ' || $1::text || ' ' || $2::text || ' '
-  || ((extract(epoch FROM pg_catalog.now()) * 1000000::numeric)::bigint)::text || ' ' || {fingerprint}),
+  || ((extract(epoch FROM pg_catalog.now()) * 1000000::numeric)::bigint)::text || ' ' || {fingerprint} || {shape}),
   pg_catalog.pg_notification_queue_usage()
 """
 
@@ -61,14 +62,16 @@ class Heartbeat:
         while len(self._sent_at) >= MAX_OUTSTANDING:
             self._sent_at.pop(next(iter(self._sent_at)))
         self._sent_at[nonce] = time.monotonic()
-        beat = _BEAT.format(channel=CHANNEL, fingerprint=_fingerprint_sql(self._reads.tables))
+        tables = self._reads.tables
+        beat = _BEAT.format(channel=CHANNEL, fingerprint=_fingerprint_sql(tables), shape=shape_sql(tables))
         row = await self._reads.row(beat, self._term, nonce)
         self.queue_usage = float(row[1])
 
 
-async def fingerprint(reads: Reads) -> str:
-    """Read what the triggers look like now."""
-    return str((await reads.row(f"SELECT {_fingerprint_sql(reads.tables)}"))[0])
+async def fingerprint(reads: Reads) -> tuple[str, str]:
+    """Read what the triggers look like now, and what rows read as."""
+    found = await reads.row(f"SELECT {_fingerprint_sql(reads.tables)}, {shape_sql(reads.tables)}")
+    return str(found[0]), str(found[1])
 
 
 def _fingerprint_sql(tables: Tables) -> str:

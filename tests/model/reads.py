@@ -12,7 +12,8 @@ from projector.reads import Truth
 from readmodel.errors import BadEvents, EventLogUnavailable
 from tests.model.chance import Machine
 from tests.model.postgres import TERMINAL, UNFIT, Client, Connection, Postgres, State
-from tests.support.viewing import part_of, within
+from tests.support.servers import TABLES
+from tests.support.viewing import SHAPE, part_of, within
 
 
 class Snapshot:
@@ -37,6 +38,8 @@ class Snapshot:
 
 class Reads(Client):
     """What the projector reads: the methods of `projector.reads.Reads`."""
+
+    tables = TABLES
 
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
         """Give counts and hashes, all in one snapshot."""
@@ -93,12 +96,12 @@ class Reads(Client):
         """Send a beat, or read the fingerprint."""
         postgres = self.postgres
         await self.pause()
-        as_of_us, seen = postgres.now_us(), f"v{postgres.triggers_version}"
+        as_of_us, seen, shape = postgres.now_us(), f"v{postgres.triggers_version}", SHAPE
         if "pg_notify" not in sql:
-            return [seen]
+            return [seen, shape]
         await self.pause()
         term, nonce = arguments
-        postgres.notify(f"b {term} {nonce} {as_of_us} {seen}")
+        postgres.notify(f"b {term} {nonce} {as_of_us} {seen}{shape}")
         await self.pause()
         return [None, 0.0]
 
