@@ -28,6 +28,7 @@ _COUNTERS = {
     "compared": "Hot sessions compared with Postgres by the continuous check.",
     "drift": "Hot sessions found to differ from Postgres though Redis held them whole; each is loaded anew.",
     "drift_repaired": "Of these, sessions that were right again: loaded, or gone from the view.",
+    "sessions_reloaded": "Hot sessions loaded anew since what rows read as was changed, or the encoding.",
     "sessions_lost": "Hot sessions of which Redis lost keys (evicted, expired, deleted); each is loaded anew.",
 }
 

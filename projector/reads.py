@@ -215,6 +215,7 @@ class Reads:
             if await find_tables(connection, self._url) != self.tables:
                 raise EventLogUnavailable("The search_path finds other tables than before.")
             with translated(self._url):
+                await check_rows_visible(connection, self.tables)
                 return await inspect(connection, schema)
 
 

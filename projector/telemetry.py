@@ -57,6 +57,7 @@ class Telemetry:
     catch_ups: int = 0
     loads_failed: int = 0
     sessions_lost: int = 0
+    sessions_reloaded: int = 0
     reconnects: Counter[str] = field(default_factory=lambda: Counter(postgres=0, redis=0))
     """Listening connections that were lost or given up, by cause."""
     round_trips: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIP_SECONDS))

@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     # URLs hold passwords: they and the keys stay out of every repr.
-    database_url: str = Field(default="", repr=False, description="Postgres, postgresql://… or postgres://…")
+    database_url: str = Field(
+        default="", repr=False, description="Postgres, postgresql://…, postgres://… or postgresql+asyncpg://…"
+    )
     listen_url: str = Field(
         default="", repr=False, description="direct Postgres URL for the listener; default DATABASE_URL"
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from projector.core.letters import Letters
 from projector.tail.connection import Tail
+from projector.tail.shape import shape_sql
 from projector.tail.sql import statement
 from projector.tail.triggers import fingerprint_sql
 from readmodel.errors import BadEvents, TableLocked
@@ -74,7 +75,7 @@ class Letterbox:
         self._sql = _statements(schema, tables)
 
     async def fingerprint(self) -> str:
-        """Read what triggers and tables look like now."""
+        """Read what triggers and tables look like now, and last what rows read as."""
         return str(await self._tail.value(f"SELECT {self._sql['fingerprint']}"))
 
     async def begin(self) -> str:
@@ -145,8 +146,16 @@ class Letterbox:
         return row
 
 
+def shape_of(fingerprint: str) -> str:
+    """Give the part of a fingerprint that says what rows read as."""
+    return fingerprint[-32:]
+
+
 def _statements(schema: str, tables: Tables) -> dict[str, str]:
-    own = {"schema": schema, "fingerprint": fingerprint_sql(schema, tables.sessions, tables.events)}
+    own = {
+        "schema": schema,
+        "fingerprint": f"({fingerprint_sql(schema, tables.sessions, tables.events)} || {shape_sql(tables)})",
+    }
     own["fresh_letters"] = statement("fresh_letters", **own)
     own["reading_head"] = statement("reading_head", **own)
     events = {name: shared(name).rstrip() for name in ("score", "row_hash", "event_json")}

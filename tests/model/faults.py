@@ -219,7 +219,11 @@ class Faults:
         postgres, lost = self._world.postgres, States()
         for session_id in SESSIONS:
             history = postgres.history.get(session_id, ())
-            if len(history) > 1 and history[-1].since_us > postgres.now_us() - 40_000 and postgres.chance.random() < 0.5:
+            if (
+                len(history) > 1
+                and history[-1].since_us > postgres.now_us() - 40_000
+                and postgres.chance.random() < 0.5
+            ):
                 lost[session_id] = history[-2].state
         postgres.crash(lost, hidden=hidden)
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from projector.tail import triggers
+from projector.tail.sql import statement
 from tests.model.transactions import Change, Letter, Snapshot, Transaction
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class LetterTables:
         self.skips = (1, False)
         self.reader = 0
         self.counts: Counter[str] = Counter()
-        self._emptying = triggers.statement("triggers")
+        self._emptying = statement("triggers")
 
     def crash(self) -> None:
         """Begin anew: all of it is unlogged."""
@@ -71,7 +71,11 @@ class LetterTables:
     # A writer's side.
 
     async def write(
-        self, transaction: Transaction, changes: Iterable[Change], said: Iterable[tuple[str, str | None, str | None]], gap: float
+        self,
+        transaction: Transaction,
+        changes: Iterable[Change],
+        said: Iterable[tuple[str, str | None, str | None]],
+        gap: float,
     ) -> None:
         """Run a statement and its trigger; the gap lies between reading presence and what follows from it."""
         transaction.check()
@@ -132,7 +136,7 @@ class LetterTables:
 
     def renew(self, sql: str, me: int, turn: int, ring: int, lease_ms: int) -> int | None:
         """Set presence, unless another reads."""
-        if "WHERE (SELECT last_value FROM readside.reader) = $1" in sql and self.reader != me:
+        if 'WHERE (SELECT last_value FROM "readside".reader) = $1' in sql and self.reader != me:
             return None
         self.counts["nobody reads"] += not lease_ms
         self.presence = (self.clock_ms() + lease_ms if lease_ms else 0) * 8 + turn * 2 + ring

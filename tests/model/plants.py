@@ -251,7 +251,11 @@ PLANTS = {
         ("another_reader", "hidden_crash"),
         (
             ("projector.tail.letterbox:Letterbox.renew", "ring, lease_ms) is None:", "ring, lease_ms) is ...:"),
-            ("renew.sql", "WHERE (SELECT last_value FROM {schema}.reader) = $1::bigint", "WHERE $1::bigint IS NOT NULL"),
+            (
+                "renew.sql",
+                'WHERE (SELECT last_value FROM "{schema}".reader) = $1::bigint',
+                "WHERE $1::bigint IS NOT NULL",
+            ),
         ),
     ),
     "a deposed reader empties": Plant(

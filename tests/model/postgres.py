@@ -258,5 +258,3 @@ class Log(Client):
         """Open a new connection where the old one is broken."""
         await self.machine.pause()
         self.generation = self.postgres.generation
-
-

@@ -8,9 +8,9 @@ from projector.core.new_events import NewEvents
 from projector.loads.snapshot import Part
 from readmodel.errors import BadEvents
 from readmodel.event import EventRow
-from readmodel.sql import Tables
 from tests.model.postgres import TERMINAL, UNFIT, Client
 from tests.model.transactions import State
+from tests.support.servers import TABLES
 from tests.support.viewing import part_of, within
 
 
@@ -37,7 +37,7 @@ class Snapshot:
 class Reads(Client):
     """What the projector reads: the methods of `projector.reads.Reads`."""
 
-    tables = Tables.within("public", "public")
+    tables = TABLES
 
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
         """Give counts and hashes, all in one snapshot."""

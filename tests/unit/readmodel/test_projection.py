@@ -89,6 +89,14 @@ def test_another_version_is_down() -> None:
     assert "version 0" in str(projection.reason)
 
 
+def test_the_view_of_version_0_1_is_refused_by_name() -> None:
+    """Its encoding was 2, and it reads no other, as this version does not read that one."""
+    projection = judge(replace(POSITION, version="2"), 0, [LEADER], 5.0)
+
+    assert projection.status == "down"
+    assert projection.reason == "The view is of version 2, and this program reads version 3."
+
+
 def test_the_view_of_another_database_is_down() -> None:
     """For who is told which database it must be of; nothing else is known of it."""
     projection = judge(POSITION, 0, [LEADER], 5.0, "1/3")
