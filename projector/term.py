@@ -118,10 +118,10 @@ class Term:
         wrong = await stores.reads.inspect_triggers(self._config.schema)
         if wrong:
             raise NotInstalled(wrong)
+        holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
         seen = await stores.view.position()
         await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused
         await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
-        holders = await self._reader.begin()
         self._telemetry.term = self.id
         _log.info("a term began", term=self.id, may_have_skipped=holders)
 
