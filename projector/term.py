@@ -120,13 +120,13 @@ class Term:
         wrong = await stores.reads.inspect_triggers(self._config.schema)
         if wrong:
             raise NotInstalled(wrong)
+        holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
         seen = await stores.view.position()
         await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused
         database = stores.tail.server.database
         self._continued = await stores.writer.begin(
             self.id, seen.term if seen else "", database, shape_of(self._fingerprint)
         )
-        holders = await self._reader.begin()
         self._telemetry.term = self.id
         _log.info("a term began", term=self.id, may_have_skipped=holders)
 

@@ -300,6 +300,20 @@ PLANTS = {
         "await self._catch_up()\n    await self._reader.letterbox.begin_reading()",
         ("lead_lost",),
     ),
+    "a term is told of before letters are read": Plant(
+        "others hear of a term when what changes from then on is read",
+        "projector.term:Term._begin",
+        "holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of",
+        "pass",
+        ("lead_lost",),
+        (
+            (
+                "projector.term:Term._begin",
+                "stores.tail.server.database)",
+                "stores.tail.server.database)\n    holders = await self._reader.begin()",
+            ),
+        ),
+    ),
     "as-of moves before the comparison": Plant(
         "as-of moves after the comparison that skipped letters ask for",
         "projector.term:Term._read",
