@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from projector.core import hot
+from projector.core import sessions
 from readmodel.errors import InvalidParameter, NoLeader
 from readmodel.messages import ProjectorRequest, encode_request
 from readmodel.view import Cold, ViewPage
@@ -324,7 +324,7 @@ async def test_the_bound_on_hot_sessions(
     stage: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who comes last pushes out who was idle for longest; never more than the bound."""
-    monkeypatch.setattr(hot, "NEVER_EVICTED_SECONDS", 0.0)
+    monkeypatch.setattr(sessions, "NEVER_EVICTED_SECONDS", 0.0)
     first, second, third = [await finished_session(stage) for _ in range(3)]
     async with stage.projector(max_hot_sessions=2):
         await live(stage)
