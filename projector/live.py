@@ -161,6 +161,8 @@ class Live:
     def _settle(self, part: Operations, applied: BatchResult) -> None:
         for session_id, operations in part.items():
             self._settle_one(session_id, operations)
+        for session_id in applied.damaged:
+            _log.warning("keys of a hot session are damaged in Redis, and it is loaded anew", session_id=session_id)
         for session_id in {*applied.cold, *applied.forgotten}:
             if session_id in self._hot:
                 self._hot.discard(session_id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable
 
+import structlog
+
 from projector.core.hot import HotSessions
 from projector.core.operations import drop
 from projector.jobs import Job, Jobs
@@ -19,6 +21,7 @@ ENUMERATE_BELOW = 200
 """`rebuild --all` reads the next page of sessions when fewer loads than this are under way."""
 PAGE = 1_000
 
+_log = structlog.get_logger(__name__)
 _SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -57,6 +60,8 @@ class Requests:
                 case "rebuild":
                     self._rebuild(request, sessions, operations)
                 case "repair":
+                    if not request.reply:
+                        self._note_damaged(sessions)
                     self._jobs.open(request, sessions)
                     self._forgive(sessions)
                     looks.update(sessions)
@@ -98,6 +103,12 @@ class Requests:
                 looks.add(session_id)  # keys of it were evicted
         self._hot.touch(believed)
         self.admit([session_id for session_id in sessions if session_id not in self._hot], operations)
+
+    def _note_damaged(self, sessions: list[str]) -> None:
+        """Count what a poll found: nobody waits for an answer, and nobody else would tell of it."""
+        for session_id in filter(self._hot.__contains__, sessions):
+            self._telemetry.sessions_lost += 1
+            _log.warning("keys of a hot session are damaged in Redis, and it is loaded anew", session_id=session_id)
 
     def _rebuild(self, request: ProjectorRequest, sessions: list[str], operations: Operations) -> None:
         if request.everything:
