@@ -24,9 +24,11 @@ from projector.tail.heartbeat import Heartbeat, fingerprint
 from projector.telemetry import Telemetry
 from projector.view.committer import Committer, Operations
 from projector.view.writer import ViewWriter
-from readmodel.errors import EventLogUnavailable, NotInstalled
+from readmodel.errors import EventLogUnavailable, NotInstalled, ViewUnavailable
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+
+NO_SESSION = "00000000-0000-0000-0000-000000000000"
 
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +75,7 @@ class Term:
         )
         self._drift = DriftCheck(view=stores.view, reads=stores.reads, hot=self._hot, telemetry=telemetry, wake=wake)
         self._live = Live(
-            committer=Committer(stores.writer, self.id),
+            committer=Committer(stores.writer, self.id, tell=self._batch_waits),
             reads=stores.reads,
             hot=self._hot,
             loads=self._loads,
@@ -110,6 +112,8 @@ class Term:
         wrong = await stores.reads.inspect_triggers()
         if wrong:
             raise NotInstalled(wrong)
+        async with stores.reads.snapshot(NO_SESSION, (1, 1)):
+            pass  # who may not read the tables must not call an empty view live: nothing else reads them then
         seen = await stores.view.position()
         await stores.tail.prove()  # the lock was ours when the position was read: who began since is refused
         await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
@@ -196,6 +200,18 @@ class Term:
         for set_out in (*map(self._heartbeat.returned, overtaken), sent_at):
             if set_out is not None:
                 self._telemetry.round_trips.observe(now - set_out)
+
+    def _batch_waits(self, why: ViewUnavailable | None) -> None:
+        sentence = str(why) if why else None
+        if sentence == self._telemetry.reason:
+            return
+        self._telemetry.reason = sentence
+        if sentence is None:
+            _log.info("Redis takes batches again", term=self.id)
+        else:
+            self._telemetry.last_error = sentence
+            self._telemetry.note_error(sentence)
+            _log.warning("not live", reason=sentence)
 
     def _report(self, beat: Beat | None, sent_at: float) -> None:
         telemetry = self._telemetry

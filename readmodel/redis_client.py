@@ -20,6 +20,7 @@ from redis.exceptions import (
     AuthorizationError,
     NoPermissionError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -210,6 +211,8 @@ def refusal(client: Redis, exc: ResponseError) -> ServiceError:
         return ForeignView(
             f"Redis at {target(client)} holds other data under our prefix: set another READSIDE_REDIS_PREFIX ({text})."
         )
+    if isinstance(exc, ReadOnlyError) or "READONLY" in text:
+        return ViewUnavailable(f"Redis at {target(client)} is read-only, as a replica is: it takes no batches.")
     if text.startswith(_ACCESS):
         return AccessRefused(f"Redis at {target(client)} refuses us: {text}.")
     return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text}.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from readmodel.errors import AnswerTooLarge, ForeignView, ServiceError
 from readmodel.evaluate import Script
@@ -227,6 +227,20 @@ class ViewReader:
                 f"Redis at {target(self.redis)} holds other data in {self.keys.hot}: set another READSIDE_REDIS_PREFIX."
             )
         return sessions
+
+    async def write_refusal(self) -> str | None:
+        """Give the sentence with which Redis refuses writes; None where it takes them, or we may only read.
+
+        The question is a write that changes nothing. Raises ViewUnavailable where Redis does not answer at all.
+        """
+        with translated(self.redis):
+            try:
+                await self.redis.hdel(self.keys.projectors, "")
+            except NoPermissionError:
+                return None
+            except ResponseError as error:
+                return str(refusal(self.redis, error))
+        return None
 
     async def now_us(self) -> int:
         """Ask Redis' clock: microseconds since 1970."""

@@ -21,6 +21,7 @@ COMMAND = "Command # 2 (HMGET key secret) of pipeline caused error: "
         (OSError(2, "No such file or directory"), "No such file or directory"),
         (ResponseError(f"{COMMAND}('WRONGTYPE Operation against a key.',)", "x"), "WRONGTYPE Operation against a key"),
         (ResponseError(f'{COMMAND}("it\'s another",)'), "it's another"),
+        (ResponseError(f"Busy. script: {'0a' * 20}, on @user_script:69."), "Busy"),
         (ResponseError("ERR one\ntwo"), "ERR one"),
         (TimeoutError(), "TimeoutError"),
         (ValueError("A sentence."), "A sentence"),
