@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,11 +12,12 @@ from uuid import UUID
 import asyncpg
 
 from projector.core.new_events import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, NewEvents
+from projector.core.served_part import LogRow
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
 from projector.tail.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
-from readmodel.event import EventRow
+from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import Connection, Pool, check_rows_visible, create_pool, is_open, target, translated
 from readmodel.sql import statement as shared_statement
 
@@ -135,6 +136,19 @@ class Reads:
                 found.refuse(row["session_id"])
             else:
                 found.take(EventRow(*row))
+
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
+        """Give what polls are served of these events, by id; digests of their JSON where it is to be `rendered`."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                statement("served"), [UUID(bytes=event_id) for event_id in ids], rendered, timeout=LOAD_TIMEOUT_SECONDS
+            )
+        return {
+            row["id"]: LogRow(
+                row["session_id"], row["score"], type_name(row["event_type"]), row["version"], row["digest"]
+            )
+            for row in rows
+        }
 
     async def recent(self, limit: int) -> list[str]:
         """List the most recently created sessions that are not in a terminal status; reads them all."""

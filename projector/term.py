@@ -19,6 +19,7 @@ from projector.live import Live
 from projector.loads.loads import Loads
 from projector.reads import Reads
 from projector.requests import Requests
+from projector.served_check import ServedCheck
 from projector.tail.connection import Tail
 from projector.tail.heartbeat import Heartbeat, fingerprint
 from projector.telemetry import Telemetry
@@ -73,7 +74,14 @@ class Term:
             reads=stores.reads,
             telemetry=telemetry,
         )
-        self._drift = DriftCheck(view=stores.view, reads=stores.reads, hot=self._hot, telemetry=telemetry, wake=wake)
+        self._drift = DriftCheck(
+            view=stores.view,
+            reads=stores.reads,
+            hot=self._hot,
+            telemetry=telemetry,
+            served=ServedCheck(stores.view, stores.reads, self.id),
+            wake=wake,
+        )
         self._live = Live(
             committer=Committer(stores.writer, self.id, tell=self._batch_waits),
             reads=stores.reads,

@@ -1,15 +1,18 @@
 """What a projector reads of the simulated Postgres, and the connection on which it hears notices."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 from projector.core.new_events import NewEvents
+from projector.core.served_part import LogRow
 from projector.loads.snapshot import Part
 from projector.reads import Truth
 from readmodel.errors import BadEvents, EventLogUnavailable
+from readmodel.event import type_name
 from tests.model.chance import Machine
 from tests.model.postgres import TERMINAL, UNFIT, Client, Connection, Postgres, State
 from tests.support.viewing import part_of, within
@@ -66,6 +69,20 @@ class Reads(Client):
                     else:
                         found.take(event)
             await self.pause()
+        return found
+
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
+        """Give what polls are served of events, wherever they are now."""
+        await self.pause()
+        wanted = set(ids)
+        found = {
+            key: LogRow(owner, event.score, type_name(event.event_type), f"{event.hash_hi}/{event.hash_lo}", digest)
+            for owner, state in self.postgres.sessions.items()
+            for key, event in state.events.items()
+            if key in wanted
+            for digest in [hashlib.md5(event.member, usedforsecurity=False).digest() if rendered else None]
+        }
+        await self.pause()
         return found
 
     async def recent(self, limit: int) -> list[str]:

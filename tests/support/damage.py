@@ -6,6 +6,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from readmodel.keys import Keys
+from readmodel.type_index import ENTRY_BYTES
 
 Damage = Callable[[Redis, Keys, str], Awaitable[object]]
 WRONG_TYPES = ("string", "list", "hash", "zset", "set", "stream")
@@ -92,3 +93,17 @@ SHOWN_BY_POLLS = {
 """What only a poll by type is sure to find: the header looks whole."""
 SERVED = OF_TYPE | NUMBERS | HEADERS
 """What every poll finds."""
+
+
+async def lose_oldest(client: Redis, keys: Keys, session_id: str) -> None:
+    """Take an event of type step_created away with all its traces, in one step: nothing contradicts itself."""
+    redis: Any = client
+    listed = await redis.hget(keys.index(session_id), "step_created/0")
+    pipeline: Any = redis.pipeline(transaction=True)
+    pipeline.zremrangebyrank(keys.events(session_id), 0, 0)
+    pipeline.hset(keys.index(session_id), "step_created/0", listed[ENTRY_BYTES:])
+    for name in ("#", "step_created"):
+        pipeline.hincrby(keys.index(session_id), name, -1)
+    for name in ("count", "held", "t:step_created"):
+        pipeline.hincrby(keys.header(session_id), name, -1)
+    await pipeline.execute()

@@ -10,6 +10,7 @@ from projector.core.hot import HotSessions
 from projector.core.operations import Operation, status, touch
 from projector.drift import DriftCheck
 from projector.reads import Truth
+from projector.served_check import ServedFindings
 from projector.telemetry import Telemetry
 from readmodel.header import Header
 from tests.support.waiting import eventually
@@ -35,6 +36,10 @@ class Stores:
         self.rounds += 1
         return {sid: Truth("paused", 1, 2, 3) for sid in session_ids}
 
+    async def look(self, *_: object) -> ServedFindings:
+        """Find nothing in what is served."""
+        return ServedFindings()
+
     async def now_us(self) -> int:
         """Give an instant that as-of has passed."""
         return 0
@@ -46,7 +51,13 @@ async def found_after_some_rounds(operations: list[Operation]) -> set[str]:
     hot = HotSessions(100, 10)
     hot.add(SID)
     check = DriftCheck(
-        view=stores, reads=stores, hot=hot, telemetry=Telemetry(as_of_us=1), wake=asyncio.Event(), round_seconds=0
+        view=stores,
+        reads=stores,
+        hot=hot,
+        telemetry=Telemetry(as_of_us=1),
+        served=stores,
+        wake=asyncio.Event(),
+        round_seconds=0,
     )
     stores.meanwhile = lambda: check.note({SID: operations})
     running = asyncio.create_task(check.run())
