@@ -20,6 +20,7 @@ from projector.jobs import Jobs
 from projector.loads.loads import Loader
 from projector.reads import Reads
 from projector.requests import Requests
+from projector.served_check import ServedCheck
 from projector.step import Step
 from projector.tail.connection import Tail
 from projector.tail.letterbox import Letterbox, ReaderReplaced, shape_of
@@ -30,6 +31,8 @@ from projector.view.writer import ViewWriter
 from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+
+NO_SESSION = "00000000-0000-0000-0000-000000000000"
 
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +82,7 @@ class Term:
             view=view,
             reads=reads,
             sessions=sessions,
+            served=ServedCheck(view, reads, self.id),
             wake=wake.event,
             as_of_us=lambda: self._as_of_us,
             telemetry=telemetry,
@@ -86,7 +90,7 @@ class Term:
         )
         self._step = Step(
             sessions=sessions,
-            committer=Committer(stores.writer, self.id),
+            committer=Committer(stores.writer, self.id, tell=telemetry.batch_waits),
             reads=reads,
             loader=self._loader,
             requests=self._requests,
@@ -120,6 +124,8 @@ class Term:
         wrong = await stores.reads.inspect_triggers(self._config.schema)
         if wrong:
             raise NotInstalled(wrong)
+        async with stores.reads.snapshot(NO_SESSION, (1, 1)):
+            pass  # who may not read the tables must not call an empty view live: nothing else reads them then
         holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
         seen = await stores.view.position()
         await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused

@@ -47,12 +47,14 @@ class StagingLost(Exception):
 class BatchResult:
     """What the script found: sessions that were not hot, that it forgot, and that outgrew their window.
 
+    `damaged` are those of the forgotten whose keys were of a wrong type or contradicted themselves.
     `again`: the batch had been applied before, by an earlier try, and what it found then is not known.
     """
 
     cold: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
     grown: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     again: bool = False
 
 
@@ -174,8 +176,10 @@ class ViewWriter:
 def _applied(reply: list[Any]) -> BatchResult:
     match reply[0]:
         case b"ok":
-            cold, forgotten, grown = (tuple(sid.decode() for sid in found) for found in reply[1:4])
-            return BatchResult(cold, forgotten, grown)
+            cold, forgotten, grown, damaged = (
+                tuple(sid.decode() for sid in found) for found in (*reply[1:4], *reply[5:6])
+            )
+            return BatchResult(cold, forgotten, grown, damaged)
         case b"done":
             return BatchResult(again=True)
         case b"unstaged":
