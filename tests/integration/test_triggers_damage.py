@@ -163,6 +163,7 @@ async def test_the_fingerprint_does_not_change_by_itself(connection: Connection,
         "CREATE INDEX ON events (message)",
         "VACUUM (ANALYZE, FREEZE)",
         "TRUNCATE events",
+        f"GRANT USAGE ON SCHEMA readside TO {role}",
         f"SET ROLE {role}",
     ):
         await other.execute(statement)
