@@ -1,11 +1,14 @@
 """A view without Postgres: events made by hand, put and added through the project's own scripts."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from projector.core.operations import Add, HeaderValue, Operation, Put, StagedSession
 from projector.loads.snapshot import Part, type_counts
@@ -109,9 +112,10 @@ class Stage:
         self, term: str = "term-1", expected: str = "", database: str = "", shape: str | None = None
     ) -> bool:
         """Begin a term of `database`, our own by default, of rows that read as before; tell whether it is continued."""
-        kept = await self.redis.hget(self.keys.position, "shape")
-        read_as = shape or text(kept if isinstance(kept, bytes) else SHAPE.encode())
-        continued = await self.writer.begin(term, expected, database or self.database, read_as)
+        kept: Any = None
+        with suppress(ResponseError):  # no position of ours: the writer has to say so
+            kept = await self.redis.hget(self.keys.position, "shape")
+        continued = await self.writer.begin(term, expected, database or self.database, shape or text(kept) or SHAPE)
         self.term, self.n = term, 0
         return continued
 
