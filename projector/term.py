@@ -99,7 +99,8 @@ class Term:
         """Begin, catch up and live. Raises TermEnded, TermRefused, NotInstalled, or a store's error."""
         self._telemetry.terms += 1
         self._telemetry.events_waiting = lambda: self._backlog.events + self._events_in_hand
-        self._telemetry.set_aside = lambda: self._sessions.aside
+        aside = self._sessions.aside
+        self._telemetry.set_aside = lambda: aside  # it outlives the term, which must not
         self._telemetry.state = "catching_up"
         self._stores.tail.hand_to(self._backlog.hear)
         try:
