@@ -272,6 +272,11 @@ REBUILD = Wish("rebuild", "a")
         "asked for twice: it is loaded once": Row(
             table(), facts(wishes=[WARM, WARM]), Plan(forgiven={"a"}, starting=["a"])
         ),
+        "two ask: each is told": Row(
+            table("ab"),
+            facts(wishes=[WARM, Wish("warm", "b", confirmed="b")]),
+            Plan(forgiven={"a", "b"}, confirmed=["a", "b"], touched=["a", "b"]),
+        ),
         "each session as it is": Row(
             table("ab", "c", "d"),
             facts(wishes=[Wish("warm", "abcde", confirmed="a")]),
