@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 8000
 SECONDS ?= 600
+COUNT ?= 100
 BROWSER := chromium fonts-dejavu-core
 
 # uv writes the lock because it resolves for every Python and platform at once: Debian's 3.11.2 needs a package
@@ -20,7 +21,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check lint unit chaos bench screenshots format lock clean install-tools tools
+.PHONY: help install demo test check lint unit chaos mutants bench screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -47,7 +48,10 @@ unit: $(INSTALLED) ## run the unit tests alone
 chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECONDS=60 SEED=7 for others)
 	$(BIN)/python -m pytest tests/oracle -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS="page" measures one, ARGS=--readme fills README)
+mutants: $(INSTALLED) ## do the fast tests notice? a random hundred of changes in the code (COUNT=40 SEED=7 for others)
+	$(BIN)/python -m tests.mutants --count $(COUNT) --seed $(or $(SEED),1)
+
+bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--help tells the rest, ARGS=--readme fills README)
 	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(INSTALLED) install-tools ## take the README's pictures of the console, from a demo of two minutes

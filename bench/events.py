@@ -38,6 +38,16 @@ async def fill(connection: Connection, sessions: int, events_each: int, *, first
     """Insert sessions, numbered from `first`, with events in them; and let Postgres know its tables."""
     last = first + sessions - 1
     await connection.execute(_SESSIONS, first, last)
+    await _fill_events(connection, first, last, events_each)
+
+
+async def refill(connection: Connection, sessions: int, events_each: int) -> None:
+    """Put other events in place of all that there are, in the first sessions."""
+    await connection.execute("TRUNCATE events")
+    await _fill_events(connection, 1, sessions, events_each)
+
+
+async def _fill_events(connection: Connection, first: int, last: int, events_each: int) -> None:
     await connection.execute(_EVENTS, first, last, events_each, _MESSAGE_CHARACTERS)
     await connection.execute("VACUUM (ANALYZE) sessions, events")
     await connection.execute("CHECKPOINT")  # not while something is measured

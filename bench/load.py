@@ -41,11 +41,13 @@ class Load:
     p99_ms: float
 
 
-def generator_name() -> str:
-    """Name what makes the load. Raises BenchError when it is not installed."""
-    if not shutil.which("wrk"):
+def generator_name(*, polls: bool) -> str:
+    """Name what makes the load. Raises BenchError when `polls` are wanted and what makes them is not installed."""
+    if shutil.which("wrk"):
+        return "load by wrk (one thread) and pgbench"
+    if polls:
         raise BenchError("wrk makes the load and is not installed (Debian: apt install wrk).")
-    return "load by wrk (one thread)"
+    return "load by pgbench"
 
 
 async def crowd(port: int, targets: Sequence[str], *, clients: int, seconds: int) -> Load:

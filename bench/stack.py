@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -32,13 +33,37 @@ _READSIDE = (sys.executable, "-m", "readside")
 _SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
 
 
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the command line chose; None leaves it to each measurement.
+
+    `postgres` is the directory of another PostgreSQL's programs, `base` an earlier revision to measure beside.
+    """
+
+    seconds: int | None = None
+    rounds: int | None = None
+    base: str | None = None
+    postgres: Path | None = None
+
+
 class Site:
-    """One database with the write side's tables, an empty Redis, and the readside processes on them."""
+    """One database with the write side's tables, an empty Redis, and the readside processes on them.
+
+    `source` is the tree whose code the processes run, this one by default.
+    """
 
     def __init__(
-        self, directory: Path, database_url: str, redis_urls: tuple[str, str], connection: Connection, redis: Redis
+        self,
+        directory: Path,
+        database_url: str,
+        redis_urls: tuple[str, str],
+        connection: Connection,
+        redis: Redis,
+        *,
+        source: Path = ROOT,
     ) -> None:
         self.directory = directory
+        self._source = source
         self.database_url = database_url
         self.redis_url, self.plain_url = redis_urls
         self.connection = connection
@@ -47,19 +72,25 @@ class Site:
 
     async def run(self, *command: str) -> None:
         """Run a command of readside to its end. Raises BenchError when it fails."""
-        child = self._spawn(f"readside {command[0]}", [*_READSIDE, *command], {})
-        try:
-            await child.exited(COMMAND_SECONDS)
-        finally:
-            await child.end()
+        child = await self._ended(*command)
         if child.process.returncode != 0:
             raise BenchError(f"{child.name} failed.{last_words(child.log)}")
 
     @asynccontextmanager
     async def projector(self, **settings: str) -> AsyncIterator[None]:
         """Run a projector, live when the block begins; `settings` without READSIDE_, in small letters."""
-        async with self._running("readside projector", [*_READSIDE, "projector"], self._live, settings):
+        async with self._running("readside projector", [*_READSIDE, "projector"], self.live, settings):
             yield
+
+    @asynccontextmanager
+    async def mortal_projector(self, program: list[str] | None = None, **settings: str) -> AsyncIterator[Child]:
+        """Run a projector, live when the block begins, which the block may kill; `program` runs it another way."""
+        child = self._spawn("readside projector", program or [*_READSIDE, "projector"], settings)
+        try:
+            await until(self.live, f"{child.name} is live", child=child)
+            yield child
+        finally:
+            await child.end()
 
     @asynccontextmanager
     async def api(self, **settings: str) -> AsyncIterator[int]:
@@ -108,9 +139,18 @@ class Site:
 
         await until(passed, "as-of has passed what was written")
 
-    async def _live(self) -> bool:
-        position = await self.view.position()
-        return position is not None and position.live
+    async def live(self) -> bool:
+        """Whether the projection is live. Asks the command: what an earlier version keeps in Redis is its own."""
+        return (await self._ended("status")).process.returncode == 0
+
+    async def _ended(self, *command: str) -> Child:
+        """Run a command of readside to its end."""
+        child = self._spawn(f"readside {command[0]}", [*_READSIDE, *command], {})
+        try:
+            await child.exited(COMMAND_SECONDS)
+        finally:
+            await child.end()
+        return child
 
     def _spawn(self, name: str, command: list[str], settings: dict[str, str]) -> Child:
         environment = {
@@ -125,23 +165,24 @@ class Site:
             **{f"READSIDE_{name.upper()}": value for name, value in settings.items()},
         }
         log = self.directory / f"{name.replace(' ', '-')}.log"
-        return spawn(name, command, log=log, environment=environment, directory=ROOT)
+        return spawn(name, command, log=log, environment=environment, directory=self._source)
 
 
 class Servers:
     """The embedded servers of a whole run, with the settings that they have by default (so commits reach the disk)."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, choices: Choices) -> None:
         self.directory = directory
-        self.postgres = EmbeddedPostgres(directory / "postgres")
+        self.choices = choices
+        self.postgres = EmbeddedPostgres(directory / "postgres", programs=choices.postgres)
         self.redis = EmbeddedRedis(directory / "redis")
 
     @asynccontextmanager
-    async def site(self, number: int = 0) -> AsyncIterator[Site]:
+    async def site(self, number: int = 0, *, source: Path = ROOT) -> AsyncIterator[Site]:
         """Make a new database, and empty two of Redis'; the database is dropped after the block.
 
-        Sites that are there at the same time need different numbers, from 0 to 7. The second Redis database is for
-        the peers' plain sorted sets.
+        `source` is the tree whose code readside's processes run. Sites that are there at the same time need different
+        numbers, from 0 to 7. The second Redis database is for the peers' plain sorted sets.
         """
         name = f"bench_{secrets.token_hex(4)}"
         urls = self.redis.url(number), self.redis.url(8 + number)
@@ -154,7 +195,7 @@ class Servers:
                     await emptied.flushdb()
             connection = await asyncpg.connect(self.postgres.url(name))
             await connection.execute(_SCHEMA)
-            yield Site(self.directory, self.postgres.url(name), urls, connection, redis)
+            yield Site(self.directory, self.postgres.url(name), urls, connection, redis, source=source)
             await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         finally:
             server.terminate()
@@ -173,11 +214,11 @@ class Servers:
 
 
 @asynccontextmanager
-async def running_servers() -> AsyncIterator[Servers]:
+async def running_servers(choices: Choices) -> AsyncIterator[Servers]:
     """Start the servers in a temporary directory; end them and remove it after the block."""
     with tempfile.TemporaryDirectory(prefix="readside-bench-") as directory:
         os.chmod(directory, 0o711)  # noqa: PTH101 (ASYNC240) - as root, PostgreSQL runs as another user
-        servers = Servers(Path(directory))
+        servers = Servers(Path(directory), choices)
         async with servers.postgres, servers.redis:
             yield servers
 

@@ -69,6 +69,11 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._ended = asyncio.Event()
 
+    @property
+    def has_requests(self) -> bool:
+        """Tell whether there is something to take."""
+        return bool(self._requests)
+
     def take(self) -> list[ProjectorRequest]:
         """Hand over the requests that came since the last take."""
         taken, self._requests = self._requests, []

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import structlog
 from redis.asyncio import Redis
 
 from projector.config import ProjectorConfig
+from projector.core.pace import Pace
 from projector.jobs import Jobs
 from projector.tail.connection import Tail, lock_key, open_tail
+from projector.tail.doorbell import Doorbell
+from projector.tail.letterbox import Letterbox
+from projector.tail.reader import Wake
 from projector.telemetry import Telemetry
 from projector.term import Term, TermEnded, TermStores
 from projector.view.writer import TermRefused, ViewWriter
@@ -38,6 +43,8 @@ from readmodel.view import ViewReader
 
 REPORTING_SECONDS = 3.0
 """A leader that reported so lately lives: it reports every second."""
+LEAVING_SECONDS = 0.5
+"""Who ends in order tells writers that nobody reads their letters; where that takes longer, the lease lapses."""
 SETTLED_SECONDS = 10.0
 """A term that lived so long was no failure: the next one begins without delay."""
 
@@ -109,11 +116,12 @@ class Leader:
             self._telemetry.connections += 1
             await self._view.position()  # a Redis that is away, or not ours, is said before we compete for the lead
             await self._stand_by(tail)
-            wake = asyncio.Event()
-            jobs = Jobs(self._redis, self._keys, wake)
-            stores = TermStores(tail, reads, self._view, self._writer)
-            await tail.listen(lambda _payload: None)
-            await first_to_end(jobs.hear(), jobs.tell(), self._lead(stores, jobs, wake))
+            wake, pace = Wake(asyncio.Event()), Pace(config.doorbell)
+            jobs = Jobs(self._redis, self._keys, wake.event)
+            letterbox = Letterbox(tail, reads.tables, config.schema, config.letters_max_bytes)
+            stores = TermStores(tail, letterbox, reads, self._view, self._writer)
+            doorbell = Doorbell(config.listen_url, config.schema, self._lock_key, pace, wake.ring)
+            await first_to_end(jobs.hear(), jobs.tell(), doorbell.run(), self._lead(stores, jobs, wake, pace))
 
     async def _stand_by(self, tail: Tail) -> None:
         told = False
@@ -124,7 +132,7 @@ class Leader:
                 told = True
             ended = None if await self._leader_reports() else await tail.end_frozen_leader(self._lock_key)
             if ended:
-                _log.warning("ended the connection of a leader that did nothing any more", backend_pid=ended)
+                _log.warning("ended the connection of a leader that did nothing any more", backend_pids=ended)
             await self._sleep(self._config.heartbeat_seconds)
         self._telemetry.role, self._telemetry.state = "leader", "catching_up"
         if not self._refused:  # else the next try to lead: said when it was refused, and when a term begins
@@ -135,10 +143,18 @@ class Leader:
         reports = fresh_reports(await self._view.projectors(), await self._view.now_us(), REPORTING_SECONDS)
         return any(report.get("role") == "leader" for report in reports)
 
-    async def _lead(self, stores: TermStores, jobs: Jobs, wake: asyncio.Event) -> None:
+    async def _lead(self, stores: TermStores, jobs: Jobs, wake: Wake, pace: Pace) -> None:
+        try:
+            await self._lead_on(stores, jobs, wake, pace)
+        finally:
+            with suppress(StoreUnavailable, StoreRefused, TimeoutError):
+                async with asyncio.timeout(LEAVING_SECONDS):
+                    await stores.letterbox.leave()
+
+    async def _lead_on(self, stores: TermStores, jobs: Jobs, wake: Wake, pace: Pace) -> None:
         pauses = delays(0.1, 5.0)
         while True:
-            term, started = Term(stores, jobs, wake, self._telemetry, self._config), time.monotonic()
+            term, started = Term(stores, jobs, wake, pace, self._telemetry, self._config), time.monotonic()
             try:
                 await term.run()
             except (TermEnded, TermRefused) as ended:

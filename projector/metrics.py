@@ -14,7 +14,7 @@ from projector.telemetry import Telemetry
 
 PREFIX = "readside_projector_"
 _COUNTERS = {
-    "events_applied": "Events sent to the view, one by one as notices named them; those of loads are not counted.",
+    "events_applied": "Events sent to the view, one by one as letters named them; those of loads are not counted.",
     "batches": "Batches that the view accepted.",
     "terms": "Terms begun: each catches up by comparing.",
     "catch_ups": "Catch-ups done: every hot session compared with Postgres.",
@@ -22,10 +22,13 @@ _COUNTERS = {
     "loads": "Sessions loaded into the view, for the first time or anew.",
     "loads_failed": "Loads given up, since a store did not answer however often it was asked.",
     "looks": "Sessions dropped to be looked at again.",
-    "notices_ignored": "Notices on our channel that were not ours.",
+    "readings": "Readings of the letters that writers leave.",
+    "letters": "Letters read.",
+    "comparisons": "Comparisons of every hot session since writers may have skipped a letter.",
     "compared": "Hot sessions compared with Postgres by the continuous check.",
     "drift": "Hot sessions found to differ from Postgres though Redis held them whole; each is loaded anew.",
     "drift_repaired": "Of these, sessions that were right again: loaded, or gone from the view.",
+    "sessions_reloaded": "Hot sessions loaded anew since what rows read as was changed, or the encoding.",
     "sessions_lost": "Hot sessions of which Redis lost keys (evicted, expired, deleted); each is loaded anew.",
 }
 
@@ -76,7 +79,14 @@ def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
     yield "hot_sessions", "Sessions in the view.", t.hot_sessions
     yield "loading", "Sessions on their way into the view.", t.loading
     yield "set_aside", "Sessions that the view cannot hold; Postgres serves them.", len(t.set_aside())
-    yield "events_waiting", "Events that notices named and no batch has applied yet.", t.events_waiting()
+    yield "events_waiting", "Events that letters named and no batch has applied yet.", t.events_in_hand
+    yield "letters_bytes", "What the tables of letters take on the disk, indexes included.", t.letters_bytes
+    yield (
+        "letters_open",
+        "1 while letters are written; 0: past READSIDE_LETTERS_MAX_MB the view is compared instead.",
+        t.letters_open,
+    )
+    yield "ringing", "1 while writers ring by NOTIFY; 0 where we look by ourselves.", t.ringing
     yield "notification_queue_usage", "Part of Postgres' notification queue in use, 0 to 1.", t.queue_usage
     trip = None if t.round_trip_us is None else t.round_trip_us / 1e6
     yield "heartbeat_round_trip_seconds", "The last beat's time through the whole pipe.", trip

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from projector.core.comparison import Truth
 from projector.core.new_events import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, NewEvents
+from projector.core.served_part import LogRow
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
 from projector.tail.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
-from readmodel.event import EventRow
-from readmodel.postgres_client import Connection, Pool, check_rows_visible, create_pool, is_open, target, translated
+from readmodel.event import EventRow, type_name
+from readmodel.postgres_client import (
+    Connection,
+    Pool,
+    check_rows_visible,
+    connect,
+    create_pool,
+    is_open,
+    target,
+    translated,
+)
+from readmodel.sql import Tables
 from readmodel.sql import statement as shared_statement
+from readmodel.tables import find_tables
 
 POOL_SIZE = 8
 SMALL_SECONDS = 5.0
@@ -31,6 +44,9 @@ KEPT_SECONDS = 20.0
 PLAN_SECONDS = 10
 """A plan is kept so long: one made while the table was empty reads all of it, and nobody may have analysed it since."""
 
+Check = Callable[[Connection], Awaitable[None]]
+"""Raises where a connection leads to another server than the listener's."""
+
 
 class Reads:
     """Reads over a pool whose every connection was checked to reach the server that the listener is on.
@@ -38,9 +54,11 @@ class Reads:
     Each raises EventLogUnavailable, AccessRefused, SchemaMissing, RightsMissing or BadEvents.
     """
 
-    def __init__(self, pool: Pool, url: str) -> None:
+    def __init__(self, pool: Pool, url: str, tables: Tables, check: Check | None = None) -> None:
+        self.tables = tables
         self._pool = pool
         self._url = url
+        self._check = check
         self._kept: Any = None
         self._kept_at = 0.0
 
@@ -78,14 +96,14 @@ class Reads:
         """Give what the headers of these sessions must say; missing sessions are left out."""
         async with self._connection() as connection:
             rows = await connection.fetch(
-                statement("compare"), [UUID(sid) for sid in session_ids], timeout=LOAD_TIMEOUT_SECONDS
+                statement("compare", self.tables), list(session_ids), timeout=LOAD_TIMEOUT_SECONDS
             )
         return {row["session_id"]: Truth(row["status"], row["count"], row["hi"], row["lo"]) for row in rows}
 
     async def statuses(self, session_ids: Collection[str]) -> dict[str, str]:
         """Give these sessions' statuses; missing sessions are left out."""
         with translated(self._url):
-            rows = await self._pool.fetch(statement("statuses"), [UUID(sid) for sid in session_ids])
+            rows = await self._pool.fetch(statement("statuses", self.tables), list(session_ids))
         return {row["session_id"]: row["status"] for row in rows}
 
     async def added(self, wanted: Mapping[str, Mapping[str, EventRow | None]]) -> NewEvents:
@@ -122,19 +140,34 @@ class Reads:
         bounds = BYTES_OF_ONE_SESSION, BYTES_OF_ALL - found.bytes
         with translated(self._url):
             async with self._own_connection() as connection:
-                rows = await connection.fetch(statement("added"), ids, *bounds)
+                rows = await connection.fetch(statement("added", self.tables), ids, *bounds, timeout=SMALL_SECONDS)
                 if any(row["member"] is None for row in rows):
-                    rows = await connection.fetch(statement("added_within"), ids, *bounds)
+                    rows = await connection.fetch(
+                        statement("added_within", self.tables), ids, *bounds, timeout=SMALL_SECONDS
+                    )
         for row in rows:
             if row["member"] is None and row["score"] is not None:
                 found.refuse(row["session_id"])
             else:
                 _take(EventRow(*row), found)
 
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
+        """Give what polls are served of these events, by id; digests of their JSON where it is to be `rendered`."""
+        async with self._connection() as connection:
+            wanted = [UUID(bytes=event_id) for event_id in ids]
+            served = statement("served", self.tables)
+            rows = await connection.fetch(served, wanted, rendered, timeout=LOAD_TIMEOUT_SECONDS)
+        return {
+            row["id"]: LogRow(
+                row["session_id"], row["score"], type_name(row["event_type"]), row["version"], row["digest"]
+            )
+            for row in rows
+        }
+
     async def recent(self, limit: int) -> list[str]:
         """List the most recently created sessions that are not in a terminal status; reads them all."""
         async with self._connection() as connection:
-            rows = await connection.fetch(statement("recent"), limit, timeout=LOAD_TIMEOUT_SECONDS)
+            rows = await connection.fetch(statement("recent", self.tables), limit, timeout=LOAD_TIMEOUT_SECONDS)
         return [row["session_id"] for row in rows]
 
     async def every(self, page: int = 5_000) -> AsyncIterator[list[str]]:
@@ -142,7 +175,7 @@ class Reads:
         last = UUID(int=0)
         while True:
             with translated(self._url):
-                rows = await self._pool.fetch(statement("every"), last, page)
+                rows = await self._pool.fetch(statement("every", self.tables), last, page)
             if not rows:
                 return
             yield [row["session_id"] for row in rows]
@@ -157,7 +190,9 @@ class Reads:
         session, (most_events, most_bytes) = UUID(session_id), window
         bounds = min(most_events, MOST_ROWS), min(most_bytes, SMALL_BYTES)
         async with self._connection() as connection:
-            rows = await connection.fetch(statement("small"), session, *bounds, timeout=LOAD_TIMEOUT_SECONDS)
+            rows = await connection.fetch(
+                statement("small", self.tables), session, *bounds, timeout=LOAD_TIMEOUT_SECONDS
+            )
         # What is small by its sizes may be long as text all the same, as the number 1e100000 is.
         if all(row["small"] for row in rows) and sum(row["bytes"] or 0 for row in rows) <= bounds[1]:
             yield Snapshot(scored(rows))
@@ -167,8 +202,8 @@ class Reads:
                 self._pool.acquire() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
-                rows = await connection.fetch(statement("totals"), session, timeout=LOAD_TIMEOUT_SECONDS)
-                yield LargeSnapshot(connection, session_id, scored(rows), window)
+                rows = await connection.fetch(statement("totals", self.tables), session, timeout=LOAD_TIMEOUT_SECONDS)
+                yield LargeSnapshot(connection, self.tables, session_id, scored(rows), window)
 
     async def row(self, sql: str, *arguments: object) -> asyncpg.Record:
         """Run one small statement, give its one row."""
@@ -180,13 +215,22 @@ class Reads:
 
     async def now_us(self) -> int:
         """Ask Postgres' clock: microseconds since 1970."""
-        return int((await self.row("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"))[0])
+        return int(
+            (await self.row("SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000::numeric)::bigint"))[0]
+        )
 
-    async def inspect_triggers(self) -> str | None:
-        """Give None when the triggers are ours, whole and enabled; else the sentence that says how to mend it."""
-        with translated(self._url):
-            async with self._pool.acquire() as connection:
-                return await inspect(cast("Connection", connection))
+    async def inspect_triggers(self, schema: str) -> str | None:
+        """Give None when the triggers are ours, whole and enabled; else the sentence that says how to mend it.
+
+        On a connection of its own, with the owners' search_path. Raises EventLogUnavailable where that finds other
+        tables by now.
+        """
+        async with _owners_connection(self._url, self._check) as connection:
+            if await find_tables(connection, self._url) != self.tables:
+                raise EventLogUnavailable("The search_path finds other tables than before.")
+            with translated(self._url):
+                await check_rows_visible(connection, self.tables)
+                return await inspect(connection, schema)
 
 
 @asynccontextmanager
@@ -194,25 +238,44 @@ async def open_reads(url: str, *, server_started: str, statement_cache_size: int
     """Open the projector's reads; a connection that reaches another server than the listener's is refused."""
 
     async def check(connection: Connection) -> None:
-        await check_rows_visible(connection)
         row = await connection.fetchrow(shared_statement("server"))
         if row is None or row["started"] != server_started or row["in_recovery"]:
             raise EventLogUnavailable(
                 f"PostgreSQL at {target(url)} is not the server that the listener is connected to, or was restarted."
             )
 
+    async def check_pooled(connection: Connection) -> None:
+        await check_rows_visible(connection, tables)
+        await check(connection)
+
+    async with _owners_connection(url, check) as connection:
+        tables = await find_tables(connection, url)
     pool = await create_pool(
         url,
         application_name="readside-projector",
         size=POOL_SIZE,
         statement_cache_size=statement_cache_size,
         statement_seconds=PLAN_SECONDS,
-        init=check,
+        init=check_pooled,
     )
     try:
-        yield Reads(pool, url)
+        yield Reads(pool, url, tables, check)
     finally:
         pool.terminate()
+
+
+@asynccontextmanager
+async def _owners_connection(url: str, check: Check | None) -> AsyncIterator[Connection]:
+    """Open a checked connection that has the owners' search_path."""
+    connection = await connect(url, application_name="readside-projector", owners_path=True)
+    try:
+        with translated(url):
+            async with asyncio.timeout(SMALL_SECONDS):
+                if check is not None:
+                    await check(connection)
+        yield connection
+    finally:
+        connection.terminate()
 
 
 def scored(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:

@@ -100,7 +100,10 @@ class Step:
                 sessions.restart(session_id)
 
     def _correct(self, result: BatchResult) -> None:
-        for session_id in {*result.cold, *result.forgotten}:
+        for session_id in result.damaged:
+            self._sessions.damage(session_id)
+            self._sessions.look(session_id)
+        for session_id in {*result.cold, *result.forgotten}.difference(result.damaged):
             self._sessions.lose(session_id)
         for session_id in result.grown:
             self._sessions.reload(session_id)

@@ -44,19 +44,24 @@ class Telemetry:
     connections: int = 0
     loads: int = 0
     looks: int = 0
-    notices_ignored: int = 0
+    readings: int = 0
+    letters: int = 0
+    comparisons: int = 0
+    letters_bytes: int = 0
+    letters_open: bool = True
+    ringing: bool = False
+    events_in_hand: int = 0
     compared: int = 0
     drift: int = 0
     drift_repaired: int = 0
     catch_ups: int = 0
     loads_failed: int = 0
     sessions_lost: int = 0
+    sessions_reloaded: int = 0
     reconnects: Counter[str] = field(default_factory=lambda: Counter(postgres=0, redis=0))
     """Listening connections that were lost or given up, by cause."""
     round_trips: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIP_SECONDS))
     """Of every beat that came back, also of those that others overtook: what waited longest would be left out."""
-    events_waiting: Callable[[], int] = int
-    """How many events are named by notices and not applied yet."""
     drifting: dict[str, None] = field(default_factory=dict)
     """Sessions found to differ whose load is under way."""
     set_aside: Callable[[], Mapping[str, str]] = dict
@@ -71,6 +76,19 @@ class Telemetry:
             self.errors.pop()
         self.errors.append((time.time_ns() // 1000, sentence))
 
+    def batch_waits(self, why: Exception | None) -> None:
+        """Note why Redis does not take a batch, or that it takes them again; the log is told once for each reason."""
+        sentence = str(why) if why else None
+        if sentence == self.reason:
+            return
+        self.reason = sentence
+        if sentence is None:
+            _log.info("Redis takes batches again", term=self.term)
+        else:
+            self.last_error = sentence
+            self.note_error(sentence)
+            _log.warning("not live", reason=sentence)
+
     def note(self, transition: Transition, session_id: str, reason: str = "") -> None:
         """Count a session's transition, and tell the log what people should know of it."""
         match transition:
@@ -78,6 +96,9 @@ class Telemetry:
                 self.looks += 1
             case "lost":
                 self.sessions_lost += 1
+            case "damaged":
+                self.sessions_lost += 1
+                _log.warning("keys of a hot session are damaged in Redis, and it is loaded anew", session_id=session_id)
             case "put":
                 self.loads += 1
                 self.told_aside.pop(session_id, None)  # were it set aside later, that would be news

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
 
-from projector.catch_up import compare_all
+from projector.catch_up import compare
 from projector.config import ProjectorConfig
-from projector.core.letters import Beat
-from projector.core.sessions import Load, Sessions
+from projector.core.letters import Beat, Letters
+from projector.core.pace import Pace
+from projector.core.sessions import Sessions
 from projector.drift import DriftCheck
 from projector.jobs import Jobs
 from projector.loads.loads import Loader
 from projector.reads import Reads
 from projector.requests import Requests
+from projector.served_check import ServedCheck
 from projector.step import Step
-from projector.tail.backlog import Backlog, HeardBeat
 from projector.tail.connection import Tail
-from projector.tail.heartbeat import Heartbeat, fingerprint
+from projector.tail.letterbox import Letterbox, ReaderReplaced, shape_of
+from projector.tail.reader import LetterReader, Wake
 from projector.telemetry import Telemetry
 from projector.view.committer import Committer
 from projector.view.writer import ViewWriter
 from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+
+NO_SESSION = "00000000-0000-0000-0000-000000000000"
 
 _log = structlog.get_logger(__name__)
 
@@ -41,6 +46,7 @@ class TermStores:
     """What a term reads and writes."""
 
     tail: Tail
+    letterbox: Letterbox
     reads: Reads
     view: ViewReader
     writer: ViewWriter
@@ -50,121 +56,103 @@ class Term:
     """An unbroken stretch of knowing. `run` begins it and returns only by raising what ended it."""
 
     def __init__(
-        self, stores: TermStores, jobs: Jobs, wake: asyncio.Event, telemetry: Telemetry, config: ProjectorConfig
+        self, stores: TermStores, jobs: Jobs, wake: Wake, pace: Pace, telemetry: Telemetry, config: ProjectorConfig
     ) -> None:
         self.id = uuid4().hex
         self.was_live = False
         self._stores = stores
+        self._jobs = jobs
         self._wake = wake
         self._telemetry = telemetry
         self._config = config
         self._as_of_us: int | None = None
-        self._backlog = Backlog(self.id, wake)
-        self._heartbeat = Heartbeat(stores.reads, self.id, config.heartbeat_seconds)
+        self._fingerprint = ""
+        self._continued = False
+        self._recent: list[str] = []
+        view, reads = stores.view, stores.reads
         window = {"window_events": config.window_events, "window_bytes": config.window_bytes}
-        self._loader = Loader(stores.reads, stores.writer, wake, **window)
-        self._sessions = Sessions(
+        self._loader = Loader(reads, stores.writer, wake.event, **window)
+        self._sessions = sessions = Sessions(
             config.hot_ttl_seconds, config.max_hot_sessions, telemetry, self._loader.begin, jobs.finish
         )
-        self._loader.is_current = self._is_current
-        self._requests = Requests(
-            term=self.id, sessions=self._sessions, jobs=jobs, view=stores.view, reads=stores.reads
-        )
+        self._loader.is_current = lambda load: sessions.load_of(load.session_id) is load
+        self._requests = Requests(term=self.id, sessions=sessions, jobs=jobs, view=view, reads=reads)
+        self._reader = LetterReader(stores.letterbox, pace, wake, config.heartbeat_seconds)
         self._drift = DriftCheck(
-            view=stores.view,
-            reads=stores.reads,
-            sessions=self._sessions,
-            telemetry=telemetry,
-            wake=wake,
+            view=view,
+            reads=reads,
+            sessions=sessions,
+            served=ServedCheck(view, reads, self.id),
+            wake=wake.event,
             as_of_us=lambda: self._as_of_us,
+            telemetry=telemetry,
             round_seconds=config.drift_round_seconds,
         )
         self._step = Step(
-            sessions=self._sessions,
-            committer=Committer(stores.writer, self.id),
-            reads=stores.reads,
+            sessions=sessions,
+            committer=Committer(stores.writer, self.id, tell=telemetry.batch_waits),
+            reads=reads,
             loader=self._loader,
             requests=self._requests,
             drift=self._drift,
             telemetry=telemetry,
         )
-        self._events_in_hand = 0
-        self._fingerprint = ""
-        self._recent: list[str] = []
-
-    def _is_current(self, load: Load) -> bool:
-        return self._sessions.load_of(load.session_id) is load
 
     async def run(self) -> None:
         """Begin, catch up and live. Raises TermEnded, TermRefused, NotInstalled, or a store's error."""
         self._telemetry.terms += 1
-        self._telemetry.events_waiting = lambda: self._backlog.events + self._events_in_hand
         aside = self._sessions.aside
         self._telemetry.set_aside = lambda: aside  # it outlives the term, which must not
         self._telemetry.state = "catching_up"
-        self._stores.tail.hand_to(self._backlog.hear)
         try:
-            await first_to_end(self._stores.tail.watch(), self._loader.work(), self._go())
+            await self._begin()
+            await first_to_end(self._reader.keep_house(), self._loader.work(), self._go())
+        except ReaderReplaced as error:
+            raise TermEnded(str(error)) from error
         finally:
             self._requests.fail_unfinished()
-            self._telemetry.notices_ignored += self._backlog.ignored
-            self._telemetry.events_waiting = int
 
     async def _go(self) -> None:
-        await self._begin()
         await self._catch_up()
-        await first_to_end(self._heartbeat.beat(), self._step_for_ever(), self._drift.run(), self._find_recent())
+        await first_to_end(self._step_for_ever(), self._drift.run(), self._find_recent())
+
+    # Beginning.
 
     async def _begin(self) -> None:
         stores = self._stores
-        self._fingerprint = await fingerprint(stores.reads)  # before the triggers are judged: a change shows later
-        wrong = await stores.reads.inspect_triggers()
+        # Before the triggers are judged and anything is read: a change shows later.
+        self._fingerprint = await stores.letterbox.fingerprint()
+        wrong = await stores.reads.inspect_triggers(self._config.schema)
         if wrong:
             raise NotInstalled(wrong)
+        async with stores.reads.snapshot(NO_SESSION, (1, 1)):
+            pass  # who may not read the tables must not call an empty view live: nothing else reads them then
+        holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
         seen = await stores.view.position()
-        await stores.tail.prove()  # the lock was ours when the position was read: who began since is refused
-        await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
+        await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused
+        database = stores.tail.server.database
+        self._continued = await stores.writer.begin(
+            self.id, seen.term if seen else "", database, shape_of(self._fingerprint)
+        )
         self._telemetry.term = self.id
-        _log.info("a term began", term=self.id)
+        _log.info("a term began", term=self.id, may_have_skipped=holders)
 
     async def _catch_up(self) -> None:
-        """Stamp what is equal, drop what is not. Notices queue meanwhile; as-of stays where it was."""
+        """Stamp what is equal, drop what is not. Letters wait in their box; as-of stays where it was."""
         stores, started = self._stores, time.monotonic()
         now_ms = await stores.view.now_us() // 1000
         active = dict(await stores.view.hot_sessions())
         reloading = 0
-        async for comparison in compare_all(stores.view, stores.reads):
+        async for comparison in compare(stores.view, stores.reads, list(active), continued=self._continued):
             for session_id in comparison.equal:
-                self._sessions.keep(session_id, max(0, now_ms - active.get(session_id, now_ms)) / 1000)
+                self._sessions.keep(session_id, max(0, now_ms - active[session_id]) / 1000)
             for session_id in comparison.to_load:
                 self._sessions.start(session_id)
             reloading += len(comparison.to_load)
             await self._step.commit(comparison.operations, set())
-            self._check_backlog()
         self._telemetry.catch_ups += 1
+        self._telemetry.sessions_reloaded += 0 if self._continued else reloading
         _log.info("caught up", compared=len(active), reloading=reloading, seconds=round(time.monotonic() - started, 3))
-
-    async def _step_for_ever(self) -> None:
-        self._wake.set()
-        sweep_every = max(1.0, min(self._config.hot_ttl_seconds / 10, 30.0))
-        next_sweep = time.monotonic() + sweep_every
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            self._check_backlog()
-            notices = self._backlog.take()
-            beat = self._accept(notices.beat)
-            sweep = time.monotonic() >= next_sweep
-            if sweep:
-                next_sweep = time.monotonic() + sweep_every
-            self._events_in_hand = notices.letters.events
-            recent, self._recent = self._recent, []
-            await self._step.take(notices.letters, beat, recent, sweep=sweep)
-            self._events_in_hand = 0
-            self._note_round_trips(notices.overtaken, beat)
-            self._report(beat)
-            if self._loader.has_finished or self._requests.unfinished:
-                self._wake.set()
 
     async def _find_recent(self) -> None:
         """Look for sessions to warm beside the steps, for all are read for it; it is a hint, and may fail."""
@@ -172,36 +160,90 @@ class Term:
             self._recent = await self._stores.reads.recent(self._config.warm_limit)
         except EventLogUnavailable as error:
             _log.warning("no recent sessions are warmed", error=str(error))
-        self._wake.set()
+        self._wake.event.set()
         await asyncio.Event().wait()  # to return would end the term
 
-    def _check_backlog(self) -> None:
-        if self._backlog.ended:
-            raise TermEnded(self._backlog.ended)
+    # Living.
 
-    def _accept(self, heard: HeardBeat | None) -> Beat | None:
-        sent_at = self._heartbeat.returned(heard.nonce) if heard else None
-        if heard is None or sent_at is None:
-            return None
-        if heard.fingerprint != self._fingerprint:
-            raise TermEnded("the triggers were changed")
-        return Beat(heard.as_of_us, sent_at)
+    async def _step_for_ever(self) -> None:
+        sweep_every = max(1.0, min(self._config.hot_ttl_seconds / 10, 30.0))
+        next_sweep = time.monotonic() + sweep_every
+        while True:
+            await self._pause()
+            is_due = time.monotonic() >= self._reader.due()
+            letters, beat = await self._read() if is_due else (Letters(), None)
+            sweep = time.monotonic() >= next_sweep
+            if sweep:
+                next_sweep = time.monotonic() + sweep_every
+            self._telemetry.events_in_hand = letters.events
+            recent, self._recent = self._recent, []
+            await self._step.take(letters, beat, recent, sweep=sweep)
+            self._telemetry.events_in_hand = 0
+            self._report(beat)
 
-    def _note_round_trips(self, overtaken: list[str], beat: Beat | None) -> None:
-        now = time.monotonic()
-        for set_out in (*map(self._heartbeat.returned, overtaken), beat.sent_at if beat else None):
-            if set_out is not None:
-                self._telemetry.round_trips.observe(now - set_out)
+    async def _pause(self) -> None:
+        """Wait until a reading is due, or something else is to be done."""
+        while not self._has_work():
+            seconds = self._reader.due() - time.monotonic()
+            if seconds <= 0:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._wake.event.wait()
+            self._wake.event.clear()
+
+    def _has_work(self) -> bool:
+        return bool(
+            self._loader.has_finished
+            or self._jobs.has_requests
+            or self._requests.unfinished
+            or self._drift.has_found
+            or self._recent
+        )
+
+    async def _read(self) -> tuple[Letters, Beat | None]:
+        """Read the letters; a beat proves that they tell of everything committed before its as-of."""
+        reading = await self._reader.read()
+        self._telemetry.readings += 1
+        self._telemetry.letters += reading.count
+        if reading.letters.ended:
+            raise TermEnded(reading.letters.ended)
+        if reading.fingerprint is None:
+            return reading.letters, None
+        if reading.fingerprint != self._fingerprint:
+            rows = shape_of(reading.fingerprint) != shape_of(self._fingerprint)
+            raise TermEnded("what rows read as was changed" if rows else "the triggers were changed")
+        if await self._reader.in_doubt(reading):
+            await self._compare_again(reading.letters)
+        return reading.letters, Beat(reading.as_of_us, reading.sent_at)
+
+    async def _compare_again(self, letters: Letters) -> None:
+        """Writers skipped letters: have looked at whatever differs, and at what was read before this beat."""
+        self._telemetry.comparisons += 1
+        sessions = self._sessions
+        letters.incomplete = True
+        letters.look([*sessions.loading, *sessions.aside])
+        async for comparison in compare(self._stores.view, self._stores.reads, list(sessions.hot)):
+            letters.look(comparison.operations.keys() - comparison.equal)
+            statuses = {session_id for session_id in comparison.equal if len(comparison.operations[session_id]) > 1}
+            letters.rows |= statuses
 
     def _report(self, beat: Beat | None) -> None:
         telemetry = self._telemetry
         telemetry.hot_sessions, telemetry.loading = len(self._sessions.hot), len(self._sessions.loading)
-        telemetry.queue_usage = self._heartbeat.queue_usage
+        reader = self._reader
+        telemetry.queue_usage, telemetry.letters_bytes, telemetry.ringing = (
+            reader.queue_usage,
+            reader.bytes,
+            reader.ringing,
+        )
+        telemetry.letters_open = reader.letterbox.open
         if beat is None:
             return
         self._as_of_us = telemetry.as_of_us = beat.as_of_us
         telemetry.applied_at = time.monotonic()
         telemetry.round_trip_us = int((telemetry.applied_at - beat.sent_at) * 1_000_000)
+        telemetry.round_trips.observe(telemetry.applied_at - beat.sent_at)
         if not self.was_live:
             self.was_live = True
             telemetry.state, telemetry.reason = "live", None

@@ -71,24 +71,30 @@ class Reader:
         # What is too old and bears the previous term's stamp may be what no term compares any more: the index of hot
         # sessions can lose it. Warming one that is still to be compared does no harm.
         if (cold or (seen and not seen.found.term)) and fetched.logged.status is not None:
-            self._requests.warm(poll.session_id)
+            self._ask_for(poll.session_id, cold)
         return _from_log(fetched)
 
-    async def _look(self, poll: Poll, wanted: Staleness) -> tuple[ViewAnswer | None, bool]:
-        """Ask the view: what it holds, and whether it said that the session is cold."""
+    def _ask_for(self, session_id: str, cold: Cold | None) -> None:
+        if cold and cold.damaged:
+            self._requests.mend(session_id)
+        else:
+            self._requests.warm(session_id)
+
+    async def _look(self, poll: Poll, wanted: Staleness) -> tuple[ViewAnswer | None, Cold | None]:
+        """Ask the view: what it holds, or else that the session is cold, if it said so."""
         if wanted.seconds <= 0:
-            return None, False
+            return None, None
         with tracing.span("redis") as span:
             try:
                 answer = await self._view.read(poll)
             except (StoreUnavailable, StoreRefused):
                 span.note(found="away")
-                return None, False  # the circuit has told the log
+                return None, None  # the circuit has told the log
             span.note(found="cold" if isinstance(answer, Cold) else "hot")
-        return (None, True) if isinstance(answer, Cold) else (answer, False)
+        return (None, answer) if isinstance(answer, Cold) else (answer, None)
 
 
-def _reason(seen: ViewAnswer | None, cold: bool, wanted: Staleness) -> str:
+def _reason(seen: ViewAnswer | None, cold: Cold | None, wanted: Staleness) -> str:
     """Say why the view does not answer, in the metrics' words."""
     if seen:
         return "stale"

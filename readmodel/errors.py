@@ -9,6 +9,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 ├── StoreUnavailable          a store does not answer now, and may later
 │   ├── EventLogUnavailable   Postgres
 │   │   ├── QueryTooSlow      … gave no answer within a query's time, though it may answer others
+│   │   ├── TableLocked       … has the tables locked by somebody, as a migration does
 │   │   └── ServerInRecovery  … is a standby: it neither listens nor is the truth
 │   └── ViewUnavailable       Redis
 │       └── ViewFull          … has no memory left for us
@@ -79,6 +80,10 @@ class EventLogUnavailable(StoreUnavailable):
 
 class QueryTooSlow(EventLogUnavailable):
     """Postgres did not answer one query within its time; a connection it gave us, so it may answer others."""
+
+
+class TableLocked(EventLogUnavailable):
+    """Somebody holds a lock on the tables that readers wait for."""
 
 
 class ServerInRecovery(EventLogUnavailable):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable, ServerInRecovery
+import asyncpg
+
+from readmodel.errors import AnswerTooLarge, EventLogUnavailable, SchemaMissing, ServerInRecovery
 from readmodel.poll import Poll
 from readmodel.postgres_client import Pool, target, translated
 from readmodel.sql import statement
-
-_ANSWER = statement("answer")
+from readmodel.tables import TableFinder
 
 
 class LogPage(NamedTuple):
@@ -31,17 +33,19 @@ class LogPage(NamedTuple):
 class EventLog:
     """Reads of the event log. Each raises EventLogUnavailable, AccessRefused, SchemaMissing or RightsMissing."""
 
-    def __init__(self, pool: Pool, url: str) -> None:
+    def __init__(self, pool: Pool, url: str, finder: TableFinder) -> None:
         self._pool = pool
         self._url = url
+        self._finder = finder
 
     async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
         """Answer a poll by one statement; raises AnswerTooLarge past `max_bytes` of events, ServerInRecovery."""
         types = list(poll.types) or None
-        with translated(self._url):
-            row = await self._pool.fetchrow(
-                _ANSWER, UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
-            )
+        arguments = UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
+        try:
+            row = await self._row(arguments)
+        except SchemaMissing:
+            row = await self._row(arguments)  # a table was moved to another schema: look for it, once
         if row is None:
             raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
         if row["in_recovery"]:
@@ -50,10 +54,14 @@ class EventLog:
             raise AnswerTooLarge(row["fitting"], max_bytes)
         return LogPage(row["status"], row["page"].encode(), row["total"], row["as_of_us"], row["database"])
 
-    async def exists(self, session_id: str) -> bool:
-        """Tell whether a session's row is there now."""
-        with translated(self._url):
-            return await self._pool.fetchval("SELECT 1 FROM sessions WHERE id = $1", UUID(session_id)) is not None
+    async def _row(self, arguments: Sequence[object]) -> asyncpg.Record | None:
+        tables = await self._finder.tables()
+        try:
+            with translated(self._url):
+                return await self._pool.fetchrow(statement("answer", tables), *arguments)
+        except SchemaMissing:
+            self._finder.forget(tables)
+            raise
 
     async def ping(self) -> None:
         """Raise unless Postgres answers."""

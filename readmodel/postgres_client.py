@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import asyncpg
 
+from readmodel.causes import cause
 from readmodel.errors import (
     AccessRefused,
     BadEvents,
@@ -20,13 +22,14 @@ from readmodel.errors import (
     SchemaMissing,
     ServerInRecovery,
     ServiceError,
+    TableLocked,
 )
-from readmodel.sql import statement
+from readmodel.postgres_settings import FIXED, NEWER, OWN_PATH, TRACKED
+from readmodel.sql import Tables, statement
 from readmodel.supervise import raise_if_cancelled
 
 OLDEST_SERVER = 150000
 _PLACE = re.compile(r"(?:(?:[^:\[\],]*|\[[^\[\]]*\])(?::\d*)?(?:,|$))*")  # hosts, with or without ports
-_SETTINGS = {"timezone": "UTC", "datestyle": "ISO"}  # of these a pooler keeps track; it refuses most others
 # Strings: asyncpg's classes take their parameter in its stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -38,17 +41,31 @@ def check_url(url: str, setting: str) -> None:
         scheme = urlsplit(url).scheme
     except ValueError as exc:
         raise ConfigurationError(f"{setting} is not a URL: {exc}.") from exc
-    if scheme not in {"postgresql", "postgres"}:
+    if scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
         raise ConfigurationError(f"{setting} must begin with postgresql:// or postgres://.")
 
 
-async def connect(url: str, *, application_name: str, timeout_seconds: float = 5.0) -> Connection:
-    """Open one connection; raises the errors of `translated` and of `check_server`."""
+async def connect(
+    url: str,
+    *,
+    application_name: str,
+    timeout_seconds: float = 5.0,
+    owners_path: bool = False,
+    statement_cache_size: int = 0,
+    settings: Mapping[str, str] | None = None,
+) -> Connection:
+    """Open one connection; raises the errors of `translated`.
+
+    `owners_path` leaves the search_path as database, role and URL have it; `settings` are more startup parameters.
+    No statement is kept prepared unless asked for: a pooler would run it on another connection.
+    """
     with translated(url):
-        return await _open(url, **_options(application_name, timeout_seconds))
+        path = {} if owners_path else OWN_PATH
+        options = _options(application_name, timeout_seconds, {**path, **(settings or {})})
+        return await _open(url, statement_cache_size=statement_cache_size, **options)
 
 
-async def create_pool(
+async def create_pool(  # noqa: PLR0913 (each an option of its own, and named)
     url: str,
     *,
     application_name: str,
@@ -58,6 +75,7 @@ async def create_pool(
     statement_cache_size: int = 100,
     statement_seconds: int = 300,
     init: Any = None,
+    owners_path: bool = False,
 ) -> Pool:
     """Make a pool of at most `size` connections that opens them when they are wanted; nothing is sent now.
 
@@ -73,17 +91,69 @@ async def create_pool(
             max_cached_statement_lifetime=statement_seconds,
             init=init,
             reset=_keep,
-            connect=_open,
-            **_options(application_name, timeout_seconds),
+            connect=cast("Any", _open),  # the stubs want every option named
+            **_options(application_name, timeout_seconds, {} if owners_path else OWN_PATH),
         )
 
 
-async def _open(*arguments: Any, **options: Any) -> Connection:
-    """Open a connection; one that takes too long is no query that does."""
-    try:
-        return await asyncpg.connect(*arguments, **options)
-    except TimeoutError as exc:
-        raise ConnectionError(str(exc) or "no connection in time") from exc
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The startup parameters beside a connection's own: a pooler's few, or all, with those of NEWER that are known."""
+
+    pooled: bool = False
+    newer: tuple[tuple[str, str], ...] = ()
+
+    def settings(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Give the parameters of a connection that wants these."""
+        if self.pooled:
+            return {"application_name": wanted["application_name"], **TRACKED}
+        return {**FIXED, **dict(self.newer), **wanted}
+
+    def after(self, refusal: BaseException) -> _Start | None:
+        """Give what to begin with instead; None where that was not what was refused."""
+        if isinstance(refusal, asyncpg.ProtocolViolationError) and "startup parameter" in str(refusal):
+            return None if self.pooled else _Start(pooled=True)
+        return _Start() if self.newer and isinstance(refusal, asyncpg.UndefinedObjectError) else None
+
+    def on(self, version: int) -> _Start:
+        """Give what to begin with on a server of this version."""
+        known = tuple((name, value) for name, (since, value) in NEWER.items() if version >= since)
+        return self if self.pooled else _Start(newer=known)
+
+
+_starts: dict[str, _Start] = {}
+"""What each URL took last, so that later connections of this process need one try."""
+_TRIES = 4
+
+
+async def _open(url: str, *, server_settings: Mapping[str, str], **options: Any) -> Connection:
+    """Open a connection with all the settings that can be had; one that takes too long is no query that does."""
+    for more in reversed(range(_TRIES)):
+        start = _starts.setdefault(url, _Start())
+        try:
+            connection: Connection = await asyncpg.connect(
+                plain(url), server_settings=start.settings(server_settings), **options
+            )
+        except TimeoutError as exc:
+            raise ConnectionError(str(exc) or "no connection in time") from exc
+        except asyncpg.PostgresError as refusal:
+            instead = start.after(refusal)
+            if instead is None or not more:
+                _starts.pop(url, None)  # who answers there next may be another
+                raise
+            _starts[url] = instead
+            continue
+        fitting = start.on(connection.get_server_version().major)
+        if fitting == start or not more:
+            return connection
+        _starts[url] = fitting
+        connection.terminate()
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def plain(url: str) -> str:
+    """Give the URL as Postgres' own programs know it: SQLAlchemy's names a driver too."""
+    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 async def _keep(connection: Any) -> None:
@@ -100,8 +170,8 @@ def is_open(connection: Any) -> bool:
         return False
 
 
-def _options(application_name: str, timeout_seconds: float) -> dict[str, Any]:
-    return {"timeout": timeout_seconds, "server_settings": {"application_name": application_name, **_SETTINGS}}
+def _options(application_name: str, timeout_seconds: float, settings: Mapping[str, str]) -> dict[str, Any]:
+    return {"timeout": timeout_seconds, "server_settings": {"application_name": application_name, **settings}}
 
 
 class Server:
@@ -130,9 +200,9 @@ async def check_server(connection: Connection, url: str) -> Server:
     return server
 
 
-async def check_rows_visible(connection: Connection) -> None:
+async def check_rows_visible(connection: Connection, tables: Tables) -> None:
     """Raise RightsMissing when row-level security would hide rows from our reads: answers would lack them silently."""
-    hidden = await connection.fetchval(statement("hidden_rows"))
+    hidden = await connection.fetchval(statement("hidden_rows"), [tables.sessions, tables.events])
     if hidden:
         raise RightsMissing(
             f"Row-level security hides rows of {hidden} from our role: give it BYPASSRLS, or use the tables' owner."
@@ -196,6 +266,7 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
         ConfigurationError,
         "The Postgres URL cannot be used: {reason}.",
     ),
+    ((asyncpg.LockNotAvailableError,), TableLocked, "PostgreSQL at {place} has the tables locked: {reason}."),
     ((asyncpg.QueryCanceledError,), QueryTooSlow, "PostgreSQL at {place} ended a query: {reason}."),
     ((TimeoutError,), QueryTooSlow, "PostgreSQL at {place} does not answer in time: a query took too long."),
     ((asyncpg.InterfaceError, UnicodeError), EventLogUnavailable, "PostgreSQL at {place} does not answer: {reason}."),
@@ -214,6 +285,6 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
 
 
 def _translate(url: str, exc: BaseException) -> ServiceError:
-    reason = (str(exc) or type(exc).__name__).splitlines()[0].rstrip(".")
+    reason = cause(exc)
     error, sentence = next((error, sentence) for classes, error, sentence in _REFUSALS if isinstance(exc, classes))
     return error(sentence.format(place=target(url), reason=reason))

@@ -35,11 +35,12 @@ from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
-from readmodel.postgres_client import check_rows_visible, check_url, create_pool
+from readmodel.postgres_client import Connection, check_rows_visible, check_url, create_pool
 from readmodel.projection import read_projection
 from readmodel.redis_client import connect, keys_of
 from readmodel.subscription import heard
 from readmodel.supervise import end
+from readmodel.tables import TableFinder
 from readmodel.view import ViewReader
 from readside import background
 from readside.logging import configure
@@ -119,6 +120,15 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
     check_url(config.database_url, "READSIDE_DATABASE_URL")
     redis = connect(config.redis_url, name="readside-api")
     keys = keys_of(redis, config.redis_prefix)
+    finder = TableFinder(config.database_url, application_name="readside-api", timeout_seconds=CONNECT_SECONDS)
+
+    async def check(connection: Connection) -> None:
+        await check_rows_visible(connection, await finder.tables())
+
+    async def reconnect() -> None:
+        finder.forget()
+        await pool.expire_connections()
+
     pool = await create_pool(
         config.database_url,
         application_name="readside-api",
@@ -126,14 +136,14 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         timeout_seconds=CONNECT_SECONDS,
         command_timeout_seconds=QUERY_SECONDS,
         statement_cache_size=config.statement_cache_size,
-        init=check_rows_visible,
+        init=check,
     )
     stores = ApiStores(
         view=ViewReader(redis, keys),
-        log=EventLog(pool, config.database_url),
+        log=EventLog(pool, config.database_url, finder),
         line=RequestLine(redis, keys),
         subscribe=partial(heard, redis, keys.changes),
-        reconnect=pool.expire_connections,
+        reconnect=reconnect,
         probe=partial(take_connection, config.database_url, CONNECT_SECONDS),
     )
     try:

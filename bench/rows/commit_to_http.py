@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -16,7 +17,7 @@ from bench.events import session_id
 from bench.load import HEADERS, percentile
 from bench.polling_client import PollingClient
 from bench.rows.polling import hot_site
-from bench.stack import Servers, Site
+from bench.stack import ROOT, Servers, Site
 from bench.table import BenchError, Chart, Figure, Measured, Row, Target
 from bench.writing import Manner, write
 from readmodel.postgres_client import Connection
@@ -66,17 +67,26 @@ class _Echo:
         await asyncio.wait_for(self._heard.wait(), VISIBLE_SECONDS)
 
 
-class _Prober:
+class Prober:
     """Commits events to one session and polls it as a dashboard does, with the newest timestamp that it has seen."""
 
     def __init__(self, site: Site, client: PollingClient, echo: _Echo) -> None:
         self._site = site
         self._client = client
         self._echo = echo
-        self.visible_ms: list[float] = []
+        self.rounds_ms: list[list[float]] = []
         self.steps_ms: dict[str, list[float]] = {"NOTIFY": [], "Redis": [], "HTTP": []}
 
-    async def run(self, until: float) -> None:
+    async def under_load(self, seconds: int) -> float:
+        """Probe for one round beside the writers; gives their events a second."""
+        self.rounds_ms.append([])
+        async with asyncio.TaskGroup() as group:
+            writing = write(self._site, writers=WRITERS, seconds=seconds, sessions=(3, SESSIONS), manner=_LOAD)
+            rate = group.create_task(writing)
+            await self._run(asyncio.get_running_loop().time() + seconds)
+        return rate.result()
+
+    async def _run(self, until: float) -> None:
         """Probe until that instant of the loop's clock, with pauses in step with nothing else."""
         since = datetime.now(UTC)
         while asyncio.get_running_loop().time() < until:
@@ -97,7 +107,7 @@ class _Prober:
         while wanted not in (answer := await self._client.get(target, HEADERS)).body:
             if answer.status != 200 or time.perf_counter() - committed_at > VISIBLE_SECONDS:
                 raise BenchError(f"An event was not visible in time; the last answer was {answer.status}.")
-        self.visible_ms.append((time.perf_counter() - committed_at) * 1000)
+        self.rounds_ms[-1].append((time.perf_counter() - committed_at) * 1000)
         return timestamp
 
     async def _steps(self) -> None:
@@ -113,23 +123,28 @@ class _Prober:
             step.append(seconds * 1000)
 
 
-async def measure(servers: Servers) -> Measured:
-    """Probe one session among the writers' others."""
+@asynccontextmanager
+async def probing(servers: Servers, number: int = 0, *, source: Path = ROOT) -> AsyncIterator[Prober]:
+    """Serve hot sessions, of which one is to be probed; `source` is the tree whose code runs."""
     async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(hot_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH))
+        site = await stack.enter_async_context(
+            hot_site(servers, number, sessions=SESSIONS, events_each=EVENTS_EACH, source=source)
+        )
         port = await stack.enter_async_context(site.api())
         client = await stack.enter_async_context(PollingClient.open(LOOPBACK, port))
-        prober = _Prober(site, client, await stack.enter_async_context(_Echo.between(site)))
-        async with asyncio.TaskGroup() as group:
-            writing = write(site, writers=WRITERS, seconds=SECONDS, sessions=(3, SESSIONS), manner=_LOAD)
-            rate = group.create_task(writing)
-            await prober.run(asyncio.get_running_loop().time() + SECONDS)
-    return _measured(prober, rate.result())
+        yield Prober(site, client, await stack.enter_async_context(_Echo.between(site)))
 
 
-def _measured(prober: _Prober, rate: float) -> Measured:
+async def measure(servers: Servers) -> Measured:
+    """Probe one session among the writers' others."""
+    async with probing(servers) as prober:
+        rate = await prober.under_load(servers.choices.seconds or SECONDS)
+    return _measured(prober, rate)
+
+
+def _measured(prober: Prober, rate: float) -> Measured:
     what = f"commit to visible through HTTP at {EVENTS_PER_SECOND} events/s"
-    visible, sums = prober.visible_ms, prober.sums_ms()
+    visible, sums = prober.rounds_ms[0], prober.sums_ms()
     p50, p99 = percentile(visible, 50), percentile(visible, 99)
     steps = ", ".join(f"{name} {percentile(step, 50):.2f}" for name, step in prober.steps_ms.items())
     beside = Figure([percentile(sums, 50)], "ms", f"p50 of {steps} ms")

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from bench.events import fill, session_id
 from bench.peers import plain
-from bench.stack import Servers, Site, redis_at
+from bench.stack import ROOT, Servers, Site, redis_at
 
 EVENTS_PATH = f"/api/v2/sessions/{session_id(1)}/events"
 
@@ -23,13 +24,27 @@ async def polled_site(servers: Servers, *, sessions: int, events_each: int) -> A
 
 
 @asynccontextmanager
-async def hot_site(servers: Servers, *, sessions: int, events_each: int, **settings: str) -> AsyncIterator[Site]:
-    """Fill the tables and make every session hot; `settings` are the projector's."""
-    async with servers.site() as site:
+async def hot_site(
+    servers: Servers, number: int = 0, *, sessions: int, events_each: int, source: Path = ROOT, **settings: str
+) -> AsyncIterator[Site]:
+    """Fill the tables and make every session hot; `settings` are the projector's, the rest is the site's."""
+    async with servers.site(number, source=source) as site:
         await fill(site.connection, sessions, events_each)
         await site.run("install")
         async with site.projector(**settings):
             await site.run("warm", *map(session_id, range(1, sessions + 1)))
+            yield site
+
+
+@asynccontextmanager
+async def cold_site(
+    servers: Servers, number: int = 0, *, sessions: int, events_each: int, **settings: str
+) -> AsyncIterator[Site]:
+    """Fill the tables and run a projector that has warmed none of the sessions; `settings` are the projector's."""
+    async with servers.site(number) as site:
+        await fill(site.connection, sessions, events_each)
+        await site.run("install")
+        async with site.projector(warm_limit="0", **settings):
             yield site
 
 

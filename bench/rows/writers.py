@@ -1,33 +1,33 @@
-"""What the triggers cost writers: commits by pgbench without them, with them, and with a projector that listens."""
+"""What writers keep of their rate beside no triggers: with a projector and cold or hot sessions, and with none."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
-from bench.events import fill
+from bench.events import fill, refill
+from bench.rows.polling import cold_site, hot_site
 from bench.stack import Servers, Site
-from bench.table import Figure, Measured, Row
+from bench.table import BenchError, Figure, Measured, Row, Target
 from bench.writing import ONE_BY_ONE, Manner, write
 
 NAME = "writers"
-ROUNDS, SECONDS = 3, 2
-SESSIONS = 200
-_TEN, _NOT_DURABLE = Manner(events=10), Manner(durable=False)
-_NO_TRIGGERS = "no triggers"
+ROUNDS, SECONDS = 7, 4
+SESSIONS, EVENTS_EACH = 200, 10
+BARE, COLD, HOT, ALONE = "no triggers", "projector live, cold sessions", "projector live, hot sessions", "no projector"
+KEPT, KEPT_HOT = 0.75, 0.55
+"""The part of their rate that writers are to keep; hot sessions also cost the projector and Redis their work."""
 
 
-@dataclass(slots=True)
-class _Crowd:
-    """Some writers, how they write, and their events a second by variant; seconds to catch up after each round."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Crowd:
+    """Some writers, how they write, and what they are to keep in each variant."""
 
     writers: int
+    targets: Mapping[str, float]
     how: str = "committing single events"
     manner: Manner = ONE_BY_ONE
-    bare: list[float] = field(default_factory=list)
-    triggers: list[float] = field(default_factory=list)
-    projector: list[float] = field(default_factory=list)
-    behind_seconds: list[float] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -35,51 +35,91 @@ class _Crowd:
         return f"{self.writers} writer{'s' if self.writers > 1 else ''} {self.how}"
 
 
+CROWDS = (
+    Crowd(1, {COLD: KEPT}),
+    Crowd(8, {COLD: KEPT, HOT: KEPT_HOT, ALONE: KEPT}),
+    Crowd(32, {COLD: KEPT}),
+    Crowd(8, {COLD: KEPT}, "committing ten events at a time", Manner(events=10)),
+    Crowd(8, {COLD: KEPT}, "committing single events, synchronous_commit off", Manner(durable=False)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one crowd did in one round of one variant; seconds until all of it was in the view."""
+
+    rate: float
+    behind_seconds: float = 0.0
+
+
 async def measure(servers: Servers) -> Measured:
-    """Let crowds write; the variants take turns, each on a database of its own."""
-    # The last two are what can be done about it: a commit's price is paid once however many events it brings, and
-    # notifying commits wait for one another's disk.
-    crowds = [
-        *(_Crowd(writers) for writers in (1, 8, 32)),
-        _Crowd(8, "committing ten events at a time", _TEN),
-        _Crowd(8, "committing single events, synchronous_commit off", _NOT_DURABLE),
-    ]
+    """Let crowds write; the variants take turns on one server, each on a database of its own."""
+    rounds, seconds = servers.choices.rounds or ROUNDS, servers.choices.seconds or SECONDS
+    turns: dict[tuple[Crowd, str], list[Turn]] = defaultdict(list)
     async with AsyncExitStack() as stack:
-        bare, triggers, projected = [await stack.enter_async_context(_site(servers, number)) for number in range(3)]
-        await triggers.run("install")
-        await projected.run("install")
-        await stack.enter_async_context(projected.projector())
-        await projected.caught_up()
-        for crowd in crowds:
-            for _ in range(ROUNDS):
-                crowd.bare.append(await _write(bare, crowd))
-                if crowd.manner is ONE_BY_ONE and crowd.writers == 8:
-                    crowd.triggers.append(await _write(triggers, crowd))
-                crowd.projector.append(await _write(projected, crowd))
-                began = time.perf_counter()
-                await projected.caught_up()
-                crowd.behind_seconds.append(time.perf_counter() - began)
-    return Measured([row for crowd in crowds for row in _rows(crowd)])
+        sites = await _sites(servers, stack)
+        for number in range(rounds):
+            for crowd in CROWDS:
+                for variant in in_turn([BARE, *crowd.targets], number):
+                    turns[crowd, variant].append(await _turn(sites[variant], variant, crowd, seconds))
+    return Measured(
+        [row for crowd in CROWDS for row in rows(crowd, {v: turns[crowd, v] for v in [BARE, *crowd.targets]})]
+    )
 
 
-def _rows(crowd: _Crowd) -> list[Row]:
-    bare = Figure(crowd.bare, "events/s")
-    behind = Figure(crowd.behind_seconds, "s")
-    note = f"as-of past the last row {behind.text()} later, of which a heartbeat is up to 0.5 s"
-    rows = [Row(f"{crowd.name}, triggers and projector", Figure(crowd.projector, "events/s", note), _NO_TRIGGERS, bare)]
-    if crowd.triggers:
-        rows.append(
-            Row(f"{crowd.name}, triggers, nobody listens", Figure(crowd.triggers, "events/s"), _NO_TRIGGERS, bare)
-        )
-    return rows
+def in_turn(variants: Sequence[str], number: int) -> list[str]:
+    """Give the variants in the order of this round: each is first as often as the others."""
+    first = number % len(variants)
+    return [*variants[first:], *variants[:first]]
 
 
-@asynccontextmanager
-async def _site(servers: Servers, number: int) -> AsyncIterator[Site]:
-    async with servers.site(number) as site:
-        await fill(site.connection, SESSIONS, 10)
-        yield site
+def rows(crowd: Crowd, turns: Mapping[str, Sequence[Turn]]) -> list[Row]:
+    """Give a crowd's row of each variant, beside its rate without triggers."""
+    bare = [turn.rate for turn in turns[BARE]]
+    found = []
+    for variant, kept in crowd.targets.items():
+        rates = [turn.rate for turn in turns[variant]]
+        ratios = [ours / theirs for ours, theirs in zip(rates, bare, strict=True)]
+        note = f"{min(ratios):.2f}–{max(ratios):.2f} × by round"
+        if variant != ALONE:
+            note += f"; all in the view {Figure([turn.behind_seconds for turn in turns[variant]], 's').text()} after"
+        ours = Figure(rates, "events/s", note)
+        found.append(Row(f"{crowd.name}, {variant}", ours, BARE, Figure(bare, "events/s"), Target(kept)))
+    return found
 
 
-async def _write(site: Site, crowd: _Crowd) -> float:
-    return await write(site, writers=crowd.writers, seconds=SECONDS, sessions=(1, SESSIONS), manner=crowd.manner)
+async def _sites(servers: Servers, stack: AsyncExitStack) -> dict[str, Site]:
+    """Make a site for each variant. All projectors always run: what they cost idle is the same for all."""
+    bare, alone = [await stack.enter_async_context(servers.site(number)) for number in range(2)]
+    for site in (bare, alone):
+        await fill(site.connection, SESSIONS, EVENTS_EACH)
+    await alone.run("install")
+    cold = await stack.enter_async_context(cold_site(servers, 2, sessions=SESSIONS, events_each=EVENTS_EACH))
+    hot = await stack.enter_async_context(hot_site(servers, 3, sessions=SESSIONS, events_each=EVENTS_EACH))
+    return {BARE: bare, COLD: cold, HOT: hot, ALONE: alone}
+
+
+async def _turn(site: Site, variant: str, crowd: Crowd, seconds: int) -> Turn:
+    """Write for a while into tables that are as small as in every other turn."""
+    await refill(site.connection, SESSIONS, EVENTS_EACH)
+    if variant in {BARE, ALONE}:
+        return Turn(await _write(site, crowd, seconds))
+    await _check(site, variant)
+    rate = await _write(site, crowd, seconds)
+    began = time.perf_counter()
+    await site.caught_up()
+    behind = time.perf_counter() - began
+    await _check(site, variant)
+    return Turn(rate, behind)
+
+
+async def _check(site: Site, variant: str) -> None:
+    """Raise BenchError unless as many sessions are hot as the variant says."""
+    await site.caught_up()
+    hot, wanted = await site.view.hot_count(), SESSIONS if variant == HOT else 0
+    if hot != wanted:
+        raise BenchError(f"{hot} sessions are hot, and {wanted} were to be.")
+
+
+async def _write(site: Site, crowd: Crowd, seconds: int) -> float:
+    return await write(site, writers=crowd.writers, seconds=seconds, sessions=(1, SESSIONS), manner=crowd.manner)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from readmodel.event import EventRow
+from readmodel.messages import EVERY_SESSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +26,27 @@ class Letters:
 
     `added` maps a session to the ids of new events (32 hex digits), each with its row where the letter brought it.
     `looks` are sessions of which anything else changed, `rows` those whose status did, `created` the new ones in order.
-    `ended` is the reason why nothing is known any more.
+    `incomplete`: writers skipped letters, and any session may have changed. `ended` is the reason why nothing is known
+    any more.
     """
 
     added: dict[str, dict[str, EventRow | None]] = field(default_factory=dict)
     looks: set[str] = field(default_factory=set)
     rows: set[str] = field(default_factory=set)
     created: dict[str, None] = field(default_factory=dict)
+    incomplete: bool = False
     ended: str | None = None
 
     def named(self) -> set[str]:
-        """Every session that any letter named."""
-        return self.looks | self.rows | self.added.keys() | self.created.keys()
+        """Every session that any letter named; and `*` where those do not say all: others keep answers of cold ones."""
+        every = {EVERY_SESSION} if self.incomplete else set()
+        return self.looks | self.rows | self.added.keys() | self.created.keys() | every
+
+    def look(self, session_ids: Iterable[str]) -> None:
+        """Have these looked at: what is told of their events is not needed any more."""
+        for session_id in session_ids:
+            self.added.pop(session_id, None)
+            self.looks.add(session_id)
 
     @property
     def events(self) -> int:
@@ -43,4 +54,4 @@ class Letters:
         return sum(map(len, self.added.values()))
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.looks or self.rows or self.created or self.ended)
+        return bool(self.added or self.looks or self.rows or self.created or self.incomplete or self.ended)

@@ -24,7 +24,9 @@ MAX_SET_ASIDE = 10_000
 
 Ending: TypeAlias = Literal["hot", "missing", "set_aside", "failed", "no_room"]
 """How the wish to have a session hot ended."""
-Transition: TypeAlias = Literal["put", "looked", "lost", "set_aside", "failed", "missing", "differed", "kept"]
+Transition: TypeAlias = Literal[
+    "put", "looked", "lost", "set_aside", "failed", "missing", "differed", "kept", "damaged"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,11 @@ class Sessions:
             self.leave(session_id)
             self._watcher.note("lost", session_id)
             self.reload(session_id)
+
+    def damage(self, session_id: str) -> None:
+        """Keys of the session were found damaged in Redis; whoever found it has it looked at."""
+        if session_id in self._active_at:
+            self._watcher.note("damaged", session_id)
 
     def reload(self, session_id: str) -> None:
         """The session is to be loaded, unless that is under way."""

@@ -11,6 +11,7 @@ import asyncpg
 
 from projector.sql import statement
 from readmodel.event import type_name
+from readmodel.sql import Tables
 
 CHUNK_BYTES = 500_000
 MOST_ROWS = 1_000
@@ -82,10 +83,11 @@ class LargeSnapshot(Snapshot):
     """
 
     def __init__(
-        self, connection: Any, session_id: str, rows: Sequence[asyncpg.Record], window: tuple[int, int]
+        self, connection: Any, tables: Tables, session_id: str, rows: Sequence[asyncpg.Record], window: tuple[int, int]
     ) -> None:
         super().__init__(rows)
         self._connection = connection
+        self._tables = tables
         self._session = UUID(session_id)
         self._window = window
 
@@ -96,12 +98,12 @@ class LargeSnapshot(Snapshot):
         """
         most_events, left = self._window
         parts = await self._connection.fetch(
-            statement("newest"), self._session, most_events, CHUNK_BYTES, timeout=LOAD_TIMEOUT_SECONDS
+            statement("newest", self._tables), self._session, most_events, CHUNK_BYTES, timeout=LOAD_TIMEOUT_SECONDS
         )
         for (places,) in parts:
             for start in range(0, len(places), MOST_ROWS):
                 wanted = places[start : start + MOST_ROWS]
-                fitting = part(await self._connection.fetch(statement("part"), wanted, left))
+                fitting = part(await self._connection.fetch(statement("part", self._tables), wanted, left))
                 if fitting:
                     yield fitting
                     left -= fitting.size

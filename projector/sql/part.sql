@@ -2,10 +2,10 @@
 -- `words` are scores and JSON as ZADD's arguments in Redis' protocol, `entries` those of the type index, in any order.
 :rendered
 FROM (
-  SELECT o.*, sum(o.octets) OVER (ORDER BY o.timestamp DESC, o.id DESC ROWS UNBOUNDED PRECEDING) AS reached
+  SELECT o.*, pg_catalog.sum(o.octets) OVER (ORDER BY o.timestamp DESC, o.id DESC ROWS UNBOUNDED PRECEDING) AS reached
   FROM (SELECT m.*, :octets AS octets
-        FROM (SELECT e.id, e.timestamp, e.event_type, :score AS score, :event_json AS member
-              FROM events e WHERE e.ctid = ANY ($1::text[]::tid[]) OFFSET 0) m) o
+        FROM (SELECT e.id, e.timestamp, e.event_type::text AS event_type, :score AS score, :event_json AS member
+              FROM :events e WHERE e.ctid = ANY ($1::text[]::tid[]) OFFSET 0) m) o
 ) r
 WHERE r.reached <= $2
 GROUP BY r.event_type

@@ -1,51 +1,56 @@
-"""The listening connection: the lock that makes a leader, LISTEN, and the proof that both still hold."""
+"""The leader's connection: the lock that makes a leader, and the readings, which it is lost with or not at all."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
-
 from projector.reads import Reads, open_reads
-from readmodel.errors import EventLogUnavailable, PoolerInTheWay
-from readmodel.postgres_client import Connection, Server, check_server, target, translated
-from readmodel.supervise import end
+from readmodel.errors import EventLogUnavailable, PoolerInTheWay, QueryTooSlow
+from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
 
-CHANNEL = "readside"
-SILENT_BEATS = 10
-"""Nothing at all on the connection for so many beats (and SILENT_SECONDS): it is broken. Busy is not silent."""
-SILENT_SECONDS = 5.0
 FROZEN_BEATS = 6
 FROZEN_SECONDS = 3.0
 """A leader that ran nothing for so many beats (and seconds), and does not report, is frozen or cut off."""
 PROBE_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
-"""Outside a term nobody watches the connection: a statement on it that takes so long will never be answered."""
+"""A small statement that takes so long will never be answered: the connection is given up, and the lead with it."""
 LISTEN_SECONDS = 60.0
 """LISTEN skips what is in the queue already: a million notices take it a while."""
-RECEIVE_BYTES = 128_000
-"""What the listener's socket holds. As much is read and digested in one go, and in between the rest has its turn."""
+LOCK_MS = 500
+"""A reading waits so long for tables that somebody locks, as a migration does; then it does without their rows."""
 _CONNECT_SECONDS = 5.0
-# Set by statement, since poolers refuse them at start: the server drops a listener whose network is gone, lock and all.
-_SETTINGS = "SET tcp_user_timeout = 10000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5"
+_SETTINGS = {
+    # The server drops a leader whose network is gone, lock and all.
+    "tcp_user_timeout": "10000",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    # The tables of letters are young and small: no plan of ours may read them, or the events, from end to end, and none
+    # may be made anew for each reading. What we write is unlogged, and waits for no disk.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "lock_timeout": str(LOCK_MS),
+    "synchronous_commit": "off",
+}
 
 # `state_change` moves with every statement, and a leader runs one each beat: an old one is a frozen or unreachable
-# leader's. One statement, so that it is that very backend which is ended; another role's cannot be.
+# leader's. Its doorbell goes with it, by the same key shared: a frozen one would pin the notification queue. One
+# statement, so that it is that very backend which is ended; another role's cannot be.
 _END_FROZEN_LEADER = """
-SELECT a.pid, pg_terminate_backend(a.pid) AS ended
-FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND (l.classid::bigint << 32) | l.objid::bigint = $1
-  AND a.usename = current_user
-  AND clock_timestamp() - a.state_change > $2 * interval '1 second'
+WITH held AS (
+  SELECT a.pid, (l.classid::bigint << 32) | l.objid::bigint AS key,
+         clock_timestamp() - a.state_change > $3 * interval '1 second' AS is_silent
+  FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND a.usename = current_user AND a.pid <> pg_backend_pid()
+)
+SELECT pid, pg_terminate_backend(pid) AS ended FROM held
+WHERE key IN ($1, $2) AND EXISTS (SELECT FROM held WHERE key = $1 AND is_silent)
 """
 
 
@@ -55,8 +60,16 @@ def lock_key(prefix: str, redis_target: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
+def bell_key(lead_key: int) -> int:
+    """Derive the key that a leader's doorbell holds beside the lead's."""
+    return lead_key ^ 1
+
+
 class Tail:
-    """One connection that stands by, leads and listens. Its methods raise EventLogUnavailable when it is broken."""
+    """One connection that stands by, leads, and reads letters.
+
+    Its methods raise EventLogUnavailable when it is broken.
+    """
 
     def __init__(self, connection: Connection, url: str, server: Server, heartbeat_seconds: float) -> None:
         self.server = server
@@ -64,61 +77,32 @@ class Tail:
         self._url = url
         self._heartbeat_seconds = heartbeat_seconds
         self._turn = asyncio.Lock()  # one statement at a time: asyncpg refuses a second
-        self._heard_at = time.monotonic()
-        self._hear: Callable[[str], None] = lambda _payload: None
 
     async def try_lock(self, key: int) -> bool:
         """Try to become the leader, without waiting: a waiting lock would hold back vacuum."""
-        return bool(await self._value("SELECT pg_try_advisory_lock($1)", key))
+        return bool(await self.value("SELECT pg_try_advisory_lock($1)", key))
 
-    async def end_frozen_leader(self, key: int) -> int | None:
-        """End the leader's connection if it has run nothing for some beats; give its process id if one was ended.
+    async def end_frozen_leader(self, key: int) -> list[int]:
+        """End the connections of a leader that ran nothing for some beats; give the process ids of those ended.
 
-        For those who know that the leader does not report either: one that digests a million notices runs nothing
-        on this connection for a while, and reports all the same.
+        For those who know that the leader does not report either.
         """
         silent = max(FROZEN_BEATS * self._heartbeat_seconds, FROZEN_SECONDS)
-        async with _answering(self._url), self._turn:
-            row = await self._connection.fetchrow(_END_FROZEN_LEADER, key, silent)
-        return row["pid"] if row and row["ended"] else None
+        rows = await self.rows(_END_FROZEN_LEADER, key, bell_key(key), silent)
+        return [row["pid"] for row in rows if row["ended"]]
 
-    async def listen(self, hear: Callable[[str], None]) -> None:
-        """LISTEN, and hand every notice's payload to `hear` from now on, in commit order."""
-        self._hear = hear
-        async with _answering(self._url, LISTEN_SECONDS), self._turn:
-            await self._connection.add_listener(CHANNEL, self._on_notice)
+    async def value(self, sql: str, *arguments: object) -> Any:
+        """Run a small statement, give its first value; None without a row."""
+        rows = await self.rows(sql, *arguments)
+        return rows[0][0] if rows else None
 
-    def hand_to(self, hear: Callable[[str], None]) -> None:
-        """Hand the notices to another listener; LISTEN goes on unbroken."""
-        self._hear = hear
-
-    async def prove(self) -> None:
-        """Run a statement: the connection, and so lock and LISTEN, held until now. Patient: `watch` is not."""
-        with translated(self._url):
-            async with self._turn:
-                await self._connection.fetchval("SELECT 1")
-        self._heard_at = time.monotonic()
-
-    async def watch(self) -> None:
-        """Prove the connection each beat, for ever; raises EventLogUnavailable when nothing at all comes back."""
-        proof: asyncio.Task[None] | None = None
-        try:
-            while True:
-                if proof is None or proof.done():
-                    if proof is not None:
-                        await proof
-                    proof = asyncio.create_task(self.prove())
-                await asyncio.sleep(self._heartbeat_seconds)
-                if self._connection.is_closed():
-                    raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} closed the listening connection.")
-                silent = time.monotonic() - self._heard_at
-                if silent > max(SILENT_BEATS * self._heartbeat_seconds, SILENT_SECONDS):
-                    raise EventLogUnavailable(
-                        f"PostgreSQL at {target(self._url)} sent the listener nothing for {silent:.1f} s."
-                    )
-        finally:
-            if proof is not None:
-                await end([proof])
+    async def rows(self, sql: str, *arguments: object, timeout: float | None = None) -> list[Any]:
+        """Run a statement that takes `timeout` seconds at most (ANSWER_SECONDS); raises TableLocked, BadEvents too."""
+        async with self._turn, _answering(self._url, timeout):
+            if self._connection.is_closed():
+                raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} closed the leader's connection.")
+            rows: list[Any] = await self._connection.fetch(sql, *arguments)
+        return rows
 
     async def check_no_pooler(self, reads: Reads) -> None:
         """Prove that LISTEN works here before anything relies on it; raises PoolerInTheWay."""
@@ -127,8 +111,8 @@ class Tail:
         def on_probe(*_: Any) -> None:
             came.set()
 
-        before = await self._value("SELECT pg_backend_pid()")
-        async with _answering(self._url, LISTEN_SECONDS), self._turn:
+        before = await self.value("SELECT pg_backend_pid()")
+        async with self._turn, _answering(self._url, LISTEN_SECONDS):
             await self._connection.add_listener(channel, on_probe)
         await reads.row("SELECT pg_notify($1, 'probe')", channel)
         try:
@@ -136,11 +120,11 @@ class Tail:
             async with asyncio.timeout(PROBE_SECONDS):
                 await came.wait()
         except TimeoutError:
-            await self._value("SELECT 1")  # else it is silent altogether, and says so
+            await self.value("SELECT 1")  # else it is silent altogether, and says so
             raise self._pooler("a notification sent to it never arrived") from None
-        async with _answering(self._url), self._turn:
+        async with self._turn, _answering(self._url):
             await self._connection.remove_listener(channel, on_probe)
-        if await self._value("SELECT pg_backend_pid()") != before:
+        if await self.value("SELECT pg_backend_pid()") != before:
             raise self._pooler("two statements on it reached two server processes")
 
     def _pooler(self, symptom: str) -> PoolerInTheWay:
@@ -149,49 +133,35 @@ class Tail:
             "a pooler in transaction mode is in the way. Set READSIDE_LISTEN_URL to the server's own address."
         )
 
-    def _on_notice(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        self._heard_at = time.monotonic()
-        self._hear(str(payload))
-
-    async def _value(self, sql: str, *arguments: object) -> Any:
-        async with _answering(self._url), self._turn:
-            value = await self._connection.fetchval(sql, *arguments)
-        self._heard_at = time.monotonic()
-        return value
-
 
 @asynccontextmanager
 async def _answering(url: str, seconds: float | None = None) -> AsyncIterator[None]:
-    """Translate errors, and the lack of an answer."""
-    with translated(url):
-        async with asyncio.timeout(ANSWER_SECONDS if seconds is None else seconds):
-            yield
-
-
-def _hold_little(connection: Any) -> None:
-    """Leave a burst of notices in the server: read at once, it would stall the loop for seconds and fill our memory."""
-    listening = connection._transport.get_extra_info("socket")  # noqa: SLF001 (asyncpg has no option for it)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+    """Translate errors, and the lack of an answer: that of a broken connection, not of a slow query."""
+    try:
+        with translated(url):
+            async with asyncio.timeout(ANSWER_SECONDS if seconds is None else seconds):
+                yield
+    except QueryTooSlow as exc:
+        raise EventLogUnavailable(f"PostgreSQL at {target(url)} sent the leader nothing for a while.") from exc
 
 
 @asynccontextmanager
 async def open_tail(
     listen_url: str, database_url: str, *, heartbeat_seconds: float, statement_cache_size: int
 ) -> AsyncIterator[tuple[Tail, Reads]]:
-    """Connect to the server to listen to, and to the same one for reads; checks both before it hands them over.
+    """Connect to the server to lead on, and to the same one for reads; checks both before it hands them over.
 
     Raises EventLogUnavailable, ServerInRecovery, AccessRefused, ConfigurationError, RightsMissing, PoolerInTheWay.
     """
-    with translated(listen_url):
-        connection: Connection = await asyncpg.connect(
-            listen_url,
-            timeout=_CONNECT_SECONDS,
-            server_settings={"application_name": "readside-listener", "timezone": "UTC"},
-        )
+    connection = await connect(
+        listen_url,
+        application_name="readside-projector",
+        timeout_seconds=_CONNECT_SECONDS,
+        statement_cache_size=100,
+        settings=_SETTINGS,
+    )
     try:
         async with _answering(listen_url):
-            await connection.execute(_SETTINGS)
-            _hold_little(connection)
             server = await check_server(connection, listen_url)
         tail = Tail(connection, listen_url, server, heartbeat_seconds)
         async with open_reads(

@@ -14,6 +14,7 @@ ROW, INSERT, DELETE, UPDATE, TRUNCATE = 1, 4, 8, 16, 32
 """Bits of pg_trigger.tgtype (src/include/catalog/pg_trigger.h); without BEFORE and INSTEAD it is AFTER."""
 
 MEND = "run `readside install`"
+OF_VERSION_0_1 = f"The triggers are those of version 0.1: {MEND}."
 
 _TEXT = ("character varying", "text")
 _COLUMNS: dict[str, dict[str, tuple[tuple[str, ...], bool]]] = {
@@ -51,37 +52,57 @@ class Trigger:
     added: str | None = None
 
 
-TRIGGERS = (
-    Trigger("sessions", "readside_insert", INSERT, "readside.sessions_inserted", added="added"),
-    Trigger("sessions", "readside_update", UPDATE | ROW, "readside.sessions_updated"),
-    Trigger("sessions", "readside_delete", DELETE, "readside.sessions_deleted", removed="removed"),
-    Trigger("sessions", "readside_truncate", TRUNCATE, "readside.truncated"),
-    Trigger("events", "readside_insert", INSERT, "readside.events_inserted", added="added"),
-    Trigger("events", "readside_update", UPDATE, "readside.events_updated", removed="removed", added="added"),
-    Trigger("events", "readside_delete", DELETE, "readside.events_deleted", removed="removed"),
-    Trigger("events", "readside_truncate", TRUNCATE, "readside.truncated"),
-)
+def triggers(schema: str) -> tuple[Trigger, ...]:
+    """Give our triggers; each bears the schema's name, so that two deployments live on one database."""
+    name = schema.__add__
+    return (
+        Trigger("sessions", name("_insert"), INSERT, "sessions_inserted", added="added"),
+        Trigger("sessions", name("_update"), UPDATE | ROW, "sessions_updated"),
+        Trigger("sessions", name("_delete"), DELETE, "sessions_deleted", removed="removed"),
+        Trigger("sessions", name("_truncate"), TRUNCATE, "truncated"),
+        Trigger("events", name("_insert"), INSERT, "events_inserted", added="added"),
+        Trigger("events", name("_update"), UPDATE, "events_updated", removed="removed", added="added"),
+        Trigger("events", name("_delete"), DELETE, "events_deleted", removed="removed"),
+        Trigger("events", name("_truncate"), TRUNCATE, "truncated"),
+    )
+
+
+RELATIONS = ("letters_0", "letters_1", "letters_2", "presence", "skips", "reader")
+"""The letters' tables in turn, and the sequences whose last value everybody sees at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One trigger function as pg_proc must hold it: its body to the letter, its SET clauses as `name=value`."""
+    """One function as pg_proc must hold it: its body to the letter, its SET clauses as `name=value`."""
 
     name: str
+    arguments: str
+    result: str
     source: str
     settings: tuple[str, ...]
 
+    @property
+    def signature(self) -> str:
+        return f"{self.name}({self.arguments})"
 
-def functions() -> tuple[Function, ...]:
+
+def functions(schema: str) -> tuple[Function, ...]:
     """Read our functions out of triggers.sql, so that what is compared is what is installed."""
     pattern = (
-        r"CREATE OR REPLACE FUNCTION readside\.(\w+)\(\) RETURNS trigger\nLANGUAGE plpgsql (.*?) AS \$\$(.*?)\$\$;"
+        rf'CREATE OR REPLACE FUNCTION "{schema}"\.(\w+)\((.*?)\) RETURNS (\w+)\n'
+        r"LANGUAGE plpgsql SECURITY DEFINER(.*?) AS \$\$(.*?)\$\$;"
     )
     return tuple(
         Function(
-            name, source, tuple(f"{key}={value}" for key, value in re.findall(r"SET (\w+) = (.+?)(?= SET|$)", clauses))
+            name,
+            re.sub(r"\w+ (\w+)", r"\1", arguments),
+            result,
+            source,
+            tuple(f"{key}={value}" for key, value in re.findall(r"SET (\w+) = (.+?)(?= SET|$)", clauses)),
         )
-        for name, clauses, source in re.findall(pattern, statement("triggers"), re.DOTALL)
+        for name, arguments, result, clauses, source in re.findall(
+            pattern, statement("triggers", schema=schema), re.DOTALL
+        )
     )
 
 
@@ -139,24 +160,40 @@ class Table:
         return ", ".join(wrong)
 
 
-def differences(tables: Sequence[Table], found: Sequence[Row], found_functions: Sequence[Row]) -> list[str]:
-    """Say what is missing, disabled or altered; empty when triggers and functions are exactly ours."""
-    by_place = {(row["table_oid"], row["name"]): row for row in found}
-    by_name = {row["name"]: row for row in found_functions}
-    table_by_name = {table.name: table for table in tables}
-    if not found and not any(function.name in by_name for function in functions()):
-        return [f"the triggers are not installed on {' and '.join(table.full_name for table in tables)}"]
-    wrong = []
-    for trigger in TRIGGERS:
-        table = table_by_name[trigger.table]
-        verdict = _judge_trigger(trigger, by_place.get((table.oid, trigger.name)))
-        if verdict is not None:
-            wrong.append(f"trigger {trigger.name} on {table.full_name} {verdict}")
-    for function in functions():
-        verdict = _judge_function(function, by_name.get(function.name))
-        if verdict is not None:
-            wrong.append(f"function readside.{function.name}() {verdict}")
-    return wrong
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What the catalog holds of ours: rows of triggers_found.sql, …_functions.sql, …_relations.sql and …_loose.sql."""
+
+    tables: Sequence[Table]
+    triggers: Sequence[Row]
+    functions: Sequence[Row]
+    relations: Sequence[Row]
+    loose: Sequence[Row]
+
+    def is_of_version_0_1(self, schema: str) -> bool:
+        """Tell whether these are the triggers of version 0.1, which had no letters and sent their news by NOTIFY."""
+        names = {function.name for function in functions(schema)}
+        ours = [row for row in self.functions if row["name"] in names]
+        return bool(ours and self.triggers) and not self.relations and not any(row["is_definer"] for row in ours)
+
+
+def differences(schema: str, catalog: Catalog) -> list[str]:
+    """Say what is missing, disabled, altered or open to others; empty when all is exactly ours."""
+    expected = functions(schema)
+    by_signature = {f"{row['name']}({row['arguments']})": row for row in catalog.functions}
+    by_relation = {row["name"]: row for row in catalog.relations}
+    if not catalog.triggers and not any(function.signature in by_signature for function in expected):
+        return [f"the triggers are not installed on {' and '.join(table.full_name for table in catalog.tables)}"]
+    owner = next((table.facts["owner"] for table in catalog.tables if table.name == "events"), "")
+    wrong = _wrong_triggers(schema, catalog)
+    for function in expected:
+        if (verdict := _judge_function(function, by_signature.get(function.signature), owner)) is not None:
+            wrong.append(f"function {schema}.{function.signature} {verdict}")
+    for name in RELATIONS:
+        if (verdict := _judge_relation(by_relation.get(name), owner)) is not None:
+            thing = "table" if name.startswith("letters") else "sequence"
+            wrong.append(f"{thing} {schema}.{name} {verdict}")
+    return wrong + [row["description"] for row in catalog.loose]
 
 
 def sentence(wrong: Sequence[str]) -> str:
@@ -164,6 +201,18 @@ def sentence(wrong: Sequence[str]) -> str:
     named = ", ".join(wrong[:_NAMED_AT_MOST])
     more = f" and {len(wrong) - _NAMED_AT_MOST} more" if len(wrong) > _NAMED_AT_MOST else ""
     return f"{named[0].upper()}{named[1:]}{more}; {MEND}."
+
+
+def _wrong_triggers(schema: str, catalog: Catalog) -> list[str]:
+    by_place = {(row["table_oid"], row["name"]): row for row in catalog.triggers}
+    table_by_name = {table.name: table for table in catalog.tables}
+    wrong = []
+    for trigger in triggers(schema):
+        table = table_by_name[trigger.table]
+        verdict = _judge_trigger(trigger, by_place.get((table.oid, trigger.name)))
+        if verdict is not None:
+            wrong.append(f"trigger {trigger.name} on {table.full_name} {verdict}")
+    return wrong
 
 
 def _judge_trigger(trigger: Trigger, row: Row | None) -> str | None:
@@ -176,11 +225,21 @@ def _judge_trigger(trigger: Trigger, row: Row | None) -> str | None:
     return None if actual == expected else "was altered"
 
 
-def _judge_function(function: Function, row: Row | None) -> str | None:
+def _judge_function(function: Function, row: Row | None, owner: str) -> str | None:
     if row is None:
         return "is missing"
-    actual = (row["source"], tuple(row["settings"]), row["is_plain"])
-    return None if actual == (function.source, function.settings, True) else "was altered"
+    actual = tuple(row[key] for key in ("result", "source", "is_definer", "is_plain"))
+    if actual != (function.result, function.source, True, True) or tuple(row["settings"]) != function.settings:
+        return "was altered"
+    return None if row["owner"] == owner else f"belongs to {row['owner']} and not to {owner}"
+
+
+def _judge_relation(row: Row | None, owner: str) -> str | None:
+    if row is None:
+        return "is missing"
+    if not row["is_whole"]:
+        return "was altered"
+    return None if row["owner"] == owner else f"belongs to {row['owner']} and not to {owner}"
 
 
 def _search(schemas: Sequence[str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -22,9 +23,42 @@ The last ones are longer than deadlock_timeout (1 s), when a waiting DDL sends a
 twice that, so that in a deadlock with a writer it is nearly always us who give up first.
 """
 
-OPENING = """SET LOCAL lock_timeout = '{lock_timeout_ms}ms';
+_WAITING = """SET LOCAL lock_timeout = '{lock_timeout_ms}ms';
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('readside install', 0));
 """
+_LOOKING = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+_CHANGING = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;"  # a standby refuses the latter
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How the two tables are found: as the connection's own search_path does, unless they are named in full."""
+
+    sessions: str = "sessions"
+    events: str = "events"
+
+
+def opening(names: Names, lock_timeout_ms: int | None = None) -> str:
+    """Give what our transactions begin with: the tables' OIDs are found, then nobody's names and settings count."""
+    found = statement("triggers_opening", sessions=literal(names.sessions), events=literal(names.events))
+    if lock_timeout_ms is None:
+        return f"{_LOOKING}\n{found}"
+    return f"{_CHANGING}\n{found}{_WAITING.format(lock_timeout_ms=lock_timeout_ms)}"
+
+
+def literal(text: str) -> str:
+    """Quote a string for SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@asynccontextmanager
+async def pinned(
+    connection: Connection, names: Names | None = None, lock_timeout_ms: int | None = None
+) -> AsyncIterator[None]:
+    """Open a transaction in which nothing but pg_catalog is found, and `readside.events` holds the table's OID."""
+    async with connection.transaction(isolation="read_committed"):
+        await connection.execute(opening(names or Names(), lock_timeout_ms))
+        yield
 
 
 async def with_locks(
@@ -48,12 +82,12 @@ async def with_locks(
         if number > 0:
             await sleep(next(waits))
         try:
-            async with connection.transaction(isolation="read_committed"):
-                await connection.execute(OPENING.format(lock_timeout_ms=lock_timeout_ms))
+            async with pinned(connection, lock_timeout_ms=lock_timeout_ms):
                 return await attempt()
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as exc:
             failure = exc
-        blockers = await connection.fetch(statement("triggers_blockers"), table_oids, harmless)
+        async with pinned(connection):
+            blockers = await connection.fetch(statement("triggers_blockers"), table_oids, harmless)
         held_by = f" (held by {', '.join(row['blocker'] for row in blockers)})" if blockers else ""
         if number == 0:
             warn(f"The locks on the tables are taken{held_by}; trying again.")

@@ -1,17 +1,62 @@
-"""The SQL statements that both processes send; `:event_json`, `:row_hash` and the like are the shared expressions."""
+"""The SQL statements that both processes send.
 
+`:events` and `:sessions` stand for the tables, `:event_json`, `:row_hash` and the like for the shared expressions.
+Every function is named with its schema, and every operator gets the very types that pg_catalog has it for: nothing in
+a search_path can then take their place, not even where a pooler keeps us from setting ours.
+"""
+
+import re
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 
 _SHARED = ("database", "event_json", "row_hash", "score", "since")
+_MARK = re.compile(r"(?<!:):([a-z_]+)\b")
 
 
-@cache
-def statement(name: str, package: str = __name__, own: Sequence[str] = ()) -> str:
-    """Return the text of a package's `<name>.sql`: first its `own` expressions, then the shared ones, in place."""
-    text = files(package).joinpath(f"{name}.sql").read_text()
-    for home, names in ((package, own), (__name__, _SHARED)):
-        for shared in names:
-            text = text.replace(f":{shared}", files(home).joinpath(f"{shared}.sql").read_text().rstrip())
-    return text
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The write side's tables as statements name them: with their schemas, quoted."""
+
+    sessions: str
+    events: str
+
+    @classmethod
+    def within(cls, sessions_schema: str, events_schema: str) -> "Tables":
+        """Name the two tables of these schemas."""
+        return cls(f"{_quoted(sessions_schema)}.sessions", f"{_quoted(events_schema)}.events")
+
+
+def literal(text: str) -> str:
+    """Write a text into a statement; one without backslashes means the same under every setting."""
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
+
+
+def _quoted(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+@lru_cache(maxsize=256)
+def statement(name: str, tables: Tables | None = None, package: str = __name__, own: Sequence[str] = ()) -> str:
+    """Return the text of a package's `<name>.sql`, with the tables and the expressions, its `own` and shared, in place.
+
+    Raises ValueError for a statement that names tables where none are given.
+    """
+
+    def fill(mark: re.Match[str]) -> str:
+        word = mark[1]
+        if word in {"sessions", "events"}:
+            if tables is None:
+                raise ValueError(f"{name}.sql names the tables")
+            return tables.sessions if word == "sessions" else tables.events
+        home = package if word in own else __name__ if word in _SHARED else None
+        return mark[0] if home is None else _MARK.sub(fill, _read(home, word).rstrip())
+
+    return _MARK.sub(fill, _read(package, name))
+
+
+def _read(package: str, name: str) -> str:
+    return files(package).joinpath(f"{name}.sql").read_text()

@@ -1,4 +1,5 @@
--- The tables of which row-level security hides rows from us, if any.
-SELECT string_agg(found.name::text, ' and ') AS hidden
-FROM (VALUES (to_regclass('sessions')), (to_regclass('events'))) AS found (name)
-WHERE found.name IS NOT NULL AND row_security_active(found.name)
+-- The tables of which row-level security hides rows from us, if any. $1 their names, qualified and quoted.
+SELECT pg_catalog.string_agg(pg_catalog.to_regclass(named.name)::text, ' and ') AS hidden
+FROM pg_catalog.unnest($1::text[]) AS named (name)
+WHERE pg_catalog.to_regclass(named.name) IS NOT NULL
+  AND pg_catalog.row_security_active(pg_catalog.to_regclass(named.name)::oid)

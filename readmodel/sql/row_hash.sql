@@ -1,1 +1,1 @@
-uuid_hash_extended(e.id, e.xmin::text::bigint)
+pg_catalog.uuid_hash_extended(e.id, e.xmin::text::bigint)

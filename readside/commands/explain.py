@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import orjson
 import typer
@@ -15,9 +16,11 @@ from readmodel.errors import InvalidParameter, ServiceError, StoreRefused, Store
 from readmodel.poll import parse_session_id
 from readmodel.postgres_client import Connection, check_rows_visible, check_server, translated
 from readmodel.projection import read_projection
+from readmodel.sql import Tables
+from readmodel.tables import look_for_tables
 from readmodel.view import ViewReader
 from readside.commands.facts import SessionFacts, as_json
-from readside.commands.stores import open_postgres, open_redis
+from readside.commands.stores import NAME, open_postgres, open_redis
 from readside.inspection.explaining import sentences
 from readside.inspection.looking import LogState, ViewState, look_at_log, look_at_view
 from readside.settings import Settings
@@ -57,16 +60,24 @@ async def _looking(settings: Settings, errors: list[ServiceError]) -> AsyncItera
     """Open both stores, or the one that answers."""
     async with AsyncExitStack() as stack:
         redis, keys = await stack.enter_async_context(open_redis(settings))
-        connection, database, url = None, "", settings.require_database_url()
+        log, database, url = None, "", settings.require_database_url()
         try:
             opened = await stack.enter_async_context(open_postgres(settings))
+            tables = await look_for_tables(url, application_name=NAME)
             database = (await check_server(opened, url)).database
             with translated(url):
-                await check_rows_visible(opened)
-            connection = opened
+                await check_rows_visible(opened, tables)
+            log = OpenLog(opened, tables)
         except (StoreUnavailable, StoreRefused) as error:
             errors.append(error)
-        yield _Looking(settings, ViewReader(redis, keys), connection, database, errors)
+        yield _Looking(settings, ViewReader(redis, keys), log, database, errors)
+
+
+class OpenLog(NamedTuple):
+    """A connection to Postgres, and the tables there."""
+
+    connection: Connection
+    tables: Tables
 
 
 class _Looking:
@@ -76,13 +87,13 @@ class _Looking:
         self,
         settings: Settings,
         view: ViewReader,
-        connection: Connection | None,
+        log: OpenLog | None,
         database: str,
         errors: list[ServiceError],
     ) -> None:
         self._settings = settings
         self._view = view
-        self._connection = connection
+        self._log = log
         self._database = database
         self._errors = errors
 
@@ -113,11 +124,11 @@ class _Looking:
             return None
 
     async def _stored(self, session_id: str, event_id: str | None) -> LogState | None:
-        if self._connection is None:
+        if self._log is None:
             return None
         try:
             url = self._settings.require_database_url()
-            return await look_at_log(self._connection, url, session_id, event_id)
+            return await look_at_log(self._log.connection, self._log.tables, url, session_id, event_id)
         except (StoreUnavailable, StoreRefused) as error:
             self._errors.append(error)
             return None

@@ -65,6 +65,10 @@ def what_to_do(projection: Projection) -> str:
         return _to_look_at(leader or {}) or "Nothing."
     if _unreachable(projection):
         return "Bring Redis back, or mend READSIDE_REDIS_URL. Nothing is rebuilt by hand: the projector does it."
+    if projection.writable is False:
+        return (
+            "Have READSIDE_REDIS_URL lead to a Redis that takes writes: the primary. The projector goes on by itself."
+        )
     if leader is None:
         return _without_leader(projection)
     return _BY_STATUS[projection.status]
@@ -89,7 +93,13 @@ def _to_look_at(leader: Mapping[str, Any]) -> str:
     """Name what is not as it should be though the projection is live."""
     told = []
     if _fullness(leader) > QUEUE_WORRIES:
-        told.append("Find the listener that does not read (pg_stat_activity): writers fail when the queue is full.")
+        told.append(
+            "Find the listener that does not read (pg_stat_activity): who else notifies fails when the queue is full."
+        )
+    if not leader.get("letters_open", True):
+        told.append(
+            "End the oldest transaction that wrote events (pg_stat_activity): no letters are written until then."
+        )
     if leader.get("set_aside"):
         told.append("See with `readside explain SESSION` why sessions are set aside, if their polls are too slow.")
     if leader.get("drift"):
@@ -104,6 +114,7 @@ def _of_leader(leader: Mapping[str, Any]) -> list[TableRow]:
         TableRow("set aside", str(leader.get("set_aside", "unknown")), "yellow" if leader.get("set_aside") else ""),
         TableRow("drift", _drift(leader), "yellow" if leader.get("drift") else ""),
         TableRow("notification queue", f"{100 * queue:.1f} % full", "red" if queue > QUEUE_WORRIES else ""),
+        TableRow("letters", _letters(leader), "" if leader.get("letters_open", True) else "red"),
         TableRow("tail", _tail(leader)),
         TableRow("events applied", str(leader.get("events_applied", "unknown"))),
     ]
@@ -114,6 +125,14 @@ def _tail(leader: Mapping[str, Any]) -> str:
     beat = "no heartbeat came back yet" if took is None else f"the last heartbeat took {float(took):.1f} ms"
     state = str(leader.get("state")).replace("_", " ")
     return f"{state}, {beat}; terms begun {leader.get('terms', '?')}, connections made {leader.get('connections', '?')}"
+
+
+def _letters(leader: Mapping[str, Any]) -> str:
+    """Tell how large the tables of letters are, and who looks."""
+    megabytes = f"{float(leader.get('letters_bytes') or 0) / 1_000_000:.1f} MB"
+    if not leader.get("letters_open", True):
+        return f"{megabytes}, and none is written: the view is compared instead"
+    return f"{megabytes}; {'writers ring' if leader.get('ringing') else 'the projector looks every 20 ms'}"
 
 
 def _drift(leader: Mapping[str, Any]) -> str:

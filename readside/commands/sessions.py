@@ -21,9 +21,10 @@ from readmodel.messages import ProjectorRequest
 from readmodel.poll import parse_session_id
 from readmodel.postgres_client import check_server, target
 from readmodel.redis_client import target as redis_target
+from readmodel.tables import look_for_tables
 from readmodel.view import ViewReader
 from readside.commands.asking import ask
-from readside.commands.stores import open_pool, open_postgres, open_redis
+from readside.commands.stores import NAME, open_pool, open_postgres, open_redis
 from readside.inspection.verdict import Verdict
 from readside.inspection.verify import Verifier
 from readside.settings import Settings
@@ -58,10 +59,12 @@ async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, a
     async with open_redis(settings) as (redis, keys), open_pool(settings) as pool:
         view = ViewReader(redis, keys)
         await _refuse_foreign(settings, view)
+        url = settings.require_database_url()
+        tables = await look_for_tables(url, application_name=NAME)
         wanted = named or tuple(session_id for session_id, _ in await view.hot_sessions())
         verdicts: list[Verdict] = []
         with _progress("Comparing", quiet=as_json) as follow:
-            async for verdict in Verifier(view, pool, settings.require_database_url()).verify(wanted):
+            async for verdict in Verifier(view, pool, url, tables).verify(wanted):
                 verdicts.append(verdict)
                 follow(len(verdicts), len(wanted))
         different = [verdict for verdict in verdicts if verdict.state == "different"]

@@ -27,10 +27,13 @@ async def open_redis(settings: Settings) -> AsyncIterator[tuple[Redis, Keys]]:
 
 
 @asynccontextmanager
-async def open_postgres(settings: Settings) -> AsyncIterator[Connection]:
-    """Give one checked connection. Raises ConfigurationError, EventLogUnavailable, AccessRefused, ServerInRecovery."""
+async def open_postgres(settings: Settings, *, owners_path: bool = False) -> AsyncIterator[Connection]:
+    """Give one checked connection, with the owners' search_path or ours.
+
+    Raises ConfigurationError, EventLogUnavailable, AccessRefused, ServerInRecovery.
+    """
     url = settings.require_database_url()
-    connection = await connect(url, application_name=NAME)
+    connection = await connect(url, application_name=NAME, owners_path=owners_path)
     try:
         await check_server(connection, url)
         yield connection

@@ -95,7 +95,7 @@ async def run_writer(url: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    pool = await create_pool(url, application_name=APPLICATION_NAME, size=SESSIONS * 2)
+    pool = await create_pool(url, application_name=APPLICATION_NAME, size=SESSIONS * 2, owners_path=True)
     try:
         await first_to_end(_until(stop), Writer(pool, url, Random()).run())
     finally:

@@ -79,7 +79,7 @@ def _event(facts: SessionFacts) -> str:
 _PLACES: dict[Place, str] = {
     "unknown": "cannot be placed while a store is away",
     "nowhere": "is in neither store: not committed yet, rolled back, deleted, or another id",
-    "deleted": "is in Redis and no more in Postgres: deleted just now, or the notice of that was lost (`verify` tells)",
+    "deleted": "is in Redis and no more in Postgres: deleted just now, or the letter of that was lost (`verify` tells)",
     "other_session": "",
     "not_hot": "is in Postgres, from where polls get it, since the session is not hot",
     "below_window": "is in Postgres and older than the window that Redis holds: polls that reach so far ask Postgres",

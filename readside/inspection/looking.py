@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from redis.exceptions import ResponseError
+
 from readmodel.errors import EventLogUnavailable
 from readmodel.header import Header
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, target, translated
 from readmodel.redis_client import translated as translated_redis
+from readmodel.sql import Tables
 from readmodel.view import Cold, Position, ViewReader
 from readside.inspection.sql import statement
 
@@ -59,10 +62,12 @@ class LogState:
     event_timestamp: str | None
 
 
-async def look_at_log(connection: Connection, url: str, session_id: str, event_id: str | None) -> LogState:
+async def look_at_log(
+    connection: Connection, tables: Tables, url: str, session_id: str, event_id: str | None
+) -> LogState:
     """Ask Postgres; raises the errors of `translated`."""
     with translated(url):
-        row = await connection.fetchrow(statement("explain"), UUID(session_id), event_id and UUID(event_id))
+        row = await connection.fetchrow(statement("explain", tables), UUID(session_id), event_id and UUID(event_id))
     if row is None:
         raise EventLogUnavailable(f"PostgreSQL at {target(url)} gave no answer.")
     return LogState(
@@ -94,7 +99,11 @@ async def look_at_view(view: ViewReader, session_id: str, event_id: str | None, 
     pipeline.pttl(keys.header(session_id))
     pipeline.time()
     with translated_redis(view.redis):
-        (term, previous), loaded, active, expires, (seconds, micros) = await pipeline.execute()
+        stamps, loaded, active, expires, clock = await pipeline.execute(raise_on_error=False)
+        for reply in (stamps, active):
+            if isinstance(reply, ResponseError):
+                raise reply
+    (term, previous), (seconds, micros), loaded = stamps, clock, view.unless_damaged(loaded, None)
     answer = await view.read(Poll(session_id, limit=1), _ANY_LENGTH, database)
     (header,) = await view.headers([session_id])
     stamp = header.term.encode() if header else b""
@@ -116,9 +125,12 @@ async def _has(view: ViewReader, session_id: str, event_id: str) -> bool:
     place = 0
     while True:
         with translated_redis(view.redis):
-            place, found = await view.redis.zscan(
-                view.keys.events(session_id), place, match=f'{{"id":"{event_id}"*', count=_STRIDE
-            )
+            try:
+                place, found = await view.redis.zscan(
+                    view.keys.events(session_id), place, match=f'{{"id":"{event_id}"*', count=_STRIDE
+                )
+            except ResponseError as error:
+                place, found = view.unless_damaged(error, (0, []))
         if found:
             return True
         if not place:

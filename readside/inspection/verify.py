@@ -12,6 +12,7 @@ from uuid import UUID
 from readmodel.errors import ServiceError
 from readmodel.event import ENCODING_VERSION, type_name
 from readmodel.postgres_client import Pool, translated
+from readmodel.sql import Tables
 from readmodel.type_index import pack_entry, unpack_index
 from readmodel.view import ViewReader
 from readside.inspection.sql import statement
@@ -33,7 +34,8 @@ class NotLive(ServiceError):
 class Verifier:
     """Compares sessions. Raises the stores' errors, and NotLive when as-of stands still."""
 
-    def __init__(self, view: ViewReader, pool: Pool, url: str) -> None:
+    def __init__(self, view: ViewReader, pool: Pool, url: str, tables: Tables) -> None:
+        self._tables = tables
         self._view = view
         self._pool = pool
         self._url = url
@@ -70,7 +72,7 @@ class Verifier:
     async def _stored(self, session_id: str, held: int) -> SessionInLog:
         limit = held + MORE_EVENTS
         with translated(self._url):
-            rows = await self._pool.fetch(statement("verify"), UUID(session_id), limit)
+            rows = await self._pool.fetch(statement("verify", self._tables), UUID(session_id), limit)
         if not rows:
             return SessionInLog(None)
         head = rows[0]
@@ -92,7 +94,11 @@ class Verifier:
 
     async def _now_us(self) -> int:
         with translated(self._url):
-            return int(await self._pool.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"))
+            return int(
+                await self._pool.fetchval(
+                    "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000::numeric)::bigint"
+                )
+            )
 
     async def _passed(self, instant_us: int) -> None:
         deadline = time.monotonic() + PASS_SECONDS

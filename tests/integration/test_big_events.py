@@ -10,6 +10,7 @@ from projector.reads import Reads
 from readmodel.view import ViewPage
 from tests.support.gauges import SETTLED_SECONDS, hot, projector_process, settled, states
 from tests.support.projecting import Bench, bench
+from tests.support.servers import TABLES
 from tests.support.waiting import eventually
 
 MOST_MB = 300
@@ -91,7 +92,7 @@ async def test_what_was_added_is_fetched_within_bounds(stage: Bench) -> None:
     wanted: dict[str, dict[str, None]] = {}
     for row in await connection.fetch("SELECT session_id::text, id FROM events"):
         wanted.setdefault(row["session_id"], {})[row["id"].hex] = None
-    added = await Reads(stage.log._pool, stage.config.database_url).added(wanted)
+    added = await Reads(stage.log._pool, stage.config.database_url, TABLES).added(wanted)
 
     assert added.rows.keys() | added.big == wanted.keys()
     assert added.rows.keys() >= set(many[50:])

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from os import urandom
 from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
 
 from projector.tail import connection as tail
+from projector.tail import letterbox
 from readside.commands.status import status
 from readside.settings import Settings
 from tests.support.builders import api, api_config
@@ -56,8 +58,9 @@ Fault = Callable[[Pipe], AbstractAsyncContextManager[None]]
 
 @pytest.fixture
 async def pipe(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pipe]:
-    """Half a second is stale; a silent listener is left in peace for as long as a test needs."""
-    monkeypatch.setattr(tail, "SILENT_SECONDS", 60.0)
+    """Half a second is stale; a silent connection is left in peace for as long as a test needs."""
+    monkeypatch.setattr(tail, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(letterbox, "QUIET_SECONDS", 60.0)
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(bench(database_url, redis_url))
         proxies = [await stack.enter_async_context(proxied(url)) for url in (database_url, database_url, redis_url)]
@@ -74,8 +77,8 @@ async def pipe(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatc
 
 
 @asynccontextmanager
-async def half_open_listener(pipe: Pipe) -> AsyncIterator[None]:
-    """Nothing reaches the listener, and nothing says so."""
+async def half_open_leader(pipe: Pipe) -> AsyncIterator[None]:
+    """Nothing reaches the leader, and nothing says so."""
     pipe.listening.stall(up=False)
     yield
     pipe.listening.go_on()
@@ -83,7 +86,7 @@ async def half_open_listener(pipe: Pipe) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def batch_without_its_rows(pipe: Pipe) -> AsyncIterator[None]:
-    """Beats set out and come back; the rows of the events before them do not."""
+    """Letters come; the rows of the long events that they name do not."""
     pipe.reading.stall(up=False, new=True)
     yield
     pipe.reading.go_on()
@@ -109,7 +112,7 @@ async def redis_that_refuses_writes(pipe: Pipe) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize(
-    "fault", [half_open_listener, batch_without_its_rows, batch_on_its_way, redis_that_refuses_writes]
+    "fault", [half_open_leader, batch_without_its_rows, batch_on_its_way, redis_that_refuses_writes]
 )
 async def test_as_of_stands_while_the_pipe_is_stuck(pipe: Pipe, fault: Fault) -> None:
     """The API asks Postgres; the view keeps the as-of that it has, and its lag grows."""
@@ -119,7 +122,7 @@ async def test_as_of_stands_while_the_pipe_is_stuck(pipe: Pipe, fault: Fault) ->
     await pipe.stage.caught_up()
     await pipe.whole.served(session_id, "memory")
     async with fault(pipe):
-        await writer.event(session_id)
+        await writer.event(session_id, data={"long": "x" * letterbox.RENDERED_BYTES, "random": urandom(15_000).hex()})
         committed_us = int(await writer.connection.fetchval(CLOCK_US))
 
         async def stale() -> bool:

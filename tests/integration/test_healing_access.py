@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from projector.tail import connection as tail
-from tests.support.healing import Record, healed, listener_pid, said, watched
+from tests.support.healing import Record, healed, leader_pid, said, watched
 from tests.support.pgbouncers import pgbouncer
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied, without_notifications
@@ -35,7 +35,7 @@ async def test_a_pooler_that_swallows_notifications(stage: Bench, monkeypatch: p
             async with stage.projector(listen_url=url) as telemetry:
                 await eventually(lambda: "READSIDE_LISTEN_URL" in (telemetry.reason or ""), "the pooler is named", 20)
 
-                assert await listener_pid(stage) is None
+                assert await leader_pid(stage) is None
                 assert telemetry.terms == 0
         assert ["READSIDE_LISTEN_URL" in reason for reason in said(logs)] == [True]
 
@@ -46,7 +46,7 @@ async def test_a_transaction_pooler(stage: Bench, monkeypatch: pytest.MonkeyPatc
     async with pgbouncer(stage.config.database_url) as url:
         async with stage.projector(listen_url=url, database_url=url, statement_cache_size=0) as telemetry:
             await eventually(lambda: "READSIDE_LISTEN_URL" in (telemetry.reason or ""), "the pooler is named", 20)
-            assert await listener_pid(stage) is None
+            assert await leader_pid(stage) is None
         async with watched(stage) as watch, stage.projector(database_url=url, statement_cache_size=0):
             await watch.event(await watch.session())
 
@@ -95,7 +95,7 @@ async def test_a_name_that_does_not_resolve_for_a_while(
             session_id = await watch.session()
             await healed(stage)
             away.set()
-            await stage.writer.connection.execute("SELECT pg_terminate_backend($1)", await listener_pid(stage))
+            await stage.writer.connection.execute("SELECT pg_terminate_backend($1)", await leader_pid(stage))
             await eventually(lambda: "name resolution" in (telemetry.reason or ""), "the name is not resolved")
             await watch.event(session_id)
             away.clear()

@@ -1,15 +1,16 @@
 """A broken tail heals itself: restarts, connections that end, and connections that go silent."""
 
 from collections.abc import AsyncIterator
+from os import urandom
 
 import pytest
 from structlog.testing import capture_logs
 
 from projector import reads
 from projector.tail import connection as tail
-from projector.tail import heartbeat
+from projector.tail import letterbox
 from readside.demo.embedded_postgres import EmbeddedPostgres, Shutdown
-from tests.support.healing import Record, healed, listener_pid, reconnect, said, watched
+from tests.support.healing import Record, healed, leader_pid, reconnect, said, watched
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied
 from tests.support.waiting import eventually
@@ -47,54 +48,40 @@ async def test_a_terminated_listener(stage: Bench, record: Record) -> None:
             async with stage.projector():
                 session_id = await watch.session()
                 await healed(stage)
-                pid = await listener_pid(stage)
+                pid = await leader_pid(stage)
                 await stage.writer.connection.execute("SELECT pg_terminate_backend($1)", pid)
                 await watch.event(session_id)
                 record("heal_seconds", await healed(stage))
 
-    assert await listener_pid(stage) != pid
+    assert await leader_pid(stage) != pid
     assert len(said(logs)) == 1
 
 
-@pytest.mark.parametrize(("up", "seconds"), [(True, tail.SILENT_SECONDS), (False, 1.0)])
-async def test_a_silent_listener(
-    stage: Bench, up: bool, seconds: float, monkeypatch: pytest.MonkeyPatch, record: Record
+@pytest.mark.parametrize(("direction", "seconds"), [("up", letterbox.QUIET_SECONDS), ("down", 1.0), ("both", 1.0)])
+async def test_a_silent_leader(
+    stage: Bench, direction: str, seconds: float, monkeypatch: pytest.MonkeyPatch, record: Record
 ) -> None:
-    """Nothing comes, nothing is closed: noticed after five seconds, said once, healed."""
-    monkeypatch.setattr(tail, "SILENT_SECONDS", seconds)
+    """Nothing comes back, nothing is closed: noticed after five seconds, said once, healed."""
+    monkeypatch.setattr(letterbox, "QUIET_SECONDS", seconds)
+    monkeypatch.setattr(tail, "ANSWER_SECONDS", seconds)
     async with watched(stage) as watch, proxied(stage.config.listen_url) as proxy:
         with capture_logs() as logs:
             async with stage.projector(listen_url=proxy.url(stage.config.listen_url)):
                 session_id = await watch.session()
                 await healed(stage)
-                proxy.stall(up=up)
+                proxy.stall(up=direction != "down", down=direction != "up")
                 await watch.event(session_id)
                 record("heal_seconds", await healed(stage))
                 assert stage.telemetry.last_error is not None
 
-                assert "sent the listener nothing" in stage.telemetry.last_error
+                assert "sent the leader nothing" in stage.telemetry.last_error
         assert len(said(logs)) == 1
 
 
-async def test_a_listener_that_hears_and_cannot_speak(stage: Bench) -> None:
-    """Its notices and beats come as ever, so nothing is in doubt."""
-    async with proxied(stage.config.listen_url) as proxy:
-        changes = {"listen_url": proxy.url(stage.config.listen_url)}
-        async with watched(stage) as watch, stage.projector(**changes) as telemetry:
-            session_id = await watch.session()
-            await healed(stage)
-            proxy.stall(down=False)
-            await watch.event(session_id)
-            await healed(stage)
-
-            assert (telemetry.terms, telemetry.connections) == (1, 1)
-
-
 async def test_silent_reads(stage: Bench, monkeypatch: pytest.MonkeyPatch, record: Record) -> None:
-    """The connections that beats and fetches use go silent, the listener does not: all of them are left at once."""
-    monkeypatch.setattr(reads, "SMALL_SECONDS", 2.0)
+    """The connections that loads and fetches use go silent, the leader's does not: all of them are left at once."""
     monkeypatch.setattr(reads, "REST_SECONDS", 0.5)
-    monkeypatch.setattr(heartbeat, "FAILING_SECONDS", 1.0)
+    monkeypatch.setattr(reads, "SMALL_SECONDS", 1.0)
     async with (
         proxied(stage.config.database_url) as proxy,
         watched(stage) as watch,
@@ -103,9 +90,7 @@ async def test_silent_reads(stage: Bench, monkeypatch: pytest.MonkeyPatch, recor
         session_id = await watch.session()
         await healed(stage)
         proxy.stall()
-        record("heal_seconds_idle", await healed(stage))
-        proxy.stall()
-        await watch.event(session_id)
+        await stage.writer.event(session_id, event_type="long", data={"random": urandom(15_000).hex()})
         record("heal_seconds", await healed(stage))
 
 

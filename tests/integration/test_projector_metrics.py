@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from projector.metrics import exposition
 from projector.telemetry import Telemetry
 from readmodel.messages import ProjectorRequest, encode_request
-from readmodel.type_index import pack_index
+from tests.support.damage import lose_oldest
+from tests.support.healing import end_the_lead
 from tests.support.projecting import Bench, bench
 from tests.support.scraping import Scrape, moved, series
 from tests.support.waiting import eventually
@@ -18,7 +19,6 @@ from tests.support.waiting import eventually
 NAME = "readside_projector_"
 GO_ON = ("batches", "commit_to_applied_seconds", "compared")
 """What moves by itself, as time goes by."""
-TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'readside-listener'"
 
 
 @pytest.fixture
@@ -105,14 +105,8 @@ async def test_a_difference_is_found_and_repaired(stage: Bench) -> None:
     """Redis holds it whole, and wrong: drift. It is counted once, and once when it is right again."""
     async with stage.projector() as telemetry:
         session_id = await hot(stage)
-        redis, keys = stage.view.redis, stage.view.keys
         async with moving(stage) as found:
-            await redis.zremrangebyrank(keys.events(session_id), 0, 0)
-            await redis.delete(keys.index(session_id))
-            for name, value in pack_index({"step_created": [bytes(24)] * 4}).items():
-                await redis.hset(keys.index(session_id), name, value)
-            for name in ("count", "held", "t:step_created"):
-                await redis.hincrby(keys.header(session_id), name, -1)
+            await lose_oldest(stage.view.redis, stage.view.keys, session_id)
             await eventually(lambda: telemetry.drift_repaired, "it is repaired")
 
     assert found == {"drift_total": 1, "drift_repaired_total": 1, "looks_total": 1, "loads_total": 1}
@@ -135,7 +129,7 @@ async def test_a_connection_that_is_lost(stage: Bench) -> None:
         async with stage.projector() as telemetry:
             await hot(stage)
             async with moving(stage) as found:
-                await stage.writer.connection.execute(TERMINATE)
+                await end_the_lead(stage)
                 await eventually(lambda: telemetry.catch_ups == 2, "a second term catches up")
                 await eventually(lambda: telemetry.state == "live", "live again")
 

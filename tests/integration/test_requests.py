@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from projector.core import sessions
+from projector.core import sessions as table
 from readmodel.errors import InvalidParameter, NoLeader
 from readmodel.messages import ProjectorRequest, encode_request
 from readmodel.view import Cold, ViewPage
@@ -133,7 +133,7 @@ async def test_a_session_that_the_view_cannot_hold_is_told(
 
 
 async def test_what_was_set_aside_is_tried_again_in_the_next_term(stage: Bench) -> None:
-    """Its rows may have been mended while no notice could be heard."""
+    """Its rows may have been mended while no letter could be left."""
     session_id = await finished_session(stage)
     bad = await stage.writer.event(session_id, timestamp="infinity")
     async with stage.projector() as telemetry:
@@ -144,7 +144,7 @@ async def test_what_was_set_aside_is_tried_again_in_the_next_term(stage: Bench) 
             await stage.writer.connection.execute("ALTER TABLE events DISABLE TRIGGER readside_delete")
             await stage.writer.connection.execute("DELETE FROM events WHERE id = $1::uuid", bad)
             await stage.writer.connection.execute("ALTER TABLE events ENABLE ALWAYS TRIGGER readside_delete")
-            await stage.writer.connection.execute("SELECT pg_notify('readside', 'x')")
+            await stage.writer.end_the_term()
         await eventually(lambda: not telemetry.set_aside(), "the next term begins")
         await send(stage, "warm", session_id)
 
@@ -324,7 +324,7 @@ async def test_the_bound_on_hot_sessions(
     stage: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who comes last pushes out who was idle for longest; never more than the bound."""
-    monkeypatch.setattr(sessions, "NEVER_EVICTED_SECONDS", 0.0)
+    monkeypatch.setattr(table, "NEVER_EVICTED_SECONDS", 0.0)
     first, second, third = [await finished_session(stage) for _ in range(3)]
     async with stage.projector(max_hot_sessions=2):
         await live(stage)
@@ -398,7 +398,7 @@ async def test_a_new_term_goes_on_with_what_was_asked(stage: Bench, settings: Se
         rebuilding = asyncio.create_task(rebuild(settings, sessions, everything=False))
         terms, loads = telemetry.terms, telemetry.loads
         await eventually(lambda: telemetry.loads > loads, "it has begun")
-        await stage.writer.connection.execute("SELECT pg_notify('readside', 'x')")
+        await stage.writer.end_the_term()
 
         assert await rebuilding == 0
         await eventually(lambda: telemetry.terms == terms + 1, "a new term began")

@@ -1,6 +1,7 @@
 """Row-level security must not thin answers out silently."""
 
 from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,7 +10,9 @@ from readmodel.errors import RightsMissing
 from readmodel.event_log import EventLog
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_rows_visible, create_pool
+from readmodel.tables import TableFinder
 from tests.support.projecting import MAX_BYTES, bench
+from tests.support.servers import TABLES
 from tests.support.waiting import eventually
 
 ROLE = "readside_narrow"
@@ -25,9 +28,11 @@ async def test_a_role_that_does_not_see_every_row_is_refused(database_url: str, 
         await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'")
         try:
             await execute(f"GRANT SELECT ON sessions, events TO {ROLE}; ALTER TABLE events ENABLE ROW LEVEL SECURITY")
-            pool = await create_pool(url, application_name="test", size=1, init=check_rows_visible)
-            log = EventLog(pool, url)
-            with pytest.raises(RightsMissing, match="Row-level security hides rows of events"):
+            pool = await create_pool(
+                url, application_name="test", size=1, init=partial(check_rows_visible, tables=TABLES)
+            )
+            log = EventLog(pool, url, TableFinder(url, application_name="test"))
+            with pytest.raises(RightsMissing, match=r"Row-level security hides rows of public\.events"):
                 await log.answer(Poll(session_id), MAX_BYTES)
             stage.config = replace(stage.config, database_url=url, listen_url=url)
             async with stage.projector() as telemetry:

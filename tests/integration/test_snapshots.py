@@ -23,7 +23,7 @@ from readmodel.type_index import entries_of, pack_entry
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.fakes.redis import unpacked
 from tests.support.projecting import INSERT_SESSION
-from tests.support.servers import SCHEMA, connected
+from tests.support.servers import SCHEMA, TABLES, connected
 from tests.support.viewing import within
 
 NOON = datetime(2026, 1, 13, 12, tzinfo=UTC)
@@ -195,11 +195,11 @@ async def test_what_is_compressed_is_not_rendered_to_be_measured(session: Sessio
         """,
         session.id,
     )
-    look = await session.connection.fetch(statement("small"), session.id, MOST_ROWS, SMALL_BYTES)
+    look = await session.connection.fetch(statement("small", TABLES), session.id, MOST_ROWS, SMALL_BYTES)
     plan = "\n".join(
         row[0]
         for row in await session.connection.fetch(
-            "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) " + statement("small"),
+            "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) " + statement("small", TABLES),
             session.id,
             MOST_ROWS,
             SMALL_BYTES,
@@ -228,7 +228,7 @@ async def test_a_large_session_at_the_end_of_the_table_is_found_by_its_index(ses
     await session.many(15_000)
     await session.connection.execute("VACUUM (ANALYZE) events")
     plan = await session.connection.fetch(
-        "EXPLAIN (COSTS OFF) " + statement("small"), session.id, MOST_ROWS, SMALL_BYTES
+        "EXPLAIN (COSTS OFF) " + statement("small", TABLES), session.id, MOST_ROWS, SMALL_BYTES
     )
 
     scan = next(row[0] for row in plan if "Scan" in row[0] and " on events e" in row[0])

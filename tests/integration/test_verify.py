@@ -21,7 +21,7 @@ from readside.inspection.verdict import Verdict
 from readside.inspection.verify import NotLive, Verifier
 from readside.settings import Settings
 from tests.support.projecting import Bench, Writer, bench
-from tests.support.servers import connected
+from tests.support.servers import TABLES, connected
 from tests.support.waiting import eventually
 
 Damage = Callable[[Bench, str], Awaitable[str | None]]
@@ -53,7 +53,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str)
 
 async def verdicts(stage: Bench, pool: Pool, *session_ids: str) -> list[Verdict]:
     """Compare these sessions."""
-    verifier = Verifier(stage.view, pool, stage.config.database_url)
+    verifier = Verifier(stage.view, pool, stage.config.database_url, TABLES)
     return [verdict async for verdict in verifier.verify(session_ids)]
 
 

@@ -7,8 +7,9 @@ from readmodel.keys import Keys
 from readmodel.type_index import unpack_index
 from readmodel.view import ViewReader, WholeSession
 from tests.model.chance import Machine
-from tests.model.postgres import UNFIT, Postgres, State
+from tests.model.postgres import UNFIT, Postgres
 from tests.model.simulated_redis import Client, Store
+from tests.model.transactions import State
 from tests.model.writers import SESSIONS
 from tests.support.viewing import indexed, newest_first
 

@@ -45,7 +45,7 @@ class Machine:
             await asyncio.sleep(self.frozen_until - asyncio.get_running_loop().time() + self.delay())
 
 
-@dataclass
+@dataclass(eq=False)
 class Line(ABC):
     """Brings things to a machine in order, each a while after it was sent."""
 

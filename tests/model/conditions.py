@@ -13,9 +13,20 @@ from readmodel.backoff import delays
 from readmodel.type_index import ENTRY_BYTES
 
 _BOUNDS = {
-    "projector.tail.backlog.MAX_SESSIONS": 8,
-    "projector.tail.backlog.MAX_IDS": 14,
-    "projector.tail.backlog.MAX_IDS_OF_ONE": 5,
+    "projector.tail.letterbox.LEASE_SECONDS": 0.5,
+    "projector.tail.letterbox.MAX_RENDERED": 3,
+    "projector.tail.letterbox.MAX_SESSIONS": 3,
+    "projector.tail.letterbox.MAX_IDS": 14,
+    "projector.tail.letterbox.MAX_IDS_OF_ONE": 5,
+    "projector.tail.letterbox.RENDERED_BYTES": 1_000,
+    "projector.tail.reader.SETTLING_SECONDS": 0.1,
+    "projector.tail.connection.FROZEN_SECONDS": 0.0,
+    "projector.core.pace.BUSY_LETTERS_PER_SECOND": 60.0,
+    "projector.core.pace.QUIET_LETTERS_PER_SECOND": 30.0,
+    "projector.core.pace.WINDOW_SECONDS": 0.1,
+    "projector.core.pace.CONTENDED_SECONDS": 0.3,
+    "projector.core.pace.MAX_CONTENDED_SECONDS": 0.6,
+    "projector.core.household.TURN_BYTES": 400,
     "projector.core.operations.MAX_BATCH_BYTES": 2_500,
     "projector.core.operations.MAX_NAMED": 1,
     "projector.catch_up.SESSIONS_PER_QUERY": 2,
@@ -50,7 +61,13 @@ _TIMED = (
     "readside.api.ProjectorRequests",
 )
 """What takes a clock, where it is built."""
-_IMPATIENT = ("projector.jobs", "projector.leader", "projector.loads.loads", "query_api.subscription")
+_IMPATIENT = (
+    "projector.jobs",
+    "projector.leader",
+    "projector.loads.loads",
+    "projector.tail.doorbell",
+    "query_api.subscription",
+)
 """Modules whose pauses between tries are cut short, so that more happens in a run."""
 
 
@@ -67,18 +84,20 @@ def small_script(name: str, text: str) -> str:
 
 
 @contextmanager
-def small_bounds(open_tail: Any, chance: random.Random, clock: Callable[[], float]) -> Iterator[None]:
+def small_bounds(open_tail: Any, connect: Any, chance: random.Random, clock: Callable[[], float]) -> Iterator[None]:
     """Replace bounds, clocks that were bound at import, jitter, and what connects to Postgres."""
     with ExitStack() as stack:
         for name, bound in _BOUNDS.items():
             stack.enter_context(mock.patch(name, bound))
         stack.enter_context(mock.patch("projector.leader.open_tail", open_tail))
+        stack.enter_context(mock.patch("projector.tail.doorbell.connect", connect))
         for name in _TIMED:
             module, _, made = name.rpartition(".")
             built = partial(getattr(importlib.import_module(module), made), clock=clock)
             stack.enter_context(mock.patch(name, built))
         names = random.Random(chance.random())
         stack.enter_context(mock.patch("os.urandom", names.randbytes))  # what uuid4 is made of
+        stack.enter_context(mock.patch("projector.tail.letterbox.secrets.randbelow", names.randrange))
         stack.enter_context(mock.patch("query_api.lag_history.uniform", chance.uniform))
         stack.enter_context(mock.patch("readmodel.backoff.random", SimpleNamespace(Random=lambda: chance)))
         for name in _IMPATIENT:

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from tests.model.postgres import States
+from tests.model.connections import BellConnection, LeaderConnection
+from tests.model.letter_tables import PLACES
+from tests.model.transactions import States
 from tests.model.writers import SESSIONS
 
 if TYPE_CHECKING:
@@ -25,7 +27,13 @@ class Faults:
         self._world = world
         self.struck: Counter[str] = Counter()
         self._kinds: dict[Callable[[], None], float] = {
-            self.listen_lost: 10,
+            self.lead_lost: 10,
+            self.bell_lost: 4,
+            self.bells_forged: 2,
+            self.tables_locked: 4,
+            self.clock_set: 4,
+            self.another_reader: 4,
+            self.hidden_crash: 3,
             self.frozen: 3,
             self.old_dump: 9,
             self.flushed: 3,
@@ -70,17 +78,61 @@ class Faults:
         world = self._world
         self._ceased, world.store.full = True, False
         world.store.failing, world.postgres.failing = 0.0, 0.0
-        if not world.postgres.triggers_enabled:
-            world.postgres.set_triggers(enabled=True)
+        self._tables_free()
         for machine in world.machines.values():
             machine.frozen_until = 0.0
 
     def _for_a_while(self, undo: Callable[[], None], mean_seconds: float) -> None:
         asyncio.get_running_loop().call_later(self._world.chance.expovariate(1 / mean_seconds), undo)
 
-    def listen_lost(self) -> None:
-        """The listening connection ends."""
-        self._world.postgres.end(self._world.postgres.leader)
+    def lead_lost(self) -> None:
+        """The leader's connection ends."""
+        connections = self._world.postgres.connections
+        leading = [one for one in connections if isinstance(one, LeaderConnection) and one.keys]
+        self._world.postgres.end(leading[0] if leading else None)
+
+    def bell_lost(self) -> None:
+        """Rings are lost on their way, and at times the connection that hears them."""
+        chance = self._world.chance
+        for connection in [one for one in self._world.postgres.connections if isinstance(one, BellConnection)]:
+            connection.cut()
+            if chance.random() < 0.5:
+                self._world.postgres.end(connection)
+
+    def bells_forged(self) -> None:
+        """Somebody rings who wrote nothing."""
+        for _ in range(self._world.chance.choice((1, 5, 50))):
+            self._world.postgres.notify()
+
+    def tables_locked(self) -> None:
+        """A dump reads the letters' tables: none can be emptied."""
+        for table in self._world.postgres.letterbox.tables:
+            table.is_read = True
+        self._for_a_while(self._tables_free, 0.8)
+
+    def _tables_free(self) -> None:
+        for table in self._world.postgres.letterbox.tables:
+            table.is_read = False
+
+    def clock_set(self) -> None:
+        """The server's clock leaps, as leases see it."""
+        self._world.postgres.letterbox.clock_ahead_ms = self._world.chance.choice((-3_000, -400, 0, 400, 3_000))
+
+    def another_reader(self) -> None:
+        """A projector of another deployment, or one that was thought dead, reads these letters, and empties the tables."""
+        self._world.background.append(asyncio.create_task(self._read_too()))
+
+    async def _read_too(self) -> None:
+        postgres, chance = self._world.postgres, self._world.chance
+        letterbox, me = postgres.letterbox, chance.getrandbits(60)
+        letterbox.reader = me
+        presence = letterbox.renew("", me, chance.choice(PLACES), 0, 500) or 0
+        for _ in range(chance.choice((1, 5, 40))):
+            await asyncio.sleep(chance.expovariate(1 / 0.01))
+            snapshot = postgres.snapshot()
+            for place in PLACES:
+                if place != (presence >> 1) & 3:
+                    await letterbox.empty(place, me, snapshot)
 
     def frozen(self) -> None:
         """A process does nothing for a while."""
@@ -139,14 +191,13 @@ class Faults:
 
     def triggers_off(self) -> None:
         """The triggers are disabled, and enabled again."""
-        postgres = self._world.postgres
-        if postgres.triggers_enabled:
-            postgres.set_triggers(enabled=False)
-            self._for_a_while(self._triggers_on, 0.06)
+        self._world.background.append(asyncio.create_task(self._toggle_triggers()))
 
-    def _triggers_on(self) -> None:
-        if not self._world.postgres.triggers_enabled:
-            self._world.postgres.set_triggers(enabled=True)
+    async def _toggle_triggers(self) -> None:
+        for enabled in (False, True):
+            while not self._world.postgres.set_triggers(enabled=enabled):  # noqa: ASYNC110 (writers hold locks)
+                await asyncio.sleep(0.002)
+            await asyncio.sleep(self._world.chance.expovariate(1 / 0.06))
 
     def memory_full(self) -> None:
         """Redis takes no new data."""
@@ -163,18 +214,27 @@ class Faults:
         if not self._ceased:
             self._world.store.failing, self._world.postgres.failing = 0.025, 0.004
 
-    def crash(self) -> None:
+    def crash(self, *, hidden: bool = False) -> None:
         """Postgres restarts; what was committed asynchronously just before is gone."""
         postgres, lost = self._world.postgres, States()
         for session_id in SESSIONS:
             history = postgres.history.get(session_id, ())
-            if len(history) > 1 and history[-1][0] > postgres.now_us() - 40_000:
-                lost[session_id] = history[-2][1]
-        postgres.crash(lost)
+            if (
+                len(history) > 1
+                and history[-1].since_us > postgres.now_us() - 40_000
+                and postgres.chance.random() < 0.5
+            ):
+                lost[session_id] = history[-2].state
+        postgres.crash(lost, hidden=hidden)
+
+    def hidden_crash(self) -> None:
+        """The same behind a pooler, which keeps our connections."""
+        self.crash(hidden=True)
 
     def another_cluster(self) -> None:
         """The database is restored from a backup, as another cluster behind the same address."""
         postgres, chance = self._world.postgres, self._world.chance
-        backup = {sid: chance.choice(history)[1] for sid, history in postgres.history.items()}
+        backup = {sid: chance.choice(history).state for sid, history in postgres.history.items()}
         postgres.cluster += 1
+        postgres.forget_prepared()
         postgres.crash(backup)

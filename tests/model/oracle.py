@@ -8,7 +8,8 @@ import orjson
 from query_api.problems import ProblemReply
 from readmodel.event import EventRow
 from readmodel.poll import Poll, parse_since, render
-from tests.model.postgres import TERMINAL, Postgres, State
+from tests.model.postgres import TERMINAL, Postgres
+from tests.model.transactions import State
 from tests.support.viewing import newest_first
 
 _INSTANT = re.compile(rb"(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+)\.(\d{6})Z")

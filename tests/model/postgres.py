@@ -1,76 +1,50 @@
-"""Postgres as the protocol sees it: sessions and their history, commits and notices, one advisory lock, snapshots."""
+"""Postgres as the protocol sees it: sessions and their history, transactions, snapshots, the letterbox, connections."""
+
+from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from itertools import count
 from random import Random
+from typing import TYPE_CHECKING
 
-from projector.core.comparison import Truth
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable
-from readmodel.event import EventRow
 from readmodel.event_log import LogPage
 from readmodel.poll import Poll
-from tests.model.chance import Line, Machine
+from tests.model.chance import Machine
 from tests.model.clockwork import STARTED_AT
+from tests.model.letter_tables import LetterTables
+from tests.model.transactions import Savepoint, SessionLock, Snapshot, State, States, Transaction, Version
 from tests.support.viewing import expected
+
+if TYPE_CHECKING:
+    from tests.model.connections import ServerConnection
 
 TERMINAL = ("completed", "failed", "cancelled")
 UNFIT = 999
 """The score of an event whose timestamp no double can hold."""
 
 
-@dataclass(frozen=True)
-class State:
-    """One session: its status, and its events by id."""
-
-    status: str
-    events: Mapping[bytes, EventRow] = field(default_factory=dict)
-
-    def with_events(self, events: Iterable[EventRow]) -> "State":
-        """Add events, or replace those of the same ids."""
-        return replace(self, events={**self.events, **{event.id: event for event in events}})
-
-    def without(self, ids: Collection[bytes]) -> "State":
-        """Delete events."""
-        return replace(self, events={key: event for key, event in self.events.items() if key not in ids})
-
-    def truth(self) -> Truth:
-        """Give what a header must say."""
-        events = self.events.values()
-        return Truth(self.status, len(events), sum(e.hash_hi for e in events), sum(e.hash_lo for e in events))
-
-
-States = dict[str, State | None]
-
-
-class Connection(Line):
-    """The listening connection, as the server has it."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(machine)
-        self.hear: Callable[[str], None] = lambda _payload: None
-        self.listens = False
-
-    def take(self, thing: object) -> None:
-        """Hand a notice over."""
-        self.hear(str(thing))
-
-
 class Postgres:
-    """The event log. `history` holds each session's states with the instant (µs) at which they were committed."""
+    """The event log. `history` holds each session's states in the order in which they became visible."""
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
         self.sessions: dict[str, State] = {}
-        self.history: dict[str, list[tuple[int, State | None]]] = {}
-        self.connections: list[Connection] = []
-        self.leader: Connection | None = None
+        self.history: dict[str, list[Version]] = {}
+        self.connections: list[ServerConnection] = []
+        self.transactions: list[Transaction] = []
+        self.letterbox = LetterTables(self)
         self.triggers_enabled = True
         self.triggers_version = 0
         self.generation = 0
         self.cluster = 1
         self.failing = 0.004
         self._last_us = 0
+        self._last_txid = self._latest_completed = 700
+        self._running: set[int] = set()
+        self._virtual = count(1)
+        self._unacknowledged: list[tuple[str, int]] = []
 
     def now_us(self) -> int:
         """Give an instant later than any before."""
@@ -78,52 +52,176 @@ class Postgres:
         self._last_us = max(self._last_us + 1, wall)
         return self._last_us
 
-    def commit(self, changes: States, notices: Iterable[str]) -> None:
-        """Change sessions (None: delete), and notify; the same notice twice in a transaction arrives once."""
+    async def pause(self, mean_seconds: float = 0.001) -> None:
+        """Take the server a while: mostly nothing, now and then long."""
+        if self.chance.random() < 0.5:
+            await asyncio.sleep(self.chance.expovariate(1 / mean_seconds) * (20 if self.chance.random() < 0.1 else 1))
+
+    # Transactions.
+
+    def begin(self) -> Transaction:
+        """Begin a transaction."""
+        made = Transaction(f"{self.chance.randrange(2, 9)}/{next(self._virtual)}")
+        self.transactions.append(made)
+        return made
+
+    def lock(self, transaction: Transaction, session_ids: Iterable[str], *, exclusive: bool) -> bool:
+        """Lock these sessions' rows to the transaction's end, if nobody else holds any of them so that we must wait."""
+        wanted = {SessionLock(session_id, exclusive) for session_id in session_ids}
+        held = {lock for other in self.transactions if other is not transaction for lock in other.locks}
+        for session_id, _ in wanted:
+            if SessionLock(session_id, True) in held or (exclusive and SessionLock(session_id, False) in held):
+                return False
+        transaction.locks |= wanted
+        return True
+
+    def seen(self, transaction: Transaction, session_id: str) -> State | None:
+        """Give a session as a transaction sees it."""
+        return transaction.seen(session_id, self.sessions.get(session_id))
+
+    def assign_id(self, transaction: Transaction) -> int:
+        """Give the top-level id, which the first write draws."""
+        if not transaction.id:
+            self._last_txid += 1
+            transaction.id = self._last_txid
+            self._running.add(transaction.id)
+        return transaction.id
+
+    def roll_back_to(self, transaction: Transaction, savepoint: Savepoint) -> None:
+        """Undo what came after a savepoint; the mark of a skipped letter stays."""
+        self.letterbox.forget(transaction.letters[savepoint.letters :])
+        del transaction.changes[savepoint.changes :]
+        del transaction.letters[savepoint.letters :]
+        transaction.boxes = set(savepoint.boxes)
+        transaction.rings = savepoint.rings
+
+    async def commit(self, transaction: Transaction) -> None:
+        """Make it visible, then let its locks go, then acknowledge it."""
+        transaction.check()
+        versions = self._show(transaction)
+        if transaction.rings:
+            self.notify()
+        await self.pause()
+        self._release(transaction)
+        await self.pause()
+        self._acknowledge(versions)
+
+    def roll_back(self, transaction: Transaction) -> None:
+        """Undo it all."""
+        if not transaction.ended:
+            self.letterbox.forget(transaction.letters)
+            self._complete(transaction)
+            self._release(transaction)
+
+    def prepare(self, transaction: Transaction) -> None:
+        """PREPARE TRANSACTION: it has no process any more, and another name in pg_locks."""
+        transaction.check()
+        self.assign_id(transaction)
+        self.letterbox.counts["prepared"] += 1
+        transaction.prepared, transaction.virtual = True, f"-1/{transaction.id}"
+
+    def snapshot(self) -> Snapshot:
+        """Take pg_current_snapshot()."""
+        xmax = self._latest_completed + 1
+        running = tuple(sorted(txid for txid in self._running if txid < xmax))
+        return Snapshot(min(running, default=xmax), xmax, running)
+
+    def is_visible(self, txid: int) -> bool:
+        """Tell whether a transaction has committed; letters of those that did not are gone."""
+        return txid not in self._running
+
+    def _show(self, transaction: Transaction) -> list[tuple[str, int]]:
+        changed = dict.fromkeys(session_id for session_id, _ in transaction.changes)
+        versions = [self._become(session_id, self.seen(transaction, session_id)) for session_id in changed]
+        self._complete(transaction)
+        return versions
+
+    def _become(self, session_id: str, state: State | None) -> tuple[str, int]:
+        if state is None:
+            self.sessions.pop(session_id, None)
+        else:
+            self.sessions[session_id] = state
+        history = self.history.setdefault(session_id, [Version(0, None)])
+        history.append(Version(self.now_us(), state))
+        version = (session_id, len(history) - 1)
+        self._unacknowledged.append(version)
+        return version
+
+    def _complete(self, transaction: Transaction) -> None:
+        transaction.ended = True
+        if transaction.id:
+            self._running.discard(transaction.id)
+            self._latest_completed = max(self._latest_completed, transaction.id)
+
+    def _release(self, transaction: Transaction) -> None:
+        if transaction in self.transactions:
+            self.transactions.remove(transaction)
+
+    def _acknowledge(self, versions: Iterable[tuple[str, int]]) -> None:
         instant = self.now_us()
-        for session_id, state in changes.items():
-            if state is None:
-                self.sessions.pop(session_id, None)
-            else:
-                self.sessions[session_id] = state
-            self.history.setdefault(session_id, [(0, None)]).append((instant, state))
-        if self.triggers_enabled:
-            for notice in dict.fromkeys(notices):
-                self.notify(notice)
+        for version in versions:
+            session_id, place = version
+            for earlier in self.history[session_id][:place]:
+                earlier.until_us = min(earlier.until_us, instant)
+            if version in self._unacknowledged:
+                self._unacknowledged.remove(version)
         self.now_us()
 
-    def notify(self, payload: str) -> None:
-        """Send to all who listen."""
-        for connection in self.connections:
-            if connection.open and connection.listens:
-                connection.send(payload)
+    # What others do to it.
 
-    def set_triggers(self, *, enabled: bool) -> None:
-        """Disable or enable the triggers: either changes the fingerprint."""
+    def set_triggers(self, *, enabled: bool) -> bool:
+        """Disable or enable the triggers, where no writer's lock is in the way: either changes the fingerprint."""
+        if any(transaction.id for transaction in self.transactions):
+            return False
         self.triggers_enabled = enabled
         self.triggers_version += 1
+        return True
 
-    def end(self, connection: Connection | None) -> None:
-        """End a connection; its lock goes with it."""
-        if connection:
-            connection.open = False
-            if connection in self.connections:
-                self.connections.remove(connection)
+    def notify(self) -> None:
+        """Ring at all who listen."""
+        for connection in self.connections:
+            if connection.is_open and connection.listens:
+                connection.deliver()
 
-    def crash(self, lost: States) -> None:
-        """Restart: every connection ends, and these sessions are what they were earlier."""
-        self.generation += 1
+    def end(self, connection: ServerConnection | None) -> None:
+        """End a connection; its locks go with it."""
+        if connection in self.connections:
+            connection.is_open = False
+            self.connections.remove(connection)
+
+    def holder_of(self, key: int) -> ServerConnection | None:
+        """Give who holds an advisory lock."""
+        return next((one for one in self.connections if key in one.keys), None)
+
+    def crash(self, lost: States, *, hidden: bool = False) -> None:
+        """Restart: connections and transactions end, but for prepared ones, and these sessions are what they were.
+
+        `hidden`: a pooler keeps the clients' connections, whose locks are gone.
+        """
+        if not hidden:
+            self.generation += 1
         for connection in list(self.connections):
-            self.end(connection)
-        enabled, self.triggers_enabled = self.triggers_enabled, False
-        self.commit(lost, ())
-        self.triggers_enabled = enabled
+            connection.keys.clear()
+            connection.listens = False
+            if not hidden:
+                self.end(connection)
+        for transaction in list(self.transactions):
+            if not transaction.prepared:
+                self.roll_back(transaction)
+                self._release(transaction)  # one that is visible already, and not acknowledged
+        self.letterbox.crash()
+        self._acknowledge(list(self._unacknowledged))
+        self._acknowledge([self._become(session_id, state) for session_id, state in lost.items()])
+
+    def forget_prepared(self) -> None:
+        """Another cluster has none of them."""
+        for transaction in list(self.transactions):
+            self.roll_back(transaction)
 
     def window(self, session_id: str, as_of_us: int) -> list[State | None]:
-        """Give the states that a session had from an instant until now."""
-        history = self.history.get(session_id, [(0, None)])
-        ends = [instant for instant, _ in history[1:]] + [2**62]
-        return [state for (_, state), end in zip(history, ends, strict=True) if end >= as_of_us]
+        """Give the states that a session may have been seen in from an instant until now."""
+        history = self.history.get(session_id, [Version(0, None)])
+        return [version.state for version in history if version.until_us >= as_of_us]
 
 
 class Client:

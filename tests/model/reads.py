@@ -1,18 +1,18 @@
-"""What a projector reads of the simulated Postgres, and the connection on which it hears notices."""
+"""What a projector reads of the simulated Postgres beside the letters."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any
 
 from projector.core.comparison import Truth
 from projector.core.new_events import NewEvents
+from projector.core.served_part import LogRow
 from projector.loads.snapshot import Part
-from readmodel.errors import BadEvents, EventLogUnavailable
-from readmodel.event import EventRow
-from tests.model.chance import Machine
-from tests.model.postgres import TERMINAL, UNFIT, Client, Connection, Postgres, State
+from readmodel.errors import BadEvents
+from readmodel.event import EventRow, type_name
+from tests.model.postgres import TERMINAL, UNFIT, Client
+from tests.model.transactions import State
+from tests.support.servers import TABLES
 from tests.support.viewing import part_of, within
 
 
@@ -39,6 +39,8 @@ class Snapshot:
 class Reads(Client):
     """What the projector reads: the methods of `projector.reads.Reads`."""
 
+    tables = TABLES
+
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
         """Give counts and hashes, all in one snapshot."""
         await self.pause()
@@ -56,17 +58,39 @@ class Reads(Client):
     async def added(self, wanted: Mapping[str, Mapping[str, EventRow | None]]) -> NewEvents:
         """Fetch by primary key, wherever the rows are now."""
         found = NewEvents()
-        for session_id, ids in wanted.items():  # one query each, as where many are wanted
-            if not ids:
-                continue
-            await self.pause()
-            for owner, state in self.postgres.sessions.items():
-                for event in (state.events[key] for key in map(bytes.fromhex, ids) if key in state.events):
-                    if event.score == UNFIT:
-                        found.bad[owner] = f"unfit beside {session_id}"
-                    else:
-                        found.take(event)
-            await self.pause()
+        for event in (event for events in wanted.values() for event in events.values() if event):
+            if event.score is None:
+                found.bad[event.session_id] = "unfit in its letter"
+            else:
+                found.take(event)
+        for session_id, events in wanted.items():  # one query each, as where many are wanted
+            ids = [event_id for event_id, event in events.items() if event is None]
+            if ids:
+                await self._fetch(session_id, ids, found)
+        return found
+
+    async def _fetch(self, session_id: str, ids: Collection[str], found: NewEvents) -> None:
+        await self.pause()
+        for owner, state in self.postgres.sessions.items():
+            for event in (state.events[key] for key in map(bytes.fromhex, ids) if key in state.events):
+                if event.score == UNFIT:
+                    found.bad[owner] = f"unfit beside {session_id}"
+                else:
+                    found.take(event)
+        await self.pause()
+
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
+        """Give what polls are served of events, wherever they are now."""
+        await self.pause()
+        wanted = set(ids)
+        found = {
+            key: LogRow(owner, event.score, type_name(event.event_type), f"{event.hash_hi}/{event.hash_lo}", digest)
+            for owner, state in self.postgres.sessions.items()
+            for key, event in state.events.items()
+            if key in wanted
+            for digest in [hashlib.md5(event.member, usedforsecurity=False).digest() if rendered else None]
+        }
+        await self.pause()
         return found
 
     async def recent(self, limit: int) -> list[str]:
@@ -90,79 +114,12 @@ class Reads(Client):
             raise BadEvents("unfit")
         yield Snapshot(self, session_id, state, window)
 
-    async def row(self, sql: str, *arguments: object) -> list[Any]:
-        """Send a beat, or read the fingerprint."""
-        postgres = self.postgres
-        await self.pause()
-        as_of_us, seen = postgres.now_us(), f"v{postgres.triggers_version}"
-        if "pg_notify" not in sql:
-            return [seen]
-        await self.pause()
-        term, nonce = arguments
-        postgres.notify(f"b {term} {nonce} {as_of_us} {seen}")
-        await self.pause()
-        return [None, 0.0]
-
     async def now_us(self) -> int:
         """Ask the clock."""
         await self.pause()
         return self.postgres.now_us()
 
-    async def inspect_triggers(self) -> str | None:
+    async def inspect_triggers(self, _schema: str) -> str | None:
         """Tell what is wrong with the triggers."""
         await self.pause()
         return None if self.postgres.triggers_enabled else "The triggers are disabled."
-
-
-class Tail:
-    """The listening connection, as the projector has it: the methods of `projector.tail.connection.Tail`."""
-
-    def __init__(self, postgres: Postgres, machine: Machine, heartbeat_seconds: float) -> None:
-        self._postgres = postgres
-        self._machine = machine
-        self._seconds = heartbeat_seconds
-        self.connection = Connection(machine)
-        postgres.connections.append(self.connection)
-        self.server = SimpleNamespace(database=f"cluster-{postgres.cluster}", started="")
-
-    async def prove(self) -> None:
-        """Make a round trip; raises EventLogUnavailable where there is no connection any more."""
-        await self._machine.pause()
-        if not self.connection.open:
-            raise EventLogUnavailable("PostgreSQL closed the listening connection.")
-
-    async def try_lock(self, _key: int) -> bool:
-        """Take the lock if nobody has it."""
-        await self.prove()
-        holder = self._postgres.leader
-        if holder is None or not holder.open:
-            self._postgres.leader = self.connection
-        await self._machine.pause()
-        return self._postgres.leader is self.connection
-
-    async def end_frozen_leader(self, _key: int) -> int | None:
-        """End the connection of a leader that has long been frozen."""
-        await self.prove()
-        holder = self._postgres.leader
-        patience = 6 * self._seconds
-        if holder and holder.open and holder.machine.frozen_for() > patience:
-            self._postgres.end(holder)
-            return 1
-        return None
-
-    async def listen(self, hear: Callable[[str], None]) -> None:
-        """LISTEN."""
-        self.connection.hear = hear
-        await self.prove()
-        self.connection.listens = True
-        await self.prove()
-
-    def hand_to(self, hear: Callable[[str], None]) -> None:
-        """Hand notices to another."""
-        self.connection.hear = hear
-
-    async def watch(self) -> None:
-        """Prove the connection again and again."""
-        while True:
-            await self.prove()
-            await asyncio.sleep(self._seconds)

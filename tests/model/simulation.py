@@ -65,7 +65,7 @@ def simulate(
         store.growing = frozenset({str(store.client.script_load(alter("apply", writing_source("apply"))))})
         world = World(chance, store, only)
         try:
-            with small_bounds(world.open_tail, chance, loop.time):
+            with small_bounds(world.open_tail, world.connect, chance, loop.time):
                 loop.run_until_complete(world.run())
         finally:
             loop.run_until_complete(end(asyncio.all_tasks(loop)))
@@ -73,4 +73,4 @@ def simulate(
             asyncio.set_event_loop(None)
             loop.close()
             store.close()
-    return world.answers + world.faults.struck + Counter({"scripts together": store.scripts_together})
+    return world.counts() + Counter({"scripts together": store.scripts_together})

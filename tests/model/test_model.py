@@ -15,7 +15,8 @@ from tests.model.runs import Run, Runs, real_redises, running
 PLANTED_RUNS = 60
 """A planted bug is found within so many runs; the rarest takes a dozen as a rule."""
 
-WAYS = ("memory", "redis", "postgres", "nothing later", "not modified", "scripts together")
+LETTERS = ("emptied", "skipped", "compared again", "prepared", "nobody reads")
+WAYS = ("memory", "redis", "postgres", "nothing later", "not modified", "scripts together", *LETTERS)
 """What the seeds must have exercised, beside faults."""
 
 

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapp
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from projector.config import ProjectorConfig
 from projector.leader import Leader
+from projector.tail.connection import Tail
 from projector.telemetry import Telemetry
 from query_api.config import ApiConfig
 from query_api.exchange import Exchange
@@ -21,15 +23,17 @@ from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader
 from readside.api import ApiStores, _Built
+from tests.model.applications import Applications
 from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
 from tests.model.chance import Machine
+from tests.model.connections import BellConnection, LeaderConnection
 from tests.model.faults import DAMAGING, Faults
 from tests.model.oracle import Wrong, check, instant
 from tests.model.pollers import Pollers
 from tests.model.postgres import Log, Postgres
-from tests.model.reads import Reads, Tail
+from tests.model.reads import Reads
 from tests.model.simulated_redis import Client, Store
-from tests.model.writers import SESSIONS, Writers
+from tests.model.writers import SESSIONS
 
 STORM_SECONDS = 4.0
 CALM_SECONDS = 60.0
@@ -71,7 +75,11 @@ class World:
     def __init__(self, chance: Random, store: Store, only: Collection[str] = ()) -> None:
         self.chance = chance
         self.most_hot = chance.choice((2, 4, 4))
+        self.with_bell = chance.random() < 0.8
+        self.letters_max_bytes = chance.choice((1_500, 4_000, 10**9))
         self.postgres = Postgres(self.chance)
+        self.applications = Applications(self.postgres, chance, only)
+        self.background: list[asyncio.Task[None]] = []
         self.store = store
         self.machines: dict[str, Machine] = {}
         self.projectors: dict[str, Process] = {}
@@ -79,7 +87,6 @@ class World:
         self.answers: Counter[str] = Counter()
         self.pollers = Pollers(self.postgres, chance)
         self.faults = Faults(self, only)
-        self._only = only
         self._telemetries: list[Telemetry] = []
 
     def machine(self, name: str) -> Machine:
@@ -106,6 +113,8 @@ class World:
             window_events=WINDOW_EVENTS,
             window_bytes=WINDOW_BYTES,
             drift_round_seconds=0.3,
+            doorbell=self.with_bell,
+            letters_max_bytes=self.letters_max_bytes,
         )
         self._telemetries.append(Telemetry())
         process.run(Leader(config, Client(self.store, process.machine), self._telemetries[-1]).run())
@@ -114,12 +123,20 @@ class World:
     async def open_tail(self, listen_url: str, _url: str, **_settings: object) -> AsyncIterator[tuple[Tail, Reads]]:
         """Connect a projector to Postgres."""
         machine = self.machines[listen_url]
-        tail = Tail(self.postgres, machine, BEAT_SECONDS)
+        await machine.pause()
+        connection = LeaderConnection(self.postgres, machine)
+        server = SimpleNamespace(database=f"cluster-{self.postgres.cluster}", started="")
         try:
-            await tail.prove()
+            tail = Tail(cast("Any", connection), listen_url, cast("Any", server), BEAT_SECONDS)
             yield tail, Reads(self.postgres, machine)
         finally:
-            self.postgres.end(tail.connection)
+            connection.terminate()
+
+    async def connect(self, listen_url: str, **_settings: object) -> BellConnection:
+        """Connect a doorbell to Postgres."""
+        machine = self.machines[listen_url]
+        await machine.pause()
+        return BellConnection(self.postgres, machine)
 
     def start_api(self, name: str) -> None:
         """Start an API."""
@@ -161,11 +178,10 @@ class World:
             polls = [self.pollers.poll() for _ in range(self.pollers.together())]
             await asyncio.gather(*(self.poll(events, *poll) for poll in polls))
 
-    async def _write_for_ever(self) -> None:
-        writers = Writers(self.postgres, self.chance, self._only)
-        while True:
-            await asyncio.sleep(self.chance.expovariate(1 / writers.mean_seconds))
-            writers.write()
+    def counts(self) -> Counter[str]:
+        """Tell how many answers came from where, which faults struck, and what became of the letters."""
+        comparisons = Counter({"compared again": sum(each.comparisons for each in self._telemetries)})
+        return self.answers + self.faults.struck + self.postgres.letterbox.counts + comparisons
 
     async def run(self) -> None:
         """Let everything happen; raises Wrong."""
@@ -176,7 +192,7 @@ class World:
             for name in ("api 1", "api 2"):
                 self.start_api(name)
             pollers = [self._poll_for_ever(events) for _, events in self.apis for _ in range(3)]
-            storm = [asyncio.create_task(one) for one in (*pollers, self._write_for_ever(), self.faults.strike())]
+            storm = [asyncio.create_task(one) for one in (*pollers, self.applications.write(), self.faults.strike())]
             done, _ = await asyncio.wait(storm, timeout=STORM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             await end(storm)
             for task in done:
@@ -188,6 +204,8 @@ class World:
         finally:
             for process in (*self.projectors.values(), *(process for process, _ in self.apis)):
                 await process.kill()
+            await self.applications.stop()
+            await end(self.background)
 
     async def _settle(self) -> None:
         """Wait until every answer is as of now and the view equals Postgres."""
@@ -197,6 +215,7 @@ class World:
         while True:
             for process in (*self.projectors.values(), *(process for process, _ in self.apis)):
                 process.check()
+            self.applications.check()
             limit -= 1  # another poll each time: what memory can answer warms no session
             query = b"limit=%d" % limit
             replies = [await self.poll(events, session_id, query) for _, events in self.apis for session_id in SESSIONS]

@@ -1,11 +1,16 @@
-"""Writers of every kind, one transaction at a time."""
+"""What applications do to a few sessions: each deed is the statements of one kind of change, with the letters they leave."""
 
-from collections.abc import Collection
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from random import Random
+from typing import NamedTuple
 from uuid import UUID
 
 from readmodel.event import EventRow
-from tests.model.postgres import TERMINAL, UNFIT, Postgres, State, States
+from tests.model.postgres import TERMINAL, UNFIT
+from tests.model.transactions import Change, State
 from tests.support.viewing import event
 
 SESSIONS = tuple(
@@ -14,13 +19,25 @@ SESSIONS = tuple(
 )
 KINDS = ("step_created", "artifact_created", "Odd kind")
 NOON = 1_700_000_000_000_000
+See = Callable[[str], State | None]
+"""How a transaction sees a session."""
 
 
-class Writers:
-    """Commits to a few sessions whatever applications do."""
+class Statement(NamedTuple):
+    """What one statement changes, and the letters of its trigger: kind, session, event.
 
-    def __init__(self, postgres: Postgres, chance: Random, only: Collection[str] = ()) -> None:
-        self._postgres = postgres
+    `exclusive`: nobody else changes its sessions until the transaction ends, nor waits for that.
+    """
+
+    changes: list[Change]
+    letters: list[tuple[str, str | None, str | None]]
+    exclusive: bool = True
+
+
+class Deeds:
+    """Draws what a transaction does next."""
+
+    def __init__(self, chance: Random, only: Collection[str] = ()) -> None:
         self._chance = chance
         self._made = 0
         self._deeds = {
@@ -42,20 +59,17 @@ class Writers:
             deed: weight * (1 if deed == self._add else 4 * (deed in named) if named else chance.choice((0, 1, 4)))
             for deed, weight in self._deeds.items()
         }
-        self.mean_seconds = chance.choice((0.03, 0.06, 0.15))
 
-    def write(self) -> None:
-        """Commit one transaction."""
+    def draw(self, see: See) -> list[Statement]:
+        """Draw the statements of one deed; none where there is nothing to do."""
         session_id = self._chance.choice(SESSIONS)
-        state = self._postgres.sessions.get(session_id)
+        state = see(session_id)
         if state is None:
-            self._commit({session_id: State("in_progress")}, f"n {session_id}")
-            return
+            return [
+                Statement([(session_id, lambda before: before or State("in_progress"))], [_letter("n", session_id)])
+            ]
         (deed,) = self._chance.choices(list(self._deeds), list(self._deeds.values()))
-        deed(session_id, state)
-
-    def _commit(self, changes: States, *notices: str) -> None:
-        self._postgres.commit(changes, notices)
+        return deed(session_id, state, see)
 
     def event(self, session_id: str, *, score: int | None = None, size: int | None = None) -> EventRow:
         """Make an event; its timestamp is one of few, so that many are equal and most come late."""
@@ -68,69 +82,93 @@ class Writers:
             self._chance.choice((0, 0, 0, 300, 1_400)) if size is None else size,
         )
 
-    def _add(self, session_id: str, state: State) -> None:
-        events = [self.event(session_id) for _ in range(self._chance.choice((1, 1, 1, 2, 4)))]
-        self._commit({session_id: state.with_events(events)}, _added(session_id, events))
+    def _add(self, session_id: str, _state: State, _see: See) -> list[Statement]:
+        return [_added(session_id, [self.event(session_id) for _ in range(self._chance.choice((1, 1, 1, 2, 4)))])]
 
-    def _add_many(self, session_id: str, state: State) -> None:
-        events = [self.event(session_id) for _ in range(9)]
-        self._commit({session_id: state.with_events(events)}, f"l {session_id}")
+    def _add_many(self, session_id: str, _state: State, _see: See) -> list[Statement]:
+        """So many that the trigger names some, and the session."""
+        added = _added(session_id, [self.event(session_id) for _ in range(9)])
+        return [added._replace(letters=[*added.letters[:2], _letter("l", session_id)])]
 
     def _some(self, state: State) -> list[bytes]:
         held = sorted(state.events)
         return self._chance.sample(held, min(len(held), self._chance.choice((1, 1, 5))))
 
-    def _delete(self, session_id: str, state: State) -> None:
-        if state.events:
-            self._commit({session_id: state.without(self._some(state))}, f"l {session_id}")
+    def _delete(self, session_id: str, state: State, _see: See) -> list[Statement]:
+        return [_deleted(session_id, self._some(state))] if state.events else []
 
-    def _replace(self, session_id: str, state: State) -> None:
+    def _replace(self, session_id: str, state: State, _see: See) -> list[Statement]:
         """Delete events and add as many."""
         old = self._some(state)
-        new = [self.event(session_id) for _ in old]
-        if old:
-            self._commit({session_id: state.without(old).with_events(new)}, f"l {session_id}", _added(session_id, new))
+        return [_deleted(session_id, old), _added(session_id, [self.event(session_id) for _ in old])] if old else []
 
-    def _change(self, session_id: str, state: State) -> None:
+    def _change(self, session_id: str, state: State, _see: See) -> list[Statement]:
         """Change an event's row: the same id, other bytes."""
+        statements = []
         for key in self._some(state)[:1]:
             old = state.events[key]
             new = event(session_id, old.score or 0, old.event_type, UUID(bytes=key), self._chance.randrange(1, 50))
             new = new._replace(hash_hi=self._chance.getrandbits(32))  # another version of the row
-            self._commit({session_id: state.with_events([new])}, f"l {session_id}")
+            statements.append(Statement(_adding(session_id, [new]), [_letter("l", session_id)]))
+        return statements
 
-    def _status(self, session_id: str, state: State) -> None:
+    def _status(self, session_id: str, state: State, _see: See) -> list[Statement]:
         status = self._chance.choice(("in_progress", "paused", TERMINAL[0]))
-        if status != state.status:
-            self._commit({session_id: State(status, state.events)}, f"r {session_id}")
+        change = (session_id, lambda before: before and State(status, before.events))
+        return [Statement([change], [_letter("r", session_id)])] if status != state.status else []
 
-    def _purge(self, session_id: str, state: State) -> None:
-        self._commit({session_id: None}, f"l {session_id}")
+    def _purge(self, session_id: str, _state: State, _see: See) -> list[Statement]:
+        return [Statement([(session_id, lambda _: None)], [_letter("l", session_id)])]
 
-    def _add_and_delete_and_add(self, session_id: str, state: State) -> None:
-        """Within one transaction: the second notice of the insert is dropped as a duplicate."""
+    def _add_and_delete_and_add(self, session_id: str, _state: State, _see: See) -> list[Statement]:
+        """Within one transaction: the same event is there, gone, and there again."""
         events = [self.event(session_id)]
-        added = _added(session_id, events)
-        self._commit({session_id: state.with_events(events)}, added, f"l {session_id}", added)
+        return [_added(session_id, events), _deleted(session_id, [events[0].id]), _added(session_id, events)]
 
-    def _move(self, session_id: str, state: State) -> None:
+    def _move(self, session_id: str, state: State, see: See) -> list[Statement]:
         """Give an event to another session."""
         other = self._chance.choice([sid for sid in SESSIONS if sid != session_id])
-        there = self._postgres.sessions.get(other)
-        for key in self._some(state)[:1] if there else ():
-            assert there
+        statements = []
+        for key in self._some(state)[:1] if see(other) else ():
             old = state.events[key]
             new = event(other, old.score or 0, old.event_type, UUID(bytes=key))
-            self._commit({session_id: state.without([key]), other: there.with_events([new])}, f"l {session_id} {other}")
+            changes = [*_deleted(session_id, [key]).changes, *_adding(other, [new])]
+            statements.append(Statement(changes, [_letter("l", session_id), _letter("l", other)]))
+        return statements
 
-    def _add_unfit(self, session_id: str, state: State) -> None:
+    def _add_unfit(self, session_id: str, _state: State, _see: See) -> list[Statement]:
         """Add an event that the view cannot hold."""
-        events = [self._chance.choice((self.event(session_id, score=UNFIT), self.event(session_id, size=9_000)))]
-        self._commit({session_id: state.with_events(events)}, _added(session_id, events))
+        return [
+            _added(
+                session_id,
+                [self._chance.choice((self.event(session_id, score=UNFIT), self.event(session_id, size=9_000)))],
+            )
+        ]
 
-    def _truncate(self, session_id: str, state: State) -> None:
-        self._commit(dict.fromkeys(self._postgres.sessions), "x")
+    def _truncate(self, _session_id: str, _state: State, _see: See) -> list[Statement]:
+        return [Statement([(session_id, lambda _: None) for session_id in SESSIONS], [("x", None, None)])]
 
 
-def _added(session_id: str, events: list[EventRow]) -> str:
-    return " ".join(["a", session_id, *(event.id.hex() for event in events)])
+def _letter(kind: str, session_id: str, event_id: str | None = None) -> tuple[str, str | None, str | None]:
+    return kind, session_id, event_id
+
+
+def _adding(session_id: str, events: Iterable[EventRow]) -> list[Change]:
+    return [(session_id, partial(_with_events, tuple(events)))]
+
+
+def _with_events(events: Iterable[EventRow], state: State | None) -> State | None:
+    return state and state.with_events(events)
+
+
+def _without(ids: Collection[bytes], state: State | None) -> State | None:
+    return state and state.without(ids)
+
+
+def _added(session_id: str, events: list[EventRow]) -> Statement:
+    letters = [_letter("a", session_id, event.id.hex()) for event in events]
+    return Statement(_adding(session_id, events), letters, exclusive=False)
+
+
+def _deleted(session_id: str, ids: Collection[bytes]) -> Statement:
+    return Statement([(session_id, partial(_without, ids))], [_letter("l", session_id)])

@@ -1,10 +1,12 @@
 """What every race stands on: real servers, the triggers installed, and nobody who mends by himself."""
 
 from collections.abc import AsyncIterator
+from copy import deepcopy
 
 import pytest
 
-from projector.tail.backlog import Backlog
+from projector.core.letters import Letters
+from projector.tail.letterbox import Letterbox, Reading
 from query_api import view_reads
 from readside.api import _Built
 from tests.support.barriers import Ear
@@ -20,9 +22,18 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @pytest.fixture
-def notices(patch: pytest.MonkeyPatch) -> Ear:
-    """The notices that the leader hears."""
-    return Ear.of(patch, Backlog, "hear")
+def letters(patch: pytest.MonkeyPatch) -> list[Letters]:
+    """What each reading of the leader told."""
+    told: list[Letters] = []
+    read = Letterbox.read
+
+    async def noted(self: Letterbox, *, beat: bool, busy: bool) -> Reading:
+        reading = await read(self, beat=beat, busy=busy)
+        told.append(deepcopy(reading.letters))
+        return reading
+
+    patch.setattr(Letterbox, "read", noted)
+    return told
 
 
 @pytest.fixture

@@ -161,13 +161,18 @@ def said(logs: list[EventDict]) -> list[str]:
     return [str(entry["reason"]) for entry in logs if entry["event"] == "not live"]
 
 
-async def listener_pid(stage: Bench) -> int | None:
-    """The server process of the leader's listening connection."""
+async def leader_pid(stage: Bench) -> int | None:
+    """The server process of the leader's connection."""
     pid: int | None = await stage.writer.connection.fetchval(
         "SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid) "
-        "WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()"
+        "WHERE l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted AND a.datname = current_database()"
     )
     return pid
+
+
+async def end_the_lead(stage: Bench) -> None:
+    """End the leader's connection, as an operator or a failing network would."""
+    await stage.writer.connection.execute("SELECT pg_terminate_backend($1)", await leader_pid(stage))
 
 
 @asynccontextmanager

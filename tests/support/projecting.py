@@ -20,6 +20,7 @@ from readmodel.poll import Poll
 from readmodel.postgres_client import create_pool
 from readmodel.redis_client import connect, keys_of
 from readmodel.supervise import first_to_end
+from readmodel.tables import TableFinder
 from readmodel.view import Cold, ViewPage, ViewReader
 from tests.support.waiting import eventually
 
@@ -72,6 +73,10 @@ class Writer:
             count,
             event_type,
         )
+
+    async def end_the_term(self) -> None:
+        """Leave the letter that says everything changed."""
+        await self.connection.execute("INSERT INTO readside.letters_0 (txid, kind) VALUES (pg_current_xact_id(), 'x')")
 
     async def delete_session(self, session_id: str) -> None:
         """Purge a session and its events."""
@@ -154,12 +159,16 @@ async def bench(
     )
     connection = await asyncpg.connect(database_url)
     pool = await create_pool(database_url, application_name="test", size=2)
+    finder = TableFinder(database_url, application_name="test")
     redis = connect(redis_url, name="test")
     if installed:
         await install(connection, warn=_refuse)
     try:
         yield Bench(
-            config, Writer(connection), ViewReader(redis, keys_of(redis, "readside")), EventLog(pool, database_url)
+            config,
+            Writer(connection),
+            ViewReader(redis, keys_of(redis, "readside")),
+            EventLog(pool, database_url, finder),
         )
     finally:
         pool.terminate()

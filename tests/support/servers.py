@@ -15,12 +15,14 @@ from pathlib import Path
 
 import asyncpg
 
+from readmodel.sql import Tables
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 
 # Tests restart servers and never crash the machine, so nothing needs to reach the disk.
 POSTGRES_SETTINGS = {"max_connections": "200", "fsync": "off", "full_page_writes": "off", "jit": "off"}
 TEMPLATE = "write_side"
+TABLES = Tables.within("public", "public")
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
 
 

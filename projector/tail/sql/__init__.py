@@ -1,8 +1,11 @@
-"""The SQL that belongs to the projector alone: the triggers, and the queries that look at them."""
+"""The SQL that belongs to the tail alone: the triggers, and the queries that look at them."""
 
 from importlib.resources import files
 
 
-def statement(name: str) -> str:
-    """Return the text of `<name>.sql`."""
-    return files(__name__).joinpath(f"{name}.sql").read_text()
+def statement(name: str, **markers: str) -> str:
+    """Return the text of `<name>.sql`, with each `{marker}` in it replaced."""
+    text = files(__name__).joinpath(f"{name}.sql").read_text()
+    for marker, value in markers.items():
+        text = text.replace(f"{{{marker}}}", value)
+    return text

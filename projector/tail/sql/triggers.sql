@@ -1,185 +1,424 @@
 -- All that readside installs lives in this schema, but for the triggers themselves. Writers need no right to it.
+-- This runs after triggers_opening.sql, so under search_path = pg_catalog, pg_temp: nothing of anybody's is run here.
+
+-- Nothing that somebody else made beforehand is taken over: it would run with the rights of the owner of events.
 DO $$
+DECLARE
+  sessions oid := nullif(current_setting('readside.sessions'), '')::oid;
+  events oid := nullif(current_setting('readside.events'), '')::oid;
+  tables_owner oid := (SELECT relowner FROM pg_class WHERE oid = events);
+  stranger text;
 BEGIN
-  IF to_regnamespace('readside') IS NULL THEN
-    CREATE SCHEMA readside;
+  IF sessions IS NULL OR events IS NULL THEN
+    RAISE undefined_table USING MESSAGE = 'the search_path holds no tables sessions and events';
+  END IF;
+  SELECT strangers.sentence INTO stranger FROM ({strangers}) AS strangers LIMIT 1;
+  IF stranger IS NOT NULL THEN
+    RAISE insufficient_privilege USING MESSAGE = stranger;
+  END IF;
+  IF to_regnamespace('{schema}') IS NULL THEN
+    CREATE SCHEMA "{schema}";
+  END IF;
+  IF (SELECT nspowner FROM pg_namespace WHERE nspname = '{schema}') <> tables_owner THEN
+    EXECUTE format('ALTER SCHEMA "{schema}" OWNER TO %I', pg_get_userbyid(tables_owner));
   END IF;
 END
 $$;
 
--- The functions run with the rights of whoever writes (SECURITY INVOKER) and under a search_path of their own, so that
--- nothing in a writer's schemas can take the place of a name below. They read the statement's own rows and nothing
--- else: "added" (new rows) and "removed" (old rows). They send notices on the channel "readside":
+-- What a statement did goes into the letters' table in use, one row a letter:
 --
---   a <session> <event> <event>...   events added (event ids as 32 hex digits, 200 at most)
---   l <session> <session>...         look at these sessions: something else happened to their events or their row
---   n <session>...                   new sessions
---   r <session>...                   the status of these sessions changed
---   x                                too much to name: compare everything
+--   a  an event was added (session, event)
+--   l  look at this session: something else happened to its events or its row
+--   n  a new session
+--   r  the status of this session changed
+--   x  too much to name: compare everything
 --
--- A chunk of 200 keeps a notice under Postgres' 8,000 bytes. JIT is off because a plan made for a huge statement stays
--- for the connection's later, small ones, which would then be compiled each time.
+-- presence says whether anybody reads them: lease_until_ms * 8 + turn * 2 + ring. Past the lease nothing is written, and
+-- skips counts it; the lock that nextval takes on skips stays to the end of the top-level transaction, for all to see.
+--
+-- The functions run with the rights of the owner of events (SECURITY DEFINER) under the writer's search_path: a SET
+-- clause costs a writer 2 to 3 % of its rate. So every function, type and operator is qualified, and nothing is used that
+-- looks an operator up by itself (IS DISTINCT FROM, IN, BETWEEN, NULLIF, CASE x WHEN). Only "added" (new rows), "removed"
+-- (old rows) and names of WITH stand alone: they come before any relation.
 
-CREATE OR REPLACE FUNCTION readside.events_inserted() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+-- The first thousand rows are named at once: the hot case is one row. LIMIT bounds the cost of the plan, which stays for
+-- the connection: one made for a huge statement would be compiled (JIT) for each small one after it. What needs grouping
+-- is planned anew each time (EXECUTE). Letters that say again what is said already do no harm.
+CREATE OR REPLACE FUNCTION "{schema}".events_inserted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 #variable_conflict use_variable
 DECLARE
-  first_two bigint;
-  one_session text;
-  one_event text;
-  session_count bigint;
-  great_many uuid[];
+  presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+  written pg_catalog.int8;
+  turn pg_catalog.int8 := LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2);
 BEGIN
-  -- One row is the hot case, and needs no grouping.
-  SELECT count(*), min(two.session_id::text), min(two.id::text)
-    INTO first_two, one_session, one_event
-    FROM (SELECT added.session_id, added.id FROM added LIMIT 2) AS two;
-  IF first_two = 0 THEN
-    RETURN NULL;
-  ELSIF first_two = 1 THEN
-    PERFORM pg_notify('readside', 'a ' || one_session || ' ' || replace(one_event, '-', ''));
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    PERFORM pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
     RETURN NULL;
   END IF;
+  IF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 0 THEN
+    INSERT INTO "{schema}".letters_0 (txid, kind, session_id, event_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'a', added.session_id, added.id FROM added LIMIT 1001;
+  ELSIF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 2 THEN
+    INSERT INTO "{schema}".letters_1 (txid, kind, session_id, event_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'a', added.session_id, added.id FROM added LIMIT 1001;
+  ELSE
+    INSERT INTO "{schema}".letters_2 (txid, kind, session_id, event_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'a', added.session_id, added.id FROM added LIMIT 1001;
+  END IF;
+  GET DIAGNOSTICS written = ROW_COUNT;
 
   -- Past 1,000 new events of one session it is cheaper to read the session again than to name them.
-  SELECT count(*), coalesce(array_agg(per_session.session_id) FILTER (WHERE per_session.events > 1000), '{}')
-    INTO session_count, great_many
-    FROM (SELECT added.session_id, count(*) AS events FROM added GROUP BY added.session_id) AS per_session;
-  IF session_count > 5000 THEN
-    PERFORM pg_notify('readside', 'x');
-    RETURN NULL;
+  IF written OPERATOR(pg_catalog.>) 1000 THEN
+    EXECUTE pg_catalog.concat('
+      WITH per_session AS MATERIALIZED (
+        SELECT added.session_id, pg_catalog.count(*) AS events FROM added GROUP BY added.session_id
+      ), bound AS MATERIALIZED (
+        SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 5000 AS is_passed FROM per_session
+      )
+      INSERT INTO "{schema}".letters_', turn, ' (txid, kind, session_id, event_id)
+      SELECT pg_catalog.pg_current_xact_id(), ''x''::pg_catalog."char", NULL::pg_catalog.uuid, NULL::pg_catalog.uuid
+        FROM bound WHERE bound.is_passed
+      UNION ALL
+      SELECT pg_catalog.pg_current_xact_id(), ''l''::pg_catalog."char", per_session.session_id, NULL::pg_catalog.uuid
+        FROM per_session CROSS JOIN bound
+       WHERE per_session.events OPERATOR(pg_catalog.>) 1000 AND NOT bound.is_passed
+      UNION ALL
+      SELECT pg_catalog.pg_current_xact_id(), ''a''::pg_catalog."char", added.session_id, added.id
+        FROM added CROSS JOIN bound
+        JOIN per_session ON per_session.session_id OPERATOR(pg_catalog.=) added.session_id
+       WHERE per_session.events OPERATOR(pg_catalog.<=) 1000 AND NOT bound.is_passed');
   END IF;
-
-  PERFORM pg_notify('readside', 'l' || string_agg(' ' || many.session_id::text, ''))
-     FROM unnest(great_many) WITH ORDINALITY AS many (session_id, place)
-    GROUP BY (many.place - 1) / 200;
-  PERFORM pg_notify('readside', 'a ' || numbered.session_id::text
-                                     || string_agg(' ' || replace(numbered.id::text, '-', ''), ''))
-     FROM (SELECT added.session_id, added.id, row_number() OVER (PARTITION BY added.session_id) AS place
-             FROM added
-            WHERE added.session_id <> ALL (great_many)) AS numbered
-    GROUP BY numbered.session_id, (numbered.place - 1) / 200;
+  IF written OPERATOR(pg_catalog.>) 0 AND (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
+  END IF;
   RETURN NULL;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION readside.events_updated() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+-- A changed session_id touches two sessions.
+CREATE OR REPLACE FUNCTION "{schema}".events_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
 DECLARE
-  -- A changed session_id touches two sessions.
-  touched uuid[] := ARRAY(SELECT removed.session_id FROM removed UNION SELECT added.session_id FROM added LIMIT 5001);
+  presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+  turn pg_catalog.int8 := LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2);
+  written pg_catalog.int8;
 BEGIN
-  IF cardinality(touched) > 5000 THEN
-    PERFORM pg_notify('readside', 'x');
-  ELSIF cardinality(touched) > 0 THEN
-    PERFORM pg_notify('readside', 'l' || string_agg(' ' || named.session_id::text, ''))
-       FROM unnest(touched) WITH ORDINALITY AS named (session_id, place)
-      GROUP BY (named.place - 1) / 200;
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    PERFORM pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
+    RETURN NULL;
+  END IF;
+  EXECUTE pg_catalog.concat('
+    INSERT INTO "{schema}".letters_', turn, ' (txid, kind, session_id)
+    SELECT pg_catalog.pg_current_xact_id(), ''l'', touched.session_id
+      FROM (SELECT removed.session_id FROM removed UNION SELECT added.session_id FROM added LIMIT 5001) AS touched');
+  GET DIAGNOSTICS written = ROW_COUNT;
+  IF written OPERATOR(pg_catalog.>) 5000 THEN
+    EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_', turn,
+                              ' (txid, kind) VALUES (pg_catalog.pg_current_xact_id(), ''x'')');
+  END IF;
+  IF written OPERATOR(pg_catalog.>) 0 AND (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
   END IF;
   RETURN NULL;
 END
 $$;
 
 -- Runs for the cascade of deleted sessions too: once a statement, with all the events that went.
-CREATE OR REPLACE FUNCTION readside.events_deleted() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+CREATE OR REPLACE FUNCTION "{schema}".events_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
 DECLARE
-  touched uuid[] := ARRAY(SELECT DISTINCT removed.session_id FROM removed LIMIT 5001);
+  presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+  turn pg_catalog.int8 := LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2);
+  written pg_catalog.int8;
 BEGIN
-  IF cardinality(touched) > 5000 THEN
-    PERFORM pg_notify('readside', 'x');
-  ELSIF cardinality(touched) > 0 THEN
-    PERFORM pg_notify('readside', 'l' || string_agg(' ' || named.session_id::text, ''))
-       FROM unnest(touched) WITH ORDINALITY AS named (session_id, place)
-      GROUP BY (named.place - 1) / 200;
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    PERFORM pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
+    RETURN NULL;
+  END IF;
+  EXECUTE pg_catalog.concat('
+    INSERT INTO "{schema}".letters_', turn, ' (txid, kind, session_id)
+    SELECT pg_catalog.pg_current_xact_id(), ''l'', touched.session_id
+      FROM (SELECT DISTINCT removed.session_id FROM removed LIMIT 5001) AS touched');
+  GET DIAGNOSTICS written = ROW_COUNT;
+  IF written OPERATOR(pg_catalog.>) 5000 THEN
+    EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_', turn,
+                              ' (txid, kind) VALUES (pg_catalog.pg_current_xact_id(), ''x'')');
+  END IF;
+  IF written OPERATOR(pg_catalog.>) 0 AND (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
   END IF;
   RETURN NULL;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION readside.sessions_inserted() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+CREATE OR REPLACE FUNCTION "{schema}".sessions_inserted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
 DECLARE
-  made uuid[] := ARRAY(SELECT added.id FROM added LIMIT 5001);
+  presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+  turn pg_catalog.int8 := LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2);
+  written pg_catalog.int8;
 BEGIN
-  IF cardinality(made) > 5000 THEN
-    PERFORM pg_notify('readside', 'x');
-  ELSIF cardinality(made) > 0 THEN
-    PERFORM pg_notify('readside', 'n' || string_agg(' ' || named.session_id::text, ''))
-       FROM unnest(made) WITH ORDINALITY AS named (session_id, place)
-      GROUP BY (named.place - 1) / 200;
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    PERFORM pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
+    RETURN NULL;
+  END IF;
+  IF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 0 THEN
+    INSERT INTO "{schema}".letters_0 (txid, kind, session_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'n', added.id FROM added LIMIT 5001;
+  ELSIF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 2 THEN
+    INSERT INTO "{schema}".letters_1 (txid, kind, session_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'n', added.id FROM added LIMIT 5001;
+  ELSE
+    INSERT INTO "{schema}".letters_2 (txid, kind, session_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'n', added.id FROM added LIMIT 5001;
+  END IF;
+  GET DIAGNOSTICS written = ROW_COUNT;
+  IF written OPERATOR(pg_catalog.>) 5000 THEN
+    EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_', turn,
+                              ' (txid, kind) VALUES (pg_catalog.pg_current_xact_id(), ''x'')');
+  END IF;
+  IF written OPERATOR(pg_catalog.>) 0 AND (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
   END IF;
   RETURN NULL;
 END
 $$;
 
 -- For each row. The test stands here and not in a WHEN of the trigger: that would forbid their migrations to alter the
--- type of the columns it names ("cannot alter type of a column used in a trigger definition").
-CREATE OR REPLACE FUNCTION readside.sessions_updated() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  IF OLD.id <> NEW.id THEN
-    PERFORM pg_notify('readside', 'l ' || OLD.id::text || ' ' || NEW.id::text);
-  ELSIF OLD.status IS DISTINCT FROM NEW.status THEN
-    PERFORM pg_notify('readside', 'r ' || NEW.id::text);
-  END IF;
-  RETURN NULL;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION readside.sessions_deleted() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+-- type of the columns it names ("cannot alter type of a column used in a trigger definition"). Collation C: a change
+-- that their collation calls none is one.
+CREATE OR REPLACE FUNCTION "{schema}".sessions_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
 DECLARE
-  gone uuid[] := ARRAY(SELECT removed.id FROM removed LIMIT 5001);
+  presence pg_catalog.int8;
 BEGIN
-  IF cardinality(gone) > 5000 THEN
-    PERFORM pg_notify('readside', 'x');
-  ELSIF cardinality(gone) > 0 THEN
-    PERFORM pg_notify('readside', 'l' || string_agg(' ' || named.session_id::text, ''))
-       FROM unnest(gone) WITH ORDINALITY AS named (session_id, place)
-      GROUP BY (named.place - 1) / 200;
+  IF OLD.id OPERATOR(pg_catalog.=) NEW.id
+     AND (OLD.status IS NULL) OPERATOR(pg_catalog.=) (NEW.status IS NULL)
+     AND (OLD.status IS NULL OR (OLD.status::pg_catalog.text COLLATE pg_catalog."C")
+                                OPERATOR(pg_catalog.=) (NEW.status::pg_catalog.text COLLATE pg_catalog."C")) THEN
+    RETURN NULL;
+  END IF;
+  presence := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    PERFORM pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
+    RETURN NULL;
+  END IF;
+  IF OLD.id OPERATOR(pg_catalog.=) NEW.id THEN
+    IF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 0 THEN
+      INSERT INTO "{schema}".letters_0 (txid, kind, session_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'r', NEW.id);
+    ELSIF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 2 THEN
+      INSERT INTO "{schema}".letters_1 (txid, kind, session_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'r', NEW.id);
+    ELSE
+      INSERT INTO "{schema}".letters_2 (txid, kind, session_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'r', NEW.id);
+    END IF;
+  ELSE
+    EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_',
+                              LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2),
+                              ' (txid, kind, session_id) VALUES (pg_catalog.pg_current_xact_id(), ''l'', $1), '
+                              '(pg_catalog.pg_current_xact_id(), ''l'', $2)')
+      USING OLD.id, NEW.id;
+  END IF;
+  IF (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
   END IF;
   RETURN NULL;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION readside.truncated() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION "{schema}".sessions_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
+DECLARE
+  presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+  turn pg_catalog.int8 := LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2);
+  written pg_catalog.int8;
 BEGIN
-  PERFORM pg_notify('readside', 'x');
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    PERFORM pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
+    RETURN NULL;
+  END IF;
+  IF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 0 THEN
+    INSERT INTO "{schema}".letters_0 (txid, kind, session_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'l', removed.id FROM removed LIMIT 5001;
+  ELSIF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 2 THEN
+    INSERT INTO "{schema}".letters_1 (txid, kind, session_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'l', removed.id FROM removed LIMIT 5001;
+  ELSE
+    INSERT INTO "{schema}".letters_2 (txid, kind, session_id)
+    SELECT pg_catalog.pg_current_xact_id(), 'l', removed.id FROM removed LIMIT 5001;
+  END IF;
+  GET DIAGNOSTICS written = ROW_COUNT;
+  IF written OPERATOR(pg_catalog.>) 5000 THEN
+    EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_', turn,
+                              ' (txid, kind) VALUES (pg_catalog.pg_current_xact_id(), ''x'')');
+  END IF;
+  IF written OPERATOR(pg_catalog.>) 0 AND (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
+  END IF;
   RETURN NULL;
 END
 $$;
 
--- The tables last, and sessions first as writers do it: from here on the locks are held. The tables are those that the
--- search_path finds.
-CREATE OR REPLACE TRIGGER readside_insert AFTER INSERT ON sessions
-  REFERENCING NEW TABLE AS added
-  FOR EACH STATEMENT EXECUTE FUNCTION readside.sessions_inserted();
-CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE ON sessions
-  FOR EACH ROW EXECUTE FUNCTION readside.sessions_updated();
-CREATE OR REPLACE TRIGGER readside_delete AFTER DELETE ON sessions
-  REFERENCING OLD TABLE AS removed
-  FOR EACH STATEMENT EXECUTE FUNCTION readside.sessions_deleted();
-CREATE OR REPLACE TRIGGER readside_truncate AFTER TRUNCATE ON sessions
-  FOR EACH STATEMENT EXECUTE FUNCTION readside.truncated();
+CREATE OR REPLACE FUNCTION "{schema}".truncated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
+DECLARE
+  presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+  turn pg_catalog.int8 := LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2);
+BEGIN
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    PERFORM pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
+    RETURN NULL;
+  END IF;
+  EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_', turn,
+                            ' (txid, kind) VALUES (pg_catalog.pg_current_xact_id(), ''x'')');
+  IF (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
+  END IF;
+  RETURN NULL;
+END
+$$;
 
-CREATE OR REPLACE TRIGGER readside_insert AFTER INSERT ON events
-  REFERENCING NEW TABLE AS added
-  FOR EACH STATEMENT EXECUTE FUNCTION readside.events_inserted();
-CREATE OR REPLACE TRIGGER readside_update AFTER UPDATE ON events
-  REFERENCING OLD TABLE AS removed NEW TABLE AS added
-  FOR EACH STATEMENT EXECUTE FUNCTION readside.events_updated();
-CREATE OR REPLACE TRIGGER readside_delete AFTER DELETE ON events
-  REFERENCING OLD TABLE AS removed
-  FOR EACH STATEMENT EXECUTE FUNCTION readside.events_deleted();
-CREATE OR REPLACE TRIGGER readside_truncate AFTER TRUNCATE ON events
-  FOR EACH STATEMENT EXECUTE FUNCTION readside.truncated();
+-- The leader empties the table that it left, in one call: a client that freezes holds no lock then. Under READ COMMITTED
+-- alone, since what is checked must be looked at after the lock: an older snapshot would not see the last letters. The
+-- index must be used, for the lock is held meanwhile, and a young table has no statistics.
+CREATE OR REPLACE FUNCTION "{schema}".empty_letters(turn integer, me bigint, seen pg_snapshot) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  presence bigint;
+  may_go boolean;
+BEGIN
+  IF turn IS NULL OR turn NOT IN (0, 1, 2) OR me IS NULL OR seen IS NULL
+     OR current_setting('transaction_isolation') <> 'read committed' THEN
+    RETURN false;
+  END IF;
+  BEGIN
+    EXECUTE format('LOCK TABLE "{schema}".letters_%s IN ACCESS EXCLUSIVE MODE NOWAIT', turn);
+  EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+  END;
+  presence := pg_sequence_last_value('{schema}.presence'::regclass);
+  IF presence IS NULL OR (presence >> 1) & 3 = turn OR (SELECT last_value FROM "{schema}".reader) <> me THEN
+    RETURN false;
+  END IF;
+  EXECUTE format('
+    SELECT NOT EXISTS (SELECT FROM "{schema}".letters_%1$s WHERE txid >= pg_snapshot_xmax($1))
+       AND NOT EXISTS (SELECT FROM "{schema}".letters_%1$s WHERE txid = ANY (ARRAY(SELECT pg_snapshot_xip($1))))', turn)
+    INTO may_go USING seen;
+  IF may_go THEN
+    EXECUTE format('TRUNCATE "{schema}".letters_%s', turn);
+  END IF;
+  RETURN may_go;
+END
+$$;
+
+-- The tables last, and sessions first as writers do it: from here on the locks are held.
+DO $$
+BEGIN
+  EXECUTE format('LOCK TABLE ONLY %s, ONLY %s IN SHARE ROW EXCLUSIVE MODE',
+                 current_setting('readside.sessions')::oid::regclass, current_setting('readside.events')::oid::regclass);
+END
+$$;
+
+-- Unlogged: a crash of the server empties them and resets presence, and whoever reads compares everything then.
+-- Autovacuum is off since they are emptied by TRUNCATE.
+CREATE UNLOGGED TABLE IF NOT EXISTS "{schema}".letters_0 (
+  txid xid8 NOT NULL, kind "char" NOT NULL, session_id uuid, event_id uuid
+) USING heap WITH (autovacuum_enabled = off);
+CREATE INDEX IF NOT EXISTS letters_0_txid ON "{schema}".letters_0 (txid);
+CREATE UNLOGGED TABLE IF NOT EXISTS "{schema}".letters_1 (
+  txid xid8 NOT NULL, kind "char" NOT NULL, session_id uuid, event_id uuid
+) USING heap WITH (autovacuum_enabled = off);
+CREATE INDEX IF NOT EXISTS letters_1_txid ON "{schema}".letters_1 (txid);
+CREATE UNLOGGED TABLE IF NOT EXISTS "{schema}".letters_2 (
+  txid xid8 NOT NULL, kind "char" NOT NULL, session_id uuid, event_id uuid
+) USING heap WITH (autovacuum_enabled = off);
+CREATE INDEX IF NOT EXISTS letters_2_txid ON "{schema}".letters_2 (txid);
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS "{schema}".presence MINVALUE 0;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS "{schema}".skips;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS "{schema}".reader MINVALUE 0;
+
+-- All of it belongs to the owner of events, whoever installs: else that owner could run code of its own with the rights
+-- of who installed, by a type of a column, say. Nobody else may call or write anything; writers need not.
+DO $$
+DECLARE
+  tables_owner text := (SELECT pg_get_userbyid(relowner) FROM pg_class
+                         WHERE oid = current_setting('readside.events')::oid);
+  change text;
+BEGIN
+  FOR change IN
+    SELECT format('ALTER TABLE %s OWNER TO %I', oid::regclass, tables_owner) FROM pg_class
+     WHERE relnamespace = to_regnamespace('{schema}') AND pg_get_userbyid(relowner) <> tables_owner
+       AND relname IN ('letters_0', 'letters_1', 'letters_2', 'presence', 'skips', 'reader')
+    UNION ALL
+    SELECT format('ALTER FUNCTION %s OWNER TO %I', oid::regprocedure, tables_owner) FROM pg_proc
+     WHERE pronamespace = to_regnamespace('{schema}') AND pg_get_userbyid(proowner) <> tables_owner
+       AND proname IN ('events_inserted', 'events_updated', 'events_deleted', 'sessions_inserted',
+                       'sessions_updated', 'sessions_deleted', 'truncated', 'empty_letters')
+  LOOP
+    EXECUTE change;
+  END LOOP;
+END
+$$;
+REVOKE ALL ON SCHEMA "{schema}" FROM PUBLIC;
+REVOKE ALL ON TABLE "{schema}".letters_0, "{schema}".letters_1, "{schema}".letters_2 FROM PUBLIC;
+REVOKE ALL ON SEQUENCE "{schema}".presence, "{schema}".skips, "{schema}".reader FROM PUBLIC;
+REVOKE ALL ON FUNCTION
+  "{schema}".events_inserted(), "{schema}".events_updated(), "{schema}".events_deleted(),
+  "{schema}".sessions_inserted(), "{schema}".sessions_updated(), "{schema}".sessions_deleted(),
+  "{schema}".truncated(), "{schema}".empty_letters(integer, bigint, pg_snapshot) FROM PUBLIC;
 
 -- ALWAYS, since session_replication_role = replica would skip them otherwise.
-ALTER TABLE sessions
-  ENABLE ALWAYS TRIGGER readside_insert, ENABLE ALWAYS TRIGGER readside_update,
-  ENABLE ALWAYS TRIGGER readside_delete, ENABLE ALWAYS TRIGGER readside_truncate;
-ALTER TABLE events
-  ENABLE ALWAYS TRIGGER readside_insert, ENABLE ALWAYS TRIGGER readside_update,
-  ENABLE ALWAYS TRIGGER readside_delete, ENABLE ALWAYS TRIGGER readside_truncate;
+DO $$
+DECLARE
+  sessions text := current_setting('readside.sessions')::oid::regclass;
+  events text := current_setting('readside.events')::oid::regclass;
+BEGIN
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_insert AFTER INSERT ON %s
+                  REFERENCING NEW TABLE AS added FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".sessions_inserted()', sessions);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_update AFTER UPDATE ON %s
+                  FOR EACH ROW
+                  EXECUTE FUNCTION "{schema}".sessions_updated()', sessions);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_delete AFTER DELETE ON %s
+                  REFERENCING OLD TABLE AS removed FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".sessions_deleted()', sessions);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_truncate AFTER TRUNCATE ON %s
+                  FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".truncated()', sessions);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_insert AFTER INSERT ON %s
+                  REFERENCING NEW TABLE AS added FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".events_inserted()', events);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_update AFTER UPDATE ON %s
+                  REFERENCING OLD TABLE AS removed NEW TABLE AS added
+                  FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".events_updated()', events);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_delete AFTER DELETE ON %s
+                  REFERENCING OLD TABLE AS removed FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".events_deleted()', events);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_truncate AFTER TRUNCATE ON %s
+                  FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".truncated()', events);
+  EXECUTE format('ALTER TABLE %s
+    ENABLE ALWAYS TRIGGER {schema}_insert, ENABLE ALWAYS TRIGGER {schema}_update,
+    ENABLE ALWAYS TRIGGER {schema}_delete, ENABLE ALWAYS TRIGGER {schema}_truncate', sessions);
+  EXECUTE format('ALTER TABLE %s
+    ENABLE ALWAYS TRIGGER {schema}_insert, ENABLE ALWAYS TRIGGER {schema}_update,
+    ENABLE ALWAYS TRIGGER {schema}_delete, ENABLE ALWAYS TRIGGER {schema}_truncate', events);
+END
+$$;

@@ -5,8 +5,10 @@ SELECT wanted.name,
        found.relkind::text AS kind,
        found.relpersistence::text = 't' AS is_temporary,
        found.relispartition OR EXISTS (SELECT FROM pg_inherits WHERE found.oid IN (inhrelid, inhparent)) AS is_inherited,
-       pg_has_role(found.relowner, 'USAGE') AS is_owned,
-       pg_get_userbyid(found.relowner) AS owner,
+       pg_has_role(found.relowner, 'USAGE')
+         AND pg_has_role(found.relowner, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER'
+                                              ELSE 'SET' END) AS is_owned,
+       pg_get_userbyid(found.relowner)::text AS owner,
        ARRAY(SELECT DISTINCT subname::text
                FROM pg_subscription_rel JOIN pg_subscription ON pg_subscription.oid = srsubid
               WHERE srrelid = found.oid ORDER BY 1) AS subscriptions,
@@ -15,4 +17,4 @@ SELECT wanted.name,
           FROM pg_attribute
          WHERE attrelid = found.oid AND attnum > 0 AND NOT attisdropped) AS columns
   FROM (VALUES ('sessions'), ('events')) AS wanted (name)
-  LEFT JOIN pg_class AS found ON found.oid = to_regclass(wanted.name)
+  LEFT JOIN pg_class AS found ON found.oid = nullif(current_setting('readside.' || wanted.name), '')::oid

@@ -3,6 +3,6 @@
 from readmodel import sql
 
 
-def statement(name: str) -> str:
-    """Return the text of `<name>.sql` with the shared expressions in place."""
-    return sql.statement(name, __name__)
+def statement(name: str, tables: sql.Tables) -> str:
+    """Return the text of `<name>.sql` with the tables and the shared expressions in place."""
+    return sql.statement(name, tables, __name__)

@@ -14,9 +14,18 @@ from readmodel.errors import EventLogUnavailable, QueryTooSlow, ServiceError, St
 
 COUNTERS = {
     "events_applied", "batches", "terms", "catch_ups", "connections", "loads", "loads_failed", "looks",
-    "notices_ignored", "compared", "drift", "drift_repaired", "sessions_lost",
+    "readings", "letters", "comparisons", "compared", "drift", "drift_repaired", "sessions_lost", "sessions_reloaded",
 }  # fmt: skip
-OF_THE_LEADER = {"hot_sessions", "loading", "set_aside", "events_waiting", "notification_queue_usage"}
+OF_THE_LEADER = {
+    "hot_sessions",
+    "loading",
+    "set_aside",
+    "events_waiting",
+    "notification_queue_usage",
+    "letters_bytes",
+    "letters_open",
+    "ringing",
+}
 ONCE_LIVE = {"lag_seconds", "heartbeat_round_trip_seconds", "as_of_timestamp_seconds"}
 ALWAYS = {f"{name}_total" for name in COUNTERS} | {"reconnects_total", "leader", "live"}
 BUCKETS = {f"commit_to_applied_seconds_{part}" for part in ("bucket", "count", "sum")}
@@ -60,8 +69,9 @@ def test_the_values() -> None:
     """Counters, gauges and flags, each from its field."""
     telemetry = Telemetry(
         role="leader", state="live", hot_sessions=3, loading=2, queue_usage=0.25, events_applied=10, batches=9, terms=8,
-        connections=7, loads=6, looks=5, notices_ignored=4, set_aside=lambda: {"a": "bad"}, catch_ups=11, compared=12,
-        drift=13, drift_repaired=14, loads_failed=15, sessions_lost=16, events_waiting=lambda: 17,
+        connections=7, loads=6, looks=5, readings=4, letters=40, comparisons=41, letters_bytes=42,
+        ringing=True, set_aside=lambda: {"a": "bad"}, catch_ups=11, compared=12, sessions_reloaded=20,
+        drift=13, drift_repaired=14, loads_failed=15, sessions_lost=16, events_in_hand=17,
         reconnects=Counter(postgres=18), round_trip_us=500_000, as_of_us=1_500_000,
     )  # fmt: skip
     telemetry.round_trips.observe(0.5)
@@ -69,9 +79,12 @@ def test_the_values() -> None:
 
     assert found == {
         "events_applied_total": 10, "batches_total": 9, "terms_total": 8, "connections_total": 7, "loads_total": 6,
-        "looks_total": 5, "notices_ignored_total": 4, "compared_total": 12, "drift_total": 13, "hot_sessions": 3,
+        "looks_total": 5, "readings_total": 4, "letters_total": 40, "comparisons_total": 41,
+        "letters_bytes": 42, "ringing": 1,
+        "letters_open": 1, "compared_total": 12, "drift_total": 13, "hot_sessions": 3,
         "loading": 2, "set_aside": 1, "leader": 1, "live": 1, "notification_queue_usage": 0.25, "catch_ups_total": 11,
-        "drift_repaired_total": 14, "loads_failed_total": 15, "sessions_lost_total": 16, "events_waiting": 17,
+        "drift_repaired_total": 14, "loads_failed_total": 15, "sessions_lost_total": 16, "sessions_reloaded_total": 20,
+        "events_waiting": 17,
         "reconnects_total": 18, "heartbeat_round_trip_seconds": 0.5, "as_of_timestamp_seconds": 1.5,
         "commit_to_applied_seconds_bucket": 1, "commit_to_applied_seconds_count": 1,
         "commit_to_applied_seconds_sum": 0.5,

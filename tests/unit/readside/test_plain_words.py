@@ -87,3 +87,11 @@ def test_what_users_see_and_what_to_do(projection: Projection, users: str, to_do
     assert users in shown["users see"]
     assert to_do in shown["what to do"]
     assert shown.get("why") == projection.reason
+
+
+def test_a_redis_that_takes_no_writes() -> None:
+    """Nobody is sent to start a projector that runs."""
+    shown = told(Projection("down", reason="Redis at h is read-only.", writable=False, **{**LIVE, "leader": None}))
+
+    assert shown["why"] == "Redis at h is read-only."
+    assert shown["what to do"].startswith("Have READSIDE_REDIS_URL lead to a Redis that takes writes")

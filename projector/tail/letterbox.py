@@ -1,0 +1,224 @@
+"""The letterbox, from the side of who leads: lease, readings by snapshot, holders, and emptying.
+
+Writers put letters into one of three small unlogged tables while `presence` says that somebody reads them; else they
+count in `skips` that they did not. `design/letterbox.md` has the reasons; decision 0031 what was measured.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from projector.core.letters import Letters
+from projector.tail.connection import Tail
+from projector.tail.shape import shape_sql
+from projector.tail.sql import statement
+from projector.tail.triggers import fingerprint_sql
+from readmodel.errors import BadEvents, TableLocked
+from readmodel.event import EventRow
+from readmodel.sql import Tables
+from readmodel.sql import statement as shared
+
+LEASE_SECONDS = 10.0
+"""For so long letters are written when nobody renews the lease: a killed leader leaves so many behind."""
+MAX_RENDERED = 200
+"""Letters of a quiet reading, which brings the new events too; past it the reading under load is taken."""
+RENDERED_BYTES = 20_000
+"""An event that is stored in more comes without its row: most letters are of cold sessions, which nobody needs."""
+MAX_IDS = 100_000
+"""Event ids that one reading names; past it it names their sessions."""
+MAX_IDS_OF_ONE = 1_000
+"""Event ids that one reading names of a session; past it that session is looked at."""
+MAX_SESSIONS = 100_000
+"""Sessions that one reading names; past it the term ends and everything hot is compared."""
+QUIET_SECONDS = 5.0
+BUSY_SECONDS = 30.0
+"""A reading that takes longer will never be answered. Under load it may have millions of letters to group."""
+
+
+class ReaderReplaced(Exception):
+    """Another projector reads the letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one statement saw, all in one snapshot.
+
+    `count` is how many letters there were, `as_of_us` (µs since 1970) what every transaction visible here precedes. The
+    rest is a beat's alone: `skips` counts the letters that writers skipped, `fingerprint` is of triggers and tables.
+    `sent_at` is when it set out, by the monotonic clock.
+    """
+
+    letters: Letters
+    count: int
+    as_of_us: int
+    sent_at: float
+    skips: str | None = None
+    fingerprint: str | None = None
+
+
+class Letterbox:
+    """Reads the letters of one schema under a number of our own. Each method raises what `Tail.rows` does."""
+
+    def __init__(self, tail: Tail, tables: Tables, schema: str, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.turn = 0
+        self.open = True
+        self._tail = tail
+        self._schema = schema
+        self._me = 0
+        self._snapshot = ""
+        self._sql = _statements(schema, tables)
+
+    async def fingerprint(self) -> str:
+        """Read what triggers and tables look like now, and last what rows read as."""
+        return str(await self._tail.value(f"SELECT {self._sql['fingerprint']}"))
+
+    async def begin(self) -> str:
+        """Become the reader, and renew the lease; gives what `skips` says from then on."""
+        self._me = secrets.randbelow(2**62) + 1
+        presence = await self._tail.value(self._sql["presence"])
+        self.turn, self.open = min((int(presence or 0) >> 1) & 3, 2), True
+        await self._tail.value(self._sql["reader"], self._me)
+        await self.renew(ring=False)
+        return str(await self._tail.value(self._sql["skips"]))
+
+    async def begin_reading(self) -> None:
+        """Take the snapshot that the first reading continues."""
+        self._snapshot = str(await self._tail.value("SELECT pg_current_snapshot()::text"))
+
+    async def renew(self, *, ring: bool) -> None:
+        """Say that somebody reads letters (or, not `open`, that nobody does) and whether to ring.
+
+        Raises ReaderReplaced.
+        """
+        lease_ms = int(LEASE_SECONDS * 1000) if self.open else 0
+        if await self._tail.value(self._sql["renew"], self._me, self.turn, ring, lease_ms) is None:
+            raise ReaderReplaced(self._replaced())
+
+    async def leave(self) -> None:
+        """Say that nobody reads letters any more, as a leader does that ends in order."""
+        self.open = False
+        with suppress(ReaderReplaced):
+            await self.renew(ring=False)
+
+    async def holders(self) -> set[str]:
+        """List the transactions under way that skipped a letter, and all prepared ones."""
+        return {row["holder"] for row in await self._tail.rows(self._sql["holders"])}
+
+    async def read(self, *, beat: bool, busy: bool) -> Reading:
+        """Read the letters of all transactions that ended since the last reading; raises ReaderReplaced."""
+        sent_at = time.monotonic()
+        rows: Sequence[Any] = ()
+        if not busy:
+            try:
+                quiet = (self._snapshot, beat, MAX_RENDERED, RENDERED_BYTES)
+                rows = await self._tail.rows(self._sql["quiet"], *quiet, timeout=QUIET_SECONDS)
+            except (BadEvents, TableLocked):
+                rows = ()  # an event cannot be rendered, or the table is locked: the ids alone do as well
+        if rows and rows[0]["letters"] <= MAX_RENDERED:
+            letters = told(rows)
+        else:
+            bounds = (self._snapshot, beat, MAX_IDS, MAX_SESSIONS)
+            rows = await self._tail.rows(self._sql["busy"], *bounds, timeout=BUSY_SECONDS)
+            letters = told_by_session(rows)
+        head = rows[0]
+        if beat and head["reader"] != self._me:
+            raise ReaderReplaced(self._replaced())
+        self._snapshot = head["snapshot"]
+        return Reading(letters, head["letters"], head["as_of_us"], sent_at, head["skips"], head["fingerprint"])
+
+    async def empty(self, places: Sequence[int]) -> None:
+        """Empty tables that are not in use of what was read; one that somebody locks stays as it is."""
+        for place in places:
+            await self._tail.value(self._sql["empty"], place, self._me, self._snapshot)
+
+    def _replaced(self) -> str:
+        return f"another projector reads the letters of {self._schema} (each deployment needs its own READSIDE_SCHEMA)"
+
+    async def household(self) -> Any:
+        """Ask how large the tables are, how full the notification queue is, and who waits for its lock."""
+        (row,) = await self._tail.rows(self._sql["household"])
+        return row
+
+
+def shape_of(fingerprint: str) -> str:
+    """Give the part of a fingerprint that says what rows read as."""
+    return fingerprint[-32:]
+
+
+def _statements(schema: str, tables: Tables) -> dict[str, str]:
+    own = {
+        "schema": schema,
+        "fingerprint": f"({fingerprint_sql(schema, tables.sessions, tables.events)} || {shape_sql(tables)})",
+    }
+    own["fresh_letters"] = statement("fresh_letters", **own)
+    own["reading_head"] = statement("reading_head", **own)
+    events = {name: shared(name).rstrip() for name in ("score", "row_hash", "event_json")}
+    events["events"] = tables.events
+    return {
+        "quiet": statement("reading_quiet", **own, **events),
+        "busy": statement("reading_busy", **own),
+        "fingerprint": own["fingerprint"],
+        "presence": f"SELECT pg_sequence_last_value('\"{schema}\".presence'::regclass)",
+        "reader": f"SELECT setval('\"{schema}\".reader', $1)",
+        "skips": f"SELECT last_value::text || ' ' || is_called::text FROM \"{schema}\".skips",  # noqa: S608 (our own schema)
+        "holders": statement("holders", **own),
+        "renew": statement("renew", **own),
+        "household": statement("household", **own),
+        "empty": f'SELECT "{schema}".empty_letters($1, $2, $3::text::pg_snapshot)',
+    }
+
+
+def told(rows: Sequence[Any]) -> Letters:
+    """Read the rows of a quiet reading: a letter each, with the event where it brought it."""
+    letters = Letters()
+    for row in rows:
+        session_id = row["session_id"]
+        match row["kind"]:
+            case None:
+                pass
+            case "a":
+                event = None
+                if row["member"] is not None or (row["id"] is not None and row["score"] is None):
+                    event = EventRow(session_id, *map(row.__getitem__, EventRow._fields[1:]))
+                letters.added.setdefault(session_id, {})[row["event_id"]] = event
+            case kind:
+                _note(letters, session_id, kind)
+    letters.look(list(letters.looks))
+    return letters
+
+
+def told_by_session(rows: Sequence[Any]) -> Letters:
+    """Read the rows of a reading under load: a session each."""
+    letters = Letters()
+    if len(rows) > MAX_SESSIONS:
+        letters.ended = f"more than {MAX_SESSIONS} sessions changed before they could be looked at"
+        return letters
+    for row in rows:
+        session_id, ids = row["session_id"], row["ids"]
+        for kind, is_told in (("x", row["everything"]), ("l", row["look"]), ("r", row["row"]), ("n", row["new"])):
+            if is_told:
+                _note(letters, session_id, kind)
+        if row["added"] and (ids is None or row["added"] > MAX_IDS_OF_ONE):
+            letters.looks.add(session_id)
+        elif row["added"]:
+            letters.added[session_id] = {ids[at : at + 32]: None for at in range(0, len(ids), 32)}
+    letters.look(list(letters.looks))
+    return letters
+
+
+def _note(letters: Letters, session_id: str, kind: str) -> None:
+    match kind:
+        case "l":
+            letters.looks.add(session_id)
+        case "r":
+            letters.rows.add(session_id)
+        case "n":
+            letters.created[session_id] = None
+        case _:
+            letters.ended = "a statement changed too much to name (TRUNCATE, or thousands of sessions at once)"

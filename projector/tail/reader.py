@@ -1,0 +1,123 @@
+"""Reading letters when that is due, and beside it keeping the box: the lease, the bell, and the emptying."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from projector.core.household import keep_house
+from projector.core.pace import LOOK_SECONDS, Pace
+from projector.core.skips import Skips
+from projector.tail.letterbox import Letterbox, Reading
+
+SETTLING_SECONDS = 1.0
+"""For so long we still look by ourselves when writers may ring again: some have read that they should not."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Wake:
+    """What wakes the leader: `event` for whatever there is to do, `rung` when it was the bell."""
+
+    event: asyncio.Event
+    rung: bool = False
+
+    def ring(self) -> None:
+        """The bell rang."""
+        self.rung = True
+        self.event.set()
+
+
+class LetterReader:
+    """Reads the letters of one term. Each method raises ReaderReplaced, EventLogUnavailable and the like."""
+
+    def __init__(self, letterbox: Letterbox, pace: Pace, wake: Wake, heartbeat_seconds: float) -> None:
+        self.letterbox = letterbox
+        self.bytes = 0
+        self.queue_usage = 0.0
+        self.ringing = False
+        """As writers were last told."""
+        self._pace = pace
+        self._wake = wake
+        self._heartbeat_seconds = heartbeat_seconds
+        self._skips = Skips()
+        self._told_at = 0.0
+        self._looked_at = 0.0
+        self._next_beat = 0.0
+
+    async def begin(self) -> int:
+        """Become the reader; tell how many transactions under way may have skipped a letter."""
+        self._skips.count = await self.letterbox.begin()
+        self._skips.holders = await self.letterbox.holders()  # later than the counter was read
+        await self.letterbox.begin_reading()
+        return len(self._skips.holders)
+
+    def due(self) -> float:
+        """Tell when to read, by the monotonic clock: at the next beat, or before it.
+
+        That is where the bell rang, or where nobody rings.
+        """
+        due = self._next_beat
+        if not self.ringing or self._looked_at - self._told_at < SETTLING_SECONDS:
+            due = min(due, self._looked_at + LOOK_SECONDS)
+        if self._wake.rung:
+            due = min(due, self._pace.next_ring_at)
+        return due
+
+    async def read(self) -> Reading:
+        """Read the letters; it is a beat when one is due."""
+        started = time.monotonic()
+        is_beat = started >= self._next_beat
+        if is_beat:
+            self._next_beat = started + self._heartbeat_seconds
+        rung, self._wake.rung = self._wake.rung, False
+        reading = await self.letterbox.read(beat=is_beat, busy=self._pace.busy)
+        self._looked_at = time.monotonic()
+        self._pace.note_reading(reading.count, self._looked_at, rung=rung and not is_beat)
+        if self.ringing != self._pace.ringing(self._looked_at):
+            await self._tell_writers()
+        return reading
+
+    async def in_doubt(self, beat: Reading) -> bool:
+        """Tell whether writers may have skipped letters before a beat, so that the view must be compared."""
+        count = beat.skips or ""
+        return self._skips.in_doubt(count) and self._skips.note(count, await self.letterbox.holders())
+
+    async def keep_house(self) -> None:
+        """Renew the lease each beat, and keep the tables of letters small, for ever.
+
+        Beside the steps, so that the lease holds however long one takes.
+        """
+        while True:
+            found = await self.letterbox.household()
+            self.queue_usage, self.bytes = found["queue_usage"], sum(found["sizes"])
+            self._pace.note_queue(self.queue_usage, found["waiting"], time.monotonic())
+            house = keep_house(self.letterbox.turn, found["heaps"], found["sizes"], self.letterbox.max_bytes)
+            if house.open != self.letterbox.open:
+                self._say(is_open=house.open)
+            self.letterbox.turn, self.letterbox.open = house.turn, house.open
+            await self._tell_writers()
+            await self.letterbox.empty(house.emptying)
+            await asyncio.sleep(self._heartbeat_seconds)
+
+    async def _tell_writers(self) -> None:
+        now = time.monotonic()
+        ringing = self._pace.ringing(now)
+        if ringing != self.ringing:
+            self.ringing, self._told_at = ringing, now
+        await self.letterbox.renew(ring=ringing)
+
+    def _say(self, *, is_open: bool) -> None:
+        if is_open:
+            _log.info("letters are written again")
+            return
+        _log.warning(
+            "the letters take more than READSIDE_LETTERS_MAX_MB, since an old transaction keeps them from being "
+            "emptied: none is written meanwhile, and the view is compared instead",
+            bytes=self.bytes,
+            bound=self.letterbox.max_bytes,
+        )

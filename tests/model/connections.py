@@ -1,0 +1,242 @@
+"""Connections to the simulated Postgres: what asyncpg would give the leader and its doorbell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import asyncpg
+
+from readmodel.event import EventRow
+from tests.model.chance import Line, Machine
+from tests.model.letter_tables import HEAP_BYTES, INDEXED_BYTES
+from tests.model.postgres import UNFIT, Postgres
+from tests.model.transactions import Letter, Snapshot
+from tests.support.viewing import SHAPE
+
+_pids = count(100)
+
+
+class Row(dict[str, Any]):
+    """A row, by name and by place."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """Give a value."""
+        return list(self.values())[key] if isinstance(key, int) else super().__getitem__(key)
+
+
+class ServerConnection(Line):
+    """A connection as the server has it, with its advisory locks; what it delivers are notices."""
+
+    def __init__(self, postgres: Postgres, machine: Machine) -> None:
+        super().__init__(machine)
+        self.postgres = postgres
+        self.pid = next(_pids)
+        self.keys: set[int] = set()
+        self.listens = False
+        self.hear: Callable[[], None] = lambda: None
+        self.last_statement_us = postgres.now_us()
+        postgres.connections.append(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server keeps it."""
+        return self.open
+
+    @is_open.setter
+    def is_open(self, is_open: bool) -> None:
+        self.open = is_open
+
+    def deliver(self) -> None:
+        """Send a notice."""
+        self.send(None)
+
+    def take(self, thing: object) -> None:
+        """Hand a notice over."""
+        self.hear()
+
+    def check(self) -> None:
+        """Raise what a client gets of a connection that the server has ended."""
+        if not self.open:
+            raise ConnectionResetError("the server closed the connection")
+
+    def terminate(self) -> None:
+        """Hang up."""
+        self.postgres.end(self)
+
+
+class BellConnection(ServerConnection):
+    """What the doorbell uses of asyncpg's connection."""
+
+    _transport = SimpleNamespace(get_extra_info=lambda _name: SimpleNamespace(setsockopt=lambda *_: None))
+
+    async def execute(self, sql: str) -> None:
+        """Run a statement."""
+        await self.machine.pause()
+        self.check()
+        self.last_statement_us = self.postgres.now_us()
+        if "pg_try_advisory_lock_shared" in sql:
+            self.keys.add(int(sql.partition("(")[2].rstrip(")")))
+        await self.machine.pause()
+
+    async def add_listener(self, _channel: str, hear: Callable[[], None]) -> None:
+        """LISTEN."""
+        await self.machine.pause()
+        self.check()
+        self.hear, self.listens = hear, True
+
+    def add_termination_listener(self, _told: Callable[[object], None]) -> None:
+        """Nobody is told here: the proof finds out."""
+
+
+class LeaderConnection(ServerConnection):
+    """What `Tail` uses of asyncpg's connection: one statement at a time, which may outlive whoever sent it."""
+
+    _under_way: asyncio.Task[list[Row]] | None = None
+
+    def is_closed(self) -> bool:
+        """A connection that is lost says so when it is used."""
+        return False
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Row]:
+        """Run a statement. Cancelled, it may run to its end all the same, before the next one."""
+        if self._under_way:
+            with suppress(asyncio.CancelledError, asyncpg.PostgresError, OSError):
+                await asyncio.wait([self._under_way])
+        await self.machine.pause()
+        self.check()
+        self._under_way = task = asyncio.create_task(self._run(sql, arguments))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            rows = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self.machine.chance.random() < 0.5:
+                task.cancel()
+            raise
+        await self.machine.pause()
+        self.check()
+        return rows
+
+    async def _run(self, sql: str, arguments: Sequence[Any]) -> list[Row]:
+        self.last_statement_us = self.postgres.now_us()
+        if "fresh AS MATERIALIZED" in sql:
+            return await self._read(sql, *arguments)
+        await self.postgres.pause()
+        self.check()
+        value = await self._value(sql, arguments)
+        if isinstance(value, list):
+            return value
+        return [] if value is None and "AS presence" in sql else [Row(value=value)]
+
+    async def _value(self, sql: str, arguments: Sequence[Any]) -> Any:
+        postgres, letterbox = self.postgres, self.postgres.letterbox
+        if "AS heaps" in sql:
+            return [self._household()]
+        if "AS holder" in sql:
+            return [Row(holder=holder) for holder in letterbox.holders(sql)]
+        if "AS presence" in sql:
+            return letterbox.renew(sql, *arguments)
+        if "empty_letters(" in sql:
+            place, me, seen = arguments
+            return await letterbox.empty(place, me, Snapshot.parse(seen))
+        if "pg_terminate_backend" in sql:
+            return self._end_frozen(*arguments)
+        if "pg_try_advisory_lock(" in sql:
+            holder = postgres.holder_of(*arguments)
+            self.keys.update(() if holder else arguments)
+            return holder in {None, self}
+        if "setval('\"readside\".reader'" in sql:
+            (letterbox.reader,) = arguments
+            return letterbox.reader
+        known = {
+            "SELECT pg_sequence_last_value('\"readside\".presence'": letterbox.presence,
+            "SELECT last_value::text || ' ' || is_called::text FROM": self._skips(),
+            "SELECT pg_current_snapshot()": str(postgres.snapshot()),
+            "SELECT ((SELECT pg_catalog.md5(": self._fingerprint(),
+            "SELECT 1": 1,
+        }
+        return next(value for words, value in known.items() if sql.replace("(  ", "(").startswith(words))
+
+    def _skips(self) -> str:
+        last_value, is_called = self.postgres.letterbox.skips
+        return f"{last_value} {is_called}".lower()
+
+    def _fingerprint(self) -> str:
+        return f"v{self.postgres.triggers_version}" + SHAPE
+
+    def _household(self) -> Row:
+        letterbox, chance = self.postgres.letterbox, self.postgres.chance
+        return Row(
+            sizes=letterbox.sizes(INDEXED_BYTES),
+            heaps=letterbox.sizes(HEAP_BYTES),
+            queue_usage=0.2 if chance.random() < 0.01 else 0.0,
+            waiting=int(chance.random() < 0.01),
+        )
+
+    def _end_frozen(self, key: int, bell_key: int, seconds: float) -> list[Row]:
+        """End a silent leader's connection, and its doorbell's."""
+        silent_since = self.postgres.now_us() - seconds * 1_000_000
+        holders = [one for one in self.postgres.connections if one is not self and one.keys & {key, bell_key}]
+        if not any(key in one.keys and one.last_statement_us < silent_since for one in holders):
+            return []
+        for one in holders:
+            self.postgres.end(one)
+        return [Row(pid=one.pid, ended=True) for one in holders]
+
+    async def _read(self, sql: str, snapshot: str, is_beat: bool, *bounds: int) -> list[Row]:
+        """Run a reading: now() first, then the snapshot and what it shows, then the sequences."""
+        postgres = self.postgres
+        as_of_us = postgres.now_us()
+        await postgres.pause()
+        self.check()
+        is_quiet = "found ON f.kind = 'a'" in sql
+        if is_quiet and postgres.chance.random() < 0.01:
+            raise asyncpg.LockNotAvailableError("canceling statement due to lock timeout")
+        seen, letters = postgres.snapshot(), postgres.letterbox.unread(sql, Snapshot.parse(snapshot))
+        told = self._told(letters, *bounds) if is_quiet else _told_by_session(letters, *bounds)
+        fingerprint = self._fingerprint()
+        await postgres.pause()
+        self.check()
+        head = {
+            "snapshot": str(seen),
+            "as_of_us": as_of_us,
+            "letters": len(letters),
+            "reader": postgres.letterbox.reader if is_beat else None,
+            "skips": self._skips() if is_beat else None,
+            "fingerprint": fingerprint if is_beat else None,
+        }
+        return [Row(head, **row) for row in told]
+
+    def _told(self, letters: list[Letter], most: int, most_bytes: int) -> list[dict[str, Any]]:
+        """Give a row for each letter, with the event that it tells of as it is now; one without any where it is none."""
+        nothing = dict.fromkeys(("kind", "session_id", "event_id", *EventRow._fields[1:]))
+        rows = []
+        for _, kind, session_id, event_id in letters if len(letters) <= most else ():
+            state = self.postgres.sessions.get(session_id or "")
+            event = state.events.get(bytes.fromhex(event_id)) if state and event_id and kind == "a" else None
+            row = nothing | {"kind": kind, "session_id": session_id, "event_id": event_id}
+            if event:
+                row |= event._asdict() | {"score": None if event.score == UNFIT else event.score}
+                row["member"] = event.member if len(event.member) <= most_bytes else None
+            rows.append(row)
+        return rows or [nothing]
+
+
+def _told_by_session(letters: list[Letter], most_ids: int, most_sessions: int) -> list[dict[str, Any]]:
+    by_session: dict[str | None, list[Letter]] = {}
+    for letter in letters:
+        by_session.setdefault(letter.session_id, []).append(letter)
+    rows = []
+    for session_id, said in list(by_session.items())[: most_sessions + 1]:
+        kinds = [letter.kind for letter in said]
+        ids = "".join(letter.event_id or "" for letter in said) if len(letters) <= most_ids else None
+        row = {"session_id": session_id, "added": kinds.count("a"), "ids": ids}
+        rows.append(row | {name: kind in kinds for name, kind in _KINDS.items()})
+    return rows or [dict.fromkeys(("session_id", "ids", *_KINDS)) | {"added": 0}]
+
+
+_KINDS = {"everything": "x", "look": "l", "row": "r", "new": "n"}
