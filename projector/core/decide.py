@@ -220,6 +220,7 @@ def _is_news(operation: Operation) -> bool:
 def _set_aside(session_id: str, reason: str, plan: Plan) -> None:
     plan.operations[session_id] = [Drop(session_id)]
     plan.aside[session_id] = reason
+    plan.failed.pop(session_id, None)
 
 
 def _add(session_id: str, events: NewEvents) -> Add:

@@ -208,6 +208,11 @@ def test_a_load_that_is_staged(row: Row) -> None:
             facts(added={"a": [1]}, rows="a", finished=[done("a", LoadFailure(AWAY), [1])], statuses={"a": "failed"}),
             Plan({"a": [add("a", 1), Status("a", "failed")]}, failed={"a": AWAY}),
         ),
+        "failed: what is hot and has a bad event is set aside, and no more is told": Row(
+            table("a", "a"),
+            facts(added={"a": [1]}, finished=[done("a", LoadFailure(AWAY), [1])], bad={"a": BAD}),
+            Plan(DROPPED, aside={"a": BAD}),
+        ),
         "failed: a look begins it anew": Row(
             table(loading="a"), facts(looks="a", finished=[done("a", LoadFailure(AWAY))]), LOOKED
         ),
