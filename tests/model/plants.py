@@ -50,7 +50,7 @@ PLANTS = {
         "after a lost reply the very same batch is sent again",
         "projector.view.committer:Committer._send",
         "unanswered = True\n",
-        "unanswered = True\n            return Applied()\n",
+        "unanswered = True\n            return BatchResult()\n",
         ("outage", "replace", "status"),
     ),
     "the beat goes with the first part": Plant(
