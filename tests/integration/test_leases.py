@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import pytest
 
 from projector.loads.loads import Loader
+from projector.telemetry import Telemetry
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.barriers import Barrier, after
 from tests.support.letterboxes import (
@@ -120,6 +122,11 @@ async def test_a_session_that_is_loaded_while_letters_are_skipped_is_whole(
         assert told.terms == 1
 
 
+def began(told: Telemetry, terms: int) -> bool:
+    """Whether so many terms have begun."""
+    return told.terms == terms
+
+
 async def test_a_transaction_stays_open_across_terms(stage: Bench) -> None:
     """Its letters were written under the first term, and are read in the third."""
     async with stage.projector() as told, connected(stage.config.database_url) as slow:
@@ -128,7 +135,7 @@ async def test_a_transaction_stays_open_across_terms(stage: Bench) -> None:
         await add(slow, session_id)
         for terms in (2, 3):
             await stage.view.redis.delete(stage.view.keys.position)
-            await eventually(lambda wanted=terms: told.terms == wanted, "another term begins")
+            await eventually(partial(began, told, terms), "another term begins")
             await stage.caught_up()
         await stage.hot(session_id)
         await slow.execute("COMMIT")
