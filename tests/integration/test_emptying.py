@@ -63,7 +63,7 @@ async def fill(stage: Bench, told: Telemetry, session_id: str, turn: int) -> Non
 
 
 @asynccontextmanager
-async def open_in_each_table(stage: Bench, told: Telemetry, session_id: str) -> AsyncIterator[list[asyncpg.Connection]]:  # type: ignore[type-arg]
+async def open_in_each_table(stage: Bench, told: Telemetry, session_id: str) -> AsyncIterator[list[asyncpg.Connection]]:
     """Three old transactions, each with a letter in another table, so that none can be emptied."""
     async with AsyncExitStack() as stack:
         held = []
