@@ -38,6 +38,8 @@ class Pace:
     connected: bool = False
     busy: bool = False
     next_ring_at: float = 0.0
+    crowded: bool = False
+    """The notification queue is filling: whoever pins it, we neither ring nor listen meanwhile."""
     _window_at: float = 0.0
     _letters: int = 0
     _quiet_windows: int = 0
@@ -72,5 +74,6 @@ class Pace:
             again = now < self._silent_until + self._silence
             self._silence = min(2 * self._silence, MAX_CONTENDED_SECONDS) if again else CONTENDED_SECONDS
             self._silent_until = now + self._silence
-        if usage > QUEUE_USAGE:
+        self.crowded = usage > QUEUE_USAGE
+        if self.crowded:
             self._silent_until = max(self._silent_until, now + CONTENDED_SECONDS)

@@ -191,8 +191,10 @@ def test_a_queue_that_fills_silences_the_bell_until_it_is_empty() -> None:
     for second in range(60):
         pace.note_queue(QUEUE_USAGE + 0.01, 0, START + second)
         assert not pace.ringing(START + second)
+        assert pace.crowded
     pace.note_queue(0.0, 0, START + 60)
 
+    assert not pace.crowded
     assert not pace.ringing(START + 60)
     assert pace.ringing(START + 59 + CONTENDED_SECONDS)
 
@@ -202,6 +204,7 @@ def test_a_queue_in_use_within_its_bound_is_no_reason() -> None:
     pace = listening()
     pace.note_queue(QUEUE_USAGE, 0, START)
 
+    assert not pace.crowded
     assert pace.ringing(START)
 
 
