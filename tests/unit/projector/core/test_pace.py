@@ -4,6 +4,7 @@ import pytest
 
 from projector.core.pace import (
     BUSY_LETTERS_PER_SECOND,
+    CONTENDED_LOOKS,
     CONTENDED_SECONDS,
     MAX_CONTENDED_SECONDS,
     MAX_IDLE_RING_SECONDS,
@@ -151,10 +152,25 @@ def test_looks_that_nobody_rang_for_leave_the_gap_alone() -> None:
     assert pace.next_ring_at == 0.0
 
 
+def wait_in_line(pace: Pace, writers: int, now: float) -> None:
+    """So many looks in a row find somebody waiting."""
+    for _ in range(CONTENDED_LOOKS):
+        pace.note_queue(0.0, writers, now)
+
+
+def test_writers_that_wait_now_and_then_are_no_line() -> None:
+    """One look that finds nobody begins the count anew."""
+    pace = listening()
+    for waiting in ([5] * (CONTENDED_LOOKS - 1) + [0]) * 3:
+        pace.note_queue(0.0, waiting, START)
+
+    assert pace.ringing(START)
+
+
 def test_waiting_writers_silence_the_bell_for_a_while() -> None:
     """They wait for the lock of those who ring; then they may ring again."""
     pace = listening()
-    pace.note_queue(0.0, 1, START)
+    wait_in_line(pace, 1, START)
 
     assert not pace.ringing(START + CONTENDED_SECONDS - 0.01)
     assert pace.ringing(START + CONTENDED_SECONDS)
@@ -164,8 +180,8 @@ def test_each_time_that_writers_wait_again_doubles_the_silence() -> None:
     """Up to five minutes; one who waits meanwhile rang before the silence and does not lengthen it."""
     pace, now, silences = listening(), START, []
     for _ in range(7):
-        pace.note_queue(0.0, 3, now)
-        pace.note_queue(0.0, 3, now + 0.5)
+        wait_in_line(pace, 3, now)
+        wait_in_line(pace, 3, now + 0.5)
         ends = now
         while not pace.ringing(ends):
             ends += 1.0
