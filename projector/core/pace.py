@@ -17,8 +17,10 @@ QUIET_WINDOWS = 4
 LOOK_SECONDS = 0.02
 """How often we look where nobody rings."""
 CONTENDED_LOOKS = 6
-"""Somebody waits for a bell at so many looks in a row: writers stand in line. At half the rate that one bell after
-another allows, where nobody loses any, a quarter of the looks finds somebody."""
+"""Somebody waits for the lock at so many looks in a row: writers stand in line.
+
+One look alone finds who happens to wait.
+"""
 CONTENDED_SECONDS = 10.0
 MAX_CONTENDED_SECONDS = 300.0
 """Where bells made writers wait nobody rings for so long, and for twice as long each time that they wait again."""

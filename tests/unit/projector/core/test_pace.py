@@ -227,9 +227,9 @@ def test_a_queue_in_use_within_its_bound_is_no_reason() -> None:
 def test_a_full_queue_does_not_shorten_a_longer_silence() -> None:
     """The longer one counts."""
     pace, now = listening(), START
-    pace.note_queue(0.0, 1, now)
+    wait_in_line(pace, 1, now)
     now += CONTENDED_SECONDS
-    pace.note_queue(0.0, 1, now)
+    wait_in_line(pace, 1, now)
     pace.note_queue(QUEUE_USAGE * 2, 0, now + 1)
 
     assert not pace.ringing(now + 2 * CONTENDED_SECONDS - 0.01)
