@@ -66,7 +66,7 @@ class TelemetryCollector(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}live",
             "1 while this projector leads and the view follows.",
-            value=int(t.role == "leader" and t.state == "live"),
+            value=int(t.role == "leader" and t.state == "live" and t.reason is None),
         )
         for name, text, value in _of_the_view(t):
             family = GaugeMetricFamily(PREFIX + name, text)

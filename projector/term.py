@@ -101,7 +101,8 @@ class Term:
     async def run(self) -> None:
         """Begin, catch up and live. Raises TermEnded, TermRefused, NotInstalled, or a store's error."""
         self._telemetry.terms += 1
-        self._telemetry.set_aside = lambda: self._sessions.aside
+        aside = self._sessions.aside
+        self._telemetry.set_aside = lambda: aside  # it outlives the term, which must not
         self._telemetry.state = "catching_up"
         try:
             await self._begin()
