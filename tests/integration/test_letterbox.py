@@ -160,7 +160,8 @@ async def test_letters_of_another_cluster_say_nothing(stage: Bench) -> None:
         )
 
         async def emptied() -> bool:
-            return await stage.writer.connection.fetchval("SELECT pg_relation_size('readside.letters_1')") == 0
+            size = await stage.writer.connection.fetchval("SELECT pg_relation_size('readside.letters_1')")
+            return bool(size == 0)
 
         await eventually(emptied, "the table is emptied")
         await stage.caught_up()
