@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         default="", repr=False, description="Postgres, postgresql://…, postgres://… or postgresql+asyncpg://…"
     )
     listen_url: str = Field(
-        default="", repr=False, description="direct Postgres URL for the listener; default DATABASE_URL"
+        default="", repr=False, description="direct Postgres URL for lead and doorbell; default DATABASE_URL"
     )
     database_schema: Annotated[str, AfterValidator(_plain_name)] = Field(
         default="readside",

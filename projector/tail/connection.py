@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from projector.reads import Reads, open_reads
-from readmodel.errors import EventLogUnavailable, PoolerInTheWay, QueryTooSlow
+from readmodel.errors import BadEvents, EventLogUnavailable, PoolerInTheWay, QueryTooSlow
 from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
 
 FROZEN_BEATS = 6
@@ -114,7 +114,10 @@ class Tail:
         before = await self.value("SELECT pg_backend_pid()")
         async with self._turn, _answering(self._url, LISTEN_SECONDS):
             await self._connection.add_listener(channel, on_probe)
-        await reads.row("SELECT pg_notify($1, 'probe')", channel)
+        try:
+            await reads.row("SELECT pg_catalog.pg_notify($1, 'probe')", channel)
+        except BadEvents:  # the notification queue is full: nothing is proven, and whoever leads needs no bell
+            return
         try:
             # No statement meanwhile: while one runs, a pooler lends us the very connection that hears.
             async with asyncio.timeout(PROBE_SECONDS):

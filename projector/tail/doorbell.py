@@ -27,6 +27,8 @@ PROOF_SECONDS = 5.0
 FLOOD = 5_000
 """Rings in a second that are more than writers ever send: we hang up."""
 FLOOD_SECONDS = 10.0
+CROWDED_SECONDS = 1.0
+"""So often we look whether the notification queue has room again."""
 RECEIVE_BYTES = 16_000
 """What the listener's socket holds. As much is read and digested in one go, and in between the rest has its turn."""
 _CONNECT_SECONDS = 5.0
@@ -54,9 +56,17 @@ class Doorbell:
         """Listen, through every outage; without bells allowed only wait."""
         pauses = delays(0.1, 5.0)
         while self._pace.allowed:
+            if self._pace.crowded:  # it may be we who cannot keep up; and LISTEN would have to skip all that is there
+                await asyncio.sleep(CROWDED_SECONDS)
+                continue
             try:
                 await self._listen()
-                _log.warning("hung up on a flood of notifications", channel=self._channel, seconds=FLOOD_SECONDS)
+                _log.warning(
+                    "hung up on a flood of notifications"
+                    if self._flooded
+                    else "hung up: the notification queue is filling",
+                    channel=self._channel,
+                )
             except (StoreUnavailable, StoreRefused) as error:
                 _log.debug("the doorbell is not heard", error=str(error))
             if self._was_connected:
@@ -65,7 +75,7 @@ class Doorbell:
         await asyncio.Event().wait()
 
     async def _listen(self) -> None:
-        """Listen until the bell is rung too often; raises EventLogUnavailable when the connection is lost."""
+        """Listen until there is too much to hear; raises EventLogUnavailable when the connection is lost."""
         self._flooded = self._was_connected = False
         self._over.clear()
         connection = await connect(
@@ -91,6 +101,8 @@ class Doorbell:
                 async with asyncio.timeout(PROOF_SECONDS):
                     await self._over.wait()
             self._over.clear()
+            if self._pace.crowded:
+                return
             if not self._flooded:  # else the connection is lost, or silent: it may be
                 with translated(self._url):
                     await self._prove(connection, "SELECT 1")

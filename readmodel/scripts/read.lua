@@ -20,7 +20,8 @@ local at = redis.call('HMGET', position, 'term', 'n', 'as_of', 'round_trip_us', 
 if not at[1] or at[6] ~= version then return {'cold', 'no view'} end
 if database ~= '' and at[11] ~= database then return {'foreign', at[11] or ''} end
 
-local function whole_number(text) return text and string.find(text, '^%-?%d+$') and tonumber(text) end
+-- Numbers come joined by '/': one look for what is in no whole number costs less than one for each.
+local NO_NUMBER = '[^%d/-]'
 
 -- An entry's id as it stands in its member.
 local function id_of(entry)
@@ -134,18 +135,21 @@ local function answer()
     if has[1] ~= at[7] then return {'cold', 'not compared under this term'} end
     term, n, as_of, round_trip, as_of_at = '', '0', at[8], at[9], at[10]
   end
-  if not (whole_number(as_of) and whole_number(as_of_at) and whole_number(round_trip) and whole_number(n)) then
+  if not (as_of and as_of_at and round_trip) then return {'cold', 'no as-of yet'} end
+  if string.find(as_of .. '/' .. as_of_at .. '/' .. round_trip .. '/' .. n, NO_NUMBER) then
     return {'cold', 'no as-of yet'}
   end
 
-  local count, held, floor, status = whole_number(has[3]), whole_number(has[4]), whole_number(has[5]), has[6]
-  if not count or not held or not status or (has[5] and not floor) then return {'cold', 'damaged'} end
+  local numbers = (has[3] or 'x') .. '/' .. (has[4] or 'x') .. '/' .. (has[5] or '') .. '/' .. (has[7] or '')
+  if string.find(numbers, NO_NUMBER) then return {'cold', 'damaged'} end
+  local count, held, floor, status = tonumber(has[3]), tonumber(has[4]), has[5] and tonumber(has[5]), has[6]
+  if not count or not held or not status or floor == nil then return {'cold', 'damaged'} end
   if floor and count <= held or not floor and count ~= held then return {'cold', 'damaged'} end
   if redis.call('ZCARD', events) ~= held or tonumber(redis.call('HGET', index, '#') or '0') ~= held then
     return {'cold', 'damaged'}
   end
   -- Later polls are answered from this instant alone, without a read: no event may be later.
-  if count > 0 and (not whole_number(has[7]) or redis.call('ZCOUNT', events, '(' .. has[7], '+inf') > 0) then
+  if count > 0 and (not tonumber(has[7] or '') or redis.call('ZCOUNT', events, '(' .. has[7], '+inf') > 0) then
     return {'cold', 'damaged'}
   end
   if floor and since ~= '' then

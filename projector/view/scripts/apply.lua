@@ -82,8 +82,6 @@ local function is_damage(problem)
     or string.find(text, 'would overflow')
 end
 
-local function whole_number(text) return text and string.find(text, '^%-?%d+$') and tonumber(text) end
-
 local verbs = {}
 
 function verbs.drop(session) forget(session) end
@@ -184,9 +182,11 @@ function verbs.add(session, from, arguments)
   local header, events, index = base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session
   local was = redis.call('HMGET', header, 'term', 'held', 'floor', 'newest', 'count', 'bytes')
   if was[1] ~= term then return found_cold(session) end
-  local held, floor, newest = whole_number(was[2]), whole_number(was[3]), whole_number(was[4])
-  local count, size = whole_number(was[5]), whole_number(was[6])
   -- What a reader would refuse must not grow: the numbers would be as wrong, and nobody be told.
+  local numbers = (was[2] or 'x') .. '/' .. (was[3] or '') .. '/' .. (was[4] or '') .. '/' .. (was[5] or 'x')
+  if string.find(numbers .. '/' .. (was[6] or 'x'), '[^%d/-]') then return spoiled(session) end
+  local held, floor, newest = tonumber(was[2]), tonumber(was[3] or ''), tonumber(was[4] or '')
+  local count, size = tonumber(was[5]), tonumber(was[6])
   if not (held and count and size) or (was[3] and not floor) or (held > 0 and not newest) then return spoiled(session) end
   if floor and count <= held or not floor and count ~= held then return spoiled(session) end
   local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}

@@ -4,6 +4,7 @@ import pytest
 
 from projector.core.pace import (
     BUSY_LETTERS_PER_SECOND,
+    CONTENDED_LOOKS,
     CONTENDED_SECONDS,
     MAX_CONTENDED_SECONDS,
     MAX_IDLE_RING_SECONDS,
@@ -151,10 +152,25 @@ def test_looks_that_nobody_rang_for_leave_the_gap_alone() -> None:
     assert pace.next_ring_at == 0.0
 
 
+def wait_in_line(pace: Pace, writers: int, now: float) -> None:
+    """So many looks in a row find somebody waiting."""
+    for _ in range(CONTENDED_LOOKS):
+        pace.note_queue(0.0, writers, now)
+
+
+def test_writers_that_wait_now_and_then_are_no_line() -> None:
+    """One look that finds nobody begins the count anew."""
+    pace = listening()
+    for waiting in ([5] * (CONTENDED_LOOKS - 1) + [0]) * 3:
+        pace.note_queue(0.0, waiting, START)
+
+    assert pace.ringing(START)
+
+
 def test_waiting_writers_silence_the_bell_for_a_while() -> None:
     """They wait for the lock of those who ring; then they may ring again."""
     pace = listening()
-    pace.note_queue(0.0, 1, START)
+    wait_in_line(pace, 1, START)
 
     assert not pace.ringing(START + CONTENDED_SECONDS - 0.01)
     assert pace.ringing(START + CONTENDED_SECONDS)
@@ -164,8 +180,8 @@ def test_each_time_that_writers_wait_again_doubles_the_silence() -> None:
     """Up to five minutes; one who waits meanwhile rang before the silence and does not lengthen it."""
     pace, now, silences = listening(), START, []
     for _ in range(7):
-        pace.note_queue(0.0, 3, now)
-        pace.note_queue(0.0, 3, now + 0.5)
+        wait_in_line(pace, 3, now)
+        wait_in_line(pace, 3, now + 0.5)
         ends = now
         while not pace.ringing(ends):
             ends += 1.0
@@ -191,8 +207,10 @@ def test_a_queue_that_fills_silences_the_bell_until_it_is_empty() -> None:
     for second in range(60):
         pace.note_queue(QUEUE_USAGE + 0.01, 0, START + second)
         assert not pace.ringing(START + second)
+        assert pace.crowded
     pace.note_queue(0.0, 0, START + 60)
 
+    assert not pace.crowded
     assert not pace.ringing(START + 60)
     assert pace.ringing(START + 59 + CONTENDED_SECONDS)
 
@@ -202,15 +220,16 @@ def test_a_queue_in_use_within_its_bound_is_no_reason() -> None:
     pace = listening()
     pace.note_queue(QUEUE_USAGE, 0, START)
 
+    assert not pace.crowded
     assert pace.ringing(START)
 
 
 def test_a_full_queue_does_not_shorten_a_longer_silence() -> None:
     """The longer one counts."""
     pace, now = listening(), START
-    pace.note_queue(0.0, 1, now)
+    wait_in_line(pace, 1, now)
     now += CONTENDED_SECONDS
-    pace.note_queue(0.0, 1, now)
+    wait_in_line(pace, 1, now)
     pace.note_queue(QUEUE_USAGE * 2, 0, now + 1)
 
     assert not pace.ringing(now + 2 * CONTENDED_SECONDS - 0.01)

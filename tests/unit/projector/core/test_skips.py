@@ -51,8 +51,8 @@ def test_each_holder_counts() -> None:
     assert skips.holders == {"4/9"}
 
 
-def test_a_holder_that_prepares_is_followed_under_its_new_name() -> None:
-    """PREPARE TRANSACTION takes the virtual transaction away, and the counter does not move."""
+def test_a_holder_is_followed_under_another_name() -> None:
+    """The counter does not move where a server names a prepared transaction anew."""
     skips = Skips("5 true", {"3/7"})
 
     assert skips.note("5 true", {"-1/812", PREPARED + "812"})
