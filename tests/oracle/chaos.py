@@ -77,6 +77,7 @@ class Run:
         elif self.report.proof:
             await self._complete_proof()
         self.report.seconds = time.monotonic() - started
+        self.report.migrations = len(self.ledger.migrations)
         self.report.commits, self.report.prepared = self.ledger.commits, self.ledger.prepared
         self.report.events = sum(len(history.events) for history in self.ledger.sessions.values())
 

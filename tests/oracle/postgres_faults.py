@@ -11,6 +11,7 @@ import asyncpg
 from projector.tail.triggers import install
 from readmodel.errors import NotInstalled
 from tests.oracle.ledger import Draft
+from tests.oracle.moves import Moves
 from tests.oracle.site import Fault, Site
 from tests.oracle.writers import Writer, begin, committed, now_us
 from tests.support.projecting import INSERT_SESSION
@@ -76,12 +77,22 @@ class PostgresFaults:
         await self.site.service.postgres.start()
 
     async def restart_immediate(self) -> None:
-        """A crash, which takes back commits that did not wait for the disk."""
+        """A crash, which takes back commits that did not wait for the disk: there is one just before it."""
+        async with self.site.writer() as writer:
+            await self._insert_without_waiting(writer)
         self.site.ledger.crash(now_us())
         await self.site.service.postgres.restart("immediate")
         async with self.site.postgres() as connection:
             kept = {mark: await committed(connection, mark) for mark in self.site.ledger.suspects()}
         self.site.report.taken_back += self.site.ledger.recovered(kept, now_us())
+
+    async def _insert_without_waiting(self, writer: Writer) -> None:
+        connection, mark, draft = await writer.connected(), str(uuid4()), Draft()
+        await begin(connection, mark, "1s")
+        await connection.execute("SET LOCAL synchronous_commit TO off")
+        moves = Moves(connection, self.site.ledger, self.site.random, draft, self.site.kept)
+        await moves.write(moves.events(self.site.random.choice(sorted(self.site.kept)), 3))
+        await writer.commit(connection, self.site.ledger.send(draft, now_us(), mark, durable=False), mark)
 
     async def disable_triggers(self) -> None:
         """And enable them again, mostly between two beats."""

@@ -21,6 +21,8 @@ from tests.support.servers import (
     server_directory,
 )
 
+SETTINGS = {"max_prepared_transactions": "32", "wal_writer_delay": "2s"}
+"""The latter leaves time for a crash to take back what did not wait for the disk."""
 SMALL_QUEUE = "max_notify_queue_pages"
 """From PostgreSQL 17 on: before, the notification queue holds 8 GB and nobody fills it here."""
 
@@ -37,7 +39,7 @@ async def dumping_redis() -> AsyncIterator[EmbeddedRedis]:
 async def preparing_postgres() -> AsyncIterator[EmbeddedPostgres]:
     """A PostgreSQL of the test's own, which knows prepared transactions and has a small notification queue."""
     with server_directory() as directory:
-        async with embedded_postgres(directory, max_prepared_transactions="32") as server:
+        async with embedded_postgres(directory, **SETTINGS) as server:
             await make_template(server)
             async with connected(server.url()) as connection:
                 small = await connection.fetchval("SELECT count(*) FROM pg_settings WHERE name = $1", SMALL_QUEUE)
