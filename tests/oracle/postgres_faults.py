@@ -9,7 +9,7 @@ from uuid import uuid4
 import asyncpg
 
 from projector.tail.triggers import install
-from readmodel.errors import NotInstalled
+from readmodel.errors import EventLogUnavailable
 from tests.oracle.ledger import Draft
 from tests.oracle.moves import Moves
 from tests.oracle.site import Fault, Site
@@ -103,7 +103,8 @@ class PostgresFaults:
 
     async def drop_triggers(self) -> None:
         """And install them again."""
-        await self.site.service.command("uninstall")
+        while (await self.site.service.command("uninstall"))[0] != 0 and not self.site.stop.is_set():
+            await self.site.pause(0.5)
         async with self.site.postgres() as connection:
             while not await self._installed(connection):
                 await self.site.pause(0.5)
@@ -130,7 +131,7 @@ class PostgresFaults:
         """Busy writers may hold its locks off: an operator would try again, as it says."""
         try:
             await install(connection, warn=self.site.report.tell)
-        except NotInstalled:
+        except EventLogUnavailable:
             return False
         return True
 
