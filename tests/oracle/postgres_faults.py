@@ -103,11 +103,13 @@ class PostgresFaults:
 
     async def drop_triggers(self) -> None:
         """And install them again."""
+        self.site.hurry.set()
         while (await self.site.service.command("uninstall"))[0] != 0 and not self.site.stop.is_set():
             await self.site.pause(0.5)
         async with self.site.postgres() as connection:
             while not await self._installed(connection):
                 await self.site.pause(0.5)
+        self.site.hurry.clear()
 
     async def truncate(self) -> None:
         """Everything goes; the sessions that stay are made anew in the same transaction."""
