@@ -35,6 +35,11 @@ def put_back(event: Event) -> Event:
     return replace(event, message=event.legacy, legacy=None)
 
 
+def shouted(message: str | None) -> str | None:
+    """As SQL does it: left(message || '!', 400)."""
+    return None if message is None else f"{message}!"[:400]
+
+
 @dataclass
 class Migrations:
     """What owners do to the columns of events."""
@@ -78,7 +83,7 @@ class Migrations:
             await self._migrate([using], lambda event: replace(event, data={**event.data, "m": number}))
             return
         using = "ALTER TABLE events ALTER COLUMN message TYPE text USING left(message || '!', 400)"
-        await self._migrate([using], lambda event: replace(event, message=event.message and f"{event.message}!"[:400]))
+        await self._migrate([using], lambda event: replace(event, message=shouted(event.message)))
 
     async def _migrate(self, statements: Sequence[str], change: Change) -> bool:
         """Run a migration in one transaction; tells whether it was committed."""
