@@ -16,7 +16,7 @@ from projector.core.served_part import LogRow
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
 from projector.tail.triggers import inspect
-from readmodel.errors import BadEvents, EventLogUnavailable
+from readmodel.errors import BadEvents, EventLogUnavailable, RightsMissing
 from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import Connection, Pool, check_rows_visible, create_pool, is_open, target, translated
 from readmodel.sql import statement as shared_statement
@@ -196,6 +196,14 @@ class Reads:
         if row is None:
             raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
         return row
+
+    async def check_rights(self) -> None:
+        """Raise RightsMissing, which names the tables, unless our role may read all that we read."""
+        forbidden = (await self.row(statement("rights")))["forbidden"]
+        if forbidden:
+            raise RightsMissing(
+                f"PostgreSQL at {target(self._url)}: permission denied: our role may not SELECT from {forbidden}."
+            )
 
     async def now_us(self) -> int:
         """Ask Postgres' clock: microseconds since 1970."""
