@@ -118,7 +118,7 @@ class Term:
         wrong = await stores.reads.inspect_triggers(self._config.schema)
         if wrong:
             raise NotInstalled(wrong)
-        holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
+        holders = await self._reader.begin()  # before others hear of the term: what they read later is told of
         seen = await stores.view.position()
         await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused
         await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
@@ -211,7 +211,9 @@ class Term:
         letters.look([*sessions.loading, *sessions.aside])
         async for comparison in compare(self._stores.view, self._stores.reads, list(sessions.hot)):
             letters.look(comparison.operations.keys() - comparison.equal)
-            letters.rows |= {session_id for session_id in comparison.equal if len(comparison.operations[session_id]) > 1}
+            letters.rows |= {
+                session_id for session_id in comparison.equal if len(comparison.operations[session_id]) > 1
+            }
 
     def _report(self, beat: Beat | None) -> None:
         telemetry = self._telemetry

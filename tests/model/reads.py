@@ -9,7 +9,8 @@ from projector.loads.snapshot import Part
 from readmodel.errors import BadEvents
 from readmodel.event import EventRow
 from readmodel.sql import Tables
-from tests.model.postgres import TERMINAL, UNFIT, Client
+from tests.model.clients import Client
+from tests.model.postgres import TERMINAL, UNFIT
 from tests.model.transactions import State
 from tests.support.viewing import part_of, within
 

@@ -1,4 +1,4 @@
-"""What applications do to a few sessions: each deed is the statements of one kind of change, with the letters they leave."""
+"""What applications do to a few sessions: each deed is statements, with the letters that they leave."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class Deeds:
         session_id = self._chance.choice(SESSIONS)
         state = see(session_id)
         if state is None:
-            return [Statement([(session_id, lambda before: before or State("in_progress"))], [_letter("n", session_id)])]
+            return [
+                Statement([(session_id, lambda before: before or State("in_progress"))], [_letter("n", session_id)])
+            ]
         (deed,) = self._chance.choices(list(self._deeds), list(self._deeds.values()))
         return deed(session_id, state, see)
 
@@ -136,7 +138,12 @@ class Deeds:
 
     def _add_unfit(self, session_id: str, _state: State, _see: See) -> list[Statement]:
         """Add an event that the view cannot hold."""
-        return [_added(session_id, [self._chance.choice((self.event(session_id, score=UNFIT), self.event(session_id, size=9_000)))])]
+        return [
+            _added(
+                session_id,
+                [self._chance.choice((self.event(session_id, score=UNFIT), self.event(session_id, size=9_000)))],
+            )
+        ]
 
     def _truncate(self, _session_id: str, _state: State, _see: See) -> list[Statement]:
         return [Statement([(session_id, lambda _: None) for session_id in SESSIONS], [("x", None, None)])]
