@@ -26,7 +26,7 @@ def main() -> None:
     """Measure what is asked; exit 2 with one line when something cannot be measured."""
     options = _options()
     if options.list:
-        sys.stdout.write("".join(f"{name:16} {text}\n" for name, text in DESCRIPTIONS.items()))
+        sys.stdout.write("".join(f"{name:18} {text}\n" for name, text in DESCRIPTIONS.items()))
         return
     try:
         if not options.draw:
@@ -97,7 +97,7 @@ def _options() -> argparse.Namespace:
     unknown = [name for name in options.measurements if name not in MEASUREMENTS]
     if unknown:
         parser.error(f"unknown measurement {unknown[0]}; there are {', '.join(MEASUREMENTS)}")
-    if min(options.seconds or 1, options.rounds or 1) < 1:
+    if any(number is not None and number < 1 for number in (options.seconds, options.rounds)):
         parser.error("--seconds and --rounds must be 1 or more")
     return options
 

@@ -83,9 +83,9 @@ class Site:
             yield
 
     @asynccontextmanager
-    async def mortal_projector(self, **settings: str) -> AsyncIterator[Child]:
-        """Run a projector, live when the block begins, which the block may kill."""
-        child = self._spawn("readside projector", [*_READSIDE, "projector"], settings)
+    async def mortal_projector(self, program: list[str] | None = None, **settings: str) -> AsyncIterator[Child]:
+        """Run a projector, live when the block begins, which the block may kill; `program` runs it another way."""
+        child = self._spawn("readside projector", program or [*_READSIDE, "projector"], settings)
         try:
             await until(self.live, f"{child.name} is live", child=child)
             yield child

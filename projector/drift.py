@@ -1,7 +1,9 @@
 """Continuous proof: a sample of the hot sessions is compared with Postgres all the time; what differs is repaired.
 
-A session differs for certain when its header says the same before and after as-of has passed the comparison's
-instant, no batch has changed it in between, and Postgres said otherwise: what was on its way then has arrived.
+Of a sample's sessions the headers are compared, and a part of all sessions as it is served: `projector.served_check`.
+
+A header differs for certain when it says the same before and after as-of has passed the comparison's instant, no batch
+has changed the session in between, and Postgres said otherwise: what was on its way then has arrived.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from projector.core.comparison import Truth
 from projector.core.operations import Operations, changes
 from projector.core.sessions import Sessions
 from projector.reads import Reads
+from projector.served_check import ServedCheck
 from projector.telemetry import Telemetry
 from readmodel.errors import ViewUnavailable
 from readmodel.header import Header
@@ -41,6 +44,7 @@ class DriftCheck:
         reads: Reads,
         sessions: Sessions,
         telemetry: Telemetry,
+        served: ServedCheck,
         wake: asyncio.Event,
         as_of_us: Callable[[], int | None],
         round_seconds: float = 2.0,
@@ -50,6 +54,7 @@ class DriftCheck:
         self._sessions = sessions
         self._as_of_us = as_of_us
         self._telemetry = telemetry
+        self._served = served
         self._wake = wake
         self._round_seconds = round_seconds
         self._ahead: list[str] = []
@@ -76,6 +81,27 @@ class DriftCheck:
             await asyncio.sleep(self._round_seconds)
             with suppress(ViewUnavailable):  # a batch waits longer for Redis than a sample is worth
                 await self._round()
+                await self._compare_served()
+
+    async def _compare_served(self) -> None:
+        found = await self._served.look(self._sessions.hot, self._passed_now)
+        for session_id in found.differing | found.damaged:
+            # Another look may have found it meanwhile, and its load be under way: it counts once.
+            if (
+                session_id not in self._sessions.hot
+                or session_id in self._found
+                or session_id in self._sessions.loading
+            ):
+                continue
+            self._found.add(session_id)
+            self._wake.set()
+            if session_id in found.differing:
+                self._note_difference(session_id)
+            else:
+                self._note_damage(session_id)
+
+    async def _passed_now(self) -> bool:
+        return await self._passed(await self._reads.now_us())
 
     async def _round(self) -> None:
         if not self._ahead:
@@ -122,8 +148,14 @@ class DriftCheck:
             self._telemetry.sessions_lost += 1
             _log.info("Redis lost keys of a hot session, and it is loaded anew", session_id=session_id)
         else:
-            self._sessions.differ(session_id)
-            _log.warning("a hot session differed from Postgres and is loaded anew", session_id=session_id)
+            self._note_difference(session_id)
+
+    def _note_difference(self, session_id: str) -> None:
+        self._sessions.differ(session_id)
+        _log.warning("a hot session differed from Postgres and is loaded anew", session_id=session_id)
+
+    def _note_damage(self, session_id: str) -> None:
+        self._sessions.damage(session_id)
 
 
 def agrees(header: Header | None, truth: Truth | None) -> bool:

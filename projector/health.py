@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from projector.metrics import exposition
+from projector.standing import STILL_SECONDS, standing
 from projector.telemetry import Telemetry
 from readmodel.errors import ConfigurationError
 
@@ -25,15 +26,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-def application(telemetry: Telemetry) -> Starlette:
-    """Build the three routes. Ready: live, or standing by for one that is."""
+def application(telemetry: Telemetry, still_seconds: float = STILL_SECONDS) -> Starlette:
+    """Build the three routes. Ready: live, or standing by for one that is.
+
+    A leader that waits for a store is not ready, and says for which one.
+    """
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "up"})
 
     async def ready(_: Request) -> Response:
-        is_ready = telemetry.role == "standby" or telemetry.state == "live"
-        body = {"role": telemetry.role, "state": telemetry.state, "reason": telemetry.reason}
+        state, reason = standing(telemetry, still_seconds)
+        is_ready = telemetry.role == "standby" or state == "live"
+        body = {"role": telemetry.role, "state": state, "reason": reason}
         return JSONResponse(body, status_code=200 if is_ready else 503)
 
     async def metrics(_: Request) -> Response:
@@ -42,14 +47,19 @@ def application(telemetry: Telemetry) -> Starlette:
     return Starlette(routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)])
 
 
-async def serve(telemetry: Telemetry, host: str, port: int | None) -> None:
+async def serve(telemetry: Telemetry, host: str, port: int | None, still_seconds: float = STILL_SECONDS) -> None:
     """Serve until cancelled; without a port only wait. Raises ConfigurationError when the port is taken."""
     if port is None:
         await asyncio.Event().wait()
         return
     server = _Server(
         uvicorn.Config(
-            application(telemetry), host=host, port=port, log_level="critical", access_log=False, lifespan="off"
+            application(telemetry, still_seconds),
+            host=host,
+            port=port,
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
         )
     )
     try:

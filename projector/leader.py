@@ -59,7 +59,7 @@ CAUSES: Mapping[type[ServiceError], str] = {
     PoolerInTheWay: "pooler",
     ForeignView: "foreign_view",
 }
-"""What ends a listening connection, in the metrics' words; the first class that an error is of counts."""
+"""What ends a leader's connection, in the metrics' words; the first class that an error is of counts."""
 
 _log = structlog.get_logger(__name__)
 

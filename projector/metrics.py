@@ -18,7 +18,7 @@ _COUNTERS = {
     "batches": "Batches that the view accepted.",
     "terms": "Terms begun: each catches up by comparing.",
     "catch_ups": "Catch-ups done: every hot session compared with Postgres.",
-    "connections": "Connections made to listen.",
+    "connections": "Connections made to lead, or to stand by for it.",
     "loads": "Sessions loaded into the view, for the first time or anew.",
     "loads_failed": "Loads given up, since a store did not answer however often it was asked.",
     "looks": "Sessions dropped to be looked at again.",
@@ -28,6 +28,7 @@ _COUNTERS = {
     "compared": "Hot sessions compared with Postgres by the continuous check.",
     "drift": "Hot sessions found to differ from Postgres though Redis held them whole; each is loaded anew.",
     "drift_repaired": "Of these, sessions that were right again: loaded, or gone from the view.",
+    "sessions_reloaded": "Hot sessions loaded anew since what rows read as was changed, or the encoding.",
     "sessions_lost": "Hot sessions of which Redis lost keys (evicted, expired, deleted); each is loaded anew.",
 }
 
@@ -48,7 +49,7 @@ class TelemetryCollector(Collector):
             yield CounterMetricFamily(PREFIX + name, text, value=getattr(t, name))
         reconnects = CounterMetricFamily(
             f"{PREFIX}reconnects",
-            "Listening connections lost or given up, by cause; each is made again.",
+            "Connections to lead on that were lost or given up, by cause; each is made again.",
             labels=["cause"],
         )
         for cause, count in sorted(t.reconnects.items()):
@@ -56,7 +57,7 @@ class TelemetryCollector(Collector):
         yield reconnects
         yield HistogramMetricFamily(
             f"{PREFIX}commit_to_applied_seconds",
-            "Time from sending a beat, a commit of our own, until it was applied in Redis, of each that came back. "
+            "Time from when a beat set out to read the letters until it was applied in Redis, of each that was. "
             "An event that was committed just before it took no longer.",
             buckets=t.round_trips.buckets(),
             sum_value=t.round_trips.seconds,
@@ -65,7 +66,7 @@ class TelemetryCollector(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}live",
             "1 while this projector leads and the view follows.",
-            value=int(t.role == "leader" and t.state == "live"),
+            value=int(t.role == "leader" and t.state == "live" and t.reason is None),
         )
         for name, text, value in _of_the_view(t):
             family = GaugeMetricFamily(PREFIX + name, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -13,11 +13,12 @@ import asyncpg
 
 from projector.core.comparison import Truth
 from projector.core.new_events import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, NewEvents
+from projector.core.served_part import LogRow
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
 from projector.tail.triggers import inspect
 from readmodel.errors import BadEvents, EventLogUnavailable
-from readmodel.event import EventRow
+from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import (
     Connection,
     Pool,
@@ -150,6 +151,19 @@ class Reads:
             else:
                 _take(EventRow(*row), found)
 
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
+        """Give what polls are served of these events, by id; digests of their JSON where it is to be `rendered`."""
+        async with self._connection() as connection:
+            wanted = [UUID(bytes=event_id) for event_id in ids]
+            served = statement("served", self.tables)
+            rows = await connection.fetch(served, wanted, rendered, timeout=LOAD_TIMEOUT_SECONDS)
+        return {
+            row["id"]: LogRow(
+                row["session_id"], row["score"], type_name(row["event_type"]), row["version"], row["digest"]
+            )
+            for row in rows
+        }
+
     async def recent(self, limit: int) -> list[str]:
         """List the most recently created sessions that are not in a terminal status; reads them all."""
         async with self._connection() as connection:
@@ -215,6 +229,7 @@ class Reads:
             if await find_tables(connection, self._url) != self.tables:
                 raise EventLogUnavailable("The search_path finds other tables than before.")
             with translated(self._url):
+                await check_rows_visible(connection, self.tables)
                 return await inspect(connection, schema)
 
 

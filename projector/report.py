@@ -13,6 +13,7 @@ from uuid import uuid4
 import orjson
 from redis.asyncio import Redis
 
+from projector.standing import STILL_SECONDS, standing
 from projector.telemetry import Telemetry
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.freshness import rfc3339
@@ -32,11 +33,12 @@ FORGOTTEN_SECONDS = 60.0
 class Reporter:
     """Writes this process' report each second and when its state changes, through every outage."""
 
-    def __init__(self, redis: Redis, keys: Keys, telemetry: Telemetry) -> None:
+    def __init__(self, redis: Redis, keys: Keys, telemetry: Telemetry, still_seconds: float = STILL_SECONDS) -> None:
         self.id = uuid4().hex
         self._redis = redis
         self._keys = keys
         self._telemetry = telemetry
+        self._still_seconds = still_seconds
         self._view = ViewReader(redis, keys)
         self._started_at_us = int(time.time() * 1_000_000)
 
@@ -44,7 +46,7 @@ class Reporter:
         """Report for ever."""
         told, due = None, 0.0
         while True:
-            state = (self._telemetry.role, self._telemetry.state, self._telemetry.reason)
+            state = (self._telemetry.role, *standing(self._telemetry, self._still_seconds))
             if state != told or time.monotonic() >= due:
                 told, due = state, time.monotonic() + REPORT_SECONDS
                 with suppress(StoreUnavailable, StoreRefused):  # the leader says so
@@ -77,13 +79,14 @@ class Reporter:
         """Give the report: instants RFC 3339, `reported_at_us` by Redis' clock."""
         t = self._telemetry
         aside = t.set_aside()
+        state, reason = standing(t, self._still_seconds)
         return {
             "id": self.id,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "role": t.role,
-            "state": t.state,
-            "reason": t.reason,
+            "state": state,
+            "reason": reason,
             "last_error": t.last_error,
             "errors": [{"at": rfc3339(at_us), "text": text} for at_us, text in reversed(t.errors)],
             "started_at": rfc3339(self._started_at_us),

@@ -52,6 +52,9 @@ class Requests:
                 return None
             case "rebuild":
                 wanted = wanted or list(self._sessions.hot)
+            case "repair" if not request.reply:  # a poll found it: nobody waits, and nobody else would tell
+                for session_id in wanted:
+                    self._sessions.damage(session_id)
         self._jobs.open(request, wanted)
         if request.verb == "warm":
             return Wish("warm", wanted, insistent=request.reply, confirmed=await self._confirmed(wanted))

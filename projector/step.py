@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from projector.core.decide import Facts, carry_out, decide, wanted_events, wanted_rows
 from projector.core.letters import Beat, Letters
 from projector.core.operations import Add, Drop, Operation, Operations, Put
-from projector.core.sessions import Sessions
+from projector.core.sessions import Load, Sessions
 from projector.drift import DriftCheck
 from projector.loads.loads import Loader
 from projector.reads import Reads
@@ -20,7 +20,7 @@ MAX_PUTS = 50
 """Loads that one step puts in place."""
 
 
-class Step:
+class TermStep:
     """Gathers, decides, commits and settles for one term."""
 
     def __init__(
@@ -50,8 +50,8 @@ class Step:
         facts = await self._gather(letters, recent, sweep=sweep)
         plan = decide(self._sessions, facts)
         carry_out(self._sessions, plan)
-        if letters or beat or plan.operations:
-            await self.commit(plan.operations, letters.named() | plan.looks, beat)
+        if letters or beat or plan.operations or plan.looks:
+            await self.commit(plan.operations, letters.named() | plan.looks, beat, facts.finished)
 
     async def _gather(self, letters: Letters, recent: Sequence[str], *, sweep: bool) -> Facts:
         sessions = self._sessions
@@ -74,16 +74,18 @@ class Step:
     async def _statuses(self, rows: set[str]) -> Mapping[str, str]:
         return await self._reads.statuses(rows) if rows else {}
 
-    async def commit(self, operations: Operations, named: set[str], beat: Beat | None = None) -> None:
-        """Send operations and settle what the scripts found."""
+    async def commit(
+        self, operations: Operations, named: set[str], beat: Beat | None = None, finished: Collection[Load] = ()
+    ) -> None:
+        """Send operations, some of which put `finished` loads, and settle what the scripts found."""
         self._drift.note(operations)
         for part, result in await self._committer.commit(operations, named, beat):
             self._telemetry.batches += 1
             for session_id, wanted in part.items():
-                self._settle(session_id, wanted)
+                self._settle(session_id, wanted, finished)
             self._correct(result)
 
-    def _settle(self, session_id: str, operations: Sequence[Operation]) -> None:
+    def _settle(self, session_id: str, operations: Sequence[Operation], finished: Collection[Load]) -> None:
         sessions = self._sessions
         added = sum(len(operation.events) for operation in operations if isinstance(operation, Add))
         if any(isinstance(operation, Put) for operation in operations):
@@ -94,11 +96,14 @@ class Step:
         if all(isinstance(operation, Drop) for operation in operations):
             sessions.leave(session_id)  # the committer may have dropped what could not be put or added
             load = sessions.load_of(session_id)
-            if load is not None and load.outcome is not None:
+            if load in finished:
                 sessions.restart(session_id)
 
     def _correct(self, result: BatchResult) -> None:
-        for session_id in {*result.cold, *result.forgotten}:
+        for session_id in result.damaged:
+            self._sessions.damage(session_id)
+            self._sessions.look(session_id)
+        for session_id in {*result.cold, *result.forgotten}.difference(result.damaged):
             self._sessions.lose(session_id)
         for session_id in result.grown:
             self._sessions.reload(session_id)

@@ -57,6 +57,7 @@ class Telemetry:
     catch_ups: int = 0
     loads_failed: int = 0
     sessions_lost: int = 0
+    sessions_reloaded: int = 0
     reconnects: Counter[str] = field(default_factory=lambda: Counter(postgres=0, redis=0))
     """Listening connections that were lost or given up, by cause."""
     round_trips: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIP_SECONDS))
@@ -75,6 +76,19 @@ class Telemetry:
             self.errors.pop()
         self.errors.append((time.time_ns() // 1000, sentence))
 
+    def batch_waits(self, why: Exception | None) -> None:
+        """Note why Redis does not take a batch, or that it takes them again; the log is told once for each reason."""
+        sentence = str(why) if why else None
+        if sentence == self.reason:
+            return
+        self.reason = sentence
+        if sentence is None:
+            _log.info("Redis takes batches again", term=self.term)
+        else:
+            self.last_error = sentence
+            self.note_error(sentence)
+            _log.warning("not live", reason=sentence)
+
     def note(self, transition: Transition, session_id: str, reason: str = "") -> None:
         """Count a session's transition, and tell the log what people should know of it."""
         match transition:
@@ -82,6 +96,9 @@ class Telemetry:
                 self.looks += 1
             case "lost":
                 self.sessions_lost += 1
+            case "damaged":
+                self.sessions_lost += 1
+                _log.warning("keys of a hot session are damaged in Redis, and it is loaded anew", session_id=session_id)
             case "put":
                 self.loads += 1
                 self.told_aside.pop(session_id, None)  # were it set aside later, that would be news

@@ -20,9 +20,10 @@ from projector.jobs import Jobs
 from projector.loads.loads import Loader
 from projector.reads import Reads
 from projector.requests import Requests
-from projector.step import Step
+from projector.served_check import ServedCheck
+from projector.step import TermStep
 from projector.tail.connection import Tail
-from projector.tail.letterbox import Letterbox, ReaderReplaced
+from projector.tail.letterbox import Letterbox, ReaderReplaced, shape_of
 from projector.tail.reader import LetterReader, Wake
 from projector.telemetry import Telemetry
 from projector.view.committer import Committer
@@ -30,6 +31,8 @@ from projector.view.writer import ViewWriter
 from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+
+NO_SESSION = "00000000-0000-0000-0000-000000000000"
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +67,7 @@ class Term:
         self._config = config
         self._as_of_us: int | None = None
         self._fingerprint = ""
+        self._continued = False
         self._recent: list[str] = []
         view, reads = stores.view, stores.reads
         window = {"window_events": config.window_events, "window_bytes": config.window_bytes}
@@ -78,14 +82,15 @@ class Term:
             view=view,
             reads=reads,
             sessions=sessions,
+            served=ServedCheck(view, reads, self.id),
             wake=wake.event,
             as_of_us=lambda: self._as_of_us,
             telemetry=telemetry,
             round_seconds=config.drift_round_seconds,
         )
-        self._step = Step(
+        self._step = TermStep(
             sessions=sessions,
-            committer=Committer(stores.writer, self.id),
+            committer=Committer(stores.writer, self.id, tell=telemetry.batch_waits),
             reads=reads,
             loader=self._loader,
             requests=self._requests,
@@ -96,7 +101,8 @@ class Term:
     async def run(self) -> None:
         """Begin, catch up and live. Raises TermEnded, TermRefused, NotInstalled, or a store's error."""
         self._telemetry.terms += 1
-        self._telemetry.set_aside = lambda: self._sessions.aside
+        aside = self._sessions.aside
+        self._telemetry.set_aside = lambda: aside  # it outlives the term, which must not
         self._telemetry.state = "catching_up"
         try:
             await self._begin()
@@ -114,14 +120,20 @@ class Term:
 
     async def _begin(self) -> None:
         stores = self._stores
-        self._fingerprint = await stores.letterbox.fingerprint()  # before the triggers are judged: a change shows later
+        # Before the triggers are judged and anything is read: a change shows later.
+        self._fingerprint = await stores.letterbox.fingerprint()
         wrong = await stores.reads.inspect_triggers(self._config.schema)
         if wrong:
             raise NotInstalled(wrong)
-        holders = await self._reader.begin()  # before others hear of the term: what they read later is told of
+        async with stores.reads.snapshot(NO_SESSION, (1, 1)):
+            pass  # who may not read the tables must not call an empty view live: nothing else reads them then
+        holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
         seen = await stores.view.position()
         await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused
-        await stores.writer.begin(self.id, seen.term if seen else "", stores.tail.server.database)
+        database = stores.tail.server.database
+        self._continued = await stores.writer.begin(
+            self.id, seen.term if seen else "", database, shape_of(self._fingerprint)
+        )
         self._telemetry.term = self.id
         _log.info("a term began", term=self.id, may_have_skipped=holders)
 
@@ -131,7 +143,7 @@ class Term:
         now_ms = await stores.view.now_us() // 1000
         active = dict(await stores.view.hot_sessions())
         reloading = 0
-        async for comparison in compare(stores.view, stores.reads, list(active)):
+        async for comparison in compare(stores.view, stores.reads, list(active), continued=self._continued):
             for session_id in comparison.equal:
                 self._sessions.keep(session_id, max(0, now_ms - active[session_id]) / 1000)
             for session_id in comparison.to_load:
@@ -139,6 +151,7 @@ class Term:
             reloading += len(comparison.to_load)
             await self._step.commit(comparison.operations, set())
         self._telemetry.catch_ups += 1
+        self._telemetry.sessions_reloaded += 0 if self._continued else reloading
         _log.info("caught up", compared=len(active), reloading=reloading, seconds=round(time.monotonic() - started, 3))
 
     async def _find_recent(self) -> None:
@@ -198,7 +211,8 @@ class Term:
         if reading.fingerprint is None:
             return reading.letters, None
         if reading.fingerprint != self._fingerprint:
-            raise TermEnded("the triggers were changed")
+            rows = shape_of(reading.fingerprint) != shape_of(self._fingerprint)
+            raise TermEnded("what rows read as was changed" if rows else "the triggers were changed")
         if await self._reader.in_doubt(reading):
             await self._compare_again(reading.letters)
         return reading.letters, Beat(reading.as_of_us, reading.sent_at)
@@ -211,9 +225,8 @@ class Term:
         letters.look([*sessions.loading, *sessions.aside])
         async for comparison in compare(self._stores.view, self._stores.reads, list(sessions.hot)):
             letters.look(comparison.operations.keys() - comparison.equal)
-            letters.rows |= {
-                session_id for session_id in comparison.equal if len(comparison.operations[session_id]) > 1
-            }
+            statuses = {session_id for session_id in comparison.equal if len(comparison.operations[session_id]) > 1}
+            letters.rows |= statuses
 
     def _report(self, beat: Beat | None) -> None:
         telemetry = self._telemetry

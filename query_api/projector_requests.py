@@ -1,4 +1,4 @@
-"""What the API asks of the leading projector, in batches: warm these sessions, and keep those that are polled."""
+"""What the API asks of the leading projector, in batches: warm these sessions, mend those, keep what is polled."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class ProjectorRequests:
         self._touch_seconds = min(hot_ttl_seconds / 8, MAX_TOUCH_SECONDS)
         self._touched: set[str] = set()
         self._wanted: set[str] = set()
+        self._damaged: set[str] = set()
         self._asked_at: dict[str, float] = {}  # in order of age
 
     def touch(self, session_id: str) -> None:
@@ -49,6 +50,11 @@ class ProjectorRequests:
         """Note a poll of a cold session."""
         if len(self._wanted) < MAX_SESSIONS and session_id not in self._asked_at:
             self._wanted.add(session_id)
+
+    def mend(self, session_id: str) -> None:
+        """Note a poll that found a session damaged in Redis: the leader loads it anew, though it takes it for hot."""
+        if len(self._damaged) < MAX_SESSIONS and session_id not in self._asked_at:
+            self._damaged.add(session_id)
 
     async def warm_now(self, session_id: str) -> bool:
         """Ask for a session at once; tells whether a leader heard it. Raises StoreUnavailable or StoreRefused."""
@@ -65,7 +71,7 @@ class ProjectorRequests:
                 touch_at = self._clock() + self._touch_seconds
 
     async def send_warms(self) -> None:
-        """Name the cold sessions that were polled since the last call."""
+        """Name the cold sessions that were polled since the last call, and the damaged ones."""
         now = self._clock()
         while self._asked_at and next(iter(self._asked_at.values())) <= now - WARM_AGAIN_SECONDS:
             del self._asked_at[next(iter(self._asked_at))]
@@ -73,6 +79,10 @@ class ProjectorRequests:
             wanted, self._wanted = self._wanted, set()
             self._asked_at.update(dict.fromkeys(wanted, now))
             await self._send(ProjectorRequest("warm", tuple(wanted)))
+        if self._damaged:
+            damaged, self._damaged = self._damaged, set()
+            self._asked_at.update(dict.fromkeys(damaged, now))
+            await self._send(ProjectorRequest("repair", tuple(damaged)))
 
     async def send_touches(self) -> None:
         """Name the hot sessions that were polled since the last call."""

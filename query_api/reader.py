@@ -14,7 +14,7 @@ from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
 from query_api.view_reads import ViewAnswer, ViewReads
 from readmodel import tracing
-from readmodel.errors import Overloaded, StoreRefused, StoreUnavailable
+from readmodel.errors import Overload, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold
 
@@ -48,7 +48,7 @@ class Reader:
         self.fallbacks = Counter(cold=0, stale=0, asked=0, redis_away=0)
 
     async def read(self, poll: Poll, wanted: Staleness) -> StoreAnswer:
-        """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overloaded, StoreUnavailable or StoreRefused.
+        """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overload, StoreUnavailable or StoreRefused.
 
         A wish that nobody spoke out gives way when Postgres cannot answer: then the view does, with its true as-of.
         """
@@ -64,31 +64,37 @@ class Reader:
                         fetched = await self._fallback.answer(poll, wanted.seconds)
                 else:
                     fetched = await self._fallback.answer(poll, wanted.seconds)
-        except (TimeoutError, Overloaded, StoreUnavailable, StoreRefused):
+        except (TimeoutError, Overload, StoreUnavailable, StoreRefused):
             if seen and not wanted.explicit:
                 return _from_view(poll.session_id, seen)
             raise
         # What is too old and bears the previous term's stamp may be what no term compares any more: the index of hot
         # sessions can lose it. Warming one that is still to be compared does no harm.
         if (cold or (seen and not seen.found.term)) and fetched.logged.status is not None:
-            self._requests.warm(poll.session_id)
+            self._ask_for(poll.session_id, cold)
         return _from_log(fetched)
 
-    async def _look(self, poll: Poll, wanted: Staleness) -> tuple[ViewAnswer | None, bool]:
-        """Ask the view: what it holds, and whether it said that the session is cold."""
+    def _ask_for(self, session_id: str, cold: Cold | None) -> None:
+        if cold and cold.damaged:
+            self._requests.mend(session_id)
+        else:
+            self._requests.warm(session_id)
+
+    async def _look(self, poll: Poll, wanted: Staleness) -> tuple[ViewAnswer | None, Cold | None]:
+        """Ask the view: what it holds, or else that the session is cold, if it said so."""
         if wanted.seconds <= 0:
-            return None, False
+            return None, None
         with tracing.span("redis") as span:
             try:
                 answer = await self._view.read(poll)
             except (StoreUnavailable, StoreRefused):
                 span.note(found="away")
-                return None, False  # the circuit has told the log
+                return None, None  # the circuit has told the log
             span.note(found="cold" if isinstance(answer, Cold) else "hot")
-        return (None, True) if isinstance(answer, Cold) else (answer, False)
+        return (None, answer) if isinstance(answer, Cold) else (answer, None)
 
 
-def _reason(seen: ViewAnswer | None, cold: bool, wanted: Staleness) -> str:
+def _reason(seen: ViewAnswer | None, cold: Cold | None, wanted: Staleness) -> str:
     """Say why the view does not answer, in the metrics' words."""
     if seen:
         return "stale"

@@ -12,11 +12,15 @@ from query_api.answers import AsOf, freshness_headers, missing
 from query_api.hot_sessions import list_hot_sessions, parse_page
 from query_api.problems import ProblemReply, retry_later
 from query_api.service import Service
-from readmodel.errors import ForeignView, InvalidParameter, StoreRefused, StoreUnavailable
+from query_api.view_reads import ViewAnswer
+from readmodel.errors import ForeignView, InvalidParameter, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.poll import Poll, parse_session_id
 from readmodel.projection import read_projection
 from readmodel.view import Cold
 
+_NOT_WRITABLE = "Redis takes no writes, so no session can be warmed or kept; /api/v2/projection says more."
+_STANDS_STILL = "The view stands still, so the session is not kept up to date; /api/v2/projection says why."
+_REDIS_AWAY = "Redis does not answer, so the session cannot be warmed; try again in a second."
 _NO_LEADER = "No leading projector hears the request to warm the session; try again in a second."
 _FOREIGN_VIEW = "Redis holds data of others, so the hot sessions are not known; /api/v2/projection says more."
 _NO_VIEW = "Redis does not answer, so the hot sessions are not known; try again in a second."
@@ -70,18 +74,32 @@ async def warm(session_id: str, request: Request, service: Parts) -> Response:
     sid = parse_session_id(session_id)
     poll = Poll(sid, limit=1)
     try:
-        hot = not isinstance(await service.view_reads.read(poll), Cold)
-    except (StoreUnavailable, StoreRefused):
-        raise RequestRefusal(retry_later(_NO_LEADER)) from None
-    if not hot:
-        fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds)
-        if fetched.logged.status is None:
-            return _missing(sid, fetched.freshness)
-        if not await service.requests.warm_now(sid):
+        answer = await service.view_reads.read(poll)
+        if isinstance(answer, Cold):
+            fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds)
+            if fetched.logged.status is None:
+                return _missing(sid, fetched.freshness)
+        await _check_followed(service, answer)
+        if isinstance(answer, Cold) and not await service.requests.warm_now(sid):
             return response(retry_later(_NO_LEADER))
-    else:
-        service.requests.touch(sid)
-    return _json({"session_id": sid, "state": "hot" if hot else "warming"}, 202)
+    except ViewUnavailable:
+        raise RequestRefusal(retry_later(_REDIS_AWAY)) from None
+    except ForeignView:
+        raise RequestRefusal(retry_later(_FOREIGN_VIEW)) from None
+    if isinstance(answer, Cold):
+        return _json({"session_id": sid, "state": "warming"}, 202)
+    service.requests.touch(sid)
+    return _json({"session_id": sid, "state": "hot"}, 202)
+
+
+async def _check_followed(service: Service, answer: ViewAnswer | Cold) -> None:
+    """Refuse to say anything of a session in a view that nobody can write to, or that stands still."""
+    refusal = await service.view.write_refusal()
+    staleness = service.config.max_staleness_seconds
+    if refusal is not None:
+        raise RequestRefusal(retry_later(_NOT_WRITABLE))
+    if not isinstance(answer, Cold) and answer.freshness.lag_seconds(time.monotonic()) > staleness:
+        raise RequestRefusal(retry_later(_STANDS_STILL))
 
 
 @router.get("/api/v2/projection", dependencies=[_needs("ops")])

@@ -10,8 +10,11 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-ENCODING_VERSION = "2"
-"""Changes whenever header, members or index are written in another way; views of other versions are never read."""
+ENCODING_VERSION = "3"
+"""Changes whenever position, header, members or index are written in another way.
+
+Views of other versions are never read.
+"""
 
 SCORE_BOUND = 2**53
 """Scores are doubles: whole microseconds since 1970 are exact below this, from 1684 until June 2255."""

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from readmodel.causes import cause
 from readmodel.errors import (
     AccessRefused,
     BadEvents,
@@ -284,6 +285,6 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
 
 
 def _translate(url: str, exc: BaseException) -> ServiceError:
-    reason = (str(exc) or type(exc).__name__).splitlines()[0].rstrip(".")
+    reason = cause(exc)
     error, sentence = next((error, sentence) for classes, error, sentence in _REFUSALS if isinstance(exc, classes))
     return error(sentence.format(place=target(url), reason=reason))

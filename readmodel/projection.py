@@ -16,6 +16,9 @@ from readmodel.view import Position, ViewReader
 FRESH_REPORT_SECONDS = 5.0
 """An older report is a dead projector's: they report every second."""
 
+SILENT_SECONDS = 2.0
+"""A leader that has not reported for so long, while as-of stood still, may be gone: status says so at once."""
+
 Status = Literal["live", "catching_up", "stale", "down"]
 
 
@@ -24,6 +27,7 @@ class Projection:
     """Lag and state. `as_of` is RFC 3339, `lag_ms` how old it is; both None where no beat was ever applied.
 
     `reason` says in one sentence why the status is not live; `leader` and `standbys` are the projectors' own reports.
+    `writable` says whether Redis takes writes, None where it could not be asked.
     """
 
     status: Status
@@ -36,6 +40,7 @@ class Projection:
     database: str | None = None
     leader: Mapping[str, Any] | None = None
     standbys: tuple[Mapping[str, Any], ...] = ()
+    writable: bool | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give the fields for JSON."""
@@ -64,7 +69,8 @@ async def ask_projection(view: ViewReader, max_staleness_seconds: float, databas
     hot = await view.hot_count()
     reports = await view.projectors()
     now_us = await view.now_us()
-    return judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds, database)
+    refusal = await view.write_refusal()
+    return judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds, database, refusal, now_us)
 
 
 def fresh_reports(
@@ -88,12 +94,18 @@ def judge(
     reports: list[dict[str, Any]],
     max_staleness_seconds: float,
     database: str = "",
+    refusal: str | None = None,
+    now_us: int | None = None,
 ) -> Projection:
-    """Decide the status from what Redis holds."""
+    """Decide the status from what Redis holds; `refusal` is its own sentence where it takes no writes."""
     leaders = [report for report in reports if report.get("role") == "leader"]
     leader = leaders[-1] if leaders else None
     others = tuple(report for report in reports if report is not leader)
     status, reason = _status(position, leader, others, max_staleness_seconds, database)
+    if refusal:
+        status, reason = "down", refusal  # no projector can write anything, its report included
+    elif status == "live" and leader:
+        status, reason = _standing(position, leader, now_us)
     known = position or Position("", 0, live=False, as_of_us=None, lag_us=None, version="", database="")
     return Projection(
         status=status,
@@ -106,6 +118,7 @@ def judge(
         database=known.database or None,
         leader=leader,
         standbys=others,
+        writable=refusal is None,
     )
 
 
@@ -129,6 +142,17 @@ def _status(
         return "catching_up", str(told or "The projector compares the hot sessions with Postgres.")
     if position.lag_us is None or position.lag_us > max_staleness_seconds * 1_000_000:
         return "stale", str(told or f"No heartbeat came through the pipe for {_seconds(position.lag_us)}.")
+    return "live", None
+
+
+def _standing(position: Position | None, leader: Mapping[str, Any], now_us: int | None) -> tuple[Status, str | None]:
+    """Tell what a live view's leader says of itself: that it waits for a store, or nothing any more."""
+    if leader.get("state") == "waiting" and leader.get("reason"):
+        return "stale", str(leader["reason"])
+    silent_us = 0 if now_us is None else now_us - int(leader.get("reported_at_us", now_us))
+    lag_us = (position and position.lag_us) or 0
+    if min(silent_us, lag_us) > SILENT_SECONDS * 1_000_000:
+        return "stale", f"The leading projector has not reported for {_seconds(silent_us)}, and as-of stands still."
     return "live", None
 
 

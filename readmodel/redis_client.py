@@ -20,12 +20,14 @@ from redis.exceptions import (
     AuthorizationError,
     NoPermissionError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from readmodel.causes import cause
 from readmodel.errors import (
     AccessRefused,
     ConfigurationError,
@@ -192,29 +194,25 @@ def translated(client: Redis) -> Iterator[None]:
     try:
         yield
     except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
-        raise AccessRefused(f"Redis at {target(client)} refuses us: {_reason(exc)}.") from exc
+        raise AccessRefused(f"Redis at {target(client)} refuses us: {cause(exc)}.") from exc
     except ResponseError as exc:
         raise refusal(client, exc) from exc
     except (RedisError, OSError, TimeoutError) as exc:
         raise_if_cancelled(exc)
-        raise ViewUnavailable(f"Redis at {target(client)} does not answer: {_reason(exc)}.") from exc
+        raise ViewUnavailable(f"Redis at {target(client)} does not answer: {cause(exc)}.") from exc
 
 
 def refusal(client: Redis, exc: ResponseError) -> ServiceError:
     """Translate what Redis answered in the place of a reply: ViewFull, ForeignView, AccessRefused, ViewUnavailable."""
-    text = _reason(exc)
+    text = cause(exc)
     if isinstance(exc, OutOfMemoryError):
         return ViewFull(f"Redis at {target(client)} is full: {text}.")
     if "WRONGTYPE" in text:
         return ForeignView(
             f"Redis at {target(client)} holds other data under our prefix: set another READSIDE_REDIS_PREFIX ({text})."
         )
+    if isinstance(exc, ReadOnlyError) or "READONLY" in text:
+        return ViewUnavailable(f"Redis at {target(client)} is read-only, as a replica is: it takes no batches.")
     if text.startswith(_ACCESS):
         return AccessRefused(f"Redis at {target(client)} refuses us: {text}.")
     return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text}.")
-
-
-def _reason(exc: BaseException) -> str:
-    text = str(exc) or type(exc).__name__
-    # A pipeline's error quotes the command, and with it what an event says: that belongs into no log.
-    return text.rpartition(" of pipeline caused error: ")[2].rstrip(".")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 
-from readmodel.errors import EventLogUnavailable, SchemaMissing
+from readmodel.errors import EventLogUnavailable, SchemaMissing, StoreRefused, StoreUnavailable
 from readmodel.postgres_client import Connection, connect, target, translated
 from readmodel.sql import Tables, statement
+
+KEPT_SECONDS = 60.0
+"""A changed search_path may find other tables, though those of before are still there."""
 
 
 async def find_tables(connection: Connection, url: str) -> Tables:
@@ -35,24 +40,52 @@ async def look_for_tables(url: str, *, application_name: str, timeout_seconds: f
 
 
 class TableFinder:
-    """Finds the tables when they are first asked for, and again after `forget`."""
+    """Finds the tables when they are first asked for, after `forget`, and every KEPT_SECONDS."""
 
-    def __init__(self, url: str, *, application_name: str, timeout_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        application_name: str,
+        timeout_seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._url = url
         self._application_name = application_name
         self._timeout_seconds = timeout_seconds
+        self._clock = clock
         self._found: Tables | None = None
+        self._found_at = 0.0
         self._turn = asyncio.Lock()
 
     async def tables(self) -> Tables:
-        """Name the tables; raises the errors of `find_tables`."""
-        if self._found is None:
+        """Name the tables; raises the errors of `find_tables` where they were not found before."""
+        found = self._found
+        if found is None or self._is_old():
             async with self._turn:
-                if self._found is None:
-                    self._found = await look_for_tables(
-                        self._url, application_name=self._application_name, timeout_seconds=self._timeout_seconds
-                    )
-        return self._found
+                found = self._found
+                if found is None or self._is_old():
+                    found = self._found = await self._look_again(found)
+        return found
+
+    def _is_old(self) -> bool:
+        return self._clock() - self._found_at > KEPT_SECONDS
+
+    async def _look_again(self, before: Tables | None) -> Tables:
+        try:
+            return await self._look()
+        except (StoreUnavailable, StoreRefused):
+            if before is None:
+                raise
+            self._found_at = self._clock()  # who uses the names will say what is wrong
+            return before
+
+    async def _look(self) -> Tables:
+        found = await look_for_tables(
+            self._url, application_name=self._application_name, timeout_seconds=self._timeout_seconds
+        )
+        self._found_at = self._clock()
+        return found
 
     def forget(self, found: Tables | None = None) -> None:
         """Look again next time, whatever was found, or if it was this."""

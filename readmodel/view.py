@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from readmodel.errors import AnswerTooLarge, ForeignView, ServiceError
 from readmodel.evaluate import Script
@@ -19,6 +19,7 @@ from readmodel.poll import Poll
 from readmodel.redis_client import refusal, target, translated
 from readmodel.scripts import source
 
+_NO_FIELDS = (None,) * len(FIELDS)
 _SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -26,6 +27,11 @@ class Cold(NamedTuple):
     """The view cannot answer this poll; `reason` is for people."""
 
     reason: str
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the session's keys are not as the projector left them."""
+        return self.reason == "damaged"
 
 
 class ViewPage(NamedTuple):
@@ -154,7 +160,7 @@ class ViewReader:
         )
 
     async def headers(self, session_ids: Sequence[str]) -> list[Header | None]:
-        """Read the headers of these sessions, in order; None where there is none."""
+        """Read the headers of these sessions, in order; None where there is none, or what is there is no header."""
         if not session_ids:
             return []
         pipeline: Any = self.redis.pipeline(transaction=False)  # redis-py types its queued commands as awaitables
@@ -163,8 +169,23 @@ class ViewReader:
             pipeline.zcard(self.keys.events(sid))
             pipeline.hget(self.keys.index(sid), "#")
         with translated(self.redis):
-            replies = await pipeline.execute()
-        return [read_header(sid, *replies[3 * i : 3 * i + 3]) for i, sid in enumerate(session_ids)]
+            replies = await pipeline.execute(raise_on_error=False)
+        headers = []
+        for place, sid in enumerate(session_ids):
+            fields, events, indexed = replies[3 * place : 3 * place + 3]
+            events = self.unless_damaged(events, None)
+            headers.append(
+                read_header(sid, self.unless_damaged(fields, _NO_FIELDS), events, self.unless_damaged(indexed, b""))
+            )
+        return headers
+
+    def unless_damaged(self, reply: Any, otherwise: Any) -> Any:
+        """Give what Redis replied about a session's key, or else `otherwise` where the key is of another type."""
+        if not isinstance(reply, ResponseError):
+            return reply
+        if "WRONGTYPE" not in str(reply):
+            raise refusal(self.redis, reply) from reply
+        return otherwise
 
     async def whole(self, session_id: str) -> WholeSession | None:
         """Read a session whole, in one transaction; None where there is no header, or no position."""
@@ -174,7 +195,11 @@ class ViewReader:
         pipeline.zrange(self.keys.events(session_id), 0, -1, withscores=True)
         pipeline.hgetall(self.keys.index(session_id))
         with translated(self.redis):
-            term, raw, members, index = await pipeline.execute()
+            term, *parts = await pipeline.execute(raise_on_error=False)
+        if isinstance(term, ResponseError):
+            raise refusal(self.redis, term) from term
+        nothing: tuple[Any, ...] = ({}, [], {})
+        raw, members, index = map(self.unless_damaged, parts, nothing)
         fields = [raw.get(name.encode()) for name in FIELDS]
         header = read_header(session_id, fields, len(members), index.get(b"#"))
         if term is None or header is None:
@@ -190,17 +215,32 @@ class ViewReader:
     async def hot_sessions(self, offset: int = 0, limit: int = -1) -> list[tuple[str, int]]:
         """List (session id, last activity in ms since 1970), most recently active first; all by default.
 
-        Raises ForeignView too when the list holds what is no session id.
+        What is no session id is left out. Raises ForeignView too when there is nothing else in the whole list.
         """
         last = -1 if limit < 0 else offset + limit - 1
         with translated(self.redis):
             raw: Any = await self.redis.zrevrange(self.keys.hot, offset, last, withscores=True)
         listed = [(text(sid), int(score)) for sid, score in raw]
-        if not all(_SESSION.fullmatch(sid) for sid, _ in listed):
+        sessions = [entry for entry in listed if _SESSION.fullmatch(entry[0])]
+        if listed and not sessions and not offset and limit < 0:
             raise ForeignView(
                 f"Redis at {target(self.redis)} holds other data in {self.keys.hot}: set another READSIDE_REDIS_PREFIX."
             )
-        return listed
+        return sessions
+
+    async def write_refusal(self) -> str | None:
+        """Give the sentence with which Redis refuses writes; None where it takes them, or we may only read.
+
+        The question is a write that changes nothing. Raises ViewUnavailable where Redis does not answer at all.
+        """
+        with translated(self.redis):
+            try:
+                await self.redis.hdel(self.keys.projectors, "")
+            except NoPermissionError:
+                return None
+            except ResponseError as error:
+                return str(refusal(self.redis, error))
+        return None
 
     async def now_us(self) -> int:
         """Ask Redis' clock: microseconds since 1970."""

@@ -63,11 +63,14 @@ def options(_version: Version = False) -> None:
 @app.command()
 def install(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL and change nothing.")] = False,
+    role: Annotated[
+        str | None, typer.Option(help="Grant this role what projector, API and verify need.", show_default=False)
+    ] = None,
     _version: Version = False,
 ) -> None:
     """Install the triggers that tell readside what was committed.
 
-    Everything lives in a schema of its own, [bold]readside[/bold]; the tables of the applications are not altered.
+    Everything lives in a schema of its own (READSIDE_SCHEMA); the tables of the applications are not altered.
     Repeatable: where the triggers are in place already nothing is locked or changed. Needs the owner of the tables
     and CREATE on the database.
     """
@@ -75,14 +78,14 @@ def install(
     from readside.commands import triggers
 
     if dry_run:
-        typer.echo(install_sql())
+        typer.echo(install_sql(_settings().database_schema, role))
         return
-    _run(triggers.install(_settings()))
+    _run(triggers.install(_settings(), role))
 
 
 @app.command()
 def uninstall(_version: Version = False) -> None:
-    """Remove the triggers, their functions and the schema readside."""
+    """Remove the triggers, their functions, the letters and their schema."""
     from readside.commands import triggers
 
     _run(triggers.uninstall(_settings()))

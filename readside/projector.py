@@ -29,14 +29,15 @@ async def run_projector(config: ProjectorConfig) -> None:
         loop.add_signal_handler(number, stop.set)
     telemetry = Telemetry()
     redis = connect(config.redis_url, name="readside-projector")
-    reporter = Reporter(redis, keys_of(redis, config.redis_prefix), telemetry)
+    still_seconds = 1.0 + config.heartbeat_seconds
+    reporter = Reporter(redis, keys_of(redis, config.redis_prefix), telemetry, still_seconds)
     _log.info("projector started", id=reporter.id)
     try:
         await first_to_end(
             _until(stop),
             Leader(config, redis, telemetry).run(),
             reporter.run(),
-            serve(telemetry, config.host, config.port),
+            serve(telemetry, config.host, config.port, still_seconds),
         )
     finally:
         await reporter.leave()

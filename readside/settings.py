@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import unquote
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from projector.config import ProjectorConfig
+from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
 from query_api.config import ApiConfig
 from readmodel.errors import ConfigurationError
 
@@ -27,15 +27,35 @@ Megabytes = Annotated[float, Field(le=1_000_000)]
 Count = Annotated[int, Field(le=1_000_000_000)]
 
 
+def _plain_name(name: str) -> str:
+    """Accept what can stand in names of triggers and be a channel, and is nobody else's."""
+    if not is_schema_name(name):
+        raise ValueError(SCHEMA_NAME)
+    return name
+
+
 class Settings(BaseSettings):
     """All settings, by their names in the environment without the prefix; `description` holds meaning and unit."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     # URLs hold passwords: they and the keys stay out of every repr.
-    database_url: str = Field(default="", repr=False, description="Postgres, postgresql://… or postgres://…")
+    database_url: str = Field(
+        default="", repr=False, description="Postgres, postgresql://…, postgres://… or postgresql+asyncpg://…"
+    )
     listen_url: str = Field(
-        default="", repr=False, description="direct Postgres URL for the listener; default DATABASE_URL"
+        default="", repr=False, description="direct Postgres URL for lead and doorbell; default DATABASE_URL"
+    )
+    database_schema: Annotated[str, AfterValidator(_plain_name)] = Field(
+        default="readside",
+        validation_alias=f"{PREFIX}SCHEMA",  # a model of pydantic's has a `schema` already
+        description="where our own things are installed; one per deployment on a database",
+    )
+    doorbell: Literal["on", "off"] = Field(
+        default="on", description="on: writers ring by NOTIFY while it is quiet; off: never"
+    )
+    letters_max_mb: Megabytes = Field(
+        default=256.0, gt=0, description="letters kept in Postgres; past it the view is compared instead, MB of 10^6"
     )
     redis_url: str = Field(default="", repr=False, description="Redis, redis://… or rediss://…")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
@@ -89,6 +109,9 @@ class Settings(BaseSettings):
             listen_url=listen_url or database_url,
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
+            schema=self.database_schema,
+            doorbell=self.doorbell == "on",
+            letters_max_bytes=int(self.letters_max_mb * 1_000_000),
             max_staleness_seconds=self.max_staleness_seconds,
             heartbeat_seconds=self.heartbeat_seconds,
             hot_ttl_seconds=self.hot_ttl_seconds,
@@ -202,7 +225,7 @@ def _url(value: str, name: str, schemes: tuple[str, ...]) -> str:
 
 def _sentence(exc: ValidationError) -> str:
     first = exc.errors(include_url=False, include_input=False)[0]
-    name = "".join(str(part) for part in first["loc"][:1]).upper()
+    name = "".join(str(part) for part in first["loc"][:1]).upper().removeprefix(PREFIX)
     return f"{PREFIX}{name} is wrong: {first['msg'].removeprefix('Value error, ')}."
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from projector.core.letters import Letters
 from projector.core.new_events import NewEvents
-from projector.core.operations import Add, Drop, Operations, Put, StagedSession, Status, Touch
+from projector.core.operations import Add, Drop, Operation, Operations, Put, StagedSession, Status, Touch
 from projector.core.sessions import Load, LoadFailure, NoSession, Sessions, UnfitSession
 from readmodel.event import EventRow
 
@@ -58,12 +58,21 @@ class Plan:
     forgiven: set[str] = field(default_factory=set)
     confirmed: list[str] = field(default_factory=list)
     touched: list[str] = field(default_factory=list)
-    leaving: list[str] = field(default_factory=list)
+    leaving: set[str] = field(default_factory=set)
     starting: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
+
+    def drops(self, session_id: str) -> bool:
+        """Tell whether the batch forgets a session."""
+        return Drop(session_id) in self.operations.get(session_id, ())
+
+    def also(self, operation: Operation) -> None:
+        """Do this to its session too, unless the batch forgets it."""
+        if not self.drops(operation.session_id):
+            self.operations.setdefault(operation.session_id, []).append(operation)
 
 
 def wanted_events(
@@ -76,7 +85,7 @@ def wanted_events(
         if session_id in sessions.hot and session_id not in letters.looks
     }
     for load in finished:
-        if isinstance(load.outcome, StagedSession):
+        if isinstance(load.outcome, StagedSession) and load.session_id not in letters.looks:
             now = letters.added.get(load.session_id, {})
             wanted[load.session_id] = {event_id: now.get(event_id) for event_id in load.arrived}
     return wanted
@@ -93,21 +102,15 @@ def decide(sessions: Sessions, facts: Facts) -> Plan:
     plan = Plan()
     wanted = wanted_events(sessions, facts.letters, facts.finished)
     rows = wanted_rows(sessions, facts.letters, facts.finished)
-    admitted = _grant(sessions, facts, plan)
-    plan.looks |= facts.letters.looks | set(facts.differing) | facts.events.big | (rows - facts.statuses.keys())
-    plan.looks |= {
-        session_id
-        for session_id, ids in wanted.items()
-        if session_id not in facts.events.bad and len(facts.events.rows.get(session_id, ())) < len(ids)
-    }
+    wanting = _grant(sessions, facts, plan)
+    _doubt(sessions, facts, wanted, rows, plan)
     _finish(facts, plan)
-    _append(facts, wanted.keys(), rows, plan)
+    _append(sessions, facts, wanted, rows, plan)
     _sweep(sessions, facts, plan)
-    _admit(sessions, admitted, plan)
-    for session_id in plan.looks:
-        # Of others nothing is served under this term: their names in the message are all, however many.
-        if session_id in sessions.hot or session_id in sessions.loading:
-            plan.operations[session_id] = [Drop(session_id)]
+    _admit(sessions, wanting, plan)
+    # All who wait for a session are told at once: not before a load of it ends, nor what this very step makes untrue.
+    coming = {*sessions.loading, *plan.starting}
+    plan.confirmed = [sid for sid in plan.confirmed if sid not in coming and not plan.drops(sid)]
     return plan
 
 
@@ -134,6 +137,20 @@ def _grant(sessions: Sessions, facts: Facts, plan: Plan) -> list[str]:
     return wanting + [session_id for session_id in facts.recent if session_id not in sessions.hot]
 
 
+def _doubt(sessions: Sessions, facts: Facts, wanted: Mapping[str, Collection[str]], rows: set[str], plan: Plan) -> None:
+    """Find the sessions of which too little is known: they leave the view, and come back as they are loaded."""
+    plan.looks |= facts.letters.looks | set(facts.differing) | facts.events.big | (rows - facts.statuses.keys())
+    plan.looks |= {
+        session_id
+        for session_id, ids in wanted.items()
+        if session_id not in facts.events.bad and not facts.events.rows.get(session_id, {}).keys() >= set(ids)
+    }
+    for session_id in plan.looks:
+        # Of others nothing is served under this term: their names in the message are all, however many.
+        if session_id in sessions.hot or session_id in sessions.loading:
+            plan.operations[session_id] = [Drop(session_id)]
+
+
 def _finish(facts: Facts, plan: Plan) -> None:
     """Put what was loaded in its place; a session in doubt is loaded again instead."""
     for load in facts.finished:
@@ -149,59 +166,60 @@ def _finish(facts: Facts, plan: Plan) -> None:
                 plan.operations[session_id] = [Drop(session_id)]
                 plan.missing.append(session_id)
             case UnfitSession(reason):
-                plan.aside[session_id] = reason
-            case LoadFailure(reason):
+                _set_aside(session_id, reason, plan)
+            case LoadFailure(reason):  # a hot one stays as it is
                 plan.failed[session_id] = reason
 
 
-def _append(facts: Facts, wanted: Iterable[str], rows: Iterable[str], plan: Plan) -> None:
-    """Add the new events and statuses of hot sessions."""
-    loaded = {load.session_id for load in facts.finished}
+def _append(sessions: Sessions, facts: Facts, wanted: Iterable[str], rows: Iterable[str], plan: Plan) -> None:
+    """Add the new events and statuses of hot sessions, and of those that are put."""
     for session_id in wanted:
-        if session_id in plan.looks:
-            continue
-        if session_id in facts.events.bad:
-            plan.aside[session_id] = facts.events.bad[session_id]
-        elif session_id not in loaded:
+        if session_id in facts.events.bad and not plan.drops(session_id):
+            _set_aside(session_id, facts.events.bad[session_id], plan)
+        elif session_id not in plan.operations:
             plan.operations[session_id] = [_add(session_id, facts.events)]
     for session_id in rows:
-        if session_id not in plan.looks and (session_id in plan.operations or session_id not in loaded):
-            operation = Status(session_id, facts.statuses[session_id])
-            plan.operations.setdefault(session_id, []).append(operation)
-    for session_id in plan.aside:
-        plan.operations[session_id] = [Drop(session_id)]
+        if session_id in sessions.hot or session_id in plan.operations:
+            plan.also(Status(session_id, facts.statuses.get(session_id, "")))
 
 
 def _sweep(sessions: Sessions, facts: Facts, plan: Plan) -> None:
     """Let idle sessions go, and keep the keys of the touched ones."""
-    for session_id in facts.idle:
-        if session_id not in plan.operations and session_id not in sessions.loading:
-            plan.operations[session_id] = [Drop(session_id)]
-            plan.leaving.append(session_id)
+    idle = set(facts.idle)
+    for session_id in idle.difference(plan.operations, plan.touched, plan.starting, sessions.loading):
+        plan.operations[session_id] = [Drop(session_id)]
+        plan.leaving.add(session_id)
     for session_id, polled_ms_ago in facts.touched.items():
-        if session_id in sessions.hot:
-            plan.operations.setdefault(session_id, [Touch(session_id, polled_ms_ago)])
+        if session_id in sessions.hot and session_id not in idle:
+            plan.also(Touch(session_id, polled_ms_ago))
 
 
 def _admit(sessions: Sessions, wanting: Iterable[str], plan: Plan) -> None:
     """Begin loads, for as many as there is room; the idlest hot sessions leave for them."""
+    plan.starting = [session_id for session_id in plan.starting if session_id not in plan.aside]
     wanted = [
         session_id
         for session_id in dict.fromkeys(wanting)
-        if session_id not in sessions.loading
-        and (session_id not in sessions.aside or session_id in plan.forgiven)
-        and session_id not in plan.aside
+        if session_id not in sessions.loading and (session_id not in sessions.aside or session_id in plan.forgiven)
     ]
     if not wanted:
         return  # looking for room sorts the hot sessions, and most steps want none
-    under_way = len(sessions.loading)
-    room, idlest = sessions.room_for(len(wanted) + under_way)
-    for session_id in idlest[: len(wanted)]:
+    staying = {session_id for session_id, operations in plan.operations.items() if any(map(_is_news, operations))}
+    room, idlest = sessions.room_for(len(wanted), staying.union(plan.looks, plan.starting, plan.touched))
+    for session_id in idlest:
         plan.operations[session_id] = [Drop(session_id)]
-        plan.leaving.append(session_id)
-    room = max(0, room - under_way)
+        plan.leaving.add(session_id)
     plan.starting += wanted[:room]
     plan.refused += wanted[room:]
+
+
+def _is_news(operation: Operation) -> bool:
+    return isinstance(operation, Add | Put | Status)
+
+
+def _set_aside(session_id: str, reason: str, plan: Plan) -> None:
+    plan.operations[session_id] = [Drop(session_id)]
+    plan.aside[session_id] = reason
 
 
 def _add(session_id: str, events: NewEvents) -> Add:

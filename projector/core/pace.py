@@ -16,6 +16,11 @@ QUIET_WINDOWS = 4
 """So many quiet windows in a row, and writers ring again."""
 LOOK_SECONDS = 0.02
 """How often we look where nobody rings."""
+CONTENDED_LOOKS = 6
+"""Somebody waits for the lock at so many looks in a row: writers stand in line.
+
+One look alone finds who happens to wait.
+"""
 CONTENDED_SECONDS = 10.0
 MAX_CONTENDED_SECONDS = 300.0
 """Where bells made writers wait nobody rings for so long, and for twice as long each time that they wait again."""
@@ -38,9 +43,12 @@ class Pace:
     connected: bool = False
     busy: bool = False
     next_ring_at: float = 0.0
+    crowded: bool = False
+    """The notification queue is filling: whoever pins it, we neither ring nor listen meanwhile."""
     _window_at: float = 0.0
     _letters: int = 0
     _quiet_windows: int = 0
+    _waits: int = 0
     _silent_until: float = 0.0
     _silence: float = CONTENDED_SECONDS
     _gap: float = RING_SECONDS
@@ -68,9 +76,12 @@ class Pace:
 
     def note_queue(self, usage: float, waiting: int, now: float) -> None:
         """Take in how full the notification queue is (0 to 1), and how many wait for the lock of those who ring."""
-        if waiting and now >= self._silent_until:
+        self._waits = self._waits + 1 if waiting else 0
+        if self._waits >= CONTENDED_LOOKS and now >= self._silent_until:
+            self._waits = 0
             again = now < self._silent_until + self._silence
             self._silence = min(2 * self._silence, MAX_CONTENDED_SECONDS) if again else CONTENDED_SECONDS
             self._silent_until = now + self._silence
-        if usage > QUEUE_USAGE:
+        self.crowded = usage > QUEUE_USAGE
+        if self.crowded:
             self._silent_until = max(self._silent_until, now + CONTENDED_SECONDS)

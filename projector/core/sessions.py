@@ -24,7 +24,9 @@ MAX_SET_ASIDE = 10_000
 
 Ending: TypeAlias = Literal["hot", "missing", "set_aside", "failed", "no_room"]
 """How the wish to have a session hot ended."""
-Transition: TypeAlias = Literal["put", "looked", "lost", "set_aside", "failed", "missing", "differed", "kept"]
+Transition: TypeAlias = Literal[
+    "put", "looked", "lost", "set_aside", "failed", "missing", "differed", "kept", "damaged"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +124,23 @@ class Sessions:
         oldest = self._clock() - self._ttl_seconds
         return [session_id for session_id, at in self._active_at.items() if at < oldest]
 
-    def room_for(self, more: int) -> tuple[int, list[str]]:
-        """Give (how many of `more` sessions may come in, which idlest ones must leave for them)."""
-        free = self._most - len(self._active_at)
+    def room_for(self, more: int, staying: Collection[str] = ()) -> tuple[int, list[str]]:
+        """Give (how many of `more` sessions may come in, which idlest ones must leave for them).
+
+        Those on their way in have their places already. None of `staying` leaves, and none that is loaded anew.
+        """
+        coming = sum(1 for session_id in self._loads if session_id not in self._active_at)
+        free = max(0, self._most - len(self._active_at) - coming)
         if more <= free:
             return more, []
         latest = self._clock() - NEVER_EVICTED_SECONDS
-        idlest = sorted(((at, sid) for sid, at in self._active_at.items() if at < latest))[: more - max(free, 0)]
-        return max(free, 0) + len(idlest), [sid for _, sid in idlest]
+        evictable = (
+            (at, session_id)
+            for session_id, at in self._active_at.items()
+            if at < latest and session_id not in staying and session_id not in self._loads
+        )
+        idlest = sorted(evictable)[: more - free]
+        return free + len(idlest), [session_id for _, session_id in idlest]
 
     # What happens to its sessions.
 
@@ -140,6 +151,7 @@ class Sessions:
 
     def start(self, session_id: str, attempts: int = 0) -> None:
         """A load begins, in place of one under way. Events named from now on are noted in `arrived`."""
+        self.forgive(session_id)
         load = self._loads[session_id] = Load(session_id, attempts)
         self._begin_load(load)
 
@@ -208,6 +220,11 @@ class Sessions:
             self.leave(session_id)
             self._watcher.note("lost", session_id)
             self.reload(session_id)
+
+    def damage(self, session_id: str) -> None:
+        """Keys of the session were found damaged in Redis; whoever found it has it looked at."""
+        if session_id in self._active_at:
+            self._watcher.note("damaged", session_id)
 
     def reload(self, session_id: str) -> None:
         """The session is to be loaded, unless that is under way."""

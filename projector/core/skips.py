@@ -28,7 +28,7 @@ class Skips:
         """Take in a beat's counter and who holds its mark now; tell whether the view must be compared once more."""
         moved, ended = count != self.count, bool(self.holders - held)
         self.holders &= held
-        if moved or ended:  # one that prepared its commit has another name now
-            self.holders |= {holder for holder in held if not holder.startswith(PREPARED)}
+        # Not only where the counter moved: whoever holds the mark now may commit what it skipped, by whatever name.
+        self.holders |= {holder for holder in held if not holder.startswith(PREPARED)}
         self.count = count
         return moved or ended

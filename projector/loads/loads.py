@@ -22,6 +22,14 @@ from readmodel.type_index import Entries, entries_of
 
 WORKERS = 4
 MAX_ATTEMPTS = 6
+_SAID = {
+    StagedSession: "staged",
+    NoSession: "missing",
+    UnfitSession: "unfit",
+    LoadFailure: "failed",
+    type(None): "again",
+}
+"""What a trace says of a load's outcome."""
 
 
 class Loader:
@@ -83,7 +91,7 @@ class Loader:
                 continue
             with tracing.span("load", session_id=load.session_id, attempts=load.attempts) as span:
                 load.outcome = await self._try(load)
-                span.note(outcome=type(load.outcome).__name__.lower() if load.outcome else "again")
+                span.note(outcome=_SAID[type(load.outcome)])
             if not self.is_current(load):
                 await self._throw_away(load.outcome)
             elif load.outcome is None:

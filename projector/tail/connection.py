@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from projector.reads import Reads, open_reads
-from readmodel.errors import EventLogUnavailable, PoolerInTheWay, QueryTooSlow
+from readmodel.errors import BadEvents, EventLogUnavailable, PoolerInTheWay, QueryTooSlow
 from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
 
 FROZEN_BEATS = 6
@@ -99,6 +99,8 @@ class Tail:
     async def rows(self, sql: str, *arguments: object, timeout: float | None = None) -> list[Any]:
         """Run a statement that takes `timeout` seconds at most (ANSWER_SECONDS); raises TableLocked, BadEvents too."""
         async with self._turn, _answering(self._url, timeout):
+            if self._connection.is_closed():
+                raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} closed the leader's connection.")
             rows: list[Any] = await self._connection.fetch(sql, *arguments)
         return rows
 
@@ -112,7 +114,10 @@ class Tail:
         before = await self.value("SELECT pg_backend_pid()")
         async with self._turn, _answering(self._url, LISTEN_SECONDS):
             await self._connection.add_listener(channel, on_probe)
-        await reads.row("SELECT pg_notify($1, 'probe')", channel)
+        try:
+            await reads.row("SELECT pg_catalog.pg_notify($1, 'probe')", channel)
+        except BadEvents:  # the notification queue is full: nothing is proven, and whoever leads needs no bell
+            return
         try:
             # No statement meanwhile: while one runs, a pooler lends us the very connection that hears.
             async with asyncio.timeout(PROBE_SECONDS):

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -26,6 +27,8 @@ PROOF_SECONDS = 5.0
 FLOOD = 5_000
 """Rings in a second that are more than writers ever send: we hang up."""
 FLOOD_SECONDS = 10.0
+CROWDED_SECONDS = 1.0
+"""So often we look whether the notification queue has room again."""
 RECEIVE_BYTES = 16_000
 """What the listener's socket holds. As much is read and digested in one go, and in between the rest has its turn."""
 _CONNECT_SECONDS = 5.0
@@ -45,24 +48,36 @@ class Doorbell:
         self._ring = ring
         self._rings = 0
         self._since = 0.0
-        self._flooded = asyncio.Event()
+        self._was_connected = False
+        self._flooded = False
+        self._over = asyncio.Event()
 
     async def run(self) -> None:
         """Listen, through every outage; without bells allowed only wait."""
         pauses = delays(0.1, 5.0)
         while self._pace.allowed:
+            if self._pace.crowded:  # it may be we who cannot keep up; and LISTEN would have to skip all that is there
+                await asyncio.sleep(CROWDED_SECONDS)
+                continue
             try:
                 await self._listen()
-                pauses = delays(0.1, 5.0)
-                _log.warning("hung up on a flood of notifications", channel=self._channel, seconds=FLOOD_SECONDS)
-                await asyncio.sleep(FLOOD_SECONDS)
+                _log.warning(
+                    "hung up on a flood of notifications"
+                    if self._flooded
+                    else "hung up: the notification queue is filling",
+                    channel=self._channel,
+                )
             except (StoreUnavailable, StoreRefused) as error:
                 _log.debug("the doorbell is not heard", error=str(error))
-                await asyncio.sleep(next(pauses))
+            if self._was_connected:
+                pauses = delays(0.1, 5.0)
+            await asyncio.sleep(FLOOD_SECONDS if self._flooded else next(pauses))
         await asyncio.Event().wait()
 
     async def _listen(self) -> None:
-        """Listen until the bell is rung too often; raises EventLogUnavailable when the connection is lost."""
+        """Listen until there is too much to hear; raises EventLogUnavailable when the connection is lost."""
+        self._flooded = self._was_connected = False
+        self._over.clear()
         connection = await connect(
             self._url, application_name=APPLICATION_NAME, timeout_seconds=_CONNECT_SECONDS, settings=_SETTINGS
         )
@@ -72,8 +87,8 @@ class Doorbell:
                 await self._prove(connection, f"SELECT pg_try_advisory_lock_shared({self._key})")
                 async with asyncio.timeout(PROOF_SECONDS):
                     await connection.add_listener(self._channel, self._hear)
-            self._flooded.clear()
-            self._pace.connected = True
+            connection.add_termination_listener(lambda _: self._over.set())
+            self._pace.connected = self._was_connected = True
             self._ring()
             await self._hold(connection)
         finally:
@@ -81,12 +96,14 @@ class Doorbell:
             connection.terminate()
 
     async def _hold(self, connection: Connection) -> None:
-        while True:
-            try:
+        while not self._flooded:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(PROOF_SECONDS):
-                    await self._flooded.wait()
+                    await self._over.wait()
+            self._over.clear()
+            if self._pace.crowded:
                 return
-            except TimeoutError:
+            if not self._flooded:  # else the connection is lost, or silent: it may be
                 with translated(self._url):
                     await self._prove(connection, "SELECT 1")
 
@@ -100,7 +117,8 @@ class Doorbell:
             self._since, self._rings = now, 0
         self._rings += 1
         if self._rings > FLOOD:
-            self._flooded.set()
+            self._flooded = True
+            self._over.set()
         self._ring()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from projector.core.letters import Letters
 from projector.tail.connection import Tail
+from projector.tail.shape import shape_sql
 from projector.tail.sql import statement
 from projector.tail.triggers import fingerprint_sql
 from readmodel.errors import BadEvents, TableLocked
@@ -74,7 +75,7 @@ class Letterbox:
         self._sql = _statements(schema, tables)
 
     async def fingerprint(self) -> str:
-        """Read what triggers and tables look like now."""
+        """Read what triggers and tables look like now, and last what rows read as."""
         return str(await self._tail.value(f"SELECT {self._sql['fingerprint']}"))
 
     async def begin(self) -> str:
@@ -97,7 +98,7 @@ class Letterbox:
         """
         lease_ms = int(LEASE_SECONDS * 1000) if self.open else 0
         if await self._tail.value(self._sql["renew"], self._me, self.turn, ring, lease_ms) is None:
-            raise ReaderReplaced("another projector reads the letters")
+            raise ReaderReplaced(self._replaced())
 
     async def leave(self) -> None:
         """Say that nobody reads letters any more, as a leader does that ends in order."""
@@ -127,7 +128,7 @@ class Letterbox:
             letters = told_by_session(rows)
         head = rows[0]
         if beat and head["reader"] != self._me:
-            raise ReaderReplaced("another projector reads the letters")
+            raise ReaderReplaced(self._replaced())
         self._snapshot = head["snapshot"]
         return Reading(letters, head["letters"], head["as_of_us"], sent_at, head["skips"], head["fingerprint"])
 
@@ -136,14 +137,25 @@ class Letterbox:
         for place in places:
             await self._tail.value(self._sql["empty"], place, self._me, self._snapshot)
 
+    def _replaced(self) -> str:
+        return f"another projector reads the letters of {self._schema} (each deployment needs its own READSIDE_SCHEMA)"
+
     async def household(self) -> Any:
         """Ask how large the tables are, how full the notification queue is, and who waits for its lock."""
         (row,) = await self._tail.rows(self._sql["household"])
         return row
 
 
+def shape_of(fingerprint: str) -> str:
+    """Give the part of a fingerprint that says what rows read as."""
+    return fingerprint[-32:]
+
+
 def _statements(schema: str, tables: Tables) -> dict[str, str]:
-    own = {"schema": schema, "fingerprint": fingerprint_sql(schema, tables.sessions, tables.events)}
+    own = {
+        "schema": schema,
+        "fingerprint": f"({fingerprint_sql(schema, tables.sessions, tables.events)} || {shape_sql(tables)})",
+    }
     own["fresh_letters"] = statement("fresh_letters", **own)
     own["reading_head"] = statement("reading_head", **own)
     events = {name: shared(name).rstrip() for name in ("score", "row_hash", "event_json")}
@@ -152,13 +164,13 @@ def _statements(schema: str, tables: Tables) -> dict[str, str]:
         "quiet": statement("reading_quiet", **own, **events),
         "busy": statement("reading_busy", **own),
         "fingerprint": own["fingerprint"],
-        "presence": f"SELECT pg_sequence_last_value('{schema}.presence'::regclass)",
-        "reader": f"SELECT setval('{schema}.reader', $1)",
-        "skips": f"SELECT last_value::text || ' ' || is_called::text FROM {schema}.skips",  # noqa: S608 (our own schema)
+        "presence": f"SELECT pg_sequence_last_value('\"{schema}\".presence'::regclass)",
+        "reader": f"SELECT setval('\"{schema}\".reader', $1)",
+        "skips": f"SELECT last_value::text || ' ' || is_called::text FROM \"{schema}\".skips",  # noqa: S608 (our own schema)
         "holders": statement("holders", **own),
         "renew": statement("renew", **own),
         "household": statement("household", **own),
-        "empty": f"SELECT {schema}.empty_letters($1, $2, $3::text::pg_snapshot)",
+        "empty": f'SELECT "{schema}".empty_letters($1, $2, $3::text::pg_snapshot)',
     }
 
 

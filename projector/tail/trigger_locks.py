@@ -26,7 +26,8 @@ twice that, so that in a deadlock with a writer it is nearly always us who give 
 _WAITING = """SET LOCAL lock_timeout = '{lock_timeout_ms}ms';
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('readside install', 0));
 """
-_BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;"
+_LOOKING = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+_CHANGING = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;"  # a standby refuses the latter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,9 @@ class Names:
 def opening(names: Names, lock_timeout_ms: int | None = None) -> str:
     """Give what our transactions begin with: the tables' OIDs are found, then nobody's names and settings count."""
     found = statement("triggers_opening", sessions=literal(names.sessions), events=literal(names.events))
-    waiting = "" if lock_timeout_ms is None else _WAITING.format(lock_timeout_ms=lock_timeout_ms)
-    return f"{_BEGIN}\n{found}{waiting}"
+    if lock_timeout_ms is None:
+        return f"{_LOOKING}\n{found}"
+    return f"{_CHANGING}\n{found}{_WAITING.format(lock_timeout_ms=lock_timeout_ms)}"
 
 
 def literal(text: str) -> str:

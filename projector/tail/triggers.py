@@ -25,10 +25,10 @@ Every function here also lets through what asyncpg raises when the connection fa
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from projector.config import SCHEMA, SCHEMA_NAME, is_schema_name
 from projector.tail.sql import statement
 from projector.tail.trigger_catalog import (
     OF_VERSION_0_1,
@@ -60,11 +60,6 @@ from readmodel.errors import (
     StoreRefused,
 )
 from readmodel.postgres_client import OLDEST_SERVER, Connection
-
-SCHEMA = "readside"
-"""Where ours is installed unless READSIDE_SCHEMA says otherwise."""
-SCHEMA_PATTERN = r"^(?!pg_|public$|information_schema$)[a-z_][a-z0-9_]{0,40}$"
-"""What a schema of ours may be called: it stands in names of triggers, and is the channel of the doorbell."""
 
 _HEADER = """\
 -- What `readside install` runs, once for each try, on the tables that the search_path finds as sessions and events.
@@ -106,9 +101,6 @@ def fingerprint_sql(schema: str, sessions: str = "sessions", events: str = "even
     return f"({statement('fingerprint', schema=schema, tables=tables).strip()})"
 
 
-FINGERPRINT_SQL = fingerprint_sql(SCHEMA)
-
-
 def install_sql(schema: str = SCHEMA, role: str | None = None) -> str:
     """Return what `install` runs, as a commented script for psql in one transaction."""
     check_schema(schema)
@@ -118,11 +110,8 @@ def install_sql(schema: str = SCHEMA, role: str | None = None) -> str:
 
 def check_schema(schema: str) -> None:
     """Raise ConfigurationError unless a schema of ours may be called so."""
-    if not re.match(SCHEMA_PATTERN, schema):
-        raise ConfigurationError(
-            f"READSIDE_SCHEMA is {schema!r}, and must be a plain name: a-z, 0-9 and _, 41 at most, no digit first, "
-            "not public, information_schema or pg_…."
-        )
+    if not is_schema_name(schema):
+        raise ConfigurationError(f"{schema!r} cannot be READSIDE_SCHEMA: {SCHEMA_NAME}.")
 
 
 async def install(
@@ -153,6 +142,7 @@ async def install(
             await _check_role(connection, role)
             if not differences(schema, catalog) and not await _missing_grants(connection, schema, role):
                 return False
+            await _refuse_strangers(connection, schema)
             await _check_rights(connection, schema, catalog.tables)
 
         async def create() -> bool:
@@ -245,13 +235,15 @@ async def _make(connection: Connection, schema: str) -> bool:
     if not differences(schema, catalog):
         return False
     await _refuse_strangers(connection, schema)
-    for row in catalog.relations:
-        if not row["is_whole"] and row["may_go"]:
-            kind = {"S": "SEQUENCE", "r": "TABLE"}.get(row["kind"])
-            if kind is None:
-                raise NotInstalled(f"{row['full_name']} is there and is none of ours: remove it first.")
-            await connection.execute(f"DROP {kind} {row['full_name']}")
+    altered = [row for row in catalog.relations if not row["is_whole"]]
+    for row in altered:
+        kind = {"S": "SEQUENCE", "r": "TABLE"}.get(row["kind"])
+        if kind is None:
+            raise NotInstalled(f"{row['full_name']} is there and is none of ours: remove it first.")
+        await connection.execute(f"DROP {kind} {row['full_name']}")
     await connection.execute(_script(schema))
+    for grant in (grant for row in altered for grant in row["grants"]):
+        await connection.execute(grant)
     for row in (await _catalog(connection, schema)).loose:
         await connection.execute(row["statement"])
     if wrong := differences(schema, await _catalog(connection, schema)):

@@ -16,9 +16,15 @@ from readmodel.errors import ViewFull, ViewUnavailable
 RESIGN_SECONDS = 15.0
 """A leader that cannot write Redis for so long resigns: another may reach it."""
 
+TOLD_SECONDS = 0.5
+"""A batch that waits for longer is told of: what heals sooner is nobody's business."""
+
 
 class Committer:
-    """Sends batch after batch of one term. `n` is the number of the last one that was answered."""
+    """Sends batch after batch of one term. `n` is the number of the last one that was answered.
+
+    `tell` is told why a batch waits, again and again while it does, and None when it is through.
+    """
 
     def __init__(
         self,
@@ -26,8 +32,11 @@ class Committer:
         term: str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        tell: Callable[[ViewUnavailable | None], None] = lambda _why: None,
     ) -> None:
         self.term = term
+        self._tell = tell
+        self._told = False
         self.n = 0
         self._writer = writer
         self._clock = clock
@@ -56,7 +65,7 @@ class Committer:
         return results
 
     async def _send(self, part: Operations, named: list[str], beat: Beat | None) -> BatchResult:
-        deadline, pauses = self._clock() + RESIGN_SECONDS, delays(0.05, 1.0)
+        began, pauses = self._clock(), delays(0.05, 1.0)
         number = self.n + 1
         unanswered = changed = full = False
         while True:
@@ -79,16 +88,28 @@ class Committer:
                 if full:
                     raise
                 full, changed = True, _shed(part) or changed
-            except ViewUnavailable:
+            except ViewUnavailable as why:
                 unanswered = True
-                if self._clock() > deadline:
-                    raise
+                self._wait(why, self._clock() - began)
                 await self._sleep(next(pauses))
             else:
                 if applied.again and unanswered and changed:
                     raise TermRefused("a batch was changed after a try that nobody answered; one of the two is applied")
                 self.n = number
+                self._through()
                 return applied
+
+    def _wait(self, why: ViewUnavailable, waited: float) -> None:
+        if waited > RESIGN_SECONDS:
+            raise why
+        if waited > TOLD_SECONDS:
+            self._told = True
+            self._tell(why)
+
+    def _through(self) -> None:
+        if self._told:
+            self._told = False
+            self._tell(None)
 
 
 def _shed(part: Operations) -> bool:

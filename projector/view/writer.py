@@ -47,12 +47,14 @@ class StagingLost(Exception):
 class BatchResult:
     """What the script found: sessions that were not hot, that it forgot, and that outgrew their window.
 
+    `damaged` are those of the forgotten whose keys were of a wrong type or contradicted themselves.
     `again`: the batch had been applied before, by an earlier try, and what it found then is not known.
     """
 
     cold: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
     grown: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     again: bool = False
 
 
@@ -69,11 +71,16 @@ class ViewWriter:
         # Untouched keys outlive the projector's own sweep and still go when no projector is left.
         self._fixed = (ENCODING_VERSION, int(2 * ttl_seconds) + 60, window_events * 5 // 4, window_bytes * 5 // 4)
 
-    async def begin(self, term: str, expected: str, database: str) -> None:
-        """Start a term where the view is at `expected` ("" for none); raises TermRefused, ForeignView."""
+    async def begin(self, term: str, expected: str, database: str, shape: str) -> bool:
+        """Start a term where the view is at `expected` ("" for none); raises TermRefused, ForeignView.
+
+        Tells whether the view is continued. If not, nothing that is left of it may be stamped: it is of another
+        database, was written in another way, or shows rows that read as something else by now (`shape`).
+        """
         keys = self._keys
         moving_us = int(STILL_MOVING_SECONDS * 1_000_000)
-        reply = await self._run(self._begin, [term, expected, ENCODING_VERSION, database, keys.changes, moving_us])
+        arguments: list[Argument] = [term, expected, ENCODING_VERSION, database, keys.changes, moving_us, shape]
+        reply = await self._run(self._begin, arguments)
         outcome, *found = (part.decode() for part in reply)
         if outcome == "refused":
             raise TermRefused(f"the view is at term {found[0] or 'none'}")
@@ -87,6 +94,7 @@ class ViewWriter:
                 f"Redis at {target(self._redis)} holds other data in {found[0]} ({found[1]}): "
                 "set another READSIDE_REDIS_PREFIX."
             )
+        return found == ["1"]
 
     async def apply(
         self,
@@ -168,8 +176,10 @@ class ViewWriter:
 def _applied(reply: list[Any]) -> BatchResult:
     match reply[0]:
         case b"ok":
-            cold, forgotten, grown = (tuple(sid.decode() for sid in found) for found in reply[1:4])
-            return BatchResult(cold, forgotten, grown)
+            cold, forgotten, grown, damaged = (
+                tuple(sid.decode() for sid in found) for found in (*reply[1:4], *reply[5:6])
+            )
+            return BatchResult(cold, forgotten, grown, damaged)
         case b"done":
             return BatchResult(again=True)
         case b"unstaged":

@@ -23,6 +23,7 @@ _PROJECTION: Part = {
     "database": "7312345678901234567/16384",
     "leader": {"id": "host-4711", "role": "leader", "state": "live"},
     "standbys": [],
+    "writable": True,
 }
 _HOT = {
     "session_id": SESSION_ID,

@@ -104,7 +104,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "status": _text(
                 "`live`; `catching_up`: a leading projector compares the view with PostgreSQL; `stale`: its heartbeats "
-                "do not come through; `down`: no projector leads, or Redis is away.",
+                "do not come through; `down`: no projector leads, or Redis is away or takes no writes.",
                 enum=["live", "catching_up", "stale", "down"],
             ),
             "reason": _or_null(_text("Why it is not live, and how to mend it.")),
@@ -119,6 +119,10 @@ SCHEMAS: dict[str, Schema] = {
                 "type": "array",
                 "items": {"type": "object"},
                 "description": "The reports of the projectors that stand by.",
+            },
+            "writable": {
+                "type": ["boolean", "null"],
+                "description": "Whether Redis takes writes: a replica does not. Null: it could not be asked.",
             },
         },
     ),

@@ -8,6 +8,7 @@
 --     | {'ok', {event, …}, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or '',
 --        {newest event, its score, …} where since was asked and found a few, 1 if that is all of them}
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
+-- The reason 'damaged' is said of no session that is as the projector left it, whatever is wrong with its keys.
 local position, header, events, index = unpack(KEYS)
 local version, database, offset, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local since, bound = ARGV[5], tonumber(ARGV[6])
@@ -16,28 +17,11 @@ local NEWEST, NEWEST_BYTES = 16, 16384
 
 local at = redis.call('HMGET', position, 'term', 'n', 'as_of', 'round_trip_us', 'as_of_at', 'version',
   'previous', 'previous_as_of', 'previous_round_trip_us', 'previous_at', 'database')
-local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status', 'newest', 'bytes')
 if not at[1] or at[6] ~= version then return {'cold', 'no view'} end
 if database ~= '' and at[11] ~= database then return {'foreign', at[11] or ''} end
-if not has[1] or has[2] ~= version then return {'cold', 'not hot'} end
 
-local term, n, as_of, round_trip, as_of_at = at[1], at[2], at[3], at[4], at[5]
-if has[1] ~= term then
-  if has[1] ~= at[7] then return {'cold', 'not compared under this term'} end
-  term, n, as_of, round_trip, as_of_at = '', '0', at[8], at[9], at[10]
-end
-if not as_of or not as_of_at then return {'cold', 'no as-of yet'} end
-
-local count, held = tonumber(has[3]), tonumber(has[4])
-local floor = has[5] and tonumber(has[5])
-if redis.call('ZCARD', events) ~= held or tonumber(redis.call('HGET', index, '#') or '0') ~= held then
-  return {'cold', 'damaged'}
-end
--- Later polls are answered from this instant alone, without a read: no event may be later.
-if count > 0 and (not tonumber(has[7] or '') or redis.call('ZCOUNT', events, '(' .. has[7], '+inf') > 0) then
-  return {'cold', 'damaged'}
-end
-if floor and since ~= '' and tonumber(since) < floor then return {'cold', 'older than the window'} end
+-- Numbers come joined by '/': one look for what is in no whole number costs less than one for each.
+local NO_NUMBER = '[^%d/-]'
 
 -- An entry's id as it stands in its member.
 local function id_of(entry)
@@ -142,70 +126,111 @@ local function newest(list, skip, most)
   return entries
 end
 
-local total, found, members, lists = 0, held, nil, {}
-if #ARGV < TYPES then
-  total = since == '' and count or redis.call('ZCOUNT', events, '(' .. since, '+inf')
-else
-  found = 0
-  for t = TYPES, #ARGV do
-    local list = listed(ARGV[t])
-    local here = since == '' and list.count or later(list)
-    local counted = tonumber(redis.call('HGET', header, 't:' .. ARGV[t]) or '0')
-    if not floor and counted ~= list.count then return {'cold', 'damaged'} end
-    found = found + here
-    total = total + (since == '' and counted or here)
-    lists[#lists + 1] = list
-  end
-end
-local last = math.min(offset + limit, total)
-if offset < total and last > found then return {'cold', floor and 'older than the window' or 'damaged'} end
+local function answer()
+  local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status', 'newest', 'bytes')
+  if not has[1] or has[2] ~= version then return {'cold', 'not hot'} end
 
-if offset >= total then
-  members = {}
-elseif #lists == 0 then
-  members = redis.call('ZREVRANGE', events, offset, last - 1) -- since is a bound from below: the newest are the matches
-elseif #lists == 1 then
-  members = members_of(newest(lists[1], offset, last - offset))
-else
-  if last > DEEPEST then return {'cold', 'a deep page of several types'} end
-  local page = {}
-  for t = 1, #lists do lists[t] = newest(lists[t], 0, last) end
-  local first = 1
-  while first < #lists do -- two by two, so that many types cost little more than few
-    lists[#lists + 1] = merged(lists[first], lists[first + 1], last)
-    first = first + 2
+  local term, n, as_of, round_trip, as_of_at = at[1], at[2], at[3], at[4], at[5]
+  if has[1] ~= term then
+    if has[1] ~= at[7] then return {'cold', 'not compared under this term'} end
+    term, n, as_of, round_trip, as_of_at = '', '0', at[8], at[9], at[10]
   end
-  local entries = lists[#lists]
-  for entry = offset + 1, last do page[#page + 1] = entries[entry] end
-  members = members_of(page)
-end
-if damaged or not members or #members ~= math.max(0, last - offset) then return {'cold', 'damaged'} end
-
--- The walk is seldom needed: most sessions are smaller than an answer may be.
-local bytes = tonumber(has[8] or '')
-if not bytes or bytes + held > bound then
-  local length = 0
-  for place, member in ipairs(members) do
-    length = length + #member + 1
-    if length > bound then return {'large', place - 1} end
+  if not (as_of and as_of_at and round_trip) then return {'cold', 'no as-of yet'} end
+  if string.find(as_of .. '/' .. as_of_at .. '/' .. round_trip .. '/' .. n, NO_NUMBER) then
+    return {'cold', 'no as-of yet'}
   end
-end
 
--- Who asks for what is later than an instant asks again, and so do others, with other instants: give them the newest
--- events, which answer all that comes until the session changes. Not where nothing was found, which the newest instant
--- answers as well for as long; nor where they are long, or fewer than were found.
-local newest_events = {}
-if since ~= '' and total > 0 and total < NEWEST and held > 0 and (bytes or 0) / held * NEWEST <= 4 * NEWEST_BYTES then
-  newest_events = redis.call('ZREVRANGE', events, 0, NEWEST - 1, 'WITHSCORES')
-  local size, last_that_fits = 0, 0
-  while newest_events[last_that_fits + 1] and size + #newest_events[last_that_fits + 1] <= NEWEST_BYTES do
-    size, last_that_fits = size + #newest_events[last_that_fits + 1], last_that_fits + 2
+  local numbers = (has[3] or 'x') .. '/' .. (has[4] or 'x') .. '/' .. (has[5] or '') .. '/' .. (has[7] or '')
+  if string.find(numbers, NO_NUMBER) then return {'cold', 'damaged'} end
+  local count, held, floor, status = tonumber(has[3]), tonumber(has[4]), has[5] and tonumber(has[5]), has[6]
+  if not count or not held or not status or floor == nil then return {'cold', 'damaged'} end
+  if floor and count <= held or not floor and count ~= held then return {'cold', 'damaged'} end
+  if redis.call('ZCARD', events) ~= held or tonumber(redis.call('HGET', index, '#') or '0') ~= held then
+    return {'cold', 'damaged'}
   end
-  for place = #newest_events, last_that_fits + 1, -1 do newest_events[place] = nil end
+  -- Later polls are answered from this instant alone, without a read: no event may be later.
+  if count > 0 and (not tonumber(has[7] or '') or redis.call('ZCOUNT', events, '(' .. has[7], '+inf') > 0) then
+    return {'cold', 'damaged'}
+  end
+  if floor and since ~= '' then
+    if tonumber(since) < floor then return {'cold', 'older than the window'} end
+    if redis.call('ZCOUNT', events, '-inf', floor) == 0 then return {'cold', 'damaged'} end -- it is the oldest's
+  end
+
+  local total, found, members, lists = 0, held, nil, {}
+  if #ARGV < TYPES then
+    total = since == '' and count or redis.call('ZCOUNT', events, '(' .. since, '+inf')
+  else
+    found = 0
+    for t = TYPES, #ARGV do
+      local list = listed(ARGV[t])
+      local here = since == '' and list.count or later(list)
+      local counted = tonumber(redis.call('HGET', header, 't:' .. ARGV[t]) or '0')
+      if not floor and counted ~= list.count then return {'cold', 'damaged'} end
+      found = found + here
+      total = total + (since == '' and counted or here)
+      lists[#lists + 1] = list
+    end
+  end
+  local last = math.min(offset + limit, total)
+  if offset < total and last > found then return {'cold', floor and 'older than the window' or 'damaged'} end
+
+  if offset >= total then
+    members = {}
+  elseif #lists == 0 then
+    -- since is a bound from below: the newest are the matches
+    members = redis.call('ZREVRANGE', events, offset, last - 1)
+  elseif #lists == 1 then
+    members = members_of(newest(lists[1], offset, last - offset))
+  else
+    if last > DEEPEST then return {'cold', 'a deep page of several types'} end
+    local page = {}
+    for t = 1, #lists do lists[t] = newest(lists[t], 0, last) end
+    local first = 1
+    while first < #lists do -- two by two, so that many types cost little more than few
+      lists[#lists + 1] = merged(lists[first], lists[first + 1], last)
+      first = first + 2
+    end
+    local entries = lists[#lists]
+    for entry = offset + 1, last do page[#page + 1] = entries[entry] end
+    members = members_of(page)
+  end
+  if damaged or not members or #members ~= math.max(0, last - offset) then return {'cold', 'damaged'} end
+
+  -- The walk is seldom needed: most sessions are smaller than an answer may be.
+  local bytes = tonumber(has[8] or '')
+  if not bytes or bytes + held > bound then
+    local length = 0
+    for place, member in ipairs(members) do
+      length = length + #member + 1
+      if length > bound then return {'large', place - 1} end
+    end
+  end
+
+  -- Who asks for what is later than an instant asks again, and so do others, with other instants: give them the
+  -- newest events, which answer all that comes until the session changes. Not where nothing was found, which the
+  -- newest instant answers as well for as long; nor where they are long, or fewer than were found.
+  local newest_events = {}
+  if since ~= '' and total > 0 and total < NEWEST and held > 0 and (bytes or 0) / held * NEWEST <= 4 * NEWEST_BYTES then
+    newest_events = redis.call('ZREVRANGE', events, 0, NEWEST - 1, 'WITHSCORES')
+    local size, last_that_fits = 0, 0
+    while newest_events[last_that_fits + 1] and size + #newest_events[last_that_fits + 1] <= NEWEST_BYTES do
+      size, last_that_fits = size + #newest_events[last_that_fits + 1], last_that_fits + 2
+    end
+    for place = #newest_events, last_that_fits + 1, -1 do newest_events[place] = nil end
+  end
+
+  local time = redis.call('TIME')
+  local age = math.max(0, time[1] * 1000000 + time[2] - as_of_at)
+  return {'ok', members, total, -- whoever asks joins them: three times as fast as `table.concat`
+    status, as_of, round_trip, string.format('%.0f', age), term, n,
+    has[7] or '', newest_events, #newest_events == 2 * count and 1 or 0}
 end
 
-local time = redis.call('TIME')
-local age = math.max(0, time[1] * 1000000 + time[2] - as_of_at)
-return {'ok', members, total, -- whoever asks joins them: three times as fast as `table.concat`
-  has[6] or '', as_of, round_trip, string.format('%.0f', age), term, n,
-  has[7] or '', newest_events, #newest_events == 2 * count and 1 or 0}
+local ok, reply = pcall(answer)
+if ok then return reply end
+-- A key of a wrong type, or numbers that are none. What Redis refuses for other reasons is no damage.
+if type(reply) == 'string' or string.find(type(reply) == 'table' and reply.err or tostring(reply), 'WRONGTYPE') then
+  return {'cold', 'damaged'}
+end
+error(reply, 0)

@@ -65,6 +65,10 @@ def what_to_do(projection: Projection) -> str:
         return _to_look_at(leader or {}) or "Nothing."
     if _unreachable(projection):
         return "Bring Redis back, or mend READSIDE_REDIS_URL. Nothing is rebuilt by hand: the projector does it."
+    if projection.writable is False:
+        return (
+            "Have READSIDE_REDIS_URL lead to a Redis that takes writes: the primary. The projector goes on by itself."
+        )
     if leader is None:
         return _without_leader(projection)
     return _BY_STATUS[projection.status]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import typer
 
 from projector.tail import triggers
+from readmodel.postgres_client import translated
 from readside.commands.stores import open_postgres
 from readside.settings import Settings
 
 
-async def install(settings: Settings) -> int:
-    """Install the triggers and say what changed."""
+async def install(settings: Settings, role: str | None = None) -> int:
+    """Install the triggers, grant `role` what it needs, and say what changed."""
+    schema, doorbell = settings.database_schema, settings.doorbell == "on"
     async with open_postgres(settings, owners_path=True) as connection:
-        changed = await triggers.install(connection, warn=_warn)
+        with translated(settings.require_database_url()):
+            changed = await triggers.install(connection, warn=_warn, schema=schema, role=role, doorbell=doorbell)
     typer.echo("Installed the triggers." if changed else "The triggers are installed already; nothing was changed.")
     return 0
 
@@ -20,8 +23,10 @@ async def install(settings: Settings) -> int:
 async def uninstall(settings: Settings) -> int:
     """Remove every trace and say what changed."""
     async with open_postgres(settings, owners_path=True) as connection:
-        changed = await triggers.uninstall(connection)
-    typer.echo("Removed the triggers and the schema readside." if changed else "There was nothing to remove.")
+        with translated(settings.require_database_url()):
+            changed = await triggers.uninstall(connection, schema=settings.database_schema)
+    removed = f"Removed the triggers and the schema {settings.database_schema}."
+    typer.echo(removed if changed else "There was nothing to remove.")
     return 0
 
 

@@ -64,14 +64,14 @@ def new_key(settings: Settings) -> str | None:
     return secrets.token_urlsafe(24)
 
 
-async def prepare(postgres: EmbeddedPostgres) -> str:
+async def prepare(postgres: EmbeddedPostgres, schema: str) -> str:
     """Make the write side's tables and install the triggers, where they are missing; the database's URL."""
     url = postgres.url()
     connection = await connect_postgres(url, application_name=APPLICATION_NAME, owners_path=True)
     try:
         with translated(url):
             await connection.execute(SCHEMA)
-            await triggers.install(connection, warn=lambda _: None)
+            await triggers.install(connection, warn=lambda _: None, schema=schema)
     finally:
         await connection.close()
     return url
@@ -98,7 +98,7 @@ class Demo:
             postgres = await stack.enter_async_context(EmbeddedPostgres(self._home / "postgres"))
             redis = await stack.enter_async_context(EmbeddedRedis(self._home / "redis"))
             self._children += [postgres.child, redis.child]
-            url = await prepare(postgres)
+            url = await prepare(postgres, self._settings.database_schema)
             environment = self._environment(url, redis.url())
             for name, arguments in (
                 ("projector", ["readside", "projector"]),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from redis.exceptions import ResponseError
+
 from readmodel.errors import EventLogUnavailable
 from readmodel.header import Header
 from readmodel.poll import Poll
@@ -97,7 +99,11 @@ async def look_at_view(view: ViewReader, session_id: str, event_id: str | None, 
     pipeline.pttl(keys.header(session_id))
     pipeline.time()
     with translated_redis(view.redis):
-        (term, previous), loaded, active, expires, (seconds, micros) = await pipeline.execute()
+        stamps, loaded, active, expires, clock = await pipeline.execute(raise_on_error=False)
+        for reply in (stamps, active):
+            if isinstance(reply, ResponseError):
+                raise reply
+    (term, previous), (seconds, micros), loaded = stamps, clock, view.unless_damaged(loaded, None)
     answer = await view.read(Poll(session_id, limit=1), _ANY_LENGTH, database)
     (header,) = await view.headers([session_id])
     stamp = header.term.encode() if header else b""
@@ -119,9 +125,12 @@ async def _has(view: ViewReader, session_id: str, event_id: str) -> bool:
     place = 0
     while True:
         with translated_redis(view.redis):
-            place, found = await view.redis.zscan(
-                view.keys.events(session_id), place, match=f'{{"id":"{event_id}"*', count=_STRIDE
-            )
+            try:
+                place, found = await view.redis.zscan(
+                    view.keys.events(session_id), place, match=f'{{"id":"{event_id}"*', count=_STRIDE
+                )
+            except ResponseError as error:
+                place, found = view.unless_damaged(error, (0, []))
         if found:
             return True
         if not place:

@@ -26,7 +26,7 @@ def api_url(urls_of_servers: tuple[str, str]) -> Iterator[str]:
 
     async def serve() -> None:
         told["loop"] = asyncio.get_running_loop()
-        async with real_stand(*urls_of_servers) as stand, serving(stand.app) as url:
+        async with real_stand(*urls_of_servers, max_staleness_seconds=3600) as stand, serving(stand.app) as url:
             await stand.write(SESSION_ID, rows(SESSION_ID, 20, "workflow_started", "workflow_failed"))
             await stand.heat(SESSION_ID)
             told["url"] = url

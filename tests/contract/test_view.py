@@ -13,7 +13,7 @@ from readmodel.event import SCORE_BOUND
 from readmodel.messages import Change, decode_change
 from readmodel.poll import Poll
 from readmodel.view import Cold, ViewPage
-from tests.support.viewing import DATABASE, MAX_BYTES, Stage, event, expected
+from tests.support.viewing import DATABASE, MAX_BYTES, SHAPE, Stage, event, expected
 
 SID = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -125,7 +125,7 @@ async def test_another_term_is_refused(stage: Stage) -> None:
 async def test_a_term_begins_only_where_it_was_expected(stage: Stage) -> None:
     """Who saw an older position than the lock's proof is refused."""
     with pytest.raises(TermRefused):
-        await stage.writer.begin("term-2", "term-0", DATABASE)
+        await stage.writer.begin("term-2", "term-0", DATABASE, SHAPE)
 
 
 async def test_a_new_term_serves_the_old_one_as_of_its_last_beat(stage: Stage) -> None:
@@ -171,10 +171,31 @@ async def test_a_stamp_needs_the_very_totals(stage: Stage) -> None:
     assert (await stage.apply(Stamp(SID, 1, one.hash_hi, one.hash_lo + 1))).cold == (SID,)
 
 
+async def test_a_view_of_another_shape_is_never_served_nor_continued(stage: Stage) -> None:
+    """What its rows read as has changed: the totals would agree."""
+    await stage.put(SID, [event(SID, NOON)])
+
+    assert not await stage.begin("term-2", expected="term-1", shape="1" * 32)
+    assert isinstance(await stage.read(SID), Cold)
+    await stage.apply(as_of_us=NOON + 1)
+    assert isinstance(await stage.read(SID), Cold)
+    assert await stage.begin("term-3", expected="term-2", shape="1" * 32)
+
+
+async def test_what_a_term_did_not_continue_is_left_until_one_is_live(stage: Stage) -> None:
+    """A term of the new shape that came to no end left sessions of the old one."""
+    await stage.begin("term-2", expected="term-1", shape="1" * 32)
+    assert not await stage.begin("term-3", expected="term-2", shape="1" * 32)
+    await stage.apply(as_of_us=NOON + 1)
+
+    assert await stage.begin("term-4", expected="term-3", shape="1" * 32)
+    assert await stage.begin("term-5", expected="term-4", shape="1" * 32)
+
+
 async def test_another_databases_moving_view_is_refused_by_name(stage: Stage) -> None:
     """The view of another database is not taken over while its projector lives."""
     with pytest.raises(ForeignView, match="another database"):
-        await stage.writer.begin("term-2", "term-1", "8000000000000000002/5")
+        await stage.writer.begin("term-2", "term-1", "8000000000000000002/5", SHAPE)
 
 
 async def test_another_databases_old_view_is_never_served(stage: Stage) -> None:

@@ -100,7 +100,7 @@ async def test_install_twice_and_uninstall(site: Site) -> None:
     before = await names_of(site.database_url)
     dry = await site.with_settings(DATABASE_URL=None, REDIS_URL=None).run("install", "--dry-run")
     assert (dry.code, dry.err) == (0, "")
-    assert "CREATE SCHEMA readside" in dry.out
+    assert 'CREATE SCHEMA "readside"' in dry.out
     assert dry.out.rstrip().endswith("COMMIT;")
     assert await names_of(site.database_url) == before
 

@@ -8,7 +8,7 @@ import pytest
 from projector import drift
 from projector.core.comparison import Truth
 from projector.reads import Reads
-from readmodel.type_index import pack_index
+from tests.support.damage import lose_oldest
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
@@ -27,13 +27,7 @@ async def test_a_silent_difference_is_found_repaired_and_counted(stage: Bench) -
         await stage.writer.events(session_id, 5)
         await stage.hot(session_id)
         await stage.caught_up()
-        redis, keys = stage.view.redis, stage.view.keys
-        await redis.zremrangebyrank(keys.events(session_id), 0, 0)
-        await redis.delete(keys.index(session_id))
-        for field, value in pack_index({"step_created": [bytes(24)] * 4}).items():
-            await redis.hset(keys.index(session_id), field, value)
-        for field in ("count", "held", "t:step_created"):
-            await redis.hincrby(keys.header(session_id), field, -1)
+        await lose_oldest(stage.view.redis, stage.view.keys, session_id)
         await eventually(lambda: telemetry.drift, "the difference is found")
         await stage.hot(session_id)
 

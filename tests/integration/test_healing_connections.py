@@ -41,7 +41,7 @@ async def test_a_restarted_server(
         assert (await stage.same(quiet)).total == 6
 
 
-async def test_a_terminated_listener(stage: Bench, record: Record) -> None:
+async def test_a_terminated_leader(stage: Bench, record: Record) -> None:
     """pg_terminate_backend: a new connection, a new term, one line in the log."""
     async with watched(stage) as watch:
         with capture_logs() as logs:

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from projector.metrics import exposition
 from projector.telemetry import Telemetry
 from readmodel.messages import ProjectorRequest, encode_request
-from readmodel.type_index import pack_index
+from tests.support.damage import lose_oldest
 from tests.support.healing import end_the_lead
 from tests.support.projecting import Bench, bench
 from tests.support.scraping import Scrape, moved, series
@@ -105,14 +105,8 @@ async def test_a_difference_is_found_and_repaired(stage: Bench) -> None:
     """Redis holds it whole, and wrong: drift. It is counted once, and once when it is right again."""
     async with stage.projector() as telemetry:
         session_id = await hot(stage)
-        redis, keys = stage.view.redis, stage.view.keys
         async with moving(stage) as found:
-            await redis.zremrangebyrank(keys.events(session_id), 0, 0)
-            await redis.delete(keys.index(session_id))
-            for name, value in pack_index({"step_created": [bytes(24)] * 4}).items():
-                await redis.hset(keys.index(session_id), name, value)
-            for name in ("count", "held", "t:step_created"):
-                await redis.hincrby(keys.header(session_id), name, -1)
+            await lose_oldest(stage.view.redis, stage.view.keys, session_id)
             await eventually(lambda: telemetry.drift_repaired, "it is repaired")
 
     assert found == {"drift_total": 1, "drift_repaired_total": 1, "looks_total": 1, "loads_total": 1}

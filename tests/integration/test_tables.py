@@ -119,6 +119,24 @@ async def test_polls_follow_a_table_to_another_schema(database_url: str) -> None
             await log.answer(poll, MAX_BYTES)
 
 
+async def test_another_search_path_is_noticed_within_a_minute(database_url: str) -> None:
+    """The tables of before may still be there; while nobody can be asked, they are the ones."""
+    now = [0.0]
+    finder = TableFinder(database_url, application_name="test", clock=lambda: now[0])
+    assert await finder.tables() == Tables.within("public", "public")
+    database = _database(database_url)
+    await _execute(database_url, "CREATE SCHEMA apps; CREATE TABLE apps.events ()")
+    await _execute(database_url, f"ALTER DATABASE {database} SET search_path = apps")
+    now[0] = 59.0
+    assert await finder.tables() == Tables.within("public", "public")
+    now[0] = 61.0
+    assert await finder.tables() == Tables.within("public", "public")
+    await _execute(database_url, f"ALTER DATABASE {database} SET search_path = apps, public")
+    now[0] = 122.0
+
+    assert await finder.tables() == Tables.within("public", "apps")
+
+
 async def test_what_is_in_pg_temp_is_not_looked_for(database_url: str) -> None:
     """On a pooled connection somebody else may have left it there."""
     connection = await connect(database_url, application_name="test", owners_path=True)

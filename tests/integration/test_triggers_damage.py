@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projector.tail.triggers import FINGERPRINT_SQL, inspect, install
+from projector.tail.triggers import fingerprint_sql, inspect, install
 from readmodel.postgres_client import Connection
 from tests.support.letters import new_role
 from tests.support.servers import connected
+
+FINGERPRINT = fingerprint_sql("readside")
 
 
 @pytest.fixture
@@ -54,10 +56,21 @@ DAMAGES = {
         "Trigger readside_update on public.events was altered; run `readside install`.",
     "ALTER FUNCTION readside.truncated() SET search_path = public":
         "Function readside.truncated() was altered; run `readside install`.",
-    "ALTER FUNCTION readside.truncated() SECURITY DEFINER":
+    "ALTER FUNCTION readside.truncated() SECURITY INVOKER":
         "Function readside.truncated() was altered; run `readside install`.",
+    "ALTER FUNCTION readside.empty_letters(integer, bigint, pg_snapshot) SET enable_seqscan = on":
+        "Function readside.empty_letters(integer, bigint, pg_snapshot) was altered; run `readside install`.",
+    "DROP TABLE readside.letters_1":
+        "Table readside.letters_1 is missing; run `readside install`.",
+    "DROP TABLE readside.letters_1; CREATE VIEW readside.letters_1 AS SELECT 1; DROP VIEW readside.letters_1; "
+    "CREATE UNLOGGED TABLE readside.letters_1 (LIKE readside.letters_0)":
+        "Table readside.letters_1 was altered; run `readside install`.",
+    "DROP SEQUENCE readside.skips":
+        "Sequence readside.skips is missing; run `readside install`.",
+    "DROP SEQUENCE readside.reader; CREATE UNLOGGED SEQUENCE readside.reader":
+        "Sequence readside.reader was altered; run `readside install`.",
     "CREATE OR REPLACE FUNCTION readside.truncated() RETURNS trigger LANGUAGE plpgsql "
-    "SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$":
+    "SECURITY DEFINER AS $$ BEGIN RETURN NULL; END $$":
         "Function readside.truncated() was altered; run `readside install`.",
     "ALTER TABLE events DISABLE TRIGGER USER":
         "Trigger readside_insert on public.events is disabled, trigger readside_update on public.events is disabled, "
@@ -77,11 +90,46 @@ DAMAGES = {
 async def test_a_damage_is_named_and_mended(connection: Connection, damage: str, sentence: str) -> None:
     """It changes the fingerprint, `inspect` says what it is, and another install mends it."""
     await install(connection, warn=pytest.fail)
-    whole = await connection.fetchval(f"SELECT {FINGERPRINT_SQL}")
+    whole = await connection.fetchval(f"SELECT {FINGERPRINT}")
     await connection.execute(damage)
 
-    assert await connection.fetchval(f"SELECT {FINGERPRINT_SQL}") != whole
+    assert await connection.fetchval(f"SELECT {FINGERPRINT}") != whole
     assert await inspect(connection) == sentence
+    assert await install(connection, warn=pytest.fail)
+    assert await inspect(connection) is None
+
+
+LESSER = {
+    "ALTER TABLE readside.letters_0 SET (autovacuum_enabled = on)": "Table readside.letters_0 was altered",
+    "ALTER TABLE readside.letters_0 SET LOGGED": "Table readside.letters_0 was altered",
+    "ALTER TABLE readside.letters_0 ADD COLUMN more int": "Table readside.letters_0 was altered",
+    "ALTER TABLE readside.letters_0 ALTER kind SET DEFAULT 'x'": "Table readside.letters_0 was altered",
+    "ALTER TABLE readside.letters_0 ADD CHECK (kind <> 'x')": "Table readside.letters_0 was altered",
+    "ALTER TABLE readside.letters_0 ENABLE ROW LEVEL SECURITY": "Table readside.letters_0 was altered",
+    "CREATE RULE nothing AS ON INSERT TO readside.letters_0 DO INSTEAD NOTHING": "Table readside.letters_0 was altered",
+    "CREATE INDEX ON readside.letters_0 (session_id)": "Table readside.letters_0 was altered",
+    "DROP INDEX readside.letters_2_txid": "Table readside.letters_2 was altered",
+    "ALTER SEQUENCE readside.skips CACHE 10": "Sequence readside.skips was altered",
+    "ALTER SEQUENCE readside.presence CYCLE": "Sequence readside.presence was altered",
+    "GRANT INSERT ON readside.letters_0 TO PUBLIC": "Everybody has INSERT on TABLE readside.letters_0",
+    "GRANT USAGE ON SEQUENCE readside.skips TO pg_monitor": "Role pg_monitor has USAGE on SEQUENCE readside.skips",
+    "GRANT SELECT ON readside.reader TO pg_monitor WITH GRANT OPTION":
+        "Role pg_monitor has SELECT on SEQUENCE readside.reader",
+    "GRANT EXECUTE ON FUNCTION readside.truncated() TO PUBLIC":
+        "Everybody has EXECUTE on FUNCTION readside.truncated()",
+    "GRANT CREATE ON SCHEMA readside TO pg_monitor": "Role pg_monitor has CREATE on SCHEMA readside",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("damage", "sentence"), LESSER.items())
+async def test_what_lets_no_row_slip_is_named_and_mended_too(
+    connection: Connection, damage: str, sentence: str
+) -> None:
+    """Letters that are not as they were made, and rights that others should not have."""
+    await install(connection, warn=pytest.fail)
+    await connection.execute(damage)
+
+    assert await inspect(connection) == f"{sentence}; run `readside install`."
     assert await install(connection, warn=pytest.fail)
     assert await inspect(connection) is None
 
@@ -99,26 +147,27 @@ async def test_a_damage_is_named_and_mended(connection: Connection, damage: str,
 async def test_the_fingerprint_keeps_what_was_undone(connection: Connection, change: str) -> None:
     """A change that is taken back, even in one transaction, has passed over rows unseen."""
     await install(connection, warn=pytest.fail)
-    before = await connection.fetchval(f"SELECT {FINGERPRINT_SQL}")
+    before = await connection.fetchval(f"SELECT {FINGERPRINT}")
     await connection.execute(change)
 
-    assert await connection.fetchval(f"SELECT {FINGERPRINT_SQL}") != before
+    assert await connection.fetchval(f"SELECT {FINGERPRINT}") != before
 
 
 async def test_the_fingerprint_does_not_change_by_itself(connection: Connection, other: Connection, role: str) -> None:
     """Writes, maintenance and another role leave it as it is: short, and the same from every connection."""
     await install(connection, warn=pytest.fail)
-    before = await connection.fetchval(f"SELECT {FINGERPRINT_SQL}")
+    before = await connection.fetchval(f"SELECT {FINGERPRINT}")
     for statement in (
         "INSERT INTO sessions SELECT gen_random_uuid(), 't', 'paused', 'm', '/', '{}', NULL, NULL, now(), now(), NULL",
         "DELETE FROM sessions",
         "CREATE INDEX ON events (message)",
         "VACUUM (ANALYZE, FREEZE)",
         "TRUNCATE events",
+        f"GRANT USAGE ON SCHEMA readside TO {role}",
         f"SET ROLE {role}",
     ):
         await other.execute(statement)
-    after = await other.fetchval(f"SELECT {FINGERPRINT_SQL}")
+    after = await other.fetchval(f"SELECT {FINGERPRINT}")
 
     assert after == before
     assert len(after) == 32

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from projector.tail.triggers import FINGERPRINT_SQL, inspect, install, install_sql, uninstall
+from projector.tail.triggers import fingerprint_sql, inspect, install, install_sql, uninstall
 from readmodel.errors import EventLogUnavailable, StoreRefused
 from readmodel.postgres_client import Connection
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.servers import connected, fresh_database
 from tests.support.traces import INSTALLED, rows, traces
+
+FINGERPRINT = fingerprint_sql("readside")
 
 
 async def no_wait(seconds: float) -> None:
@@ -36,11 +38,11 @@ async def other(database_url: str) -> AsyncIterator[Connection]:
 async def test_install_once_and_again(connection: Connection) -> None:
     """The first changes something, the second nothing at all."""
     assert await install(connection, warn=pytest.fail)
-    before = await connection.fetchval(f"SELECT {FINGERPRINT_SQL}")
+    before = await connection.fetchval(f"SELECT {FINGERPRINT}")
 
     assert await inspect(connection) is None
     assert not await install(connection, warn=pytest.fail)
-    assert await connection.fetchval(f"SELECT {FINGERPRINT_SQL}") == before
+    assert await connection.fetchval(f"SELECT {FINGERPRINT}") == before
 
 
 async def test_a_repeat_takes_no_lock(connection: Connection, other: Connection) -> None:

@@ -32,6 +32,7 @@ _BOUNDS = {
     "projector.catch_up.SESSIONS_PER_QUERY": 2,
     "projector.view.committer.MAX_NAMED": 2,
     "projector.drift.EVENTS_A_ROUND": 10,
+    "projector.served_check.EVENTS_A_ROUND": 10,
     "projector.core.sessions.NEVER_EVICTED_SECONDS": 0.3,
     "projector.core.decide.MAX_CREATED": 2,
     "projector.step.MAX_PUTS": 1,
@@ -48,7 +49,7 @@ _BOUNDS = {
 }
 
 _SCRIPT_BOUNDS = {
-    "local ENTRY, CHUNK = 24, 42": ("local ENTRY, CHUNK = 24, 2", ("apply", "read")),
+    "local ENTRY, CHUNK = 24, 42": ("local ENTRY, CHUNK = 24, 2", ("apply", "read", "served")),
     "local NEWEST, NEWEST_BYTES = 16, 16384": ("local NEWEST, NEWEST_BYTES = 3, 900", ("read",)),
     "DEEPEST, STRIDE = 7, 10000, 500": ("DEEPEST, STRIDE = 7, 10000, 2", ("read",)),
 }

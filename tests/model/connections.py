@@ -16,6 +16,7 @@ from tests.model.chance import Line, Machine
 from tests.model.letter_tables import HEAP_BYTES, INDEXED_BYTES
 from tests.model.postgres import UNFIT, Postgres
 from tests.model.transactions import Letter, Snapshot
+from tests.support.viewing import SHAPE
 
 _pids = count(100)
 
@@ -88,11 +89,18 @@ class BellConnection(ServerConnection):
         self.check()
         self.hear, self.listens = hear, True
 
+    def add_termination_listener(self, _told: Callable[[object], None]) -> None:
+        """Nobody is told here: the proof finds out."""
+
 
 class LeaderConnection(ServerConnection):
     """What `Tail` uses of asyncpg's connection: one statement at a time, which may outlive whoever sent it."""
 
     _under_way: asyncio.Task[list[Row]] | None = None
+
+    def is_closed(self) -> bool:
+        """A connection that is lost says so when it is used."""
+        return False
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Row]:
         """Run a statement. Cancelled, it may run to its end all the same, before the next one."""
@@ -133,8 +141,8 @@ class LeaderConnection(ServerConnection):
             "empty_letters(": self._empty,
             "pg_terminate_backend": self._end_frozen,
             "pg_try_advisory_lock(": self._lock,
-            "setval('readside.reader'": self._become_reader,
-            "pg_sequence_last_value('readside.presence'": self._presence,
+            "setval('\"readside\".reader'": self._become_reader,
+            "pg_sequence_last_value('\"readside\".presence'": self._presence,
             "is_called::text FROM": self._skipped,
             "SELECT pg_current_snapshot()": self._snapshot,
             "pg_trigger": self._triggers,
@@ -181,7 +189,7 @@ class LeaderConnection(ServerConnection):
         return f"{last_value} {is_called}".lower()
 
     def _fingerprint(self) -> str:
-        return f"v{self.postgres.triggers_version}"
+        return f"v{self.postgres.triggers_version}" + SHAPE
 
     async def _household(self, _sql: str) -> list[Row]:
         letterbox, chance = self.postgres.letterbox, self.postgres.chance

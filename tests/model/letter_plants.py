@@ -45,7 +45,7 @@ LETTER_PLANTS = {
             ("projector.tail.letterbox:Letterbox.renew", "ring, lease_ms) is None:", "ring, lease_ms) is ...:"),
             (
                 "renew.sql",
-                "WHERE (SELECT last_value FROM {schema}.reader) = $1::bigint",
+                'WHERE (SELECT last_value FROM "{schema}".reader) = $1::bigint',
                 "WHERE $1::bigint IS NOT NULL",
             ),
         ),
@@ -96,8 +96,8 @@ LETTER_PLANTS = {
     "a term is told of before letters are read": Plant(
         "others hear of a term when what changes from then on is read",
         "projector.term:Term._begin",
-        "holders = await self._reader.begin()  # before others hear of the term: what they read later is told of",
-        "pass",
+        "holders = await self._reader.begin()  # before",
+        "pass  # before",
         ("lead_lost",),
         (
             (

@@ -136,7 +136,7 @@ class LetterTables:
 
     def renew(self, sql: str, me: int, turn: int, ring: int, lease_ms: int) -> int | None:
         """Set presence, unless another reads."""
-        if "WHERE (SELECT last_value FROM readside.reader) = $1" in sql and self.reader != me:
+        if 'WHERE (SELECT last_value FROM "readside".reader) = $1' in sql and self.reader != me:
             return None
         self.counts["nobody reads"] += not lease_ms
         self.presence = (self.clock_ms() + lease_ms if lease_ms else 0) * 8 + turn * 2 + ring

@@ -1,17 +1,19 @@
 """What a projector reads of the simulated Postgres beside the letters."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from projector.core.comparison import Truth
 from projector.core.new_events import NewEvents
+from projector.core.served_part import LogRow
 from projector.loads.snapshot import Part
 from readmodel.errors import BadEvents
-from readmodel.event import EventRow
-from readmodel.sql import Tables
+from readmodel.event import EventRow, type_name
 from tests.model.clients import Client
 from tests.model.postgres import TERMINAL, UNFIT
 from tests.model.transactions import State
+from tests.support.servers import TABLES
 from tests.support.viewing import part_of, within
 
 
@@ -38,7 +40,7 @@ class Snapshot:
 class Reads(Client):
     """What the projector reads: the methods of `projector.reads.Reads`."""
 
-    tables = Tables.within("public", "public")
+    tables = TABLES
 
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
         """Give counts and hashes, all in one snapshot."""
@@ -77,6 +79,20 @@ class Reads(Client):
                 else:
                     found.take(event)
         await self.pause()
+
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
+        """Give what polls are served of events, wherever they are now."""
+        await self.pause()
+        wanted = set(ids)
+        found = {
+            key: LogRow(owner, event.score, type_name(event.event_type), f"{event.hash_hi}/{event.hash_lo}", digest)
+            for owner, state in self.postgres.sessions.items()
+            for key, event in state.events.items()
+            if key in wanted
+            for digest in [hashlib.md5(event.member, usedforsecurity=False).digest() if rendered else None]
+        }
+        await self.pause()
+        return found
 
     async def recent(self, limit: int) -> list[str]:
         """List some sessions that go on."""

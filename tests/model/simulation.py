@@ -33,7 +33,10 @@ def altered_scripts(alter: Callable[[str, str], str]) -> Iterator[None]:
     def write(name: str) -> str:
         return alter(name, writing_source(name))
 
-    with mock.patch("projector.view.writer.source", write), mock.patch("readmodel.view.source", read):
+    with ExitStack() as stack:
+        for name in ("projector.view.writer.source", "projector.served_check.source"):
+            stack.enter_context(mock.patch(name, write))
+        stack.enter_context(mock.patch("readmodel.view.source", read))
         yield
 
 

@@ -8,7 +8,7 @@ from projector.core.operations import Put
 from projector.loads.loads import Loader
 from projector.view.writer import TermRefused, ViewWriter
 from readmodel.view import Cold, ViewPage
-from tests.support.barriers import Barrier, Ear, after, before, doing
+from tests.support.barriers import Barrier, after, before, doing
 from tests.support.healing import end_the_lead
 from tests.support.projecting import Bench
 from tests.support.waiting import eventually
@@ -33,9 +33,8 @@ async def loaded(stage: Bench) -> None:
 class Points:
     """The moments of a load at which something may happen."""
 
-    def __init__(self, stage: Bench, patch: pytest.MonkeyPatch, notices: Ear) -> None:
+    def __init__(self, stage: Bench, patch: pytest.MonkeyPatch) -> None:
         self._stage = stage
-        self._notices = notices
         self._registered = before(patch, Loader, "_try")
         self._snapped = before(patch, ViewWriter, "stage")
         self._outcome = after(patch, Loader, "_try")
@@ -45,32 +44,31 @@ class Points:
         """Hold the next load there; to be called before it begins."""
         (self._registered if point == "registered" else self._snapped).close()
 
-    async def happens(self, point: str, change: Change, notice: str) -> None:
+    async def happens(self, point: str, change: Change) -> None:
         """Change something at a point of the load under way, have the leader hear of it, then let the load go on."""
         barrier = self._registered if point == "registered" else self._snapped
         await barrier.reached()
         if point == "staged":
-            await self._between_two_steps(barrier, change, notice)
+            await self._between_two_steps(barrier, change)
         else:
             await change()
             await self._stage.caught_up()
             barrier.open()
 
-    async def _between_two_steps(self, barrier: Barrier, change: Change, notice: str) -> None:
-        """A batch is on its way: the step after it finds the load ready and the notice beside it."""
+    async def _between_two_steps(self, barrier: Barrier, change: Change) -> None:
+        """A batch is on its way: the step after it finds the load ready and the letter beside it."""
         self._batch.close()
         await self._batch.reached()
         barrier.open()
         await eventually(lambda: self._outcome.passed, "the load is staged")
         await change()
-        await self._notices.hears(lambda payload: payload.startswith(notice), "the leader hears of it")
         self._batch.open()
 
 
 @pytest.fixture
-def points(stage: Bench, patch: pytest.MonkeyPatch, notices: Ear) -> Points:
+def points(stage: Bench, patch: pytest.MonkeyPatch) -> Points:
     """The moments of a load."""
-    return Points(stage, patch, notices)
+    return Points(stage, patch)
 
 
 @pytest.mark.parametrize("point", ["registered", "snapped", "staged"])
@@ -81,7 +79,7 @@ async def test_race_load_against_delete(stage: Bench, patch: pytest.MonkeyPatch,
     put.close()
     points.expect(point)
     async with stage.projector():
-        await points.happens(point, lambda: stage.writer.delete_session(sid), f"l {sid}")
+        await points.happens(point, lambda: stage.writer.delete_session(sid))
         await loaded(stage)
 
         assert put.calls == []
@@ -96,7 +94,7 @@ async def test_race_add_during_load(stage: Bench, patch: pytest.MonkeyPatch, poi
     put.close()
     points.expect(point)
     async with stage.projector() as telemetry:
-        await points.happens(point, lambda: stage.writer.event(sid), f"a {sid}")
+        await points.happens(point, lambda: stage.writer.event(sid))
         await put.reached()
         found = await stage.read(sid)
         put.open()
@@ -119,7 +117,7 @@ async def test_race_look_during_load(stage: Bench, patch: pytest.MonkeyPatch, po
         await stage.writer.connection.execute("UPDATE events SET message = 'changed' WHERE session_id = $1::uuid", sid)
 
     async with stage.projector() as telemetry:
-        await points.happens(point, change, f"l {sid}")
+        await points.happens(point, change)
         await put.reached()
         found = await stage.read(sid)
         put.open()
@@ -142,7 +140,7 @@ async def test_race_status_during_load(stage: Bench, patch: pytest.MonkeyPatch, 
         await stage.writer.connection.execute("UPDATE sessions SET status = 'failed' WHERE id = $1::uuid", sid)
 
     async with stage.projector() as telemetry:
-        await points.happens(point, change, f"r {sid}")
+        await points.happens(point, change)
         await put.reached()
         found = await stage.read(sid)
         put.open()

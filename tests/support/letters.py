@@ -99,11 +99,11 @@ def only(*expected: Letter) -> Counter[Letter]:
 
 
 @asynccontextmanager
-async def letterbox(url: str) -> AsyncIterator[Letterbox]:
+async def letterbox(url: str, *, doorbell: bool = True) -> AsyncIterator[Letterbox]:
     """All of ours installed in a database with ten sessions, and somebody there to read letters."""
     async with connected(url) as writer, connected(url) as reader:
         await writer.execute(sessions(1, 10))
-        assert await install(writer, warn=pytest.fail)
+        assert await install(writer, warn=pytest.fail, doorbell=doorbell)
         box = Letterbox(writer, reader)
         await box.open()
         yield box

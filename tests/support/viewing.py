@@ -1,17 +1,21 @@
 """A view without Postgres: events made by hand, put and added through the project's own scripts."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from projector.core.operations import Add, HeaderValue, Operation, Put, StagedSession
 from projector.loads.snapshot import Part, type_counts
 from projector.view.writer import BatchResult, ViewWriter
 from readmodel.event import EventRow, type_name
 from readmodel.freshness import rfc3339
+from readmodel.header import text
 from readmodel.keys import Keys
 from readmodel.poll import Poll
 from readmodel.redis_client import pack
@@ -19,6 +23,7 @@ from readmodel.type_index import Entries, pack_entry
 from readmodel.view import Cold, ViewPage, ViewReader
 
 DATABASE = "7000000000000000001/16384"
+SHAPE = "0" * 32
 MAX_BYTES = 32_000_000
 
 
@@ -103,10 +108,16 @@ class Stage:
             window_bytes=self.window_bytes,
         )
 
-    async def begin(self, term: str = "term-1", expected: str = "", database: str = "") -> None:
-        """Begin a term of `database`, our own by default."""
-        await self.writer.begin(term, expected, database or self.database)
+    async def begin(
+        self, term: str = "term-1", expected: str = "", database: str = "", shape: str | None = None
+    ) -> bool:
+        """Begin a term of `database`, our own by default, of rows that read as before; tell whether it is continued."""
+        kept: Any = None
+        with suppress(ResponseError):  # no position of ours: the writer has to say so
+            kept = await self.redis.hget(self.keys.position, "shape")
+        continued = await self.writer.begin(term, expected, database or self.database, shape or text(kept) or SHAPE)
         self.term, self.n = term, 0
+        return continued
 
     async def apply(
         self, *operations: Operation, named: Sequence[str] = (), as_of_us: int | None = None, n: int | None = None

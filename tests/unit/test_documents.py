@@ -48,7 +48,8 @@ def test_the_settings_table_is_the_settings() -> None:
     documented = [(name.strip("`"), default) for name, default, *_ in rows(README, "## Settings")]
 
     assert documented == [
-        (PREFIX + name.upper(), shown(field.default)) for name, field in Settings.model_fields.items()
+        (field.validation_alias or PREFIX + name.upper(), shown(field.default))
+        for name, field in Settings.model_fields.items()
     ]
 
 

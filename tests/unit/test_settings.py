@@ -16,7 +16,7 @@ REDIS_URL = f"redis://:{SECRET}@cache.example/3"
 NUMBERS = [
     "MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS", "WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS",
     "WINDOW_MB", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB",
-    "PROJECTOR_PORT",
+    "PROJECTOR_PORT", "LETTERS_MAX_MB",
 ]  # fmt: skip
 
 
@@ -64,6 +64,7 @@ def test_the_contracts_defaults(configured: pytest.MonkeyPatch) -> None:
         5,
         0.5,
     )
+    assert (projector.schema, projector.doorbell, projector.letters_max_bytes) == ("readside", True, 256_000_000)
     assert (projector.hot_ttl_seconds, projector.warm_limit, projector.port) == (3600, 1000, None)
     assert projector.listen_url == projector.database_url == DATABASE_URL
     assert (api.max_answer_bytes, api.cors_origins, api.root_path) == (32_000_000, (), "")
@@ -84,9 +85,65 @@ def test_values_reach_both_parts(configured: pytest.MonkeyPatch) -> None:
     assert api.root_path == "/prefix"
 
 
+def test_where_ours_is_installed_and_who_rings(configured: pytest.MonkeyPatch) -> None:
+    """A schema for each deployment, a doorbell or none, and a bound for letters."""
+    configured.setenv("READSIDE_SCHEMA", "second_1")
+    configured.setenv("READSIDE_DOORBELL", "off")
+    configured.setenv("READSIDE_LETTERS_MAX_MB", "1.5")
+    projector = Settings().projector_config()
+
+    assert (projector.schema, projector.doorbell, projector.letters_max_bytes) == ("second_1", False, 1_500_000)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "public",
+        "information_schema",
+        "pg_catalog",
+        "pg_",
+        "1a",
+        "A",
+        "a-b",
+        "a b",
+        "é",
+        "a\n",
+        "a" * 42,
+        'a"b',
+        "$user",
+    ],
+)
+def test_a_schema_that_cannot_be_ours(configured: pytest.MonkeyPatch, schema: str) -> None:
+    """One sentence names the variable, and says what is accepted."""
+    configured.setenv("READSIDE_SCHEMA", schema)
+
+    assert refusal() == (
+        "READSIDE_SCHEMA is wrong: it must be a plain name (a-z, 0-9 and _, 41 at most, no digit first) and not "
+        "public, information_schema or pg_…."
+    )
+
+
+@pytest.mark.parametrize("schema", ["a", "_", "a" * 41, "publics", "user", "pg"])
+def test_a_schema_that_can_be_ours(configured: pytest.MonkeyPatch, schema: str) -> None:
+    """Any other plain name."""
+    configured.setenv("READSIDE_SCHEMA", schema)
+
+    assert Settings().projector_config().schema == schema
+
+
 def test_empty_is_unset(configured: pytest.MonkeyPatch) -> None:
     """As Compose files write what is not set."""
-    for name in [*NUMBERS, "LISTEN_URL", "LOG_LEVEL", "LOG_FORMAT", "AUTH", "CORS_ORIGINS", "REDIS_PREFIX"]:
+    for name in [
+        *NUMBERS,
+        "LISTEN_URL",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "AUTH",
+        "CORS_ORIGINS",
+        "REDIS_PREFIX",
+        "SCHEMA",
+        "DOORBELL",
+    ]:
         configured.setenv(f"READSIDE_{name}", "")
 
     _build()
@@ -189,6 +246,7 @@ def test_zero_where_it_means_none(configured: pytest.MonkeyPatch, name: str) -> 
     ("name", "value"),
     [
         ("AUTH", "yes"), ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("PROJECTOR_PORT", "65536"),
+        ("DOORBELL", "maybe"), ("LETTERS_MAX_MB", "1000001"),
         ("REDIS_PREFIX", "a b"), ("REDIS_PREFIX", "a{0}"), ("REDIS_PREFIX", "x" * 65), ("REDIS_PREFIX", "é"),
         ("REDIS_PREFIX", "a\n"), ("HEARTBEAT_SECONDS", "0.001"), ("WINDOW_EVENTS", "99"), ("WARM_LIMIT", "1.5"),
     ],
@@ -205,7 +263,7 @@ def test_any_accepted_number_can_be_used(configured: pytest.MonkeyPatch) -> None
     for name in ["MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS"]:
         configured.setenv(f"READSIDE_{name}", "315360000")
     configured.setenv("READSIDE_HEARTBEAT_SECONDS", "315359999")
-    for name in ["WINDOW_MB", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB"]:
+    for name in ["WINDOW_MB", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB", "LETTERS_MAX_MB"]:
         configured.setenv(f"READSIDE_{name}", "1000000")
     for name in ["WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE"]:
         configured.setenv(f"READSIDE_{name}", "1000000000")

@@ -5,12 +5,12 @@
        JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
       WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY[{tables}]::pg_catalog.oid[])
         AND NOT t.tgisinternal AND n.nspname OPERATOR(pg_catalog.=) '{schema}'::pg_catalog.name),
-    (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', c.oid, c.relkind), ' ' ORDER BY c.oid)
-       FROM pg_catalog.pg_class AS c
-       JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-      WHERE n.nspname OPERATOR(pg_catalog.=) '{schema}'::pg_catalog.name
-        AND c.relname OPERATOR(pg_catalog.=) ANY (
-              '{letters_0,letters_1,letters_2,presence,skips,reader}'::pg_catalog.name[])),
+    pg_catalog.to_regclass('"{schema}".letters_0')::pg_catalog.oid,
+    pg_catalog.to_regclass('"{schema}".letters_1')::pg_catalog.oid,
+    pg_catalog.to_regclass('"{schema}".letters_2')::pg_catalog.oid,
+    pg_catalog.to_regclass('"{schema}".presence')::pg_catalog.oid,
+    pg_catalog.to_regclass('"{schema}".skips')::pg_catalog.oid,
+    pg_catalog.to_regclass('"{schema}".reader')::pg_catalog.oid,
     (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', p.oid, p.prosrc, p.proconfig), ' ' ORDER BY p.oid)
        FROM pg_catalog.pg_proc AS p
        JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace

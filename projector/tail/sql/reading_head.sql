@@ -3,6 +3,6 @@
 SELECT pg_current_snapshot()::text AS snapshot,
        (extract(epoch FROM now()) * 1000000)::bigint AS as_of_us,
        (SELECT count(*) FROM fresh) AS letters,
-       CASE WHEN $2::boolean THEN (SELECT last_value FROM {schema}.reader) END AS reader,
-       CASE WHEN $2::boolean THEN (SELECT last_value::text || ' ' || is_called::text FROM {schema}.skips) END AS skips,
+       CASE WHEN $2::boolean THEN (SELECT last_value FROM "{schema}".reader) END AS reader,
+       CASE WHEN $2::boolean THEN (SELECT last_value::text || ' ' || is_called::text FROM "{schema}".skips) END AS skips,
        CASE WHEN $2::boolean THEN {fingerprint} END AS fingerprint

@@ -1,5 +1,5 @@
 -- What others than the owner may do with ours, past what readers of letters need. Locks nothing.
-SELECT format('%s may %s %s', CASE grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(grantee) END,
+SELECT format('%s has %s on %s', CASE grantee WHEN 0 THEN 'everybody' ELSE 'role ' || pg_get_userbyid(grantee) END,
               privilege_type, thing) AS description,
        format('REVOKE %s ON %s FROM %s', privilege_type, thing,
               CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END) AS statement

@@ -3,9 +3,10 @@ SELECT relname::text AS name,
        oid::regclass::text AS full_name,
        relkind::text AS kind,
        pg_get_userbyid(relowner)::text AS owner,
-       pg_get_userbyid(relowner) = current_user
-         OR relowner = (SELECT relowner FROM pg_class WHERE oid = nullif(current_setting('readside.events'), '')::oid)
-         AS may_go,
+       ARRAY(SELECT format('GRANT %s ON %s %s TO %I', privilege_type,
+                           CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, found.oid::regclass,
+                           pg_get_userbyid(grantee))
+               FROM aclexplode(relacl) WHERE grantee NOT IN (0, relowner)) AS grants,
        relpersistence = 'u' AND CASE relkind
          WHEN 'S' THEN EXISTS (
            SELECT FROM pg_sequence
@@ -14,8 +15,8 @@ SELECT relname::text AS name,
               AND seqmin = CASE relname WHEN 'skips' THEN 1 ELSE 0 END)
          WHEN 'r' THEN
            reloptions = '{autovacuum_enabled=off}'
-           AND NOT (relhasrules OR relhastriggers OR relhassubclass OR relispartition OR relrowsecurity)
-           AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = found.oid)
+           AND NOT (relhasrules OR relhastriggers OR relrowsecurity)
+           AND NOT EXISTS (SELECT FROM pg_inherits WHERE found.oid IN (inhrelid, inhparent))
            AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = found.oid AND contype <> 'n')
            AND NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = found.oid)
            AND (SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull, ', '

@@ -1,4 +1,4 @@
-"""The Lua scripts that only the leading projector runs: they alone change the view."""
+"""The Lua scripts that only the leading projector runs: two of them alone change the view."""
 
 from functools import cache
 from importlib.resources import files
@@ -8,5 +8,9 @@ from readmodel import scripts
 
 @cache
 def source(name: str) -> str:
-    """Return the text of `<name>.lua`; `apply` works on the type index too."""
-    return scripts.source(name, __name__) if name == "apply" else files(__name__).joinpath(f"{name}.lua").read_text()
+    """Return the text of `<name>.lua`; some work on the type index too."""
+    return (
+        scripts.source(name, __name__)
+        if name in {"apply", "served"}
+        else files(__name__).joinpath(f"{name}.lua").read_text()
+    )

@@ -10,7 +10,8 @@
 --   put     staging ('' without events) held field value ...   replace the session by what was staged
 --   add     (score member index-entry hash-hi hash-lo type) ...
 -- Session keys are built from the base: one hash slot holds them all.
--- Gives {'ok', {found cold}, {forgotten, to be loaded}, {grown past the window}, now µs}
+-- A session whose keys are damaged (a wrong type, numbers that are none) is forgotten, and all others go on.
+-- Gives {'ok', {found cold}, {forgotten, to be loaded}, {grown past the window}, now µs, {damaged, of those forgotten}}
 --     | {'done'} | {'refused', term found, n found} | {'unstaged', session}
 local position, hot = KEYS[1], KEYS[2]
 local term, n, as_of, round_trip, sent, channel, named, base, version, ttl = unpack(ARGV, 1, 10)
@@ -31,7 +32,8 @@ local i = FIRST
 while i < PAST do
   if ARGV[i] == 'put' and ARGV[i + 3] ~= '' then
     local stage, held = ARGV[i + 3], tonumber(ARGV[i + 4])
-    if redis.call('ZCARD', stage .. 'e') ~= held or tonumber(redis.call('HGET', stage .. 'i', '#') or '0') ~= held then
+    local staged, indexed = redis.pcall('ZCARD', stage .. 'e'), redis.pcall('HGET', stage .. 'i', '#') or '0'
+    if staged ~= held or type(indexed) ~= 'string' or tonumber(indexed) ~= held then
       return {'unstaged', ARGV[i + 1]}
     end
   end
@@ -39,7 +41,7 @@ while i < PAST do
 end
 redis.call('HSET', position, 'writing', n) -- a Redis that is out of memory refuses here, before anything changed
 
-local cold, reload, grown = {}, {}, {}
+local cold, reload, grown, damaged = {}, {}, {}, {}
 local active = {} -- sessions of which something was heard, noted by one command in the end: a thousand at most
 
 local function forget(session)
@@ -66,6 +68,18 @@ end
 local function anew(session)
   forget(session)
   reload[#reload + 1] = session
+end
+
+local function spoiled(session)
+  damaged[#damaged + 1] = session
+  anew(session)
+end
+
+-- Other refusals, as of a right that is missing, concern every session: they end the batch.
+local function is_damage(problem)
+  local text = type(problem) == 'table' and problem.err or tostring(problem)
+  return type(problem) == 'string' or string.find(text, 'WRONGTYPE') or string.find(text, 'not an integer')
+    or string.find(text, 'would overflow')
 end
 
 local verbs = {}
@@ -98,7 +112,7 @@ function verbs.touch(session, from, arguments)
 end
 
 function verbs.put(session, from, arguments)
-  local stage, polled = ARGV[from], redis.call('HGET', base .. 's:' .. session, 'polled')
+  local stage, polled = ARGV[from], redis.pcall('HGET', base .. 's:' .. session, 'polled')
   forget(session)
   if stage ~= '' then
     for _, kind in ipairs({'e', 'i'}) do
@@ -110,7 +124,7 @@ function verbs.put(session, from, arguments)
   for field = from + 2, from + arguments - 1, 2 do
     redis.call('HSET', header, ARGV[field], ARGV[field + 1])
   end
-  if polled then redis.call('HSET', header, 'polled', polled) end
+  if type(polled) == 'string' then redis.call('HSET', header, 'polled', polled) end
   keep(session)
 end
 
@@ -168,8 +182,13 @@ function verbs.add(session, from, arguments)
   local header, events, index = base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session
   local was = redis.call('HMGET', header, 'term', 'held', 'floor', 'newest', 'count', 'bytes')
   if was[1] ~= term then return found_cold(session) end
-  if not was[6] then return anew(session) end -- readers take this sum for the bound of an answer
-  local floor, newest = tonumber(was[3] or ''), tonumber(was[4] or '')
+  -- What a reader would refuse must not grow: the numbers would be as wrong, and nobody be told.
+  local numbers = (was[2] or 'x') .. '/' .. (was[3] or '') .. '/' .. (was[4] or '') .. '/' .. (was[5] or 'x')
+  if string.find(numbers .. '/' .. (was[6] or 'x'), '[^%d/-]') then return spoiled(session) end
+  local held, floor, newest = tonumber(was[2]), tonumber(was[3] or ''), tonumber(was[4] or '')
+  local count, size = tonumber(was[5]), tonumber(was[6])
+  if not (held and count and size) or (was[3] and not floor) or (held > 0 and not newest) then return spoiled(session) end
+  if floor and count <= held or not floor and count ~= held then return spoiled(session) end
   local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}
   for e = from, from + arguments - 1, 6 do
     local score, member, entry, hi, lo, kind = unpack(ARGV, e, e + 5)
@@ -189,9 +208,9 @@ function verbs.add(session, from, arguments)
     redis.call('HINCRBY', header, 't:' .. kind, #entries)
   end
   if news > 0 then
-    local held, size = (was[2] or 0) + news, (was[6] or 0) + bytes
+    held, size = held + news, size + bytes
     newest = string.format('%.0f', newest) -- every digit, however a server writes large numbers
-    redis.call('HSET', header, 'newest', newest, 'held', held, 'bytes', size, 'count', (was[5] or 0) + news)
+    redis.call('HSET', header, 'newest', newest, 'held', held, 'bytes', size, 'count', count + news)
     redis.call('HINCRBY', header, 'hi', hi_sum) -- past what a double holds in a session of two million
     redis.call('HINCRBY', header, 'lo', lo_sum)
     if held > most_events or size > most_bytes then grown[#grown + 1] = session end
@@ -202,7 +221,11 @@ end
 i = FIRST
 while i < PAST do
   local arguments = tonumber(ARGV[i + 2])
-  verbs[ARGV[i]](ARGV[i + 1], i + 3, arguments)
+  local done, problem = pcall(verbs[ARGV[i]], ARGV[i + 1], i + 3, arguments)
+  if not done then
+    if not is_damage(problem) then error(problem, 0) end
+    spoiled(ARGV[i + 1]) -- what was half done to this session goes with it
+  end
   i = i + 3 + arguments
 end
 
@@ -223,4 +246,4 @@ if as_of ~= '' then
 end
 redis.call('PUBLISH', channel, (at[3] or '') .. ' ' .. term .. ' ' .. n .. ' ' .. (as_of ~= '' and as_of or '-') .. ' '
   .. (round_trip ~= '' and round_trip or '-') .. ' ' .. now .. ' ' .. named)
-return {'ok', cold, reload, grown, now}
+return {'ok', cold, reload, grown, now, damaged}

@@ -9,6 +9,7 @@ import pytest
 from projector.core.comparison import Truth
 from projector.core.operations import Operation, Status, Touch
 from projector.drift import DriftCheck
+from projector.served_check import ServedFindings
 from projector.telemetry import Telemetry
 from readmodel.header import Header
 from tests.support.tables import table
@@ -35,6 +36,10 @@ class Stores:
         self.rounds += 1
         return {sid: Truth("paused", 1, 2, 3) for sid in session_ids}
 
+    async def look(self, *_: object) -> ServedFindings:
+        """Find nothing in what is served."""
+        return ServedFindings()
+
     async def now_us(self) -> int:
         """Give an instant that as-of has passed."""
         return 0
@@ -48,6 +53,7 @@ async def found_after_some_rounds(operations: list[Operation]) -> set[str]:
         reads=stores,
         sessions=table([SID]).sessions,
         telemetry=Telemetry(),
+        served=stores,
         wake=asyncio.Event(),
         as_of_us=lambda: 1,
         round_seconds=0,

@@ -14,7 +14,7 @@ from readmodel.errors import EventLogUnavailable, QueryTooSlow, ServiceError, St
 
 COUNTERS = {
     "events_applied", "batches", "terms", "catch_ups", "connections", "loads", "loads_failed", "looks",
-    "readings", "letters", "comparisons", "compared", "drift", "drift_repaired", "sessions_lost",
+    "readings", "letters", "comparisons", "compared", "drift", "drift_repaired", "sessions_lost", "sessions_reloaded",
 }  # fmt: skip
 OF_THE_LEADER = {
     "hot_sessions",
@@ -62,7 +62,7 @@ def test_every_counter_is_shown() -> None:
     """A number that the telemetry counts and nobody sees would be forgotten."""
     numbers = {field.name for field in fields(Telemetry) if field.type == "int"}
 
-    assert numbers - {"hot_sessions", "loading"} == COUNTERS
+    assert numbers - {"hot_sessions", "loading", "letters_bytes", "events_in_hand"} == COUNTERS
 
 
 def test_the_values() -> None:
@@ -70,7 +70,7 @@ def test_the_values() -> None:
     telemetry = Telemetry(
         role="leader", state="live", hot_sessions=3, loading=2, queue_usage=0.25, events_applied=10, batches=9, terms=8,
         connections=7, loads=6, looks=5, readings=4, letters=40, comparisons=41, letters_bytes=42,
-        ringing=True, set_aside=lambda: {"a": "bad"}, catch_ups=11, compared=12,
+        ringing=True, set_aside=lambda: {"a": "bad"}, catch_ups=11, compared=12, sessions_reloaded=20,
         drift=13, drift_repaired=14, loads_failed=15, sessions_lost=16, events_in_hand=17,
         reconnects=Counter(postgres=18), round_trip_us=500_000, as_of_us=1_500_000,
     )  # fmt: skip
@@ -83,7 +83,8 @@ def test_the_values() -> None:
         "letters_bytes": 42, "ringing": 1,
         "letters_open": 1, "compared_total": 12, "drift_total": 13, "hot_sessions": 3,
         "loading": 2, "set_aside": 1, "leader": 1, "live": 1, "notification_queue_usage": 0.25, "catch_ups_total": 11,
-        "drift_repaired_total": 14, "loads_failed_total": 15, "sessions_lost_total": 16, "events_waiting": 17,
+        "drift_repaired_total": 14, "loads_failed_total": 15, "sessions_lost_total": 16, "sessions_reloaded_total": 20,
+        "events_waiting": 17,
         "reconnects_total": 18, "heartbeat_round_trip_seconds": 0.5, "as_of_timestamp_seconds": 1.5,
         "commit_to_applied_seconds_bucket": 1, "commit_to_applied_seconds_count": 1,
         "commit_to_applied_seconds_sum": 0.5,

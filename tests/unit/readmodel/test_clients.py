@@ -125,6 +125,23 @@ def test_the_place_of_a_postgres_url(url: str, place: str) -> None:
     assert postgres_client.target(url) == place
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
+def test_the_schemes_of_a_postgres_url(scheme: str) -> None:
+    """Postgres' own two, and SQLAlchemy's, which is turned into the first."""
+    url = f"{scheme}://app:{SECRET}@db/shop"
+
+    postgres_client.check_url(url, "READSIDE_DATABASE_URL")
+    assert postgres_client.target(url) == "db/shop"
+    assert postgres_client.plain(url).startswith(("postgresql://app", "postgres://app"))
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql+psycopg", "http"])
+def test_another_scheme_is_refused(scheme: str) -> None:
+    """By the setting's name."""
+    with pytest.raises(ConfigurationError, match="READSIDE_DATABASE_URL must begin with postgresql://"):
+        postgres_client.check_url(f"{scheme}://db/shop", "READSIDE_DATABASE_URL")
+
+
 @pytest.mark.parametrize(
     "url",
     [

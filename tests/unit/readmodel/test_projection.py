@@ -89,6 +89,14 @@ def test_another_version_is_down() -> None:
     assert "version 0" in str(projection.reason)
 
 
+def test_the_view_of_version_0_1_is_refused_by_name() -> None:
+    """Its encoding was 2, and it reads no other, as this version does not read that one."""
+    projection = judge(replace(POSITION, version="2"), 0, [LEADER], 5.0)
+
+    assert projection.status == "down"
+    assert projection.reason == "The view is of version 2, and this program reads version 3."
+
+
 def test_the_view_of_another_database_is_down() -> None:
     """For who is told which database it must be of; nothing else is known of it."""
     projection = judge(POSITION, 0, [LEADER], 5.0, "1/3")
@@ -167,3 +175,34 @@ async def test_a_redis_with_other_data_is_down(view: ViewReader) -> None:
 
 def _raw(report: dict[str, Any], age_us: int = 0) -> bytes:
     return orjson.dumps({**report, "reported_at_us": NOON - age_us})
+
+
+def test_a_redis_that_takes_no_writes_is_down() -> None:
+    """Whatever the last report says: nobody can write another."""
+    projection = judge(POSITION, 3, [LEADER], 5.0, refusal="Redis at h is read-only.")
+
+    assert (projection.status, projection.reason) == ("down", "Redis at h is read-only.")
+    assert (projection.writable, projection.leader) == (False, LEADER)
+    assert judge(POSITION, 3, [LEADER], 5.0).writable is True
+    assert judge(POSITION, 3, [], 5.0, refusal="Redis at h is read-only.").reason == "Redis at h is read-only."
+
+
+def test_a_leader_that_waits_for_a_store_is_stale() -> None:
+    """It says so itself, before the lag shows it."""
+    waiting = {**LEADER, "state": "waiting", "reason": "No heartbeat."}
+
+    assert judge(POSITION, 3, [waiting], 5.0).status == "stale"
+    assert judge(POSITION, 3, [waiting], 5.0).reason == "No heartbeat."
+
+
+@pytest.mark.parametrize(
+    ("silent_us", "lag_us", "status"),
+    [(2_000_001, 2_000_001, "stale"), (2_000_001, 90_000, "live"), (0, 4_000_000, "live")],
+)
+def test_a_leader_that_is_silent_while_as_of_stands_still(silent_us: int, lag_us: int, status: str) -> None:
+    """One of the two alone is no sign: reports may be late, and beats rare."""
+    silent = {**LEADER, "reported_at_us": NOON}
+    projection = judge(replace(POSITION, lag_us=lag_us), 3, [silent], 5.0, now_us=NOON + silent_us)
+
+    assert projection.status == status
+    assert (projection.reason is None) == (status == "live")

@@ -19,6 +19,9 @@ LEADER: dict[str, Any] = {
     "drift": 0,
     "compared": 90,
     "notification_queue_usage": 0.0,
+    "letters_bytes": 1_500_000,
+    "letters_open": True,
+    "ringing": True,
     "events_applied": 12,
     "round_trip_ms": 3.21,
     "terms": 1,
@@ -50,6 +53,7 @@ def test_when_all_is_well() -> None:
         "set aside": "0",
         "drift": "none",
         "notification queue": "0.0 % full",
+        "letters": "1.5 MB; writers ring",
         "tail": "live, the last heartbeat took 3.2 ms; terms begun 1, connections made 1",
         "events applied": "12",
         "leader": "a.example pid 7 (live), since 2026-01-13T14:00:00.000000Z",
@@ -72,6 +76,7 @@ def test_when_all_is_well() -> None:
         (Projection("stale", REASON, lag_ms=9000, hot_sessions=1, leader=LEADER), "so Postgres", "whether Postgres"),
         (Projection("live", **{**LIVE, "leader": {**LEADER, "set_aside": 2}}), "memory", "`readside explain SESSION`"),
         (Projection("live", **{**LIVE, "leader": {**LEADER, "drift": 1}}), "memory", "loaded anew"),
+        (Projection("live", **{**LIVE, "leader": {**LEADER, "letters_open": False}}), "memory", "oldest transaction"),
         (
             Projection("live", **{**LIVE, "leader": {**LEADER, "notification_queue_usage": 0.4}}),
             "memory",
@@ -87,3 +92,11 @@ def test_what_users_see_and_what_to_do(projection: Projection, users: str, to_do
     assert users in shown["users see"]
     assert to_do in shown["what to do"]
     assert shown.get("why") == projection.reason
+
+
+def test_a_redis_that_takes_no_writes() -> None:
+    """Nobody is sent to start a projector that runs."""
+    shown = told(Projection("down", reason="Redis at h is read-only.", writable=False, **{**LIVE, "leader": None}))
+
+    assert shown["why"] == "Redis at h is read-only."
+    assert shown["what to do"].startswith("Have READSIDE_REDIS_URL lead to a Redis that takes writes")

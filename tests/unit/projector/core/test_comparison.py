@@ -67,9 +67,10 @@ def test_a_session_that_is_gone_is_dropped_only() -> None:
 
 def test_every_listed_session_gets_an_operation() -> None:
     """The index may err; whatever it lists is decided."""
-    compared = judge({"a": HEADER, "b": None, "c": HEADER}, {"a": TRUTH, "b": TRUTH})
+    compared = judge({"a": HEADER, "b": None, "c": HEADER, "d": HEADER}, {"a": TRUTH, "b": TRUTH, "d": TRUTH})
 
-    assert list(compared.operations) == ["a", "b", "c"]
+    assert list(compared.operations) == ["a", "b", "c", "d"]
+    assert compared.equal == ["a", "d"]
     assert compared.to_load == ["b"]
 
 
@@ -80,7 +81,7 @@ def test_a_trimmed_session_can_be_equal() -> None:
 
 def test_a_query_counts_so_many_events_at_most() -> None:
     """By the headers: many small sessions share a query, a larger one has its own, and none is lost."""
-    sizes = {"a": EVENTS_PER_QUERY - 1, "b": 1, "c": 1, "d": 3 * EVENTS_PER_QUERY, "e": 0}
+    sizes = {"a": EVENTS_PER_QUERY - 1, "b": 1, "c": 1, "d": 3 * EVENTS_PER_QUERY, "e": EVENTS_PER_QUERY}
     headers = [replace(HEADER, session_id=sid, count=count) for sid, count in sizes.items()]
 
     parts = list(affordable([*sizes, "gone"], [*headers, None]))

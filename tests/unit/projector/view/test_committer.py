@@ -246,3 +246,16 @@ async def test_a_batch_that_had_been_applied_already_is_done(clock: Clock) -> No
     await made.commit({"a": [big("a")]})
 
     assert made.n == 1
+
+
+async def test_a_batch_that_waits_is_told_of_until_it_is_through(clock: Clock) -> None:
+    """Not for a blink; then why, and in the end that it is over."""
+    lost = [ViewUnavailable(f"try {number}") for number in range(8)]
+    writer, told = FakeWriter([ViewUnavailable("a blink"), BatchResult(), *lost]), list[str]()
+    made = Committer(writer, "term", clock, clock.sleep, tell=lambda why: told.append(str(why)))  # type: ignore[arg-type]
+    await made.commit({})
+    assert told == []
+    await made.commit({})
+
+    assert told[-2:] == ["try 7", "None"]
+    assert "try 0" not in told

@@ -1,0 +1,31 @@
+"""What rows read as: what a migration of the owners can change of it without touching a row.
+
+The tail reads it in the snapshot that gives the as-of. While it stays the same, so does what every row that was not
+written reads as. When it changes, the term ends before as-of moves, and the next one loads every hot session anew. It
+is kept with the view's position, so that a change while no projector ran is seen too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from projector.tail.sql import statement
+from readmodel.sql import Tables, literal
+
+COLUMNS = {
+    "sessions": ("id", "status", "created_at"),
+    "events": ("id", "session_id", "step_id", "event_type", "event_data", "message", "timestamp"),
+}
+"""The columns that readside reads."""
+
+
+def shape_sql(tables: Tables) -> str:
+    """Give a scalar SQL expression: 32 hex digits."""
+    text = statement("shape")
+    for name, qualified in (("sessions", tables.sessions), ("events", tables.events)):
+        text = text.replace(f":{name}_name", literal(qualified)).replace(f":{name}_columns", _names(COLUMNS[name]))
+    return text
+
+
+def _names(columns: Sequence[str]) -> str:
+    return f"'{{{','.join(columns)}}}'::name[]"

@@ -1,0 +1,25 @@
+"""What went wrong, in a person's words: libraries and Python tell it with addresses as tuples, and quote commands."""
+
+from __future__ import annotations
+
+import os
+import re
+
+_QUOTED = re.compile(r".* of pipeline caused error: \(['\"](.*?)['\"],?\)", re.DOTALL)
+"""redis-py quotes the command before it, and with it what an event says: that belongs into no log."""
+_REFUSED = re.compile(r"(?:\[Errno (\d+)\]|Error (\d+) connecting to \S+) Connect call failed \([^()]*\)")
+_NUMBERED = re.compile(r"\[Errno -?\d+\] |^Error (?:-?\d+|UNKNOWN) connecting to \S+ ")
+_SCRIPT = re.compile(r"\.? script: [0-9a-f]{40}, on @\S+?:\d+\.?$")
+_SEVERAL = "Multiple exceptions: "
+
+
+def cause(exc: BaseException) -> str:
+    """Give an exception's reason in one line, without a full stop."""
+    told = (str(exc) or type(exc).__name__).splitlines()[0]
+    quoted = _QUOTED.fullmatch(told)
+    text = quoted[1] if quoted else told
+    text = _REFUSED.sub(lambda found: os.strerror(int(found[1] or found[2])), text)
+    text = _SCRIPT.sub("", _NUMBERED.sub("", text))
+    if text.startswith(_SEVERAL):  # a name with several addresses: mostly the same of each
+        text = ", ".join(dict.fromkeys(text.removeprefix(_SEVERAL).split(", ")))
+    return text.rstrip(".")

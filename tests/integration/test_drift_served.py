@@ -1,0 +1,173 @@
+"""The continuous check of what is served: whatever byte is another, it is found, loaded anew and counted; only then."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from projector import served_check
+from readmodel.type_index import ENTRY_BYTES
+from tests.support.projecting import Bench, bench
+from tests.support.waiting import eventually
+
+Edit = Callable[[Bench, str, str], Awaitable[object]]
+
+
+@pytest.fixture
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
+    """Triggers, a writer and readers; rounds follow each other closely."""
+    async with bench(database_url, redis_url, drift_round_seconds=0.02) as made:
+        yield made
+
+
+async def oldest(stage: Bench, session_id: str, place: int = 0) -> tuple[bytes, float]:
+    """A member and its score, by rank."""
+    redis: Any = stage.view.redis
+    [(member, score)] = await redis.zrange(stage.view.keys.events(session_id), place, place, withscores=True)
+    return member, score
+
+
+async def replace(stage: Bench, session_id: str, old: bytes, new: bytes, score: float) -> None:
+    """Put one member in another's place, in one step."""
+    pipeline: Any = stage.view.redis.pipeline(transaction=True)
+    key = stage.view.keys.events(session_id)
+    pipeline.zrem(key, old)
+    pipeline.zadd(key, {new: score})
+    await pipeline.execute()
+
+
+async def a_byte(stage: Bench, session_id: str, _other: str) -> None:
+    """Edit: a letter of an event's data is another."""
+    member, score = await oldest(stage, session_id)
+    await replace(stage, session_id, member, member.replace(b'"n": 1', b'"n": 2'), score)
+
+
+async def a_score(stage: Bench, session_id: str, _other: str) -> None:
+    """Edit: an event stands between two others."""
+    member, score = await oldest(stage, session_id)
+    await replace(stage, session_id, member, member, score + 1_500)
+
+
+async def two_members_exchanged(stage: Bench, session_id: str, _other: str) -> None:
+    """Edit: two events stand in each other's place."""
+    (one, first), (two, second) = await oldest(stage, session_id, 0), await oldest(stage, session_id, 1)
+    await stage.view.redis.zadd(stage.view.keys.events(session_id), {one: second, two: first})
+
+
+async def anothers_member(stage: Bench, session_id: str, other: str) -> None:
+    """Edit: an event of another session stands in the place of one of this."""
+    member, score = await oldest(stage, session_id)
+    foreign, _ = await oldest(stage, other)
+    await replace(stage, session_id, member, foreign, score)
+
+
+async def no_event(stage: Bench, session_id: str, _other: str) -> None:
+    """Edit: what is no event stands in the place of one."""
+    member, score = await oldest(stage, session_id)
+    await replace(stage, session_id, member, b"none of ours", score)
+
+
+async def two_types_exchanged(stage: Bench, session_id: str, _other: str) -> None:
+    """Edit: two events are listed under each other's type."""
+    redis: Any = stage.view.redis
+    index = stage.view.keys.index(session_id)
+    one, two = await redis.hmget(index, "step_created/0", "step_failed/0")
+    await redis.hset(index, mapping={"step_created/0": two, "step_failed/0": one})
+
+
+async def an_entry_twice(stage: Bench, session_id: str, _other: str) -> None:
+    """Edit: an event is listed twice, and another not at all."""
+    redis: Any = stage.view.redis
+    index = stage.view.keys.index(session_id)
+    listed = await redis.hget(index, "step_created/0")
+    await redis.hset(index, "step_created/0", listed[:ENTRY_BYTES] + listed[:-ENTRY_BYTES])
+
+
+WRONG = (a_byte, a_score, two_members_exchanged, anothers_member, no_event, two_types_exchanged)
+
+
+async def hot_session(stage: Bench, events: int = 5) -> str:
+    """Write a session of two types, and wait until it is hot."""
+    session_id = await stage.writer.session()
+    for kind in ("step_created", "step_failed"):
+        await stage.writer.events(session_id, events, kind)
+    await stage.hot(session_id)
+    await stage.caught_up()
+    return session_id
+
+
+@pytest.mark.parametrize("edit", WRONG)
+async def test_what_is_served_wrongly_is_found_reloaded_and_counted(stage: Bench, edit: Edit) -> None:
+    """Once, by name; nobody else is touched, and the term goes on."""
+    with capture_logs() as logs:
+        async with stage.projector() as telemetry:
+            session_id, bystander = await hot_session(stage), await hot_session(stage)
+            loads = telemetry.loads
+            await edit(stage, session_id, bystander)
+            await eventually(lambda: telemetry.drift and telemetry.loads > loads, "it is found and loaded")
+            for types in ((), ("step_created",), ("step_failed",)):
+                await stage.same(session_id, types=types)
+                await stage.same(bystander, types=types)
+
+            assert (telemetry.drift, telemetry.loads, telemetry.terms) == (1, loads + 1, 1)
+    assert [entry["session_id"] for entry in logs if entry["log_level"] == "warning"] == [session_id]
+
+
+async def test_an_index_that_contradicts_itself_is_damage(stage: Bench) -> None:
+    """It is known for certain at once."""
+    async with stage.projector() as telemetry:
+        session_id, bystander = await hot_session(stage), await hot_session(stage)
+        loads = telemetry.loads
+        await an_entry_twice(stage, session_id, bystander)
+        await eventually(lambda: telemetry.sessions_lost and telemetry.loads > loads, "it is found and loaded")
+        await stage.same(session_id, types=("step_created",))
+
+        assert (telemetry.drift, telemetry.terms) == (0, 1)
+
+
+async def test_a_large_session_is_compared_to_its_end(stage: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Part by part, each within its bounds."""
+    monkeypatch.setattr(served_check, "EVENTS_A_ROUND", 20)
+    asked: list[int] = []
+    async with stage.projector(window_events=150) as telemetry:
+        session_id = await hot_session(stage, 100)
+        really = served_check.ServedCheck._rows
+
+        async def noted(self: Any, parts: Any) -> Any:
+            asked.append(sum(len(part.members) for part in parts))
+            return await really(self, parts)
+
+        monkeypatch.setattr(served_check.ServedCheck, "_rows", noted)
+        member, score = await oldest(stage, session_id, 149)
+        await replace(stage, session_id, member, member.replace(b'"n": 1', b'"n": 2'), score)
+        await eventually(lambda: telemetry.drift, "it is found")
+        await stage.hot(session_id)
+        await stage.same(session_id)
+
+    assert max(asked) <= 20
+
+
+async def test_writers_raise_no_false_alarm(stage: Bench) -> None:
+    """Sessions that are written to, changed in place and purged while what they serve is compared."""
+    with capture_logs() as logs:
+        async with stage.projector() as telemetry:
+            sessions = [await hot_session(stage) for _ in range(6)]
+            connection, rounds, before = stage.writer.connection, 0, telemetry.compared
+            async with asyncio.timeout(30):
+                while telemetry.compared < before + 300:
+                    rounds += 1
+                    session_id = sessions[rounds % len(sessions)]
+                    await stage.writer.event(session_id, event_type="step_failed")
+                    await connection.execute(
+                        "UPDATE events SET message = 'again' WHERE id IN "
+                        "(SELECT id FROM events WHERE session_id = $1::uuid ORDER BY random() LIMIT 1)",
+                        session_id,
+                    )
+                    if rounds % 41 == 0:
+                        await stage.writer.delete_session(session_id)
+                        sessions[rounds % len(sessions)] = await stage.writer.session()
+
+            assert (telemetry.drift, telemetry.sessions_lost, telemetry.terms) == (0, 0, 1)
+    assert not [entry for entry in logs if entry["log_level"] == "warning"]
