@@ -10,7 +10,8 @@ from projector.core.served_part import LogRow
 from projector.loads.snapshot import Part
 from readmodel.errors import BadEvents
 from readmodel.event import EventRow, type_name
-from tests.model.postgres import TERMINAL, UNFIT, Client
+from tests.model.clients import Client
+from tests.model.postgres import TERMINAL, UNFIT
 from tests.model.transactions import State
 from tests.support.servers import TABLES
 from tests.support.viewing import part_of, within
