@@ -30,7 +30,7 @@ Passed = Callable[[], Awaitable[bool]]
 """Waits until as-of has passed the present instant of Postgres; tells whether it did."""
 
 
-class Log(Protocol):
+class ServedRows(Protocol):
     """Where Postgres' rows come from."""
 
     async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
@@ -56,7 +56,7 @@ class _Place:
 class ServedCheck:
     """Goes round what one term serves. Every method raises ViewUnavailable, or Postgres' errors."""
 
-    def __init__(self, view: ViewReader, reads: Log, term: str) -> None:
+    def __init__(self, view: ViewReader, reads: ServedRows, term: str) -> None:
         self._view = view
         self._reads = reads
         self._term = term

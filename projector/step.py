@@ -20,7 +20,7 @@ MAX_PUTS = 50
 """Loads that one step puts in place."""
 
 
-class Step:
+class TermStep:
     """Gathers, decides, commits and settles for one term."""
 
     def __init__(

@@ -21,7 +21,7 @@ from projector.loads.loads import Loader
 from projector.reads import Reads
 from projector.requests import Requests
 from projector.served_check import ServedCheck
-from projector.step import Step
+from projector.step import TermStep
 from projector.tail.connection import Tail
 from projector.tail.letterbox import Letterbox, ReaderReplaced, shape_of
 from projector.tail.reader import LetterReader, Wake
@@ -88,7 +88,7 @@ class Term:
             telemetry=telemetry,
             round_seconds=config.drift_round_seconds,
         )
-        self._step = Step(
+        self._step = TermStep(
             sessions=sessions,
             committer=Committer(stores.writer, self.id, tell=telemetry.batch_waits),
             reads=reads,

@@ -30,7 +30,7 @@ MERGE: dict[str, Merge] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class MetricSources:
     """The parts whose numbers are shown; `circuits` by store."""
 
     stats: Stats
@@ -45,14 +45,14 @@ class Watched:
 class Exposition:
     """Renders the metrics."""
 
-    def __init__(self, watched: Watched, exchange: Exchange) -> None:
+    def __init__(self, watched: MetricSources, exchange: Exchange) -> None:
         self._watched = watched
         self._exchange = exchange
 
     def text(self) -> bytes:
         """Give Prometheus' text format, of all workers."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Given(self._exchange.everybodys(list(self.families()))))
+        registry.register(_MetricFamilies(self._exchange.everybodys(list(self.families()))))
         return generate_latest(registry)
 
     async def run(self) -> None:
@@ -74,7 +74,7 @@ class Exposition:
         yield from _of_freshness(watched)
 
 
-class _Given:
+class _MetricFamilies:
     """Hands over families that were made beforehand."""
 
     def __init__(self, families: list[Metric]) -> None:
@@ -137,7 +137,7 @@ def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
     yield _histogram("fallback_query_seconds", "Time of a query of Postgres, without its wait.", fallback.durations)
 
 
-def _of_freshness(watched: Watched) -> Iterator[Metric]:
+def _of_freshness(watched: MetricSources) -> Iterator[Metric]:
     beat = watched.cache.beat
     away = GaugeMetricFamily("readside_store_away", "1 while calls of a store fail.", labels=["store"])
     for store, circuit in watched.circuits.items():

@@ -13,7 +13,7 @@ from query_api.answers import AsOf, Number
 from query_api.circuit import Circuit
 from query_api.request_id import nobodys
 from query_api.watch import Probe, QueryWatch
-from readmodel.errors import Overloaded, QueryTooSlow, ServerInRecovery, StoreRefused, StoreUnavailable
+from readmodel.errors import Overload, QueryTooSlow, ServerInRecovery, StoreRefused, StoreUnavailable
 from readmodel.event_log import LogPage
 from readmodel.histogram import Histogram
 from readmodel.messages import EVERY_SESSION
@@ -117,7 +117,7 @@ class Fallback:
     async def answer(self, poll: Poll, staleness_seconds: float) -> FallbackAnswer:
         """Answer a poll with a lag of at most `staleness_seconds`, or by a query sent after this call.
 
-        Raises AnswerTooLarge, Overloaded, StoreUnavailable, StoreRefused.
+        Raises AnswerTooLarge, Overload, StoreUnavailable, StoreRefused.
         """
         arrived = self._clock()
         missing = self._missing.get(poll.session_id)
@@ -167,7 +167,7 @@ class Fallback:
         self._circuit.admit()
         if len(self._waiting) >= self._line:
             self.refused["line_full"] += 1
-            raise Overloaded("Too many polls wait for PostgreSQL; try again in a second.")
+            raise Overload("Too many polls wait for PostgreSQL; try again in a second.")
         query = _Query(poll)
         query.task = asyncio.create_task(self._run(query), context=nobodys())
         query.task.add_done_callback(_seen)
@@ -180,7 +180,7 @@ class Fallback:
                 await self._slots.acquire()
         except TimeoutError as exc:
             self.refused["waited"] += 1
-            raise Overloaded("PostgreSQL is too busy to answer polls; try again in a second.") from exc
+            raise Overload("PostgreSQL is too busy to answer polls; try again in a second.") from exc
         finally:
             del self._waiting[query.poll]
         try:
@@ -205,7 +205,7 @@ class Fallback:
                 self.durations.observe(self._clock() - sent_at)
         except QueryTooSlow as exc:
             self.refused["slow"] += 1
-            raise Overloaded("PostgreSQL took too long to answer this poll; try again in a second.") from exc
+            raise Overload("PostgreSQL took too long to answer this poll; try again in a second.") from exc
         if number is not None and number.database != logged.database:
             number = None
         # Its now() is later than sent_at, so the as-of is at most this old.

@@ -10,7 +10,7 @@ import orjson
 from readmodel.errors import (
     AnswerTooLarge,
     InvalidParameter,
-    Overloaded,
+    Overload,
     ServiceError,
     StoreRefused,
     StoreUnavailable,
@@ -63,7 +63,7 @@ def problem_of(error: ServiceError) -> ProblemReply:
             return problem(400, str(error), parameter=error.parameter)
         case AnswerTooLarge():
             return problem(400, str(error), parameter="limit")
-        case Overloaded():
+        case Overload():
             return retry_later(str(error), error.retry_after_seconds)
         case StoreUnavailable() | StoreRefused():
             return retry_later(NO_STORE)

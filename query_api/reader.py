@@ -14,7 +14,7 @@ from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
 from query_api.view_reads import ViewAnswer, ViewReads
 from readmodel import tracing
-from readmodel.errors import Overloaded, StoreRefused, StoreUnavailable
+from readmodel.errors import Overload, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold
 
@@ -48,7 +48,7 @@ class Reader:
         self.fallbacks = Counter(cold=0, stale=0, asked=0, redis_away=0)
 
     async def read(self, poll: Poll, wanted: Staleness) -> StoreAnswer:
-        """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overloaded, StoreUnavailable or StoreRefused.
+        """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overload, StoreUnavailable or StoreRefused.
 
         A wish that nobody spoke out gives way when Postgres cannot answer: then the view does, with its true as-of.
         """
@@ -64,7 +64,7 @@ class Reader:
                         fetched = await self._fallback.answer(poll, wanted.seconds)
                 else:
                     fetched = await self._fallback.answer(poll, wanted.seconds)
-        except (TimeoutError, Overloaded, StoreUnavailable, StoreRefused):
+        except (TimeoutError, Overload, StoreUnavailable, StoreRefused):
             if seen and not wanted.explicit:
                 return _from_view(poll.session_id, seen)
             raise

@@ -4,7 +4,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 ├── ConfigurationError        a setting is wrong or missing
 ├── InvalidParameter          a poll asks something that cannot be asked (names the parameter)
 ├── AnswerTooLarge            a page is longer than the bound (names the limit that would fit)
-├── Overloaded                a bound is reached; try again later
+├── Overload                  a bound is reached; try again later
 ├── DemoError                 the demo cannot start or go on
 ├── StoreUnavailable          a store does not answer now, and may later
 │   ├── EventLogUnavailable   Postgres
@@ -58,7 +58,7 @@ class AnswerTooLarge(ServiceError):
         self.fitting_limit = fitting_limit
 
 
-class Overloaded(ServiceError):
+class Overload(ServiceError):
     """A bound is reached; `retry_after_seconds` is when it is worth trying again."""
 
     def __init__(self, sentence: str, retry_after_seconds: int = 1) -> None:

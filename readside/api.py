@@ -15,7 +15,7 @@ from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
-from query_api.exposition import MERGE, Exposition, Watched
+from query_api.exposition import MERGE, Exposition, MetricSources
 from query_api.fallback import Fallback, Log
 from query_api.health import Readiness
 from query_api.lag_history import LagHistory
@@ -158,7 +158,7 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
 async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     """Build the application and run what it needs in the background, for as long as the block lasts."""
     with taking_part(config.metrics_directory, MERGE) as exchange:
-        built = _Built(replace(config, root_path=prefix(config.root_path)), stores, exchange)
+        built = _Wiring(replace(config, root_path=prefix(config.root_path)), stores, exchange)
         tasks = [background.start(work) for work in built.background()]
         try:
             with suppress(TimeoutError):
@@ -186,7 +186,7 @@ def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readines
     return Readiness({"redis": lambda: stores.view.check(own.identity()), "postgres": postgres})
 
 
-class _Built:
+class _Wiring:
     """The parts of one process."""
 
     def __init__(self, config: ApiConfig, stores: ApiStores, exchange: Exchange) -> None:
@@ -208,7 +208,7 @@ class _Built:
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
         gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
-        watched = Watched(stats, self.cache, view_reads, fallback, reader, circuits, config.max_staleness_seconds)
+        watched = MetricSources(stats, self.cache, view_reads, fallback, reader, circuits, config.max_staleness_seconds)
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
             gate=gate,

@@ -101,9 +101,6 @@ def fingerprint_sql(schema: str, sessions: str = "sessions", events: str = "even
     return f"({statement('fingerprint', schema=schema, tables=tables).strip()})"
 
 
-FINGERPRINT_SQL = fingerprint_sql(SCHEMA)
-
-
 def install_sql(schema: str = SCHEMA, role: str | None = None) -> str:
     """Return what `install` runs, as a commented script for psql in one transaction."""
     check_schema(schema)

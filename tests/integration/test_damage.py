@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from projector import drift
 from readmodel.view import Cold
 from tests.support.damage import SERVED, SHOWN_BY_POLLS
 from tests.support.projecting import Bench, bench
@@ -19,18 +18,16 @@ FOUND_BY_READS = ("events is a zset", "an event gone", "newest is too early", "a
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """Triggers, a writer and readers; the continuous check sleeps, so that others must find the damage."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 3600.0})
-    async with bench(database_url, redis_url) as made:
+    async with bench(database_url, redis_url, drift_round_seconds=3600.0) as made:
         yield made
 
 
 @pytest.fixture
-async def whole(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Whole]:
+async def whole(database_url: str, redis_url: str) -> AsyncIterator[Whole]:
     """The same with an API."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 3600.0})
-    async with whole_service(database_url, redis_url) as made:
+    async with whole_service(database_url, redis_url, drift_round_seconds=3600.0) as made:
         yield made
 
 

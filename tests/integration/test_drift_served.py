@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from projector import drift, served_check
+from projector import served_check
 from readmodel.type_index import ENTRY_BYTES
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
@@ -16,10 +16,9 @@ Edit = Callable[[Bench, str, str], Awaitable[object]]
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """Triggers, a writer and readers; rounds follow each other closely."""
-    monkeypatch.setattr(drift.DriftCheck.__init__, "__kwdefaults__", {"round_seconds": 0.02})
-    async with bench(database_url, redis_url) as made:
+    async with bench(database_url, redis_url, drift_round_seconds=0.02) as made:
         yield made
 
 

@@ -149,3 +149,21 @@ async def test_readings_stop_nobody_and_miss_nobody_while_many_write(stage: Benc
 
         assert told.letters - before == committed
         assert (told.terms, told.comparisons, told.drift) == (1, 0, 0)
+
+
+async def test_letters_of_another_cluster_say_nothing(stage: Bench) -> None:
+    """A dump brought them: their ids are not reached here, so an `x` ends no term, and the table is emptied."""
+    async with stage.projector() as telemetry:
+        await stage.caught_up()
+        await stage.writer.connection.execute(
+            "INSERT INTO readside.letters_1 SELECT '9000000000'::xid8, 'x' FROM generate_series(1, 10)"
+        )
+
+        async def emptied() -> bool:
+            size = await stage.writer.connection.fetchval("SELECT pg_relation_size('readside.letters_1')")
+            return bool(size == 0)
+
+        await eventually(emptied, "the table is emptied")
+        await stage.caught_up()
+
+        assert (telemetry.terms, telemetry.state, telemetry.letters) == (1, "live", 0)

@@ -22,7 +22,7 @@ from readmodel.poll import parse_poll
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader
-from readside.api import ApiStores, _Built
+from readside.api import ApiStores, _Wiring
 from tests.model.applications import Applications
 from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
 from tests.model.chance import Machine
@@ -153,7 +153,7 @@ class World:
         config = ApiConfig(
             "", "", hot_ttl_seconds=3.0, max_staleness_seconds=STALENESS_SECONDS, response_cache_bytes=40_000
         )
-        built = _Built(config, stores, Exchange(None, {}))
+        built = _Wiring(config, stores, Exchange(None, {}))
         process.run(*built.background())
         process.at_end = [built.service.view_reads.close, built.service.fallback.close]
         self.apis.append((process, built.service.events))

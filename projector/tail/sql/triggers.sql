@@ -296,7 +296,8 @@ $$;
 
 -- The leader empties the table that it left, in one call: a client that freezes holds no lock then. Under READ COMMITTED
 -- alone, since what is checked must be looked at after the lock: an older snapshot would not see the last letters. The
--- index must be used, for the lock is held meanwhile, and a young table has no statistics.
+-- index must be used, for the lock is held meanwhile, and a young table has no statistics. A letter that came in a dump of
+-- another cluster may bear an id that is not reached here: it goes.
 CREATE OR REPLACE FUNCTION "{schema}".empty_letters(turn integer, me bigint, seen pg_snapshot) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
@@ -317,7 +318,8 @@ BEGIN
     RETURN false;
   END IF;
   EXECUTE format('
-    SELECT NOT EXISTS (SELECT FROM "{schema}".letters_%1$s WHERE txid >= pg_snapshot_xmax($1))
+    SELECT NOT EXISTS (SELECT FROM "{schema}".letters_%1$s
+                        WHERE txid >= pg_snapshot_xmax($1) AND txid < pg_snapshot_xmax(pg_current_snapshot()))
        AND NOT EXISTS (SELECT FROM "{schema}".letters_%1$s WHERE txid = ANY (ARRAY(SELECT pg_snapshot_xip($1))))', turn)
     INTO may_go USING seen;
   IF may_go THEN

@@ -11,7 +11,7 @@ from projector.core.letters import Beat, Letters
 from projector.core.new_events import NewEvents
 from projector.core.operations import Add, Drop, Operations, Put, Touch
 from projector.core.sessions import Load
-from projector.step import MAX_PUTS, Step
+from projector.step import MAX_PUTS, TermStep
 from projector.telemetry import Telemetry
 from projector.view.writer import BatchResult
 from readmodel.event import EventRow
@@ -81,7 +81,7 @@ class Bench:
         self.fakes = Fakes()
         self.telemetry = Telemetry()
         fakes: Any = self.fakes
-        self.step = Step(
+        self.step = TermStep(
             sessions=made.sessions,
             committer=fakes,
             reads=fakes,

@@ -11,7 +11,7 @@ from query_api.answers import Number
 from query_api.circuit import Circuit
 from query_api.fallback import Fallback, FallbackAnswer
 from query_api.own_database import OwnDatabase
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overloaded, QueryTooSlow, ServerInRecovery
+from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overload, QueryTooSlow, ServerInRecovery
 from readmodel.poll import Poll
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.support.viewing import DATABASE
@@ -177,7 +177,7 @@ async def test_past_the_line_callers_are_refused_at_once(bench: Bench) -> None:
     waiting = [bench.ask(Poll(SID, page=page)) for page in range(3, 3 + 2 * module.LINE_PER_SLOT)]
     await bench.turns()
 
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overload):
         await bench.ask(Poll(SID, page=1000))
     bench.log.release()
     await asyncio.gather(*running, *waiting)
@@ -191,7 +191,7 @@ async def test_who_waits_too_long_is_refused(bench: Bench, monkeypatch: pytest.M
     running = [bench.ask(Poll(SID, page=page)) for page in range(1, 3)]
     await bench.asked(2)
 
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overload):
         await bench.ask(Poll(SID, page=3))
     assert bench.fallback.waiting == 0
     bench.log.release()
@@ -288,7 +288,7 @@ async def test_a_postgres_that_is_away_is_asked_once_a_second(bench: Bench) -> N
 async def test_a_query_that_takes_too_long_is_too_much_and_no_outage(bench: Bench) -> None:
     """Its callers may try again; nobody else hears of it."""
     bench.log.error = QueryTooSlow("PostgreSQL does not answer in time.")
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overload):
         await bench.ask()
     assert bench.circuit.failure is None
     bench.log.error = None

@@ -14,7 +14,7 @@ from query_api.poll_interval import PollLoad, poll_interval
 from query_api.problems import problem_of
 from query_api.staleness import Staleness, parse_staleness
 from query_api.transit import WINDOW_SECONDS, Transit
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable, InvalidParameter, Overloaded
+from readmodel.errors import AnswerTooLarge, EventLogUnavailable, InvalidParameter, Overload
 
 ETAG = b'"0123456789abcdef0123456789abcdef"'
 ORIGIN = b"https://a.example"
@@ -163,7 +163,7 @@ def test_a_store_that_is_away_is_not_named() -> None:
 
 def test_overload_says_when_to_try_again() -> None:
     """Retry-After in whole seconds."""
-    reply = problem_of(Overloaded("Too many polls wait.", retry_after_seconds=3))
+    reply = problem_of(Overload("Too many polls wait.", retry_after_seconds=3))
 
     assert (reply.status, dict(reply.headers)[b"retry-after"]) == (503, b"3")
 
