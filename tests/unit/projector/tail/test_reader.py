@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from projector.core.letters import Letters
-from projector.core.pace import LOOK_SECONDS, Pace
+from projector.core.pace import CONTENDED_LOOKS, LOOK_SECONDS, Pace
 from projector.tail.letterbox import Letterbox, Reading
 from projector.tail.reader import SETTLING_SECONDS, LetterReader, Wake
 
@@ -251,11 +251,13 @@ async def test_keeping_house_closes_the_box_past_its_bound_and_opens_it_again() 
 
 
 async def test_keeping_house_hears_of_writers_that_wait() -> None:
-    """They are told not to ring within a beat."""
+    """Once they stand in line they are told not to ring."""
     box = FakeLetterbox()
     made = reader(box, Pace(allowed=True, connected=True))
     await kept_once(made, box)
     assert made.ringing
     box.house["waiting"] = 2
+    for _ in range(CONTENDED_LOOKS - 1):
+        assert ("renew", True) in await kept_once(made, box)
 
     assert ("renew", False) in await kept_once(made, box)
