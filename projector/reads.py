@@ -45,11 +45,11 @@ PLAN_SECONDS = 10
 """A plan is kept so long: one made while the table was empty reads all of it, and nobody may have analysed it since."""
 
 Check = Callable[[Connection], Awaitable[None]]
-"""Raises where a connection leads to another server than the listener's."""
+"""Raises where a connection leads to another server than the leader's."""
 
 
 class Reads:
-    """Reads over a pool whose every connection was checked to reach the server that the listener is on.
+    """Reads over a pool whose every connection was checked to reach the server that the leader is on.
 
     Each raises EventLogUnavailable, AccessRefused, SchemaMissing, RightsMissing or BadEvents.
     """
@@ -244,13 +244,13 @@ class Reads:
 
 @asynccontextmanager
 async def open_reads(url: str, *, server_started: str, statement_cache_size: int) -> AsyncIterator[Reads]:
-    """Open the projector's reads; a connection that reaches another server than the listener's is refused."""
+    """Open the projector's reads; a connection that reaches another server than the leader's is refused."""
 
     async def check(connection: Connection) -> None:
         row = await connection.fetchrow(shared_statement("server"))
         if row is None or row["started"] != server_started or row["in_recovery"]:
             raise EventLogUnavailable(
-                f"PostgreSQL at {target(url)} is not the server that the listener is connected to, or was restarted."
+                f"PostgreSQL at {target(url)} is not the server that the leader is connected to, or was restarted."
             )
 
     async def check_pooled(connection: Connection) -> None:

@@ -240,7 +240,7 @@ class Term:
         self._as_of_us = telemetry.as_of_us = beat.as_of_us
         telemetry.applied_at = time.monotonic()
         telemetry.round_trip_us = int((telemetry.applied_at - beat.sent_at) * 1_000_000)
-        telemetry.round_trips.observe(telemetry.applied_at - beat.sent_at)
+        telemetry.note_beat(telemetry.applied_at - beat.sent_at, self._config.heartbeat_seconds)
         if not self.was_live:
             self.was_live = True
             telemetry.state, telemetry.reason = "live", None

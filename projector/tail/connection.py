@@ -20,7 +20,7 @@ PROBE_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 """A small statement that takes so long will never be answered: the connection is given up, and the lead with it."""
 LISTEN_SECONDS = 60.0
-"""LISTEN skips what is in the queue already: a million notices take it a while."""
+"""LISTEN skips what is in the queue already: a million notifications take it a while."""
 LOCK_MS = 500
 """A reading waits so long for tables that somebody locks, as a migration does; then it does without their rows."""
 _CONNECT_SECONDS = 5.0

@@ -72,7 +72,7 @@ async def test_standbys_hold_back_neither_vacuum_nor_notifications(stage: Bench)
 
             await eventually(partial(all_is_vacuumed, connection), "no dead row is kept for anybody")
             # Sooner than the server gives up a listener that does not read (tcp_user_timeout).
-            await eventually(partial(queue_is_empty, connection), "no notice waits for anybody", 6)
+            await eventually(partial(queue_is_empty, connection), "no notification waits for anybody", 6)
             assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") == 0
 
 
