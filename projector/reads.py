@@ -219,7 +219,7 @@ class Reads:
         forbidden = (await self.row(statement("rights", self.tables), *names))["forbidden"]
         if forbidden:
             raise RightsMissing(
-                f"PostgreSQL at {target(self._url)}: permission denied: our role may not SELECT from {forbidden}."
+                f"PostgreSQL at {target(self._url)}: permission denied for table {forbidden}: our role needs SELECT."
             )
 
     async def now_us(self) -> int:
