@@ -17,7 +17,7 @@ from projector.core.served_part import LogRow
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
 from projector.tail.triggers import inspect
-from readmodel.errors import BadEvents, EventLogUnavailable
+from readmodel.errors import BadEvents, EventLogUnavailable, RightsMissing
 from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import (
     Connection,
@@ -212,6 +212,15 @@ class Reads:
         if row is None:
             raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
         return row
+
+    async def check_rights(self) -> None:
+        """Raise RightsMissing, which names the tables, unless our role may read all that we read."""
+        names = self.tables.sessions, self.tables.events
+        forbidden = (await self.row(statement("rights", self.tables), *names))["forbidden"]
+        if forbidden:
+            raise RightsMissing(
+                f"PostgreSQL at {target(self._url)}: permission denied: our role may not SELECT from {forbidden}."
+            )
 
     async def now_us(self) -> int:
         """Ask Postgres' clock: microseconds since 1970."""

@@ -32,8 +32,6 @@ from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 
-NO_SESSION = "00000000-0000-0000-0000-000000000000"
-
 _log = structlog.get_logger(__name__)
 
 
@@ -125,8 +123,7 @@ class Term:
         wrong = await stores.reads.inspect_triggers(self._config.schema)
         if wrong:
             raise NotInstalled(wrong)
-        async with stores.reads.snapshot(NO_SESSION, (1, 1)):
-            pass  # who may not read the tables must not call an empty view live: nothing else reads them then
+        await stores.reads.check_rights()  # nothing else reads the tables where the view is empty: it would be live
         holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
         seen = await stores.view.position()
         await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused

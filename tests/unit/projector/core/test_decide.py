@@ -208,6 +208,11 @@ def test_a_load_that_is_staged(row: Row) -> None:
             facts(added={"a": [1]}, rows="a", finished=[done("a", LoadFailure(AWAY), [1])], statuses={"a": "failed"}),
             Plan({"a": [add("a", 1), Status("a", "failed")]}, failed={"a": AWAY}),
         ),
+        "failed: what is hot and has a bad event is set aside, and no more is told": Row(
+            table("a", "a"),
+            facts(added={"a": [1]}, finished=[done("a", LoadFailure(AWAY), [1])], bad={"a": BAD}),
+            Plan(DROPPED, aside={"a": BAD}),
+        ),
         "failed: a look begins it anew": Row(
             table(loading="a"), facts(looks="a", finished=[done("a", LoadFailure(AWAY))]), LOOKED
         ),
@@ -271,6 +276,11 @@ REBUILD = Wish("rebuild", "a")
         ),
         "asked for twice: it is loaded once": Row(
             table(), facts(wishes=[WARM, WARM]), Plan(forgiven={"a"}, starting=["a"])
+        ),
+        "two ask: each is told": Row(
+            table("ab"),
+            facts(wishes=[WARM, Wish("warm", "b", confirmed="b")]),
+            Plan(forgiven={"a", "b"}, confirmed=["a", "b"], touched=["a", "b"]),
         ),
         "each session as it is": Row(
             table("ab", "c", "d"),
