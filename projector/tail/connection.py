@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+
 from projector.reads import Reads, open_reads
 from readmodel.errors import BadEvents, EventLogUnavailable, PoolerInTheWay, QueryTooSlow
 from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
@@ -100,9 +102,15 @@ class Tail:
         """Run a statement that takes `timeout` seconds at most (ANSWER_SECONDS); raises TableLocked, BadEvents too."""
         async with self._turn, _answering(self._url, timeout):
             if self._connection.is_closed():
-                raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} closed the leader's connection.")
-            rows: list[Any] = await self._connection.fetch(sql, *arguments)
+                raise EventLogUnavailable(self._closed())
+            try:
+                rows: list[Any] = await self._connection.fetch(sql, *arguments)
+            except (asyncpg.ConnectionDoesNotExistError, ConnectionError) as exc:
+                raise EventLogUnavailable(self._closed()) from exc
         return rows
+
+    def _closed(self) -> str:
+        return f"PostgreSQL at {target(self._url)} closed the leader's connection."
 
     async def check_no_pooler(self, reads: Reads) -> None:
         """Prove that LISTEN works here before anything relies on it; raises PoolerInTheWay."""
