@@ -143,7 +143,7 @@ async def test_a_leader_whose_redis_refuses_writes_is_not_ended(stage: Bench, en
 async def test_two_deployments_on_one_database_leave_each_other_alone(
     stage: Bench, redis_url: str, ended: list[list[int]]
 ) -> None:
-    """Another schema each, and another prefix or Redis database: each leads its own view, and what befalls one is no other's affair."""
+    """Another schema each, another prefix or Redis database: what befalls one is no other's affair."""
     elsewhere = redis_url.rpartition("/")[0] + "/1"
     async with AsyncExitStack() as stack:
         other = await stack.enter_async_context(bench(stage.config.database_url, redis_url))
