@@ -50,6 +50,17 @@ class TermStores:
     writer: ViewWriter
 
 
+def _table(
+    stores: TermStores, jobs: Jobs, wake: Wake, telemetry: Telemetry, config: ProjectorConfig
+) -> tuple[Sessions, Loader]:
+    """Build the table of sessions, and what runs the loads that it begins."""
+    window = {"window_events": config.window_events, "window_bytes": config.window_bytes}
+    loader = Loader(stores.reads, stores.writer, wake.event, **window)
+    sessions = Sessions(config.hot_ttl_seconds, config.max_hot_sessions, telemetry, loader.begin, jobs.finish)
+    loader.is_current = lambda load: sessions.load_of(load.session_id) is load
+    return sessions, loader
+
+
 class Term:
     """An unbroken stretch of knowing. `run` begins it and returns only by raising what ended it."""
 
@@ -68,12 +79,8 @@ class Term:
         self._continued = False
         self._recent: list[str] = []
         view, reads = stores.view, stores.reads
-        window = {"window_events": config.window_events, "window_bytes": config.window_bytes}
-        self._loader = Loader(reads, stores.writer, wake.event, **window)
-        self._sessions = sessions = Sessions(
-            config.hot_ttl_seconds, config.max_hot_sessions, telemetry, self._loader.begin, jobs.finish
-        )
-        self._loader.is_current = lambda load: sessions.load_of(load.session_id) is load
+        sessions, self._loader = _table(stores, jobs, wake, telemetry, config)
+        self._sessions = sessions
         self._requests = Requests(term=self.id, sessions=sessions, jobs=jobs, view=view, reads=reads)
         self._reader = LetterReader(stores.letterbox, pace, wake, config.heartbeat_seconds)
         self._drift = DriftCheck(
