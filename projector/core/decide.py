@@ -86,8 +86,8 @@ def wanted_events(
     }
     for load in finished:
         if isinstance(load.outcome, StagedSession) and load.session_id not in letters.looks:
-            now = letters.added.get(load.session_id, {})
-            wanted[load.session_id] = {event_id: now.get(event_id) for event_id in load.arrived}
+            # Fetched anew, since a letter may bring a row as it was before the load's snapshot.
+            wanted[load.session_id] = dict.fromkeys(load.arrived)
     return wanted
 
 

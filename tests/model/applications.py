@@ -1,4 +1,4 @@
-"""The applications: transactions side by side, short and long, with savepoints, rolled back, prepared, or slow inside."""
+"""The applications: transactions side by side, short and long, with savepoints, rolled back, prepared, or slow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Applications:
         self._tasks: list[asyncio.Task[None]] = []
         self._mean_seconds = chance.choice((0.03, 0.06, 0.15))
         self._shapes = {
-            shape: share * (4 if shape in only else 0.25 if only else chance.choice((0, 1, 4)))
+            shape: share * (6 if shape in only else 0.25 if only else chance.choice((0, 1, 4)))
             for shape, share in SHAPES.items()
         }
 

@@ -26,7 +26,7 @@ _BOUNDS = {
     "projector.core.pace.WINDOW_SECONDS": 0.1,
     "projector.core.pace.CONTENDED_SECONDS": 0.3,
     "projector.core.pace.MAX_CONTENDED_SECONDS": 0.6,
-    "projector.core.household.TURN_BYTES": 400,
+    "projector.core.household.TURN_BYTES": 200,
     "projector.core.operations.MAX_BATCH_BYTES": 2_500,
     "projector.core.operations.MAX_NAMED": 1,
     "projector.catch_up.SESSIONS_PER_QUERY": 2,

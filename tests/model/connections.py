@@ -123,43 +123,66 @@ class LeaderConnection(ServerConnection):
 
     async def _run(self, sql: str, arguments: Sequence[Any]) -> list[Row]:
         self.last_statement_us = self.postgres.now_us()
-        if "fresh AS MATERIALIZED" in sql:
-            return await self._read(sql, *arguments)
-        await self.postgres.pause()
-        self.check()
-        value = await self._value(sql, arguments)
-        if isinstance(value, list):
-            return value
-        return [] if value is None and "AS presence" in sql else [Row(value=value)]
+        run = next(run for words, run in self._statements.items() if words in sql)
+        if run != self._read:
+            await self.postgres.pause()
+            self.check()
+        rows: list[Row] = await run(sql, *arguments)
+        return rows
 
-    async def _value(self, sql: str, arguments: Sequence[Any]) -> Any:
-        postgres, letterbox = self.postgres, self.postgres.letterbox
-        if "AS heaps" in sql:
-            return [self._household()]
-        if "AS holder" in sql:
-            return [Row(holder=holder) for holder in letterbox.holders(sql)]
-        if "AS presence" in sql:
-            return letterbox.renew(sql, *arguments)
-        if "empty_letters(" in sql:
-            place, me, seen = arguments
-            return await letterbox.empty(place, me, Snapshot.parse(seen))
-        if "pg_terminate_backend" in sql:
-            return self._end_frozen(*arguments)
-        if "pg_try_advisory_lock(" in sql:
-            holder = postgres.holder_of(*arguments)
-            self.keys.update(() if holder else arguments)
-            return holder in {None, self}
-        if "setval('\"readside\".reader'" in sql:
-            (letterbox.reader,) = arguments
-            return letterbox.reader
-        known = {
-            "SELECT pg_sequence_last_value('\"readside\".presence'": letterbox.presence,
-            "SELECT last_value::text || ' ' || is_called::text FROM": self._skips(),
-            "SELECT pg_current_snapshot()": str(postgres.snapshot()),
-            "SELECT ((SELECT pg_catalog.md5(": self._fingerprint(),
-            "SELECT 1": 1,
+    @property
+    def _statements(self) -> dict[str, Any]:
+        """Give how each of the project's statements is run, by words that only this one holds, or those before it."""
+        return {
+            "fresh AS MATERIALIZED": self._read,
+            "AS heaps": self._household,
+            "AS holder": self._holders,
+            "AS presence": self._renew,
+            "empty_letters(": self._empty,
+            "pg_terminate_backend": self._end_frozen,
+            "pg_try_advisory_lock(": self._lock,
+            "setval('\"readside\".reader'": self._become_reader,
+            "pg_sequence_last_value('\"readside\".presence'": self._presence,
+            "is_called::text FROM": self._skipped,
+            "SELECT pg_current_snapshot()": self._snapshot,
+            "pg_trigger": self._triggers,
+            "SELECT 1": self._one,
         }
-        return next(value for words, value in known.items() if sql.replace("(  ", "(").startswith(words))
+
+    async def _holders(self, sql: str) -> list[Row]:
+        return [Row(holder=holder) for holder in self.postgres.letterbox.holders(sql)]
+
+    async def _renew(self, sql: str, *arguments: int) -> list[Row]:
+        presence = self.postgres.letterbox.renew(sql, *arguments)
+        return [] if presence is None else [Row(presence=presence)]
+
+    async def _empty(self, _sql: str, place: int, me: int, seen: str) -> list[Row]:
+        return [Row(emptied=await self.postgres.letterbox.empty(place, me, Snapshot.parse(seen)))]
+
+    async def _lock(self, _sql: str, key: int) -> list[Row]:
+        holder = self.postgres.holder_of(key)
+        if holder is None:
+            self.keys.add(key)
+        return [Row(locked=holder in {None, self})]
+
+    async def _become_reader(self, _sql: str, me: int) -> list[Row]:
+        self.postgres.letterbox.reader = me
+        return [Row(reader=me)]
+
+    async def _presence(self, _sql: str) -> list[Row]:
+        return [Row(presence=self.postgres.letterbox.presence)]
+
+    async def _skipped(self, _sql: str) -> list[Row]:
+        return [Row(skips=self._skips())]
+
+    async def _snapshot(self, _sql: str) -> list[Row]:
+        return [Row(snapshot=str(self.postgres.snapshot()))]
+
+    async def _triggers(self, _sql: str) -> list[Row]:
+        return [Row(fingerprint=self._fingerprint())]
+
+    async def _one(self, _sql: str) -> list[Row]:
+        return [Row(one=1)]
 
     def _skips(self) -> str:
         last_value, is_called = self.postgres.letterbox.skips
@@ -168,16 +191,17 @@ class LeaderConnection(ServerConnection):
     def _fingerprint(self) -> str:
         return f"v{self.postgres.triggers_version}" + SHAPE
 
-    def _household(self) -> Row:
+    async def _household(self, _sql: str) -> list[Row]:
         letterbox, chance = self.postgres.letterbox, self.postgres.chance
-        return Row(
+        found = Row(
             sizes=letterbox.sizes(INDEXED_BYTES),
             heaps=letterbox.sizes(HEAP_BYTES),
             queue_usage=0.2 if chance.random() < 0.01 else 0.0,
             waiting=int(chance.random() < 0.01),
         )
+        return [found]
 
-    def _end_frozen(self, key: int, bell_key: int, seconds: float) -> list[Row]:
+    async def _end_frozen(self, _sql: str, key: int, bell_key: int, seconds: float) -> list[Row]:
         """End a silent leader's connection, and its doorbell's."""
         silent_since = self.postgres.now_us() - seconds * 1_000_000
         holders = [one for one in self.postgres.connections if one is not self and one.keys & {key, bell_key}]
@@ -212,7 +236,7 @@ class LeaderConnection(ServerConnection):
         return [Row(head, **row) for row in told]
 
     def _told(self, letters: list[Letter], most: int, most_bytes: int) -> list[dict[str, Any]]:
-        """Give a row for each letter, with the event that it tells of as it is now; one without any where it is none."""
+        """Give a row for each letter, with the event that it tells of as it is now; without letters an empty one."""
         nothing = dict.fromkeys(("kind", "session_id", "event_id", *EventRow._fields[1:]))
         rows = []
         for _, kind, session_id, event_id in letters if len(letters) <= most else ():

@@ -119,7 +119,7 @@ class Faults:
         self._world.postgres.letterbox.clock_ahead_ms = self._world.chance.choice((-3_000, -400, 0, 400, 3_000))
 
     def another_reader(self) -> None:
-        """A projector of another deployment, or one that was thought dead, reads these letters, and empties the tables."""
+        """A projector of another deployment, or one that was thought dead, reads these letters, and empties."""
         self._world.background.append(asyncio.create_task(self._read_too()))
 
     async def _read_too(self) -> None:
@@ -127,8 +127,8 @@ class Faults:
         letterbox, me = postgres.letterbox, chance.getrandbits(60)
         letterbox.reader = me
         presence = letterbox.renew("", me, chance.choice(PLACES), 0, 500) or 0
-        for _ in range(chance.choice((1, 5, 40))):
-            await asyncio.sleep(chance.expovariate(1 / 0.01))
+        for _ in range(chance.choice((1, 20, 100))):
+            await asyncio.sleep(chance.expovariate(1 / 0.004))
             snapshot = postgres.snapshot()
             for place in PLACES:
                 if place != (presence >> 1) & 3:

@@ -1,4 +1,4 @@
-"""What is installed in the simulated Postgres: three tables of letters, three sequences, and what statements do to them.
+"""What is installed in the simulated Postgres: tables of letters, sequences, and what statements do to them.
 
 Which rules a statement keeps is read off its text, the project's own: a rule that is not in it is not kept here either.
 """
@@ -95,7 +95,7 @@ class LetterTables:
             return
         place = min((presence >> 1) & 3, 2)
         table = self.tables[place]
-        while table.is_locked:  # for the moment in which it is emptied
+        while table.is_locked:  # noqa: ASYNC110 (for the moment in which it is emptied)
             await asyncio.sleep(0.0005)
         transaction.check()
         letters = [Letter(txid, *one) for one in said]
@@ -150,11 +150,12 @@ class LetterTables:
         locked = False
         try:
             for _, step in steps:
-                if step in {"lock", "truncate"} and not locked:
-                    locked = self._take_lock(table, place)
-                if not locked and step in {"lock", "truncate"}:
+                if step == "lock" and not (locked := self._take_lock(table, place)):
                     return False
                 if step == "truncate":
+                    locked = locked or await self._wait_for_lock(table, place)
+                    if not locked:
+                        return False
                     self.counts["emptied"] += table.written > 0
                     table.letters.clear()
                     table.written = 0
@@ -164,6 +165,14 @@ class LetterTables:
         finally:
             table.is_locked = table.is_locked and not locked
         return True
+
+    async def _wait_for_lock(self, table: LetterTable, place: int) -> bool:
+        """Lock as TRUNCATE does, which has no NOWAIT: until lock_timeout ends it."""
+        for _ in range(250):
+            if self._take_lock(table, place):
+                return True
+            await asyncio.sleep(0.002)
+        return False
 
     def _take_lock(self, table: LetterTable, place: int) -> bool:
         others = any(place in transaction.boxes for transaction in self._postgres.transactions)

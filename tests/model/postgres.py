@@ -8,14 +8,9 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable
-from readmodel.event_log import LogPage
-from readmodel.poll import Poll
-from tests.model.chance import Machine
 from tests.model.clockwork import STARTED_AT
 from tests.model.letter_tables import LetterTables
 from tests.model.transactions import Savepoint, SessionLock, Snapshot, State, States, Transaction, Version
-from tests.support.viewing import expected
 
 if TYPE_CHECKING:
     from tests.model.connections import ServerConnection
@@ -222,39 +217,3 @@ class Postgres:
         """Give the states that a session may have been seen in from an instant until now."""
         history = self.history.get(session_id, [Version(0, None)])
         return [version.state for version in history if version.until_us >= as_of_us]
-
-
-class Client:
-    """What reads over connections that were opened while one server ran."""
-
-    def __init__(self, postgres: Postgres, machine: Machine) -> None:
-        self.postgres = postgres
-        self.machine = machine
-        self.generation = postgres.generation
-
-    async def pause(self) -> None:
-        """Take a while; raises EventLogUnavailable when the server is another by then, or for no reason."""
-        await self.machine.pause()
-        if self.generation != self.postgres.generation or self.machine.chance.random() < self.postgres.failing:
-            raise EventLogUnavailable("PostgreSQL does not answer.")
-
-
-class Log(Client):
-    """What the API reads; it opens connections as it needs them."""
-
-    async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
-        """Answer a poll: now() is taken before the snapshot."""
-        await self.pause_and_reconnect()
-        as_of_us = self.postgres.now_us()
-        await self.pause()
-        state = self.postgres.sessions.get(poll.session_id)
-        page, total = expected(state.events.values() if state else (), poll)
-        await self.pause()
-        if len(page) > max_bytes:
-            raise AnswerTooLarge(1, max_bytes)
-        return LogPage(state.status if state else None, page, total, as_of_us, f"cluster-{self.postgres.cluster}")
-
-    async def pause_and_reconnect(self) -> None:
-        """Open a new connection where the old one is broken."""
-        await self.machine.pause()
-        self.generation = self.postgres.generation

@@ -10,7 +10,8 @@ from projector.core.served_part import LogRow
 from projector.loads.snapshot import Part
 from readmodel.errors import BadEvents
 from readmodel.event import EventRow, type_name
-from tests.model.postgres import TERMINAL, UNFIT, Client
+from tests.model.clients import Client
+from tests.model.postgres import TERMINAL, UNFIT
 from tests.model.transactions import State
 from tests.support.servers import TABLES
 from tests.support.viewing import part_of, within
@@ -113,6 +114,10 @@ class Reads(Client):
         if state and any(event.score == UNFIT for event in state.events.values()):
             raise BadEvents("unfit")
         yield Snapshot(self, session_id, state, window)
+
+    async def check_rights(self) -> None:
+        """Find that every table may be read."""
+        await self.pause()
 
     async def now_us(self) -> int:
         """Ask the clock."""

@@ -15,7 +15,7 @@ from readmodel.scripts import source
 from readmodel.supervise import end
 from tests.model.clockwork import LeapingLoop, virtual_clocks
 from tests.model.conditions import small_bounds, small_script
-from tests.model.plants import Plant, planted
+from tests.model.planting import Plant, planted
 from tests.model.simulated_redis import Store
 from tests.model.world import World
 

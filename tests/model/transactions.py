@@ -78,7 +78,7 @@ class Snapshot:
 class Transaction:
     """One top-level transaction. `id` is 0 until it writes; `virtual` names it in pg_locks.
 
-    `boxes` are the tables of letters that it holds a lock on, `skipped` says that it holds the mark of a skipped letter.
+    `boxes` are the tables of letters that it holds a lock on; `skipped`: it holds the mark of a skipped letter.
     """
 
     virtual: str

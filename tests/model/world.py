@@ -26,11 +26,12 @@ from readside.api import ApiStores, _Wiring
 from tests.model.applications import Applications
 from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
 from tests.model.chance import Machine
+from tests.model.clients import Log
 from tests.model.connections import BellConnection, LeaderConnection
 from tests.model.faults import DAMAGING, Faults
 from tests.model.oracle import Wrong, check, instant
 from tests.model.pollers import Pollers
-from tests.model.postgres import Log, Postgres
+from tests.model.postgres import Postgres
 from tests.model.reads import Reads
 from tests.model.simulated_redis import Client, Store
 from tests.model.writers import SESSIONS

@@ -1,4 +1,4 @@
-"""What applications do to a few sessions: each deed is the statements of one kind of change, with the letters they leave."""
+"""What applications do to a few sessions: each deed is statements, with the letters that they leave."""
 
 from __future__ import annotations
 
