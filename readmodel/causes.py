@@ -9,6 +9,7 @@ _QUOTED = re.compile(r".* of pipeline caused error: \(['\"](.*?)['\"],?\)", re.D
 """redis-py quotes the command before it, and with it what an event says: that belongs into no log."""
 _REFUSED = re.compile(r"(?:\[Errno (\d+)\]|Error (\d+) connecting to \S+) Connect call failed \([^()]*\)")
 _NUMBERED = re.compile(r"\[Errno -?\d+\] |^Error (?:-?\d+|UNKNOWN) connecting to \S+ ")
+_READING = re.compile(r"^Error while (?:reading|writing) .*?\((\d+), '[^']*'\)")
 _SCRIPT = re.compile(r"\.? script: [0-9a-f]{40}, on @\S+?:\d+\.?$")
 _SEVERAL = "Multiple exceptions: "
 
@@ -19,6 +20,7 @@ def cause(exc: BaseException) -> str:
     quoted = _QUOTED.fullmatch(told)
     text = quoted[1] if quoted else told
     text = _REFUSED.sub(lambda found: os.strerror(int(found[1] or found[2])), text)
+    text = _READING.sub(lambda found: os.strerror(int(found[1])), text)
     text = _SCRIPT.sub("", _NUMBERED.sub("", text))
     if text.startswith(_SEVERAL):  # a name with several addresses: mostly the same of each
         text = ", ".join(dict.fromkeys(text.removeprefix(_SEVERAL).split(", ")))

@@ -122,6 +122,7 @@ class Report:
         print(f"\n{text}")  # noqa: T201 (a chaos run's output)
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"seed-{self.seed}.json").write_text(text + "\n")
+        (RESULTS / f"seed-{self.seed}-story.txt").write_text("\n".join(self.story) + "\n")
         if self.proof:
             (RESULTS / f"seed-{self.seed}-evidence-{time.time():.0f}.json").write_text(
                 json.dumps({**self.proof, "story": self.story}, indent=1)

@@ -16,6 +16,8 @@ COMMAND = "Command # 2 (HMGET key secret) of pipeline caused error: "
         (OSError(111, REFUSED), "Connection refused"),
         (RedisConnectionError(f"Error 111 connecting to localhost:6379. {REFUSED}."), "Connection refused"),
         (RedisConnectionError("Error -2 connecting to h.example:6379. No such name."), "No such name"),
+        (RedisConnectionError("Error while reading from h.example:6379 : (104, 'Connection reset by peer')"),
+         "Connection reset by peer"),
         (OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 111] " + REFUSED),
          "Connection refused"),
         (OSError(2, "No such file or directory"), "No such file or directory"),
