@@ -57,8 +57,8 @@ class TelemetryCollector(Collector):
         yield reconnects
         yield HistogramMetricFamily(
             f"{PREFIX}commit_to_applied_seconds",
-            "Time from when a beat set out to read the letters until it was applied in Redis, of each that was. "
-            "An event that was committed just before it took no longer.",
+            "Time from when a beat set out to read the letters until it was applied in Redis; of one that another held "
+            "up, since it was due. An event that was committed just before it took no longer.",
             buckets=t.round_trips.buckets(),
             sum_value=t.round_trips.seconds,
         )

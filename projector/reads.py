@@ -17,7 +17,7 @@ from projector.core.served_part import LogRow
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
 from projector.tail.triggers import inspect
-from readmodel.errors import BadEvents, EventLogUnavailable
+from readmodel.errors import BadEvents, EventLogUnavailable, RightsMissing
 from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import (
     Connection,
@@ -45,11 +45,11 @@ PLAN_SECONDS = 10
 """A plan is kept so long: one made while the table was empty reads all of it, and nobody may have analysed it since."""
 
 Check = Callable[[Connection], Awaitable[None]]
-"""Raises where a connection leads to another server than the listener's."""
+"""Raises where a connection leads to another server than the leader's."""
 
 
 class Reads:
-    """Reads over a pool whose every connection was checked to reach the server that the listener is on.
+    """Reads over a pool whose every connection was checked to reach the server that the leader is on.
 
     Each raises EventLogUnavailable, AccessRefused, SchemaMissing, RightsMissing or BadEvents.
     """
@@ -213,6 +213,15 @@ class Reads:
             raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
         return row
 
+    async def check_rights(self) -> None:
+        """Raise RightsMissing, which names the tables, unless our role may read all that we read."""
+        names = self.tables.sessions, self.tables.events
+        forbidden = (await self.row(statement("rights", self.tables), *names))["forbidden"]
+        if forbidden:
+            raise RightsMissing(
+                f"PostgreSQL at {target(self._url)}: permission denied for table {forbidden}: our role needs SELECT."
+            )
+
     async def now_us(self) -> int:
         """Ask Postgres' clock: microseconds since 1970."""
         return int(
@@ -235,13 +244,13 @@ class Reads:
 
 @asynccontextmanager
 async def open_reads(url: str, *, server_started: str, statement_cache_size: int) -> AsyncIterator[Reads]:
-    """Open the projector's reads; a connection that reaches another server than the listener's is refused."""
+    """Open the projector's reads; a connection that reaches another server than the leader's is refused."""
 
     async def check(connection: Connection) -> None:
         row = await connection.fetchrow(shared_statement("server"))
         if row is None or row["started"] != server_started or row["in_recovery"]:
             raise EventLogUnavailable(
-                f"PostgreSQL at {target(url)} is not the server that the listener is connected to, or was restarted."
+                f"PostgreSQL at {target(url)} is not the server that the leader is connected to, or was restarted."
             )
 
     async def check_pooled(connection: Connection) -> None:

@@ -21,6 +21,8 @@ _log = structlog.get_logger(__name__)
 MAX_ERRORS = 5
 """The last errors that a report tells."""
 ROUND_TRIP_SECONDS = (*SECONDS, 10.0, 30.0, 60.0)
+MAX_LATE_BEATS = 1_000
+"""Beats that were due while one was under way, and are measured with it."""
 
 
 @dataclass(slots=True)
@@ -59,9 +61,9 @@ class Telemetry:
     sessions_lost: int = 0
     sessions_reloaded: int = 0
     reconnects: Counter[str] = field(default_factory=lambda: Counter(postgres=0, redis=0))
-    """Listening connections that were lost or given up, by cause."""
+    """Connections to lead on that were lost or given up, by cause."""
     round_trips: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIP_SECONDS))
-    """Of every beat that came back, also of those that others overtook: what waited longest would be left out."""
+    """Of every beat that was applied, and of those that were due while it was under way: slow times would hide else."""
     drifting: dict[str, None] = field(default_factory=dict)
     """Sessions found to differ whose load is under way."""
     set_aside: Callable[[], Mapping[str, str]] = dict
@@ -69,6 +71,12 @@ class Telemetry:
     told_aside: dict[str, None] = field(default_factory=dict)
     """Sessions that the log told of: one may be tried again and again, and is as bad as before."""
     errors: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=MAX_ERRORS))
+
+    def note_beat(self, seconds: float, heartbeat_seconds: float) -> None:
+        """Measure a beat that was under way for so long, and each that was due meanwhile: it waited for the rest."""
+        late = min(int(seconds / heartbeat_seconds), MAX_LATE_BEATS)
+        for number in range(late + 1):
+            self.round_trips.observe(seconds - number * heartbeat_seconds)
 
     def note_error(self, sentence: str) -> None:
         """Keep an error with when it came (µs since 1970); while the same comes again and again, when it last came."""

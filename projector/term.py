@@ -32,8 +32,6 @@ from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 
-NO_SESSION = "00000000-0000-0000-0000-000000000000"
-
 _log = structlog.get_logger(__name__)
 
 
@@ -50,6 +48,17 @@ class TermStores:
     reads: Reads
     view: ViewReader
     writer: ViewWriter
+
+
+def _table(
+    stores: TermStores, jobs: Jobs, wake: Wake, telemetry: Telemetry, config: ProjectorConfig
+) -> tuple[Sessions, Loader]:
+    """Build the table of sessions, and what runs the loads that it begins."""
+    window = {"window_events": config.window_events, "window_bytes": config.window_bytes}
+    loader = Loader(stores.reads, stores.writer, wake.event, **window)
+    sessions = Sessions(config.hot_ttl_seconds, config.max_hot_sessions, telemetry, loader.begin, jobs.finish)
+    loader.is_current = lambda load: sessions.load_of(load.session_id) is load
+    return sessions, loader
 
 
 class Term:
@@ -70,12 +79,8 @@ class Term:
         self._continued = False
         self._recent: list[str] = []
         view, reads = stores.view, stores.reads
-        window = {"window_events": config.window_events, "window_bytes": config.window_bytes}
-        self._loader = Loader(reads, stores.writer, wake.event, **window)
-        self._sessions = sessions = Sessions(
-            config.hot_ttl_seconds, config.max_hot_sessions, telemetry, self._loader.begin, jobs.finish
-        )
-        self._loader.is_current = lambda load: sessions.load_of(load.session_id) is load
+        sessions, self._loader = _table(stores, jobs, wake, telemetry, config)
+        self._sessions = sessions
         self._requests = Requests(term=self.id, sessions=sessions, jobs=jobs, view=view, reads=reads)
         self._reader = LetterReader(stores.letterbox, pace, wake, config.heartbeat_seconds)
         self._drift = DriftCheck(
@@ -125,8 +130,7 @@ class Term:
         wrong = await stores.reads.inspect_triggers(self._config.schema)
         if wrong:
             raise NotInstalled(wrong)
-        async with stores.reads.snapshot(NO_SESSION, (1, 1)):
-            pass  # who may not read the tables must not call an empty view live: nothing else reads them then
+        await stores.reads.check_rights()  # nothing else reads the tables where the view is empty: it would be live
         holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
         seen = await stores.view.position()
         await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused
@@ -243,7 +247,7 @@ class Term:
         self._as_of_us = telemetry.as_of_us = beat.as_of_us
         telemetry.applied_at = time.monotonic()
         telemetry.round_trip_us = int((telemetry.applied_at - beat.sent_at) * 1_000_000)
-        telemetry.round_trips.observe(telemetry.applied_at - beat.sent_at)
+        telemetry.note_beat(telemetry.applied_at - beat.sent_at, self._config.heartbeat_seconds)
         if not self.was_live:
             self.was_live = True
             telemetry.state, telemetry.reason = "live", None

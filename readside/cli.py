@@ -68,11 +68,13 @@ def install(
     ] = None,
     _version: Version = False,
 ) -> None:
-    """Install the triggers that tell readside what was committed.
+    """Install the triggers that leave letters of what was committed.
 
-    Everything lives in a schema of its own (READSIDE_SCHEMA); the tables of the applications are not altered.
-    Repeatable: where the triggers are in place already nothing is locked or changed. Needs the owner of the tables
-    and CREATE on the database.
+    Everything lives in a schema of its own (READSIDE_SCHEMA) and belongs to the owner of events; no table of the
+    applications is altered. Repeatable: where all is in place already nothing is locked or changed. It also upgrades
+    what an earlier version installed.
+
+    Needs the owner of both tables, and CREATE on the database. Refuses by name what somebody else made there.
     """
     from projector.tail.triggers import install_sql
     from readside.commands import triggers
@@ -85,7 +87,7 @@ def install(
 
 @app.command()
 def uninstall(_version: Version = False) -> None:
-    """Remove the triggers, their functions, the letters and their schema."""
+    """Remove every trace: triggers, functions, letters, sequences and their schema."""
     from readside.commands import triggers
 
     _run(triggers.uninstall(_settings()))
@@ -95,8 +97,8 @@ def uninstall(_version: Version = False) -> None:
 def projector(_version: Version = False) -> None:
     """Run the projector until SIGINT or SIGTERM.
 
-    It tails the events table into Redis. Several may run: one leads, the others stand by and take over. It waits for
-    servers that are away and says so in its log.
+    It reads the letters that writers leave, and keeps the view in Redis. Several may run: one leads, the others stand
+    by and take over. It waits for servers that are away and says so in its log.
     """
     from readside.projector import run_projector
     from readside.tracing import traced

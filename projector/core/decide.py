@@ -86,8 +86,8 @@ def wanted_events(
     }
     for load in finished:
         if isinstance(load.outcome, StagedSession) and load.session_id not in letters.looks:
-            now = letters.added.get(load.session_id, {})
-            wanted[load.session_id] = {event_id: now.get(event_id) for event_id in load.arrived}
+            # Fetched anew, since a letter may bring a row as it was before the load's snapshot.
+            wanted[load.session_id] = dict.fromkeys(load.arrived)
     return wanted
 
 
@@ -171,16 +171,16 @@ def _finish(facts: Facts, plan: Plan) -> None:
                 plan.failed[session_id] = reason
 
 
-def _append(sessions: Sessions, facts: Facts, wanted: Iterable[str], rows: Iterable[str], plan: Plan) -> None:
+def _append(sessions: Sessions, facts: Facts, wanted: Iterable[str], rows: set[str], plan: Plan) -> None:
     """Add the new events and statuses of hot sessions, and of those that are put."""
     for session_id in wanted:
         if session_id in facts.events.bad and not plan.drops(session_id):
             _set_aside(session_id, facts.events.bad[session_id], plan)
         elif session_id not in plan.operations:
             plan.operations[session_id] = [_add(session_id, facts.events)]
-    for session_id in rows:
+    for session_id in rows & facts.statuses.keys():
         if session_id in sessions.hot or session_id in plan.operations:
-            plan.also(Status(session_id, facts.statuses.get(session_id, "")))
+            plan.also(Status(session_id, facts.statuses[session_id]))
 
 
 def _sweep(sessions: Sessions, facts: Facts, plan: Plan) -> None:
@@ -210,7 +210,7 @@ def _admit(sessions: Sessions, wanting: Iterable[str], plan: Plan) -> None:
         plan.operations[session_id] = [Drop(session_id)]
         plan.leaving.add(session_id)
     plan.starting += wanted[:room]
-    plan.refused += wanted[room:]
+    plan.refused = wanted[room:]
 
 
 def _is_news(operation: Operation) -> bool:
@@ -220,6 +220,7 @@ def _is_news(operation: Operation) -> bool:
 def _set_aside(session_id: str, reason: str, plan: Plan) -> None:
     plan.operations[session_id] = [Drop(session_id)]
     plan.aside[session_id] = reason
+    plan.failed.pop(session_id, None)
 
 
 def _add(session_id: str, events: NewEvents) -> Add:

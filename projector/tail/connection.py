@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+
 from projector.reads import Reads, open_reads
 from readmodel.errors import BadEvents, EventLogUnavailable, PoolerInTheWay, QueryTooSlow
 from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
@@ -20,7 +22,7 @@ PROBE_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 """A small statement that takes so long will never be answered: the connection is given up, and the lead with it."""
 LISTEN_SECONDS = 60.0
-"""LISTEN skips what is in the queue already: a million notices take it a while."""
+"""LISTEN skips what is in the queue already: a million notifications take it a while."""
 LOCK_MS = 500
 """A reading waits so long for tables that somebody locks, as a migration does; then it does without their rows."""
 _CONNECT_SECONDS = 5.0
@@ -100,9 +102,15 @@ class Tail:
         """Run a statement that takes `timeout` seconds at most (ANSWER_SECONDS); raises TableLocked, BadEvents too."""
         async with self._turn, _answering(self._url, timeout):
             if self._connection.is_closed():
-                raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} closed the leader's connection.")
-            rows: list[Any] = await self._connection.fetch(sql, *arguments)
+                raise EventLogUnavailable(self._closed())
+            try:
+                rows: list[Any] = await self._connection.fetch(sql, *arguments)
+            except (asyncpg.ConnectionDoesNotExistError, ConnectionError) as exc:
+                raise EventLogUnavailable(self._closed()) from exc
         return rows
+
+    def _closed(self) -> str:
+        return f"PostgreSQL at {target(self._url)} closed the leader's connection."
 
     async def check_no_pooler(self, reads: Reads) -> None:
         """Prove that LISTEN works here before anything relies on it; raises PoolerInTheWay."""

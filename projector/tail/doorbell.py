@@ -1,7 +1,7 @@
 """The doorbell: the connection that listens. What it hears is never believed: a ring says "read now", whoever rings.
 
-It has a connection of its own, so that a flood of notices, which anybody may send, holds up no reading. Losing it costs
-milliseconds: the leader then looks by itself, and writers are told not to ring.
+It has a connection of its own, so that a flood of notifications, which anybody may send, holds up no reading. Losing it
+costs milliseconds: the leader then looks by itself, and writers are told not to ring.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from projector.tail.connection import Tail
 from projector.tail.shape import shape_sql
 from projector.tail.sql import statement
 from projector.tail.triggers import fingerprint_sql
-from readmodel.errors import BadEvents, TableLocked
+from readmodel.errors import BadEvents, RightsMissing, TableLocked
 from readmodel.event import EventRow
 from readmodel.sql import Tables
 from readmodel.sql import statement as shared
@@ -75,8 +75,11 @@ class Letterbox:
         self._sql = _statements(schema, tables)
 
     async def fingerprint(self) -> str:
-        """Read what triggers and tables look like now, and last what rows read as."""
-        return str(await self._tail.value(f"SELECT {self._sql['fingerprint']}"))
+        """Read what triggers and tables look like now, and last what rows read as; raises RightsMissing too."""
+        try:
+            return str(await self._tail.value(f"SELECT {self._sql['fingerprint']}"))
+        except RightsMissing as error:
+            raise RightsMissing(f"{error} `readside install --role ROLE` grants it.") from error
 
     async def begin(self) -> str:
         """Become the reader, and renew the lease; gives what `skips` says from then on."""

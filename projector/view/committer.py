@@ -47,7 +47,7 @@ class Committer:
     ) -> list[tuple[Operations, BatchResult]]:
         """Apply operations by session and publish; give each part that was sent with what the script found.
 
-        `named` are the sessions that notices named, operations or not; the beat goes with the last part, when all
+        `named` are the sessions that letters named, operations or not; the beat goes with the last part, when all
         before it is applied. Raises TermRefused,
         ViewUnavailable after RESIGN_SECONDS, AccessRefused, ForeignView.
         """

@@ -131,7 +131,7 @@ async def term_of(stage: Bench) -> str | None:
 
 
 async def test_a_busy_leader_is_left_alone(database_url: str, redis_url: str) -> None:
-    """Three hundred thousand notices at once keep the leader busy for a while, and nobody ends it."""
+    """Three hundred thousand notifications at once flood its doorbell: it leads on, and nobody ends it."""
     async with (
         bench(database_url, redis_url) as stage,
         projector_process(database_url, redis_url) as first,

@@ -43,7 +43,7 @@ async def test_an_event_that_came_back_with_other_content_while_down(stage: Benc
 
 
 async def test_an_event_updated_while_down(stage: Bench) -> None:
-    """No trigger's notice was heard, and neither count nor id changed."""
+    """No letter told of it, and neither count nor id changed."""
     session_id, event_id = await _hot_session(stage)
     await stage.writer.connection.execute(
         """UPDATE events SET event_data = '{"said": "after"}' WHERE id = $1::uuid""", event_id

@@ -93,7 +93,7 @@ async def test_another_cluster_behind_the_same_address(
 
 
 async def test_triggers_disabled_and_enabled_between_two_beats(stage: Bench, record: Record) -> None:
-    """A write that raised no notice in between: the term ends, and as-of has not passed it before it is there."""
+    """A write that left no letter in between: the term ends, and as-of has not passed it before it is there."""
     async with watched(stage) as watch, stage.projector(heartbeat_seconds=0.3):
         session_id = await watch.session()
         await healed(stage)

@@ -15,7 +15,7 @@ from tests.support.letters import Letterbox, events, letter, new_role, only, ses
 from tests.support.servers import connected
 from tests.support.traces import traces
 
-VERSION_0_1 = Path(letters.__file__).with_name("triggers_0_1.sql").read_text()
+VERSION_0_1 = (Path(letters.__file__).parents[1] / "data" / "triggers_0.1.sql").read_text()
 FINGERPRINT = fingerprint_sql("readside")
 OF_0_1 = "The triggers are those of version 0.1: run `readside install`."
 

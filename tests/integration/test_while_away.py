@@ -69,7 +69,7 @@ async def test_what_happened_while_nobody_listened(stage: Bench) -> None:
 async def test_an_asynchronous_commit_that_a_crash_takes_back(redis_url: str, record: Record) -> None:
     """Projected before it was on disk, and gone with the crash: nobody goes on showing it."""
     with server_directory() as directory:
-        # Nothing but a beat's own commit writes the log to the disk meanwhile.
+        # Nothing else writes the log to the disk meanwhile.
         async with embedded_postgres(directory, wal_writer_delay="10s") as server:
             await make_template(server)
             async with bench(server.url(TEMPLATE), redis_url) as stage, stage.projector(heartbeat_seconds=0.5):

@@ -29,7 +29,7 @@ AT_ONCE = 1e6  # a speed at which pauses vanish
 @asynccontextmanager
 async def writing(url: str, seed: int = 1, speed: float = AT_ONCE) -> AsyncIterator[Writer]:
     """A writer with a pool of its own."""
-    pool = await create_pool(url, application_name="test", size=8)
+    pool = await create_pool(url, application_name="test", size=8, owners_path=True)
     try:
         yield Writer(pool, url, Random(seed), speed)
     finally:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.oracle.ledger import Event, History
+from tests.oracle.histories import Event, History, Life
 
 EMPTY = History("")
+Lives = dict[str, list[Life]]
+"""Of the events of a session, by id."""
 
 
 class Wrong(AssertionError):
@@ -63,20 +65,21 @@ def judge(history: History | None, question: Question, given: Given) -> None:
     _check_pagination(question, total, given.body["pagination"])
     if len(items) != max(0, min(question.limit, total - question.offset)):
         raise Wrong(f"{len(items)} items on page {question.page} of {question.limit}, total {total}")
-    _check_items(items, question, possible)
+    _check_items(items, span, possible)
     if items:
         _check_places(items, question.offset, total, certain, possible)
 
 
-def matches(history: History, question: Question, given: Given) -> tuple[dict[str, Event], dict[str, Event]]:
-    """Events by id that the state behind an answer must hold, and those that it may hold."""
-    certain, possible = {}, {}
+def matches(history: History, question: Question, given: Given) -> tuple[dict[str, Event], Lives]:
+    """Events by id that the state behind an answer must hold, and the lives of those that it may hold."""
+    certain: dict[str, Event] = {}
+    possible: Lives = {}
     span = given.as_of_us, given.received_us
     for life in history.events:
         event = life.event
         if event is None or not life.possible(*span) or not question.wants(event):
             continue
-        possible[event.id] = event
+        possible.setdefault(event.id, []).append(life)
         if life.certain(*span):
             certain[event.id] = event
     return certain, possible
@@ -96,35 +99,35 @@ def _check_pagination(question: Question, total: int, pagination: Mapping[str, A
         raise Wrong(f"pagination {pagination} instead of {expected}")
 
 
-def _check_items(items: Sequence[Mapping[str, Any]], question: Question, possible: Mapping[str, Event]) -> None:
+def _check_items(items: Sequence[Mapping[str, Any]], span: tuple[int, int], possible: Lives) -> None:
     before: tuple[int, str] | None = None
     for item in items:
-        event = possible.get(item["id"])
-        if event is None:
+        lives = possible.get(item["id"])
+        if lives is None:
             raise Wrong(f"event {item['id']} cannot be there")
-        if item != event.item():
-            raise Wrong(f"event {item} instead of {event.item()}")
-        if before is not None and _place(event) >= before:
+        expected = [event.item() for life in lives for event in life.readings(*span)]
+        if item not in expected:
+            raise Wrong(f"event {item} instead of {expected}")
+        place = _place_of(lives)
+        if before is not None and place >= before:
             raise Wrong(f"event {item['id']} is out of order")
-        before = _place(event)
+        before = place
 
 
 def _check_places(
-    items: Sequence[Mapping[str, Any]],
-    offset: int,
-    total: int,
-    certain: Mapping[str, Event],
-    possible: Mapping[str, Event],
+    items: Sequence[Mapping[str, Any]], offset: int, total: int, certain: Mapping[str, Event], possible: Lives
 ) -> None:
     """The page is where the total and the offset say: as many before it and after it as can be."""
     shown = {item["id"] for item in items}
-    first, last = _place(possible[items[0]["id"]]), _place(possible[items[-1]["id"]])
-    missing = sorted(e.id for e in certain.values() if last < _place(e) < first and e.id not in shown)
+    first, last = _place_of(possible[items[0]["id"]]), _place_of(possible[items[-1]["id"]])
+    surely = [_place(event) for event in certain.values()]
+    perhaps = [_place_of(lives) for lives in possible.values()]
+    missing = sorted(place[1] for place in surely if last < place < first and place[1] not in shown)
     if missing:
         raise Wrong(f"{len(missing)} events are missing between others of the page: {missing[:3]}")
-    _check_count("before", offset, *(sum(_place(e) > first for e in known.values()) for known in (certain, possible)))
+    _check_count("before", offset, *(sum(place > first for place in known) for known in (surely, perhaps)))
     after = total - offset - len(items)
-    _check_count("after", after, *(sum(_place(e) < last for e in known.values()) for known in (certain, possible)))
+    _check_count("after", after, *(sum(place < last for place in known) for known in (surely, perhaps)))
 
 
 def _check_count(where: str, wanted: int, least: int, most: int) -> None:
@@ -134,3 +137,9 @@ def _check_count(where: str, wanted: int, least: int, most: int) -> None:
 
 def _place(event: Event) -> tuple[int, str]:
     return event.timestamp_us, event.id
+
+
+def _place_of(lives: Sequence[Life]) -> tuple[int, str]:
+    """Of one id: what changes of an event is not its place."""
+    event = lives[0].event
+    return _place(event) if event else (0, "")

@@ -1,112 +1,11 @@
-"""What the writers know: which sessions and events were, may have been, and can never have been committed. No I/O.
-
-Every commit happened at some instant of an interval: it was sent at its `earliest` and acknowledged by its `latest`,
-microseconds since 1970. A fact whose commit got no answer stays open until the writer has found out.
-"""
+"""What the writers know: which sessions and events were, may have been, and can never have been committed. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
-NEVER = 2**62
-"""Later than any instant: µs since 1970."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def instant(us: int) -> datetime:
-    """The instant so many microseconds after 1970."""
-    return EPOCH + timedelta(microseconds=us)
-
-
-def timestamp_text(us: int) -> str:
-    """The same as answers show it."""
-    return instant(us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-@dataclass(eq=False, slots=True)
-class Commit:
-    """One commit: at some instant in [earliest, latest], as far as is known; `earliest` NEVER when it failed."""
-
-    earliest: int
-    latest: int = NEVER
-
-    def failed(self) -> None:
-        """Take back that it may have happened."""
-        self.earliest = self.latest = NEVER
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A row of events, as written."""
-
-    id: str
-    session_id: str
-    event_type: str
-    data: dict[str, object]
-    message: str | None
-    timestamp_us: int
-
-    @property
-    def timestamp(self) -> datetime:
-        """When it says that it happened."""
-        return instant(self.timestamp_us)
-
-    def item(self) -> dict[str, object]:
-        """What a poll must show of it."""
-        return {
-            "id": self.id,
-            "session_id": self.session_id,
-            "step_id": None,
-            "event_type": self.event_type,
-            "event_data": self.data,
-            "message": self.message,
-            "timestamp": timestamp_text(self.timestamp_us),
-        }
-
-
-@dataclass(eq=False, slots=True)
-class Life:
-    """From one commit to another: of a session when `event` is None. Any of the `deaths` may have failed."""
-
-    born: Commit
-    event: Event | None = None
-    deaths: list[Commit] = field(default_factory=list)
-
-    def certain(self, since: int, until: int) -> bool:
-        """Whether it was there at every instant of [since, until]."""
-        return self.born.latest < since and all(death.earliest > until for death in self.deaths)
-
-    def possible(self, since: int, until: int) -> bool:
-        """Whether it can have been there at any instant of [since, until]."""
-        return self.born.earliest <= until and all(death.latest >= since for death in self.deaths)
-
-    @property
-    def open_ended(self) -> bool:
-        """Whether it may be there now, as far as was ever sent."""
-        return self.born.earliest < NEVER and all(death.earliest == NEVER for death in self.deaths)
-
-
-@dataclass(eq=False, slots=True)
-class History:
-    """All lives of one session and of its events. A deletion ends whatever life its id has: one may have failed."""
-
-    session_id: str
-    lives: list[Life] = field(default_factory=list)
-    events: list[Life] = field(default_factory=list)
-    by_id: dict[str, list[Life]] = field(default_factory=dict)
-
-    def there(self) -> set[str] | None:
-        """Ids of the events that are there when all is quiet; None when the session is not."""
-        if not self.current:
-            return None
-        return {event_id for event_id, lives in self.by_id.items() if any(life.open_ended for life in lives)}
-
-    @property
-    def current(self) -> bool:
-        """Whether the session may be there now."""
-        return any(life.open_ended for life in self.lives)
+from tests.oracle.histories import NEVER, Commit, Edit, Event, History, Life, Migration
 
 
 @dataclass(slots=True)
@@ -123,12 +22,17 @@ class Draft:
         """As a savepoint keeps it."""
         return Draft(list(self.created), list(self.purged), list(self.added), list(self.removed))
 
-    def remove(self, session_id: str, ids: Iterable[str]) -> None:
-        """Take events away, those of this very transaction without a trace."""
-        gone = set(ids)
-        own = {event.id for event in self.added if event.id in gone}
-        self.added = [event for event in self.added if event.id not in own]
-        self.removed += [(session_id, event_id) for event_id in sorted(gone - own)]
+    def remove(self, gone: Iterable[tuple[str, str]]) -> None:
+        """Take events away, by session and id; those of this very transaction without a trace."""
+        own = {(event.session_id, event.id) for event in self.added}
+        left = set(gone)
+        self.added = [event for event in self.added if (event.session_id, event.id) not in left]
+        self.removed += sorted(left - own)
+
+    def change(self, before: Iterable[Event], after: Iterable[Event]) -> None:
+        """Have events read as something else."""
+        self.remove((event.session_id, event.id) for event in before)
+        self.added += after
 
 
 @dataclass(eq=False, slots=True)
@@ -145,6 +49,10 @@ class Ledger:
 
     sessions: dict[str, History] = field(default_factory=dict)
     commits: int = 0
+    prepared: int = 0
+    """How many of them were prepared transactions."""
+    migrations: list[Migration] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
     _asynchronous: list[_Asynchronous] = field(default_factory=list)
     _crash_began: int | None = None
 
@@ -172,6 +80,15 @@ class Ledger:
             self._asynchronous.append(_Asynchronous(commit, mark, lives))
         return commit
 
+    def migrate(self, change: Callable[[Event], Event], now: int) -> Commit:
+        """Note a migration just before its COMMIT is sent. There is one at a time."""
+        self.migrations.append(Migration(Commit(now), change))
+        return self.migrations[-1].commit
+
+    def edited(self, session_id: str, as_of: int, received: int) -> bool:
+        """Whether an answer may show what somebody edited: until it is mended, and as of no later instant."""
+        return any(e.session_id == session_id and e.began <= received and as_of <= e.over for e in self.edits)
+
     def acknowledge(self, commit: Commit, now: int) -> None:
         """Note that a COMMIT was answered. One that waited for the disk proves all that were answered before it."""
         self.commits += 1
@@ -191,8 +108,10 @@ class Ledger:
         self._asynchronous = [each for each in self._asynchronous if each.commit is not commit]
         if committed:
             commit.latest = now
-        else:
-            commit.failed()
+            return
+        commit.failed()
+        if self.migrations and self.migrations[-1].commit is commit:
+            self._unmigrate()
 
     def crash(self, now: int) -> None:
         """From now on the server may take back what it answered without waiting for the disk."""
@@ -216,8 +135,16 @@ class Ledger:
         self._crash_began = None
         return sum(not kept[each.mark] for each in suspects)
 
+    def _unmigrate(self) -> None:
+        """The last migration never was. Who wrote since then has lived through one less, and read as nothing new."""
+        del self.migrations[-1]
+        for history in self.sessions.values():
+            for life in history.events:
+                life.first = min(life.first, len(self.migrations))
+                life.read_as = []
+
     def _bear(self, event: Event, commit: Commit) -> Life:
-        life = Life(commit, event)
+        life = Life(commit, event, migrations=self.migrations, first=len(self.migrations))
         history = self.sessions[event.session_id]
         history.events.append(life)
         history.by_id.setdefault(event.id, []).append(life)

@@ -6,13 +6,15 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
 
-from tests.oracle.ledger import Draft, Event, Ledger
+from tests.oracle.histories import EPOCH, Event
+from tests.oracle.ledger import Draft, Ledger
 from tests.support.projecting import INSERT_SESSION
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ COLUMNS = ["id", "session_id", "event_type", "event_data", "message", "timestamp
 INSERT = """
 INSERT INTO events (id, session_id, event_type, event_data, message, timestamp)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[])
+"""
+
+# What a migration may have put aside is read and kept by name, wherever it is.
+LOCK = """
+SELECT id::text, session_id::text, event_type, event_data::text, message, timestamp,
+       to_jsonb(events) ->> 'legacy_message' AS legacy
+FROM events WHERE id = ANY($1::uuid[]) FOR UPDATE
 """
 
 
@@ -62,6 +71,8 @@ class Moves:
             (self.bulk, 3),
             (self.copy, 5),
             (self.delete, 12),
+            (self.update, 8),
+            (self.move, 3),
             (self.again, 6),
             (self.status, 8),
         ]
@@ -92,10 +103,10 @@ class Moves:
 
     async def insert(self) -> None:
         """One event, or a few at once."""
-        await self.write(self.events(self.session(), self.random.choice((1, 1, 1, 1, 3, 20))))
+        await self.write(self.events(self.session(), self.random.choice((1, 1, 1, 1, 3, 10, 10, 20))))
 
     async def bulk(self) -> None:
-        """More events of one session than a notice names."""
+        """More events of one session than one statement has letters for."""
         session_id = self.session()
         if len(self.ledger.sessions[session_id].by_id) < MAX_EVENTS:
             await self.write(self.events(session_id, self.random.choice((201, 1001, 1500))))
@@ -111,9 +122,22 @@ class Moves:
 
     async def delete(self) -> None:
         """Some events of a session."""
-        session_id = self.session()
-        ids = list(self.ledger.sessions[session_id].by_id)
-        await self.take(session_id, self.random.sample(ids, min(len(ids), self.random.choice((1, 1, 5)))))
+        await self.take(self.some_of(self.session(), 5))
+
+    async def update(self) -> None:
+        """Other content of some events."""
+        before = await self.lock(self.some_of(self.session(), 10))
+        message = self.random.choice(MESSAGES)
+        ids = [event.id for event in before]
+        await self.connection.execute("UPDATE events SET message = $2 WHERE id = ANY($1::uuid[])", ids, message)
+        self.draft.change(before, [replace(event, message=message) for event in before])
+
+    async def move(self) -> None:
+        """Some events of a session become another's."""
+        before, other = await self.lock(self.some_of(self.session(), 3)), self.session()
+        ids = [event.id for event in before]
+        await self.connection.execute("UPDATE events SET session_id = $2::uuid WHERE id = ANY($1::uuid[])", ids, other)
+        self.draft.change(before, [replace(event, session_id=other) for event in before])
 
     async def again(self) -> None:
         """Insert, delete and insert the very same event; or delete one that is there and put it back."""
@@ -121,12 +145,12 @@ class Moves:
         there = [life.event for life in self.ledger.sessions[session_id].events if life.event]
         if there and self.random.random() < 0.5:
             event = self.random.choice(there)
-            if await self.take(session_id, [event.id]):
-                await self.write([event])
+            if await self.take([event.id]):
+                await self.write([replace(event, legacy=None)])
             return
         events = self.events(session_id, 1)
         await self.write(events)
-        await self.take(session_id, [events[0].id])
+        await self.take([events[0].id])
         await self.write(events)
 
     async def status(self) -> None:
@@ -140,7 +164,7 @@ class Moves:
             return
         gone = await self.connection.fetch("SELECT id FROM events WHERE session_id = $1::uuid", session_id)
         await self.connection.execute("DELETE FROM sessions WHERE id = $1::uuid", session_id)
-        self.draft.remove(session_id, [str(row["id"]) for row in gone])
+        self.draft.remove((session_id, str(row["id"])) for row in gone)
         self.draft.purged.append(session_id)
 
     async def write(self, events: Sequence[Event]) -> None:
@@ -152,11 +176,33 @@ class Moves:
         await self.connection.execute(INSERT, *(list(column) for column in columns))
         self.draft.added += events
 
-    async def take(self, session_id: str, ids: Sequence[str]) -> bool:
+    async def take(self, ids: Sequence[str]) -> bool:
         """Delete events; tells whether any was there."""
-        gone = await self.connection.fetch("DELETE FROM events WHERE id = ANY($1::uuid[]) RETURNING id", ids)
-        self.draft.remove(session_id, [str(row["id"]) for row in gone])
+        gone = await self.connection.fetch(
+            "DELETE FROM events WHERE id = ANY($1::uuid[]) RETURNING session_id::text, id::text", ids
+        )
+        self.draft.remove((row["session_id"], row["id"]) for row in gone)
         return bool(gone)
+
+    async def lock(self, ids: Sequence[str]) -> list[Event]:
+        """Lock events, and read what they are now."""
+        return [
+            Event(
+                row["id"],
+                row["session_id"],
+                row["event_type"],
+                json.loads(row["event_data"]),
+                row["message"],
+                (row["timestamp"] - EPOCH) // timedelta(microseconds=1),
+                row["legacy"],
+            )
+            for row in await self.connection.fetch(LOCK, ids)
+        ]
+
+    def some_of(self, session_id: str, most: int) -> list[str]:
+        """Ids of one event of a session, or of a few; they need not be there any more."""
+        ids = list(self.ledger.sessions[session_id].by_id)
+        return self.random.sample(ids, min(len(ids), self.random.choice((1, 1, most))))
 
     def session(self) -> str:
         """A session, a few of them much more often than the rest."""

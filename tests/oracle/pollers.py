@@ -13,8 +13,9 @@ from uuid import UUID
 import httpx
 import orjson
 
+from tests.oracle.histories import EPOCH, Event, timestamp_text
 from tests.oracle.judge import Given, Question, Wrong, judge
-from tests.oracle.ledger import EPOCH, Event, Ledger, timestamp_text
+from tests.oracle.ledger import Ledger
 from tests.oracle.moves import DAY_US, TYPES
 from tests.oracle.report import Report
 from tests.support.builders import events_path
@@ -142,6 +143,9 @@ class Poller:
         wished = headers.get("readside-max-staleness")
         self.check_freshness(response, wished, as_of_us, sent_us, received_us)
         body = self.body(ask, response)
+        if self.ledger.edited(ask.question.session_id, as_of_us, received_us):
+            self.report.of_edited += 1
+            return
         given = Given(as_of_us, received_us, None if body is None else orjson.loads(body))
         judge(self.ledger.sessions.get(ask.question.session_id), ask.question, given)
         staleness_us = received_us - as_of_us if wished is None else 0

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.oracle.ledger import History, Life
+from tests.oracle.histories import History, Life
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -28,7 +28,11 @@ class Report:
     healed: dict[str, list[float]] = field(default_factory=dict)
     staleness_us: dict[str, int] = field(default_factory=dict)
     taken_back: int = 0
+    edited_us: list[int] = field(default_factory=list)
+    """How long each edit of somebody's in Redis stood until it was mended."""
+    of_edited: int = 0
     commits: int = 0
+    prepared: int = 0
     events: int = 0
     missing: int = 0
     seconds: float = 0.0
@@ -43,6 +47,10 @@ class Report:
         self.sources[source] += 1
         self.statuses[status] += 1
         self.staleness_us[source] = max(staleness_us, self.staleness_us.get(source, 0))
+
+    def mended(self, after_us: int) -> None:
+        """Note that an edit is mended."""
+        self.edited_us.append(after_us)
 
     def refused(self, status: int) -> None:
         """Count a refusal, which is not wrong."""
@@ -86,9 +94,12 @@ class Report:
             "answers_checked": {"all": sum(self.sources.values()), **dict(sorted(self.sources.items()))},
             "by_status": {str(status): count for status, count in sorted(self.statuses.items())},
             "commits": self.commits,
+            "commits_of_prepared_transactions": self.prepared,
             "events_written": self.events,
             "commits_taken_back_by_crashes": self.taken_back,
             "events_missing": self.missing,
+            "edits_mended_seconds": _spread([us / 1e6 for us in self.edited_us]),
+            "answers_of_edited_sessions_not_judged": self.of_edited,
             "longest_staleness_seconds": {s: round(us / 1e6, 2) for s, us in sorted(self.staleness_us.items())},
             "faults": sum(self.faults.values()),
             "heal_seconds": {

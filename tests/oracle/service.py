@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ SETTINGS = {
     "HOT_TTL_SECONDS": "20",
     "MAX_HOT_SESSIONS": "20",
     "WINDOW_EVENTS": "800",
+    "LETTERS_MAX_MB": "1",
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "json",
 }
@@ -40,24 +42,30 @@ class Service:
     redis: EmbeddedRedis
     database_url: str
     directory: Path
+    random: random.Random
     projectors: list[Child] = field(default_factory=list)
     apis: list[Child] = field(default_factory=list)
     clients: list[httpx.AsyncClient] = field(default_factory=list)
     killed: set[int] = field(default_factory=set)
     """Processes that a fault ended."""
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, **changes: str) -> dict[str, str]:
         """The settings of each process."""
-        return child_environment({**SETTINGS, "DATABASE_URL": self.database_url, "REDIS_URL": self.redis.url()})
+        stores = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis.url()}
+        return child_environment({**SETTINGS, **stores, **changes})
 
-    def start(self, name: str, *arguments: str) -> Child:
+    def url_of(self, role: str, password: str) -> str:
+        """Where another role finds the database."""
+        return self.postgres.url(self.database_url.rpartition("/")[2], user=role, password=password)
+
+    def start(self, name: str, *arguments: str, **changes: str) -> Child:
         """Start one of our programs; its log goes on where the last one of that name ended."""
         log = self.directory / f"{name}.log"
-        return spawn(name, program("readside", *arguments), log=log, environment=self.environment())
+        return spawn(name, program("readside", *arguments), log=log, environment=self.environment(**changes))
 
     def start_projector(self, place: int) -> None:
-        """Start a projector in a place of the list."""
-        child = self.start(f"projector-{place}", "projector")
+        """Start a projector in a place of the list; while one leads that wants no bells, transactions are prepared."""
+        child = self.start(f"projector-{place}", "projector", DOORBELL=self.random.choice(("on", "on", "off")))
         self.projectors[place : place + 1] = [child]
 
     async def start_api(self, *options: str) -> None:
@@ -132,10 +140,10 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    postgres: EmbeddedPostgres, redis: EmbeddedRedis, database_url: str, directory: Path
+    postgres: EmbeddedPostgres, redis: EmbeddedRedis, database_url: str, directory: Path, chance: random.Random
 ) -> AsyncIterator[Service]:
     """A service whose triggers are installed; ended with the block."""
-    service = Service(postgres, redis, database_url, directory)
+    service = Service(postgres, redis, database_url, directory, chance)
     try:
         for place in range(2):
             service.start_projector(place)

@@ -1,11 +1,13 @@
 """The oracle's own judgement: what fits passes, and every kind of wrong answer is seen."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.oracle.histories import Commit, Edit, Event
 from tests.oracle.judge import Given, Question, Wrong, judge
-from tests.oracle.ledger import Commit, Draft, Event, Ledger
+from tests.oracle.ledger import Draft, Ledger
 
 SESSION = "00000000-0000-4000-8000-000000000000"
 FIRST_PAGE = Question(SESSION)
@@ -150,3 +152,81 @@ def test_what_waited_for_the_disk_proves_what_came_before() -> None:
     assert known.suspects() == []
     with pytest.raises(Wrong):
         check(known, answer(), 66, 70)
+
+
+def renamed(body: dict[str, Any], message: str) -> dict[str, Any]:
+    """The same answer with another message in each event."""
+    return {**body, "items": [{**item, "message": message} for item in body["items"]]}
+
+
+def test_a_migration_changes_what_rows_from_before_read_as() -> None:
+    """Between its sending and its acknowledgement both fit; before it and after it one does."""
+    known = ledger(1, 2)
+    commit = known.migrate(lambda event: replace(event, message="migrated"), 50)
+    known.acknowledge(commit, 60)
+    old, new = answer(2, 1), renamed(answer(2, 1), "migrated")
+
+    for body, as_of, received in ((old, 40, 49), (old, 55, 70), (new, 55, 70), (new, 40, 55), (new, 61, 70)):
+        check(known, body, as_of, received)
+    for body, as_of, received in ((new, 40, 49), (old, 61, 70)):
+        with pytest.raises(Wrong):
+            check(known, body, as_of, received)
+
+
+def test_a_row_from_after_a_migration_reads_as_it_was_written() -> None:
+    """Until the next one, which finds it as it is."""
+    known = ledger()
+    known.acknowledge(known.migrate(lambda event: replace(event, message="a"), 50), 60)
+    known.acknowledge(known.send(Draft(added=[event(1)]), 70, "c"), 80)
+    check(known, answer(1), 81, 90)
+    known.acknowledge(known.migrate(lambda event: replace(event, message=f"{event.message} b"), 100), 110)
+
+    check(known, renamed(answer(1), "None b"), 111, 120)
+    with pytest.raises(Wrong):
+        check(known, answer(1), 111, 120)
+
+
+def test_a_migration_that_never_was_changes_nothing() -> None:
+    """Neither rows from before its COMMIT was sent nor later ones; the next one goes on from there."""
+    known = ledger(1)
+    failed = known.migrate(lambda event: replace(event, message="a"), 50)
+    known.acknowledge(known.send(Draft(added=[event(2)]), 70, "c"), 80)
+    known.settle(failed, 90, committed=False)
+    check(known, answer(2, 1), 91, 95)
+    known.acknowledge(known.migrate(lambda event: replace(event, message="b"), 100), 110)
+
+    check(known, renamed(answer(2, 1), "b"), 111, 120)
+
+
+def test_an_update_replaces_what_is_shown() -> None:
+    """The event is there all the time, with the one content or the other."""
+    known = ledger(1)
+    draft = Draft()
+    draft.change([event(1)], [replace(event(1), message="new")])
+    known.acknowledge(known.send(draft, 50, "c"), 60)
+
+    for body, as_of in ((answer(1), 55), (renamed(answer(1), "new"), 55), (renamed(answer(1), "new"), 61)):
+        check(known, body, as_of, 70)
+    with pytest.raises(Wrong):
+        check(known, answer(1), 61, 70)
+
+
+def test_an_event_of_the_own_transaction_moves_without_a_trace() -> None:
+    """What was never committed in its first session was never there."""
+    draft = Draft(added=[event(1)])
+    moved = replace(event(1), session_id="another")
+    draft.change([event(1)], [moved])
+
+    assert (draft.added, draft.removed) == ([moved], [])
+
+
+@pytest.mark.parametrize(
+    ("as_of", "received", "excused"), [(30, 39, False), (30, 40, True), (60, 90, True), (61, 90, False)]
+)
+def test_an_edit_excuses_answers_until_it_is_mended(as_of: int, received: int, excused: bool) -> None:
+    """Answers that came before it, or whose as-of is later than its end, are judged as any."""
+    known = ledger(1)
+    known.edits.append(Edit(SESSION, 40, 60))
+
+    assert known.edited(SESSION, as_of, received) is excused
+    assert not known.edited("another", as_of, received)

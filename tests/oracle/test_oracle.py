@@ -12,7 +12,17 @@ from projector.tail.triggers import install
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.oracle import chaos
-from tests.support.servers import connected, embedded_redis, server_directory
+from tests.support.servers import (
+    connected,
+    embedded_postgres,
+    embedded_redis,
+    fresh_database,
+    make_template,
+    server_directory,
+)
+
+SMALL_QUEUE = "max_notify_queue_pages"
+"""From PostgreSQL 17 on: before, the notification queue holds 8 GB and nobody fills it here."""
 
 
 @pytest.fixture
@@ -23,18 +33,29 @@ async def dumping_redis() -> AsyncIterator[EmbeddedRedis]:
             yield server
 
 
+@pytest.fixture
+async def preparing_postgres() -> AsyncIterator[EmbeddedPostgres]:
+    """A PostgreSQL of the test's own, which knows prepared transactions and has a small notification queue."""
+    with server_directory() as directory:
+        async with embedded_postgres(directory, max_prepared_transactions="32") as server:
+            await make_template(server)
+            async with connected(server.url()) as connection:
+                small = await connection.fetchval("SELECT count(*) FROM pg_settings WHERE name = $1", SMALL_QUEUE)
+                if small:
+                    await connection.execute(f"ALTER SYSTEM SET {SMALL_QUEUE} = 1000")
+            if small:
+                await server.restart()
+            yield server
+
+
 async def test_no_answer_is_wrong(
-    postgres_server: EmbeddedPostgres,
-    dumping_redis: EmbeddedRedis,
-    database_url: str,
-    tmp_path: Path,
-    seed: int,
-    seconds: float,
+    preparing_postgres: EmbeddedPostgres, dumping_redis: EmbeddedRedis, tmp_path: Path, seed: int, seconds: float
 ) -> None:
     """Every answer fits a state between its as-of and its receipt; in the end everything equals Postgres."""
-    async with connected(database_url) as connection:
-        await install(connection, warn=print)
-    report = await chaos.run(seed, seconds, postgres_server, dumping_redis, database_url, tmp_path)
+    async with fresh_database(preparing_postgres) as database_url:
+        async with connected(database_url) as connection:
+            await install(connection, warn=lambda _: None)
+        report = await chaos.run(seed, seconds, preparing_postgres, dumping_redis, database_url, tmp_path)
     report.save()
 
     assert report.failures == []

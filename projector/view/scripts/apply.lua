@@ -203,7 +203,7 @@ function verbs.add(session, from, arguments)
     end
   end
   for kind, entries in pairs(kinds) do
-    -- The same event with other bytes: its row was changed, and the notice of that is on its way.
+    -- The same event with other bytes: its row was changed, and the letter of that is on its way.
     if not merge(index, kind, entries) then return anew(session) end
     redis.call('HINCRBY', header, 't:' .. kind, #entries)
   end

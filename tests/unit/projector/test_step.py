@@ -217,6 +217,17 @@ async def test_what_the_script_finds_is_loaded() -> None:
     assert sorted(bench.table.noted) == [("lost", "a"), ("lost", "b")]
 
 
+async def test_what_the_script_finds_damaged_is_loaded() -> None:
+    """Counted as damage, and not a second time as lost."""
+    bench = Bench(table("ab"))
+    bench.fakes.result = BatchResult(cold=("a",), forgotten=("a",), damaged=("a",))
+    await bench.take(heard("b", 1))
+
+    assert bench.table.says() == (["b"], ["a"], {})
+    assert [load.session_id for load in bench.table.begun] == ["a"]
+    assert bench.table.noted == [("damaged", "a"), ("looked", "a")]
+
+
 async def test_the_continuous_check_knows_before_it_is_sent() -> None:
     """A session that changes, and changes back, between two looks at it must not seem to differ."""
     bench = Bench(table("a"))

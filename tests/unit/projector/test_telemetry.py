@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from projector.core.sessions import Transition
-from projector.telemetry import MAX_ERRORS, MAX_REMEMBERED, Telemetry
+from projector.telemetry import MAX_ERRORS, MAX_LATE_BEATS, MAX_REMEMBERED, Telemetry
 
 ASIDE = "a session is set aside; Postgres serves it"
 COUNTED = {
@@ -103,3 +103,23 @@ def test_the_last_errors_are_kept_and_repetition_is_not() -> None:
     assert [text for _, text in telemetry.errors] == [f"error {number}" for number in range(2, MAX_ERRORS + 2)]
     times = [at_us for at_us, _ in telemetry.errors]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count", "sum_seconds"),
+    [(0.25, 1, 0.25), (0.75, 2, 0.75 + 0.25), (2.25, 5, 2.25 + 1.75 + 1.25 + 0.75 + 0.25)],
+)
+def test_a_beat_is_measured_with_those_that_it_held_up(seconds: float, count: int, sum_seconds: float) -> None:
+    """Beats are half a second apart: each that was due meanwhile waited for what was left of it."""
+    telemetry = Telemetry()
+    telemetry.note_beat(seconds, 0.5)
+
+    assert (telemetry.round_trips.count, telemetry.round_trips.seconds) == (count, sum_seconds)
+
+
+def test_a_day_of_standing_still_is_no_endless_count() -> None:
+    """There is a bound on what one beat is measured for."""
+    telemetry = Telemetry()
+    telemetry.note_beat(86_400.0, 0.01)
+
+    assert telemetry.round_trips.count == MAX_LATE_BEATS + 1

@@ -44,7 +44,7 @@ class World:
         return f"t{self.terms}"
 
     def commit(self) -> None:
-        """Somebody commits, and the notice is on its way."""
+        """Somebody commits, and the letter is on its way."""
         database = self.random.choice((OURS, THEIRS))
         self.commits[database].append(self.now)
         self.dirty = self.dirty or database == self.leads

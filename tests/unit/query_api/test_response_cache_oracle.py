@@ -63,7 +63,7 @@ class World:
         return max(version for instant, version in self.committed[session] if instant <= at)
 
     def commit(self) -> None:
-        """A writer commits; its notice names the session."""
+        """A writer commits; its letter names the session."""
         self.now += 1
         session = self.random.choice(SESSIONS)
         self.committed[session].append((self.now, self.committed[session][-1][1] + 1))

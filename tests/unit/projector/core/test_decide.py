@@ -208,6 +208,11 @@ def test_a_load_that_is_staged(row: Row) -> None:
             facts(added={"a": [1]}, rows="a", finished=[done("a", LoadFailure(AWAY), [1])], statuses={"a": "failed"}),
             Plan({"a": [add("a", 1), Status("a", "failed")]}, failed={"a": AWAY}),
         ),
+        "failed: what is hot and has a bad event is set aside, and no more is told": Row(
+            table("a", "a"),
+            facts(added={"a": [1]}, finished=[done("a", LoadFailure(AWAY), [1])], bad={"a": BAD}),
+            Plan(DROPPED, aside={"a": BAD}),
+        ),
         "failed: a look begins it anew": Row(
             table(loading="a"), facts(looks="a", finished=[done("a", LoadFailure(AWAY))]), LOOKED
         ),
@@ -271,6 +276,11 @@ REBUILD = Wish("rebuild", "a")
         ),
         "asked for twice: it is loaded once": Row(
             table(), facts(wishes=[WARM, WARM]), Plan(forgiven={"a"}, starting=["a"])
+        ),
+        "two ask: each is told": Row(
+            table("ab"),
+            facts(wishes=[WARM, Wish("warm", "b", confirmed="b")]),
+            Plan(forgiven={"a", "b"}, confirmed=["a", "b"], touched=["a", "b"]),
         ),
         "each session as it is": Row(
             table("ab", "c", "d"),
@@ -486,7 +496,7 @@ def test_a_sweep(row: Row) -> None:
 
 
 def test_which_events_a_step_needs() -> None:
-    """Those of hot sessions, and those that arrived during staged loads; a row that a letter brought is used."""
+    """Those of hot sessions, whose rows letters may bring; those that arrived during staged loads are fetched."""
     made = table("ab", "cde")
     heard = letters({"a": [1], "b": [2], "c": [3], "d": [4], "x": [5]}, looks="b")
     heard.added["a"][eid(1)] = row("a", 1)
@@ -495,7 +505,7 @@ def test_which_events_a_step_needs() -> None:
 
     assert wanted_events(made.sessions, heard, finished) == {
         "a": {eid(1): row("a", 1)},
-        "c": {eid(3): row("c", 3), eid(6): None},
+        "c": {eid(3): None, eid(6): None},
         "e": {},
     }
 

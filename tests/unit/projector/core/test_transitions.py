@@ -168,6 +168,16 @@ def test_lose() -> None:
     assert made.settled == []
 
 
+def test_damage() -> None:
+    """It is told of what is hot, and changes nothing: whoever found it has the session looked at."""
+    made = table("a", "b")
+    for session_id in "abc":
+        made.sessions.damage(session_id)
+
+    assert made.says() == (["a"], ["b"], {})
+    assert (made.noted, made.settled, begun(made)) == ([("damaged", "a")], [], [])
+
+
 def test_reload() -> None:
     """A load begins, unless one is under way."""
     made = table("a", "b")

@@ -200,7 +200,7 @@ async def test_changed_sessions_are_named_touched_ones_are_not(clock: Clock) -> 
     assert writer.sent[0].named == ["b", "c"]
 
 
-async def test_sessions_of_notices_are_named_with_the_last_part(clock: Clock) -> None:
+async def test_sessions_of_letters_are_named_with_the_last_part(clock: Clock) -> None:
     """Hot or not, touched in the same batch or not: an answer in memory may know less."""
     writer = FakeWriter()
     operations: Operations = {"a": [big("a")], "t": [Touch("t")], "b": [big("b")]}
