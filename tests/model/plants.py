@@ -53,7 +53,7 @@ PLANTS = {
     ),
     "a look drops nothing": Plant(
         "a look drops the session first and loads it after",
-        "projector.core.decide:decide",
+        "projector.core.decide:_doubt",
         "plan.operations[session_id] = [Drop(session_id)]",
         "plan.operations.pop(session_id, None)",
     ),
