@@ -269,6 +269,12 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
     ((asyncpg.LockNotAvailableError,), TableLocked, "PostgreSQL at {place} has the tables locked: {reason}."),
     ((asyncpg.QueryCanceledError,), QueryTooSlow, "PostgreSQL at {place} ended a query: {reason}."),
     ((TimeoutError,), QueryTooSlow, "PostgreSQL at {place} does not answer in time: a query took too long."),
+    # It tells of its own state machine, which the end of a connection leaves in the middle of something.
+    (
+        (asyncpg.InternalClientError,),
+        EventLogUnavailable,
+        "PostgreSQL at {place} does not answer: it ended a connection that was in use.",
+    ),
     ((asyncpg.InterfaceError, UnicodeError), EventLogUnavailable, "PostgreSQL at {place} does not answer: {reason}."),
     # Python's own words would show the part that it could not read: it may be a password's.
     (

@@ -44,14 +44,16 @@ class Run:
     report: Report
     ledger: Ledger = field(default_factory=Ledger)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.quiet_us = 0
         self.kept = frozenset(str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(KEPT))
         self.pollers = [self._poller(n % len(self.service.clients), n) for n in range(POLLERS_EACH * 2)]
+        url, known = self.service.database_url, self.ledger
         self.writers = [
-            Writer(self.service.database_url, self.ledger, self._own(f"writer {n}"), self.stop, self.kept, seconds)
+            Writer(url, known, self._own(f"writer {n}"), self.stop, self.kept, seconds, self.hurry)
             for n, seconds in enumerate(LONGEST_SECONDS)
         ]
 
@@ -59,7 +61,8 @@ class Run:
         """Everything."""
         started = time.monotonic()
         await self._begin()
-        site = Site(self.service, self.ledger, self.report, self._own("faults"), self.stop, self.kept)
+        chance = self._own("faults")
+        site = Site(self.service, self.ledger, self.report, chance, self.stop, self.kept, self.hurry)
         faults = Faults(site)
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(faults.of_redis.watch_edit())
@@ -77,6 +80,7 @@ class Run:
         elif self.report.proof:
             await self._complete_proof()
         self.report.seconds = time.monotonic() - started
+        self.report.migrations = len(self.ledger.migrations)
         self.report.commits, self.report.prepared = self.ledger.commits, self.ledger.prepared
         self.report.events = sum(len(history.events) for history in self.ledger.sessions.values())
 

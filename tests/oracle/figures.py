@@ -15,7 +15,8 @@ KEPT = ROOT / "specs" / "001-session-events" / "longest-run.json"
 _BEGIN, _END = "<!-- oracle -->", "<!-- /oracle -->"
 _TEXT = """\
 The longest run so far (`make chaos SECONDS={seconds:.0f} SEED={seed}`): {commits:,} commits of
-{events_written:,} events, {faults} faults, **{answers:,} answers checked** ({by_source}),
+{events_written:,} events ({commits_of_prepared_transactions} commits of prepared transactions), {faults} faults,
+**{answers:,} answers checked** ({by_source}),
 **{wrong} wrong, {events_missing} events missing**; {refused:,} polls were refused with 503.
 Longest staleness of an answer to a poll that named no bound: {staleness}.
 From a fault until polls were served from a live view again (a fault that another one followed at once has no time):

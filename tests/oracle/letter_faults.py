@@ -78,7 +78,7 @@ class LetterFaults:
                 await moves.write(moves.events(min(self.site.kept), 1))
                 await other.execute(ROLLED_BACK)
                 await asyncio.sleep(0.05)
-            self.site.report.tell(f"letters are closed: {await other.fetchval(IS_CLOSED)}")
+            self.site.report.closings += bool(await other.fetchval(IS_CLOSED))
             await self.site.pause(CLOSED_SECONDS)
             await self._end(writer, connection, draft, mark)
 

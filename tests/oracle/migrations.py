@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from tests.oracle.histories import Event
+from tests.oracle.ledger import Draft
+from tests.oracle.moves import Moves
 from tests.oracle.site import Fault, Site
 from tests.oracle.writers import Writer, begin, now_us
 
@@ -33,6 +35,11 @@ def put_back(event: Event) -> Event:
     return replace(event, message=event.legacy, legacy=None)
 
 
+def shouted(message: str | None) -> str | None:
+    """As SQL does it: left(message || '!', 400)."""
+    return None if message is None else f"{message}!"[:400]
+
+
 @dataclass
 class Migrations:
     """What owners do to the columns of events."""
@@ -56,8 +63,14 @@ class Migrations:
             self.is_aside = not self.is_aside
 
     async def there_and_back(self) -> None:
-        """Between two beats, at times."""
+        """Between two beats, at times, with events that are written and read meanwhile."""
         await self.other_column()
+        async with self.site.writer() as writer:
+            connection, mark, draft = await writer.connected(), str(uuid4()), Draft()
+            await begin(connection, mark, "1s")
+            moves = Moves(connection, self.site.ledger, self.site.random, draft, self.site.kept)
+            await moves.write(moves.events(min(self.site.kept), 2))
+            await writer.commit(connection, self.site.ledger.send(draft, now_us(), mark), mark)
         await self.site.pause(0.4)
         await self.other_column()
 
@@ -70,7 +83,7 @@ class Migrations:
             await self._migrate([using], lambda event: replace(event, data={**event.data, "m": number}))
             return
         using = "ALTER TABLE events ALTER COLUMN message TYPE text USING left(message || '!', 400)"
-        await self._migrate([using], lambda event: replace(event, message=event.message and f"{event.message}!"[:400]))
+        await self._migrate([using], lambda event: replace(event, message=shouted(event.message)))
 
     async def _migrate(self, statements: Sequence[str], change: Change) -> bool:
         """Run a migration in one transaction; tells whether it was committed."""

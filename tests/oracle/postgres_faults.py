@@ -9,8 +9,9 @@ from uuid import uuid4
 import asyncpg
 
 from projector.tail.triggers import install
-from readmodel.errors import NotInstalled
+from readmodel.errors import EventLogUnavailable
 from tests.oracle.ledger import Draft
+from tests.oracle.moves import Moves
 from tests.oracle.site import Fault, Site
 from tests.oracle.writers import Writer, begin, committed, now_us
 from tests.support.projecting import INSERT_SESSION
@@ -76,12 +77,22 @@ class PostgresFaults:
         await self.site.service.postgres.start()
 
     async def restart_immediate(self) -> None:
-        """A crash, which takes back commits that did not wait for the disk."""
+        """A crash, which takes back commits that did not wait for the disk: there is one just before it."""
+        async with self.site.writer() as writer:
+            await self._insert_without_waiting(writer)
         self.site.ledger.crash(now_us())
         await self.site.service.postgres.restart("immediate")
         async with self.site.postgres() as connection:
             kept = {mark: await committed(connection, mark) for mark in self.site.ledger.suspects()}
         self.site.report.taken_back += self.site.ledger.recovered(kept, now_us())
+
+    async def _insert_without_waiting(self, writer: Writer) -> None:
+        connection, mark, draft = await writer.connected(), str(uuid4()), Draft()
+        await begin(connection, mark, "1s")
+        await connection.execute("SET LOCAL synchronous_commit TO off")
+        moves = Moves(connection, self.site.ledger, self.site.random, draft, self.site.kept)
+        await moves.write(moves.events(self.site.random.choice(sorted(self.site.kept)), 3))
+        await writer.commit(connection, self.site.ledger.send(draft, now_us(), mark, durable=False), mark)
 
     async def disable_triggers(self) -> None:
         """And enable them again, mostly between two beats."""
@@ -92,10 +103,13 @@ class PostgresFaults:
 
     async def drop_triggers(self) -> None:
         """And install them again."""
-        await self.site.service.command("uninstall")
+        self.site.hurry.set()
+        while (await self.site.service.command("uninstall"))[0] != 0 and not self.site.stop.is_set():
+            await self.site.pause(0.5)
         async with self.site.postgres() as connection:
             while not await self._installed(connection):
                 await self.site.pause(0.5)
+        self.site.hurry.clear()
 
     async def truncate(self) -> None:
         """Everything goes; the sessions that stay are made anew in the same transaction."""
@@ -119,7 +133,7 @@ class PostgresFaults:
         """Busy writers may hold its locks off: an operator would try again, as it says."""
         try:
             await install(connection, warn=self.site.report.tell)
-        except NotInstalled:
+        except EventLogUnavailable:
             return False
         return True
 

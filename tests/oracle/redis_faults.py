@@ -78,7 +78,7 @@ class RedisFaults:
         if self.edited is not None:
             return
         async with self.site.service.redis_client() as redis:
-            keys = await self._keys(redis, glob(self.keys.events("*")))
+            keys = await self._keys(redis, glob(self.keys.events("*")), "zset")
             if not keys:
                 return
             key = self.site.random.choice(keys)
@@ -98,10 +98,10 @@ class RedisFaults:
             with suppress(RedisError):
                 await self._look_at_edit()
 
-    async def _keys(self, redis: Redis, pattern: str) -> list[str]:
+    async def _keys(self, redis: Redis, pattern: str, kind: str | None = None) -> list[str]:
         """Keys by a pattern, without those of an edited session: memory would keep the edit after they are gone."""
         edited = self.edited[0].session_id if self.edited else None
-        found = [key.decode() async for key in redis.scan_iter(pattern, count=1000)]
+        found = [key.decode() async for key in redis.scan_iter(pattern, count=1000, _type=kind)]
         return sorted(key for key in found if edited is None or not key.endswith(edited))
 
     async def _look_at_edit(self) -> None:

@@ -28,6 +28,9 @@ class Report:
     healed: dict[str, list[float]] = field(default_factory=dict)
     staleness_us: dict[str, int] = field(default_factory=dict)
     taken_back: int = 0
+    closings: int = 0
+    """How often letters were closed, for they could not be emptied."""
+    migrations: int = 0
     edited_us: list[int] = field(default_factory=list)
     """How long each edit of somebody's in Redis stood until it was mended."""
     of_edited: int = 0
@@ -97,6 +100,8 @@ class Report:
             "commits_of_prepared_transactions": self.prepared,
             "events_written": self.events,
             "commits_taken_back_by_crashes": self.taken_back,
+            "migrations": self.migrations,
+            "letters_closed": self.closings,
             "events_missing": self.missing,
             "edits_mended_seconds": _spread([us / 1e6 for us in self.edited_us]),
             "answers_of_edited_sessions_not_judged": self.of_edited,

@@ -42,6 +42,8 @@ class Site:
     random: random.Random
     stop: asyncio.Event
     kept: frozenset[str]
+    hurry: asyncio.Event
+    """Set while writers must keep no transaction open."""
     mends: list[Mend] = field(default_factory=list)
 
     async def pause(self, seconds: float) -> None:

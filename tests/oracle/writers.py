@@ -73,6 +73,8 @@ class Writer:
     """Sessions that are never purged."""
     longest_seconds: float = 4.0
     """For so long it keeps a transaction open at most."""
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while operators want no transaction kept open."""
     connection: Connection | None = None
     open_commits: list[tuple[str, Commit]] = field(default_factory=list)
     prepared: Prepared | None = None
@@ -142,7 +144,9 @@ class Writer:
 
     async def hold(self) -> None:
         """Leave a transaction open, as a slow application does."""
-        await wait(self.stop, self.random.uniform(0.2, self.longest_seconds))
+        over = time.monotonic() + self.random.uniform(0.2, self.longest_seconds)
+        while time.monotonic() < over and not (self.stop.is_set() or self.hurry.is_set()):
+            await wait(self.stop, min(0.1, over - time.monotonic()))
 
     async def connected(self) -> Connection:
         """The connection, made anew where it was lost."""

@@ -88,6 +88,16 @@ def test_postgres_says_who_and_why() -> None:
     assert str(caught.value) == 'PostgreSQL at db.example:5433/shop refuses us: database "shop" does not exist.'
 
 
+def test_a_library_does_not_tell_of_itself() -> None:
+    """What asyncpg says of its own states is nothing to an operator."""
+    with pytest.raises(EventLogUnavailable) as caught, postgres_client.translated(POSTGRES):
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+    assert str(caught.value) == (
+        "PostgreSQL at db.example:5433/shop does not answer: it ended a connection that was in use."
+    )
+
+
 @pytest.mark.parametrize("raised", [asyncio.CancelledError(), KeyboardInterrupt(), ZeroDivisionError(), BadEvents("x")])
 def test_what_is_not_the_stores_passes(raised: BaseException) -> None:
     """Cancelling, our own errors and our own mistakes are nobody's outage."""
