@@ -55,7 +55,7 @@ LETTER_PLANTS = {
         "triggers.sql",
         ' OR (SELECT last_value FROM "{schema}".reader) <> me THEN',
         " THEN",
-        ("another_reader", "dawdle"),
+        ("another_reader", "dawdle", "delete"),
     ),
     "letters are emptied unread": Plant(
         "a table is emptied when its letters were read, all of them",

@@ -119,7 +119,7 @@ PLANTS = {
         "query_api.response_cache:ResponseCache._keep",
         "max(self._floor, self._dropped_at.get(session_id, 0))",
         "self._floor",
-        ("staging_lost",),
+        ("staging_lost", "replace"),
     ),
     "answers outlive a missed message": Plant(
         "a break in the numbers empties the cache",
