@@ -103,7 +103,9 @@ class TermStep:
         for session_id in result.damaged:
             self._sessions.damage(session_id)
             self._sessions.look(session_id)
-        for session_id in {*result.cold, *result.forgotten}.difference(result.damaged):
+        for session_id in set(result.forgotten).difference(result.damaged):
+            self._sessions.look(session_id)  # an event older than its window, or one that was changed meanwhile
+        for session_id in set(result.cold).difference(result.damaged):
             self._sessions.lose(session_id)
         for session_id in result.grown:
             self._sessions.reload(session_id)

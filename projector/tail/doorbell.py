@@ -26,6 +26,8 @@ PROOF_SECONDS = 5.0
 """So often the connection is asked whether it lives; no answer for as long, and it is made anew."""
 FLOOD = 5_000
 """Rings in a second that are more than writers ever send: we hang up."""
+FOREIGN = 50
+"""A ring that says something is not our writers': it counts for so many."""
 FLOOD_SECONDS = 10.0
 CROWDED_SECONDS = 1.0
 """So often we look whether the notification queue has room again."""
@@ -111,11 +113,11 @@ class Doorbell:
         async with asyncio.timeout(PROOF_SECONDS):
             await connection.execute(sql)
 
-    def _hear(self, *_: Any) -> None:
+    def _hear(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         now = time.monotonic()
         if now - self._since > 1.0:
             self._since, self._rings = now, 0
-        self._rings += 1
+        self._rings += FOREIGN if payload else 1
         if self._rings > FLOOD:
             self._flooded = True
             self._over.set()

@@ -61,4 +61,6 @@ async def test_a_frozen_leader_that_nobody_replaces_goes_on(database_url: str, r
         await shows(stage, session_id, 2)
 
         assert (await settled(stage, session_id)).total == 2
-        assert frozen.said("the term ended") == frozen.said("not live") == []
+        assert frozen.said("the term ended") == []
+        # A statement that it had sent when it froze took too long by its clock: it may connect anew.
+        assert all("sent the leader nothing" in said["reason"] for said in frozen.said("not live"))

@@ -20,8 +20,8 @@ LETTER_PLANTS = {
     "a holder that prepares is let go": Plant(
         "a holder that prepares its commit is one still, under another name",
         "projector.core.skips:Skips.note",
-        "if moved or ended:",
-        "if moved:",
+        "self.holders |= {",
+        "if moved: self.holders |= {",
         ("clock_set", "prepare", "stay_open"),
     ),
     "transactions that were under way are forgotten": Plant(
@@ -55,7 +55,7 @@ LETTER_PLANTS = {
         "triggers.sql",
         ' OR (SELECT last_value FROM "{schema}".reader) <> me THEN',
         " THEN",
-        ("another_reader", "dawdle"),
+        ("another_reader", "dawdle", "delete"),
     ),
     "letters are emptied unread": Plant(
         "a table is emptied when its letters were read, all of them",
@@ -102,8 +102,8 @@ LETTER_PLANTS = {
         (
             (
                 "projector.term:Term._begin",
-                "stores.tail.server.database)",
-                "stores.tail.server.database)\n    holders = await self._reader.begin()",
+                "self._telemetry.term = self.id",
+                "holders = await self._reader.begin()\n    self._telemetry.term = self.id",
             ),
         ),
     ),

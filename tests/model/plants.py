@@ -53,7 +53,7 @@ PLANTS = {
     ),
     "a look drops nothing": Plant(
         "a look drops the session first and loads it after",
-        "projector.core.decide:decide",
+        "projector.core.decide:_doubt",
         "plan.operations[session_id] = [Drop(session_id)]",
         "plan.operations.pop(session_id, None)",
     ),
@@ -119,7 +119,7 @@ PLANTS = {
         "query_api.response_cache:ResponseCache._keep",
         "max(self._floor, self._dropped_at.get(session_id, 0))",
         "self._floor",
-        ("staging_lost",),
+        ("staging_lost", "replace"),
     ),
     "answers outlive a missed message": Plant(
         "a break in the numbers empties the cache",

@@ -115,10 +115,10 @@ class Site:
         finally:
             await redis.aclose()
 
-    async def install(self) -> None:
-        """Install the triggers, without a process of its own."""
+    async def install(self, role: str | None = None) -> None:
+        """Install the triggers, without a process of its own, and grant a role what it needs."""
         async with connected(self.database_url) as connection:
-            assert await triggers.install(connection, warn=lambda _: None)
+            assert await triggers.install(connection, warn=lambda _: None, role=role)
 
     @asynccontextmanager
     async def projector(self) -> AsyncIterator["Projector"]:
