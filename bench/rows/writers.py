@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bench.events import fill, refill
 from bench.rows.polling import cold_site, hot_site
-from bench.stack import Servers, Site
-from bench.table import BenchError, Figure, Measured, Row, Target
+from bench.stack import Servers, Site, until
+from bench.table import Figure, Measured, Row, Target
 from bench.writing import ONE_BY_ONE, Manner, write
 
 NAME = "writers"
@@ -114,11 +114,14 @@ async def _turn(site: Site, variant: str, crowd: Crowd, seconds: int) -> Turn:
 
 
 async def _check(site: Site, variant: str) -> None:
-    """Raise BenchError unless as many sessions are hot as the variant says."""
+    """Wait until as many sessions are hot as the variant says: emptied tables have all of them loaded anew."""
+    wanted = SESSIONS if variant == HOT else 0
+
+    async def ready() -> bool:
+        return await site.view.hot_count() == wanted
+
     await site.caught_up()
-    hot, wanted = await site.view.hot_count(), SESSIONS if variant == HOT else 0
-    if hot != wanted:
-        raise BenchError(f"{hot} sessions are hot, and {wanted} were to be.")
+    await until(ready, f"{wanted} sessions are hot")
 
 
 async def _write(site: Site, crowd: Crowd, seconds: int) -> float:
