@@ -16,6 +16,8 @@ QUIET_WINDOWS = 4
 """So many quiet windows in a row, and writers ring again."""
 LOOK_SECONDS = 0.02
 """How often we look where nobody rings."""
+BUSY_LOOK_SECONDS = 0.05
+"""The same under load: each look takes processor time from the writers."""
 CONTENDED_LOOKS = 6
 """Somebody waits for the lock at so many looks in a row: writers stand in line.
 
@@ -52,6 +54,11 @@ class Pace:
     _silent_until: float = 0.0
     _silence: float = CONTENDED_SECONDS
     _gap: float = RING_SECONDS
+
+    @property
+    def look_seconds(self) -> float:
+        """How long after a reading we look by ourselves."""
+        return BUSY_LOOK_SECONDS if self.busy else LOOK_SECONDS
 
     def ringing(self, now: float) -> bool:
         """Tell whether writers are to ring."""

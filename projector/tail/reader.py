@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from projector.core.household import keep_house
-from projector.core.pace import LOOK_SECONDS, Pace
+from projector.core.pace import Pace
 from projector.core.skips import Skips
 from projector.tail.letterbox import Letterbox, Reading
 
@@ -63,7 +63,7 @@ class LetterReader:
         """
         due = self._next_beat
         if not self.ringing or self._looked_at - self._told_at < SETTLING_SECONDS:
-            due = min(due, self._looked_at + LOOK_SECONDS)
+            due = min(due, self._looked_at + self._pace.look_seconds)
         if self._wake.rung:
             due = min(due, self._pace.next_ring_at)
         return due

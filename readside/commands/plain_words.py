@@ -132,7 +132,7 @@ def _letters(leader: Mapping[str, Any]) -> str:
     megabytes = f"{float(leader.get('letters_bytes') or 0) / 1_000_000:.1f} MB"
     if not leader.get("letters_open", True):
         return f"{megabytes}, and none is written: the view is compared instead"
-    return f"{megabytes}; {'writers ring' if leader.get('ringing') else 'the projector looks every 20 ms'}"
+    return f"{megabytes}; {'writers ring' if leader.get('ringing') else 'the projector looks by itself'}"
 
 
 def _drift(leader: Mapping[str, Any]) -> str:

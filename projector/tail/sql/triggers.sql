@@ -50,7 +50,6 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
   written pg_catalog.int8;
-  turn pg_catalog.int8 := LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2);
 BEGIN
   IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
      (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
@@ -77,7 +76,7 @@ BEGIN
       ), bound AS MATERIALIZED (
         SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 5000 AS is_passed FROM per_session
       )
-      INSERT INTO "{schema}".letters_', turn, ' (txid, kind, session_id, event_id)
+      INSERT INTO "{schema}".letters_', LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2), ' (txid, kind, session_id, event_id)
       SELECT pg_catalog.pg_current_xact_id(), ''x''::pg_catalog."char", NULL::pg_catalog.uuid, NULL::pg_catalog.uuid
         FROM bound WHERE bound.is_passed
       UNION ALL

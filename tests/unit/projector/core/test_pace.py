@@ -4,8 +4,10 @@ import pytest
 
 from projector.core.pace import (
     BUSY_LETTERS_PER_SECOND,
+    BUSY_LOOK_SECONDS,
     CONTENDED_LOOKS,
     CONTENDED_SECONDS,
+    LOOK_SECONDS,
     MAX_CONTENDED_SECONDS,
     MAX_IDLE_RING_SECONDS,
     QUEUE_USAGE,
@@ -234,3 +236,12 @@ def test_a_full_queue_does_not_shorten_a_longer_silence() -> None:
 
     assert not pace.ringing(now + 2 * CONTENDED_SECONDS - 0.01)
     assert pace.ringing(now + 2 * CONTENDED_SECONDS)
+
+
+def test_under_load_looks_are_farther_apart() -> None:
+    """Each takes processor time from the writers."""
+    pace = listening()
+    assert pace.look_seconds == LOOK_SECONDS
+    window(pace, START, BUSY_LETTERS_PER_SECOND * 2)
+
+    assert pace.look_seconds == BUSY_LOOK_SECONDS
