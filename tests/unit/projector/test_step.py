@@ -208,7 +208,7 @@ async def test_a_load_that_is_done_before_the_drop_is_answered_is_kept() -> None
 
 
 async def test_what_the_script_finds_is_loaded() -> None:
-    """Cold, which is a loss, or forgotten: it leaves and is loaded. Grown out of its window: it is loaded, and stays until then."""
+    """Cold, which is a loss, or forgotten: it leaves and is loaded. Grown: it is loaded, and stays until then."""
     bench = Bench(table("abcd"))
     bench.fakes.result = BatchResult(cold=("a", "x"), forgotten=("b",), grown=("c",))
     await bench.take(heard("d", 1))
