@@ -63,7 +63,15 @@ class Service:
     def workers(self) -> list[int]:
         """The workers' process ids."""
         children = Path(f"/proc/{self.api.pid}/task/{self.api.pid}/children").read_text().split()
-        return [pid for pid in map(int, children) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+        return [pid for pid in map(int, children) if "spawn_main" in command_line(pid)]
+
+
+def command_line(pid: int) -> str:
+    """How a process was started; nothing when it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except FileNotFoundError:
+        return ""
 
 
 @asynccontextmanager
