@@ -11,8 +11,8 @@ from dataclasses import dataclass
 BUSY_LETTERS_PER_SECOND = 1_000.0
 QUIET_LETTERS_PER_SECOND = 500.0
 """Between the two nothing changes: the mode must not flutter."""
-WINDOW_SECONDS = 0.25
-QUIET_WINDOWS = 4
+WINDOW_SECONDS = 0.1
+QUIET_WINDOWS = 10
 """So many quiet windows in a row, and writers ring again."""
 LOOK_SECONDS = 0.02
 """How often we look where nobody rings."""
