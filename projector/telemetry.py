@@ -17,12 +17,13 @@ MAX_REMEMBERED = 10_000
 """Sessions remembered as differing, or as told of; past it the oldest is forgotten."""
 REPAIRED: Collection[Transition] = {"put", "kept", "missing", "set_aside", "failed"}
 """What ends a difference: the view holds the session as Postgres does or, rightly, not at all."""
-_log = structlog.get_logger(__name__)
 MAX_ERRORS = 5
 """The last errors that a report tells."""
 ROUND_TRIP_SECONDS = (*SECONDS, 10.0, 30.0, 60.0)
 MAX_LATE_BEATS = 1_000
 """Beats that were due while one was under way, and are measured with it."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)

@@ -31,7 +31,7 @@ QUEUE_USAGE = 0.1
 RING_SECONDS = 0.001
 """Two readings that rings ask for start so far apart at least."""
 MAX_IDLE_RING_SECONDS = 0.05
-"""A ring in vain doubles that, up to here: forged rings cost twenty readings a second."""
+"""A ring in vain doubles that, up to here: twenty readings a second."""
 
 
 @dataclass(slots=True)

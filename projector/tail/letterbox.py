@@ -1,7 +1,7 @@
 """The letterbox, from the side of who leads: lease, readings by snapshot, holders, and emptying.
 
 Writers put letters into one of three small unlogged tables while `presence` says that somebody reads them; else they
-count in `skips` that they did not. `design/letterbox.md` has the reasons; decision 0031 what was measured.
+count in `skips` that they did not. Decision 0031 has the reasons.
 """
 
 from __future__ import annotations
