@@ -16,7 +16,7 @@ from contextlib import suppress
 import structlog
 
 from projector.core.comparison import Truth
-from projector.core.operations import Operations, changes
+from projector.core.operations import Operations, Put, changes
 from projector.core.sessions import Sessions
 from projector.reads import Reads
 from projector.served_check import ServedCheck
@@ -60,10 +60,12 @@ class DriftCheck:
         self._ahead: list[str] = []
         self._found: set[str] = set()
         self._untouched: set[str] = set()  # of this round's sessions
+        self._replaced: set[str] = set()  # since the present look at what is served began
 
     def note(self, operations: Operations) -> None:
         """Note what a batch is about to change: a session may change, and change back, between two looks at it."""
         self._untouched.difference_update(sid for sid, wanted in operations.items() if changes(wanted))
+        self._replaced.update(sid for sid, wanted in operations.items() if any(isinstance(one, Put) for one in wanted))
 
     @property
     def has_found(self) -> bool:
@@ -84,15 +86,11 @@ class DriftCheck:
                 await self._compare_served()
 
     async def _compare_served(self) -> None:
+        self._replaced = set()
         found = await self._served.look(self._sessions.hot, self._passed_now)
-        for session_id in found.differing | found.damaged:
-            # Another look may have found it meanwhile, and its load be under way: it counts once.
-            if (
-                session_id not in self._sessions.hot
-                or session_id in self._found
-                or session_id in self._sessions.loading
-            ):
-                continue
+        # Another look may have found it too: its load is to come, under way, or done. It counts once.
+        known = self._found.union(self._replaced, self._sessions.loading)
+        for session_id in (found.differing | found.damaged).intersection(self._sessions.hot) - known:
             self._found.add(session_id)
             self._wake.set()
             if session_id in found.differing:

@@ -20,8 +20,8 @@ from tests.support.waiting import eventually
 
 MOST_MB = 300
 """Resident, at any time; 117 MB was the most that was measured, of which 60 are the program at rest."""
-MOST_MB_OF_LETTERS = 135
-"""The same under letters alone: 117 MB was measured."""
+MOST_MB_OF_LETTERS = 130
+"""What letters alone add to a projector at rest: 56 MB was measured, on another machine about 85."""
 MOST_SECONDS = 15.0
 """As-of stands still: three times what was measured on a busy machine (5 s)."""
 
@@ -70,6 +70,7 @@ async def test_a_million_letters(stage: Bench) -> None:
     )
     async with projector_process(stage) as gauges:
         await hot(stage, some)
+        at_rest = gauges.peak_mb()
         for kind, session, event, count in letters:
             for first in range(1, count, 50_000):
                 bounds = {"first": first, "last": first + 49_999}
@@ -79,7 +80,7 @@ async def test_a_million_letters(stage: Bench) -> None:
         await settled(stage)
         await hot(stage, some)
 
-        assert gauges.peak_mb() < MOST_MB_OF_LETTERS
+        assert gauges.peak_mb() - at_rest < MOST_MB_OF_LETTERS
         assert await states(stage, some) == {"same"}
         assert (await stage.same(some[0])).total == 5_000
         within_bounds(gauges)

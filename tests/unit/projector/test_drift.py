@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from projector.core.comparison import Truth
-from projector.core.operations import Operation, Status, Touch
+from projector.core.operations import Operation, Put, StagedSession, Status, Touch
 from projector.drift import DriftCheck
 from projector.served_check import ServedFindings
 from projector.telemetry import Telemetry
@@ -22,9 +22,11 @@ HEADER = Header(SID, "term", "1", "in_progress", 1, 2, 3, 1, 100, None, 5, compl
 class Stores:
     """A view that says the same every time, and a Postgres that says otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: str = "paused", served: ServedFindings | None = None) -> None:
         self.meanwhile: Callable[[], None] = lambda: None
-        self.rounds = 0
+        self.rounds = self.looks = 0
+        self.status = status
+        self.served = served or ServedFindings()
 
     async def headers(self, session_ids: Collection[str]) -> list[Header]:
         """Give the header."""
@@ -34,20 +36,22 @@ class Stores:
         """Give what Postgres says, while something else happens."""
         self.meanwhile()
         self.rounds += 1
-        return {sid: Truth("paused", 1, 2, 3) for sid in session_ids}
+        return {sid: Truth(self.status, 1, 2, 3) for sid in session_ids}
 
     async def look(self, *_: object) -> ServedFindings:
-        """Find nothing in what is served."""
-        return ServedFindings()
+        """Give what is served wrongly, while something else happens."""
+        self.meanwhile()
+        self.looks += 1
+        return self.served
 
     async def now_us(self) -> int:
         """Give an instant that as-of has passed."""
         return 0
 
 
-async def found_after_some_rounds(operations: list[Operation]) -> set[str]:
+async def found_after_some_rounds(operations: list[Operation], stores: Any = None) -> set[str]:
     """Compare a session in which a batch of these operations happens during each round."""
-    stores: Any = Stores()
+    stores = stores or Stores()
     check = DriftCheck(
         view=stores,
         reads=stores,
@@ -60,7 +64,7 @@ async def found_after_some_rounds(operations: list[Operation]) -> set[str]:
     )
     stores.meanwhile = lambda: check.note({SID: operations})
     running = asyncio.create_task(check.run())
-    await eventually(lambda: stores.rounds > 2, "three rounds")
+    await eventually(lambda: stores.rounds > 2 and stores.looks > 2, "three rounds")
     running.cancel()
     return check.take()
 
@@ -74,3 +78,12 @@ async def test_a_session_that_no_batch_changes_differs(operations: list[Operatio
 async def test_a_session_that_changes_and_changes_back_does_not_differ() -> None:
     """Its header is the same before and after, and Postgres was read in between."""
     assert await found_after_some_rounds([Status(SID, "paused"), Status(SID, "in_progress")]) == set()
+
+
+@pytest.mark.parametrize("found", [ServedFindings(damaged={SID}), ServedFindings(differing={SID})])
+async def test_what_a_load_replaced_meanwhile_is_found_once(found: ServedFindings) -> None:
+    """Another look found it first; the session is whole again before this one has told."""
+    put = Put(SID, StagedSession("", 0, {}))
+
+    assert await found_after_some_rounds([Touch(SID)], Stores("in_progress", found)) == {SID}
+    assert await found_after_some_rounds([put], Stores("in_progress", found)) == set()
