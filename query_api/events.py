@@ -138,7 +138,7 @@ class Events:
         newest = reading.newest
         if newest is not None:
             self._cache.store_newest(newest, reading.freshness, reading.number)
-            if poll.since_us is not None and newest.reaches_us <= poll.since_us:
+            if newest.answer(poll) is not None:
                 return  # that answers this poll, and every later one
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 

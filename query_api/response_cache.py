@@ -67,21 +67,23 @@ class ResponseCache:
         """Hear nothing of any other database from now on; forgets what was heard and kept under another's term."""
         self._database = database
         if self._heard is not None and self._heard.database != database:
-            self._break(0)
+            self._break()
 
     def hear(self, change: Change, now: float) -> None:
         """Take the message of one batch, heard at `now` (monotonic seconds)."""
         if self._database and change.database != self._database:
             if self._heard is not None:
-                self._break(0)
+                self._break()
             return
         if self._heard is None or self._heard.term != change.term or change.n != self._heard.n + 1:
-            self._break(change.n)
+            self._break()
+            self._floor = change.n
         self._heard = Number(change.term, change.n, change.database)
         self.messages += 1
         delay = self._transit.delay_seconds(change.at_us, now) if change.at_us else 0.0
         if EVERY_SESSION in change.sessions:
-            self._empty(change.n)
+            self._empty()
+            self._floor = change.n
         else:
             for session_id in change.sessions:
                 self._drop(session_id, change.n)
@@ -144,18 +146,17 @@ class ResponseCache:
         if len(self._dropped_at) > self._max_dropped:
             self._floor = max(self._floor, self._dropped_at.pop(next(iter(self._dropped_at))))
 
-    def _break(self, n: int) -> None:
-        self._empty(n)
+    def _break(self) -> None:
+        self._empty()
         self._dropped_at.clear()
         self._heard = None
         self._beat = None  # it may promise more than a view that was put back holds
         self.breaks += 1
 
-    def _empty(self, n: int) -> None:
+    def _empty(self) -> None:
         self._entries.clear()
         self._keys_of.clear()
         self.bytes = 0
-        self._floor = n
 
     def _remove(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)

@@ -66,7 +66,7 @@ def parse_since(text: str) -> int:
     try:
         local = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0))  # noqa: DTZ001
         if offset_minutes >= _MINUTES_A_DAY:
-            raise ValueError(offset_minutes)
+            raise ValueError
     except ValueError:
         raise _not_accepted("since", text, _SINCE_ACCEPTS) from None
     local_minutes = (local.toordinal() - _EPOCH_DAY) * _MINUTES_A_DAY + local.hour * 60 + local.minute

@@ -16,7 +16,7 @@ QUIET_WINDOWS = 10
 """So many quiet windows in a row, and writers ring again."""
 LOOK_SECONDS = 0.02
 """How often we look where nobody rings."""
-BUSY_LOOK_SECONDS = 0.05
+BUSY_LOOK_SECONDS = 0.1
 """The same under load: each look takes processor time from the writers."""
 CONTENDED_LOOKS = 6
 """Somebody waits for the lock at so many looks in a row: writers stand in line.

@@ -142,6 +142,14 @@ def test_digits_past_the_microsecond_are_cut_off() -> None:
     assert parse_since("1970-01-01T00:00Z") == 0
 
 
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+24:00"])
+def test_what_is_no_instant_is_named(text: str) -> None:
+    """For whoever parses an instant alone, too."""
+    with pytest.raises(InvalidParameter, match=r"^since must be an ISO 8601 instant") as caught:
+        parse_since(text)
+    assert caught.value.parameter == "since"
+
+
 def test_the_ends_of_the_calendar() -> None:
     """Years 1 and 9999 are accepted with any offset, though the instant may lie outside of them."""
     day_us = 86_400 * 1_000_000
