@@ -98,7 +98,7 @@ class Reads:
             rows = await connection.fetch(
                 statement("compare", self.tables), list(session_ids), timeout=LOAD_TIMEOUT_SECONDS
             )
-        return {row["session_id"]: Truth(row["status"], row["count"], row["hi"], row["lo"]) for row in rows}
+        return {row["session_id"]: Truth(*row[1:]) for row in rows}
 
     async def statuses(self, session_ids: Collection[str]) -> dict[str, str]:
         """Give these sessions' statuses; missing sessions are left out."""
@@ -136,7 +136,8 @@ class Reads:
                 found.bad[sid] = str(error)
 
     async def _fetch(self, chunk: Sequence[tuple[str, str]], found: NewEvents) -> None:
-        ids = [event_id for _, event_id in chunk]
+        session_of = {event_id: session_id for session_id, event_id in chunk}
+        ids = list(session_of)
         bounds = BYTES_OF_ONE_SESSION, BYTES_OF_ALL - found.bytes
         with translated(self._url):
             async with self._own_connection() as connection:
@@ -146,6 +147,8 @@ class Reads:
                         statement("added_within", self.tables), ids, *bounds, timeout=SMALL_SECONDS
                     )
         for row in rows:
+            if row["session_id"] != session_of.get(row["id"].hex()):
+                continue  # it moved meanwhile: the one session misses it, and the other may have it already
             if row["member"] is None and row["score"] is not None:
                 found.refuse(row["session_id"])
             else:

@@ -88,8 +88,9 @@ class TermStep:
     def _settle(self, session_id: str, operations: Sequence[Operation], finished: Collection[Load]) -> None:
         sessions = self._sessions
         added = sum(len(operation.events) for operation in operations if isinstance(operation, Add))
-        if any(isinstance(operation, Put) for operation in operations):
-            sessions.put(session_id)
+        for operation in operations:
+            if isinstance(operation, Put):
+                sessions.put(session_id, operation.staged.snapshot)
         if added:
             sessions.touch([session_id])
             self._telemetry.events_applied += added

@@ -148,8 +148,8 @@ class Term:
         active = dict(await stores.view.hot_sessions())
         reloading = 0
         async for comparison in compare(stores.view, stores.reads, list(active), continued=self._continued):
-            for session_id in comparison.equal:
-                self._sessions.keep(session_id, max(0, now_ms - active[session_id]) / 1000)
+            for session_id, snapshot in comparison.equal.items():
+                self._sessions.keep(session_id, max(0, now_ms - active[session_id]) / 1000, snapshot)
             for session_id in comparison.to_load:
                 self._sessions.start(session_id)
             reloading += len(comparison.to_load)

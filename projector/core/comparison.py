@@ -15,20 +15,24 @@ EVENTS_PER_QUERY = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What a session's header must say."""
+    """What a session's header must say, by one snapshot."""
 
     status: str
     count: int
     hi: int
     lo: int
+    snapshot: str = ""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """One chunk: the operations that make it right, the sessions that are right, and those that must be loaded."""
+    """One chunk: the operations that make it right, the sessions that are right, and those that must be loaded.
+
+    `equal` tells by which snapshot a session is right.
+    """
 
     operations: Operations = field(default_factory=dict)
-    equal: list[str] = field(default_factory=list)
+    equal: dict[str, str] = field(default_factory=dict)
     to_load: list[str] = field(default_factory=list)
 
 
@@ -54,7 +58,7 @@ def judge(headers: Mapping[str, Header | None], truths: Mapping[str, Truth]) -> 
         truth = truths.get(session_id)
         if header is not None and truth is not None and equal(header, truth):
             comparison.operations[session_id] = [Stamp(session_id, truth.count, truth.hi, truth.lo)]
-            comparison.equal.append(session_id)
+            comparison.equal[session_id] = truth.snapshot
             if header.status != truth.status:
                 comparison.operations[session_id].append(Status(session_id, truth.status))
         else:

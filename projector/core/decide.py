@@ -10,6 +10,7 @@ from projector.core.letters import Letters
 from projector.core.new_events import NewEvents
 from projector.core.operations import Add, Drop, Operation, Operations, Put, StagedSession, Status, Touch
 from projector.core.sessions import Load, LoadFailure, NoSession, Sessions, UnfitSession
+from projector.core.visibility import visibility
 from readmodel.event import EventRow
 
 MAX_CREATED = 200
@@ -82,13 +83,19 @@ def wanted_events(
     wanted = {
         session_id: events
         for session_id, events in letters.added.items()
-        if session_id in sessions.hot and session_id not in letters.looks
+        if events and session_id in sessions.hot and session_id not in letters.looks
     }
     for load in finished:
         if isinstance(load.outcome, StagedSession) and load.session_id not in letters.looks:
-            # Fetched anew, since a letter may bring a row as it was before the load's snapshot.
-            wanted[load.session_id] = dict.fromkeys(load.arrived)
+            # The load has seen the others, and a later version of them would stand beside its own.
+            wanted[load.session_id] = {
+                event_id: None for event_id, txid in load.arrived.items() if not _is_seen(load.outcome, txid)
+            }
     return wanted
+
+
+def _is_seen(staged: StagedSession, txid: int | None) -> bool:
+    return txid is not None and visibility(staged.snapshot).shows(txid)
 
 
 def wanted_rows(sessions: Sessions, letters: Letters, finished: Iterable[Load]) -> set[str]:

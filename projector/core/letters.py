@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from projector.core.visibility import Visibility
 from readmodel.event import EventRow
 from readmodel.messages import EVERY_SESSION
 
@@ -24,7 +25,8 @@ class Beat:
 class Letters:
     """What letters said, by session.
 
-    `added` maps a session to the ids of new events (32 hex digits), each with its row where the letter brought it.
+    `added` maps a session to the ids of new events (32 hex digits), each with its row where the letter brought it;
+    `txids` maps those ids to the top-level transaction. `snapshot` is that of the reading, none where there was none.
     `looks` are sessions of which anything else changed, `rows` those whose status did, `created` the new ones in order.
     `incomplete`: writers skipped letters, and any session may have changed. `ended` is the reason why nothing is known
     any more.
@@ -36,6 +38,8 @@ class Letters:
     created: dict[str, None] = field(default_factory=dict)
     incomplete: bool = False
     ended: str | None = None
+    txids: dict[str, int] = field(default_factory=dict)
+    snapshot: str = ""
 
     def named(self) -> set[str]:
         """Every session that any letter named; and `*` where those do not say all: others keep answers of cold ones."""
@@ -47,6 +51,14 @@ class Letters:
         for session_id in session_ids:
             self.added.pop(session_id, None)
             self.looks.add(session_id)
+
+    def cross_out(self, session_id: str, known: Visibility) -> None:
+        """Take away the new events that a snapshot showed already; the session stays named."""
+        self.added[session_id] = {
+            event_id: event
+            for event_id, event in self.added[session_id].items()
+            if event_id not in self.txids or not known.shows(self.txids[event_id])
+        }
 
     @property
     def events(self) -> int:

@@ -22,11 +22,15 @@ _VALUE_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class StagedSession:
-    """A load whose events wait under staging keys: how many, and what the header must say of them."""
+    """A load whose events wait under staging keys: how many, and what the header must say of them.
+
+    `snapshot` is Postgres' name for what the load saw.
+    """
 
     staging: str
     held: int
     header: dict[str, HeaderValue] = field(default_factory=dict)
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

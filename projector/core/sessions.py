@@ -14,6 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from projector.core.letters import Letters
 from projector.core.operations import StagedSession
+from projector.core.visibility import Visibility, visibility
 
 NEVER_EVICTED_SECONDS = 10.0
 """A session active so lately is not pushed out by another: a storm of cold polls must not churn the view."""
@@ -55,13 +56,13 @@ LoadOutcome: TypeAlias = StagedSession | NoSession | UnfitSession | LoadFailure
 class Load:
     """One session on its way in.
 
-    `arrived` collects the ids (32 hex digits) that letters name meanwhile; `row_changed` and `created` say that its row
-    was named. `outcome` is set when the snapshot is staged, or cannot be.
+    `arrived` collects the ids (32 hex digits) that letters name meanwhile, with their transactions; `row_changed` and
+    `created` say that its row was named. `outcome` is set when the snapshot is staged, or cannot be.
     """
 
     session_id: str
     attempts: int = 0
-    arrived: set[str] = field(default_factory=set)
+    arrived: dict[str, int | None] = field(default_factory=dict)
     row_changed: bool = False
     created: bool = False
     outcome: LoadOutcome | None = None
@@ -97,6 +98,7 @@ class Sessions:
         self._polled_at: dict[str, float] = {}
         self._loads: dict[str, Load] = {}
         self._aside: dict[str, str] = {}
+        self._known: dict[str, Visibility] = {}  # what the views of some hot sessions have seen
 
     # What it says.
 
@@ -144,9 +146,10 @@ class Sessions:
 
     # What happens to its sessions.
 
-    def keep(self, session_id: str, idle_seconds: float = 0.0) -> None:
-        """Catching up found the session equal to Postgres: it stays hot."""
+    def keep(self, session_id: str, idle_seconds: float = 0.0, snapshot: str = "") -> None:
+        """Catching up found the session equal to what Postgres holds in a snapshot: it stays hot."""
         self._active_at[session_id] = self._clock() - idle_seconds
+        self._known[session_id] = visibility(snapshot)
         self._watcher.note("kept", session_id)
 
     def start(self, session_id: str, attempts: int = 0) -> None:
@@ -160,10 +163,15 @@ class Sessions:
         self.start(session_id, self._loads[session_id].attempts + 1)
 
     def hear(self, letters: Letters) -> None:
-        """Letters came while loads were under way."""
+        """Letters came: what a load or comparison has seen is crossed out, and loads under way note what arrived."""
+        for session_id in letters.added.keys() & self._known.keys():
+            letters.cross_out(session_id, self._known[session_id])
+        if letters.snapshot and self._known:  # what a later reading brings, none of those that this one covers has seen
+            now = visibility(letters.snapshot)
+            self._known = {sid: known for sid, known in self._known.items() if not now.covers(known)}
         for session_id in letters.added.keys() & self._loads.keys():
             load = self._loads[session_id]
-            load.arrived |= letters.added[session_id].keys()
+            load.arrived |= {event_id: letters.txids.get(event_id) for event_id in letters.added[session_id]}
             if len(load.arrived) > MAX_ARRIVED:
                 self.restart(session_id)
         for session_id in letters.rows & self._loads.keys():
@@ -191,9 +199,10 @@ class Sessions:
             for session_id in touched
         }
 
-    def put(self, session_id: str) -> None:
-        """The view holds the session as it was loaded."""
+    def put(self, session_id: str, snapshot: str = "") -> None:
+        """The view holds the session as a load's snapshot had it."""
         self._active_at[session_id] = self._clock()
+        self._known[session_id] = visibility(snapshot)
         self._loads.pop(session_id, None)
         self._watcher.note("put", session_id)
         self._settle(session_id, "hot")
@@ -201,6 +210,7 @@ class Sessions:
     def leave(self, session_id: str) -> None:
         """The session is not in the view; a load of it goes on."""
         self._active_at.pop(session_id, None)
+        self._known.pop(session_id, None)
         self._touched.discard(session_id)
         self._polled_at.pop(session_id, None)
 

@@ -138,7 +138,7 @@ class Loader:
                 header["floor"] = window.lowest
         elif snapshot.count:
             return UnfitSession(f"its newest event is longer than the window of {self._window[1]} bytes")
-        return StagedSession(self._writer.staging_key(staging), window.held, header)
+        return StagedSession(self._writer.staging_key(staging), window.held, header, snapshot.name)
 
     async def _stage_newest(self, snapshot: Snapshot, staging: str) -> _Window:
         window = _Window()

@@ -63,6 +63,7 @@ class Snapshot:
 
     def __init__(self, rows: Sequence[asyncpg.Record]) -> None:
         self.status: str | None = rows[0]["status"] if rows else None
+        self.name: str = rows[0]["snapshot"] if rows else ""
         self.count = _total(rows, "count")
         self.hi = _total(rows, "hi")
         self.lo = _total(rows, "lo")

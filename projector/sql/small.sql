@@ -8,7 +8,7 @@ WITH look AS MATERIALIZED (
         -- Hidden from the planner: for the newest, largest session it would read the whole table up to it.
         WHERE e.session_id = (SELECT $1::uuid) LIMIT $2::bigint + 1) e
 )
-SELECT s.status::text AS status, look.small, g.event_type,
+SELECT s.status::text AS status, pg_catalog.pg_current_snapshot()::text AS snapshot, look.small, g.event_type,
        g.count, g.bytes, g.newest, g.lowest, g.entries, g.hi, g.lo, g.unscored,
        CASE WHEN g.bytes <= $3::bigint THEN g.words END AS words
 FROM :sessions s CROSS JOIN look LEFT JOIN (

@@ -132,7 +132,7 @@ class Letterbox:
         head = rows[0]
         if beat and head["reader"] != self._me:
             raise ReaderReplaced(self._replaced())
-        self._snapshot = head["snapshot"]
+        self._snapshot = letters.snapshot = head["snapshot"]
         return Reading(letters, head["letters"], head["as_of_us"], sent_at, head["skips"], head["fingerprint"])
 
     async def empty(self, places: Sequence[int]) -> None:
@@ -190,6 +190,7 @@ def told(rows: Sequence[Any]) -> Letters:
                 if row["member"] is not None or (row["id"] is not None and row["score"] is None):
                     event = EventRow(session_id, *map(row.__getitem__, EventRow._fields[1:]))
                 letters.added.setdefault(session_id, {})[row["event_id"]] = event
+                letters.txids[row["event_id"]] = row["txid"]
             case kind:
                 _note(letters, session_id, kind)
     letters.look(list(letters.looks))
@@ -210,7 +211,9 @@ def told_by_session(rows: Sequence[Any]) -> Letters:
         if row["added"] and (ids is None or row["added"] > MAX_IDS_OF_ONE):
             letters.looks.add(session_id)
         elif row["added"]:
-            letters.added[session_id] = {ids[at : at + 32]: None for at in range(0, len(ids), 32)}
+            txids = {ids[at : at + 32]: int(ids[at + 32 : at + 48], 16) for at in range(0, len(ids), 48)}
+            letters.added[session_id] = dict.fromkeys(txids)
+            letters.txids |= txids
     letters.look(list(letters.looks))
     return letters
 

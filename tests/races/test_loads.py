@@ -6,11 +6,12 @@ import pytest
 
 from projector.core.operations import Put
 from projector.loads.loads import Loader
+from projector.reads import Reads
 from projector.view.writer import TermRefused, ViewWriter
 from readmodel.view import Cold, ViewPage
 from tests.support.barriers import Barrier, after, before, doing
 from tests.support.healing import end_the_lead
-from tests.support.projecting import Bench
+from tests.support.projecting import Bench, ids
 from tests.support.waiting import eventually
 
 Change = Callable[[], Awaitable[object]]
@@ -172,3 +173,27 @@ async def test_race_a_terms_end_during_load(stage: Bench, patch: pytest.MonkeyPa
         assert [type(outcome) for outcome in outcomes] == [TermRefused]
         assert isinstance(await stage.read(sid), Cold)
         assert telemetry.terms == 2
+
+
+async def test_race_load_against_another_timestamp(stage: Bench, patch: pytest.MonkeyPatch, points: Points) -> None:
+    """The load has seen an event that a letter names too, and its row changes before the step: it is there once."""
+    sid = await written(stage)
+    fetch = before(patch, Reads, "added", lambda _, wanted: sid in wanted)
+    put = after(patch, ViewWriter, "apply", doing(Put, sid))
+    fetch.close()
+    put.close()
+    points.expect("registered")
+    async with stage.projector():
+        await points.happens("registered", lambda: stage.writer.event(sid))
+        await fetch.reached()
+        later = "UPDATE events SET timestamp = timestamp + interval '1 hour' WHERE session_id = $1::uuid"
+        await stage.writer.connection.execute(later, sid)
+        fetch.open()
+        await put.reached()
+        answer = await stage.read(sid)
+        put.open()
+        await loaded(stage)
+
+        assert isinstance(answer, ViewPage)
+        assert (answer.total, len(set(ids(answer)))) == (3, 3)
+        assert (await stage.same(sid)).total == 3

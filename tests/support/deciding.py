@@ -39,7 +39,7 @@ def done(
     session_id: str, outcome: LoadOutcome = STAGED, arrived: Iterable[int] = (), *, row_changed: bool = False
 ) -> Load:
     """A load with an outcome, during which these events arrived."""
-    return Load(session_id, arrived=set(map(eid, arrived)), row_changed=row_changed, outcome=outcome)
+    return Load(session_id, arrived=dict.fromkeys(map(eid, arrived)), row_changed=row_changed, outcome=outcome)
 
 
 def letters(

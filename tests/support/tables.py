@@ -48,7 +48,7 @@ class Table:
         load = self.sessions.load_of(session_id)
         assert load is not None
         load.outcome = outcome
-        load.arrived |= set(arrived)
+        load.arrived |= dict.fromkeys(arrived)
         return load
 
     def says(self) -> tuple[list[str], list[str], dict[str, str]]:

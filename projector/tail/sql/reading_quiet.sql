@@ -9,7 +9,7 @@ WITH fresh AS MATERIALIZED (
 )
 SELECT head.*, told.*
 FROM head LEFT JOIN LATERAL (
-  SELECT f.kind::text AS kind, f.session_id::text AS session_id, encode(uuid_send(f.event_id), 'hex') AS event_id,
+  SELECT f.kind::text AS kind, f.txid::text::bigint AS txid, f.session_id::text AS session_id, encode(uuid_send(f.event_id), 'hex') AS event_id,
          found.id, found.score, found.event_type, found.hash_hi, found.hash_lo, found.member
   FROM fresh f LEFT JOIN LATERAL (
     SELECT e.session_id, uuid_send(e.id) AS id, {score} AS score, e.event_type,

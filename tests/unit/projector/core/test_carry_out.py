@@ -166,7 +166,7 @@ def test_whatever_is_gathered_no_event_of_a_hot_session_is_lost(seed: int) -> No
     for load in facts.finished:
         operations = plan.operations.get(load.session_id, [])
         if any(isinstance(operation, Put) for operation in operations):
-            assert ids(operations) >= load.arrived
+            assert ids(operations) >= load.arrived.keys()
     for session_id in hot & facts.letters.rows:
         assert plan.drops(session_id) or "Status" in {type(one).__name__ for one in plan.operations[session_id]}
 

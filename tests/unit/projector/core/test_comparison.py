@@ -70,7 +70,7 @@ def test_every_listed_session_gets_an_operation() -> None:
     compared = judge({"a": HEADER, "b": None, "c": HEADER, "d": HEADER}, {"a": TRUTH, "b": TRUTH, "d": TRUTH})
 
     assert list(compared.operations) == ["a", "b", "c", "d"]
-    assert compared.equal == ["a", "d"]
+    assert list(compared.equal) == ["a", "d"]
     assert compared.to_load == ["b"]
 
 

@@ -1,5 +1,7 @@
 """What a step decides, row by row: given this table of sessions, when these facts are gathered, then this plan."""
 
+from dataclasses import replace
+
 import pytest
 
 from projector.core.decide import MAX_CREATED, Plan, Wish, wanted_events, wanted_rows
@@ -508,6 +510,15 @@ def test_which_events_a_step_needs() -> None:
         "c": {eid(3): None, eid(6): None},
         "e": {},
     }
+
+
+def test_a_load_needs_no_event_that_it_has_seen() -> None:
+    """By its snapshot: another version would stand beside its own. Nor does a hot session whose letters say no more."""
+    load = done("b", replace(STAGED, snapshot="700:705:703"))
+    load.arrived = {eid(1): 702, eid(2): 703, eid(3): 705, eid(4): None}
+    made = table("a", "b")
+
+    assert wanted_events(made.sessions, letters({"a": []}), [load]) == {"b": dict.fromkeys(map(eid, (2, 3, 4)))}
 
 
 def test_no_events_are_needed_of_what_is_looked_at() -> None:

@@ -1,10 +1,13 @@
 """The transitions of a session, each by its name: what the table says afterwards, and whom it told."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from projector.core import sessions as module
 from projector.core.letters import Letters
-from projector.core.sessions import MAX_ARRIVED, MAX_SET_ASIDE, LoadFailure, NoSession
+from projector.core.sessions import MAX_ARRIVED, MAX_SET_ASIDE, LoadFailure, NoSession, Sessions
 from tests.support.deciding import STAGED, eid, letters
 from tests.support.tables import Table, table
 
@@ -63,7 +66,7 @@ def test_restart() -> None:
     second = made.load("a")
     assert second is made.begun[-1]
     assert second is not first
-    assert (second.outcome, second.arrived, second.row_changed, second.created) == (None, set(), False, False)
+    assert (second.outcome, second.arrived, second.row_changed, second.created) == (None, {}, False, False)
 
 
 def test_hear() -> None:
@@ -73,11 +76,45 @@ def test_hear() -> None:
     made.sessions.hear(letters({"a": [1, 4]}))
 
     said = {sid: made.load(sid) for sid in "abc"}
-    assert {sid: load.arrived for sid, load in said.items()} == {"a": {eid(1), eid(4)}, "b": set(), "c": set()}
+    assert {sid: set(load.arrived) for sid, load in said.items()} == {"a": {eid(1), eid(4)}, "b": set(), "c": set()}
     assert [sid for sid, load in said.items() if load.row_changed] == ["b"]
     assert [sid for sid, load in said.items() if load.created] == ["c"]
     assert made.says() == (["h"], ["a", "b", "c"], {})
     assert begun(made) == []
+
+
+@pytest.mark.parametrize("come_in", [Sessions.put, partial(Sessions.keep, idle_seconds=0.0)])
+def test_what_its_snapshot_showed_is_crossed_out(come_in: Callable[..., None]) -> None:
+    """A letter that the load or the comparison has seen adds nothing; the session is named all the same."""
+    made = table()
+    come_in(made.sessions, "a", snapshot="700:705:703")
+    told = letters({"a": [1, 2, 3], "b": [4]})
+    told.txids = {eid(1): 702, eid(2): 703, eid(3): 705, eid(4): 702}
+    told.snapshot = "703:704:703"
+    made.sessions.hear(told)
+
+    assert told.added == {"a": {eid(2): None, eid(3): None}, "b": {eid(4): None}}
+    again = letters({"a": [5]})
+    again.txids, again.snapshot = {eid(5): 704}, "706:706:"
+    made.sessions.hear(again)
+    assert again.added == {"a": {}}
+    assert again.named() == {"a"}
+    last = letters({"a": [5]})
+    last.txids = {eid(5): 704}
+    made.sessions.hear(last)
+    assert last.added == {"a": {eid(5): None}}  # the reading before covered the snapshot: nothing is left to compare
+
+
+def test_what_left_is_known_no_more() -> None:
+    """Another load of it will tell what it has seen."""
+    made = table()
+    made.sessions.put("a", "700:705:")
+    made.sessions.leave("a")
+    told = letters({"a": [1]})
+    told.txids = {eid(1): 702}
+    made.sessions.hear(told)
+
+    assert told.added == {"a": {eid(1): None}}
 
 
 def test_hear_too_much() -> None:
@@ -88,8 +125,8 @@ def test_hear_too_much() -> None:
     made.sessions.hear(letters({"a": [MAX_ARRIVED]}))
 
     assert begun(made) == [("a", 1)]
-    assert made.load("a").arrived == set()
-    assert made.load("b").arrived == {eid(1)}
+    assert made.load("a").arrived == {}
+    assert made.load("b").arrived == {eid(1): None}
 
 
 def test_hear_with_rows() -> None:
@@ -97,7 +134,7 @@ def test_hear_with_rows() -> None:
     made = table(loading="a")
     made.sessions.hear(Letters(added={"a": {eid(1): None}}))
 
-    assert made.load("a").arrived == {eid(1)}
+    assert made.load("a").arrived == {eid(1): None}
 
 
 def test_put() -> None:

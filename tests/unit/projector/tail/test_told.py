@@ -11,6 +11,7 @@ from readmodel.event import EventRow
 
 S, T = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
 E, F = "0a" * 16, "0b" * 16
+E_7, F_7 = (f"{event_id}{7:016x}" for event_id in (E, F))  # with the transaction
 NO_ROW = {"id": None, "score": None, "event_type": None, "hash_hi": None, "hash_lo": None, "member": None}
 ROW = {"id": bytes.fromhex(E), "score": 7, "event_type": "x", "hash_hi": 1, "hash_lo": 2, "member": b"{}"}
 NO_LETTER = {"kind": None, "session_id": None, "event_id": None, **NO_ROW}
@@ -19,7 +20,7 @@ EVERYTHING = "a statement changed too much to name (TRUNCATE, or thousands of se
 
 def letter(kind: str, session_id: str | None = S, event_id: str | None = None, **row: object) -> dict[str, Any]:
     """A row of a quiet reading."""
-    return {"kind": kind, "session_id": session_id, "event_id": event_id, **NO_ROW, **row}
+    return {"kind": kind, "txid": 7, "session_id": session_id, "event_id": event_id, **NO_ROW, **row}
 
 
 def of_session(session_id: str | None, *kinds: str, added: int = 0, ids: str | None = None) -> dict[str, Any]:
@@ -36,16 +37,24 @@ NOTHING: dict[str, Any] = {"session_id": None, "everything": None, "look": None,
     ("sentence", "rows", "expected"),
     [
         ("there was no letter", [NO_LETTER], Letters()),
-        ("an event was added", [letter("a", S, E)], Letters(added={S: {E: None}})),
-        ("two were", [letter("a", S, E), letter("a", S, F)], Letters(added={S: {E: None, F: None}})),
-        ("in two sessions", [letter("a", S, E), letter("a", T, F)], Letters(added={S: {E: None}, T: {F: None}})),
-        ("it is said twice", [letter("a", S, E), letter("a", S, E)], Letters(added={S: {E: None}})),
+        ("an event was added", [letter("a", S, E)], Letters(added={S: {E: None}}, txids={E: 7})),
+        (
+            "two were",
+            [letter("a", S, E), letter("a", S, F)],
+            Letters(added={S: {E: None, F: None}}, txids={E: 7, F: 7}),
+        ),
+        (
+            "in two sessions",
+            [letter("a", S, E), letter("a", T, F)],
+            Letters(added={S: {E: None}, T: {F: None}}, txids={E: 7, F: 7}),
+        ),
+        ("it is said twice", [letter("a", S, E), letter("a", S, E)], Letters(added={S: {E: None}}, txids={E: 7})),
         ("look at it", [letter("l")], Letters(looks={S})),
         ("its status changed", [letter("r")], Letters(rows={S})),
         ("it is new", [letter("n"), letter("n", T)], Letters(created={S: None, T: None})),
         ("everything", [letter("x", None)], Letters(ended=EVERYTHING)),
-        ("a look beats the events after it", [letter("l"), letter("a", S, E)], Letters(looks={S})),
-        ("and those before it", [letter("a", S, E), letter("l")], Letters(looks={S})),
+        ("a look beats the events after it", [letter("l"), letter("a", S, E)], Letters(looks={S}, txids={E: 7})),
+        ("and those before it", [letter("a", S, E), letter("l")], Letters(looks={S}, txids={E: 7})),
         ("but no status", [letter("r"), letter("l")], Letters(looks={S}, rows={S})),
     ],
 )
@@ -76,16 +85,17 @@ def test_an_event_without_a_score_comes_with_what_it_has() -> None:
     ("sentence", "rows", "expected"),
     [
         ("there was no letter", [NOTHING], Letters()),
-        ("an event was added", [of_session(S, added=1, ids=E)], Letters(added={S: {E: None}})),
-        ("two were", [of_session(S, added=2, ids=E + F)], Letters(added={S: {E: None, F: None}})),
+        ("an event was added", [of_session(S, added=1, ids=E_7)], Letters(added={S: {E: None}}, txids={E: 7})),
+        ("two were", [of_session(S, added=2, ids=E_7 + F_7)],
+         Letters(added={S: {E: None, F: None}}, txids={E: 7, F: 7})),
         ("look at it", [of_session(S, "l")], Letters(looks={S})),
-        ("a look beats events", [of_session(S, "l", added=1, ids=E)], Letters(looks={S})),
-        ("a new one with an event", [of_session(S, "n", added=1, ids=E)],
-         Letters(created={S: None}, added={S: {E: None}})),
+        ("a look beats events", [of_session(S, "l", added=1, ids=E_7)], Letters(looks={S}, txids={E: 7})),
+        ("a new one with an event", [of_session(S, "n", added=1, ids=E_7)],
+         Letters(created={S: None}, added={S: {E: None}}, txids={E: 7})),
         ("its status changed", [of_session(S, "r")], Letters(rows={S})),
         ("events that were too many to name", [of_session(S, added=5, ids=None)], Letters(looks={S})),
-        ("as many of one as are named", [of_session(S, added=2, ids=E + F), of_session(T, "n")],
-         Letters(added={S: {E: None, F: None}}, created={T: None})),
+        ("as many of one as are named", [of_session(S, added=2, ids=E_7 + F_7), of_session(T, "n")],
+         Letters(added={S: {E: None, F: None}}, created={T: None}, txids={E: 7, F: 7})),
         ("everything, beside others", [of_session(None, "x"), of_session(S, "l")],
          Letters(looks={S}, ended=EVERYTHING)),
     ],
@@ -100,7 +110,7 @@ def test_a_reading_under_load_tells_session_by_session(
 @pytest.mark.parametrize(("added", "is_looked_at"), [(MAX_IDS_OF_ONE, False), (MAX_IDS_OF_ONE + 1, True)])
 def test_many_events_of_one_session_make_a_look(added: int, is_looked_at: bool) -> None:
     """It is cheaper to read the session again."""
-    ids = "".join(f"{n:032x}" for n in range(added))
+    ids = "".join(f"{n:032x}{7:016x}" for n in range(added))
     letters = told_by_session([of_session(S, added=added, ids=ids)])
 
     assert (S in letters.looks, S in letters.added) == (is_looked_at, not is_looked_at)
