@@ -38,7 +38,7 @@ class ServerConnection(Line):
         self.pid = next(_pids)
         self.keys: set[int] = set()
         self.listens = False
-        self.hear: Callable[[], None] = lambda: None
+        self.hear: Callable[..., None] = lambda *_: None
         self.last_statement_us = postgres.now_us()
         postgres.connections.append(self)
 
@@ -57,7 +57,7 @@ class ServerConnection(Line):
 
     def take(self, thing: object) -> None:
         """Hand a notice over."""
-        self.hear()
+        self.hear(self, self.pid, "readside", "")
 
     def check(self) -> None:
         """Raise what a client gets of a connection that the server has ended."""
@@ -237,12 +237,12 @@ class LeaderConnection(ServerConnection):
 
     def _told(self, letters: list[Letter], most: int, most_bytes: int) -> list[dict[str, Any]]:
         """Give a row for each letter, with the event that it tells of as it is now; without letters an empty one."""
-        nothing = dict.fromkeys(("kind", "session_id", "event_id", *EventRow._fields[1:]))
+        nothing = dict.fromkeys(("kind", "txid", "session_id", "event_id", *EventRow._fields[1:]))
         rows = []
-        for _, kind, session_id, event_id in letters if len(letters) <= most else ():
+        for txid, kind, session_id, event_id in letters if len(letters) <= most else ():
             state = self.postgres.sessions.get(session_id or "")
             event = state.events.get(bytes.fromhex(event_id)) if state and event_id and kind == "a" else None
-            row = nothing | {"kind": kind, "session_id": session_id, "event_id": event_id}
+            row = nothing | {"kind": kind, "txid": txid, "session_id": session_id, "event_id": event_id}
             if event:
                 row |= event._asdict() | {"score": None if event.score == UNFIT else event.score}
                 row["member"] = event.member if len(event.member) <= most_bytes else None
@@ -257,7 +257,8 @@ def _told_by_session(letters: list[Letter], most_ids: int, most_sessions: int) -
     rows = []
     for session_id, said in list(by_session.items())[: most_sessions + 1]:
         kinds = [letter.kind for letter in said]
-        ids = "".join(letter.event_id or "" for letter in said) if len(letters) <= most_ids else None
+        named = [f"{letter.event_id}{letter.txid:016x}" for letter in said if letter.event_id]
+        ids = "".join(named) if len(letters) <= most_ids else None
         row = {"session_id": session_id, "added": kinds.count("a"), "ids": ids}
         rows.append(row | {name: kind in kinds for name, kind in _KINDS.items()})
     return rows or [dict.fromkeys(("session_id", "ids", *_KINDS)) | {"added": 0}]

@@ -48,8 +48,8 @@ PLANTS = {
     "what arrives during a load is forgotten": Plant(
         "events that are named while a session is loaded belong to it",
         "projector.core.sessions:Sessions.hear",
-        "load.arrived |= letters.added[session_id].keys()",
-        "pass",
+        "load.arrived |= {event_id",
+        "_ = {event_id",
     ),
     "a look drops nothing": Plant(
         "a look drops the session first and loads it after",
@@ -60,8 +60,8 @@ PLANTS = {
     "a load is not registered before its snapshot": Plant(
         "a load is registered first, and its snapshot taken later: what is named from then on belongs to it",
         "projector.core.sessions:Sessions.hear",
-        "load.arrived |= letters.added[session_id].keys()",
-        "load.arrived |= letters.added[session_id].keys() if load.outcome else set()",
+        "for event_id in letters.added[session_id]}",
+        "for event_id in letters.added[session_id] if load.outcome}",
         ("key_lost", "index_lost"),
     ),
     "a look during a load is ignored": Plant(

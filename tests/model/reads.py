@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from projector.core.comparison import Truth
 from projector.core.new_events import NewEvents
@@ -20,9 +21,12 @@ from tests.support.viewing import part_of, within
 class Snapshot:
     """One session as a transaction sees it."""
 
-    def __init__(self, client: Client, session_id: str, state: State | None, window: tuple[int, int]) -> None:
+    def __init__(
+        self, client: Client, session_id: str, state: State | None, name: str, window: tuple[int, int]
+    ) -> None:
         self._client = client
         self.session_id = session_id
+        self.name = name
         self.status = state.status if state else None
         self.events = within(state.events.values() if state else (), window)
         truth = (state or State("")).truth()
@@ -45,9 +49,10 @@ class Reads(Client):
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
         """Give counts and hashes, all in one snapshot."""
         await self.pause()
-        found = {sid: state.truth() for sid in session_ids if (state := self.postgres.sessions.get(sid))}
+        seen = str(self.postgres.snapshot())
+        states = {sid: state for sid in session_ids if (state := self.postgres.sessions.get(sid))}
         await self.pause()
-        return found
+        return {sid: replace(state.truth(), snapshot=seen) for sid, state in states.items()}
 
     async def statuses(self, session_ids: Collection[str]) -> dict[str, str]:
         """Give statuses."""
@@ -57,7 +62,7 @@ class Reads(Client):
         return found
 
     async def added(self, wanted: Mapping[str, Mapping[str, EventRow | None]]) -> NewEvents:
-        """Fetch by primary key, wherever the rows are now."""
+        """Fetch by primary key; what moved to another session is not found."""
         found = NewEvents()
         for event in (event for events in wanted.values() for event in events.values() if event):
             if event.score is None:
@@ -72,12 +77,12 @@ class Reads(Client):
 
     async def _fetch(self, session_id: str, ids: Collection[str], found: NewEvents) -> None:
         await self.pause()
-        for owner, state in self.postgres.sessions.items():
-            for event in (state.events[key] for key in map(bytes.fromhex, ids) if key in state.events):
-                if event.score == UNFIT:
-                    found.bad[owner] = f"unfit beside {session_id}"
-                else:
-                    found.take(event)
+        state = self.postgres.sessions.get(session_id) or State("")
+        for event in (state.events[key] for key in map(bytes.fromhex, ids) if key in state.events):
+            if event.score == UNFIT:
+                found.bad[session_id] = "unfit"
+            else:
+                found.take(event)
         await self.pause()
 
     async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
@@ -109,11 +114,11 @@ class Reads(Client):
     async def snapshot(self, session_id: str, window: tuple[int, int]) -> AsyncIterator[Snapshot]:
         """Open a snapshot."""
         await self.pause()
-        state = self.postgres.sessions.get(session_id)
+        state, name = self.postgres.sessions.get(session_id), str(self.postgres.snapshot())
         await self.pause()
         if state and any(event.score == UNFIT for event in state.events.values()):
             raise BadEvents("unfit")
-        yield Snapshot(self, session_id, state, window)
+        yield Snapshot(self, session_id, state, name, window)
 
     async def check_rights(self) -> None:
         """Find that every table may be read."""

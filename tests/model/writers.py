@@ -103,11 +103,14 @@ class Deeds:
         return [_deleted(session_id, old), _added(session_id, [self.event(session_id) for _ in old])] if old else []
 
     def _change(self, session_id: str, state: State, _see: See) -> list[Statement]:
-        """Change an event's row: the same id, other bytes."""
+        """Change an event's row: the same id, other bytes, and sometimes another timestamp or type."""
         statements = []
-        for key in self._some(state)[:1]:
+        latest = sorted(state.events, key=lambda key: key[-2:])[-1:]  # by `event` below: it may be on its way
+        for key in self._chance.choice((self._some(state)[:1], latest)):
             old = state.events[key]
-            new = event(session_id, old.score or 0, old.event_type, UUID(bytes=key), self._chance.randrange(1, 50))
+            score = self._chance.choice((old.score or 0, NOON + self._chance.randrange(20)))
+            kind = self._chance.choice((old.event_type, self._chance.choice(KINDS)))
+            new = event(session_id, score, kind, UUID(bytes=key), self._chance.randrange(1, 50))
             new = new._replace(hash_hi=self._chance.getrandbits(32))  # another version of the row
             statements.append(Statement(_adding(session_id, [new]), [_letter("l", session_id)]))
         return statements
