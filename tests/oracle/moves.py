@@ -125,12 +125,15 @@ class Moves:
         await self.take(self.some_of(self.session(), 5))
 
     async def update(self) -> None:
-        """Other content of some events."""
+        """Other content of some events, or another type."""
         before = await self.lock(self.some_of(self.session(), 10))
-        message = self.random.choice(MESSAGES)
-        ids = [event.id for event in before]
-        await self.connection.execute("UPDATE events SET message = $2 WHERE id = ANY($1::uuid[])", ids, message)
-        self.draft.change(before, [replace(event, message=message) for event in before])
+        ids, message, kind = [event.id for event in before], self.random.choice(MESSAGES), self.random.choice(TYPES)
+        if self.random.random() < 0.5:
+            await self.connection.execute("UPDATE events SET message = $2 WHERE id = ANY($1::uuid[])", ids, message)
+            self.draft.change(before, [replace(event, message=message) for event in before])
+        else:
+            await self.connection.execute("UPDATE events SET event_type = $2 WHERE id = ANY($1::uuid[])", ids, kind)
+            self.draft.change(before, [replace(event, event_type=kind) for event in before])
 
     async def move(self) -> None:
         """Some events of a session become another's."""
