@@ -11,7 +11,7 @@ from bench.table import BenchError, Figure, Measurement, Row, Target
 from readmodel.messages import ProjectorRequest
 from readmodel.poll import Poll
 from readmodel.view import Cold
-from readside.commands.asking import ask
+from readside.commands.projector_client import ask
 
 NAME = "rebuild"
 ROUNDS = 7
