@@ -34,7 +34,7 @@ demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9
 test: $(INSTALLED) tools ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-check: lint unit ## format, lint, types, arrows and unit tests: a minute, before every commit
+check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
 
 lint: $(INSTALLED) ## format, lint, types and arrows
 	$(BIN)/ruff format --check .

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import uvloop
 
+from bench.archive import README_CHART, MeasurementRecord, keep, kept, summary, write_summary
 from bench.catalogue import DESCRIPTIONS, MEASUREMENTS, WITHOUT_CROWDS, chosen
-from bench.keeping import README_CHART, Kept, keep, kept, summary, write_summary
 from bench.load import generator_name
 from bench.machine import busy_share, describe
 from bench.peers import nginx
@@ -62,7 +62,7 @@ async def _measure(names: Sequence[str], options: argparse.Namespace) -> None:
             began = time.monotonic()
             print(f"{name} …", file=sys.stderr, end=" ", flush=True)
             busy = await asyncio.to_thread(busy_share)
-            measured = await MEASUREMENTS[name](servers)
+            measurement = await MEASUREMENTS[name](servers)
             machine = describe(
                 name=options.machine,
                 postgres=postgres,
@@ -72,9 +72,9 @@ async def _measure(names: Sequence[str], options: argparse.Namespace) -> None:
             )
             print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
             if options.dry:
-                sys.stdout.write(markdown(measured.rows, machine.caption()))
+                sys.stdout.write(markdown(measurement.rows, machine.caption()))
             else:
-                keep(Kept(name, machine, measured))
+                keep(MeasurementRecord(name, machine, measurement))
 
 
 def _busier(before: float | None, after: float | None) -> float | None:

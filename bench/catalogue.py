@@ -23,7 +23,7 @@ from bench.rows import (
     writers,
 )
 from bench.stack import Servers
-from bench.table import Measured
+from bench.table import Measurement
 
 _MODULES: tuple[ModuleType, ...] = (
     empty_poll,
@@ -44,7 +44,9 @@ _MODULES: tuple[ModuleType, ...] = (
     no_projector,
     cold,
 )
-MEASUREMENTS: dict[str, Callable[[Servers], Awaitable[Measured]]] = {module.NAME: module.measure for module in _MODULES}
+MEASUREMENTS: dict[str, Callable[[Servers], Awaitable[Measurement]]] = {
+    module.NAME: module.measure for module in _MODULES
+}
 DESCRIPTIONS = {module.NAME: (module.__doc__ or "").splitlines()[0] for module in _MODULES}
 WITHOUT_CROWDS = frozenset(
     module.NAME for module in (commit_to_http, commit_beside_base, commit_to_redis, writers, letters, no_projector)

@@ -7,9 +7,9 @@ from statistics import median
 
 import orjson
 
-from bench.load import COUNTER, HEADERS, Load, crowd
+from bench.load import COUNTER, HEADERS, Round, crowd
 from bench.peers import nginx
-from bench.polling_client import Answer, PollingClient
+from bench.polling_client import PollingClient, Response
 from bench.stack import Site, until
 from bench.table import BenchError, Figure, Row, Target
 from readside.demo.processes import LOOPBACK
@@ -30,7 +30,7 @@ class Contestant:
     port: int
     targets: Sequence[str]
     missing: str = ""
-    rounds: list[Load] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
 
     def figure(self) -> Figure:
         """Polls a second, with the medians of the latencies."""
@@ -102,7 +102,7 @@ class Peers:
         return Contestant(name, port, [target], missing)
 
 
-async def answer_of(port: int, target: str, source: str = "") -> Answer:
+async def answer_of(port: int, target: str, source: str = "") -> Response:
     """Poll until the answer comes from `source`. Raises BenchError when it never does, or it is no 200."""
     target = target.replace(COUNTER, "000000")
     async with PollingClient.open(LOOPBACK, port) as client:

@@ -33,8 +33,8 @@ _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0, "m": 60_000.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What a crowd of clients saw in one round."""
+class Round:
+    """One round: how fast a crowd of clients was answered."""
 
     polls_per_second: float
     p50_ms: float
@@ -50,7 +50,7 @@ def generator_name(*, polls: bool) -> str:
     return "load by pgbench"
 
 
-async def crowd(port: int, targets: Sequence[str], *, clients: int, seconds: int) -> Load:
+async def crowd(port: int, targets: Sequence[str], *, clients: int, seconds: int) -> Round:
     """Let clients poll the targets in turn, back to back, each on its own connection.
 
     Raises BenchError when any answer is not 200.
@@ -70,13 +70,13 @@ async def wrk(*arguments: str) -> str:
     return await output_of("wrk", *fields, *arguments)
 
 
-def parse_wrk(output: str) -> Load:
+def parse_wrk(output: str) -> Round:
     """Read what wrk prints. Raises BenchError when it tells of errors, or of nothing."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     shares = dict(re.findall(r"^\s+(50|99)%\s+([\d.]+\w+)", output, re.MULTILINE))
     if rate is None or len(shares) != 2 or re.search(r"Non-2xx|Socket errors", output):
         raise BenchError(f"wrk did not get clean answers:\n{output}")
-    return Load(float(rate[1]), _milliseconds(shares["50"]), _milliseconds(shares["99"]))
+    return Round(float(rate[1]), _milliseconds(shares["50"]), _milliseconds(shares["99"]))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

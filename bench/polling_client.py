@@ -8,7 +8,7 @@ from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """One response; `head` is its bytes up to the empty line, header names as the server wrote them."""
 
     status: int
@@ -41,7 +41,7 @@ class PollingClient:
         finally:
             writer.transport.abort()
 
-    async def get(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
+    async def get(self, target: str, headers: Mapping[str, str] | None = None) -> Response:
         """Ask for a path with its query. Raises OSError when the connection is lost."""
         lines = [
             f"GET {target} HTTP/1.1",
@@ -52,8 +52,8 @@ class PollingClient:
         try:
             head = (await self._reader.readuntil(b"\r\n\r\n"))[:-4]
             status = int(head.split(b" ", 2)[1])
-            answer = Answer(status, head, b"")
+            answer = Response(status, head, b"")
             body = await self._reader.readexactly(int(answer.header("content-length") or 0))
         except asyncio.IncompleteReadError as exc:
             raise ConnectionResetError("The server closed the connection.") from exc
-        return Answer(status, head, body)
+        return Response(status, head, body)

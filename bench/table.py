@@ -90,7 +90,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """What one measurement found; each chart under the name of its file."""
 
     rows: list[Row]

@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack
 from bench.contest import CLIENTS, POSTGRES_APP, Contestant, Peers, answer_of, beside, contest, nothing_new, same_bytes
 from bench.rows.polling import EVENTS_PATH, polled_site
 from bench.stack import Servers
-from bench.table import Measured, Row, Target
+from bench.table import Measurement, Row, Target
 
 NAME = "beside-postgres"
 SESSIONS, EVENTS_EACH = 20, 10_000
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Poll for what is newer than the newest event, and for the newest page."""
     rows: list[Row] = []
     async with AsyncExitStack() as stack:
@@ -28,4 +28,4 @@ async def measure(servers: Servers) -> Measured:
             await contest([ours, theirs])
             measured = f"{what} of {EVENTS_EACH:,} events, {CLIENTS} clients, from memory"
             rows += beside(measured, ours, (theirs, wanted))
-    return Measured(rows)
+    return Measurement(rows)

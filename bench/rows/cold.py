@@ -6,7 +6,7 @@ from bench.events import fill, session_id
 from bench.load import HEADERS, percentile
 from bench.polling_client import PollingClient
 from bench.stack import Servers, Site, until
-from bench.table import BenchError, Figure, Measured, Row, Target
+from bench.table import BenchError, Figure, Measurement, Row, Target
 from readside.demo.processes import LOOPBACK
 
 NAME = "cold"
@@ -16,7 +16,7 @@ WARM_UP = 2
 _PATH = "/api/v2/sessions/{}/events?limit=100"
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Poll each session once while it is cold, and wait until it is hot, so that no two are under way."""
     polls: list[float] = []
     warmings: list[float] = []
@@ -42,7 +42,7 @@ async def measure(servers: Servers) -> Measured:
             Figure(warmings, "ms", f"p90 {percentile(warmings, 90):.0f} ms"),
         ),
     ]
-    return Measured(rows)
+    return Measurement(rows)
 
 
 async def _poll(site: Site, client: PollingClient, number: int) -> tuple[float, float]:

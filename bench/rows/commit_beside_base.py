@@ -7,7 +7,7 @@ from bench.load import percentile
 from bench.revision import tree_of
 from bench.rows.commit_to_http import EVENTS_PER_SECOND, probing
 from bench.stack import Servers
-from bench.table import BenchError, Figure, Measured, Row, Target
+from bench.table import BenchError, Figure, Measurement, Row, Target
 
 NAME = "commit-beside-base"
 ROUNDS, SECONDS = 8, 10
@@ -15,7 +15,7 @@ NO_WORSE = 1.1
 """A tenth is what rounds of one version differ by."""
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Probe both versions in turns on the same servers, each on a database of its own."""
     rounds, seconds, base = servers.choices.rounds or ROUNDS, servers.choices.seconds or SECONDS, servers.choices.base
     if base is None:
@@ -27,7 +27,7 @@ async def measure(servers: Servers) -> Measured:
             for number in range(rounds):
                 for prober in (ours, theirs) if number % 2 else (theirs, ours):
                     await prober.under_load(seconds)
-    return Measured(rows(base, ours.rounds_ms, theirs.rounds_ms))
+    return Measurement(rows(base, ours.rounds_ms, theirs.rounds_ms))
 
 
 def rows(base: str, ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> list[Row]:

@@ -18,7 +18,7 @@ from bench.load import HEADERS, percentile
 from bench.polling_client import PollingClient
 from bench.rows.polling import hot_site
 from bench.stack import ROOT, Servers, Site
-from bench.table import BenchError, Chart, Figure, Measured, Row, Target
+from bench.table import BenchError, Chart, Figure, Measurement, Row, Target
 from bench.writing import Manner, write
 from readmodel.postgres_client import Connection
 from readside.demo.processes import LOOPBACK
@@ -135,14 +135,14 @@ async def probing(servers: Servers, number: int = 0, *, source: Path = ROOT) -> 
         yield Prober(site, client, await stack.enter_async_context(_Echo.between(site)))
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Probe one session among the writers' others."""
     async with probing(servers) as prober:
         rate = await prober.under_load(servers.choices.seconds or SECONDS)
     return _measured(prober, rate)
 
 
-def _measured(prober: Prober, rate: float) -> Measured:
+def _measured(prober: Prober, rate: float) -> Measurement:
     what = f"commit to visible through HTTP at {EVENTS_PER_SECOND} events/s"
     visible, sums = prober.rounds_ms[0], prober.sums_ms()
     p50, p99 = percentile(visible, 50), percentile(visible, 99)
@@ -155,7 +155,7 @@ def _measured(prober: Prober, rate: float) -> Measured:
         Row(f"{what}, p99", Figure([p99], "ms"), f"{peer}, p50", beside, Target(10, at_most=True)),
     ]
     lines = {"commit to visible": _shares(visible), peer: _shares(sums)}
-    return Measured(rows, {"commit-to-http": Chart(what, "ms", "percent of probes", lines, log_x=True)})
+    return Measurement(rows, {"commit-to-http": Chart(what, "ms", "percent of probes", lines, log_x=True)})
 
 
 def _shares(values: list[float]) -> list[tuple[float, float]]:

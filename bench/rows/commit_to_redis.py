@@ -5,7 +5,7 @@ import time
 from bench.load import percentile
 from bench.rows.polling import hot_site
 from bench.stack import Servers, Site
-from bench.table import Chart, Figure, Measured, Row, Target
+from bench.table import Chart, Figure, Measurement, Row, Target
 from bench.watching import Point, first_and_last, lags_ms
 from bench.writing import ONE_BY_ONE, Manner, write
 
@@ -22,7 +22,7 @@ _CROWDS = (
 )
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Watch as-of; how old it is may be what it is, but must not grow."""
     seconds = servers.choices.seconds or SECONDS
     rows: list[Row] = []
@@ -35,7 +35,7 @@ async def measure(servers: Servers) -> Measured:
             what = f"{writers} writers at full speed ({rate:,.0f} events/s, {how})"
             rows += rows_of(what, lags, seconds, behind_seconds)
             lines[what] = lags
-    return Measured(rows, {"commit-to-redis-lag": Chart("How old as-of is", "seconds", "ms", lines)})
+    return Measurement(rows, {"commit-to-redis-lag": Chart("How old as-of is", "seconds", "ms", lines)})
 
 
 async def _press(site: Site, writers: int, manner: Manner, seconds: int) -> tuple[list[Point], float, float]:

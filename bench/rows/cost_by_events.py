@@ -10,7 +10,7 @@ from bench.events import fill, session_id
 from bench.load import COUNTER
 from bench.rows.cost import all_of, rows_of_growth
 from bench.stack import Servers
-from bench.table import Measured
+from bench.table import Measurement
 
 NAME = "cost-by-events"
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -18,7 +18,7 @@ ROUNDS = 3
 _MEMORY, _PAGE, _EMPTY = "page of 100 from memory", "page of 100 from Redis", "empty poll from Redis"
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Poll a session of each size in turns."""
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(servers.site())
@@ -42,7 +42,7 @@ async def measure(servers: Servers) -> Measured:
                 by_size[kind][size] = Contestant(kind, port, [target])
         await contest(all_of(by_size), rounds=ROUNDS)
     rows, chart = rows_of_growth(f"Cost of a poll, {CLIENTS} clients", "events a session", by_size)
-    return Measured(rows, {NAME: chart})
+    return Measurement(rows, {NAME: chart})
 
 
 async def _within_window(port: int, path: str) -> str:

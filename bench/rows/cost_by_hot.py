@@ -8,7 +8,7 @@ from bench.events import fill, session_id
 from bench.load import COUNTER, crowd
 from bench.rows.cost import all_of, rows_of_growth
 from bench.stack import Servers
-from bench.table import Measured
+from bench.table import Measurement
 
 NAME = "cost-by-hot"
 SIZES = (10, 300, 10_000)
@@ -17,7 +17,7 @@ ROUNDS, FILLING_SECONDS = 3, 6
 _EMPTY, _PAGE = "empty poll from memory", "page of 10 from Redis"
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Poll as many deployments as there are sizes in turns, each on a database of its own."""
     by_size: dict[str, dict[int, Contestant]] = {_EMPTY: {}, _PAGE: {}}
     async with AsyncExitStack() as stack:
@@ -38,7 +38,7 @@ async def measure(servers: Servers) -> Measured:
             by_size[_PAGE][size] = Contestant(_PAGE, redis, page)
         await contest(all_of(by_size), rounds=ROUNDS)
     rows, chart = rows_of_growth(f"Cost of a poll, {CLIENTS} clients", "hot sessions", by_size)
-    return Measured(rows, {NAME: chart})
+    return Measurement(rows, {NAME: chart})
 
 
 def _targets(size: int, target: Callable[[str], str]) -> list[str]:

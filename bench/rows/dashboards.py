@@ -11,7 +11,7 @@ from bench.events import session_id
 from bench.load import wrk
 from bench.rows.polling import hot_site
 from bench.stack import Servers, Site
-from bench.table import BenchError, Chart, Figure, Measured, Row, Target
+from bench.table import BenchError, Chart, Figure, Measurement, Row, Target
 from bench.writing import Manner, write
 from readside.demo.processes import LOOPBACK
 
@@ -34,7 +34,7 @@ class _Round:
     events_per_second: float = 0.0
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Poll in rounds, each with the writers beside it."""
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(hot_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH))
@@ -55,7 +55,7 @@ async def measure(servers: Servers) -> Measured:
         Row(f"polls that failed, {what}", Figure([errors], "polls"), target=Target(0, True, "polls")),
     ]
     lines = {f"round {n}": list(one.latencies.items()) for n, one in enumerate(rounds, 1)}
-    return Measured(rows, {"dashboards-latency": Chart(what, "percent of polls", "ms at most", lines, log_y=True)})
+    return Measurement(rows, {"dashboards-latency": Chart(what, "percent of polls", "ms at most", lines, log_y=True)})
 
 
 async def _round(site: Site, port: int) -> _Round:

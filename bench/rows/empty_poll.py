@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack
 from bench.contest import CLIENTS, Contestant, Peers, answer_of, beside, contest, nothing_new, same_bytes
 from bench.rows.polling import EVENTS_PATH, polled_site
 from bench.stack import Servers
-from bench.table import Measured, Target
+from bench.table import Measurement, Target
 
 NAME = "empty-poll"
 SESSIONS, EVENTS_EACH = 10, 1_000
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Poll for what is newer than the newest event."""
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(polled_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH))
@@ -23,4 +23,4 @@ async def measure(servers: Servers) -> Measured:
         await same_bytes([ours, *others])
         await contest([ours, *others])
     measured = f"empty poll, {CLIENTS} clients, from memory"
-    return Measured(beside(measured, ours, *zip(others, [Target(0.8), Target(1.0), None], strict=True)))
+    return Measurement(beside(measured, ours, *zip(others, [Target(0.8), Target(1.0), None], strict=True)))

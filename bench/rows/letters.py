@@ -9,7 +9,7 @@ from bench.events import session_id
 from bench.load import percentile
 from bench.rows.polling import cold_site
 from bench.stack import Servers, Site
-from bench.table import Chart, Figure, Measured, Row, Target
+from bench.table import Chart, Figure, Measurement, Row, Target
 from bench.watching import Point, lags_ms, sizes_mb
 from bench.writing import write
 
@@ -24,7 +24,7 @@ VALUES (gen_random_uuid(), $1, 'step_created', '{}', clock_timestamp())
 """
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Let each crowd write for ten minutes on a database of its own."""
     seconds = servers.choices.seconds or SECONDS
     rows: list[Row] = []
@@ -36,7 +36,7 @@ async def measure(servers: Servers) -> Measured:
             await site.caught_up()
         rows.append(row(writers, rate, seconds, sizes, lags))
         lines[f"{writers} writers"] = sizes
-    return Measured(rows, {NAME: Chart("Our tables, one transaction held open", "seconds", "MB", lines)})
+    return Measurement(rows, {NAME: Chart("Our tables, one transaction held open", "seconds", "MB", lines)})
 
 
 def row(writers: int, rate: float, seconds: int, sizes: list[Point], lags: list[Point]) -> Row:

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 from bench.events import EVENT_BYTES, fill, session_id
 from bench.rows.polling import load_plain
 from bench.stack import Servers
-from bench.table import BenchError, Chart, Figure, Measured, Row, Target
+from bench.table import BenchError, Chart, Figure, Measurement, Row, Target
 
 NAME = "memory"
 SIZES = (100, 1_000, 10_000)
@@ -13,14 +13,14 @@ SIZES = (100, 1_000, 10_000)
 EVENTS = 50_000
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Make sessions of each size hot, and write the same events into plain sorted sets in another database."""
     rows = [await _measure(servers, events_each) for events_each in SIZES]
     ours = [(float(size), row.figure.median) for size, row in zip(SIZES, rows, strict=True)]
     plain = [(float(size), row.beside.median) for size, row in zip(SIZES, rows, strict=True) if row.beside]
     lines = {"readside, type index included": ours, "plain sorted set": plain}
     chart = Chart("Redis memory", "events a session", f"bytes an event of {EVENT_BYTES}", lines, log_x=True)
-    return Measured(rows, {NAME: chart})
+    return Measurement(rows, {NAME: chart})
 
 
 async def _measure(servers: Servers, events_each: int) -> Row:

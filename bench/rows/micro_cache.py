@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack
 from bench.contest import CLIENTS, Contestant, Peers, answer_of, beside, contest, nothing_new, same_bytes
 from bench.rows.polling import EVENTS_PATH, polled_site
 from bench.stack import Servers
-from bench.table import Measured, Row
+from bench.table import Measurement, Row
 
 NAME = "micro-cache"
 SESSIONS, EVENTS_EACH = 20, 10_000
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Poll one session, so that all but one poll a second find their answer kept."""
     rows: list[Row] = []
     async with AsyncExitStack() as stack:
@@ -27,4 +27,4 @@ async def measure(servers: Servers) -> Measured:
             await contest([ours, theirs])
             measured = f"{what} of {EVENTS_EACH:,} events, {CLIENTS} clients, from memory; theirs up to 1 s stale"
             rows += beside(measured, ours, (theirs, None))
-    return Measured(rows)
+    return Measurement(rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.events import fill
 from bench.stack import Servers, Site
-from bench.table import Figure, Measured, Row, Target
+from bench.table import Figure, Measurement, Row, Target
 from bench.watching import Point, sizes_mb, stopped_growing
 from bench.writing import write
 
@@ -16,7 +16,7 @@ LIVE_SECONDS, SECONDS = 10, 60
 _NO_GROWTH = Target(0, at_most=True, unit="MB")
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Write where no projector ever ran, then where one is killed."""
     seconds = servers.choices.seconds or SECONDS
     async with servers.site() as site:
@@ -24,7 +24,7 @@ async def measure(servers: Servers) -> Measured:
         await site.run("install")
         never = await _never(site, seconds)
         killed, killed_at = await _killed(site, seconds)
-    return Measured([never_row(never, seconds), *killed_rows(killed, killed_at)])
+    return Measurement([never_row(never, seconds), *killed_rows(killed, killed_at)])
 
 
 async def _never(site: Site, seconds: int) -> list[Point]:

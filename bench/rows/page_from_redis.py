@@ -6,7 +6,7 @@ from bench.contest import CLIENTS, REDIS_APP, Contestant, Peers, answer_of, besi
 from bench.load import COUNTER
 from bench.rows.polling import EVENTS_PATH, polled_site
 from bench.stack import Servers
-from bench.table import Measured, Row, Target
+from bench.table import Measurement, Row, Target
 
 NAME = "page-from-redis"
 SESSIONS, EVENTS_EACH = 10, 1_000
@@ -17,7 +17,7 @@ _TARGETS = {
 }
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Poll with a `since` that differs each time, of a process that keeps no answers."""
     rows: list[Row] = []
     async with AsyncExitStack() as stack:
@@ -34,4 +34,4 @@ async def measure(servers: Servers) -> Measured:
             target_of_page = Target(2.0) if what == "page of 100" else None
             measured = f"{what}, cache emptied before every poll, {CLIENTS} clients, from Redis"
             rows += beside(measured, ours, (others[0], target_of_page), (others[1], None))
-    return Measured(rows)
+    return Measurement(rows)

@@ -7,11 +7,11 @@ from bench.events import EVENT_BYTES, fill, session_id
 from bench.peers import psql_pipe
 from bench.peers.plain import key_of
 from bench.stack import Servers, Site, redis_at
-from bench.table import BenchError, Figure, Measured, Row, Target
+from bench.table import BenchError, Figure, Measurement, Row, Target
 from readmodel.messages import ProjectorRequest
 from readmodel.poll import Poll
 from readmodel.view import Cold
-from readside.commands.asking import ask
+from readside.commands.projector_client import ask
 
 NAME = "rebuild"
 ROUNDS = 7
@@ -24,7 +24,7 @@ _PEERS: dict[Literal["built", "ready"], str] = {
 }
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Load every session into an empty view, reload them beneath their readers, and pipe, in turns."""
     ours: dict[str, list[float]] = {"none hot": [], "all hot": []}
     theirs: dict[Literal["built", "ready"], list[float]] = {"built": [], "ready": []}
@@ -47,7 +47,7 @@ async def measure(servers: Servers) -> Measured:
             figure, measured = Figure(rates, "events/s"), f"`rebuild --all` {_WHAT}, {state}"
             beside = None if missing else Figure(theirs[query], "events/s")
             rows.append(Row(measured, figure, f"{name}: {missing}" if missing else name, beside, Target(1.0)))
-    return Measured(rows)
+    return Measurement(rows)
 
 
 async def _rebuild(site: Site) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.events import fill, refill
 from bench.rows.polling import cold_site, hot_site
 from bench.stack import Servers, Site, until
-from bench.table import Figure, Measured, Row, Target
+from bench.table import Figure, Measurement, Row, Target
 from bench.writing import ONE_BY_ONE, Manner, write
 
 NAME = "writers"
@@ -52,7 +52,7 @@ class Turn:
     behind_seconds: float = 0.0
 
 
-async def measure(servers: Servers) -> Measured:
+async def measure(servers: Servers) -> Measurement:
     """Let crowds write; the variants take turns on one server, each on a database of its own."""
     rounds, seconds = servers.choices.rounds or ROUNDS, servers.choices.seconds or SECONDS
     turns: dict[tuple[Crowd, str], list[Turn]] = defaultdict(list)
@@ -62,7 +62,7 @@ async def measure(servers: Servers) -> Measured:
             for crowd in CROWDS:
                 for variant in in_turn([BARE, *crowd.targets], number):
                     turns[crowd, variant].append(await _turn(sites[variant], variant, crowd, seconds))
-    return Measured(
+    return Measurement(
         [row for crowd in CROWDS for row in rows(crowd, {v: turns[crowd, v] for v in [BARE, *crowd.targets]})]
     )
 

@@ -21,8 +21,8 @@ from readmodel.tables import look_for_tables
 from readmodel.view import ViewReader
 from readside.commands.facts import SessionFacts, as_json
 from readside.commands.stores import NAME, open_postgres, open_redis
-from readside.inspection.explaining import sentences
-from readside.inspection.looking import LogState, ViewState, look_at_log, look_at_view
+from readside.inspection.explanation import sentences
+from readside.inspection.session_states import LogState, ViewState, look_at_log, look_at_view
 from readside.settings import Settings
 
 PASS_SECONDS = 3.0

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from readmodel.freshness import rfc3339
 from readmodel.projection import Projection
-from readside.inspection.looking import LogState, ViewState
+from readside.inspection.session_states import LogState, ViewState
 
 Place = Literal[
     "unknown", "nowhere", "deleted", "other_session", "not_hot", "below_window", "on_its_way", "lost", "in_view"

@@ -23,7 +23,7 @@ from readmodel.postgres_client import check_server, target
 from readmodel.redis_client import target as redis_target
 from readmodel.tables import look_for_tables
 from readmodel.view import ViewReader
-from readside.commands.asking import ask
+from readside.commands.projector_client import ask
 from readside.commands.stores import NAME, open_pool, open_postgres, open_redis
 from readside.inspection.verdict import Verdict
 from readside.inspection.verify import Verifier

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from readmodel.postgres_client import connect, create_pool
-from readside.inspection.looking import look_at_log
+from readside.inspection.session_states import look_at_log
 from readside.inspection.verify import Verifier
 from tests.support.builders import api, api_config
 from tests.support.lookalikes import make_lookalikes, names

@@ -136,6 +136,14 @@ def test_the_plan_keeps_the_thirteen_principles() -> None:
     assert [int(number) for number, _ in principles] == list(range(1, 14))
 
 
+def test_the_data_model_lists_every_script() -> None:
+    """And no other."""
+    scripts = {path.name for package in ("projector", "readmodel") for path in (ROOT / package).rglob("*.lua")}
+    listed = [name.strip("`") for name, _ in rows((FEATURE / "data-model.md").read_text(), "## Scripts")]
+
+    assert sorted(listed) == sorted(scripts)
+
+
 def test_the_data_model_names_every_key() -> None:
     """A key or channel that the code uses is in the table of keys or of messages."""
     text = (FEATURE / "data-model.md").read_text()

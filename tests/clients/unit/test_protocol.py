@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from readside_client.errors import BadRequest, Forbidden, Refused, SessionNotFound, Unauthorized, Unavailable
+import readside_client
+from readside_client.errors import BadRequest, Forbidden, RequestRefused, SessionNotFound, Unauthorized, Unavailable
 from readside_client.model import Page
-from readside_client.protocol import Unmodified, answer_of, asked, retry_after_seconds
+from readside_client.protocol import NotModified, answer_of, asked, retry_after_seconds
 from tests.clients.answering import SESSION, START, Answering, problem, query
 
 NOW = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
@@ -68,21 +69,34 @@ def test_a_304_tells_how_fresh_the_known_page_is() -> None:
     assert isinstance(first, Page)
     second = answer_of(*api.found(query().request(limit=2, etag=first.etag)))
 
-    assert second == Unmodified(first.freshness, 15)
+    assert second == NotModified(first.freshness, 15)
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, BadRequest), (401, Unauthorized), (403, Forbidden), (404, SessionNotFound), (302, Refused), (418, Refused)],
+    [
+        (400, BadRequest),
+        (401, Unauthorized),
+        (403, Forbidden),
+        (404, SessionNotFound),
+        (302, RequestRefused),
+        (418, RequestRefused),
+    ],
 )
-def test_what_asking_again_does_not_mend_is_refused(status: int, kind: type[Refused]) -> None:
+def test_what_asking_again_does_not_mend_is_refused(status: int, kind: type[RequestRefused]) -> None:
     """With the API's sentence."""
-    with pytest.raises(Refused, match=r"Because so\. \(HTTP") as caught:
+    with pytest.raises(RequestRefused, match=r"Because so\. \(HTTP") as caught:
         answer_of(*problem(status, "Because so.", parameter="since"))
 
     assert type(caught.value) is kind
     assert (caught.value.status, caught.value.detail) == (status, "Because so.")
     assert getattr(caught.value, "parameter", "since") == "since"
+
+
+def test_code_written_for_version_0_1_goes_on_catching_refusals() -> None:
+    """By the name that they had."""
+    with pytest.raises(readside_client.Refused):
+        answer_of(*problem(404, "Session not found: x"))
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])

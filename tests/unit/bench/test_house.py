@@ -8,9 +8,32 @@ from types import FrameType
 
 import pytest
 
-from bench.crossing import files_of
-from bench.house import House, counted, is_participle, long_functions, table, upward
+from bench.crossing import LAYERS, files_of
+from bench.house import (
+    House,
+    classes_of,
+    counted,
+    is_participle,
+    long_functions,
+    modules_of,
+    participles,
+    table,
+    twice,
+    upward,
+)
+from bench.stack import ROOT
 from bench.traced import Trace
+
+SOURCE = (*LAYERS, "bench", "clients/python/src")
+"""All that is no test."""
+
+
+@pytest.fixture(scope="module")
+def classes() -> list[str]:
+    """Every class of this very tree."""
+    found = classes_of(modules_of(ROOT, SOURCE))
+    assert set(found) > {"House", "Sessions", "ResponseCache", "AsyncClient"}
+    return found
 
 
 def module(text: str) -> ast.Module:
@@ -44,15 +67,27 @@ def house(**others: object) -> House:
     return House(**{**figures, **others})  # type: ignore[arg-type]
 
 
+def test_no_class_name_stands_twice_in_the_source(classes: list[str]) -> None:
+    """Who reads it knows which one is meant."""
+    assert twice(classes) == []
+
+
+def test_no_class_is_named_by_a_bare_participle(classes: list[str]) -> None:
+    """A class is a thing, and a noun names it."""
+    assert participles(classes) == []
+
+
 @pytest.mark.parametrize("name", ["Taken", "_Given", "Found", "Fetched", "Logged", "Told"])
 def test_a_bare_participle_is_one(name: str) -> None:
     """A name that says what was done, private or not."""
     assert is_participle(name)
 
 
-@pytest.mark.parametrize("name", ["Page", "Feed", "FoundPage", "HotSessions", "Reading", "Thread", "_Turn"])
+@pytest.mark.parametrize(
+    "name", ["Page", "Feed", "FoundPage", "HotSessions", "Reading", "Thread", "_Turn", "Unauthorized"]
+)
 def test_a_noun_is_no_participle(name: str) -> None:
-    """Nor is a participle before a noun."""
+    """Nor is a participle before a noun, nor a word of HTTP's."""
     assert not is_participle(name)
 
 
@@ -107,7 +142,7 @@ def test_a_tree_is_counted(tmp_path: Path) -> None:
         long_functions=["projector/view/writer.py:one"],
         upward_imports=["readmodel/page.py imports projector"],
     )
-    assert found.twice == ["Page"]
+    assert twice(found.classes) == ["Page"]
 
 
 def test_trees_stand_side_by_side() -> None:

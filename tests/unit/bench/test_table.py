@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.load import Load, parse_wrk
+from bench.load import Round, parse_wrk
 from bench.table import BenchError, Figure, Row, Target, put_between_markers
 
 WRK = """Running 1s test @ http://127.0.0.1:1/
@@ -69,7 +69,7 @@ def test_a_readme_without_its_markers_is_left_alone(readme: str) -> None:
 
 def test_wrk_is_read() -> None:
     """Its units become milliseconds."""
-    assert parse_wrk(WRK) == Load(23412.75, 0.87, 1020.0)
+    assert parse_wrk(WRK) == Round(23412.75, 0.87, 1020.0)
 
 
 def test_answers_that_failed_count_for_nothing() -> None:

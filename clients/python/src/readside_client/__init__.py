@@ -6,12 +6,15 @@ from readside_client.errors import (
     BadRequest,
     Forbidden,
     ReadsideError,
-    Refused,
+    RequestRefused,
     SessionNotFound,
     Unauthorized,
     Unavailable,
 )
 from readside_client.model import Event, Freshness, Page
+
+Refused = RequestRefused
+"""Its name in version 0.1, which goes on working."""
 
 __all__ = [
     "AsyncClient",
@@ -23,6 +26,7 @@ __all__ = [
     "Page",
     "ReadsideError",
     "Refused",
+    "RequestRefused",
     "SessionNotFound",
     "Unauthorized",
     "Unavailable",

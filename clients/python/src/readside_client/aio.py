@@ -71,7 +71,7 @@ class AsyncClient:
         previous: Page | None = None,
         max_staleness_seconds: float | None = None,
     ) -> Page:
-        """Give one page, by one request; raises Refused, or Unavailable when it is worth asking again.
+        """Give one page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
 
         `since` is exclusive. `previous`: an answer to the same question, given back with its new freshness and interval
         where nothing has changed. `max_staleness_seconds`: 0 asks for all that is committed when the API is asked.
@@ -94,9 +94,9 @@ class AsyncClient:
     ) -> AsyncGenerator[Event, None]:
         """Yield each event once, those already there first, in order but for late commits; for ever.
 
-        The README tells what "once" can mean, and the options. Outages are waited out. Raises Refused (SessionNotFound
-        when the session is purged) and, when nothing was answered for `patience_seconds`, Unavailable. Ends when the
-        client is closed, and with `until` when all that was committed before it has been given.
+        The README tells what "once" can mean, and the options. Outages are waited out. Raises RequestRefused
+        (SessionNotFound when the session is purged) and, when nothing was answered for `patience_seconds`, Unavailable.
+        Ends when the client is closed, and with `until` when all that was committed before it has been given.
         """
         following = Following(overlap_seconds, until, patience_seconds, page_size, remember)
         return self._follow(self._connection.follower(asked(session_id, since, types), following))

@@ -10,7 +10,7 @@ from readside_client.errors import Unavailable
 from readside_client.follower import Follower
 from readside_client.following import Following
 from readside_client.model import Page
-from readside_client.protocol import ParseFloat, Query, Unmodified, answer_of
+from readside_client.protocol import NotModified, ParseFloat, Query, answer_of
 
 TIMEOUT_SECONDS = 10.0
 
@@ -38,7 +38,7 @@ class Connection:
         return cls(url, headers, parse_float)
 
     def page(self, response: httpx.Response, previous: Page | None) -> Page:
-        """Read the answer to one poll; raises Refused and Unavailable."""
+        """Read the answer to one poll; raises RequestRefused and Unavailable."""
         answer = answer_of(response.status_code, response.headers, response.content, self.parse_float)
         if isinstance(answer, Page):
             return answer
@@ -51,7 +51,7 @@ class Connection:
         return Follower(query, following, parse_float=self.parse_float)
 
 
-def unchanged(previous: Page, answer: Unmodified) -> Page:
+def unchanged(previous: Page, answer: NotModified) -> Page:
     """Give the page that is at hand, as fresh as the 304 says."""
     return replace(previous, freshness=answer.freshness, poll_interval_seconds=answer.poll_interval_seconds)
 

@@ -1,7 +1,7 @@
 """What may go wrong, as a small tree.
 
 ReadsideError
-├── Refused: asking the same again changes nothing; `status`, `detail`
+├── RequestRefused: asking the same again changes nothing; `status`, `detail`
 │   ├── BadRequest (400): `parameter` names what is wrong
 │   ├── Unauthorized (401)
 │   ├── Forbidden (403)
@@ -16,7 +16,7 @@ class ReadsideError(Exception):
     """Root of all errors of this client; its text is a full sentence and names no key."""
 
 
-class Refused(ReadsideError):
+class RequestRefused(ReadsideError):
     """The API answered that the request is wrong: mend it."""
 
     def __init__(self, status: int, detail: str) -> None:
@@ -25,7 +25,7 @@ class Refused(ReadsideError):
         self.detail = detail
 
 
-class BadRequest(Refused):
+class BadRequest(RequestRefused):
     """A parameter is wrong; `parameter` names it where the API did."""
 
     def __init__(self, status: int, detail: str, parameter: str | None = None) -> None:
@@ -33,15 +33,15 @@ class BadRequest(Refused):
         self.parameter = parameter
 
 
-class Unauthorized(Refused):
+class Unauthorized(RequestRefused):
     """There is no key, or a wrong one."""
 
 
-class Forbidden(Refused):
+class Forbidden(RequestRefused):
     """The key lacks the scope `read`."""
 
 
-class SessionNotFound(Refused):
+class SessionNotFound(RequestRefused):
     """There is no such session: never was, or it was purged."""
 
 

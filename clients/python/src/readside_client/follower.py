@@ -20,7 +20,7 @@ from readside_client.errors import BadRequest, Unavailable
 from readside_client.following import Following, Step
 from readside_client.instants import EARLIEST_US, microseconds
 from readside_client.model import Event, Freshness, Page
-from readside_client.protocol import Headers, ParseFloat, Query, Request, Unmodified, answer_of
+from readside_client.protocol import Headers, NotModified, ParseFloat, Query, Request, answer_of
 from readside_client.window import Window
 
 MOST_IDLE = 10
@@ -65,17 +65,17 @@ class Follower:
         return query.request(limit=self._limit, etag=self._etag)
 
     def answered(self, status: int, headers: Headers, body: bytes) -> Step:
-        """Take an answer in; raises Refused where asking again changes nothing, Unavailable past the patience."""
+        """Take an answer in. Raises RequestRefused where asking again is vain, Unavailable past the patience."""
         try:
             answer = answer_of(status, headers, body, self._parse_float)
         except BadRequest as refused:
             return self._with_smaller_pages(refused)
         except Unavailable as unavailable:
             return self.failed(unavailable)
-        if isinstance(answer, Unmodified) and not self._etag:
+        if isinstance(answer, NotModified) and not self._etag:
             return self.failed(Unavailable("Some cache on the way answered 304 to what was not a condition.", 304))
         self._came()
-        if isinstance(answer, Unmodified):
+        if isinstance(answer, NotModified):
             return self._rest((), answer.freshness, answer.poll_interval_seconds)
         step = self._climbed(self._climb, answer) if self._climb else self._first_page(answer)
         self._as_of_us = max(self._as_of_us, microseconds(answer.freshness.as_of))

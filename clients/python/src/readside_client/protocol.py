@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from readside_client.errors import BadRequest, Forbidden, Refused, SessionNotFound, Unauthorized, Unavailable
+from readside_client.errors import BadRequest, Forbidden, RequestRefused, SessionNotFound, Unauthorized, Unavailable
 from readside_client.instants import microseconds, printed
 from readside_client.model import Event, Freshness, Page
 
@@ -55,7 +55,7 @@ class Query:
         return Request(f"{path}?{urlencode(params)}", headers)
 
 
-class Unmodified(NamedTuple):
+class NotModified(NamedTuple):
     """A 304: what is at hand is the answer still, as of now."""
 
     freshness: Freshness
@@ -76,21 +76,21 @@ def asked(
     return Query(str(session_id), since_us, (types,) if isinstance(types, str) else tuple(types), headers)
 
 
-def answer_of(status: int, headers: Headers, body: bytes, parse_float: ParseFloat = float) -> Page | Unmodified:
-    """Read an answer; raises Refused where asking again changes nothing, else Unavailable."""
+def answer_of(status: int, headers: Headers, body: bytes, parse_float: ParseFloat = float) -> Page | NotModified:
+    """Read an answer; raises RequestRefused where asking again changes nothing, else Unavailable."""
     try:
         match status:
             case 200:
                 return _page(json.loads(body, parse_float=parse_float), headers)
             case 304:
-                return Unmodified(_freshness(headers), _interval(headers))
+                return NotModified(_freshness(headers), _interval(headers))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unavailable(f"The answer is not readside's, but some proxy's perhaps: {error!r}.", status) from error
     detail, parameter = _problem(status, body)
     if status in LATER:
         raise Unavailable(detail, status, retry_after_seconds(headers))
     kinds = {401: Unauthorized, 403: Forbidden, 404: SessionNotFound}
-    raise BadRequest(status, detail, parameter) if status == 400 else kinds.get(status, Refused)(status, detail)
+    raise BadRequest(status, detail, parameter) if status == 400 else kinds.get(status, RequestRefused)(status, detail)
 
 
 def retry_after_seconds(headers: Headers) -> float | None:

@@ -1,4 +1,4 @@
-"""One session, and one event of it, looked at in both stores by people who ask why; nothing is changed by looking."""
+"""The state of one session, and of one event of it, in both stores; asking for it changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking the leading projector, and following its answer."""
+"""A client of the leading projector: sends a request, and follows the answer."""
 
 from __future__ import annotations
 

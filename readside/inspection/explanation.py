@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from readmodel.freshness import rfc3339
 from readside.commands.facts import Place, SessionFacts
-from readside.inspection.looking import ViewState
+from readside.inspection.session_states import ViewState
 
 
 def sentences(facts: SessionFacts) -> Iterator[str]:

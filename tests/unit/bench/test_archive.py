@@ -3,9 +3,9 @@
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from bench.keeping import THROUGHPUT, Kept, caption, keep, kept, summary, write_summary
+from bench.archive import THROUGHPUT, MeasurementRecord, caption, keep, kept, summary, write_summary
 from bench.machine import Machine
-from bench.table import Chart, Figure, Measured, Row, Target
+from bench.table import Chart, Figure, Measurement, Row, Target
 
 
 def machine(busy_share: float | None = 0.0, date: str = "2026-01-13") -> Machine:
@@ -13,19 +13,21 @@ def machine(busy_share: float | None = 0.0, date: str = "2026-01-13") -> Machine
     return Machine("box", "CPU", 2, "Linux 6", "3.11.7", "18.4", "7.0.15", "load by wrk", busy_share, f"{date}T14:30")
 
 
-def measured() -> Measured:
+def measured() -> Measurement:
     """Build two rows of one measure and a chart."""
     ours = Figure([90.0, 100.0], "polls/s")
     rows = [
         Row("empty poll", ours, "bare", Figure([200.0], "polls/s"), Target(0.8)),
         Row("empty poll", ours, "nginx: not installed"),
     ]
-    return Measured(rows, {"latency": Chart("latency & more", "x", "ms", {"a": [(1.0, 2.0), (10.0, 3.0)]}, log_x=True)})
+    return Measurement(
+        rows, {"latency": Chart("latency & more", "x", "ms", {"a": [(1.0, 2.0), (10.0, 3.0)]}, log_x=True)}
+    )
 
 
 def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
     """Whole, so that a table can be made without measuring."""
-    found = Kept("empty-poll", machine(), measured())
+    found = MeasurementRecord("empty-poll", machine(), measured())
 
     keep(found, tmp_path)
 
@@ -34,7 +36,7 @@ def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
 
 def test_charts_are_drawn(tmp_path: Path) -> None:
     """As well-formed SVG, whatever their titles hold; bars only for what was measured."""
-    keep(Kept("empty-poll", machine(), measured()), tmp_path)
+    keep(MeasurementRecord("empty-poll", machine(), measured()), tmp_path)
     write_summary(kept(["empty-poll"], tmp_path), tmp_path)
 
     texts = [ET.parse(tmp_path / name).getroot().itertext() for name in ("latency.svg", THROUGHPUT)]
@@ -46,7 +48,7 @@ def test_charts_are_drawn(tmp_path: Path) -> None:
 
 def test_the_summary_shows_every_chart(tmp_path: Path) -> None:
     """Table first."""
-    write_summary([Kept("empty-poll", machine(), measured())], tmp_path)
+    write_summary([MeasurementRecord("empty-poll", machine(), measured())], tmp_path)
 
     text = (tmp_path / "README.md").read_text()
 
@@ -57,7 +59,7 @@ def test_the_summary_shows_every_chart(tmp_path: Path) -> None:
 
 def test_the_caption_names_the_machine_once() -> None:
     """Figures without their machine say nothing."""
-    found = [Kept(name, machine(), measured()) for name in ("empty-poll", "page")]
+    found = [MeasurementRecord(name, machine(), measured()) for name in ("empty-poll", "page")]
 
     assert summary(found).count("Measured on 2026-01-13 on box (2 cores, CPU, Linux 6): Python 3.11.7") == 1
     assert "busy" not in caption(found)
@@ -65,7 +67,10 @@ def test_the_caption_names_the_machine_once() -> None:
 
 def test_the_caption_tells_measurements_of_different_days_apart() -> None:
     """One that was made again later is named."""
-    found = [Kept("page", machine(), measured()), Kept("cold", machine(date="2026-02-01"), measured())]
+    found = [
+        MeasurementRecord("page", machine(), measured()),
+        MeasurementRecord("cold", machine(date="2026-02-01"), measured()),
+    ]
 
     assert "page: Measured on 2026-01-13" in caption(found)
     assert "cold: Measured on 2026-02-01" in caption(found)
@@ -73,6 +78,6 @@ def test_the_caption_tells_measurements_of_different_days_apart() -> None:
 
 def test_the_caption_says_that_the_machine_was_busy() -> None:
     """Figures from a busy machine say so."""
-    found = [Kept("page", machine(0.4), measured()), Kept("cold", machine(0.1), measured())]
+    found = [MeasurementRecord("page", machine(0.4), measured()), MeasurementRecord("cold", machine(0.1), measured())]
 
     assert caption(found).endswith("The machine was busy: of its cores, other work took just before or after page 40%.")

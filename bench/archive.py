@@ -1,4 +1,4 @@
-"""Keep what was measured in bench/results: JSON with every round, charts, and one table of all of it."""
+"""The archive of measurements in bench/results: JSON with every round, charts, and one table of all of it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ import orjson
 
 from bench import svg
 from bench.machine import BUSY_SHARE, Machine
-from bench.table import Chart, Figure, Measured, Row, Target, markdown
+from bench.table import Chart, Figure, Measurement, Row, Target, markdown
 
 RESULTS = Path(__file__).parent / "results"
 THROUGHPUT = "throughput.svg"
@@ -18,40 +18,40 @@ README_CHART = f"![Polls a second, beside the peers](bench/results/{THROUGHPUT})
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class MeasurementRecord:
     """One measurement as it was kept."""
 
     name: str
     machine: Machine
-    measured: Measured
+    measurement: Measurement
 
 
-def keep(kept: Kept, directory: Path = RESULTS) -> None:
+def keep(kept: MeasurementRecord, directory: Path = RESULTS) -> None:
     """Write one measurement's rounds, and draw its charts."""
     directory.mkdir(exist_ok=True)
-    rows = [{**asdict(row), "ratio": row.ratio} for row in kept.measured.rows]
-    charts = {name: asdict(chart) for name, chart in kept.measured.charts.items()}
+    rows = [{**asdict(row), "ratio": row.ratio} for row in kept.measurement.rows]
+    charts = {name: asdict(chart) for name, chart in kept.measurement.charts.items()}
     body = {"machine": asdict(kept.machine), "rows": rows, "charts": charts}
     (directory / f"{kept.name}.json").write_bytes(
         orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     )
-    for name, chart in kept.measured.charts.items():
+    for name, chart in kept.measurement.charts.items():
         (directory / f"{name}.svg").write_text(svg.lines(chart))
 
 
-def kept(names: Sequence[str], directory: Path = RESULTS) -> list[Kept]:
+def kept(names: Sequence[str], directory: Path = RESULTS) -> list[MeasurementRecord]:
     """Read the measurements of these names that are there, in their order."""
     return [_read(name, path) for name in names if (path := directory / f"{name}.json").exists()]
 
 
-def summary(found: Sequence[Kept]) -> str:
+def summary(found: Sequence[MeasurementRecord]) -> str:
     """All rows as one table, with the machine and the date below."""
-    return markdown([row for one in found for row in one.measured.rows], caption(found))
+    return markdown([row for one in found for row in one.measurement.rows], caption(found))
 
 
-def write_summary(found: Sequence[Kept], directory: Path = RESULTS) -> None:
+def write_summary(found: Sequence[MeasurementRecord], directory: Path = RESULTS) -> None:
     """Write the table of everything, the charts beneath it, and the bars of polls a second."""
-    charts = [THROUGHPUT, *(f"{name}.svg" for one in found for name in one.measured.charts)]
+    charts = [THROUGHPUT, *(f"{name}.svg" for one in found for name in one.measurement.charts)]
     images = "\n\n".join(f"![{name.removesuffix('.svg')}]({name})" for name in charts)
     text = f"# Results\n\nWritten by `make bench`; each round is in the JSON files.\n\n{summary(found)}\n{images}\n"
     (directory / "README.md").write_text(text)
@@ -59,7 +59,7 @@ def write_summary(found: Sequence[Kept], directory: Path = RESULTS) -> None:
     (directory / THROUGHPUT).write_text(svg.bars("Polls a second", "/s", groups))
 
 
-def caption(found: Sequence[Kept]) -> str:
+def caption(found: Sequence[MeasurementRecord]) -> str:
     """Say on which machine and when, and how busy it was; more than once when measurements differ in that."""
     captions: dict[str, list[str]] = {}
     for one in found:
@@ -75,9 +75,9 @@ def caption(found: Sequence[Kept]) -> str:
     return text
 
 
-def _throughput(found: Sequence[Kept]) -> list[svg.Group]:
+def _throughput(found: Sequence[MeasurementRecord]) -> list[svg.Group]:
     """The rows of polls a second, by what was measured: ours first, then the peers that were there."""
-    rows = [row for one in found for row in one.measured.rows if row.figure.unit == "polls/s"]
+    rows = [row for one in found for row in one.measurement.rows if row.figure.unit == "polls/s"]
     groups: list[svg.Group] = []
     for measure, same in groupby(rows, key=lambda row: row.measure):
         of_one = list(same)
@@ -86,10 +86,10 @@ def _throughput(found: Sequence[Kept]) -> list[svg.Group]:
     return groups
 
 
-def _read(name: str, path: Path) -> Kept:
+def _read(name: str, path: Path) -> MeasurementRecord:
     body = orjson.loads(path.read_bytes())
     charts = {key: _chart(raw) for key, raw in body["charts"].items()}
-    return Kept(name, Machine(**body["machine"]), Measured([_row(raw) for raw in body["rows"]], charts))
+    return MeasurementRecord(name, Machine(**body["machine"]), Measurement([_row(raw) for raw in body["rows"]], charts))
 
 
 def _row(raw: dict[str, Any]) -> Row:
