@@ -222,11 +222,11 @@ class Term:
         return reading.letters, Beat(reading.as_of_us, reading.sent_at)
 
     async def _compare_again(self, letters: Letters) -> None:
-        """Writers skipped letters: have looked at whatever differs, and at what was read before this beat."""
+        """Writers skipped letters: have looked at whatever differs, and at what may have been read before this beat."""
         self._telemetry.comparisons += 1
         sessions = self._sessions
         letters.incomplete = True
-        letters.look([*sessions.loading, *sessions.aside])
+        letters.look([*sessions.begun_loads(), *sessions.aside])
         async for comparison in compare(self._stores.view, self._stores.reads, list(sessions.hot)):
             letters.look(comparison.operations.keys() - comparison.equal)
             statuses = {session_id for session_id in comparison.equal if len(comparison.operations[session_id]) > 1}

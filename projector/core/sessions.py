@@ -65,6 +65,7 @@ class Load:
     arrived: dict[str, int | None] = field(default_factory=dict)
     row_changed: bool = False
     created: bool = False
+    began: bool = False
     outcome: LoadOutcome | None = None
 
 
@@ -116,6 +117,10 @@ class Sessions:
     def aside(self) -> Mapping[str, str]:
         """The sessions set aside, with the reasons, the latest last."""
         return self._aside
+
+    def begun_loads(self) -> list[str]:
+        """List the sessions whose load may have taken its snapshot."""
+        return [session_id for session_id, load in self._loads.items() if load.began]
 
     def load_of(self, session_id: str) -> Load | None:
         """Give the load under way of a session, if there is one."""

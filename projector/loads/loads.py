@@ -90,6 +90,7 @@ class Loader:
             if not self.is_current(load):
                 continue
             with tracing.span("load", session_id=load.session_id, attempts=load.attempts) as span:
+                load.began = True
                 load.outcome = await self._try(load)
                 span.note(outcome=_SAID[type(load.outcome)])
             if not self.is_current(load):

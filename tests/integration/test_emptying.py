@@ -154,6 +154,31 @@ async def test_past_the_bound_no_letter_is_written_and_the_view_is_compared(stag
             assert len(lines.said("letters are written again")) == 1
 
 
+async def test_sessions_come_in_while_no_letter_is_written(stage: Bench) -> None:
+    """At each beat the view is compared, for one session is written to all the time; loads that wait are let be."""
+    busy, *waiting = [await stage.writer.session() for _ in range(30)]
+    for session_id in waiting:
+        await stage.writer.events(session_id, 3)
+    async with connected(stage.config.database_url) as other:
+
+        async def write() -> None:
+            while True:
+                await add(other, busy)
+
+        writing = asyncio.create_task(write())
+        try:
+            async with stage.projector(letters_max_bytes=1) as told:
+                await eventually(lambda: told.comparisons > 1 and not told.letters_open, "no letter is written")
+                await stage.view.redis.delete(*map(stage.view.keys.header, waiting))
+                for session_id in waiting:
+                    await stage.hot(session_id)
+
+                assert not told.letters_open
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+
 async def test_a_small_bound_closes_no_box_for_good(stage: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table in use alone goes past it before it would be full; it is left all the same."""
     monkeypatch.setattr(household, "TURN_BYTES", 4_000_000)

@@ -13,7 +13,7 @@ from projector.core import sessions as table
 from readmodel.errors import InvalidParameter, NoLeader
 from readmodel.messages import ProjectorRequest, encode_request
 from readmodel.view import Cold, ViewPage
-from readside.commands import asking
+from readside.commands import projector_client
 from readside.commands.sessions import rebuild, warm
 from readside.settings import Settings
 from tests.support.projecting import Bench, bench
@@ -284,7 +284,7 @@ async def test_evicted_keys_are_found_when_it_is_polled(stage: Bench) -> None:
 
 async def test_nobody_leads(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five seconds, one sentence."""
-    monkeypatch.setattr(asking, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(projector_client, "ANSWER_SECONDS", 0.5)
     started = monotonic()
     with pytest.raises(NoLeader, match=r"^No leading projector answered within .* s; see `readside status`\.$"):
         await warm(settings, [str(uuid4())])
@@ -294,7 +294,7 @@ async def test_nobody_leads(settings: Settings, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_leader_that_never_answers(stage: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody listens on the channel and says nothing: the same."""
-    monkeypatch.setattr(asking, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(projector_client, "ANSWER_SECONDS", 0.5)
     async with stage.view.redis.pubsub() as deaf:
         await deaf.subscribe(stage.view.keys.requests)
         assert await deaf.get_message(timeout=5)
