@@ -115,9 +115,9 @@ LETTER_PLANTS = {
         ("clock_set", "frozen"),
     ),
     "loads go on through skipped letters": Plant(
-        "a load under way when letters were skipped starts over",
+        "a load that had begun when letters were skipped starts over",
         "projector.term:Term._compare_again",
-        "letters.look([*sessions.loading, *sessions.aside])",
+        "letters.look([*sessions.begun_loads(), *sessions.aside])",
         "letters.look(sessions.aside)",
         ("clock_set", "key_lost", "index_lost"),
     ),
