@@ -76,11 +76,7 @@ DAMAGES = {
         "Table readside.letters_0 was altered; run `readside install`.",
     "ALTER TABLE readside.letters_0 ADD CHECK (kind <> 'a')":
         "Table readside.letters_0 was altered; run `readside install`.",
-    "ALTER TABLE readside.letters_0 ADD more integer":
-        "Table readside.letters_0 was altered; run `readside install`.",
     "ALTER TABLE readside.letters_0 SET LOGGED":
-        "Table readside.letters_0 was altered; run `readside install`.",
-    "CREATE TABLE above (LIKE readside.letters_0); ALTER TABLE readside.letters_0 INHERIT above":
         "Table readside.letters_0 was altered; run `readside install`.",
     "ALTER SEQUENCE readside.skips CACHE 100":
         "Sequence readside.skips was altered; run `readside install`.",
