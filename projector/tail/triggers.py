@@ -92,7 +92,7 @@ $$;
 
 
 def fingerprint_sql(schema: str, sessions: str = "sessions", events: str = "events") -> str:
-    """Give a scalar SQL expression: 32 hex digits that differ after anything that could make us miss a row: a trigger, or letters.
+    """Give a scalar SQL expression: 32 hex digits that differ after anything that could make us miss a row.
 
     xmin is the last transaction that wrote a catalog row, so even "disable, write, enable" in one transaction shows.
     Emptying writes the rows of our own tables in pg_class: of those it is the values that count. Ours are the unlogged

@@ -26,6 +26,6 @@ def _limit(pid: int, most: str) -> None:
     """Set the soft limit, as its own user: root may not where it lacks CAP_SYS_RESOURCE."""
     owner = Path(f"/proc/{pid}").stat()
     subprocess.run(
-        ["prlimit", f"--pid={pid}", f"--fsize={most}:"],  # noqa: S607 (util-linux is wherever Linux is)
+        ["prlimit", f"--pid={pid}", f"--fsize={most}:"],  # util-linux: wherever Linux is
         user=owner.st_uid, group=owner.st_gid, extra_groups=None, check=True,
     )  # fmt: skip
