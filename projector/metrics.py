@@ -86,6 +86,11 @@ def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
         "1 while letters are written; 0: past READSIDE_LETTERS_MAX_MB the view is compared instead.",
         t.letters_open,
     )
+    yield (
+        "letters_disk_full",
+        "1 while PostgreSQL's disk has no space to empty the tables of letters; writers may fail.",
+        int(t.letters_disk_full is not None),
+    )
     yield "ringing", "1 while writers ring by NOTIFY; 0 where we look by ourselves.", t.ringing
     yield "notification_queue_usage", "Part of Postgres' notification queue in use, 0 to 1.", t.queue_usage
     trip = None if t.round_trip_us is None else t.round_trip_us / 1e6

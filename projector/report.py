@@ -110,6 +110,7 @@ class Reporter:
             "comparisons": t.comparisons,
             "letters_bytes": t.letters_bytes,
             "letters_open": t.letters_open,
+            "letters_disk_full": t.letters_disk_full,
             "ringing": t.ringing,
             "compared": t.compared,
             "drift": t.drift,

@@ -52,6 +52,8 @@ class Telemetry:
     comparisons: int = 0
     letters_bytes: int = 0
     letters_open: bool = True
+    letters_disk_full: str | None = None
+    """Why tables of letters cannot be emptied, while Postgres has no space left for that."""
     ringing: bool = False
     events_in_hand: int = 0
     compared: int = 0

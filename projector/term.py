@@ -242,6 +242,9 @@ class Term:
             reader.ringing,
         )
         telemetry.letters_open = reader.letterbox.open
+        if reader.disk_full and not telemetry.letters_disk_full:
+            telemetry.note_error(reader.disk_full)
+        telemetry.letters_disk_full = reader.disk_full
         if beat is None:
             return
         self._as_of_us = telemetry.as_of_us = beat.as_of_us

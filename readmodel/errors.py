@@ -10,6 +10,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 │   ├── EventLogUnavailable   Postgres
 │   │   ├── QueryTooSlow      … gave no answer within a query's time, though it may answer others
 │   │   ├── TableLocked       … has the tables locked by somebody, as a migration does
+│   │   ├── DiskFull          … has no space left to do it
 │   │   └── ServerInRecovery  … is a standby: it neither listens nor is the truth
 │   └── ViewUnavailable       Redis
 │       └── ViewFull          … has no memory left for us
@@ -84,6 +85,10 @@ class QueryTooSlow(EventLogUnavailable):
 
 class TableLocked(EventLogUnavailable):
     """Somebody holds a lock on the tables that readers wait for."""
+
+
+class DiskFull(EventLogUnavailable):
+    """Postgres has no space left on its disk for what a statement needs; it may answer others."""
 
 
 class ServerInRecovery(EventLogUnavailable):

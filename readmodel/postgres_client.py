@@ -16,6 +16,7 @@ from readmodel.errors import (
     AccessRefused,
     BadEvents,
     ConfigurationError,
+    DiskFull,
     EventLogUnavailable,
     QueryTooSlow,
     RightsMissing,
@@ -267,6 +268,7 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
         "The Postgres URL cannot be used: {reason}.",
     ),
     ((asyncpg.LockNotAvailableError,), TableLocked, "PostgreSQL at {place} has the tables locked: {reason}."),
+    ((asyncpg.DiskFullError,), DiskFull, "PostgreSQL at {place} has no space left on its disk: {reason}."),
     ((asyncpg.QueryCanceledError,), QueryTooSlow, "PostgreSQL at {place} ended a query: {reason}."),
     ((TimeoutError,), QueryTooSlow, "PostgreSQL at {place} does not answer in time: a query took too long."),
     # It tells of its own state machine, which the end of a connection leaves in the middle of something.

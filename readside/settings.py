@@ -55,7 +55,9 @@ class Settings(BaseSettings):
         default="on", description="on: writers ring by NOTIFY while it is quiet; off: never"
     )
     letters_max_mb: Megabytes = Field(
-        default=256.0, gt=0, description="letters kept in Postgres; past it the view is compared instead, MB of 10^6"
+        default=256.0,
+        ge=1,  # the empty tables' indexes alone would go past a few hundredths
+        description="letters kept in Postgres; past it the view is compared instead, MB of 10^6",
     )
     redis_url: str = Field(default="", repr=False, description="Redis, redis://… or rediss://…")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(

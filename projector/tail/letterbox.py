@@ -135,10 +135,13 @@ class Letterbox:
         self._snapshot = letters.snapshot = head["snapshot"]
         return Reading(letters, head["letters"], head["as_of_us"], sent_at, head["skips"], head["fingerprint"])
 
-    async def empty(self, places: Sequence[int]) -> None:
-        """Empty tables that are not in use of what was read; one that somebody locks stays as it is."""
-        for place in places:
-            await self._tail.value(self._sql["empty"], place, self._me, self._snapshot)
+    async def empty(self, places: Sequence[int]) -> bool:
+        """Empty tables that are not in use of what was read; tell whether any was. One that somebody locks stays.
+
+        Raises DiskFull too: before an emptied table gives its pages back, its new index takes two.
+        """
+        emptied = [await self._tail.value(self._sql["empty"], place, self._me, self._snapshot) for place in places]
+        return any(emptied)
 
     def _replaced(self) -> str:
         return f"another projector reads the letters of {self._schema} (each deployment needs its own READSIDE_SCHEMA)"

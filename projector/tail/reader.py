@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -12,9 +13,12 @@ from projector.core.household import keep_house
 from projector.core.pace import Pace
 from projector.core.skips import Skips
 from projector.tail.letterbox import Letterbox, Reading
+from readmodel.errors import DiskFull
 
 SETTLING_SECONDS = 1.0
 """For so long we still look by ourselves when writers may ring again: some have read that they should not."""
+SPACE_SECONDS = 5.0
+"""Where the disk has no space to empty a table, the next try comes after so long: each leaves dead rows in pg_class."""
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +43,8 @@ class LetterReader:
         self.letterbox = letterbox
         self.bytes = 0
         self.queue_usage = 0.0
+        self.disk_full: str | None = None
+        """Why tables cannot be emptied, while Postgres has no space left for that."""
         self.ringing = False
         """As writers were last told."""
         self._pace = pace
@@ -48,6 +54,7 @@ class LetterReader:
         self._told_at = 0.0
         self._looked_at = 0.0
         self._next_beat = 0.0
+        self._next_emptying = 0.0
 
     async def begin(self) -> int:
         """Become the reader; tell how many transactions under way may have skipped a letter."""
@@ -101,8 +108,30 @@ class LetterReader:
                 self._say(is_open=house.open)
             self.letterbox.turn, self.letterbox.open = house.turn, house.open
             await self._tell_writers()
-            await self.letterbox.empty(house.emptying)
+            await self._empty(house.emptying)
             await asyncio.sleep(self._heartbeat_seconds)
+
+    async def _empty(self, places: Sequence[int]) -> None:
+        """Empty tables; one that the disk has no space to empty stays as it is, and the term goes on."""
+        if time.monotonic() < self._next_emptying:
+            return
+        try:
+            if await self.letterbox.empty(places) or not places:
+                self._note_disk(None)
+        except DiskFull as full:
+            self._next_emptying = time.monotonic() + SPACE_SECONDS
+            self._note_disk(str(full))
+
+    def _note_disk(self, full: str | None) -> None:
+        if full is None and self.disk_full is not None:
+            _log.info("letters are emptied again: the disk has space")
+        if full is not None and self.disk_full is None:
+            _log.warning(
+                "the letters that were read cannot be emptied, since PostgreSQL has no space left on its disk: they "
+                "stay, writers may fail, and we try again every few seconds",
+                reason=full,
+            )
+        self.disk_full = full and (self.disk_full or full)  # each try names another file
 
     async def _tell_writers(self) -> None:
         now = time.monotonic()
@@ -115,9 +144,11 @@ class LetterReader:
         if is_open:
             _log.info("letters are written again")
             return
+        why = "PostgreSQL's disk has no space" if self.disk_full else "a dump or an old transaction keeps them from us"
         _log.warning(
-            "the letters take more than READSIDE_LETTERS_MAX_MB, since an old transaction keeps them from being "
-            "emptied: none is written meanwhile, and the view is compared instead",
+            "the letters take more than READSIDE_LETTERS_MAX_MB and cannot be emptied: none is written meanwhile, and "
+            "the view is compared instead",
+            why=why,
             bytes=self.bytes,
             bound=self.letterbox.max_bytes,
         )

@@ -92,9 +92,12 @@ $$;
 
 
 def fingerprint_sql(schema: str, sessions: str = "sessions", events: str = "events") -> str:
-    """Give a scalar SQL expression: 32 hex digits that differ after anything that could make our triggers miss a row.
+    """Give a scalar SQL expression: 32 hex digits that differ after anything that could make us miss a row.
 
     xmin is the last transaction that wrote a catalog row, so even "disable, write, enable" in one transaction shows.
+    Emptying writes the rows of our own tables in pg_class: of those it is the values that count. Ours are the unlogged
+    ones, for which nothing may hide letters from a reader (row-level security) or keep them from being written (rules,
+    triggers). Any ALTER gives a sequence another file.
     `sessions` and `events` are the tables' names as SQL would write them: in full where the search_path is ours.
     """
     tables = f"to_regclass({literal(sessions)}), to_regclass({literal(events)})".replace("to_", "pg_catalog.to_")

@@ -22,6 +22,11 @@ export function eventRate(before, after) {
   return passedUs > 0 ? Math.max(0, (after.events_applied - before.events_applied) / passedUs) * 1e6 : null;
 }
 
+function lettersInWords(leader) {
+  if (leader.letters_disk_full) return leader.letters_disk_full;
+  return leader.letters_open === false ? "none is written: the view is compared instead" : "written";
+}
+
 export class ProjectionPage {
   #onStopped; #trouble; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #reports = []; #rate = null;
   #hot = new HotSessions(); #answeredAt = null; #said = null;
@@ -129,6 +134,7 @@ export class ProjectionPage {
       ["sessions on their way in", count(leader.loading)],
       ["times connected, terms", `${count(leader.connections)}, ${count(leader.terms)}`],
       ["events applied", count(leader.events_applied)],
+      ["letters", lettersInWords(leader)],
       ["term, batch", `${(projection.term ?? "–").slice(0, 8)}, ${count(projection.batch)}`],
     ] : [["state", "no projector leads"]]);
     const usage = leader?.notification_queue_usage ?? 0;

@@ -96,9 +96,12 @@ def _to_look_at(leader: Mapping[str, Any]) -> str:
         told.append(
             "Find the listener that does not read (pg_stat_activity): who else notifies fails when the queue is full."
         )
-    if not leader.get("letters_open", True):
+    if leader.get("letters_disk_full"):
+        told.append("Free the disk of PostgreSQL: writers may fail until then, and letters are not emptied.")
+    elif not leader.get("letters_open", True):
         told.append(
-            "End the oldest transaction that wrote events (pg_stat_activity): no letters are written until then."
+            "End what holds the tables of letters (pg_locks), a dump or the oldest transaction that wrote events: "
+            "no letters are written until then."
         )
     if leader.get("set_aside"):
         told.append("See with `readside explain SESSION` why sessions are set aside, if their polls are too slow.")
@@ -114,7 +117,7 @@ def _of_leader(leader: Mapping[str, Any]) -> list[TableRow]:
         TableRow("set aside", str(leader.get("set_aside", "unknown")), "yellow" if leader.get("set_aside") else ""),
         TableRow("drift", _drift(leader), "yellow" if leader.get("drift") else ""),
         TableRow("notification queue", f"{100 * queue:.1f} % full", "red" if queue > QUEUE_WORRIES else ""),
-        TableRow("letters", _letters(leader), "" if leader.get("letters_open", True) else "red"),
+        TableRow("letters", _letters(leader), _colour_of_letters(leader)),
         TableRow("tail", _tail(leader)),
         TableRow("events applied", str(leader.get("events_applied", "unknown"))),
     ]
@@ -132,7 +135,13 @@ def _letters(leader: Mapping[str, Any]) -> str:
     megabytes = f"{float(leader.get('letters_bytes') or 0) / 1_000_000:.1f} MB"
     if not leader.get("letters_open", True):
         return f"{megabytes}, and none is written: the view is compared instead"
+    if leader.get("letters_disk_full"):
+        return f"{megabytes}, not emptied: {leader['letters_disk_full']}"
     return f"{megabytes}; {'writers ring' if leader.get('ringing') else 'the projector looks by itself'}"
+
+
+def _colour_of_letters(leader: Mapping[str, Any]) -> str:
+    return "red" if leader.get("letters_disk_full") or not leader.get("letters_open", True) else ""
 
 
 def _drift(leader: Mapping[str, Any]) -> str:

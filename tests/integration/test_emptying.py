@@ -1,8 +1,10 @@
 """Emptying the letterbox: it stays small under load, nobody waits, and past its bound the view is compared."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -19,6 +21,7 @@ from tests.support.waiting import eventually
 TURN_BYTES = 100_000
 """About a thousand letters."""
 BATCH = 500
+RUNBOOK = (Path(__file__).parents[2] / "specs" / "runbook.md").read_text()
 
 
 @pytest.fixture
@@ -35,10 +38,11 @@ def emptied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     places: list[int] = []
     really = Letterbox.empty
 
-    async def noted(self: Letterbox, wanted: list[int]) -> None:
+    async def noted(self: Letterbox, wanted: list[int]) -> bool:
         before = {place: await heap(self, place) for place in wanted}
-        await really(self, wanted)
+        done = await really(self, wanted)
         places.extend([place for place in wanted if before[place] and not await heap(self, place)])
+        return done
 
     monkeypatch.setattr(Letterbox, "empty", noted)
     return places
@@ -136,9 +140,10 @@ async def test_past_the_bound_no_letter_is_written_and_the_view_is_compared(stag
                 await add(stage.writer.connection, session_id, 5_000)
                 assert await sizes(stage.writer.connection) == ours
                 (said,) = lines.said(
-                    "the letters take more than READSIDE_LETTERS_MAX_MB, since an old transaction keeps them from "
-                    "being emptied: none is written meanwhile, and the view is compared instead"
+                    "the letters take more than READSIDE_LETTERS_MAX_MB and cannot be emptied: none is written "
+                    "meanwhile, and the view is compared instead"
                 )
+                assert said["why"] == "a dump or an old transaction keeps them from us"
                 assert said["bound"] == 20 * TURN_BYTES < said["bytes"]
                 for connection in held:
                     await connection.execute("COMMIT")
@@ -177,6 +182,33 @@ async def test_sessions_come_in_while_no_letter_is_written(stage: Bench) -> None
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_dump_keeps_all_tables_from_being_emptied(stage: Bench) -> None:
+    """It reads, and nothing more; past the bound no letter is written until it ends. The runbook's query names it."""
+    query = re.findall(r"```sql\n(SELECT DISTINCT a\.pid.*?);\n```", RUNBOOK, re.DOTALL)[0]
+    async with (
+        connected(stage.config.database_url) as dump,
+        stage.projector(letters_max_bytes=20 * TURN_BYTES) as told,
+    ):
+        session_id = await hot_session(stage)
+        await dump.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET application_name = 'pg_dump'")
+        await dump.execute("LOCK TABLE readside.letters_0, readside.letters_1, readside.letters_2 IN ACCESS SHARE MODE")
+
+        async def closed() -> bool:
+            await add(stage.writer.connection, session_id, BATCH)
+            return not told.letters_open
+
+        await eventually(closed, "no letter is written any more", 30)
+        holders = {row["application_name"] for row in await stage.writer.connection.fetch(query)}
+        total = int(await stage.writer.connection.fetchval("SELECT count(*) FROM events"))
+        await shows(stage, session_id, total)
+        assert holders - {"readside-projector"} == {"pg_dump"}
+        await dump.execute("COMMIT")
+        await eventually(lambda: told.letters_open, "letters are written again")
+
+        assert (await settled(stage, session_id)).total == total
+        assert (told.terms, told.drift) == (1, 0)
 
 
 async def test_a_small_bound_closes_no_box_for_good(stage: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,23 @@ DAMAGES = {
     "DROP TABLE readside.letters_1; CREATE VIEW readside.letters_1 AS SELECT 1; DROP VIEW readside.letters_1; "
     "CREATE UNLOGGED TABLE readside.letters_1 (LIKE readside.letters_0)":
         "Table readside.letters_1 was altered; run `readside install`.",
+    "ALTER TABLE readside.letters_0 ENABLE ROW LEVEL SECURITY":
+        "Table readside.letters_0 was altered; run `readside install`.",
+    "ALTER TABLE readside.letters_1 FORCE ROW LEVEL SECURITY":
+        "Table readside.letters_1 was altered; run `readside install`.",
+    "CREATE RULE quiet AS ON INSERT TO readside.letters_2 DO INSTEAD NOTHING":
+        "Table readside.letters_2 was altered; run `readside install`.",
+    "CREATE TRIGGER quiet BEFORE INSERT ON readside.letters_0 FOR EACH ROW "
+    "EXECUTE FUNCTION suppress_redundant_updates_trigger()":
+        "Table readside.letters_0 was altered; run `readside install`.",
+    "ALTER TABLE readside.letters_0 ADD CHECK (kind <> 'a')":
+        "Table readside.letters_0 was altered; run `readside install`.",
+    "ALTER TABLE readside.letters_0 SET LOGGED":
+        "Table readside.letters_0 was altered; run `readside install`.",
+    "ALTER SEQUENCE readside.skips CACHE 100":
+        "Sequence readside.skips was altered; run `readside install`.",
+    "ALTER SEQUENCE readside.presence SET LOGGED":
+        "Sequence readside.presence was altered; run `readside install`.",
     "DROP SEQUENCE readside.skips":
         "Sequence readside.skips is missing; run `readside install`.",
     "DROP SEQUENCE readside.reader; CREATE UNLOGGED SEQUENCE readside.reader":

@@ -95,6 +95,13 @@ def test_where_ours_is_installed_and_who_rings(configured: pytest.MonkeyPatch) -
     assert (projector.schema, projector.doorbell, projector.letters_max_bytes) == ("second_1", False, 1_500_000)
 
 
+def test_the_least_bound_for_letters(configured: pytest.MonkeyPatch) -> None:
+    """A megabyte: the indexes of empty tables would go past less, and no letter would ever be written."""
+    configured.setenv("READSIDE_LETTERS_MAX_MB", "1")
+
+    assert Settings().projector_config().letters_max_bytes == 1_000_000
+
+
 @pytest.mark.parametrize(
     "schema",
     [
@@ -246,7 +253,7 @@ def test_zero_where_it_means_none(configured: pytest.MonkeyPatch, name: str) -> 
     ("name", "value"),
     [
         ("AUTH", "yes"), ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("PROJECTOR_PORT", "65536"),
-        ("DOORBELL", "maybe"), ("LETTERS_MAX_MB", "1000001"),
+        ("DOORBELL", "maybe"), ("LETTERS_MAX_MB", "1000001"), ("LETTERS_MAX_MB", "0.999"),
         ("REDIS_PREFIX", "a b"), ("REDIS_PREFIX", "a{0}"), ("REDIS_PREFIX", "x" * 65), ("REDIS_PREFIX", "é"),
         ("REDIS_PREFIX", "a\n"), ("HEARTBEAT_SECONDS", "0.001"), ("WINDOW_EVENTS", "99"), ("WARM_LIMIT", "1.5"),
     ],

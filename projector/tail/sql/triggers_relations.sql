@@ -15,7 +15,8 @@ SELECT relname::text AS name,
               AND seqmin = CASE relname WHEN 'skips' THEN 1 ELSE 0 END)
          WHEN 'r' THEN
            reloptions = '{autovacuum_enabled=off}'
-           AND NOT (relhasrules OR relhastriggers OR relrowsecurity)
+           AND NOT (relhasrules OR relhastriggers OR relrowsecurity OR relforcerowsecurity)
+           AND (SELECT amname FROM pg_am WHERE oid = found.relam) = 'heap'
            AND NOT EXISTS (SELECT FROM pg_inherits WHERE found.oid IN (inhrelid, inhparent))
            AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = found.oid AND contype <> 'n')
            AND NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = found.oid)

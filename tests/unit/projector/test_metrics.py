@@ -24,6 +24,7 @@ OF_THE_LEADER = {
     "notification_queue_usage",
     "letters_bytes",
     "letters_open",
+    "letters_disk_full",
     "ringing",
 }
 ONCE_LIVE = {"lag_seconds", "heartbeat_round_trip_seconds", "as_of_timestamp_seconds"}
@@ -72,7 +73,7 @@ def test_the_values() -> None:
         connections=7, loads=6, looks=5, readings=4, letters=40, comparisons=41, letters_bytes=42,
         ringing=True, set_aside=lambda: {"a": "bad"}, catch_ups=11, compared=12, sessions_reloaded=20,
         drift=13, drift_repaired=14, loads_failed=15, sessions_lost=16, events_in_hand=17,
-        reconnects=Counter(postgres=18), round_trip_us=500_000, as_of_us=1_500_000,
+        reconnects=Counter(postgres=18), letters_disk_full="No space.", round_trip_us=500_000, as_of_us=1_500_000,
     )  # fmt: skip
     telemetry.round_trips.observe(0.5)
     found = samples(telemetry)
@@ -80,7 +81,7 @@ def test_the_values() -> None:
     assert found == {
         "events_applied_total": 10, "batches_total": 9, "terms_total": 8, "connections_total": 7, "loads_total": 6,
         "looks_total": 5, "readings_total": 4, "letters_total": 40, "comparisons_total": 41,
-        "letters_bytes": 42, "ringing": 1,
+        "letters_bytes": 42, "letters_disk_full": 1, "ringing": 1,
         "letters_open": 1, "compared_total": 12, "drift_total": 13, "hot_sessions": 3,
         "loading": 2, "set_aside": 1, "leader": 1, "live": 1, "notification_queue_usage": 0.25, "catch_ups_total": 11,
         "drift_repaired_total": 14, "loads_failed_total": 15, "sessions_lost_total": 16, "sessions_reloaded_total": 20,

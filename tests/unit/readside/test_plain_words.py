@@ -29,6 +29,7 @@ LEADER: dict[str, Any] = {
     "errors": [{"at": "2026-01-13T14:00:01.000000Z", "text": "PostgreSQL went."}],
 }
 STANDBY = {**LEADER, "host": "b.example", "role": "standby", "state": "waiting", "errors": []}
+FULL = "PostgreSQL at h/d has no space left on its disk: could not extend file."
 REASON = "The triggers are missing: run `readside install`."
 LIVE: dict[str, Any] = {"as_of": "2026-01-13T14:30:01.250000Z", "lag_ms": 180, "hot_sessions": 42, "leader": LEADER}
 
@@ -76,7 +77,17 @@ def test_when_all_is_well() -> None:
         (Projection("stale", REASON, lag_ms=9000, hot_sessions=1, leader=LEADER), "so Postgres", "whether Postgres"),
         (Projection("live", **{**LIVE, "leader": {**LEADER, "set_aside": 2}}), "memory", "`readside explain SESSION`"),
         (Projection("live", **{**LIVE, "leader": {**LEADER, "drift": 1}}), "memory", "loaded anew"),
-        (Projection("live", **{**LIVE, "leader": {**LEADER, "letters_open": False}}), "memory", "oldest transaction"),
+        (
+            Projection("live", **{**LIVE, "leader": {**LEADER, "letters_open": False}}),
+            "memory",
+            "a dump or the oldest tra",
+        ),
+        (Projection("live", **{**LIVE, "leader": {**LEADER, "letters_disk_full": FULL}}), "memory", "Free the disk"),
+        (
+            Projection("live", **{**LIVE, "leader": {**LEADER, "letters_disk_full": FULL, "letters_open": False}}),
+            "memory",
+            "Free the disk",
+        ),
         (
             Projection("live", **{**LIVE, "leader": {**LEADER, "notification_queue_usage": 0.4}}),
             "memory",
@@ -92,6 +103,25 @@ def test_what_users_see_and_what_to_do(projection: Projection, users: str, to_do
     assert users in shown["users see"]
     assert to_do in shown["what to do"]
     assert shown.get("why") == projection.reason
+
+
+def test_why_letters_are_not_emptied() -> None:
+    """In Postgres' own words, beside how much they take; past the bound, that none is written comes first."""
+    shown = told(Projection("live", **{**LIVE, "leader": {**LEADER, "letters_disk_full": FULL}}))
+    closed = told(Projection("live", **{**LIVE, "leader": {**LEADER, "letters_open": False}}))
+
+    assert shown["letters"] == f"1.5 MB, not emptied: {FULL}"
+    assert closed["letters"] == "1.5 MB, and none is written: the view is compared instead"
+
+
+@pytest.mark.parametrize(
+    ("changed", "style"), [({}, ""), ({"letters_disk_full": FULL}, "red"), ({"letters_open": False}, "red")]
+)
+def test_trouble_with_letters_is_red(changed: dict[str, Any], style: str) -> None:
+    """As other things that somebody should mend."""
+    shown = rows(Projection("live", **{**LIVE, "leader": {**LEADER, **changed}}), 5.0)
+
+    assert [row.style for row in shown if row.label == "letters"] == [style]
 
 
 def test_a_redis_that_takes_no_writes() -> None:

@@ -5,12 +5,15 @@ import time
 from collections.abc import Sequence
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from projector.core.letters import Letters
 from projector.core.pace import CONTENDED_LOOKS, LOOK_SECONDS, Pace
 from projector.tail.letterbox import Letterbox, Reading
-from projector.tail.reader import SETTLING_SECONDS, LetterReader, Wake
+from projector.tail.reader import SETTLING_SECONDS, SPACE_SECONDS, LetterReader, Wake
+from readmodel.errors import DiskFull
+from tests.support.logs import logged
 
 BEAT_SECONDS = 0.5
 
@@ -24,7 +27,9 @@ class FakeLetterbox:
         self.held: set[str] = set()
         self.house: dict[str, Any] = {"heaps": [0, 0, 0], "sizes": [0, 0, 0], "queue_usage": 0.0, "waiting": 0}
         self.done: list[object] = []
-        self.emptied = asyncio.Event()
+        self.empties = True
+        self.full: DiskFull | None = None
+        self.emptied, self.told = asyncio.Event(), asyncio.Event()
 
     async def begin(self) -> str:
         """Become the reader."""
@@ -48,11 +53,15 @@ class FakeLetterbox:
     async def renew(self, *, ring: bool) -> None:
         """Tell writers."""
         self.done.append(("renew", ring))
+        self.told.set()
 
-    async def empty(self, places: Sequence[int]) -> None:
-        """Empty."""
+    async def empty(self, places: Sequence[int]) -> bool:
+        """Empty, unless the disk is full or somebody locks the tables."""
         self.done.append(("empty", tuple(places)))
         self.emptied.set()
+        if self.full is not None:
+            raise self.full
+        return self.empties
 
     async def household(self) -> dict[str, Any]:
         """Tell how it is."""
@@ -248,6 +257,89 @@ async def test_keeping_house_closes_the_box_past_its_bound_and_opens_it_again() 
     await kept_once(made, box)
 
     assert box.open
+
+
+def left_with_letters() -> FakeLetterbox:
+    """One whose second table was left and can be emptied."""
+    box = FakeLetterbox()
+    box.max_bytes = 10**9
+    box.house |= {"heaps": [8192, 5_000_000, 0], "sizes": [16384, 6_000_000, 8192]}
+    return box
+
+
+async def test_a_disk_that_has_no_space_to_empty_is_told_once_and_tried_again_after_a_while(clock: Clock) -> None:
+    """Keeping house goes on meanwhile; each try would leave dead rows."""
+    box = left_with_letters()
+    made = reader(box, Pace(allowed=False))
+    box.full = DiskFull("No space for file 1.")
+    with logged("info") as lines:
+        await kept_once(made, box)
+        clock.now += SPACE_SECONDS
+        box.full = DiskFull("No space for file 2.")
+        done = await kept_once(made, box)
+        clock.now += SPACE_SECONDS - 0.01
+        box.told.clear()
+        task = asyncio.create_task(made.keep_house())
+        await box.told.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert ("empty", (1,)) in done
+        assert box.done == [*done, "household", ("renew", False)]
+        assert made.disk_full == "No space for file 1."
+        assert lines.text.count("no space left on its disk") == 1
+
+
+@pytest.mark.parametrize("empties", [True, False])
+async def test_a_disk_with_space_again_is_told_once_a_table_was_emptied(clock: Clock, empties: bool) -> None:
+    """One that somebody locks proves nothing."""
+    box = left_with_letters()
+    made = reader(box, Pace(allowed=False))
+    box.full = DiskFull("No space.")
+    with logged("info") as lines:
+        await kept_once(made, box)
+        box.full, box.empties = None, empties
+        for _ in range(2):
+            clock.now += SPACE_SECONDS
+            await kept_once(made, box)
+
+        assert made.disk_full == (None if empties else "No space.")
+        assert len(lines.said("letters are emptied again: the disk has space")) == int(empties)
+
+
+async def test_a_disk_is_no_matter_where_nothing_is_to_be_emptied(clock: Clock) -> None:
+    """What lay there went some other way."""
+    box = left_with_letters()
+    made = reader(box, Pace(allowed=False))
+    box.full = DiskFull("No space.")
+    await kept_once(made, box)
+    box.full, box.empties, box.house["heaps"] = None, False, [8192, 0, 0]
+    clock.now += SPACE_SECONDS
+    await kept_once(made, box)
+
+    assert made.disk_full is None
+
+
+@pytest.mark.parametrize(
+    ("full", "why"),
+    [
+        (None, "a dump or an old transaction keeps them from us"),
+        (DiskFull("No space."), "PostgreSQL's disk has no space"),
+    ],
+)
+async def test_a_box_past_its_bound_says_why(clock: Clock, full: DiskFull | None, why: str) -> None:
+    """Nobody is sent to look for a transaction where the disk is full."""
+    box = left_with_letters()
+    made = reader(box, Pace(allowed=False))
+    box.full = full
+    with logged("info") as lines:
+        await kept_once(made, box)
+        box.max_bytes = 1000
+        clock.now += SPACE_SECONDS
+        await kept_once(made, box)
+        (said,) = [line for line in map(orjson.loads, lines.text.splitlines()) if "bound" in line]
+
+        assert (said["why"], said["bytes"]) == (why, made.bytes)
 
 
 async def test_keeping_house_hears_of_writers_that_wait() -> None:
