@@ -29,9 +29,9 @@ MAX_CONTENDED_SECONDS = 300.0
 QUEUE_USAGE = 0.1
 """Past this part of the notification queue nobody rings: somebody's idle listener pins it, and we must not fill it."""
 RING_SECONDS = 0.001
-"""Two readings that rings ask for start so far apart at least."""
+"""After a ring in vain the next is heeded so much later. One that brought letters holds none up."""
 MAX_IDLE_RING_SECONDS = 0.05
-"""A ring in vain doubles that, up to here: twenty readings a second."""
+"""Each further ring in vain doubles that, up to here: twenty readings a second."""
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Pace:
     _waits: int = 0
     _silent_until: float = 0.0
     _silence: float = CONTENDED_SECONDS
-    _gap: float = RING_SECONDS
+    _gap: float = 0.0
 
     @property
     def look_seconds(self) -> float:
@@ -67,7 +67,7 @@ class Pace:
     def note_reading(self, letters: int, now: float, *, rung: bool) -> None:
         """Take in how many letters a reading brought, and whether a ring asked for it."""
         if rung:
-            self._gap = RING_SECONDS if letters else min(2 * self._gap, MAX_IDLE_RING_SECONDS)
+            self._gap = 0.0 if letters else min(max(2 * self._gap, RING_SECONDS), MAX_IDLE_RING_SECONDS)
             self.next_ring_at = now + self._gap
         self._letters += letters
         elapsed = now - self._window_at
