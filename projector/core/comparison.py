@@ -21,7 +21,7 @@ class Truth:
     count: int
     hi: int
     lo: int
-    snapshot: str = ""
+    snapshot: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
