@@ -26,7 +26,8 @@ class Letters:
     """What letters said, by session.
 
     `added` maps a session to the ids of new events (32 hex digits), each with its row where the letter brought it;
-    `txids` maps those ids to the top-level transaction. `snapshot` is that of the reading, none where there was none.
+    `txids` maps both to the top-level transaction: one id may have been in two sessions. `snapshot` is that of the
+    reading, none where there was none.
     `looks` are sessions of which anything else changed, `rows` those whose status did, `created` the new ones in order.
     `incomplete`: writers skipped letters, and any session may have changed. `ended` is the reason why nothing is known
     any more.
@@ -38,7 +39,7 @@ class Letters:
     created: dict[str, None] = field(default_factory=dict)
     incomplete: bool = False
     ended: str | None = None
-    txids: dict[str, int] = field(default_factory=dict)
+    txids: dict[str, dict[str, int]] = field(default_factory=dict)
     snapshot: str = ""
 
     def named(self) -> set[str]:
@@ -54,10 +55,11 @@ class Letters:
 
     def cross_out(self, session_id: str, known: Visibility) -> None:
         """Take away the new events that a snapshot showed already; the session stays named."""
+        txids = self.txids.get(session_id, {})
         self.added[session_id] = {
             event_id: event
             for event_id, event in self.added[session_id].items()
-            if event_id not in self.txids or not known.shows(self.txids[event_id])
+            if event_id not in txids or not known.shows(txids[event_id])
         }
 
     @property

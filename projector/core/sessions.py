@@ -176,7 +176,8 @@ class Sessions:
             self._known = {sid: known for sid, known in self._known.items() if not now.covers(known)}
         for session_id in letters.added.keys() & self._loads.keys():
             load = self._loads[session_id]
-            load.arrived |= {event_id: letters.txids.get(event_id) for event_id in letters.added[session_id]}
+            txids = letters.txids.get(session_id, {})
+            load.arrived |= {event_id: txids.get(event_id) for event_id in letters.added[session_id]}
             if len(load.arrived) > MAX_ARRIVED:
                 self.restart(session_id)
         for session_id in letters.rows & self._loads.keys():

@@ -193,7 +193,7 @@ def told(rows: Sequence[Any]) -> Letters:
                 if row["member"] is not None or (row["id"] is not None and row["score"] is None):
                     event = EventRow(session_id, *map(row.__getitem__, EventRow._fields[1:]))
                 letters.added.setdefault(session_id, {})[row["event_id"]] = event
-                letters.txids[row["event_id"]] = row["txid"]
+                letters.txids.setdefault(session_id, {})[row["event_id"]] = row["txid"]
             case kind:
                 _note(letters, session_id, kind)
     letters.look(list(letters.looks))
@@ -216,7 +216,7 @@ def told_by_session(rows: Sequence[Any]) -> Letters:
         elif row["added"]:
             txids = {ids[at : at + 32]: int(ids[at + 32 : at + 48], 16) for at in range(0, len(ids), 48)}
             letters.added[session_id] = dict.fromkeys(txids)
-            letters.txids |= txids
+            letters.txids[session_id] = txids
     letters.look(list(letters.looks))
     return letters
 

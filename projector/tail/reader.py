@@ -71,7 +71,7 @@ class LetterReader:
         due = self._next_beat
         if not self.ringing or self._looked_at - self._told_at < SETTLING_SECONDS:
             due = min(due, self._looked_at + self._pace.look_seconds)
-        if self._wake.rung:
+        if self._wake.rung and not self._pace.busy:  # under load nobody of ours rings
             due = min(due, self._pace.next_ring_at)
         return due
 

@@ -63,9 +63,9 @@ class Process:
                 task.result()
 
     async def kill(self) -> None:
-        """End it."""
-        await end(self.tasks)
-        self.tasks = []
+        """End it; once begun it is none of ours, even where whoever kills it is ended too."""
+        tasks, self.tasks = self.tasks, []
+        await end(tasks)
         for close in self.at_end:
             await close()
 

@@ -89,18 +89,18 @@ def test_what_its_snapshot_showed_is_crossed_out(come_in: Callable[..., None]) -
     made = table()
     come_in(made.sessions, "a", snapshot="700:705:703")
     told = letters({"a": [1, 2, 3], "b": [4]})
-    told.txids = {eid(1): 702, eid(2): 703, eid(3): 705, eid(4): 702}
+    told.txids = {"a": {eid(1): 702, eid(2): 703, eid(3): 705}, "b": {eid(1): 705, eid(4): 702}}
     told.snapshot = "703:704:703"
     made.sessions.hear(told)
 
     assert told.added == {"a": {eid(2): None, eid(3): None}, "b": {eid(4): None}}
     again = letters({"a": [5]})
-    again.txids, again.snapshot = {eid(5): 704}, "706:706:"
+    again.txids, again.snapshot = {"a": {eid(5): 704}}, "706:706:"
     made.sessions.hear(again)
     assert again.added == {"a": {}}
     assert again.named() == {"a"}
     last = letters({"a": [5]})
-    last.txids = {eid(5): 704}
+    last.txids = {"a": {eid(5): 704}}
     made.sessions.hear(last)
     assert last.added == {"a": {eid(5): None}}  # the reading before covered the snapshot: nothing is left to compare
 
@@ -111,7 +111,7 @@ def test_what_left_is_known_no_more() -> None:
     made.sessions.put("a", "700:705:")
     made.sessions.leave("a")
     told = letters({"a": [1]})
-    told.txids = {eid(1): 702}
+    told.txids = {"a": {eid(1): 702}}
     made.sessions.hear(told)
 
     assert told.added == {"a": {eid(1): None}}

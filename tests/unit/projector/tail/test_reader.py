@@ -168,6 +168,15 @@ async def test_the_next_ring_waits_for_its_gap(clock: Clock) -> None:
     assert made.due() == pace.next_ring_at > clock.now
 
 
+async def test_under_load_nobody_is_heard_ringing(clock: Clock) -> None:
+    """Ours do not ring then; a stranger's rings would have each letter read by itself."""
+    wake, pace = Wake(asyncio.Event()), Pace(allowed=True, connected=True, busy=True)
+    made = await settled(FakeLetterbox(), pace, clock, wake)
+    wake.ring()
+
+    assert made.due() > clock.now
+
+
 async def test_a_ring_does_not_put_a_beat_off(clock: Clock) -> None:
     """However far the gap has grown."""
     wake, pace = Wake(asyncio.Event()), Pace(allowed=True, connected=True)

@@ -37,30 +37,38 @@ NOTHING: dict[str, Any] = {"session_id": None, "everything": None, "look": None,
     ("sentence", "rows", "expected"),
     [
         ("there was no letter", [NO_LETTER], Letters()),
-        ("an event was added", [letter("a", S, E)], Letters(added={S: {E: None}}, txids={E: 7})),
+        ("an event was added", [letter("a", S, E)], Letters(added={S: {E: None}}, txids={S: {E: 7}})),
         (
             "two were",
             [letter("a", S, E), letter("a", S, F)],
-            Letters(added={S: {E: None, F: None}}, txids={E: 7, F: 7}),
+            Letters(added={S: {E: None, F: None}}, txids={S: {E: 7, F: 7}}),
         ),
         (
             "in two sessions",
             [letter("a", S, E), letter("a", T, F)],
-            Letters(added={S: {E: None}, T: {F: None}}, txids={E: 7, F: 7}),
+            Letters(added={S: {E: None}, T: {F: None}}, txids={S: {E: 7}, T: {F: 7}}),
         ),
-        ("it is said twice", [letter("a", S, E), letter("a", S, E)], Letters(added={S: {E: None}}, txids={E: 7})),
+        ("it is said twice", [letter("a", S, E), letter("a", S, E)], Letters(added={S: {E: None}}, txids={S: {E: 7}})),
         ("look at it", [letter("l")], Letters(looks={S})),
         ("its status changed", [letter("r")], Letters(rows={S})),
         ("it is new", [letter("n"), letter("n", T)], Letters(created={S: None, T: None})),
         ("everything", [letter("x", None)], Letters(ended=EVERYTHING)),
-        ("a look beats the events after it", [letter("l"), letter("a", S, E)], Letters(looks={S}, txids={E: 7})),
-        ("and those before it", [letter("a", S, E), letter("l")], Letters(looks={S}, txids={E: 7})),
+        ("a look beats the events after it", [letter("l"), letter("a", S, E)], Letters(looks={S}, txids={S: {E: 7}})),
+        ("and those before it", [letter("a", S, E), letter("l")], Letters(looks={S}, txids={S: {E: 7}})),
         ("but no status", [letter("r"), letter("l")], Letters(looks={S}, rows={S})),
     ],
 )
 def test_a_quiet_reading_tells_letter_by_letter(sentence: str, rows: list[dict[str, Any]], expected: Letters) -> None:
     """Each kind, and what wins where two speak of one session."""
     assert told(rows) == expected, sentence
+
+
+def test_one_id_in_two_sessions_has_two_transactions() -> None:
+    """It was deleted in the one and inserted into the other between two readings."""
+    quiet = told([letter("a", T, E) | {"txid": 9}, letter("a", S, E)])
+    busy = told_by_session([of_session(T, added=1, ids=f"{E}{9:016x}"), of_session(S, added=1, ids=E_7)])
+
+    assert quiet.txids == busy.txids == {T: {E: 9}, S: {E: 7}}
 
 
 def test_an_event_comes_with_its_letter() -> None:
@@ -85,17 +93,17 @@ def test_an_event_without_a_score_comes_with_what_it_has() -> None:
     ("sentence", "rows", "expected"),
     [
         ("there was no letter", [NOTHING], Letters()),
-        ("an event was added", [of_session(S, added=1, ids=E_7)], Letters(added={S: {E: None}}, txids={E: 7})),
+        ("an event was added", [of_session(S, added=1, ids=E_7)], Letters(added={S: {E: None}}, txids={S: {E: 7}})),
         ("two were", [of_session(S, added=2, ids=E_7 + F_7)],
-         Letters(added={S: {E: None, F: None}}, txids={E: 7, F: 7})),
+         Letters(added={S: {E: None, F: None}}, txids={S: {E: 7, F: 7}})),
         ("look at it", [of_session(S, "l")], Letters(looks={S})),
-        ("a look beats events", [of_session(S, "l", added=1, ids=E_7)], Letters(looks={S}, txids={E: 7})),
+        ("a look beats events", [of_session(S, "l", added=1, ids=E_7)], Letters(looks={S}, txids={S: {E: 7}})),
         ("a new one with an event", [of_session(S, "n", added=1, ids=E_7)],
-         Letters(created={S: None}, added={S: {E: None}}, txids={E: 7})),
+         Letters(created={S: None}, added={S: {E: None}}, txids={S: {E: 7}})),
         ("its status changed", [of_session(S, "r")], Letters(rows={S})),
         ("events that were too many to name", [of_session(S, added=5, ids=None)], Letters(looks={S})),
         ("as many of one as are named", [of_session(S, added=2, ids=E_7 + F_7), of_session(T, "n")],
-         Letters(added={S: {E: None, F: None}}, created={T: None}, txids={E: 7, F: 7})),
+         Letters(added={S: {E: None, F: None}}, created={T: None}, txids={S: {E: 7, F: 7}})),
         ("everything, beside others", [of_session(None, "x"), of_session(S, "l")],
          Letters(looks={S}, ended=EVERYTHING)),
     ],
