@@ -151,7 +151,7 @@ class Sessions:
 
     # What happens to its sessions.
 
-    def keep(self, session_id: str, idle_seconds: float = 0.0, snapshot: str = "") -> None:
+    def keep(self, session_id: str, idle_seconds: float, snapshot: str = "") -> None:
         """Catching up found the session equal to what Postgres holds in a snapshot: it stays hot."""
         self._active_at[session_id] = self._clock() - idle_seconds
         self._known[session_id] = visibility(snapshot)

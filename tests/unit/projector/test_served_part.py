@@ -74,3 +74,9 @@ def test_what_postgres_does_not_hold_is_wrong() -> None:
 def test_entries_out_of_order_are_known_at_once(chunks: list[Any]) -> None:
     """Within a chunk, or from one to the next."""
     assert not read_part(SID, [], chunks).ordered
+
+
+def test_a_member_without_a_score_is_no_answer_of_ours() -> None:
+    """The script gives them in pairs."""
+    with pytest.raises(ValueError, match="shorter"):
+        read_part(SID, [ONE.member, b"%d" % NOON, TWO.member], [])

@@ -6,7 +6,7 @@ import pytest
 
 from query_api.cors import Cors
 from query_api.events import Events
-from query_api.layer import Layer, Message, Receive, Scope, Send
+from query_api.layer import Layer, Message, Receive, Scope, Send, respond
 from query_api.problems import ProblemReply, broken
 
 ORIGIN = "https://board.example"
@@ -283,3 +283,19 @@ async def test_an_answer_that_breaks_off_is_not_begun_again() -> None:
     found = await serve("/", app=FakeApp("within"))
 
     assert [message["type"] for message in found.messages] == ["http.response.start"]
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", b"page"), ("HEAD", b"")])
+async def test_a_response_is_two_messages(method: str, body: bytes) -> None:
+    """In ASGI's words."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await respond(send, ProblemReply(200, [(b"etag", b'"1"')], b"page"), method)
+
+    assert sent == [
+        {"type": "http.response.start", "status": 200, "headers": [(b"etag", b'"1"')]},
+        {"type": "http.response.body", "body": body},
+    ]

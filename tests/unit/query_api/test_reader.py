@@ -307,3 +307,12 @@ async def test_requests_that_cannot_be_sent_are_forgotten(bench: Bench) -> None:
     await bench.requests.send_touches()
 
     assert bench.line.sent == []
+
+
+async def test_a_round_trip_is_measured() -> None:
+    """Once for all polls that share it."""
+    bench = Bench()
+    await bench.source()
+
+    assert bench.view_reads.durations.count == 1
+    assert 0 < bench.view_reads.durations.seconds < 1

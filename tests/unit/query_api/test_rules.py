@@ -98,6 +98,10 @@ def test_no_key_or_a_wrong_one_is_401(x_api_key: bytes | None, authorization: by
     assert reply is not None
     assert reply.status == 401
     assert dict(reply.headers)[b"www-authenticate"].startswith(b"Bearer")
+    assert orjson.loads(reply.body)["detail"] in {
+        "The API key is not known.",
+        "An API key is needed, as X-API-Key or as Authorization: Bearer.",
+    }
 
 
 @pytest.mark.parametrize(("key", "scope"), [(b"reader", "ops"), (b"operator", "read")])

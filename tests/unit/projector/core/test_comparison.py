@@ -91,3 +91,9 @@ def test_a_query_counts_so_many_events_at_most() -> None:
         **dict(zip(sizes, headers, strict=True)),
         "gone": None,
     }
+
+
+def test_each_session_has_its_header() -> None:
+    """One too few would shift all that follow."""
+    with pytest.raises(ValueError, match="shorter"):
+        list(affordable(["a", "b"], [HEADER]))

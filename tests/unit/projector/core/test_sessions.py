@@ -109,6 +109,13 @@ def test_a_bound_that_was_lowered() -> None:
     assert made.sessions.room_for(1) == (1, ["a"])
 
 
+def test_who_is_on_the_way_in_has_one_place_each() -> None:
+    """A rebuild of a hot session needs none."""
+    made = table("a", "abc", most=6)
+
+    assert made.sessions.room_for(5) == (3, [])
+
+
 @given(ages=st.lists(st.integers(0, 40), max_size=12), most=st.integers(1, 8), more=st.integers(0, 10))
 def test_room_never_breaks_the_bound(ages: list[int], most: int, more: int) -> None:
     """Whoever comes in finds a place that was free or that an idle session left."""

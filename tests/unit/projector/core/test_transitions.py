@@ -21,7 +21,7 @@ def test_keep() -> None:
     """A session that catching up found equal is hot, idle for as long as Redis says; nobody waits for it."""
     made = table(ttl_seconds=60)
     made.sessions.keep("a", 61.0)
-    made.sessions.keep("b")
+    made.sessions.keep("b", 0.0)
 
     assert made.says() == (["a", "b"], [], {})
     assert made.sessions.idle() == ["a"]
