@@ -11,10 +11,10 @@ from tests.oracle.report import RESULTS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-KEPT = ROOT / "specs" / "001-session-events" / "longest-run.json"
+KEPT = ROOT / "specs" / "001-session-events" / "long-run.json"
 _BEGIN, _END = "<!-- oracle -->", "<!-- /oracle -->"
 _TEXT = """\
-The longest run so far (`make chaos SECONDS={seconds:.0f} SEED={seed}`): {commits:,} commits of
+The last long run (`make chaos SECONDS={seconds:.0f} SEED={seed}`): {commits:,} commits of
 {events_written:,} events ({commits_of_prepared_transactions} commits of prepared transactions), {faults} faults,
 **{answers:,} answers checked** ({by_source}),
 **{wrong} wrong, {events_missing} events missing**; {refused:,} polls were refused with 503.

@@ -1,4 +1,4 @@
-"""What the README says of the longest run, held against the figures that were kept of it."""
+"""What the README says of a long run, held against the figures that were kept of it."""
 
 import json
 
