@@ -171,7 +171,9 @@ class Sessions:
         """Letters came: what a load or comparison has seen is crossed out, and loads under way note what arrived."""
         for session_id in letters.added.keys() & self._known.keys():
             letters.cross_out(session_id, self._known[session_id])
-        if letters.snapshot and self._known:  # what a later reading brings, none of those that this one covers has seen
+        if (
+            letters.snapshot and self._known
+        ):  # a later reading brings nothing that a snapshot shows which this one covers
             now = visibility(letters.snapshot)
             self._known = {sid: known for sid, known in self._known.items() if not now.covers(known)}
         for session_id in letters.added.keys() & self._loads.keys():

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from projector.config import SCHEMA, SCHEMA_NAME, is_schema_name
@@ -137,11 +138,7 @@ async def install(
     check_schema(schema)
     with refusals("install", NotInstalled):
         async with pinned(connection):
-            schemas = await _check_server(connection, warn, doorbell=doorbell)
-            catalog = await _catalog(connection, schema)
-            for table in catalog.tables:
-                if (reason := table.unfit(schemas)) is not None:
-                    raise SchemaMissing(reason)
+            catalog = await _fit_catalog(connection, schema, await _check_server(connection, warn, doorbell=doorbell))
             await _check_role(connection, role)
             if not differences(schema, catalog) and not await _missing_grants(connection, schema, role):
                 return False
@@ -179,19 +176,6 @@ async def uninstall(
     check_schema(schema)
     names = [f"{function.name}{function.arguments}" for function in functions(schema)], RELATIONS
 
-    async def remove() -> bool:
-        steps = await connection.fetch(statement("triggers_removal", schema=schema), *names)
-        foreign = await connection.fetch(statement("triggers_foreign", schema=schema), *names)
-        if foreign and all(step["step"] == _SCHEMA_STEP for step in steps):
-            return False
-        await _refuse_strangers(connection, schema)
-        if foreign:
-            listed = ", ".join(row["description"] for row in foreign[:3])
-            raise StoreRefused(f"Schema {schema} holds objects that are not ours ({listed}): nothing was removed.")
-        for step in steps:
-            await connection.execute(step["statement"])
-        return bool(steps)
-
     with refusals("uninstall", StoreRefused):
         async with pinned(connection):
             await _check_server(connection, warn=lambda _: None, doorbell=False)
@@ -201,13 +185,28 @@ async def uninstall(
         oids = [row["table_oid"] for row in rows if row["table_oid"] is not None]
         return await with_locks(
             connection,
-            remove,
+            partial(_remove, connection, schema, names),
             table_oids=oids,
             harmless=(),  # DROP TRIGGER waits even for readers
             warn=warn,
             lock_timeouts_ms=lock_timeouts_ms,
             sleep=sleep,
         )
+
+
+async def _remove(connection: Connection, schema: str, names: tuple[Sequence[str], Sequence[str]]) -> bool:
+    """Remove what is ours, functions and relations of these `names`; tells whether there was anything."""
+    steps = await connection.fetch(statement("triggers_removal", schema=schema), *names)
+    foreign = await connection.fetch(statement("triggers_foreign", schema=schema), *names)
+    if foreign and all(step["step"] == _SCHEMA_STEP for step in steps):
+        return False
+    await _refuse_strangers(connection, schema)
+    if foreign:
+        listed = ", ".join(row["description"] for row in foreign[:3])
+        raise StoreRefused(f"Schema {schema} holds objects that are not ours ({listed}): nothing was removed.")
+    for step in steps:
+        await connection.execute(step["statement"])
+    return bool(steps)
 
 
 _SCHEMA_STEP = 4
@@ -291,6 +290,15 @@ async def _check_role(connection: Connection, role: str | None) -> None:
         return
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
         raise ConfigurationError(f"Role {role} does not exist on this server: create it, or name another with --role.")
+
+
+async def _fit_catalog(connection: Connection, schema: str, schemas: Sequence[str]) -> Catalog:
+    """Read what is there; raises SchemaMissing for a table that is not, or cannot have our triggers."""
+    catalog = await _catalog(connection, schema)
+    for table in catalog.tables:
+        if (reason := table.unfit(schemas)) is not None:
+            raise SchemaMissing(reason)
+    return catalog
 
 
 async def _catalog(connection: Connection, schema: str) -> Catalog:
