@@ -1,6 +1,8 @@
 """Fixtures for every test: the embedded servers, and a fresh database and an empty Redis on them."""
 
 import asyncio
+import functools
+import inspect
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,11 +14,27 @@ from tests.support.healing import Record
 from tests.support.servers import fresh_database, make_template, running_postgres, running_redis
 
 
+TEST_SECONDS = 300.0
+"""A coroutine test that takes longer fails there where it waits. The slowest takes a minute on a busy machine."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the command line choose how the oracle's run goes."""
     parser.addoption("--seed", type=int, default=None, help="seed of the oracle's run; a new one by default")
     parser.addoption("--seconds", type=float, default=12, help="how long the oracle's faults strike")
     parser.addoption("--runs", type=int, default=16, help="how many seeds of the model are run on each Redis")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Bound each coroutine test in time: one that hung would take the whole run with it, and not be named."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(test := item.obj):
+
+        @functools.wraps(test)
+        async def bounded(*args: object, **kwargs: object) -> None:
+            async with asyncio.timeout(max(TEST_SECONDS, 2 * item.config.getoption("--seconds"))):
+                await test(*args, **kwargs)
+
+        item.obj = bounded
 
 
 @pytest.fixture(scope="session")
