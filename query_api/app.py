@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from query_api import pages, routes
 from query_api.cors import Cors
+from query_api.front import Front
 from query_api.layer import Layer
 from query_api.problems import broken, problem, problem_of
 from query_api.service import Service
@@ -26,7 +27,7 @@ def build_app(service: Service) -> Layer:
     app.exception_handler(ServiceError)(_failed)
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_invalid)
-    return Layer(app, service.events, Cors(service.config.cors_origins), service.config.root_path)
+    return Layer(app, Front(service.events, Cors(service.config.cors_origins), service.config.root_path))
 
 
 async def _broken(_: Request, __: Exception) -> Response:

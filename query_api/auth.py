@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from query_api.problems import ProblemReply, problem
+from query_api.problems import problem
+from query_api.reply import Reply
 
 _REALM = b'Bearer realm="readside"'
 _BEARER = b"bearer "
@@ -23,7 +24,7 @@ class Gate:
         """Whether a key is needed at all."""
         return self._keys is not None
 
-    def refusal(self, x_api_key: bytes | None, authorization: bytes | None, scope: str) -> ProblemReply | None:
+    def refusal(self, x_api_key: bytes | None, authorization: bytes | None, scope: str) -> Reply | None:
         """Give the 401 or 403 for these header values, or None where the caller may go on.
 
         Only digests are compared, so the time it takes says nothing about a key.
@@ -55,5 +56,5 @@ def _bearer(authorization: bytes | None) -> bytes | None:
     return authorization[7:].strip() or None
 
 
-def _unauthorized(detail: str, challenge: bytes) -> ProblemReply:
+def _unauthorized(detail: str, challenge: bytes) -> Reply:
     return problem(401, detail, headers=[(b"www-authenticate", challenge)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-Headers = list[tuple[bytes, bytes]]
+from query_api.reply import HeaderFields
 
 EXPOSED = b"ETag, Retry-After, X-Poll-Interval, X-Request-ID, Readside-Source, Readside-As-Of, Readside-Lag-Ms"
 _METHODS = b"GET, HEAD, POST"
@@ -14,10 +14,11 @@ _REQUEST_HEADERS = (
 )
 _MAX_AGE_SECONDS = b"600"
 _VARY = (b"vary", b"Origin")
+_NONE = HeaderFields([])
 
 
 class Cors:
-    """Builds the headers for one list of origins (`*`: any page); without origins it adds nothing.
+    """Builds the fields for one list of origins (`*`: any page); without origins it adds nothing.
 
     Keys travel in headers, so no cookie is ever wanted and Access-Control-Allow-Credentials is never sent.
     """
@@ -26,23 +27,25 @@ class Cors:
         self.on = bool(origins)
         self._any = "*" in origins
         self._allowed = {origin.encode(): self._granted(origin.encode()) for origin in origins}
-        self._refused: Headers = [_VARY] if self.on else []
+        self._refused = HeaderFields([_VARY]) if self.on else _NONE
 
-    def headers(self, origin: bytes | None) -> Headers:
-        """Give the headers that every answer to a page of this origin bears."""
+    def fields(self, origin: bytes | None) -> HeaderFields:
+        """Give the fields that every answer to a page of this origin bears."""
         if self._any and origin is not None:
             return self._allowed[b"*"]
         return self._allowed.get(origin, self._refused) if origin is not None else self._refused
 
-    def preflight(self, origin: bytes | None) -> Headers:
-        """Give the headers of the answer to a preflight request."""
-        return [
-            *self.headers(origin),
+    def preflight(self, origin: bytes | None) -> HeaderFields:
+        """Give the fields of the answer to a preflight request."""
+        pairs = [
+            *self.fields(origin).pairs,
             (b"access-control-allow-methods", _METHODS),
             (b"access-control-allow-headers", _REQUEST_HEADERS),
             (b"access-control-max-age", _MAX_AGE_SECONDS),
         ]
+        return HeaderFields(pairs)
 
     @staticmethod
-    def _granted(origin: bytes) -> Headers:
-        return [_VARY, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED)]
+    def _granted(origin: bytes) -> HeaderFields:
+        pairs = [_VARY, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED)]
+        return HeaderFields(pairs)

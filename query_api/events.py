@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import structlog
 
-from query_api.answers import Answer, AsOf, Source, found, freshness_headers, missing
+from query_api.answers import TERMINAL, Answer, AsOf, Source, as_of, found, lag, missing
 from query_api.auth import Gate
 from query_api.conditional import matches
 from query_api.poll_interval import PollLoad, poll_interval
-from query_api.problems import ProblemReply, problem, problem_of
+from query_api.problems import problem, problem_of
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, StoreAnswer
+from query_api.reply import Reply
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
@@ -35,7 +36,7 @@ _METHOD_NOT_ALLOWED = problem(
     405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
 _INTERVALS = {
-    (terminal, busy): (b"x-poll-interval", b"%d" % poll_interval(terminal=terminal, busy=busy))
+    (terminal, busy): poll_interval(terminal=terminal, busy=busy)
     for terminal in (False, True)
     for busy in (False, True)
 }
@@ -76,7 +77,7 @@ class Events:
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
 
-    def at_once(self, method: str, session_id: str, query_string: bytes, given: Given) -> ProblemReply | EventsRequest:
+    def at_once(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply | EventsRequest:
         """Answer what needs no store: what memory has, and what is refused. Else give what a store must be asked.
 
         `session_id` is as the path has it. Raises nothing that a caller could cause.
@@ -100,7 +101,7 @@ class Events:
         self._stats.poll(source, reply.status, time.monotonic() - started)
         return reply
 
-    async def from_stores(self, asked: EventsRequest, given: Given) -> ProblemReply:
+    async def from_stores(self, asked: EventsRequest, given: Given) -> Reply:
         """Answer what memory has not."""
         source = "none"
         with tracing.span(
@@ -125,7 +126,7 @@ class Events:
         kept = self._cache.get(poll, now, staleness_seconds)
         return kept or self._cache.get(poll.session_id, now, staleness_seconds)  # the 404 of any poll of it
 
-    async def _read(self, poll: Poll, wanted: Staleness, given: Given) -> tuple[Source, ProblemReply]:
+    async def _read(self, poll: Poll, wanted: Staleness, given: Given) -> tuple[Source, Reply]:
         try:
             reading = await self._reader.read(poll, wanted)
         except AnswerTooLarge as error:
@@ -142,20 +143,21 @@ class Events:
                 return  # that answers this poll, and every later one
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 
-    def _reply(self, poll: Poll, answer: Answer, freshness: AsOf, source: Source, given: Given) -> ProblemReply:
-        live = freshness_headers(source, freshness, time.monotonic())
+    def _reply(self, poll: Poll, answer: Answer, freshness: AsOf, source: Source, given: Given) -> Reply:
+        dated, lag_ms = as_of(source, freshness.as_of_us), int((time.monotonic() - freshness.since) * 1000)
         if answer.status == 404:
-            return ProblemReply(404, answer.headers + live, answer.body)
+            return Reply(404, (answer.fields, dated, lag(lag_ms)), answer.body)
         if source != "postgres":
             self._requests.touch(poll.session_id)
-        live.append(_INTERVALS[answer.terminal, self._load.busy])
+        live = lag(lag_ms, _INTERVALS[answer.terminal, self._load.busy])
         if_none_match = given.get(b"if-none-match")
         if if_none_match is not None and matches(if_none_match, answer.etag):
-            return ProblemReply(304, answer.unmodified + live, b"")
-        return ProblemReply(200, answer.headers + live, answer.body)
+            return Reply(304, (answer.unmodified, dated, live), b"")
+        return Reply(200, (answer.fields, dated, live), answer.body)
 
 
 def _finish(poll: Poll, reading: StoreAnswer) -> Answer:
     if reading.status is None:
         return missing(poll.session_id)
-    return found(poll.session_id, reading.status, render(reading.page, reading.total, poll))
+    terminal = reading.status in TERMINAL
+    return found(poll.session_id, render(reading.page, reading.total, poll), terminal=terminal)

@@ -66,4 +66,4 @@ class Newest:
             wanted = {name.encode() for name in poll.types}
             matching = [member for member in matching if (its := _TYPE.match(member)) and its[1] in wanted]
         page = b",".join(matching[poll.offset : poll.offset + poll.limit])
-        return found(self.session_id, "", render(page, len(matching), poll))._replace(terminal=self.terminal)
+        return found(self.session_id, render(page, len(matching), poll), terminal=self.terminal)

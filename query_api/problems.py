@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import NamedTuple
 
 import orjson
 
+from query_api.reply import HeaderFields, Pairs, Reply
 from readmodel.errors import (
     AnswerTooLarge,
     InvalidParameter,
@@ -22,17 +22,7 @@ RETRY_SECONDS = 1
 NO_STORE = "No store can answer at the moment; try again in a second."
 
 
-class ProblemReply(NamedTuple):
-    """A whole response: status, headers, body."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-def problem(
-    status: int, detail: str, *, headers: list[tuple[bytes, bytes]] | None = None, parameter: str | None = None
-) -> ProblemReply:
+def problem(status: int, detail: str, *, headers: Pairs | None = None, parameter: str | None = None) -> Reply:
     """Build an error; `parameter` names the one that is wrong."""
     content: dict[str, object] = {
         "type": "about:blank",
@@ -48,15 +38,15 @@ def problem(
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    return ProblemReply(status, fixed + (headers or []), body)
+    return Reply(status, (HeaderFields(fixed + (headers or [])),), body)
 
 
-def retry_later(detail: str, seconds: int = RETRY_SECONDS) -> ProblemReply:
+def retry_later(detail: str, seconds: int = RETRY_SECONDS) -> Reply:
     """Build a 503 that says when to try again."""
     return problem(503, detail, headers=[(b"retry-after", b"%d" % seconds)])
 
 
-def problem_of(error: ServiceError) -> ProblemReply:
+def problem_of(error: ServiceError) -> Reply:
     """Build the answer to an error; what is not the caller's doing names no server."""
     match error:
         case InvalidParameter():
@@ -70,6 +60,6 @@ def problem_of(error: ServiceError) -> ProblemReply:
     return broken()
 
 
-def broken() -> ProblemReply:
+def broken() -> Reply:
     """Build the 500 for what nobody foresaw."""
     return problem(500, "Something in the server went wrong; it is in the server's log.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from itertools import count
 
@@ -37,6 +39,16 @@ class RequestIds:
 def about(name: bytes) -> None:
     """Remember an id as the one of the present context; whatever may log a line about the request does it first."""
     _current.set(name)
+
+
+@contextmanager
+def naming(name: bytes) -> Iterator[None]:
+    """Remember an id as the one of the present context for as long as the block lasts."""
+    token = _current.set(name)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def current() -> str:

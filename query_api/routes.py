@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
-from query_api.answers import AsOf, freshness_headers, missing
+from query_api.answers import AsOf, as_of, lag, missing
 from query_api.hot_sessions import list_hot_sessions, parse_page
-from query_api.problems import ProblemReply, retry_later
+from query_api.problems import retry_later
+from query_api.reply import Reply
 from query_api.service import Service
 from query_api.view_reads import ViewAnswer
 from readmodel.errors import ForeignView, InvalidParameter, StoreRefused, StoreUnavailable, ViewUnavailable
@@ -29,15 +30,15 @@ _NO_VIEW = "Redis does not answer, so the hot sessions are not known; try again 
 class RequestRefusal(Exception):
     """A request ends with this reply."""
 
-    def __init__(self, reply: ProblemReply) -> None:
+    def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
         self.reply = reply
 
 
-def response(reply: ProblemReply) -> Response:
+def response(reply: Reply) -> Response:
     """Turn a reply into FastAPI's kind of response."""
     made = Response(reply.body, reply.status)
-    made.raw_headers = list(reply.headers)
+    made.raw_headers = reply.headers
     return made
 
 
@@ -163,7 +164,6 @@ def _no_parameters(request: Request) -> None:
 
 
 def _missing(session_id: str, freshness: AsOf) -> Response:
-    answer = missing(session_id)
-    return response(
-        ProblemReply(404, answer.headers + freshness_headers("postgres", freshness, time.monotonic()), answer.body)
-    )
+    answer, lag_ms = missing(session_id), int(freshness.lag_seconds(time.monotonic()) * 1000)
+    fields = (answer.fields, as_of("postgres", freshness.as_of_us), lag(lag_ms))
+    return response(Reply(404, fields, answer.body))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from query_api.problems import ProblemReply
+from query_api.reply import Reply
 from readmodel.event import EventRow
 from readmodel.poll import Poll, parse_since, render
 from tests.model.postgres import TERMINAL, Postgres
@@ -19,7 +19,7 @@ class Wrong(Exception):
     """An answer that fits no state of its session between its as-of and now, or a session that does not recover."""
 
 
-def check(postgres: Postgres, poll: Poll, reply: ProblemReply) -> str | None:
+def check(postgres: Postgres, poll: Poll, reply: Reply) -> str | None:
     """Check a reply; give its source, or None when it is no answer. Raises Wrong."""
     if reply.status not in {200, 404}:
         return None
@@ -44,7 +44,7 @@ def instant(text: bytes) -> int:
     return parse_since(text.decode())
 
 
-def _fault(states: list[State | None], poll: Poll, reply: ProblemReply, *, terminal: bool) -> str | None:
+def _fault(states: list[State | None], poll: Poll, reply: Reply, *, terminal: bool) -> str | None:
     if reply.status == 404:
         return None if None in states else "there was such a session all the time"
     there = [state for state in states if state]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 
-from query_api.problems import ProblemReply
+from query_api.reply import Reply
 from tests.model.postgres import Postgres
 from tests.model.writers import NOON, SESSIONS
 
@@ -57,13 +57,13 @@ class Pollers:
             given[b"if-none-match"] = etag
         return session_id, query, given
 
-    def understood(self, session_id: str, query: bytes, reply: ProblemReply) -> ProblemReply:
+    def understood(self, session_id: str, query: bytes, reply: Reply) -> Reply:
         """Give a reply as its client understands it: what is not modified is what it has."""
         etag = dict(reply.headers).get(b"etag", b"")
         if reply.status == 200:
             self._etags[session_id, query] = etag
             self._bodies[etag] = reply.body
-        return ProblemReply(200, reply.headers, self._bodies[etag]) if reply.status == 304 else reply
+        return Reply(200, reply.fields, self._bodies[etag]) if reply.status == 304 else reply
 
     def _instant(self, session_id: str) -> int:
         """Draw an instant: that of the newest event, or of one of the next, or close to it; or any."""

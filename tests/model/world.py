@@ -15,7 +15,7 @@ from projector.tail.connection import Tail
 from projector.telemetry import Telemetry
 from query_api.config import ApiConfig
 from query_api.exchange import Exchange
-from query_api.problems import ProblemReply
+from query_api.reply import Reply
 from query_api.request_line import RequestLine
 from readmodel.keys import Keys
 from readmodel.poll import parse_poll
@@ -159,13 +159,11 @@ class World:
         process.at_end = [built.service.view_reads.close, built.service.fallback.close]
         self.apis.append((process, built.service.events))
 
-    async def poll(
-        self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE
-    ) -> ProblemReply:
+    async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
         """Send a poll, and check the answer."""
         poll = parse_poll(session_id, query)
         known = events.at_once("GET", session_id, query, given)
-        reply: ProblemReply = known if isinstance(known, ProblemReply) else await events.from_stores(known, given)
+        reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known, given)
         self.answers["not modified"] += reply.status == 304
         reply = self.pollers.understood(session_id, query, reply)
         source = check(self.postgres, poll, reply)
@@ -229,7 +227,7 @@ class World:
             await asyncio.sleep(0.2)
 
 
-def _as_of(reply: ProblemReply) -> int:
+def _as_of(reply: Reply) -> int:
     text = dict(reply.headers).get(b"readside-as-of")
     return instant(text) if text else 0
 

@@ -10,7 +10,7 @@ SID = "11111111-1111-4111-8111-111111111111"
 def test_a_session_that_is_missing() -> None:
     """Status, body and length agree; a browser keeps it to itself."""
     answer = missing(SID)
-    headers = dict(answer.headers)
+    headers = dict(answer.fields.pairs)
 
     assert answer.status == orjson.loads(answer.body)["status"] == 404
     assert SID in orjson.loads(answer.body)["detail"]

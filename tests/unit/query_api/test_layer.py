@@ -6,8 +6,10 @@ import pytest
 
 from query_api.cors import Cors
 from query_api.events import Events
+from query_api.front import Front
 from query_api.layer import Layer, Message, Receive, Scope, Send, respond
-from query_api.problems import ProblemReply, broken
+from query_api.problems import broken
+from query_api.reply import HeaderFields, Reply
 
 ORIGIN = "https://board.example"
 POLL = "/api/v2/sessions/one/events"
@@ -20,11 +22,11 @@ class FakeEvents:
         self.asked: list[tuple[str, str, bytes, dict[bytes, bytes]]] = []
         self._fault = fault
 
-    def at_once(self, method: str, session_id: str, query: bytes, given: dict[bytes, bytes]) -> ProblemReply:
+    def at_once(self, method: str, session_id: str, query: bytes, given: dict[bytes, bytes]) -> Reply:
         if self._fault:
             raise self._fault
         self.asked.append((method, session_id, query, given))
-        return ProblemReply(200, [(b"etag", b'"1"')], b"page")
+        return Reply(200, (HeaderFields([(b"etag", b'"1"')]),), b"page")
 
 
 class FakeApp:
@@ -69,7 +71,7 @@ async def serve(
     app: FakeApp | None = None,
 ) -> Served:
     """Serve one request; `root_path` is our own setting, `told` what the server says of it."""
-    layer = Layer(app or FakeApp(), cast("Events", events or FakeEvents()), Cors(origins), root_path)
+    layer = Layer(app or FakeApp(), Front(cast("Events", events or FakeEvents()), Cors(origins), root_path))
     scope: dict[str, Any] = {"type": "http", "path": path, "method": method}
     scope |= {"query_string": query, "headers": list(headers)} | ({} if told is None else {"root_path": told})
     messages: list[Message] = []
@@ -126,7 +128,8 @@ async def test_what_is_no_request_goes_to_the_app_as_it_is() -> None:
     async def send(message: Message) -> None:
         assert message["type"].startswith("http")
 
-    await Layer(app, cast("Events", FakeEvents()), Cors(()), "/under")(scope, cast("Receive", None), send)
+    front = Front(cast("Events", FakeEvents()), Cors(()), "/under")
+    await Layer(app, front)(scope, cast("Receive", None), send)
 
     assert app.scopes == [scope]
 
@@ -293,9 +296,9 @@ async def test_a_response_is_two_messages(method: str, body: bytes) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await respond(send, ProblemReply(200, [(b"etag", b'"1"')], b"page"), method)
+    await respond(send, Reply(200, (HeaderFields([(b"etag", b'"1"')]),), b"page"), method, [(b"x", b"more")])
 
     assert sent == [
-        {"type": "http.response.start", "status": 200, "headers": [(b"etag", b'"1"')]},
+        {"type": "http.response.start", "status": 200, "headers": [(b"etag", b'"1"'), (b"x", b"more")]},
         {"type": "http.response.body", "body": body},
     ]

@@ -26,7 +26,7 @@ def change(n: int, database: str, *sessions: str, as_of_us: int | None = None) -
 
 def keep(cache: ResponseCache, number: Number | None) -> bool:
     """Store an answer."""
-    return cache.store(SID, found(SID, "paused", b"{}"), AsOf(1, 0.0), number)
+    return cache.store(SID, found(SID, b"{}", terminal=False), AsOf(1, 0.0), number)
 
 
 def cache_of(database: str, *changes: Change) -> ResponseCache:

@@ -63,7 +63,7 @@ class World:
     def store(self, database: str, as_of: int, number: Number | None) -> None:
         """Keep an answer."""
         version = sum(at <= as_of for at in self.commits[database])
-        self.cache.store(SID, found(SID, "paused", f"{database} {version}".encode()), AsOf(as_of, 0.0), number)
+        self.cache.store(SID, found(SID, f"{database} {version}".encode(), terminal=False), AsOf(as_of, 0.0), number)
 
     def poll(self) -> None:
         """Memory, or else the view if it may be read, or else Postgres."""

@@ -16,7 +16,7 @@ def change(n: int, *sessions: str, as_of_us: int | None = None, term: str = "t",
 
 def answer(session_id: str, body: bytes = b"{}") -> Answer:
     """A 200."""
-    return found(session_id, "in_progress", body)
+    return found(session_id, body, terminal=False)
 
 
 def heard(*changes: Change, cache: ResponseCache | None = None) -> ResponseCache:

@@ -108,7 +108,7 @@ class World:
     def store(self, session: str, version: int, as_of: int, number: Number | None) -> None:
         """Keep an answer, and that nothing is later than what it holds."""
         freshness = AsOf(as_of, 0.0)
-        self.cache.store(session, found(session, "paused", str(version).encode()), freshness, number)
+        self.cache.store(session, found(session, str(version).encode(), terminal=False), freshness, number)
         self.cache.store_newest(Newest(session, version, False), freshness, number)
 
     def poll(self) -> None:

@@ -1,0 +1,100 @@
+"""What becomes of a request before a store or a route is asked: the same, whichever way it comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from query_api import request_log
+from query_api.cors import Cors
+from query_api.events import Events, EventsRequest, Given
+from query_api.problems import broken
+from query_api.reply import HeaderFields, Reply
+from query_api.request_id import HEADER, RequestIds, naming
+
+SESSIONS = "/api/v2/sessions/"
+EVENTS = "/events"
+_BEFORE, _AFTER = len(SESSIONS), -len(EVENTS)
+WANTED = frozenset(
+    {b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin", b"x-request-id"}
+    | {b"traceparent"}
+)
+"""The request headers that any answer depends on."""
+BROKEN = broken()
+
+_log = structlog.get_logger(__name__)
+
+
+class Front:
+    """Names requests, knows polls by their paths, and answers those that need no store."""
+
+    def __init__(self, events: Events, cors: Cors, root_path: str) -> None:
+        self._events = events
+        self._cors = cors
+        self._ids = RequestIds()
+        self.prefix = root_path.rstrip("/")
+        self.tells = request_log.wanted()
+        """Whether the log takes a line for each answer."""
+
+    def name(self, given: Given) -> bytes:
+        """The id of a request: its caller's own where it is one, else a new one."""
+        wished = given.get(HEADER)
+        return self._ids.name() if wished is None else self._ids.accept(wished, *_secrets(given))
+
+    def common(self, given: Given) -> HeaderFields:
+        """The fields that every answer to a page of this origin bears."""
+        return self._cors.fields(given.get(b"origin"))
+
+    def preflight(self, method: str, given: Given) -> Reply | None:
+        """Answer a browser that asks whether a page may poll; None where this is no such question."""
+        origin = given.get(b"origin")
+        if method != "OPTIONS" or origin is None or not self._cors.on:
+            return None
+        return Reply(204, (self._cors.preflight(origin),), b"")
+
+    def below_the_prefix(self, path: str) -> str:
+        """Give the path below our prefix, whether or not the proxy before us has cut the prefix off."""
+        prefix = self.prefix
+        return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
+
+    def at_once(
+        self, name: bytes, method: str, session_id: str, query_string: bytes, given: Given
+    ) -> Reply | EventsRequest:
+        """Answer a poll that needs no store; else give what a store must be asked. Raises nothing."""
+        try:
+            return self._events.at_once(method, session_id, query_string, given)
+        except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
+            with naming(name):
+                _log.exception("a poll failed", session_id=request_log.shown(session_id))
+            return BROKEN
+
+    async def from_stores(self, asked: EventsRequest, given: Given) -> Reply:
+        """Answer a poll that memory has no answer to. Raises nothing."""
+        try:
+            return await self._events.from_stores(asked, given)
+        except Exception:  # noqa: BLE001 (the same)
+            _log.exception("a poll failed", session_id=asked.poll.session_id)
+            return BROKEN
+
+
+def polled_session(path: str) -> str | None:
+    """The session whose events are at this path, as it stands there; None where that is no such path."""
+    session_id = path[_BEFORE:_AFTER]
+    if path[:_BEFORE] != SESSIONS or path[_AFTER:] != EVENTS or "/" in session_id:
+        return None
+    return session_id
+
+
+def wanted(headers: Iterable[tuple[bytes, bytes]]) -> Given:
+    """The headers that any answer depends on, by their lower-case names; several of one name are joined."""
+    given: Given = {}
+    for name, value in headers:
+        if name in WANTED:
+            given[name] = given[name] + b", " + value if name in given else value
+    return given
+
+
+def _secrets(given: Given) -> tuple[bytes | None, bytes | None]:
+    """Give the keys that a request shows, right or wrong."""
+    return given.get(b"x-api-key"), given.get(b"authorization", b"").rpartition(b" ")[2]

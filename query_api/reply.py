@@ -1,0 +1,36 @@
+"""A whole response, and its header fields in the two forms in which they leave."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Pairs = list[tuple[bytes, bytes]]
+
+
+class HeaderFields:
+    """Header fields as ASGI wants them (`pairs`) and as the socket does (`lines`: each ends with CRLF)."""
+
+    __slots__ = ("lines", "pairs")
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether these are the same fields in the same order."""
+        return isinstance(other, HeaderFields) and self.pairs == other.pairs
+
+
+class Reply(NamedTuple):
+    """A whole response: status, header fields in their order, body."""
+
+    status: int
+    fields: tuple[HeaderFields, ...]
+    body: bytes
+
+    @property
+    def headers(self) -> Pairs:
+        """The header fields as ASGI wants them."""
+        return [pair for fields in self.fields for pair in fields.pairs]
