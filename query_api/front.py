@@ -78,6 +78,11 @@ class Front:
             return BROKEN
 
 
+def events_path(session_id: str) -> str:
+    """The path of a session's events."""
+    return f"{SESSIONS}{session_id}{EVENTS}"
+
+
 def polled_session(path: str) -> str | None:
     """The session whose events are at this path, as it stands there; None where that is no such path."""
     session_id = path[_BEFORE:_AFTER]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,10 +13,14 @@ from query_api.app import build_app
 from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
+from query_api.cors import Cors
+from query_api.doorway.census import Census
+from query_api.doorway.connections import CONNECTIONS, Connections
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
 from query_api.fallback import Fallback, Log
+from query_api.front import Front
 from query_api.health import Readiness
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
@@ -79,16 +83,17 @@ class Process:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or the lifespan."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope.get("state", {}), receive, send)
         elif self._app is not None:
             await self._app(scope, receive, send)
         else:
             raise RuntimeError("The application was not started: its server must support the lifespan protocol.")
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, state: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         await receive()
         with traced("readside-api"):
             async with opened(self._config) as self._app:
+                state[CONNECTIONS] = self._app.connections
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         await send({"type": "lifespan.shutdown.complete"})
@@ -220,10 +225,16 @@ class _Wiring:
             max_staleness_seconds=config.max_staleness_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
+        front, census = (
+            Front(events, Cors(config.cors_origins), config.root_path),
+            Census(config.sockets.max_connections),
+        )
         self.service = Service(
             config=config,
             gate=gate,
             events=events,
+            front=front,
+            connections=Connections(front, config.sockets, census),
             view=stores.view,
             view_reads=view_reads,
             fallback=fallback,
@@ -237,7 +248,7 @@ class _Wiring:
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
         service = self.service
-        watching = [self.load.run(), service.history.run(), self._identify()]
+        watching = [self.load.run(), service.history.run(), self._identify(), service.connections.run()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
         return [self.subscription.run(), service.requests.run(), *watching]
