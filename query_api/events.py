@@ -32,6 +32,7 @@ REMEMBERED_POLLS, REMEMBERED_BYTES = 16_384, 256
 
 _log = structlog.get_logger(__name__)
 _parsed = lru_cache(maxsize=REMEMBERED_POLLS)(parse_poll)
+_METHODS = frozenset({"GET", "HEAD"})
 _METHOD_NOT_ALLOWED = problem(
     405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
@@ -43,6 +44,25 @@ _INTERVALS = {
 
 Given = dict[bytes, bytes]
 """The request headers that matter here, by their lower-case names."""
+
+
+class Question:
+    """A poll as it came in, `session_id` and `query_string` as they stand in its target. What is made of it is kept.
+
+    Asked again it is not checked and parsed again, as long as the gate lets in whom it let in then.
+    """
+
+    __slots__ = ("edition", "given", "method", "poll", "query_string", "session_id", "wanted")
+
+    poll: Poll
+    wanted: Staleness
+
+    def __init__(self, method: str, session_id: str, query_string: bytes, given: Given) -> None:
+        self.method = method
+        self.session_id = session_id
+        self.query_string = query_string
+        self.given = given
+        self.edition: object = None
 
 
 class EventsRequest(NamedTuple):
@@ -77,29 +97,44 @@ class Events:
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
 
-    def at_once(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply | EventsRequest:
+    def at_once(self, question: Question) -> Reply | EventsRequest:
         """Answer what needs no store: what memory has, and what is refused. Else give what a store must be asked.
 
-        `session_id` is as the path has it. Raises nothing that a caller could cause.
+        Raises nothing that a caller could cause.
         """
         started = time.monotonic()
-        if method != "GET" and method != "HEAD":  # noqa: PLR1714 (each poll comes past here)
-            return _METHOD_NOT_ALLOWED
-        source = "none"
-        try:
-            reply = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
-            if reply is None:
-                stated = given.get(b"readside-max-staleness")
-                wanted = self._wanted if stated is None else parse_staleness(stated)
-                poll = (_parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll)(session_id, query_string)
-                kept = self._kept(poll, wanted.seconds, started)
-                if kept is None:
-                    return EventsRequest(poll, wanted, started)
-                source, reply = "memory", self._reply(poll, *kept, "memory", given)
-        except ServiceError as error:
-            reply = problem_of(error)
-        self._stats.poll(source, reply.status, time.monotonic() - started)
+        if question.edition is not self._gate.edition:
+            refusal = self._refusal(question)
+            if refusal is not None:
+                if refusal is not _METHOD_NOT_ALLOWED:
+                    self._stats.poll("none", refusal.status, time.monotonic() - started)
+                return refusal
+        poll, wanted = question.poll, question.wanted
+        kept = self._kept(poll, wanted.seconds, started)
+        if kept is None:
+            return EventsRequest(poll, wanted, started)
+        answer, freshness = kept
+        reply = self._reply(poll, answer, freshness, "memory", question.given, started)
+        self._stats.poll("memory", reply.status, time.monotonic() - started)
         return reply
+
+    def _refusal(self, question: Question) -> Reply | None:
+        """Check and parse a question; None where it may be answered."""
+        if question.method not in _METHODS:
+            return _METHOD_NOT_ALLOWED
+        given, edition = question.given, self._gate.edition
+        refusal = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
+        if refusal is not None:
+            return refusal
+        stated, query_string = given.get(b"readside-max-staleness"), question.query_string
+        try:
+            question.wanted = self._wanted if stated is None else parse_staleness(stated)
+            parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
+            question.poll = parse(question.session_id, query_string)
+        except ServiceError as error:
+            return problem_of(error)
+        question.edition = edition
+        return None
 
     async def from_stores(self, asked: EventsRequest, given: Given) -> Reply:
         """Answer what memory has not."""
@@ -133,7 +168,8 @@ class Events:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading)
         self._keep(poll, answer, reading)
-        return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given)
+        now = time.monotonic()
+        return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given, now)
 
     def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> None:
         newest = reading.newest
@@ -143,8 +179,8 @@ class Events:
                 return  # that answers this poll, and every later one
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 
-    def _reply(self, poll: Poll, answer: Answer, freshness: AsOf, source: Source, given: Given) -> Reply:
-        dated, lag_ms = as_of(source, freshness.as_of_us), int((time.monotonic() - freshness.since) * 1000)
+    def _reply(self, poll: Poll, answer: Answer, freshness: AsOf, source: Source, given: Given, now: float) -> Reply:
+        dated, lag_ms = as_of(source, freshness.as_of_us), int((now - freshness.since) * 1000)
         if answer.status == 404:
             return Reply(404, (answer.fields, dated, lag(lag_ms)), answer.body)
         if source != "postgres":

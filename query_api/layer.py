@@ -10,6 +10,7 @@ import structlog
 
 from query_api import request_log
 from query_api.doorway.connections import CONNECTION, Connections
+from query_api.events import Question
 from query_api.front import BROKEN, Front, polled_session, wanted
 from query_api.reply import Pairs, Reply
 from query_api.request_id import HEADER, about
@@ -65,7 +66,7 @@ class Layer:
         if session_id is None:
             await self._hand_over(scope, path, receive, send, extra)
             return
-        reply = front.at_once(name, method, session_id, scope["query_string"], given)
+        reply = front.at_once(name, Question(method, session_id, scope["query_string"], given))
         if not isinstance(reply, Reply):
             reply = await front.from_stores(reply, given)
         await respond(send, reply, method, extra)

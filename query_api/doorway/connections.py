@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from http import HTTPStatus
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.heads import END, poll_pattern, usual_fields
-from query_api.events import Given
+from query_api.events import Given, Question
 from query_api.front import Front
 from query_api.reply import HeaderFields, Pairs, Reply
 
@@ -27,15 +27,6 @@ REMEMBERED_POLLS, POLL_BYTES = 8_192, 768
 _NAME, _CLOSES = b"x-request-id: ", b"\r\nconnection: close\r\n\r\n"
 
 Value = TypeVar("Value")
-
-
-class Question(NamedTuple):
-    """A poll as its head asks it."""
-
-    method: str
-    session_id: str
-    query_string: bytes
-    given: Given
 
 
 class Watched(Protocol):

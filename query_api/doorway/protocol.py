@@ -17,10 +17,11 @@ from uvicorn.server import ServerState
 
 from query_api import request_log
 from query_api.doorway.census import Reason
-from query_api.doorway.connections import CONNECTION, CONNECTIONS, Connections, Question
+from query_api.doorway.connections import CONNECTION, CONNECTIONS, Connections
 from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.message import BadBody, Message, Refusal, message_of
+from query_api.events import Question
 from query_api.front import events_path, wanted
 from query_api.problems import problem, retry_later
 from query_api.reply import Pairs, Reply
@@ -217,7 +218,7 @@ class Doorway(asyncio.Protocol):
         shared, given = self._shared, question.given
         front, started = shared.front, time.monotonic()
         name = front.name(given)
-        reply = front.at_once(name, *question)
+        reply = front.at_once(name, question)
         if not isinstance(reply, Reply):
             return False
         body = b"" if question.method == "HEAD" else reply.body

@@ -8,7 +8,7 @@ from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.connections import Connections
-from query_api.events import Events
+from query_api.events import Events, Question
 from query_api.front import Front
 from query_api.layer import Layer, Message, Receive, Scope, Send, respond
 from query_api.problems import broken
@@ -25,10 +25,10 @@ class FakeEvents:
         self.asked: list[tuple[str, str, bytes, dict[bytes, bytes]]] = []
         self._fault = fault
 
-    def at_once(self, method: str, session_id: str, query: bytes, given: dict[bytes, bytes]) -> Reply:
+    def at_once(self, question: Question) -> Reply:
         if self._fault:
             raise self._fault
-        self.asked.append((method, session_id, query, given))
+        self.asked.append((question.method, question.session_id, question.query_string, question.given))
         return Reply(200, (HeaderFields([(b"etag", b'"1"')]),), b"page")
 
 
