@@ -13,7 +13,6 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.healing import Record
 from tests.support.servers import fresh_database, make_template, running_postgres, running_redis
 
-
 TEST_SECONDS = 300.0
 """A coroutine test that takes longer fails there where it waits. The slowest takes a minute on a busy machine."""
 
