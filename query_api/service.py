@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from query_api.auth import Gate
 from query_api.config import ApiConfig
+from query_api.doorway.census import Census
 from query_api.events import Events
 from query_api.exposition import Exposition
 from query_api.fallback import Fallback
@@ -32,3 +33,4 @@ class Service:
     history: LagHistory
     readiness: Readiness
     exposition: Exposition
+    census: Census

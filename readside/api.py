@@ -13,6 +13,8 @@ from query_api.app import build_app
 from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
+from query_api.doorway.census import Census, CensusLog
+from query_api.doorway.report import ApiReporter
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
@@ -43,6 +45,7 @@ from readmodel.supervise import end
 from readmodel.tables import TableFinder
 from readmodel.view import ViewReader
 from readside import background
+from readside.descriptors import within_limit
 from readside.logging import configure
 from readside.settings import Settings
 from readside.tracing import traced
@@ -66,7 +69,7 @@ def create_app_from_environment() -> Process:
     """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`."""
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
-    return create_app(settings.api_config())
+    return create_app(within_limit(settings.api_config()))
 
 
 class Process:
@@ -159,7 +162,8 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     """Build the application and run what it needs in the background, for as long as the block lasts."""
     with taking_part(config.metrics_directory, MERGE) as exchange:
         built = _Wiring(replace(config, root_path=prefix(config.root_path)), stores, exchange)
-        tasks = [background.start(work) for work in built.background()]
+        reporter = ApiReporter(stores.view, built.service.census)
+        tasks = [background.start(work) for work in (*built.background(), reporter.run())]
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREET_SECONDS):
@@ -167,6 +171,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             yield build_app(built.service)
         finally:
             await end(tasks)
+            await reporter.leave()
             await built.service.view_reads.close()
             await built.service.fallback.close()
 
@@ -178,7 +183,8 @@ def prefix(root_path: str) -> str:
 
 def _history(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> LagHistory:
     staleness = config.max_staleness_seconds
-    return LagHistory(lambda: read_projection(stores.view, staleness, own.identity()), staleness)
+    read = partial(read_projection, stores.view, staleness, with_apis=False)  # each second, in each process
+    return LagHistory(lambda: read(own.identity()), staleness)
 
 
 def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readiness:
@@ -208,7 +214,10 @@ class _Wiring:
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
         gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
-        watched = MetricSources(stats, self.cache, view_reads, fallback, reader, circuits, config.max_staleness_seconds)
+        census = Census(config.sockets.max_connections)
+        watched = MetricSources(
+            stats, self.cache, view_reads, fallback, reader, circuits, census, config.max_staleness_seconds
+        )
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
             gate=gate,
@@ -232,12 +241,13 @@ class _Wiring:
             history=_history(stores, config, own),
             readiness=_readiness(stores, own, page_bytes),
             exposition=Exposition(watched, exchange),
+            census=census,
         )
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
         service = self.service
-        watching = [self.load.run(), service.history.run(), self._identify()]
+        watching = [self.load.run(), service.history.run(), CensusLog(service.census).run(), self._identify()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
         return [self.subscription.run(), service.requests.run(), *watching]
