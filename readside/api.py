@@ -162,8 +162,10 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     """Build the application and run what it needs in the background, for as long as the block lasts."""
     with taking_part(config.metrics_directory, MERGE) as exchange:
         built = _Wiring(replace(config, root_path=prefix(config.root_path)), stores, exchange)
-        reporter = ApiReporter(stores.view, built.service.census)
-        tasks = [background.start(work) for work in (*built.background(), reporter.run())]
+        census = built.service.census
+        reporter = ApiReporter(stores.view, census)
+        telling = CensusLog(census).run(), reporter.run()  # nothing that is answered depends on these
+        tasks = [background.start(work) for work in (*built.background(), *telling)]
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREET_SECONDS):
@@ -247,7 +249,7 @@ class _Wiring:
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
         service = self.service
-        watching = [self.load.run(), service.history.run(), CensusLog(service.census).run(), self._identify()]
+        watching = [self.load.run(), service.history.run(), self._identify()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
         return [self.subscription.run(), service.requests.run(), *watching]

@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
+from query_api.doorway import census as counting
 from query_api.doorway import report as module
+from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.report import FORGOTTEN_SECONDS, ApiReporter
 from readmodel.keys import Keys
@@ -22,6 +25,8 @@ from tests.support.builders import api, api_config
 from tests.support.healing import own_redis
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied
+from tests.support.scraping import series
+from tests.support.stands import fake_stand
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
@@ -105,7 +110,21 @@ async def no_more(condition: Any) -> bool:
     return not await condition()
 
 
-async def test_an_old_report_is_not_shown_and_cleared_away(stage: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_log_and_metrics_tell_of_a_bound_that_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By themselves, of the very census that the process keeps; its bound is the config's."""
+    monkeypatch.setattr(counting, "LOOK_SECONDS", 0.01)
+    with capture_logs() as lines:
+        async with fake_stand(sockets=SocketBounds(max_connections=10)) as stand:
+            census: Census = cast_to_any(stand.app)._app.state.service.census
+            census.open = 8
+            await eventually(lambda: any("near their bound" in line["event"] for line in lines), "the log says so")
+            scraped = series((await stand.client.get("/metrics")).text)
+
+    assert (scraped["readside_connections"], scraped["readside_connections_bound"]) == (8, 10)
+    assert scraped["readside_connections_usage"] == 0.8
+
+
+async def test_an_old_report_is_not_shown_and_cleared_away(stage: Bench) -> None:
     """Ten seconds old: not shown; a minute old, or not to be read: cleared away by whoever reports."""
     now_us = await stage.view.now_us()
     ages = {"young": 0.0, "old": FRESH_API_SECONDS + 1, "dead": FORGOTTEN_SECONDS + 1}
