@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import ModuleType
 
 from bench.rows import (
-    beside_postgres,
     cold,
     commit_beside_base,
     commit_to_http,
@@ -15,7 +14,6 @@ from bench.rows import (
     empty_poll,
     letters,
     memory,
-    micro_cache,
     no_projector,
     page,
     page_from_redis,
@@ -29,8 +27,6 @@ _MODULES: tuple[ModuleType, ...] = (
     empty_poll,
     page,
     page_from_redis,
-    beside_postgres,
-    micro_cache,
     dashboards,
     cost_by_events,
     cost_by_hot,
