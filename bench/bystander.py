@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Self
 
-from bench.load import HEADERS
 from bench.polling_client import PollingClient
 from readside.demo.processes import LOOPBACK
 
@@ -22,17 +21,18 @@ class Bystander:
     One that failed counts as long as one may take: who is refused at once has to wait all the same.
     """
 
-    def __init__(self, port: int, target: str) -> None:
+    def __init__(self, port: int, target: str, key: str) -> None:
         self._port = port
         self._target = target
+        self._headers = {"X-API-Key": key}
         self.seconds: list[float] = []
         self.failed = 0
 
     @classmethod
     @asynccontextmanager
-    async def polling(cls, port: int, target: str) -> AsyncIterator[Self]:
+    async def polling(cls, port: int, target: str, key: str) -> AsyncIterator[Self]:
         """Poll for as long as the block lasts."""
-        bystander = cls(port, target)
+        bystander = cls(port, target, key)
         polls = asyncio.gather(bystander._over_connections(sys.maxsize), bystander._over_connections(1))
         try:
             yield bystander
@@ -56,7 +56,7 @@ class Bystander:
                         async with asyncio.timeout(POLL_SECONDS):
                             if client is None:
                                 client = await stack.enter_async_context(PollingClient.open(LOOPBACK, self._port))
-                            answered = (await client.get(self._target, HEADERS)).status == 200
+                            answered = (await client.get(self._target, self._headers)).status == 200
                     self._count(time.perf_counter() - began, answered=answered)
                     await asyncio.sleep(PAUSE_SECONDS)
                     if not answered:

@@ -78,11 +78,28 @@ async def sizes_mb(database_url: str) -> AsyncIterator[list[Point]]:
 
 def resident_mb(process: int) -> float:
     """Give the memory that a process has now. Raises BenchError where the machine does not tell (not Linux)."""
+    return _status_mb(process, "VmRSS:")
+
+
+def peak_mb(process: int) -> float:
+    """Give the most that it ever had, or had since `forget_peak`. Raises BenchError as above."""
+    return _status_mb(process, "VmHWM:")
+
+
+def forget_peak(process: int) -> None:
+    """Have the most that it had counted anew (proc(5), clear_refs). Raises BenchError as above."""
+    try:
+        Path(f"/proc/{process}/clear_refs").write_text("5")
+    except OSError as error:
+        raise BenchError(f"The peak of a process' memory is forgotten through /proc: {error}") from error
+
+
+def _status_mb(process: int, name: str) -> float:
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError as error:
         raise BenchError(f"How much memory a process has is read from /proc: {error}") from error
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) * 1024 / MEGABYTE
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name)) * 1024 / MEGABYTE
 
 
 def first_and_last(points: Sequence[Point], seconds: float, window_seconds: float) -> tuple[float, float]:

@@ -1,111 +1,85 @@
 """What a client without a key can do: the memory gained by each attack, and another client's slowest poll meanwhile."""
 
-import asyncio
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import orjson
-
-from bench.attack import UNFINISHED, Outcome
-from bench.bystander import Bystander
+from bench.attack import CROWDS, FURTHER, KNOWN, Attack, Prey
 from bench.contest import answer_of, nothing_new
 from bench.rows.polling import EVENTS_PATH, polled_site
-from bench.stack import ROOT, Servers, Site, output_of
-from bench.table import BenchError, Figure, Measurement, Row, Target
-from bench.watching import Point, resident_mb, watched
+from bench.siege import SETTLE_SECONDS, Damage, attacked
+from bench.stack import API_KEY, Servers, Site
+from bench.table import Figure, Measurement, Row, Target
 
 NAME = "attacks"
-SESSIONS, EVENTS_EACH = 2, 100
+SESSIONS, EVENTS_EACH = 2, 1_000
 OPEN_FILES = 1_024
 """The soft limit that a process has by default."""
 WARM_UP_POLLS = 500
-MEMORY_PAUSE_SECONDS = 0.05
-SETTLE_SECONDS = 2.0
 MEMORY, SLOWEST = Target(40, at_most=True, unit="MB"), Target(0.5, at_most=True, unit="s")
-
-
-@dataclass(frozen=True, slots=True)
-class Attack:
-    """One of `bench.attack`, how it stands in the table, and how long it lasts at most.
-
-    `left_open` connections are for the server to end.
-    """
-
-    name: str
-    what: str
-    seconds: int
-    left_open: int = 0
-
-
-SHOWN = (
-    Attack("pipelined", "13 MB of pipelined GET /health/live, no answer read", 10),
-    Attack("pipelined-polls", "13 MB of pipelined polls without a key, no answer read", 10),
-    Attack("endless-headers", "header fields without end for 10 s", 10),
-    Attack("huge-header", "one header field of 100 MB", 20),
-    Attack("unfinished", f"{UNFINISHED} silent connections and {UNFINISHED} with half a head", 90, 2 * UNFINISHED),
-    Attack("idle-1500", "1,500 idle connections, soft limit of 1,024 files", 10),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """What an attack did: megabytes of the process before, during and after it, another client's polls, its outcome."""
-
-    before_mb: float
-    during_mb: Sequence[Point]
-    after_mb: float
-    bystander: Bystander
-    outcome: Outcome
-
-    @property
-    def gained_mb(self) -> float:
-        """What the process had more, at its largest."""
-        return max(megabytes for _, megabytes in (*self.during_mb, (0.0, self.after_mb))) - self.before_mb
+TO_BE_ENDED = frozenset({"half-sent", "silent"})
+SHOWN = {**KNOWN, "idle-1500": CROWDS["idle-1500"]}
 
 
 async def measure(servers: Servers) -> Measurement:
     """Attack one process after the other, each new: memory that one attack leaves behind would hide the next one's."""
+    found: list[Row] = []
+    further: list[tuple[Attack, Damage]] = []
     async with polled_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH) as site:
-        found = [row for attack in SHOWN for row in rows(attack, await attacked(site, attack, servers.choices.seconds))]
-    return Measurement(found)
+        for name, attack in SHOWN.items():
+            found += rows(name, attack, await struck(site, name, attack, servers.choices.seconds))
+        for name, attack in FURTHER.items():
+            further.append((attack, await struck(site, name, attack, servers.choices.seconds)))
+            _tell(*further[-1])
+    return Measurement([*found, *worst(further)])
 
 
-async def attacked(site: Site, attack: Attack, seconds: int | None) -> Damage:
+async def struck(site: Site, name: str, attack: Attack, seconds: int | None) -> Damage:
     """Attack a new API process. Raises BenchError when the attack itself fails, DemoError when the process dies."""
     async with site.api_process(open_files=OPEN_FILES) as (port, process):
         target = await nothing_new(port, EVENTS_PATH)
+        await answer_of(port, f"{EVENTS_PATH}?limit=1000")
         for _ in range(WARM_UP_POLLS):
             await answer_of(port, target)
-        before = resident_mb(process)
-
-        async def now_mb() -> float:
-            return resident_mb(process)
-
-        async with watched(now_mb, MEMORY_PAUSE_SECONDS) as during, Bystander.polling(port, target) as bystander:
-            outcome = await _outcome(attack.name, port, seconds or attack.seconds)
-        await asyncio.sleep(SETTLE_SECONDS)
-        return Damage(before, during, resident_mb(process), bystander, outcome)
+        prey = Prey(port, EVENTS_PATH, API_KEY)
+        return await attacked(process, prey, target, name, seconds or attack.seconds, SETTLE_SECONDS)
 
 
-async def _outcome(name: str, port: int, seconds: int) -> Outcome:
-    output = await output_of(sys.executable, "-m", "bench.attack", name, str(port), str(seconds), PYTHONPATH=str(ROOT))
-    try:
-        return Outcome(**orjson.loads(output))
-    except orjson.JSONDecodeError:
-        raise BenchError(f"The attack {name} did not end well:\n{output}") from None
-
-
-def rows(attack: Attack, damage: Damage) -> list[Row]:
+def rows(name: str, attack: Attack, damage: Damage) -> list[Row]:
     """Give the memory that was gained and the slowest poll."""
-    left = f"{damage.after_mb - damage.before_mb:+.0f} MB {SETTLE_SECONDS:g} s after; {damage.outcome.words}"
-    slowest = Figure([max(damage.bystander.seconds)], "s", damage.bystander.words())
+    left = f"{damage.left_mb:+.0f} MB {SETTLE_SECONDS:g} s after; {damage.outcome.words()}"
+    slowest = Figure([damage.slowest_seconds], "s", damage.bystander.words())
     found = [
         Row(f"memory gained by {attack.what}", Figure([damage.gained_mb], "MB", left), target=MEMORY),
         Row(f"slowest poll of another client beside {attack.what}", slowest, target=SLOWEST),
     ]
-    if attack.left_open:
-        ended = Figure([float(damage.outcome.connections)], "connections")
-        wanted = Target(attack.left_open, unit="connections")
+    if name in TO_BE_ENDED:
+        ended = Figure([float(damage.outcome.ended)], "connections", f"within {damage.outcome.seconds:.0f} s")
+        wanted = Target(attack.connections, unit="connections")
         found.append(Row(f"{attack.what}: ended by the server", ended, target=wanted))
     return found
+
+
+def worst(further: Sequence[tuple[Attack, Damage]]) -> list[Row]:
+    """Give the largest memory gained and the slowest poll of many attacks, each with the attack that it belongs to."""
+    largest, gained = max(further, key=lambda pair: pair[1].gained_mb)
+    slow, waited = max(further, key=lambda pair: pair[1].slowest_seconds)
+    failed = sum(damage.bystander.failed for _, damage in further)
+    return [
+        Row(
+            f"most memory gained by {len(further)} other attacks",
+            Figure([gained.gained_mb], "MB", largest.what),
+            target=MEMORY,
+        ),
+        Row(
+            f"slowest poll of another client beside {len(further)} other attacks",
+            Figure([waited.slowest_seconds], "s", f"{slow.what}; {failed:,} polls failed in all"),
+            target=SLOWEST,
+        ),
+    ]
+
+
+def _tell(attack: Attack, damage: Damage) -> None:
+    print(
+        f"  {attack.what}: {damage.gained_mb:.1f} MB gained, {damage.left_mb:.1f} left, slowest poll "
+        f"{damage.slowest_seconds:.3f} s of {damage.bystander.words()}; {damage.outcome.words()}",
+        flush=True,
+    )
