@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -29,6 +29,9 @@ from readside.settings import Settings
 DRAIN_SECONDS = 10
 """Running requests may take so long after a signal."""
 BACKLOG = 2048
+ACCEPTED_A_TURN = 16
+"""The event loop takes one connection a turn of each socket that it listens on: while a crowd comes, with turns of some
+milliseconds, a client would wait for seconds until it is taken. So it listens on so many duplicates of one socket."""
 
 _log = structlog.get_logger(__name__)
 
@@ -39,16 +42,16 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
     config = settings.api_config(prefix(root_path))
     check_url(config.database_url, "READSIDE_DATABASE_URL")
     _ = connect(config.redis_url, name="readside-api")  # reads the URL, sends nothing
-    with listening(host, port) as listener:
+    with listening(host, port) as listener, _duplicated(listener) as listeners:
         address, bound_port = listener.getsockname()[:2]
         _log.info("api starts", host=address, port=bound_port, workers=workers, root_path=config.root_path)
         config = within_limit(config)  # workers inherit the limit, and are told what it leaves for clients
         if workers > 1:
             with _shared_directory() as directory:
                 shared = replace(config, metrics_directory=directory)
-                Multiprocess(server_config(shared, settings, workers), sockets=[listener]).run()
+                Multiprocess(server_config(shared, settings, workers), sockets=listeners).run()
         else:
-            _run(uvicorn.Server(server_config(config, settings)), listener)
+            _run(uvicorn.Server(server_config(config, settings)), listeners)
         _log.info("api stopped")
 
 
@@ -58,6 +61,13 @@ def _shared_directory() -> Iterator[str]:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (the name in it is made up safely)
     with TemporaryDirectory(prefix="readside-metrics-", dir=memory) as directory:
         yield directory
+
+
+@contextmanager
+def _duplicated(listener: socket.socket) -> Iterator[list[socket.socket]]:
+    """Give the socket and its duplicates, which all take the same connections."""
+    with ExitStack() as stack:
+        yield [listener, *(stack.enter_context(listener.dup()) for _ in range(ACCEPTED_A_TURN - 1))]
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -108,7 +118,7 @@ def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secret
     return create_app(config)
 
 
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+def _run(server: uvicorn.Server, listeners: list[socket.socket]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # uvicorn raises the signal again when it has drained
-    server.run(sockets=[listener])
+    server.run(sockets=listeners)

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         default=30.0, ge=0.1, le=3600, description="an answer may wait so long for its client to read, seconds"
     )
     waiting_mb: Megabytes = Field(
-        default=64.0, ge=1, description="unfinished requests and untaken answers of each API process, MB"
+        default=32.0, ge=1, description="untaken answers of each API process, requests an eighth of it, MB"
     )
     projector_port: int | None = Field(default=None, ge=1, le=65535, description="projector's health and metrics")
     projector_host: str = Field(default="127.0.0.1", description="address of the projector's health and metrics")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+from collections import deque
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
@@ -18,6 +20,14 @@ CONNECTIONS, CONNECTION = "readside.connections", "readside.connection"
 """Names in ASGI's `state`: what the application gives to its protocols, and each of them to its requests."""
 SWEEP_SECONDS = 1.0
 """So often each connection's time is looked at: one timer a process costs less than one a connection."""
+REQUESTS_PART = 8
+"""Requests may hold a part of what answers may: they are small, but where harm is meant."""
+STARTED_A_TURN = 8
+"""Requests that the application is given before the event loop turns: a crowd that asks at once holds no poll up."""
+KEPT_UNUSED = 256
+"""Protocols of uvicorn's that are kept with nothing in hand: each takes more than all else that a connection takes."""
+LEFT_BYTES = 1_000_000
+"""After so many bytes of long requests the youngest objects are looked through for cycles: a millisecond at most."""
 REMEMBERED_FIELDS, FIELDS_BYTES = 1_024, 2_048
 """Header fields whose meaning is remembered: a client sends the same ones with each poll."""
 REMEMBERED_POLLS, POLL_BYTES = 8_192, 768
@@ -38,6 +48,12 @@ class SweptConnection(Protocol):
     def end_untaken(self) -> None:
         """End it: what waits to be taken is too much."""
 
+    def go_on(self) -> None:
+        """Go on, now that its turn has come."""
+
+    def let_go(self) -> None:
+        """Let go of uvicorn's protocol, which has nothing in hand."""
+
 
 class Connections:
     """The connections of one process."""
@@ -47,7 +63,15 @@ class Connections:
         self.bounds = bounds
         self.census = census
         self.waiting_bytes = 0
-        """What has come in and waits, of all connections."""
+        """What requests hold until they are answered, of all connections."""
+        self.most_waiting = bounds.waiting_bytes // REQUESTS_PART
+        self.untaken_bytes = 0
+        """What clients that stopped reading have not taken."""
+        self.unused: dict[SweptConnection, None] = {}
+        """Those with a protocol of uvicorn's that has nothing in hand, in the order in which they last used it."""
+        self._left_bytes = 0
+        self._started = 0
+        self._turn: deque[SweptConnection] = deque()
         self.polls: dict[bytes, Question] = {}
         """Whole heads whose meaning is remembered."""
         self._pattern = poll_pattern(front.prefix)
@@ -74,6 +98,38 @@ class Connections:
     def turned_away(self) -> int:
         """Connections that have no place and are not closed yet."""
         return len(self._open) - self.census.open
+
+    def may_start(self, connection: SweptConnection, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether the application may be given a request in this turn of the loop; if not, `go_on` is called soon."""
+        if self._started < STARTED_A_TURN:
+            if not self._started:
+                loop.call_soon(self._next_turn, loop)
+            self._started += 1
+            return True
+        self._turn.append(connection)
+        return False
+
+    def keep_unused(self, connection: SweptConnection) -> None:
+        """Let a connection keep its protocol of uvicorn's for its next request, and the one that used its last none."""
+        self.unused[connection] = None
+        if len(self.unused) > KEPT_UNUSED:
+            next(iter(self.unused)).let_go()
+
+    def clear_away(self, size: int) -> None:
+        """Free what long requests leave: the application's parts know one another in circles, request and all."""
+        self._left_bytes += size
+        if self._left_bytes > LEFT_BYTES:
+            self._left_bytes = 0
+            gc.collect(0)
+
+    def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let those go on that were to wait, before others come."""
+        due = [self._turn.popleft() for _ in range(min(STARTED_A_TURN, len(self._turn)))]
+        self._started = 0
+        for connection in due:
+            connection.go_on()
+        if self._turn and not self._started:
+            loop.call_soon(self._next_turn, loop)
 
     def read(self, head: bytes) -> Question | None:
         """Read a whole head; None unless it is a poll like any other."""

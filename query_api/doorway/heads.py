@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import httptools
 
+from query_api.doorway.bounds import HEAD_FIELDS
 from query_api.events import Given
 from query_api.front import wanted
 from query_api.reply import Pairs
@@ -22,8 +23,13 @@ _SIMPLE = re.compile(r"[/0-9A-Za-z_-]*")
 """Prefixes that stand in a target, and in a pattern, as they are."""
 
 _NOT_HTTP = "This is no request of HTTP/1.1 that could be understood."
+_FIELDS = f"The request's head has more than {HEAD_FIELDS} fields."
 _TARGET = "The request's target must be a path or a URL in ASCII; other characters are percent-encoded."
 _UPGRADE = "A request that has a body cannot ask for another protocol."
+
+
+class LongHead(Exception):
+    """A request with too many header fields; the text says so."""
 
 
 class BadHead(Exception):
@@ -80,6 +86,8 @@ def usual_fields(lines: bytes) -> Given | None:
 
     None where anything in them has a say in how the message is framed or what becomes of its connection.
     """
+    if lines.count(b"\r\n") > HEAD_FIELDS + 1:
+        return None
     parser = MessageParser()
     try:
         parser.feed(b"GET / HTTP/1.1\r\n" + lines)
@@ -96,8 +104,10 @@ def usual_fields(lines: bytes) -> Given | None:
 def judge(parser: MessageParser, head: bytes) -> int | None:
     """Feed a whole head to the parser of its message; give the bytes of body that it announces, None for chunks.
 
-    Raises BadHead.
+    Raises BadHead, and LongHead before it reads anything.
     """
+    if head.count(b"\r\n") > HEAD_FIELDS + 2:
+        raise LongHead(_FIELDS)
     try:
         parser.feed(head)
         path = httptools.parse_url(parser.url).path  # as uvicorn finds the path

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import httptools
 
 from query_api.doorway.census import Reason
-from query_api.doorway.heads import BadHead, MessageParser, judge
+from query_api.doorway.heads import END, BadHead, LongHead, MessageParser, judge
 from query_api.problems import problem
 from query_api.reply import Pairs, Reply
 
@@ -36,12 +36,14 @@ class BadBody(Exception):
 class Message:
     """A request with `left` bytes of body to come, or with chunks (None), `most` bytes of them."""
 
-    __slots__ = ("_left", "_most", "_parser", "answered", "started", "whole")
+    __slots__ = ("_left", "_most", "_parser", "answered", "size", "started", "whole")
 
-    def __init__(self, parser: MessageParser, left: int | None, most: int) -> None:
+    def __init__(self, parser: MessageParser, left: int | None, most: int, size: int) -> None:
         self._parser = parser
         self._left = left
         self._most = most
+        self.size = size
+        """The bytes of it that have come."""
         self.whole = left == 0
         """Whether all of it has come."""
         self.started = self.answered = False
@@ -50,9 +52,11 @@ class Message:
     def take(self, data: bytes) -> int:
         """Take what belongs to it; give how many of these bytes do. Raises BadBody."""
         try:
-            return self._chunks(data) if self._left is None else self._bytes(data, self._left)
+            taken = self._chunks(data) if self._left is None else self._bytes(data, self._left)
         except httptools.HttpParserError:
             raise BadBody("malformed", _BAD_BODY) from None
+        self.size += taken
+        return taken
 
     def _bytes(self, data: bytes, left: int) -> int:
         taken = min(left, len(data))
@@ -64,16 +68,31 @@ class Message:
         return taken
 
     def _chunks(self, data: bytes) -> int:
-        """Only the parser knows where chunks end, and it tells after each feeding: it is fed byte by byte."""
-        for place in range(len(data)):
+        """Only the parser knows where chunks end, and it tells after each feeding: it is fed up to each empty line.
+
+        The last chunk ends with one, whatever else does. Of one that is cut, the end is in the first bytes here.
+        """
+        place = 0
+        while place < len(data) and not self.whole:
             if not self._most:
                 raise BadBody("body_too_long", _BODY_TOO_LONG)
-            self._most -= 1
-            self._parser.feed(data[place : place + 1])
-            if self._parser.complete:
-                self.whole = True
-                return place + 1
-        return len(data)
+            piece = data[place : min(_possible_end(data, place), place + self._most)]
+            self._parser.feed(piece)
+            if self._parser.begun > 1:
+                raise BadBody("malformed", _BAD_BODY)
+            self._most -= len(piece)
+            place += len(piece)
+            self.whole = bool(self._parser.complete)
+        return place
+
+
+def _possible_end(data: bytes, place: int) -> int:
+    """Give the next place where an empty line ends, or may end that has begun before this data."""
+    overlap = len(END) - 1
+    if place < overlap:
+        return place + 1
+    found = data.find(END, place - overlap)
+    return len(data) if found < 0 else found + len(END)
 
 
 def message_of(head: bytes, most: int) -> Message | Refusal:
@@ -81,8 +100,11 @@ def message_of(head: bytes, most: int) -> Message | Refusal:
     parser = MessageParser()
     try:
         body_bytes = judge(parser, head)
+    except LongHead as error:
+        return Refusal("head_too_long", problem(431, str(error)), "", [])
     except BadHead as error:
         return Refusal("malformed", problem(400, str(error)), parser.method, parser.headers)
     if body_bytes is not None and body_bytes > most:
         return Refusal("body_too_long", _BODY_TOO_LONG, parser.method, parser.headers)
-    return Message(parser, body_bytes, most)
+    parser.headers = []  # uvicorn's own parser has them too
+    return Message(parser, body_bytes, most, len(head))

@@ -20,18 +20,21 @@ from query_api.doorway.census import Reason
 from query_api.doorway.connections import CONNECTION, CONNECTIONS, Connections
 from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
+from query_api.doorway.inner import let_go
 from query_api.doorway.message import BadBody, Message, Refusal, message_of
 from query_api.events import Question
 from query_api.front import events_path, wanted
 from query_api.problems import problem, retry_later
 from query_api.reply import Pairs, Reply
 
-TURN_ANSWERS = 64
+TURN_ANSWERS = 16
 """Answers to one client before others get their turn."""
 LINGER_SECONDS, LINGER_BYTES = 2.0, 1_000_000
 """After a refusal so much is read and thrown away: closing a socket with bytes unread would lose the answer."""
 TURNED_AWAY_SECONDS, TURNED_AWAY = 1.0, 64
 """One connection too many is heard for so long before it gets its 503; so many wait for theirs at a time."""
+SMALL_BYTES = 1_024
+"""What one request holds may be so much whatever others hold, and may be kept when it is over."""
 SEPARATE_BYTES = 16_384
 """From this length on a body is not copied behind its head."""
 
@@ -68,6 +71,8 @@ class Doorway(asyncio.Protocol):
         """When the last request was over, and when the one that is not yet whole began."""
         self._untaken = (0, self._seen)
         """The fewest bytes that waited to be taken, and since when it has been no fewer."""
+        self._untaken_bytes = 0
+        """What is counted of them in the bound of all connections."""
         self._ends_at = 0.0
         """When it ends for good, after a refusal."""
         self._to_throw_away = LINGER_BYTES
@@ -102,24 +107,28 @@ class Doorway(asyncio.Protocol):
         self._half_closed = True
         return not self._ends_at and (self._must_wait() or not self._serves)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """The connection is over."""
-        self._message = None
+        self._take_back()
         self._release()
+        self._count_untaken(0)
         self._shared.remove(self, placed=self._serves)
         self._server.connections.discard(cast("Any", self))
-        if self._inner is not None:
-            self._inner.connection_lost(exc)
+        self.let_go()
 
     def pause_writing(self) -> None:
         """The client does not take its answers."""
         self._writes_paused = True
+        self._count_untaken(self._transport.get_write_buffer_size())
+        if self._shared.untaken_bytes > self._shared.bounds.waiting_bytes:
+            self.end_untaken()
         if self._inner is not None:
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         """It takes them."""
         self._writes_paused = False
+        self._count_untaken(0)
         if self._inner is not None:
             self._inner.resume_writing()
         self._go_on()
@@ -161,8 +170,9 @@ class Doorway(asyncio.Protocol):
         self._transport.close()
 
     def check(self, now: float) -> int:
-        """End the connection if its time is over; give the bytes that it makes wait. `now` is monotonic seconds."""
+        """End the connection if its time is over; give the bytes that it does not take. `now` is monotonic seconds."""
         bounds, size = self._shared.bounds, self._transport.get_write_buffer_size()
+        self._count_untaken(size)
         least, since = self._untaken
         if not size or size < least or not least:
             self._untaken = (size, now)
@@ -180,12 +190,25 @@ class Doorway(asyncio.Protocol):
         elif self._message is None and not size and now - self._seen > bounds.idle_seconds:
             self._shared.census.refused("idle")
             self._transport.close()
-        return size + len(self._held)
+        return size
 
     def end_untaken(self) -> None:
         """End the connection at once: nobody takes what was written."""
-        self._shared.census.refused("untaken")
-        self._transport.abort()
+        if not self._transport.is_closing():
+            self._shared.census.refused("untaken")
+            self._transport.abort()
+
+    def let_go(self) -> None:
+        """Let go of uvicorn's protocol, which has nothing in hand."""
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            self._shared.unused.pop(self, None)
+            let_go(inner)
+
+    def go_on(self) -> None:
+        """Go on, now that its turn has come."""
+        self._rests = False
+        self._go_on()
 
     # How requests are served.
 
@@ -200,6 +223,9 @@ class Doorway(asyncio.Protocol):
             known = shared.polls.get(head)
             question = known or shared.read(head)
             if question is None or not self._answer(head, question, new=known is None):
+                if not shared.may_start(self, self._loop):
+                    self._rests = True
+                    break
                 self._hand_over(head.lstrip(b"\r\n"))
             start = end
             if self._ends_at:
@@ -210,7 +236,7 @@ class Doorway(asyncio.Protocol):
                 return
         else:
             self._rests = True
-            self._loop.call_soon(self._rested)
+            self._loop.call_soon(self.go_on)
         self._take(data[start:])
 
     def _answer(self, head: bytes, question: Question, *, new: bool) -> bool:
@@ -247,11 +273,16 @@ class Doorway(asyncio.Protocol):
             self._refuse(message.reason, message.reply, message.method, message.headers)
             return
         self._message, self._began = message, time.monotonic()
+        if self._is_too_much(message.size, message.size):
+            self._refuse("waiting", _WAITING, "HEAD" if head.startswith(b"HEAD ") else "GET")
+            return
         if self._inner is None:
             self._inner = HttpToolsProtocol(
                 self._config, self._server, {**self._app_state, CONNECTION: self}, self._loop
             )
             self._inner.connection_made(Facade(self, self._transport))
+        else:
+            self._shared.unused.pop(self, None)
         self._inner.data_received(head)
 
     def _take(self, data: bytes) -> None:
@@ -264,8 +295,7 @@ class Doorway(asyncio.Protocol):
         if self._ends_at or not data:
             return
         self._held += data
-        self._shared.waiting_bytes += len(data)
-        if self._shared.waiting_bytes > self._shared.bounds.waiting_bytes:
+        if self._is_too_much(len(data), len(self._held)):
             self._refuse("waiting", _WAITING)
         elif self._must_wait():
             self._pause_reading()
@@ -283,6 +313,9 @@ class Doorway(asyncio.Protocol):
         except BadBody as error:
             self._refuse(error.reason, error.reply)
             return b""
+        if self._is_too_much(end, message.size):
+            self._refuse("waiting", _WAITING)
+            return b""
         cast("HttpToolsProtocol", self._inner).data_received(data[:end])
         if message.whole and message.answered:
             self._finish()
@@ -296,13 +329,14 @@ class Doorway(asyncio.Protocol):
                 self._finish()
 
     def _finish(self) -> None:
-        self._message, self._seen = None, time.monotonic()
+        message, self._seen = self._take_back(), time.monotonic()
+        if message is not None and message.size > SMALL_BYTES:
+            self.let_go()
+            self._shared.clear_away(message.size)
+        else:
+            self._shared.keep_unused(self)
         if self._drains:
             self._transport.close()
-        self._go_on()
-
-    def _rested(self) -> None:
-        self._rests = False
         self._go_on()
 
     def _go_on(self) -> None:
@@ -324,7 +358,7 @@ class Doorway(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._shared.census.refused(reason)
-        message, self._message = self._message, None
+        message = self._take_back()
         self._release()
         if message is not None and message.started:
             self._transport.abort()
@@ -354,6 +388,23 @@ class Doorway(asyncio.Protocol):
         if self._reads:
             self._reads = False
             self._transport.pause_reading()
+
+    def _is_too_much(self, size: int, own: int) -> bool:
+        """Count bytes of a request that is to be answered, and has `own` by now; tell whether others hold too much."""
+        shared = self._shared
+        shared.waiting_bytes += size
+        return own > SMALL_BYTES and shared.waiting_bytes > shared.most_waiting
+
+    def _count_untaken(self, size: int) -> None:
+        self._shared.untaken_bytes += size - self._untaken_bytes
+        self._untaken_bytes = size
+
+    def _take_back(self) -> Message | None:
+        """Give the request that uvicorn has in hand, and count it no longer."""
+        message, self._message = self._message, None
+        if message is not None:
+            self._shared.waiting_bytes -= message.size
+        return message
 
     def _release(self) -> bytes:
         """Give what is kept, and keep it no longer."""

@@ -57,6 +57,7 @@ async def fortress(database_url: str, redis_url: str) -> AsyncIterator[Fortress]
     redis: Redis = connect(redis_url, name="test")
     settings = environment(database_url, redis_url, MAX_STALENESS_SECONDS="86400")
     try:
+        await redis.flushall()
         stage = Stage(redis, database=(await check_server(connection, database_url)).database)
         async with running(settings) as (process, client):
             session_id = str(uuid4())
