@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MOST_MB = 40
 """Above the process at rest, before any attack: what one of them left behind counts against the next one too."""
-SECONDS = 2.0
+SECONDS = 1.0
 """What an attack takes of memory, it takes within the first second; `python -m bench attacks` goes on for longer."""
 
 

@@ -52,10 +52,13 @@ class Fortress(NamedTuple):
 
 @asynccontextmanager
 async def fortress(database_url: str, redis_url: str) -> AsyncIterator[Fortress]:
-    """Run it, with the page in memory; the view stands still, and is fresh enough for as long as an attack lasts."""
+    """Run it, with the page in memory; the view stands still, and is fresh enough for as long as an attack lasts.
+
+    What memory keeps of answers has a bound of its own; it is small here, so as not to be taken for harm.
+    """
     connection = await asyncpg.connect(database_url)
     redis: Redis = connect(redis_url, name="test")
-    settings = environment(database_url, redis_url, MAX_STALENESS_SECONDS="86400")
+    settings = environment(database_url, redis_url, MAX_STALENESS_SECONDS="86400", RESPONSE_CACHE_MB="4")
     try:
         await redis.flushall()
         stage = Stage(redis, database=(await check_server(connection, database_url)).database)

@@ -135,7 +135,7 @@ def test_an_answer_longer_than_all_that_may_wait(configured: pytest.MonkeyPatch,
     configured.setenv("READSIDE_MAX_ANSWER_MB", answer)
 
     assert refusal() == (
-        f"READSIDE_WAITING_MB is {waiting or '64'} and READSIDE_MAX_ANSWER_MB {answer or '32'}: "
+        f"READSIDE_WAITING_MB is {waiting or '32'} and READSIDE_MAX_ANSWER_MB {answer or '32'}: "
         "an answer may be no longer than what may wait for clients to read."
     )
 
