@@ -1,0 +1,225 @@
+"""The passing of time, and what all connections hold together, over transports that are none."""
+
+import asyncio
+import time
+from typing import cast
+
+import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from query_api.cors import Cors
+from query_api.doorway.bounds import SocketBounds
+from query_api.doorway.census import Census, Reason
+from query_api.doorway.connections import CONNECTIONS, KEPT_UNUSED, STARTED_A_TURN, Connections
+from query_api.doorway.protocol import TURNED_AWAY_SECONDS, Doorway
+from query_api.events import Events
+from query_api.front import Front
+from tests.support.waiting import eventually
+
+BOUNDS = SocketBounds(max_connections=3, waiting_bytes=80_000)
+HALF = b"GET /health/live HTTP/1.1\r\n"
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written; `waiting` bytes of it are not taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.waiting = 0
+        self.is_open = True
+
+    def write(self, data: object) -> None:
+        self.written += cast("bytes", data)
+
+    def write_eof(self) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return not self.is_open
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def abort(self) -> None:
+        self.is_open = False
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class Opened:
+    """A connection of a process, made now."""
+
+    def __init__(self, shared: Connections) -> None:
+        self.transport = FakeTransport()
+        self.doorway = Doorway(
+            Config("nowhere"), ServerState(), {CONNECTIONS: shared}, cast("asyncio.AbstractEventLoop", None)
+        )
+        self.doorway.connection_made(self.transport)
+        self.made_at = time.monotonic()
+
+    def pauses(self, waiting: int) -> None:
+        """Its client stops reading, with so much to be taken."""
+        self.transport.waiting = waiting
+        self.doorway.pause_writing()
+
+
+@pytest.fixture
+async def shared() -> Connections:
+    """The connections of a process, none yet."""
+    return Connections(Front(cast("Events", None), Cors(()), ""), BOUNDS, Census(BOUNDS.max_connections))
+
+
+def ended(shared: Connections) -> dict[Reason, int]:
+    """How many were ended, by those reasons that there were."""
+    return {reason: count for reason, count in shared.census.ended.items() if count}
+
+
+async def test_an_idle_connection_ends(shared: Connections) -> None:
+    """Not before its time."""
+    one = Opened(shared)
+    shared.sweep(one.made_at + BOUNDS.idle_seconds - 1)
+    assert one.transport.is_open
+    shared.sweep(one.made_at + BOUNDS.idle_seconds + 1)
+
+    assert (one.transport.is_open, one.transport.written, ended(shared)) == (False, b"", {"idle": 1})
+
+
+async def test_a_head_must_be_whole_in_time(shared: Connections) -> None:
+    """A byte now and then wins nothing."""
+    one = Opened(shared)
+    one.doorway.data_received(HALF)
+    shared.sweep(one.made_at + BOUNDS.head_seconds - 1)
+    one.doorway.data_received(b"x")
+    assert one.transport.written == b""
+    shared.sweep(one.made_at + BOUNDS.head_seconds + 1)
+
+    assert one.transport.written.startswith(b"HTTP/1.1 408 ")
+    assert (ended(shared), shared.waiting_bytes) == ({"head_too_slow": 1}, 0)
+
+
+async def test_a_wall_clock_that_jumps_ends_nothing(shared: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward or back, by a year."""
+    idle, half = Opened(shared), Opened(shared)
+    half.doorway.data_received(HALF)
+    now = time.time()
+    for jump in (3e7, -3e7):
+        monkeypatch.setattr(time, "time", lambda jump=jump: now + jump)
+        shared.sweep(time.monotonic())
+
+    assert (idle.transport.is_open, half.transport.written, ended(shared)) == (True, b"", {})
+
+
+async def test_a_client_that_takes_nothing_is_ended(shared: Connections) -> None:
+    """One that takes a little has as long again."""
+    stuck, slow = Opened(shared), Opened(shared)
+    for one in (stuck, slow):
+        one.pauses(1_000)
+        one.doorway.check(one.made_at)
+    slow.transport.waiting = 999
+    slow.doorway.check(slow.made_at + BOUNDS.untaken_seconds - 1)
+    shared.sweep(stuck.made_at + BOUNDS.untaken_seconds + 1)
+
+    assert (stuck.transport.is_open, slow.transport.is_open, ended(shared)) == (False, True, {"untaken": 1})
+
+
+async def test_who_has_no_place_and_is_silent_is_told_so(shared: Connections) -> None:
+    """After a moment; whoever is in stays."""
+    inside = [Opened(shared) for _ in range(BOUNDS.max_connections)]
+    outside = Opened(shared)
+    assert outside.transport.written == b""
+    shared.sweep(outside.made_at + TURNED_AWAY_SECONDS + 0.1)
+
+    assert outside.transport.written.startswith(b"HTTP/1.1 503 ")
+    assert ended(shared) == {"full": 1}
+    assert all(one.transport.is_open for one in inside)
+
+
+async def test_an_answer_too_many_is_not_kept(shared: Connections) -> None:
+    """Where untaken answers pass their bound, it is the one that came last that is ended; what it held is free."""
+    first, second = Opened(shared), Opened(shared)
+    first.pauses(50_000)
+    second.pauses(40_000)
+    assert (first.transport.is_open, second.transport.is_open) == (True, False)
+    second.doorway.connection_lost(None)
+
+    assert (shared.untaken_bytes, ended(shared)) == (50_000, {"untaken": 1})
+
+
+async def test_the_largest_untaken_answers_are_ended_first(shared: Connections) -> None:
+    """Those that grew since they were counted."""
+    small, large = Opened(shared), Opened(shared)
+    small.pauses(10_000)
+    large.pauses(20_000)
+    large.transport.waiting = 90_000
+    shared.sweep(small.made_at)
+
+    assert (small.transport.is_open, large.transport.is_open) == (True, False)
+
+
+async def test_the_bytes_of_requests_are_given_back(shared: Connections) -> None:
+    """However a connection ends."""
+    lost, refused = Opened(shared), Opened(shared)
+    for one in (lost, refused):
+        one.doorway.data_received(HALF + b"X: " + b"a" * 5_000)
+    refused.doorway.data_received(b"a" * BOUNDS.head_bytes)
+    held = shared.waiting_bytes
+    lost.doorway.connection_lost(ConnectionResetError())
+
+    assert (held, shared.waiting_bytes) == (len(HALF) + 5_003, 0)
+    assert ended(shared) == {"waiting": 1}
+
+
+class Idler:
+    """A connection that notes what it is told."""
+
+    def __init__(self, told: list["Idler"], shared: Connections) -> None:
+        self._told = told
+        self._shared = shared
+
+    def check(self, now: float) -> int:
+        return 0
+
+    def end_untaken(self) -> None:
+        raise AssertionError
+
+    def go_on(self) -> None:
+        assert self._shared.may_start(self, asyncio.get_running_loop())
+        self._told.append(self)
+
+    def let_go(self) -> None:
+        self._shared.unused.pop(self)
+        self._told.append(self)
+
+
+async def test_the_application_gets_a_few_requests_a_turn(shared: Connections) -> None:
+    """The others go on in the next turns, in their order, as many in each."""
+    told: list[Idler] = []
+    crowd, loop = [Idler(told, shared) for _ in range(3 * STARTED_A_TURN)], asyncio.get_running_loop()
+    may = [shared.may_start(one, loop) for one in crowd]
+    assert may == [True] * STARTED_A_TURN + [False] * 2 * STARTED_A_TURN
+    await asyncio.sleep(0)
+    assert told == crowd[STARTED_A_TURN : 2 * STARTED_A_TURN]
+    await eventually(lambda: len(told) == 2 * STARTED_A_TURN, "all have gone on")
+
+    assert told == crowd[STARTED_A_TURN:]
+    await asyncio.sleep(0)
+    assert shared.may_start(crowd[0], loop)
+
+
+async def test_few_keep_what_they_do_not_use(shared: Connections) -> None:
+    """The one that used it longest ago lets go."""
+    told: list[Idler] = []
+    crowd = [Idler(told, shared) for _ in range(KEPT_UNUSED + 2)]
+    for one in crowd:
+        shared.keep_unused(one)
+
+    assert told == crowd[:2]
