@@ -25,6 +25,7 @@ from bench.stack import API_KEY, Servers
 from bench.table import BenchError, Figure, Measurement, Row, number
 from query_api.answers import AsOf, Number, found, missing
 from query_api.auth import Gate
+from query_api.content_coding import GzipForms
 from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
@@ -96,6 +97,7 @@ class HotPath:
         events = Events(
             gate=Gate({sha256(API_KEY.encode()).digest(): ("bench", frozenset({"read"}))}),
             cache=self._cache,
+            forms=GzipForms(_CACHE_BYTES),
             reader=cast("Reader", None),  # whoever asks it measures no hot poll
             requests=ProjectorRequests(_Line(), hot_ttl_seconds=600),
             stats=Stats(),
@@ -155,7 +157,7 @@ class HotPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class HotPoll:
     """A poll, written anew each time; and the status of its answer."""
 
     name: str
@@ -167,18 +169,18 @@ class Way:
         return [bytes(bytearray(self.write())) for _ in range(how_many)]
 
 
-def _ways(etag: bytes) -> list[Way]:
+def _ways(etag: bytes) -> list[HotPoll]:
     empty, page = _head(HOT, f"?since={rfc3339(NEWEST_US)}"), _head(HOT, f"?limit={LIMIT}")
     unmodified = _head(HOT, f"?limit={LIMIT}", f"If-None-Match: {etag.decode()}\r\n")
     absent, refused = _head(ABSENT), _head(HOT, key="wrong")
     later = count(NEWEST_US)
     return [
-        Way("empty poll", 200, lambda: empty),
-        Way("empty poll, another since each time", 200, lambda: _head(HOT, f"?since={rfc3339(next(later))}")),
-        Way("304", 304, lambda: unmodified),
-        Way(f"page of {LIMIT}", 200, lambda: page),
-        Way("401", 401, lambda: refused),
-        Way("404", 404, lambda: absent),
+        HotPoll("empty poll", 200, lambda: empty),
+        HotPoll("empty poll, another since each time", 200, lambda: _head(HOT, f"?since={rfc3339(next(later))}")),
+        HotPoll("304", 304, lambda: unmodified),
+        HotPoll(f"page of {LIMIT}", 200, lambda: page),
+        HotPoll("401", 401, lambda: refused),
+        HotPoll("404", 404, lambda: absent),
     ]
 
 
@@ -244,7 +246,7 @@ def main() -> None:
         sys.stdout.write(f"{median(found_us):6.2f} µs  (best {min(found_us):.2f})  {name}\n")
 
 
-def _profile(path: HotPath, way: Way) -> None:
+def _profile(path: HotPath, way: HotPoll) -> None:
     """Print the functions in which the time goes, the costliest first."""
     polls = way.polls(4 * POLLS)
     path.ask(way.polls(POLLS))
