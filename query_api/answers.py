@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from blake3 import blake3
 
 from query_api.problems import problem
-from query_api.reply import HeaderFields
+from query_api.reply import NO_FIELDS, HeaderFields
 from readmodel.freshness import rfc3339
 from readmodel.poll import Poll, render
 
@@ -19,7 +20,14 @@ TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 ETAG_BYTES = 16
 """128 bits of the hash: two bodies of one poll that share them will not be seen."""
+GZIP_ABOVE_BYTES = 1_000
+"""A shorter body is not compressed: with its head it fits into one packet of 1,460 bytes as it is."""
+GZIP_OVERHEAD_BYTES = 600
+"""What a compressed form costs beyond its body, for its tag beforehand and once more for its head when it is made."""
 _CACHE_CONTROL = (b"cache-control", b"private, no-cache")
+_JSON = (b"content-type", b"application/json")
+_GZIP = (b"content-encoding", b"gzip")
+_VARY = (b"vary", b"Accept-Encoding")
 
 
 class AsOf(NamedTuple):
@@ -41,10 +49,22 @@ class Number(NamedTuple):
     database: str = ""
 
 
-class Answer(NamedTuple):
+@dataclass(slots=True)
+class Gzip:
+    """The compressed form of an answer: its ETag is known at once; its body and fields are empty until it is made."""
+
+    body: bytes
+    etag: bytes
+    fields: HeaderFields
+    unmodified: HeaderFields
+
+
+@dataclass(slots=True)
+class Answer:
     """An answer that can be sent again; `fields` are those that do not change with time.
 
     `unmodified` are the fields of the 304 in its place; `etag` is empty on a 404, which is never unmodified.
+    `gzip` is None where a compressed form would gain nothing.
     """
 
     status: int
@@ -54,6 +74,24 @@ class Answer(NamedTuple):
     fields: HeaderFields
     unmodified: HeaderFields
     terminal: bool = False
+    gzip: Gzip | None = None
+
+    @property
+    def gzip_bytes(self) -> int:
+        """What its compressed form takes of memory; 0 where there will be none."""
+        if self.gzip is None:
+            return 0
+        return len(self.gzip.body) + GZIP_OVERHEAD_BYTES * (2 if self.gzip.body else 1)
+
+    def take_gzip(self, body: bytes) -> None:
+        """Take the body in gzip, unless it is no smaller."""
+        if self.gzip is None or len(body) >= len(self.body):
+            self.gzip = None
+            return
+        self.gzip.fields = HeaderFields(
+            [_JSON, _GZIP, (b"content-length", b"%d" % len(body)), *self.gzip.unmodified.pairs]
+        )
+        self.gzip.body = body
 
 
 def found(session_id: str, body: bytes, *, terminal: bool) -> Answer:
@@ -63,9 +101,13 @@ def found(session_id: str, body: bytes, *, terminal: bool) -> Answer:
     and several times that without. In practice nobody can make other bytes that hash alike: a 304 is not wrong.
     """
     etag = b'"%b"' % blake3(body).hexdigest(ETAG_BYTES).encode()
-    unmodified = [(b"etag", etag), _CACHE_CONTROL]
-    fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *unmodified]
-    return Answer(200, session_id, body, etag, HeaderFields(fields), HeaderFields(unmodified), terminal)
+    unmodified, gzip = [(b"etag", etag), _CACHE_CONTROL], None
+    if len(body) > GZIP_ABOVE_BYTES:
+        unmodified.append(_VARY)
+        gzip_etag = b'%b-gzip"' % etag[:-1]
+        gzip = Gzip(b"", gzip_etag, NO_FIELDS, HeaderFields([(b"etag", gzip_etag), _CACHE_CONTROL, _VARY]))
+    fields = HeaderFields([_JSON, (b"content-length", b"%d" % len(body)), *unmodified])
+    return Answer(200, session_id, body, etag, fields, HeaderFields(unmodified), terminal, gzip)
 
 
 @lru_cache(maxsize=1024)
@@ -78,7 +120,7 @@ def missing(session_id: str) -> Answer:
     """Build the 404 of a session that does not exist."""
     reply = problem(404, f"Session not found: {session_id}")
     fields = [*(field for field in reply.headers if field[0] != b"cache-control"), _CACHE_CONTROL]
-    return Answer(404, session_id, reply.body, b"", HeaderFields(fields), HeaderFields([]))
+    return Answer(404, session_id, reply.body, b"", HeaderFields(fields), NO_FIELDS)
 
 
 @lru_cache(maxsize=64)  # hot polls share the as-of of the last beat

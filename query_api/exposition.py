@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from query_api.circuit import Circuit
+from query_api.content_coding import Compressor
 from query_api.exchange import Exchange, Merge
 from query_api.fallback import Fallback
 from query_api.reader import Reader
@@ -35,6 +36,7 @@ class MetricSources:
 
     stats: Stats
     cache: ResponseCache
+    compressor: Compressor
     view_reads: ViewReads
     fallback: Fallback
     reader: Reader
@@ -69,6 +71,7 @@ class Exposition:
         watched = self._watched
         yield from watched.stats.families()
         yield from _of_memory(watched.cache)
+        yield from _of_compression(watched.compressor)
         yield from _of_the_view(watched.view_reads)
         yield from _of_postgres(watched.fallback, watched.reader)
         yield from _of_freshness(watched)
@@ -107,6 +110,15 @@ def _of_memory(cache: ResponseCache) -> Iterator[Metric]:
     yield _counter("response_cache_dropped", "Answers that left memory since their session changed.", cache.dropped)
     yield _counter("response_cache_breaks", "Breaks in the stream of changes; each emptied the memory.", cache.breaks)
     yield _counter("changes_heard", "Messages about a batch of changes that were heard.", cache.messages)
+
+
+def _of_compression(compressor: Compressor) -> Iterator[Metric]:
+    yield _counter("answers_compressed", "Answers that were compressed, for clients that ask for it.", compressor.made)
+    yield _counter(
+        "compressions_refused",
+        "Polls that got an answer as it is: too many waited to be compressed.",
+        compressor.refused,
+    )
 
 
 def _of_the_view(view_reads: ViewReads) -> Iterator[Metric]:

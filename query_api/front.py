@@ -18,7 +18,7 @@ EVENTS = "/events"
 _BEFORE, _AFTER = len(SESSIONS), -len(EVENTS)
 WANTED = frozenset(
     {b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin", b"x-request-id"}
-    | {b"traceparent"}
+    | {b"accept-encoding", b"traceparent"}
 )
 """The request headers that any answer depends on."""
 BROKEN = broken()

@@ -25,7 +25,7 @@ class Newest:
     Nothing is later than `newest_us`; None: the session has no events. `whole`: it has no others than these.
     """
 
-    __slots__ = ("_answers", "_members", "_negated", "reaches_us", "session_id", "size", "terminal")
+    __slots__ = ("_answers", "_members", "_negated", "_own_size", "reaches_us", "session_id", "size", "terminal")
 
     def __init__(
         self,
@@ -40,7 +40,8 @@ class Newest:
         self.session_id = session_id
         self.terminal = terminal
         self.reaches_us = BEFORE_ALL_US if newest_us is None or whole else scores[-1] if scores else newest_us
-        self.size = OVERHEAD_BYTES + 2 * sum(map(len, members))  # answers hold some of them a second time
+        self._own_size = OVERHEAD_BYTES + 2 * sum(map(len, members))  # answers hold some of them a second time
+        self.size = self._own_size
         self._negated = list(map(neg, scores))  # ascending, as bisect wants it
         self._members = members
         self._answers: dict[tuple[int, tuple[str, ...], int, int], Answer] = {}
@@ -58,7 +59,13 @@ class Newest:
             if len(self._answers) >= MAX_ANSWERS:
                 del self._answers[next(iter(self._answers))]
             answer = self._answers[key] = self._build(poll, later)
+            self.weigh()
         return answer
+
+    def weigh(self) -> int:
+        """Count anew what this costs, the compressed forms of its answers included."""
+        self.size = self._own_size + sum([answer.gzip_bytes for answer in self._answers.values()])
+        return self.size
 
     def _build(self, poll: Poll, later: int) -> Answer:
         matching = self._members[:later]

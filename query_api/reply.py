@@ -23,6 +23,9 @@ class HeaderFields:
         return isinstance(other, HeaderFields) and self.pairs == other.pairs
 
 
+NO_FIELDS = HeaderFields([])
+
+
 class Reply(NamedTuple):
     """A whole response: status, header fields in their order, body."""
 

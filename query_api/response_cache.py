@@ -100,15 +100,29 @@ class ResponseCache:
 
     def store(self, key: Key, answer: Answer, freshness: AsOf, number: Number | None) -> bool:
         """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
-        size = len(answer.body) + _bytes_of(key) + ENTRY_OVERHEAD_BYTES
-        return self._keep(key, _Entry(answer, freshness, size), number)
+        return self._keep(key, _Entry(answer, freshness, _size(key, answer)), number)
 
     def store_newest(self, newest: Newest, freshness: AsOf, number: Number | None) -> bool:
         """Keep what is known of a session's newest events, by the same rule, unless as much is known already."""
         known = self._entries.get((Newest, newest.session_id))
         if known is not None and isinstance(known.kept, Newest) and known.kept.reaches_us < newest.reaches_us:
             return False
-        return self._keep((Newest, newest.session_id), _Entry(newest, freshness, newest.size), number)
+        return self._keep((Newest, newest.session_id), _Entry(newest, freshness, newest.weigh()), number)
+
+    def weigh(self, poll: Poll) -> None:
+        """Count anew what the answers to a poll take: a compressed form was made, or has left."""
+        for key in (poll, (Newest, poll.session_id)):
+            entry = self._entries.get(key)
+            if entry is None:
+                continue
+            size = entry.kept.weigh() if isinstance(entry.kept, Newest) else _size(poll, entry.kept)
+            if size > self.max_bytes:
+                self._remove(key)
+                self.evictions += 1
+                continue
+            self.bytes += size - entry.size
+            self._entries[key] = entry._replace(size=size)
+        self._evict()
 
     def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, AsOf] | None:
         entry = self._entries.get(key)
@@ -132,10 +146,13 @@ class ResponseCache:
         self._entries[key] = entry
         self._keys_of.setdefault(session_id, set()).add(key)
         self.bytes += entry.size
+        self._evict()
+        return True
+
+    def _evict(self) -> None:
         while self.bytes > self.max_bytes:
             self._remove(next(iter(self._entries)))
             self.evictions += 1
-        return True
 
     def _drop(self, session_id: str, n: int) -> None:
         for key in tuple(self._keys_of.get(session_id, ())):
@@ -167,6 +184,10 @@ class ResponseCache:
         self._keys_of[session_id].discard(key)
         if not self._keys_of[session_id]:
             del self._keys_of[session_id]
+
+
+def _size(key: Key, answer: Answer) -> int:
+    return len(answer.body) + answer.gzip_bytes + _bytes_of(key) + ENTRY_OVERHEAD_BYTES
 
 
 def _bytes_of(key: Key) -> int:

@@ -13,6 +13,7 @@ from query_api.app import build_app
 from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
+from query_api.content_coding import Compressor
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
@@ -169,6 +170,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             await end(tasks)
             await built.service.view_reads.close()
             await built.service.fallback.close()
+            built.compressor.close()
 
 
 def prefix(root_path: str) -> str:
@@ -192,6 +194,7 @@ class _Wiring:
     def __init__(self, config: ApiConfig, stores: ApiStores, exchange: Exchange) -> None:
         page_bytes = max(1, config.max_answer_bytes - WRAPPER_BYTES)
         self.cache = ResponseCache(config.response_cache_bytes)
+        self.compressor = Compressor(self.cache.weigh)
         own, self.greeted = OwnDatabase(self.cache.belong_to), asyncio.Event()
         circuits = {store: Circuit(store) for store in ("redis", "postgres")}
         view_reads = ViewReads(stores.view, circuits["redis"], page_bytes, own.identity)
@@ -208,11 +211,14 @@ class _Wiring:
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
         gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
-        watched = MetricSources(stats, self.cache, view_reads, fallback, reader, circuits, config.max_staleness_seconds)
+        watched = MetricSources(
+            stats, self.cache, self.compressor, view_reads, fallback, reader, circuits, config.max_staleness_seconds
+        )
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
             gate=gate,
             cache=self.cache,
+            compressor=self.compressor,
             reader=reader,
             requests=requests,
             stats=stats,

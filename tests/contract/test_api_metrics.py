@@ -12,6 +12,7 @@ from tests.support.stands import FakeWriteSide, Stand, fake_stand, rows
 from tests.support.waiting import eventually
 
 MESSAGES = "readside_changes_heard_total"
+COMPRESSED = "readside_answers_compressed_total"
 
 
 async def scrape(stand: Stand) -> Scrape:
@@ -69,7 +70,7 @@ async def test_redis_then_memory_then_nothing_new(stand: Stand, sid: str) -> Non
     async with moving(stand) as third:
         await stand.poll(sid, if_none_match=answer.headers["etag"])
 
-    assert first == from_redis(polls("redis", 200))
+    assert first == {**from_redis(polls("redis", 200)), COMPRESSED: 1}
     assert second == polls("memory", 200)
     assert third == polls("memory", 304)
 
@@ -90,8 +91,8 @@ async def test_who_wants_it_fresh_is_postgres(stand: Stand, sid: str) -> None:
     async with moving(stand) as tiny:
         await stand.poll(sid, readside_max_staleness="0.000001")
 
-    assert zero == asked(polls("postgres", 200), "asked")
-    assert tiny == from_redis(asked(polls("postgres", 200), "stale"))
+    assert zero == {**asked(polls("postgres", 200), "asked"), COMPRESSED: 1}
+    assert tiny == {**from_redis(asked(polls("postgres", 200), "stale")), COMPRESSED: 1}
 
 
 async def test_an_unknown_session(stand: Stand) -> None:
@@ -241,9 +242,27 @@ async def test_a_store_that_is_away() -> None:
     assert (away["readside_store_away{store=postgres}"], away["readside_store_away{store=redis}"]) == (1, 0)
 
 
+async def test_a_form_that_memory_lacks_is_memorys_all_the_same(stand: Stand, sid: str) -> None:
+    """What it has is compressed for who asks for it, and no store is asked."""
+    await stand.poll_from("memory", sid, accept_encoding="identity")
+    async with moving(stand) as found:
+        await stand.poll(sid)
+
+    assert found == {**polls("memory", 200), COMPRESSED: 1}
+
+
+async def test_who_does_not_accept_gzip_has_nothing_compressed(stand: Stand, sid: str) -> None:
+    """Neither for a store's answer nor for memory's."""
+    async with moving(stand) as found:
+        for _ in range(2):
+            await stand.poll(sid, accept_encoding="identity")
+
+    assert found == {**from_redis(polls("redis", 200)), **polls("memory", 200)}
+
+
 async def test_head_counts_as_get(stand: Stand, sid: str) -> None:
     """Both are polls."""
     async with moving(stand) as found:
         await stand.client.head(f"/api/v2/sessions/{sid}/events?limit=7")
 
-    assert found == from_redis(polls("redis", 200))
+    assert found == {**from_redis(polls("redis", 200)), COMPRESSED: 1}

@@ -5,6 +5,7 @@ import random
 import orjson
 import pytest
 
+from query_api.answers import GZIP_OVERHEAD_BYTES
 from query_api.newest import BEFORE_ALL_US, MAX_ANSWERS, Newest
 from readmodel.event import EventRow
 from readmodel.poll import Poll, render
@@ -42,6 +43,21 @@ def test_every_poll_is_answered_as_by_hand_or_not_at_all(seed: int) -> None:
         if answer is not None:
             page, total = expected(events, poll)
             assert answer.body == render(page, total, poll)
+
+
+def test_what_it_costs_follows_its_answers() -> None:
+    """With each answer that is built or leaves, and with their compressed forms once it is weighed again."""
+    newest = known([event(SID, 10 * n, size=1_500) for n in range(20)], 16)
+    own = newest.size
+    answers = [newest.answer(Poll(SID, since_us=171, limit=limit)) for limit in range(1, MAX_ANSWERS + 1)]
+    assert newest.size == own + MAX_ANSWERS * GZIP_OVERHEAD_BYTES
+    for answer in answers:
+        assert answer
+        answer.take_gzip(b"z" * 100)
+
+    assert newest.weigh() == newest.size == own + MAX_ANSWERS * (100 + 2 * GZIP_OVERHEAD_BYTES)
+    newest.answer(Poll(SID, since_us=161))
+    assert newest.size == own + (MAX_ANSWERS - 1) * (100 + 2 * GZIP_OVERHEAD_BYTES) + GZIP_OVERHEAD_BYTES
 
 
 def test_how_far_it_reaches() -> None:

@@ -1,9 +1,14 @@
 """The rules by which answers are kept in memory, each by its name."""
 
-from query_api.answers import Answer, AsOf, Number, found, missing
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from query_api.answers import GZIP_OVERHEAD_BYTES, Answer, AsOf, Number, found, missing
 from query_api.newest import Newest
 from query_api.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
 from readmodel.messages import EVERY_SESSION, Change
+from readmodel.poll import Poll
 
 A, B, C = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abc")
 FOREVER = 1e9
@@ -328,3 +333,132 @@ def test_a_session_and_its_newest_events_are_two_things() -> None:
 
     assert len(cache) == 2
     assert holds(cache, A)
+
+
+LONG = b"x" * 2_000
+LONG_SIZE = ENTRY_OVERHEAD_BYTES + len(LONG) + GZIP_OVERHEAD_BYTES
+
+
+def keep_long(cache: ResponseCache, poll: Poll) -> Answer:
+    """Store an answer that may get a compressed form."""
+    kept = answer(poll.session_id, LONG)
+    cache.store(poll, kept, AsOf(1, 0.0), Number("t", 1))
+    return kept
+
+
+def test_a_compressed_form_counts_as_what_it_is() -> None:
+    """However often it is weighed."""
+    cache, polls = heard(change(1)), [Poll(A), Poll(B)]
+    compressed, _ = [keep_long(cache, poll) for poll in polls]
+    assert cache.bytes == 2 * LONG_SIZE
+
+    compressed.take_gzip(b"z" * 500)
+    for poll in (*polls, Poll(C), polls[0]):
+        cache.weigh(poll)
+
+    assert cache.bytes == 2 * LONG_SIZE + 500 + GZIP_OVERHEAD_BYTES
+    cache.hear(change(2, A), 101.0)
+    assert cache.bytes == LONG_SIZE
+
+
+def test_an_answer_that_grows_makes_others_leave() -> None:
+    """The least recently used, as with any other growth."""
+    cache, polls = heard(change(1), cache=ResponseCache(3 * LONG_SIZE)), [Poll(one) for one in (A, B, C)]
+    kept = [keep_long(cache, poll) for poll in polls]
+    kept[2].take_gzip(b"z")
+    cache.weigh(polls[2])
+
+    assert [cache.get(poll, 200.0, FOREVER) is not None for poll in polls] == [False, True, True]
+    assert (cache.bytes, cache.evictions) == (2 * LONG_SIZE + 1 + GZIP_OVERHEAD_BYTES, 1)
+
+
+@pytest.mark.parametrize(("spare", "stays"), [(0, True), (-1, False)])
+def test_an_answer_that_outgrows_the_bound_leaves_alone(spare: int, stays: bool) -> None:
+    """It would throw everything else out, and then itself."""
+    grown = LONG_SIZE + 1_000 + GZIP_OVERHEAD_BYTES
+    cache = heard(change(1), cache=ResponseCache(grown + spare))
+    kept = keep_long(cache, Poll(A))
+    kept.take_gzip(b"z" * 1_000)
+    cache.weigh(Poll(A))
+
+    assert (cache.get(Poll(A), 200.0, FOREVER) is not None) == stays
+    assert (cache.bytes, cache.evictions) == ((grown, 0) if stays else (0, 1))
+
+
+def test_an_answer_that_has_left_is_not_charged() -> None:
+    """Nor is the one in its place, for what it has not."""
+    cache = heard(change(1))
+    left = keep_long(cache, Poll(A))
+    cache.hear(change(2, A), 101.0)
+    left.take_gzip(b"z" * 500)
+    cache.weigh(Poll(A))
+    assert cache.bytes == 0
+
+    cache.store(Poll(A), answer(A, LONG), AsOf(1, 0.0), Number("t", 2))
+    cache.weigh(Poll(A))
+    assert cache.bytes == LONG_SIZE
+
+
+SCORES = [50, 40, 30, 20, 10]
+MAX_BYTES = 40_000
+POLLS = [
+    Poll(session_id, since_us=since_us, limit=limit)
+    for session_id in (A, B)
+    for since_us in (None, 5, 25, 45)
+    for limit in (1, 2, 3)
+]
+
+
+class Kept:
+    """A cache under whatever happens to it, and what each of its entries must have been counted for."""
+
+    def __init__(self) -> None:
+        self.cache = heard(change(1), cache=ResponseCache(MAX_BYTES))
+        self.n = 1
+
+    def do(self, what: str, poll: Poll) -> None:
+        """Let one thing happen."""
+        sid, kept = poll.session_id, self.found(poll)
+        if what == "store":
+            self.cache.store(poll, answer(sid, LONG), AsOf(1, 0.0), Number("t", self.n))
+        elif what == "newest":
+            members = [b'{"n":"%b"}' % (b"y" * 1_500) for _ in SCORES]
+            self.cache.store_newest(Newest(sid, 50, False, SCORES, members), AsOf(1, 0.0), Number("t", self.n))
+        elif what == "compress" and kept:
+            kept.take_gzip(b"z" * (100 * poll.limit))
+            self.cache.weigh(poll)
+        elif what == "change":
+            self.n += 1
+            self.cache.hear(change(self.n, sid), 100.0 + self.n)
+
+    def found(self, poll: Poll) -> Answer | None:
+        """Look as polls do."""
+        known = self.cache.newest(poll.session_id, 200.0, FOREVER)
+        if known and (later := known[0].answer(poll)):
+            self.cache.weigh(poll)
+            return later
+        kept = self.cache.get(poll, 200.0, FOREVER)
+        return kept and kept[0]
+
+    def expected(self) -> int:
+        """Count every entry anew."""
+        total = 0
+        for key, entry in self.cache._entries.items():
+            if isinstance(entry.kept, Newest):
+                assert isinstance(key, tuple)
+                total += entry.kept.weigh()
+            else:
+                total += ENTRY_OVERHEAD_BYTES + len(entry.kept.body) + entry.kept.gzip_bytes
+        return total
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["store", "newest", "compress", "compress", "change"]), st.sampled_from(POLLS)))
+)
+def test_bytes_are_counted_exactly(happened: list[tuple[str, Poll]]) -> None:
+    """Whatever is stored, compressed, evicted and dropped, in whatever order; and never past the bound."""
+    kept = Kept()
+    for what, poll in happened:
+        kept.do(what, poll)
+
+        assert kept.cache.bytes == kept.expected() <= MAX_BYTES
