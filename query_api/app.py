@@ -8,8 +8,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from query_api import pages, routes
-from query_api.cors import Cors
-from query_api.front import Front
 from query_api.layer import Layer
 from query_api.problems import broken, problem, problem_of
 from query_api.service import Service
@@ -27,7 +25,7 @@ def build_app(service: Service) -> Layer:
     app.exception_handler(ServiceError)(_failed)
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_invalid)
-    return Layer(app, Front(service.events, Cors(service.config.cors_origins), service.config.root_path))
+    return Layer(app, service.front, service.connections)
 
 
 async def _broken(_: Request, __: Exception) -> Response:

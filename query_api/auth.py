@@ -18,6 +18,8 @@ class Gate:
     def __init__(self, keys: Mapping[bytes, tuple[str, frozenset[str]]] | None) -> None:
         self._keys = keys
         self._seen: dict[bytes, frozenset[str]] = {}  # keys that were right: at most as many as there are
+        self.edition = object()
+        """Another one as soon as a key that was let in may be refused."""
 
     @property
     def asks(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from query_api.doorway.bounds import SocketBounds
+
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
@@ -26,4 +28,5 @@ class ApiConfig:
     statement_cache_size: int = 100
     max_answer_bytes: int = 32_000_000
     response_cache_bytes: int = 64_000_000
+    sockets: SocketBounds = field(default_factory=SocketBounds)
     metrics_directory: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,15 @@ from query_api.answers import Answer
 from readmodel.poll import Poll
 
 LEVEL = 1
-"""`python -m bench.gzip_levels`: a page of 1,000 events (347 kB) comes to 82 kB in 1.9 ms; level 6 takes 4.8 for 75."""
+"""A page of 1,000 events (347 kB) comes to 82 kB in 1.9 ms; level 6 takes 4.8 ms for 75 kB (zlib.compress of one)."""
 GZIP_FORMAT = 31
 """zlib's `wbits`: gzip's head and trailer around it, and the largest window."""
 MAX_LINE = 64
 """Answers that wait for the thread: past it they leave as they are."""
 MAX_LINE_BYTES = 8_000_000
 """The same of their bodies together, 50 ms of work; a longer one is compressed where none is before it."""
+WAIT_SECONDS = 0.5
+"""Nobody waits longer: then the answer leaves as it is. The longest answer, of 32 MB, takes 0.2 s."""
 MAX_ACCEPTED_BYTES = 256
 """A longer Accept-Encoding is not read: who sends one gets answers as they are. So what is remembered is bounded."""
 REMEMBERED = 256
@@ -50,13 +53,14 @@ def _accepts_gzip(accept_encoding: bytes) -> bool:
 
 
 class _Compression:
-    """One body in the line, and whose it is."""
+    """One body in the line since a monotonic second, and whose it is."""
 
-    __slots__ = ("answers", "body", "making", "polls")
+    __slots__ = ("answers", "body", "making", "polls", "since")
 
-    def __init__(self, answer: Answer, making: asyncio.Future[bytes]) -> None:
+    def __init__(self, answer: Answer, making: asyncio.Future[bytes], since: float) -> None:
         self.body = answer.body
         self.making = making
+        self.since = since
         self.answers: list[Answer] = []
         self.polls: set[Poll] = set()
 
@@ -70,20 +74,24 @@ class Compressor:
     def __init__(self, weigh: Callable[[Poll], None]) -> None:
         self._weigh = weigh
         self._thread = ThreadPoolExecutor(1, "gzip")
+        self._thread.submit(int)  # starts it: where no thread is to be had, the process says so and not each poll
         self._line: dict[bytes, _Compression] = {}  # by ETag: the same bytes are the same work
         self._bytes = 0
         self._open = True
         self.made = self.refused = 0
 
     async def compress(self, poll: Poll, answer: Answer) -> None:
-        """Make the compressed form of an answer that has none yet; where the line is full it goes without."""
-        work = self._line.get(answer.etag) or self._begin(answer)
-        if work is None:
+        """Make the compressed form of an answer that has none yet; where the line is full or slow it goes without."""
+        now = time.monotonic()
+        work = self._line.get(answer.etag) or self._begin(answer, now)
+        if work is None or now - work.since > WAIT_SECONDS:  # who comes to what is overdue does not even begin to wait
             self.refused += 1
             return
         work.answers.append(answer)
         work.polls.add(poll)
-        await asyncio.wait([work.making])  # who leaves takes it from nobody else
+        done, _ = await asyncio.wait([work.making], timeout=WAIT_SECONDS)  # who leaves takes it from nobody else
+        if not done:
+            self.refused += 1
 
     def close(self) -> None:
         """Compress nothing more; the body in hand is not waited for."""
@@ -92,12 +100,12 @@ class Compressor:
             work.making.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, answer: Answer) -> _Compression | None:
+    def _begin(self, answer: Answer, now: float) -> _Compression | None:
         size = len(answer.body)
         if not self._open or len(self._line) >= MAX_LINE or self._bytes + size > max(MAX_LINE_BYTES, size):
             return None
         making = asyncio.get_running_loop().run_in_executor(self._thread, _compressed, answer.body)
-        work = self._line[answer.etag] = _Compression(answer, making)
+        work = self._line[answer.etag] = _Compression(answer, making, now)
         self._bytes += size
         making.add_done_callback(partial(self._end, answer.etag))
         return work

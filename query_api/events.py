@@ -16,7 +16,7 @@ from query_api.poll_interval import PollLoad, poll_interval
 from query_api.problems import problem, problem_of
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, StoreAnswer
-from query_api.reply import HeaderFields, Reply
+from query_api.reply import Reply
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
@@ -33,6 +33,7 @@ REMEMBERED_POLLS, REMEMBERED_BYTES = 16_384, 256
 
 _log = structlog.get_logger(__name__)
 _parsed = lru_cache(maxsize=REMEMBERED_POLLS)(parse_poll)
+_METHODS = frozenset({"GET", "HEAD"})
 _METHOD_NOT_ALLOWED = problem(
     405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
@@ -46,14 +47,34 @@ Given = dict[bytes, bytes]
 """The request headers that matter here, by their lower-case names."""
 
 
+class Question:
+    """A poll as it came in, `session_id` and `query_string` as they stand in its target. What is made of it is kept.
+
+    Asked again it is not checked and parsed again, as long as the gate lets in whom it let in then.
+    """
+
+    __slots__ = ("edition", "given", "gzip", "method", "poll", "query_string", "session_id", "wanted")
+
+    poll: Poll
+    wanted: Staleness
+    gzip: bool
+    """Whether its client would rather have the answer compressed."""
+
+    def __init__(self, method: str, session_id: str, query_string: bytes, given: Given) -> None:
+        self.method = method
+        self.session_id = session_id
+        self.query_string = query_string
+        self.given = given
+        self.edition: object = None
+
+
 class EventsRequest(NamedTuple):
-    """A valid poll that memory has no answer to, how fresh it wants one, and the monotonic second when it came.
+    """A valid poll that memory has no answer to, and the monotonic second when it came.
 
     `kept` is memory's answer where it lacks but the compressed form that the poll asks for.
     """
 
-    poll: Poll
-    wanted: Staleness
+    question: Question
     at: float
     kept: Answer | None = None
 
@@ -84,46 +105,60 @@ class Events:
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
 
-    def at_once(self, method: str, session_id: str, query_string: bytes, given: Given) -> Reply | EventsRequest:
+    def at_once(self, question: Question) -> Reply | EventsRequest:
         """Answer what needs no wait: what memory has, and what is refused. Else give what is to be waited for.
 
-        `session_id` is as the path has it. Raises nothing that a caller could cause.
+        Raises nothing that a caller could cause.
         """
         started = time.monotonic()
-        if method != "GET" and method != "HEAD":  # noqa: PLR1714 (each poll comes past here)
-            return _METHOD_NOT_ALLOWED
-        source = "none"
-        try:
-            reply = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
-            if reply is None:
-                stated = given.get(b"readside-max-staleness")
-                wanted = self._wanted if stated is None else parse_staleness(stated)
-                poll = (_parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll)(session_id, query_string)
-                kept = self._kept(poll, wanted.seconds, started)
-                if kept is None:
-                    return EventsRequest(poll, wanted, started)
-                gzip = kept[0].gzip
-                if gzip is not None and not gzip.body and b"accept-encoding" in given and _lacks_gzip(kept[0], given):
-                    return EventsRequest(poll, wanted, started, kept[0])
-                source, reply = "memory", self._reply(poll, *kept, "memory", given)
-        except ServiceError as error:
-            reply = problem_of(error)
-        self._stats.poll(source, reply.status, time.monotonic() - started)
+        if question.edition is not self._gate.edition:
+            refusal = self._refusal(question)
+            if refusal is not None:
+                if refusal is not _METHOD_NOT_ALLOWED:
+                    self._stats.poll("none", refusal.status, time.monotonic() - started)
+                return refusal
+        kept = self._kept(question.poll, question.wanted.seconds, started)
+        if kept is None:
+            return EventsRequest(question, started)
+        answer, freshness = kept
+        if question.gzip and _lacks_gzip(answer, question):
+            return EventsRequest(question, started, answer)
+        reply = self._reply(question, answer, freshness, "memory", started)
+        self._stats.poll("memory", reply.status, time.monotonic() - started)
         return reply
 
-    async def from_stores(self, asked: EventsRequest, given: Given) -> Reply:
+    def _refusal(self, question: Question) -> Reply | None:
+        """Check and parse a question; None where it may be answered."""
+        if question.method not in _METHODS:
+            return _METHOD_NOT_ALLOWED
+        given, edition = question.given, self._gate.edition
+        refusal = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
+        if refusal is not None:
+            return refusal
+        stated, query_string = given.get(b"readside-max-staleness"), question.query_string
+        try:
+            question.wanted = self._wanted if stated is None else parse_staleness(stated)
+            parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
+            question.poll = parse(question.session_id, query_string)
+        except ServiceError as error:
+            return problem_of(error)
+        question.gzip = accepts_gzip(given.get(b"accept-encoding", b""))
+        question.edition = edition
+        return None
+
+    async def from_stores(self, asked: EventsRequest) -> Reply:
         """Answer what memory has not, or not in the form that is asked for."""
-        source = "none"
+        source, session_id = "none", asked.question.poll.session_id
         with tracing.span(
-            "poll", given.get(b"traceparent"), session_id=asked.poll.session_id, request_id=current()
+            "poll", asked.question.given.get(b"traceparent"), session_id=session_id, request_id=current()
         ) as span:
             try:
-                source, reply = await self._answer(asked, given)
+                source, reply = await self._answer(asked)
             except ServiceError as error:
                 reply = problem_of(error)
                 span.note(error=type(error).__name__)
                 if reply.status == 500:
-                    _log.error("a poll failed", session_id=asked.poll.session_id, error=str(error))
+                    _log.error("a poll failed", session_id=session_id, error=str(error))
             span.note(source=source, status=reply.status)
         self._stats.poll(source, reply.status, time.monotonic() - asked.at)
         return reply
@@ -142,24 +177,28 @@ class Events:
         kept = self._cache.get(poll, now, staleness_seconds)
         return kept or self._cache.get(poll.session_id, now, staleness_seconds)  # the 404 of any poll of it
 
-    async def _answer(self, asked: EventsRequest, given: Given) -> tuple[Source, Reply]:
-        poll, waiting = asked.poll, asked.kept
+    async def _answer(self, asked: EventsRequest) -> tuple[Source, Reply]:
+        """Wait for a compressed form once at most: what is another answer by then leaves as it is."""
+        question, waiting = asked.question, asked.kept
+        poll = question.poll
         if waiting is not None:
             await self._compressor.compress(poll, waiting)
-            kept = self._kept(poll, asked.wanted.seconds, time.monotonic())  # a message may have come meanwhile
-            if kept is not None and kept[0].etag == waiting.etag:
+            now = time.monotonic()
+            kept = self._kept(poll, question.wanted.seconds, now)  # a message may have come meanwhile
+            if kept is not None:
                 self._share(poll, waiting, kept[0])
-                return "memory", self._reply(poll, *kept, "memory", given)
-        answer, reading = await self._read(asked)
+                return "memory", self._reply(question, *kept, "memory", now)
+        answer, reading = await self._read(question)
         if waiting is not None:
             self._share(poll, waiting, answer)
-        if _lacks_gzip(answer, given):
-            waiting, was_fresh = answer, _is_fresh(reading, asked)
-            await self._compressor.compress(poll, waiting)
+        elif question.gzip and _lacks_gzip(answer, question):
+            was_fresh = _is_fresh(reading, asked)
+            await self._compressor.compress(poll, answer)
             if was_fresh and not _is_fresh(reading, asked):
-                answer, reading = await self._read(asked)
-                self._share(poll, waiting, answer)  # if it is another one it leaves as it is: once is enough
-        return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given)
+                waiting = answer
+                answer, reading = await self._read(question)
+                self._share(poll, waiting, answer)
+        return reading.source, self._reply(question, answer, reading.freshness, reading.source, time.monotonic())
 
     def _share(self, poll: Poll, compressed: Answer, answer: Answer) -> None:
         """Give an answer the compressed form of another one of the same bytes, if that has been made."""
@@ -167,12 +206,13 @@ class Events:
             answer.gzip = compressed.gzip
             self._cache.weigh(poll)
 
-    async def _read(self, asked: EventsRequest) -> tuple[Answer, StoreAnswer]:
+    async def _read(self, question: Question) -> tuple[Answer, StoreAnswer]:
+        poll = question.poll
         try:
-            reading = await self._reader.read(asked.poll, asked.wanted)
+            reading = await self._reader.read(poll, question.wanted)
         except AnswerTooLarge as error:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
-        return self._keep(asked.poll, _finish(asked.poll, reading), reading), reading
+        return self._keep(poll, _finish(poll, reading), reading), reading
 
     def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> Answer:
         """Keep an answer by the rules; gives the one that is kept, which will get what is made of it."""
@@ -185,50 +225,46 @@ class Events:
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
         return answer
 
-    def _reply(self, poll: Poll, answer: Answer, freshness: AsOf, source: Source, given: Given) -> Reply:
-        dated, lag_ms = as_of(source, freshness.as_of_us), int((time.monotonic() - freshness.since) * 1000)
+    def _reply(self, question: Question, answer: Answer, freshness: AsOf, source: Source, now: float) -> Reply:
+        dated, lag_ms = as_of(source, freshness.as_of_us), int((now - freshness.since) * 1000)
         if answer.status == 404:
             return Reply(404, (answer.fields, dated, lag(lag_ms)), answer.body)
         if source != "postgres":
-            self._requests.touch(poll.session_id)
+            self._requests.touch(question.poll.session_id)
         live = lag(lag_ms, _INTERVALS[answer.terminal, self._load.busy])
-        if_none_match = given.get(b"if-none-match")
-        if if_none_match is not None and (unmodified := _unmodified(answer, if_none_match, given)) is not None:
-            return Reply(304, (unmodified, dated, live), b"")
-        gzip = answer.gzip
-        if gzip is not None and gzip.body and b"accept-encoding" in given and accepts_gzip(given[b"accept-encoding"]):
-            return Reply(200, (gzip.fields, dated, live), gzip.body)
-        return Reply(200, (answer.fields, dated, live), answer.body)
+        gzip = answer.gzip if question.gzip else None
+        if_none_match = question.given.get(b"if-none-match")
+        if if_none_match is not None and _is_held(answer, if_none_match):
+            return Reply(304, ((gzip or answer).unmodified, dated, live), b"")
+        if gzip is None or not gzip.body:
+            return Reply(200, (answer.fields, dated, live), answer.body)
+        if question.method == "GET":
+            self._stats.compressed(len(answer.body) - len(gzip.body))
+        return Reply(200, (gzip.fields, dated, live), gzip.body)
 
 
 def _is_unmade(answer: Answer) -> bool:
     return answer.gzip is not None and not answer.gzip.body
 
 
-def _lacks_gzip(answer: Answer, given: Given) -> bool:
-    """Tell whether a compressed form is to be made first: it is not there, and a 304 does not do."""
-    if not _is_unmade(answer) or not accepts_gzip(given.get(b"accept-encoding", b"")):
+def _lacks_gzip(answer: Answer, question: Question) -> bool:
+    """Tell, for who asks for gzip, whether it is to be made first: it is not there, and a 304 does not do."""
+    if not _is_unmade(answer):
         return False
-    if_none_match = given.get(b"if-none-match")
-    return if_none_match is None or _unmodified(answer, if_none_match, given) is None
+    if_none_match = question.given.get(b"if-none-match")
+    return if_none_match is None or not _is_held(answer, if_none_match)
 
 
-def _unmodified(answer: Answer, if_none_match: bytes, given: Given) -> HeaderFields | None:
-    """Give the fields of a 304, if the client holds either form: those of the form whose tag it names.
-
-    Where it names both, or `*`, it is the form that a 200 would have now.
-    """
-    gzip = answer.gzip
-    if if_none_match == answer.etag or gzip is None:
-        return answer.unmodified if matches(if_none_match, answer.etag) else None
-    forms = (gzip, answer) if gzip.body and accepts_gzip(given.get(b"accept-encoding", b"")) else (answer, gzip)
-    return next((form.unmodified for form in forms if matches(if_none_match, form.etag)), None)
+def _is_held(answer: Answer, if_none_match: bytes) -> bool:
+    """Tell whether the client holds this answer, in either form."""
+    return matches(if_none_match, answer.etag, answer.gzip.etag if answer.gzip else b"")
 
 
 def _is_fresh(reading: StoreAnswer, asked: EventsRequest) -> bool:
     """Tell whether an answer may leave now: its as-of is as late as is wanted, or later than the request."""
     freshness = reading.freshness
-    return freshness.since >= asked.at or freshness.lag_seconds(time.monotonic()) <= asked.wanted.seconds
+    wanted_seconds = asked.question.wanted.seconds
+    return freshness.since >= asked.at or freshness.lag_seconds(time.monotonic()) <= wanted_seconds
 
 
 def _finish(poll: Poll, reading: StoreAnswer) -> Answer:

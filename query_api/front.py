@@ -8,7 +8,7 @@ import structlog
 
 from query_api import request_log
 from query_api.cors import Cors
-from query_api.events import Events, EventsRequest, Given
+from query_api.events import Events, EventsRequest, Given, Question
 from query_api.problems import broken
 from query_api.reply import HeaderFields, Reply
 from query_api.request_id import HEADER, RequestIds, naming
@@ -58,24 +58,27 @@ class Front:
         prefix = self.prefix
         return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
 
-    def at_once(
-        self, name: bytes, method: str, session_id: str, query_string: bytes, given: Given
-    ) -> Reply | EventsRequest:
+    def at_once(self, name: bytes, question: Question) -> Reply | EventsRequest:
         """Answer a poll that needs no store; else give what a store must be asked. Raises nothing."""
         try:
-            return self._events.at_once(method, session_id, query_string, given)
+            return self._events.at_once(question)
         except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
             with naming(name):
-                _log.exception("a poll failed", session_id=request_log.shown(session_id))
+                _log.exception("a poll failed", session_id=request_log.shown(question.session_id))
             return BROKEN
 
-    async def from_stores(self, asked: EventsRequest, given: Given) -> Reply:
-        """Answer a poll that memory has no answer to. Raises nothing."""
+    async def from_stores(self, asked: EventsRequest) -> Reply:
+        """Answer a poll that memory has no answer to, or not in the form it asks for. Raises nothing."""
         try:
-            return await self._events.from_stores(asked, given)
+            return await self._events.from_stores(asked)
         except Exception:  # noqa: BLE001 (the same)
-            _log.exception("a poll failed", session_id=asked.poll.session_id)
+            _log.exception("a poll failed", session_id=asked.question.poll.session_id)
             return BROKEN
+
+
+def events_path(session_id: str) -> str:
+    """The path of a session's events."""
+    return f"{SESSIONS}{session_id}{EVENTS}"
 
 
 def polled_session(path: str) -> str | None:

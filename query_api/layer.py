@@ -9,6 +9,8 @@ from urllib.parse import quote
 import structlog
 
 from query_api import request_log
+from query_api.doorway.connections import CONNECTION, Connections
+from query_api.events import Question
 from query_api.front import BROKEN, Front, polled_session, wanted
 from query_api.reply import Pairs, Reply
 from query_api.request_id import HEADER, about
@@ -25,15 +27,28 @@ _log = structlog.get_logger(__name__)
 class Layer:
     """Answers polls itself, and hands everything else to `app`."""
 
-    def __init__(self, app: App, front: Front) -> None:
+    def __init__(self, app: App, front: Front, connections: Connections) -> None:
         self._app = app
         self._front = front
+        self.connections = connections
+        """Those that came in by our own protocol."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        """Serve one request, and tell the connection that it came by, where that is ours, when it is over."""
+        connection = scope.get("state", {}).get(CONNECTION)
+        try:
+            if scope["type"] == "http":
+                await self._serve(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        except BaseException:
+            if connection is not None:
+                connection.broken()
+            raise
+        if connection is not None:
+            connection.answered()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         front, path, method = self._front, scope["path"], scope["method"]
         if front.prefix or scope.get("root_path"):
             path = self._below_the_prefix(scope)
@@ -51,9 +66,9 @@ class Layer:
         if session_id is None:
             await self._hand_over(scope, path, receive, send, extra)
             return
-        reply = front.at_once(name, method, session_id, scope["query_string"], given)
+        reply = front.at_once(name, Question(method, session_id, scope["query_string"], given))
         if not isinstance(reply, Reply):
-            reply = await front.from_stores(reply, given)
+            reply = await front.from_stores(reply)
         await respond(send, reply, method, extra)
 
     async def _hand_over(self, scope: Scope, path: str, receive: Receive, send: Send, extra: Pairs) -> None:

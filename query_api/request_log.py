@@ -9,6 +9,9 @@ from typing import Any
 
 import structlog
 
+from query_api.reply import Pairs, Reply
+from query_api.request_id import naming
+
 _log = structlog.get_logger(__name__)
 
 _WORDS = frozenset(
@@ -31,29 +34,38 @@ def wanted() -> bool:
     return structlog.is_configured() and bool(_log.bind().is_enabled_for(logging.DEBUG))
 
 
+def tell(name: bytes, method: str, path: str, reply: Reply, started: float) -> None:
+    """Tell of an answer that left whole; `started` is the monotonic second when its request came."""
+    with naming(name):
+        _tell(method, path, reply.status, reply.headers, started)
+
+
+def _tell(method: str, path: str, status: int, headers: Pairs, started: float) -> None:
+    _log.debug(
+        "answered",
+        method=method if method in _METHODS else "…",
+        path=shown(path),
+        status=status,
+        source=dict(headers).get(b"readside-source", b"").decode() or None,
+        ms=round((time.monotonic() - started) * 1000, 3),
+    )
+
+
 class LoggingSend:
     """Sends what it is given, and tells of the request when the last of the answer has left."""
 
     def __init__(self, send: Any, method: str, path: str) -> None:
         self._send = send
-        self._method = method if method in _METHODS else "…"
+        self._method = method
         self._path = path
         self._started = time.monotonic()
         self._status = 0
-        self._source = ""
+        self._headers: Pairs = []
 
     async def __call__(self, message: Any) -> None:
         """Send a message of ASGI's."""
         if message["type"] == "http.response.start":
-            self._status = message["status"]
-            self._source = dict(message["headers"]).get(b"readside-source", b"").decode()
+            self._status, self._headers = message["status"], message["headers"]
         await self._send(message)
         if message["type"] == "http.response.body" and not message.get("more_body"):
-            _log.debug(
-                "answered",
-                method=self._method,
-                path=shown(self._path),
-                status=self._status,
-                source=self._source or None,
-                ms=round((time.monotonic() - self._started) * 1000, 3),
-            )
+            _tell(self._method, self._path, self._status, self._headers, self._started)

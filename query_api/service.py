@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from query_api.auth import Gate
 from query_api.config import ApiConfig
+from query_api.doorway.connections import Connections
 from query_api.events import Events
 from query_api.exposition import Exposition
 from query_api.fallback import Fallback
+from query_api.front import Front
 from query_api.health import Readiness
 from query_api.lag_history import LagHistory
 from query_api.projector_requests import ProjectorRequests
@@ -24,6 +26,8 @@ class Service:
     config: ApiConfig
     gate: Gate
     events: Events
+    front: Front
+    connections: Connections
     view: ViewReader
     view_reads: ViewReads
     fallback: Fallback

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,10 +14,15 @@ from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
 from query_api.content_coding import Compressor
+from query_api.cors import Cors
+from query_api.doorway.census import Census, CensusLog
+from query_api.doorway.connections import CONNECTIONS, Connections
+from query_api.doorway.report import ApiReporter
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
 from query_api.fallback import Fallback, Log
+from query_api.front import Front
 from query_api.health import Readiness
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
@@ -44,6 +49,7 @@ from readmodel.supervise import end
 from readmodel.tables import TableFinder
 from readmodel.view import ViewReader
 from readside import background
+from readside.descriptors import within_limit
 from readside.logging import configure
 from readside.settings import Settings
 from readside.tracing import traced
@@ -67,7 +73,7 @@ def create_app_from_environment() -> Process:
     """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`."""
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
-    return create_app(settings.api_config())
+    return create_app(within_limit(settings.api_config()))
 
 
 class Process:
@@ -80,16 +86,17 @@ class Process:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or the lifespan."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope.get("state", {}), receive, send)
         elif self._app is not None:
             await self._app(scope, receive, send)
         else:
             raise RuntimeError("The application was not started: its server must support the lifespan protocol.")
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, state: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         await receive()
         with traced("readside-api"):
             async with opened(self._config) as self._app:
+                state[CONNECTIONS] = self._app.connections
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         await send({"type": "lifespan.shutdown.complete"})
@@ -160,7 +167,10 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     """Build the application and run what it needs in the background, for as long as the block lasts."""
     with taking_part(config.metrics_directory, MERGE) as exchange:
         built = _Wiring(replace(config, root_path=prefix(config.root_path)), stores, exchange)
-        tasks = [background.start(work) for work in built.background()]
+        connections = built.service.connections
+        reporter = ApiReporter(stores.view, connections.census)
+        beside = connections.run(), CensusLog(connections.census).run(), reporter.run()  # no answer depends on these
+        tasks = [background.start(work) for work in (*built.background(), *beside)]
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREET_SECONDS):
@@ -168,6 +178,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             yield build_app(built.service)
         finally:
             await end(tasks)
+            await reporter.leave()
             await built.service.view_reads.close()
             await built.service.fallback.close()
             built.compressor.close()
@@ -180,7 +191,8 @@ def prefix(root_path: str) -> str:
 
 def _history(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> LagHistory:
     staleness = config.max_staleness_seconds
-    return LagHistory(lambda: read_projection(stores.view, staleness, own.identity()), staleness)
+    read = partial(read_projection, stores.view, staleness, with_apis=False)  # each second, in each process
+    return LagHistory(lambda: read(own.identity()), staleness)
 
 
 def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readiness:
@@ -211,8 +223,17 @@ class _Wiring:
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
         gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
+        census = Census(config.sockets.max_connections)
         watched = MetricSources(
-            stats, self.cache, self.compressor, view_reads, fallback, reader, circuits, config.max_staleness_seconds
+            stats=stats,
+            cache=self.cache,
+            compressor=self.compressor,
+            view_reads=view_reads,
+            fallback=fallback,
+            reader=reader,
+            circuits=circuits,
+            census=census,
+            max_staleness_seconds=config.max_staleness_seconds,
         )
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
@@ -226,10 +247,13 @@ class _Wiring:
             max_staleness_seconds=config.max_staleness_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
+        front = Front(events, Cors(config.cors_origins), config.root_path)
         self.service = Service(
             config=config,
             gate=gate,
             events=events,
+            front=front,
+            connections=Connections(front, config.sockets, census),
             view=stores.view,
             view_reads=view_reads,
             fallback=fallback,

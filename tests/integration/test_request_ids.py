@@ -114,7 +114,8 @@ async def test_a_process_logs_json_and_nothing_else() -> None:
     settings = environment(database, redis, LOG_LEVEL="debug", LOG_FORMAT="json", API_KEYS=f"x:{SECRET}")
     async with running(settings) as (process, client):
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-        writer.write(f"{SECRET} / nonsense\r\n\r\n".encode())
+        upgrade = "Connection: upgrade\r\nUpgrade: websocket"
+        writer.write(f"GET /{SECRET} HTTP/1.1\r\n{upgrade}\r\n\r\n{SECRET} / nonsense\r\n\r\n".encode())
         await reader.read()
         writer.close()
         path = events_path(str(uuid4()))

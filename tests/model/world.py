@@ -14,6 +14,7 @@ from projector.leader import Leader
 from projector.tail.connection import Tail
 from projector.telemetry import Telemetry
 from query_api.config import ApiConfig
+from query_api.events import Question
 from query_api.exchange import Exchange
 from query_api.reply import Reply
 from query_api.request_line import RequestLine
@@ -162,8 +163,8 @@ class World:
     async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
         """Send a poll, and check the answer."""
         poll = parse_poll(session_id, query)
-        known = events.at_once("GET", session_id, query, given)
-        reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known, given)
+        known = events.at_once(Question("GET", session_id, query, dict(given)))
+        reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known)
         self.answers["not modified"] += reply.status == 304
         reply = self.pollers.understood(session_id, query, reply)
         source = check(self.postgres, poll, reply)

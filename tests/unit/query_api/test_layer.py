@@ -5,7 +5,10 @@ from typing import Any, cast
 import pytest
 
 from query_api.cors import Cors
-from query_api.events import Events
+from query_api.doorway.bounds import SocketBounds
+from query_api.doorway.census import Census
+from query_api.doorway.connections import Connections
+from query_api.events import Events, Question
 from query_api.front import Front
 from query_api.layer import Layer, Message, Receive, Scope, Send, respond
 from query_api.problems import broken
@@ -22,10 +25,10 @@ class FakeEvents:
         self.asked: list[tuple[str, str, bytes, dict[bytes, bytes]]] = []
         self._fault = fault
 
-    def at_once(self, method: str, session_id: str, query: bytes, given: dict[bytes, bytes]) -> Reply:
+    def at_once(self, question: Question) -> Reply:
         if self._fault:
             raise self._fault
-        self.asked.append((method, session_id, query, given))
+        self.asked.append((question.method, question.session_id, question.query_string, question.given))
         return Reply(200, (HeaderFields([(b"etag", b'"1"')]),), b"page")
 
 
@@ -59,6 +62,12 @@ class Served:
         return [value for given, value in self.headers if given == name]
 
 
+def layer_of(app: FakeApp, events: FakeEvents, origins: tuple[str, ...] = (), root_path: str = "") -> Layer:
+    """A layer over fakes."""
+    front = Front(cast("Events", events), Cors(origins), root_path)
+    return Layer(app, front, Connections(front, SocketBounds(), Census(1)))
+
+
 async def serve(
     path: str,
     *headers: tuple[bytes, bytes],
@@ -71,7 +80,7 @@ async def serve(
     app: FakeApp | None = None,
 ) -> Served:
     """Serve one request; `root_path` is our own setting, `told` what the server says of it."""
-    layer = Layer(app or FakeApp(), Front(cast("Events", events or FakeEvents()), Cors(origins), root_path))
+    layer = layer_of(app or FakeApp(), events or FakeEvents(), origins, root_path)
     scope: dict[str, Any] = {"type": "http", "path": path, "method": method}
     scope |= {"query_string": query, "headers": list(headers)} | ({} if told is None else {"root_path": told})
     messages: list[Message] = []
@@ -128,8 +137,7 @@ async def test_what_is_no_request_goes_to_the_app_as_it_is() -> None:
     async def send(message: Message) -> None:
         assert message["type"].startswith("http")
 
-    front = Front(cast("Events", FakeEvents()), Cors(()), "/under")
-    await Layer(app, front)(scope, cast("Receive", None), send)
+    await layer_of(app, FakeEvents(), root_path="/under")(scope, cast("Receive", None), send)
 
     assert app.scopes == [scope]
 

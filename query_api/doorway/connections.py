@@ -1,0 +1,135 @@
+"""What the connections of one process share: the front, their bounds, what is remembered of heads, and the time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import Protocol, TypeVar
+
+from query_api.doorway.bounds import SocketBounds
+from query_api.doorway.census import Census
+from query_api.doorway.heads import END, poll_pattern, usual_fields
+from query_api.events import Given, Question
+from query_api.front import Front
+from query_api.reply import HeaderFields, Pairs, Reply
+
+CONNECTIONS, CONNECTION = "readside.connections", "readside.connection"
+"""Names in ASGI's `state`: what the application gives to its protocols, and each of them to its requests."""
+SWEEP_SECONDS = 1.0
+"""So often each connection's time is looked at: one timer a process costs less than one a connection."""
+REMEMBERED_FIELDS, FIELDS_BYTES = 1_024, 2_048
+"""Header fields whose meaning is remembered: a client sends the same ones with each poll."""
+REMEMBERED_POLLS, POLL_BYTES = 8_192, 768
+"""Whole polls whose meaning is remembered, of those that were answered."""
+
+
+_NAME, _CLOSES = b"x-request-id: ", b"\r\nconnection: close\r\n\r\n"
+
+Value = TypeVar("Value")
+
+
+class SweptConnection(Protocol):
+    """A connection, as the passing of time sees it."""
+
+    def check(self, now: float) -> int:
+        """End it if its time is over; give the bytes that wait to be taken. `now` is monotonic seconds."""
+
+    def end_untaken(self) -> None:
+        """End it: what waits to be taken is too much."""
+
+
+class Connections:
+    """The connections of one process."""
+
+    def __init__(self, front: Front, bounds: SocketBounds, census: Census) -> None:
+        self.front = front
+        self.bounds = bounds
+        self.census = census
+        self.waiting_bytes = 0
+        """What has come in and waits, of all connections."""
+        self.polls: dict[bytes, Question] = {}
+        """Whole heads whose meaning is remembered."""
+        self._pattern = poll_pattern(front.prefix)
+        self._open: dict[SweptConnection, None] = {}
+        self._fields: dict[bytes, Given] = {}
+        self._defaults: Pairs = []
+        self._starts: dict[int, bytes] = {}
+
+    def add(self, connection: SweptConnection) -> bool:
+        """Watch one more; tells whether it takes a place. One that finds none is refused soon, and counts as such."""
+        self._open[connection] = None
+        if self.census.full:
+            return False
+        self.census.opened()
+        return True
+
+    def remove(self, connection: SweptConnection, *, placed: bool) -> None:
+        """Watch one less."""
+        del self._open[connection]
+        if placed:
+            self.census.closed()
+
+    @property
+    def turned_away(self) -> int:
+        """Connections that have no place and are not closed yet."""
+        return len(self._open) - self.census.open
+
+    def read(self, head: bytes) -> Question | None:
+        """Read a whole head; None unless it is a poll like any other."""
+        line = self._pattern.match(head)
+        if line is None:
+            return None
+        method, session_id, query_string = line.groups()
+        lines = head[line.end() :]
+        given = self._fields.get(lines)
+        if given is None:
+            given = usual_fields(lines)
+            if given is None:
+                return None
+            if len(lines) <= FIELDS_BYTES:
+                _remember(self._fields, lines, given, REMEMBERED_FIELDS)
+        return Question(method.decode(), session_id.decode(), query_string or b"", given)
+
+    def remember(self, head: bytes, question: Question) -> None:
+        """Remember a poll that was answered: only who has a key can fill this memory."""
+        if len(head) <= POLL_BYTES:
+            _remember(self.polls, head, question, REMEMBERED_POLLS)
+
+    def head(self, reply: Reply, common: HeaderFields, name: bytes, defaults: Pairs, *, closes: bool = False) -> bytes:
+        """Join a response's head, as uvicorn would; `defaults` are its own fields, a new list each second."""
+        if defaults is not self._defaults:
+            self._defaults, self._starts = defaults, {}
+        start = self._starts.get(reply.status)
+        if start is None:
+            status = HTTPStatus(reply.status)
+            line = b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
+            start = self._starts[reply.status] = line + HeaderFields(defaults).lines
+        lines = b"".join([fields.lines for fields in reply.fields])
+        end = _CLOSES if closes else END
+        return b"".join((start, lines, common.lines, _NAME, name, end))
+
+    async def run(self) -> None:
+        """Look after the connections, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep(time.monotonic())
+
+    def sweep(self, now: float) -> None:
+        """End what has lasted too long; then what holds most, while all hold too much."""
+        held = [
+            (size, id(connection), connection) for connection in tuple(self._open) if (size := connection.check(now))
+        ]
+        total = sum(size for size, _, _ in held)
+        for size, _, connection in sorted(held, reverse=True):
+            if total <= self.bounds.waiting_bytes:
+                break
+            connection.end_untaken()
+            total -= size
+
+
+def _remember(memory: dict[bytes, Value], key: bytes, value: Value, most: int) -> None:
+    """Keep one more, and forget the oldest where there are too many."""
+    if len(memory) >= most:
+        del memory[next(iter(memory))]
+    memory[key] = value

@@ -1,0 +1,88 @@
+"""One request on its way to uvicorn: which of the bytes that come belong to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import httptools
+
+from query_api.doorway.census import Reason
+from query_api.doorway.heads import BadHead, MessageParser, judge
+from query_api.problems import problem
+from query_api.reply import Pairs, Reply
+
+_BODY_TOO_LONG = problem(413, "The request's body is too long: nothing here needs one.")
+_BAD_BODY = problem(400, "The request's body is not what its head announces.")
+
+
+class Refusal(NamedTuple):
+    """Why a request goes no further, and what it is told; its method ("" where it has none) and header fields."""
+
+    reason: Reason
+    reply: Reply
+    method: str
+    headers: Pairs
+
+
+class BadBody(Exception):
+    """A body that is no body, or too long."""
+
+    def __init__(self, reason: Reason, reply: Reply) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+        self.reply = reply
+
+
+class Message:
+    """A request with `left` bytes of body to come, or with chunks (None), `most` bytes of them."""
+
+    __slots__ = ("_left", "_most", "_parser", "answered", "started", "whole")
+
+    def __init__(self, parser: MessageParser, left: int | None, most: int) -> None:
+        self._parser = parser
+        self._left = left
+        self._most = most
+        self.whole = left == 0
+        """Whether all of it has come."""
+        self.started = self.answered = False
+        """Whether its answer has begun to leave, and has left."""
+
+    def take(self, data: bytes) -> int:
+        """Take what belongs to it; give how many of these bytes do. Raises BadBody."""
+        try:
+            return self._chunks(data) if self._left is None else self._bytes(data, self._left)
+        except httptools.HttpParserError:
+            raise BadBody("malformed", _BAD_BODY) from None
+
+    def _bytes(self, data: bytes, left: int) -> int:
+        taken = min(left, len(data))
+        self._parser.feed(data[:taken])
+        self._left = left - taken
+        self.whole = not self._left
+        if self.whole != bool(self._parser.complete):
+            raise BadBody("malformed", _BAD_BODY)
+        return taken
+
+    def _chunks(self, data: bytes) -> int:
+        """Only the parser knows where chunks end, and it tells after each feeding: it is fed byte by byte."""
+        for place in range(len(data)):
+            if not self._most:
+                raise BadBody("body_too_long", _BODY_TOO_LONG)
+            self._most -= 1
+            self._parser.feed(data[place : place + 1])
+            if self._parser.complete:
+                self.whole = True
+                return place + 1
+        return len(data)
+
+
+def message_of(head: bytes, most: int) -> Message | Refusal:
+    """Read a whole head; `most` bytes of body may follow."""
+    parser = MessageParser()
+    try:
+        body_bytes = judge(parser, head)
+    except BadHead as error:
+        return Refusal("malformed", problem(400, str(error)), parser.method, parser.headers)
+    if body_bytes is not None and body_bytes > most:
+        return Refusal("body_too_long", _BODY_TOO_LONG, parser.method, parser.headers)
+    return Message(parser, body_bytes, most)

@@ -1,0 +1,363 @@
+"""One connection: hot polls are answered here in one write, all else goes to uvicorn, one whole request at a time.
+
+Answers leave in the order of the requests: while uvicorn has a request in hand, nothing is answered here. It has it in
+hand until both are over: the request, by the parser that was fed every byte of it, and its answer, by the word of the
+ASGI application. What comes meanwhile is kept, and the socket is read no further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from query_api import request_log
+from query_api.doorway.census import Reason
+from query_api.doorway.connections import CONNECTION, CONNECTIONS, Connections
+from query_api.doorway.facade import Facade
+from query_api.doorway.heads import END
+from query_api.doorway.message import BadBody, Message, Refusal, message_of
+from query_api.events import Question
+from query_api.front import events_path, wanted
+from query_api.problems import problem, retry_later
+from query_api.reply import Pairs, Reply
+
+TURN_ANSWERS = 64
+"""Answers to one client before others get their turn."""
+LINGER_SECONDS, LINGER_BYTES = 2.0, 1_000_000
+"""After a refusal so much is read and thrown away: closing a socket with bytes unread would lose the answer."""
+TURNED_AWAY_SECONDS, TURNED_AWAY = 1.0, 64
+"""One connection too many is heard for so long before it gets its 503; so many wait for theirs at a time."""
+SEPARATE_BYTES = 16_384
+"""From this length on a body is not copied behind its head."""
+
+_ANSWERED = frozenset({200, 304, 404})
+_TOO_LONG = problem(431, "The request's head is too long.")
+_TOO_SLOW = problem(408, "The request was not whole in time.")
+_FULL = retry_later("As many connections are open as this process serves; try again in a second.")
+_WAITING = retry_later("Too much waits to be read or taken; try again in a second.")
+
+
+class Doorway(asyncio.Protocol):
+    """A connection of the API. uvicorn makes it, by its setting `http`."""
+
+    _transport: asyncio.Transport
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._server = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._shared: Connections = app_state[CONNECTIONS]
+        self._inner: HttpToolsProtocol | None = None
+        self._message: Message | None = None
+        """The request that uvicorn has in hand."""
+        self._held = bytearray()
+        """What has come in and waits for its turn, or for the rest of its head."""
+        self._seen = self._began = time.monotonic()
+        """When the last request was over, and when the one that is not yet whole began."""
+        self._untaken = (0, self._seen)
+        """The fewest bytes that waited to be taken, and since when it has been no fewer."""
+        self._ends_at = 0.0
+        """When it ends for good, after a refusal."""
+        self._to_throw_away = LINGER_BYTES
+        self._serves = self._reads = True
+        self._writes_paused = self._rests = self._half_closed = self._drains = False
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own have no base class
+        self._server.connections.add(cast("Any", self))
+        self._serves = self._shared.add(self)
+        if not self._serves and self._shared.turned_away > TURNED_AWAY:
+            self._refuse("full", _FULL)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests."""
+        if self._ends_at:
+            self._to_throw_away -= len(data)
+            if self._to_throw_away < 0:
+                self._transport.abort()
+        elif not self._serves:
+            self._refuse("full", _FULL)
+        elif self._message is not None or self._held or self._writes_paused or self._rests:
+            self._take(data)
+        else:
+            self._serve(data)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; what it has asked is answered first."""
+        self._half_closed = True
+        return not self._ends_at and (self._must_wait() or not self._serves)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over."""
+        self._message = None
+        self._release()
+        self._shared.remove(self, placed=self._serves)
+        self._server.connections.discard(cast("Any", self))
+        if self._inner is not None:
+            self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not take its answers."""
+        self._writes_paused = True
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It takes them."""
+        self._writes_paused = False
+        if self._inner is not None:
+            self._inner.resume_writing()
+        self._go_on()
+
+    # What uvicorn, its protocol's facade, the application and the passing of time call.
+
+    def shutdown(self) -> None:
+        """End in good order: finish the answer that is due, and take no more requests."""
+        self._drains = True
+        if self._message is None:
+            self._transport.close()
+        elif self._inner is not None:
+            self._inner.shutdown()
+
+    def lent(self) -> bool:
+        """Whether uvicorn has a request in hand."""
+        return self._message is not None
+
+    def write(self, data: Any) -> None:
+        """Send bytes of uvicorn's answer."""
+        if self._message is not None:
+            self._message.started = True
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """End once what was written has left."""
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._transport.is_closing()
+
+    def answered(self) -> None:
+        """The application has answered; uvicorn's protocol has its last word first."""
+        self._loop.call_soon(self._over, self._message)
+
+    def broken(self) -> None:
+        """The application broke off: whether it answered is not known."""
+        self._transport.close()
+
+    def check(self, now: float) -> int:
+        """End the connection if its time is over; give the bytes that it makes wait. `now` is monotonic seconds."""
+        bounds, size = self._shared.bounds, self._transport.get_write_buffer_size()
+        least, since = self._untaken
+        if not size or size < least or not least:
+            self._untaken = (size, now)
+        elif now - since > bounds.untaken_seconds:
+            self.end_untaken()
+        if self._ends_at:
+            if now >= self._ends_at:
+                self._transport.abort()
+        elif not self._serves:
+            if now - self._seen > TURNED_AWAY_SECONDS:
+                self._refuse("full", _FULL)
+        elif self._is_unfinished():
+            if now - self._began > bounds.head_seconds:
+                self._refuse("head_too_slow", _TOO_SLOW)
+        elif self._message is None and not size and now - self._seen > bounds.idle_seconds:
+            self._shared.census.refused("idle")
+            self._transport.close()
+        return size + len(self._held)
+
+    def end_untaken(self) -> None:
+        """End the connection at once: nobody takes what was written."""
+        self._shared.census.refused("untaken")
+        self._transport.abort()
+
+    # How requests are served.
+
+    def _serve(self, data: bytes) -> None:
+        """Answer, hand over or refuse what is whole in `data`, in order, as long as it is our turn; keep the rest."""
+        shared, start, length = self._shared, 0, len(data)
+        for _ in range(TURN_ANSWERS):
+            end = data.find(END, start) + len(END)
+            if end < len(END):
+                break
+            head = data if end - start == length else data[start:end]
+            known = shared.polls.get(head)
+            question = known or shared.read(head)
+            if question is None or not self._answer(head, question, new=known is None):
+                self._hand_over(head.lstrip(b"\r\n"))
+            start = end
+            if self._ends_at:
+                return
+            if self._message is not None or self._writes_paused:
+                break
+            if start == length:
+                return
+        else:
+            self._rests = True
+            self._loop.call_soon(self._rested)
+        self._take(data[start:])
+
+    def _answer(self, head: bytes, question: Question, *, new: bool) -> bool:
+        """Answer a poll that needs no store; False where it needs one."""
+        shared, given = self._shared, question.given
+        front, started = shared.front, time.monotonic()
+        name = front.name(given)
+        reply = front.at_once(name, question)
+        if not isinstance(reply, Reply):
+            return False
+        body = b"" if question.method == "HEAD" else reply.body
+        start = shared.head(reply, front.common(given), name, self._server.default_headers)
+        if len(body) < SEPARATE_BYTES:
+            self._transport.write(start + body)
+        else:
+            self._transport.writelines((start, body))
+        self._seen = started
+        if new and reply.status in _ANSWERED:
+            shared.remember(head, question)
+        if front.tells:
+            request_log.tell(name, question.method, events_path(question.session_id), reply, started)
+        return True
+
+    def _hand_over(self, head: bytes) -> None:
+        """Give a request to uvicorn, unless it is none, or one that nobody serves."""
+        if not head:
+            return
+        bounds = self._shared.bounds
+        if len(head) > bounds.head_bytes:
+            self._refuse("head_too_long", _TOO_LONG)
+            return
+        message = message_of(head, bounds.body_bytes)
+        if isinstance(message, Refusal):
+            self._refuse(message.reason, message.reply, message.method, message.headers)
+            return
+        self._message, self._began = message, time.monotonic()
+        if self._inner is None:
+            self._inner = HttpToolsProtocol(
+                self._config, self._server, {**self._app_state, CONNECTION: self}, self._loop
+            )
+            self._inner.connection_made(Facade(self, self._transport))
+        self._inner.data_received(head)
+
+    def _take(self, data: bytes) -> None:
+        """Take bytes that are no whole request, or come before their turn."""
+        if self._message is not None and not self._message.whole:
+            data = self._pass_body(self._message, data)
+        held = len(self._held)
+        if not held:
+            data = data.lstrip(b"\r\n")  # empty lines before a request mean nothing
+        if self._ends_at or not data:
+            return
+        self._held += data
+        self._shared.waiting_bytes += len(data)
+        if self._shared.waiting_bytes > self._shared.bounds.waiting_bytes:
+            self._refuse("waiting", _WAITING)
+        elif self._must_wait():
+            self._pause_reading()
+        elif self._held.find(END, max(0, held - len(END))) >= 0:
+            self._serve(self._release())
+        elif len(self._held) > self._shared.bounds.head_bytes:
+            self._refuse("head_too_long", _TOO_LONG)
+        elif not held:
+            self._began = time.monotonic()
+
+    def _pass_body(self, message: Message, data: bytes) -> bytes:
+        """Give uvicorn what belongs to the request that it has in hand; give back what comes after it."""
+        try:
+            end = message.take(data)
+        except BadBody as error:
+            self._refuse(error.reason, error.reply)
+            return b""
+        cast("HttpToolsProtocol", self._inner).data_received(data[:end])
+        if message.whole and message.answered:
+            self._finish()
+        return data[end:]
+
+    def _over(self, message: Message | None) -> None:
+        """The answer to this request has left, all of it."""
+        if message is not None and message is self._message:
+            message.answered = True
+            if message.whole:
+                self._finish()
+
+    def _finish(self) -> None:
+        self._message, self._seen = None, time.monotonic()
+        if self._drains:
+            self._transport.close()
+        self._go_on()
+
+    def _rested(self) -> None:
+        self._rests = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Serve what was kept, if nothing stands in the way."""
+        if self._must_wait() or self._ends_at or self._transport.is_closing():
+            return
+        if self._held:
+            self._serve(self._release())
+        if self._must_wait() or self._ends_at:
+            return
+        if self._half_closed:
+            self._transport.close()
+        elif not self._reads:
+            self._reads = True
+            self._transport.resume_reading()
+
+    def _refuse(self, reason: Reason, reply: Reply, method: str = "GET", headers: Pairs | None = None) -> None:
+        """Answer for the last time, and read on for a moment, so that the answer arrives."""
+        if self._transport.is_closing():
+            return
+        self._shared.census.refused(reason)
+        message, self._message = self._message, None
+        self._release()
+        if message is not None and message.started:
+            self._transport.abort()
+            return
+        front, given, started = self._shared.front, wanted(headers or []), time.monotonic()
+        name = front.name(given)
+        start = self._shared.head(reply, front.common(given), name, self._server.default_headers, closes=True)
+        self._ends_at = started + LINGER_SECONDS
+        self._transport.write(start + (b"" if method == "HEAD" else reply.body))
+        self._transport.write_eof()
+        if not self._reads:
+            self._reads = True
+            self._transport.resume_reading()
+        if front.tells:
+            request_log.tell(name, method, "", reply, started)
+
+    def _must_wait(self) -> bool:
+        return self._message is not None or self._writes_paused or self._rests
+
+    def _is_unfinished(self) -> bool:
+        """Whether a request has begun and is not whole."""
+        if self._message is not None:
+            return not self._message.whole
+        return bool(self._held) and not self._must_wait()
+
+    def _pause_reading(self) -> None:
+        if self._reads:
+            self._reads = False
+            self._transport.pause_reading()
+
+    def _release(self) -> bytes:
+        """Give what is kept, and keep it no longer."""
+        held = bytes(self._held)
+        self._held.clear()
+        self._shared.waiting_bytes -= len(held)
+        return held
