@@ -16,7 +16,10 @@ from query_api.answers import Answer
 from readmodel.poll import Poll
 
 LEVEL = 1
-"""A page of 1,000 events (347 kB) comes to 82 kB in 1.9 ms; level 6 takes 4.8 ms for 75 kB (zlib.compress of one)."""
+"""A page of 1,000 events, 347 kB, comes to 82 kB in 1.9 ms; level 4 takes 3.9 ms for 77, level 6 4.8 ms for 75.
+
+`python -m timeit -s 'import zlib; page = open("page.json", "rb").read()' 'zlib.compress(page, 1, 31)'`
+"""
 GZIP_FORMAT = 31
 """zlib's `wbits`: gzip's head and trailer around it, and the largest window."""
 MAX_LINE = 64

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -237,6 +238,55 @@ async def test_a_compression_that_fails_costs_the_form_alone(weights: Weights, m
     assert body_of(one)
 
 
+async def test_a_thread_that_gives_up_takes_nobody_with_it(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it raises, those who wait get the answer as it is, and the next one is compressed."""
+    one, other = answer(), answer(BODY + b" ")
+    with monkeypatch.context() as patch:
+        patch.setattr(content_coding, "_compressed", _give_up)
+        await weights.compressor.compress(POLL, one)
+    await weights.compressor.compress(POLL, other)
+
+    assert (body_of(one), bool(body_of(other))) == (b"", True)
+    assert weights.compressor._line == {}
+
+
+async def test_nobody_waits_for_long(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that does not get on costs its form alone, which is taken once it is made after all."""
+    monkeypatch.setattr(content_coding, "WAIT_SECONDS", 0.01)
+    one = answer()
+    with weights.held():
+        await weights.compressor.compress(POLL, one)
+        assert (body_of(one), weights.compressor.refused) == (b"", 1)
+    await eventually(lambda: bool(body_of(one)), "it is made")
+
+    assert weights.grown == [POLL]
+
+
+async def test_nobody_begins_to_wait_for_what_is_overdue(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is anything remembered of those who come: a thread that stands still fills no memory."""
+    monkeypatch.setattr(content_coding, "WAIT_SECONDS", 0.01)
+    with weights.held():
+        await weights.compressor.compress(POLL, answer())
+        await eventually(lambda: time.monotonic() - weights.compressor._line[answer().etag].since > 0.01, "it is late")
+        for _ in range(100):
+            await weights.compressor.compress(POLL, answer())
+
+        assert len(weights.compressor._line[answer().etag].answers) == 1
+        assert weights.compressor.refused == 101
+
+
+async def test_the_same_bytes_are_the_same_form() -> None:
+    """Of whichever process, and whenever: no name, no time."""
+    one, other = Weights(), Weights()
+    forms = [answer(), answer()]
+    for weights, form in zip((one, other), forms, strict=True):
+        await weights.compressor.compress(POLL, form)
+        weights.compressor.close()
+
+    assert body_of(forms[0]) == body_of(forms[1])
+    assert body_of(forms[0])[3:8] == bytes(5)  # RFC 1952: no flags, and no time
+
+
 async def test_the_end_waits_for_nothing(weights: Weights) -> None:
     """Who waits in the line gets the answer as it is, and nobody can get into it any more."""
     one, late = answer(), answer(BODY + b" ")
@@ -249,6 +299,10 @@ async def test_the_end_waits_for_nothing(weights: Weights) -> None:
 
     assert (body_of(one), body_of(late)) == (b"", b"")
     assert weights.compressor.refused == 1
+
+
+def _give_up(_: bytes) -> bytes:
+    raise SystemExit
 
 
 def _fail(_: bytes) -> bytes:
