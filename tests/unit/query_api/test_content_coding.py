@@ -273,6 +273,7 @@ async def test_nobody_begins_to_wait_for_what_is_overdue(weights: Weights, monke
 
         assert len(weights.compressor._line[answer().etag].answers) == 1
         assert weights.compressor.refused == 101
+    await weights.waiting(0)
 
 
 async def test_the_same_bytes_are_the_same_form() -> None:
