@@ -234,7 +234,7 @@ class Events:
         live = lag(lag_ms, _INTERVALS[answer.terminal, self._load.busy])
         gzip = answer.gzip if question.gzip else None
         if_none_match = question.given.get(b"if-none-match")
-        if if_none_match is not None and _is_held(answer, if_none_match):
+        if if_none_match is not None and (if_none_match == answer.etag or _is_held(answer, if_none_match)):
             return Reply(304, ((gzip or answer).unmodified, dated, live), b"")
         if gzip is None or not gzip.body:
             return Reply(200, (answer.fields, dated, live), answer.body)
