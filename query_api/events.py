@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import lru_cache
 from typing import NamedTuple
@@ -212,7 +213,11 @@ class Events:
             reading = await self._reader.read(poll, question.wanted)
         except AnswerTooLarge as error:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
-        return self._keep(poll, _finish(poll, reading), reading), reading
+        known = self._kept(poll, math.inf, time.monotonic()) if question.gzip else None
+        answer = self._keep(poll, _finish(poll, reading), reading)
+        if known is not None:  # it is replaced, maybe by the same bytes
+            self._share(poll, known[0], answer)
+        return answer, reading
 
     def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> Answer:
         """Keep an answer by the rules; gives the one that is kept, which will get what is made of it."""

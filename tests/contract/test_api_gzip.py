@@ -249,6 +249,20 @@ async def test_a_404_is_never_compressed(stand: Stand) -> None:
     assert (answer.status, answer.is_gzip, "vary" in answer.headers) == (404, False, False)
 
 
+@pytest.mark.parametrize("query", ["", NEWER])
+async def test_what_is_read_again_is_not_compressed_again(stand: Stand, sid: str, query: str) -> None:
+    """The same bytes take over the form that memory has, and memory counts it as before."""
+    first = await send_until(stand, sid, GZIP, query, from_source("memory"))
+    before = series((await stand.client.get("/metrics")).text)
+    again = await send(stand, sid, {**GZIP, "readside-max-staleness": "0"}, query)
+    then = await send_until(stand, sid, GZIP, query, from_source("memory"))
+    after = series((await stand.client.get("/metrics")).text)
+
+    assert (again.source, again.body, then.body) == ("postgres", first.body, first.body)
+    assert after["readside_answers_compressed_total"] == before["readside_answers_compressed_total"]
+    assert after["readside_response_cache_bytes"] >= before["readside_response_cache_bytes"]
+
+
 @pytest.mark.parametrize("kept", [False, True])
 async def test_a_crowd_compresses_once(stand: Stand, sid: str, kept: bool) -> None:
     """Fifty at once, of what a store gives and of what memory has; all get the same."""
