@@ -78,7 +78,7 @@ PARAMETERS: dict[str, Part] = {
         "Accept-Encoding",
         "header",
         "Codings that the client understands. Where `gzip` is among them (or `*`), a page of more than 1,000 bytes "
-        "leaves compressed, unless very many wait to be. Browsers and most clients send it by themselves.",
+        "leaves compressed, unless too many wait to be. Browsers and most clients send it by themselves.",
         {"type": "string"},
         example="gzip",
     ),
