@@ -192,6 +192,7 @@ class Events:
         return kept or cache.get(poll.session_id, now, seconds)  # the 404 of any poll of it
 
     async def _answer(self, asked: EventsRequest) -> tuple[Source, Reply]:
+        """Wait for a compressed form once at most: what is another answer by then leaves as it is."""
         question = asked.question
         if asked.kept is not None:
             await self._forms.make(asked.kept)
@@ -201,11 +202,12 @@ class Events:
                 return "memory", self._reply(question, *kept, "memory", now)
         answer, reading = await self._read(question)
         form = None
-        if question.takes_gzip and self._lacks_form(question, answer):
-            made, form = answer, await self._forms.make(answer)
-            if not _is_fresh(reading, asked):
+        if asked.kept is None and question.takes_gzip and self._lacks_form(question, answer):
+            made, was_fresh = answer, _is_fresh(reading, asked)
+            form = await self._forms.make(answer)
+            if was_fresh and not _is_fresh(reading, asked):
                 answer, reading = await self._read(question)
-                form = form if answer.etag == made.etag else None  # one wait is enough
+                form = form if answer.etag == made.etag else None
         return reading.source, self._reply(question, answer, reading.freshness, reading.source, monotonic(), form)
 
     async def _read(self, question: Question) -> tuple[Answer, StoreAnswer]:
@@ -230,7 +232,7 @@ class Events:
         """Tell whether the compressed form must be made before this answer leaves."""
         if answer.gzip is None or self._forms.known(answer) is not None:
             return False
-        return question.if_none_match is None or _unmodified(answer, question) is None
+        return question.if_none_match is None or not _is_held(answer, question.if_none_match)
 
     def _reply(
         self,
@@ -254,25 +256,22 @@ class Events:
         if source != "postgres":
             self._requests.touch(question.poll.session_id)
         live = _LAGS[self._load.busy][answer.terminal][lag_ms]
-        if question.if_none_match is not None and (unmodified := _unmodified(answer, question)) is not None:
-            return Reply(304, (unmodified, dated, live), b"")
-        if question.takes_gzip and answer.gzip is not None:
+        gzip = answer.gzip if question.takes_gzip else None
+        if_none_match = question.if_none_match
+        if if_none_match is not None and _is_held(answer, if_none_match):
+            return Reply(304, ((gzip or answer).unmodified, dated, live), b"")
+        if gzip is not None:
             form = form or self._forms.known(answer)
             if form is not None and form.body:
+                if question.method == "GET":
+                    self._stats.compressed(len(answer.body) - len(form.body))
                 return Reply(200, (form.fields, dated, live), form.body)
         return Reply(200, (answer.fields, dated, live), answer.body)
 
 
-def _unmodified(answer: Answer, question: Question) -> HeaderFields | None:
-    """Give the fields of a 304 if the client holds either form: those of the form whose tag it names.
-
-    Where it names both, or `*`, it is the form that it asks for.
-    """
-    tags, gzip = question.if_none_match or b"", answer.gzip
-    if gzip is None or tags == answer.etag:
-        return answer.unmodified if matches(tags, answer.etag) else None
-    forms = (gzip, answer) if question.takes_gzip else (answer, gzip)
-    return next((form.unmodified for form in forms if matches(tags, form.etag)), None)
+def _is_held(answer: Answer, if_none_match: bytes) -> bool:
+    """Tell whether the client holds this answer, in either form."""
+    return matches(if_none_match, answer.etag, answer.gzip.etag if answer.gzip else b"")
 
 
 def _is_fresh(reading: StoreAnswer, asked: EventsRequest) -> bool:

@@ -73,7 +73,7 @@ class Exposition:
         """Give this process' metrics: always the same families, some without a value."""
         watched = self._watched
         yield from watched.stats.families()
-        yield from _of_memory(watched.cache)
+        yield from _of_memory(watched.cache, watched.forms)
         yield from _of_compression(watched.forms)
         yield from _of_the_view(watched.view_reads)
         yield from _of_postgres(watched.fallback, watched.reader)
@@ -106,10 +106,10 @@ def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
     return HistogramMetricFamily(f"readside_{name}", text, histogram.buckets(), histogram.seconds)
 
 
-def _of_memory(cache: ResponseCache) -> Iterator[Metric]:
+def _of_memory(cache: ResponseCache, forms: GzipForms) -> Iterator[Metric]:
     yield _gauge("response_cache_entries", "Answers kept in memory.", len(cache))
-    yield _gauge("response_cache_bytes", "Bytes of memory that they take.", cache.bytes)
-    yield _gauge("response_cache_max_bytes", "Bytes that they may take.", cache.max_bytes)
+    yield _gauge("response_cache_bytes", "Bytes of memory that they take.", cache.bytes + forms.bytes)
+    yield _gauge("response_cache_max_bytes", "Bytes that they may take.", cache.max_bytes + forms.max_bytes)
     yield _counter("response_cache_evictions", "Answers that left memory to make room for others.", cache.evictions)
     yield _counter("response_cache_dropped", "Answers that left memory since their session changed.", cache.dropped)
     yield _counter("response_cache_breaks", "Breaks in the stream of changes; each emptied the memory.", cache.breaks)
@@ -117,12 +117,10 @@ def _of_memory(cache: ResponseCache) -> Iterator[Metric]:
 
 
 def _of_compression(forms: GzipForms) -> Iterator[Metric]:
-    yield _gauge("gzip_forms_bytes", "Bytes of memory that compressed answers take.", forms.bytes)
-    yield _gauge("gzip_forms_max_bytes", "Bytes that they may take.", forms.max_bytes)
     yield _counter("answers_compressed", "Answers that were compressed, for clients that ask for it.", forms.made)
     yield _counter(
         "compressions_refused",
-        "Polls that got an answer as it is: too many waited to be compressed.",
+        "Polls that got an answer as it is: too many waited to be compressed, or for too long.",
         forms.refused,
     )
 
