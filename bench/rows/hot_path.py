@@ -155,7 +155,7 @@ class HotPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class HotPoll:
     """A poll, written anew each time; and the status of its answer."""
 
     name: str
@@ -167,18 +167,18 @@ class Way:
         return [bytes(bytearray(self.write())) for _ in range(how_many)]
 
 
-def _ways(etag: bytes) -> list[Way]:
+def _ways(etag: bytes) -> list[HotPoll]:
     empty, page = _head(HOT, f"?since={rfc3339(NEWEST_US)}"), _head(HOT, f"?limit={LIMIT}")
     unmodified = _head(HOT, f"?limit={LIMIT}", f"If-None-Match: {etag.decode()}\r\n")
     absent, refused = _head(ABSENT), _head(HOT, key="wrong")
     later = count(NEWEST_US)
     return [
-        Way("empty poll", 200, lambda: empty),
-        Way("empty poll, another since each time", 200, lambda: _head(HOT, f"?since={rfc3339(next(later))}")),
-        Way("304", 304, lambda: unmodified),
-        Way(f"page of {LIMIT}", 200, lambda: page),
-        Way("401", 401, lambda: refused),
-        Way("404", 404, lambda: absent),
+        HotPoll("empty poll", 200, lambda: empty),
+        HotPoll("empty poll, another since each time", 200, lambda: _head(HOT, f"?since={rfc3339(next(later))}")),
+        HotPoll("304", 304, lambda: unmodified),
+        HotPoll(f"page of {LIMIT}", 200, lambda: page),
+        HotPoll("401", 401, lambda: refused),
+        HotPoll("404", 404, lambda: absent),
     ]
 
 
@@ -244,7 +244,7 @@ def main() -> None:
         sys.stdout.write(f"{median(found_us):6.2f} µs  (best {min(found_us):.2f})  {name}\n")
 
 
-def _profile(path: HotPath, way: Way) -> None:
+def _profile(path: HotPath, way: HotPoll) -> None:
     """Print the functions in which the time goes, the costliest first."""
     polls = way.polls(4 * POLLS)
     path.ask(way.polls(POLLS))
