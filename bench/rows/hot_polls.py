@@ -36,11 +36,12 @@ async def beside_peers(
     wanted: Mapping[str, Target],
     *,
     of_two: Target | None = None,
-    unmodified: bool = False,
+    unmodified: str = "",
 ) -> Measurement:
     """Poll all in turns; `question` gives the target of a poll, `wanted` what one process is to keep, by peer.
 
-    `of_two` is what two processes are to keep beside nginx's two workers; `unmodified` polls for 304s as well.
+    `of_two` is what two processes are to keep beside nginx's two workers. `unmodified` names what polls with the
+    answer's ETag get, where these are measured too.
     """
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(polled_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH))
@@ -56,10 +57,12 @@ async def beside_peers(
         asking = [await asking_again(port, target)] if unmodified else []
         rounds, seconds = servers.choices.rounds or ROUNDS, servers.choices.seconds or SECONDS
         await contest([*everybody, *asking], rounds=rounds, seconds=seconds)
-    measured = f"{what} of {EVENTS_EACH:,} events, {CLIENTS} clients, from memory"
-    found = rows(measured, ours, ours_on_two, others, wanted, of_two)
+    crowd = f"of {EVENTS_EACH:,} events, {CLIENTS} clients, from memory"
+    found = rows(f"{what} {crowd}", ours, ours_on_two, others, wanted, of_two)
     whole = next(peer for peer in others if peer.name == POSTGRES_APP)
-    return Measurement(found + [row for one in asking for row in beside(f"304 of a {measured}", one, (whole, None))])
+    for one in asking:
+        found += beside(f"{unmodified} {crowd}", one, (whole, None))
+    return Measurement(found)
 
 
 async def asking_again(port: int, target: str) -> Contestant:

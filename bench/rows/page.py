@@ -12,11 +12,14 @@ from bench.table import Measurement, Target
 
 NAME = "page"
 WANTED = {LUA: Target(1), POSTGRES_APP: Target(40)}
+UNMODIFIED = "page of 100, unchanged, 304 for its ETag,"
 
 
 async def measure(servers: Servers) -> Measurement:
     """Poll for the newest page."""
-    return await beside_peers(servers, "page of 100, unchanged and whole,", _newest_page, WANTED, unmodified=True)
+    return await beside_peers(
+        servers, "page of 100, unchanged, sent whole,", _newest_page, WANTED, unmodified=UNMODIFIED
+    )
 
 
 async def _newest_page(_port: int) -> str:
