@@ -131,12 +131,12 @@ class HotPath:
         return int(head[9:])
 
     def ask(self, polls: Sequence[bytes]) -> float:
-        """Ask one after the other; gives the seconds that it took."""
+        """Ask one after the other; gives the seconds of processor time that it took, whoever else wants the cores."""
         received = self._doorway.data_received
-        began = time.perf_counter()
+        began = time.thread_time()
         for data in polls:
             received(data)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     def _fill(self) -> bytes:
         """Put into memory what the polls ask for; gives the page's ETag."""
