@@ -103,13 +103,13 @@ class HotPath:
             max_staleness_seconds=_STALENESS_SECONDS,
             max_answer_bytes=32_000_000,
         )
-        connections = Connections(Front(events, Cors(()), ""), SocketBounds(), Census(1))
+        self.connections = Connections(Front(events, Cors(()), ""), SocketBounds(), Census(2))
         state = ServerState()
         state.default_headers = [(b"date", b"Tue, 13 Jan 2026 14:30:00 GMT")]
         # The loop runs nothing: a poll that needed it would get no answer.
         self._loop = asyncio.new_event_loop()
         config = uvicorn.Config("", log_config=None)
-        self._doorway = Doorway(config, state, {CONNECTIONS: connections}, self._loop)
+        self._doorway = Doorway(config, state, {CONNECTIONS: self.connections}, self._loop)
         self._doorway.connection_made(self._sink)
 
     def close(self) -> None:
