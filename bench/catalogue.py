@@ -14,6 +14,7 @@ from bench.rows import (
     dashboards,
     empty_poll,
     gzip_page,
+    handed_over,
     hot_path,
     idle_connections,
     letters,
@@ -32,6 +33,7 @@ _MODULES: tuple[ModuleType, ...] = (
     empty_poll,
     page,
     hot_path,
+    handed_over,
     page_from_redis,
     paths_beside_base,
     gzip_page,
@@ -66,6 +68,7 @@ WITHOUT_CROWDS = frozenset(
         attacks,
         idle_connections,
         hot_path,
+        handed_over,
     )
 )
 """No crowd of clients polls in these: pgbench writes, raw connections do harm, or there is no socket at all."""

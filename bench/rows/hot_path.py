@@ -105,13 +105,13 @@ class HotPath:
             max_staleness_seconds=_STALENESS_SECONDS,
             max_answer_bytes=32_000_000,
         )
-        connections = Connections(Front(events, Cors(()), ""), SocketBounds(), Census(1))
+        self.connections = Connections(Front(events, Cors(()), ""), SocketBounds(), Census(2))
         state = ServerState()
         state.default_headers = [(b"date", b"Tue, 13 Jan 2026 14:30:00 GMT")]
         # The loop runs nothing: a poll that needed it would get no answer.
         self._loop = asyncio.new_event_loop()
         config = uvicorn.Config("", log_config=None)
-        self._doorway = Doorway(config, state, {CONNECTIONS: connections}, self._loop)
+        self._doorway = Doorway(config, state, {CONNECTIONS: self.connections}, self._loop)
         self._doorway.connection_made(self._sink)
 
     def close(self) -> None:
@@ -133,12 +133,12 @@ class HotPath:
         return int(head[9:])
 
     def ask(self, polls: Sequence[bytes]) -> float:
-        """Ask one after the other; gives the seconds that it took."""
+        """Ask one after the other; gives the seconds of processor time that it took, whoever else wants the cores."""
         received = self._doorway.data_received
-        began = time.perf_counter()
+        began = time.thread_time()
         for data in polls:
             received(data)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     def _fill(self) -> bytes:
         """Put into memory what the polls ask for; gives the page's ETag."""
