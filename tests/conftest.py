@@ -4,12 +4,14 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from typing import get_args
 
 import pytest
 from redis.asyncio import Redis
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
+from tests.support.builders import Way
 from tests.support.healing import Record
 from tests.support.servers import fresh_database, make_template, running_postgres, running_redis
 
@@ -57,6 +59,13 @@ async def database_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
     await postgres_server.start()  # a test may have stopped it
     async with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture(params=get_args(Way))
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each way into the API."""
+    found: Way = request.param
+    return found
 
 
 @pytest.fixture

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
+import pytest
+
 from query_api.fallback import LINE_PER_SLOT
 from readmodel.errors import EventLogUnavailable
 from tests.support.scraping import Scrape, moved, series
-from tests.support.stands import FakeWriteSide, Stand, fake_stand, rows
+from tests.support.stands import AT_ONCE, FakeWriteSide, Stand, fake_stand, rows
 from tests.support.waiting import eventually
 
 MESSAGES = "readside_changes_heard_total"
@@ -119,6 +121,7 @@ async def test_refused_polls(stand: Stand, sid: str) -> None:
     }
 
 
+@pytest.mark.parametrize("stand_of", AT_ONCE, indirect=True)
 async def test_a_cold_storm_shares_one_query(stand: Stand) -> None:
     """Twenty at once: one read of Redis, one query."""
     session_id = await cold(stand)
