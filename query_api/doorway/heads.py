@@ -15,7 +15,10 @@ END = b"\r\n\r\n"
 """Ends a head. The parser takes no other line ends than CRLF, so no head ends elsewhere."""
 _PLAIN = {b"connection": b"keep-alive"}
 """What HTTP/1.1 does anyway may be said."""
-_UNUSUAL = frozenset({b"expect", b"upgrade", b"transfer-encoding", b"content-length", b"connection"})
+_UNUSUAL = frozenset(
+    {b"expect", b"upgrade", b"transfer-encoding", b"content-length", b"connection"}
+    | {b"proxy-connection"}  # the parser takes it for `connection`
+)
 _POLL = rb"(GET|HEAD) (?:%b)?/api/v2/sessions/([0-9A-Za-z-]{1,64})/events(?:\?([!$-;=?-Z_a-z~]*))? HTTP/1\.1\r\n"
 
 _SIMPLE = re.compile(r"[/0-9A-Za-z_-]*")

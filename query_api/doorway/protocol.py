@@ -311,11 +311,12 @@ class Doorway(asyncio.Protocol):
             return
         if self._held:
             self._serve(self._release())
-        if self._must_wait() or self._ends_at:
+        waits = self._must_wait()
+        if self._ends_at or (waits and self._held):
             return
-        if self._half_closed:
+        if self._half_closed and not waits:
             self._transport.close()
-        elif not self._reads:
+        elif not self._reads:  # the body of the request in hand may be still to come
             self._reads = True
             self._transport.resume_reading()
 
