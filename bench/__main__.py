@@ -88,8 +88,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--draw", action="store_true", help="measure nothing; write tables and charts of what was kept")
     parser.add_argument("--readme", action="store_true", help="put table and chart between README.md's bench markers")
     parser.add_argument("--dry", action="store_true", help="print what was measured; keep nothing")
-    parser.add_argument("--seconds", type=int, metavar="N", help="how long each round of the write side's rows lasts")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how many rounds the write side's rows have")
+    parser.add_argument(
+        "--seconds", type=int, metavar="N", help="how long each round lasts, where a row does not set it"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="how many rounds there are, where a row does not set it"
+    )
     parser.add_argument("--base", metavar="REVISION", help="an earlier version to measure beside, in turns")
     parser.add_argument("--postgres", type=Path, metavar="DIRECTORY", help="another PostgreSQL's initdb and postgres")
     parser.add_argument("--machine", metavar="NAME", help="the machine's name in the caption (default: its host name)")

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import ModuleType
 
 from bench.rows import (
-    beside_postgres,
+    attacks,
     cold,
     commit_beside_base,
     commit_to_http,
@@ -13,12 +13,14 @@ from bench.rows import (
     cost_by_hot,
     dashboards,
     empty_poll,
+    gzip_page,
+    idle_connections,
     letters,
     memory,
-    micro_cache,
     no_projector,
     page,
     page_from_redis,
+    paths_beside_base,
     rebuild,
     writers,
 )
@@ -29,9 +31,11 @@ _MODULES: tuple[ModuleType, ...] = (
     empty_poll,
     page,
     page_from_redis,
-    beside_postgres,
-    micro_cache,
+    paths_beside_base,
+    gzip_page,
     dashboards,
+    attacks,
+    idle_connections,
     cost_by_events,
     cost_by_hot,
     commit_to_http,
@@ -49,11 +53,23 @@ MEASUREMENTS: dict[str, Callable[[Servers], Awaitable[Measurement]]] = {
 }
 DESCRIPTIONS = {module.NAME: (module.__doc__ or "").splitlines()[0] for module in _MODULES}
 WITHOUT_CROWDS = frozenset(
-    module.NAME for module in (commit_to_http, commit_beside_base, commit_to_redis, writers, letters, no_projector)
+    module.NAME
+    for module in (
+        commit_to_http,
+        commit_beside_base,
+        commit_to_redis,
+        writers,
+        letters,
+        no_projector,
+        attacks,
+        idle_connections,
+    )
 )
-"""No crowd of clients polls in these: pgbench writes, and at most one client polls."""
+"""No crowd of clients polls in these: pgbench writes, or raw connections do harm, and at most one client polls."""
+BESIDE_BASE = frozenset(module.NAME for module in (commit_beside_base, paths_beside_base))
+"""These need an earlier version."""
 
 
 def chosen(names: Sequence[str], base: str | None) -> list[str]:
     """Give what to measure: the names, or everything; what needs an earlier version, only where one is given."""
-    return list(names) or [name for name in MEASUREMENTS if base or name != commit_beside_base.NAME]
+    return list(names) or [name for name in MEASUREMENTS if base or name not in BESIDE_BASE]

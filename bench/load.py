@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -16,17 +16,17 @@ HEADERS = {"X-API-Key": API_KEY}
 COUNTER = "{n}"
 """Stands in a target for six digits that no two polls of a million share."""
 _SCRIPT = """
-local targets, requests, n = {%s}, {}, 0
+local method, targets, requests, n = %s, {%s}, {}, 0
 init = function()
   for place, target in ipairs(targets) do
-    if not string.find(target, "{n}", 1, true) then requests[place] = wrk.format("GET", target) end
+    if not string.find(target, "{n}", 1, true) then requests[place] = wrk.format(method, target) end
   end
 end
 request = function()
   n = n + 1
   local place = n %% #targets + 1
   if requests[place] then return requests[place] end
-  return wrk.format("GET", (string.gsub(targets[place], "{n}", string.format("%%06d", n %% 1000000))))
+  return wrk.format(method, (string.gsub(targets[place], "{n}", string.format("%%06d", n %% 1000000))))
 end
 """
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0, "m": 60_000.0}
@@ -50,23 +50,39 @@ def generator_name(*, polls: bool) -> str:
     return "load by pgbench"
 
 
-async def crowd(port: int, targets: Sequence[str], *, clients: int, seconds: int) -> Round:
-    """Let clients poll the targets in turn, back to back, each on its own connection.
+async def crowd(
+    port: int,
+    targets: Sequence[str],
+    *,
+    clients: int,
+    seconds: int,
+    method: str = "GET",
+    headers: Mapping[str, str] = HEADERS,
+) -> Round:
+    """Let clients ask for the targets in turn, back to back, each on its own connection.
 
-    Raises BenchError when any answer is not 200.
+    Raises BenchError when any answer is not of status 2xx or 3xx.
     """
     options = ["-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        if len(targets) > 1 or COUNTER in targets[0]:
-            script.write(_SCRIPT % ",".join(orjson.dumps(target).decode() for target in targets))
-            script.flush()
-            options += ["--script", script.name]
-        return parse_wrk(await wrk(*options, f"http://{LOOPBACK}:{port}{targets[0]}"))
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        if text := script(targets, method):
+            file.write(text)
+            file.flush()
+            options += ["--script", file.name]
+        return parse_wrk(await wrk(*options, f"http://{LOOPBACK}:{port}{targets[0]}", headers=headers))
 
 
-async def wrk(*arguments: str) -> str:
-    """Run wrk with the key; gives what it prints."""
-    fields = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
+def script(targets: Sequence[str], method: str) -> str:
+    """Write wrk's script, or "" where it needs none: GETs of one target are made once and for all."""
+    if method == "GET" and len(targets) == 1 and COUNTER not in targets[0]:
+        return ""
+    quoted = [orjson.dumps(text).decode() for text in (method, *targets)]
+    return _SCRIPT % (quoted[0], ",".join(quoted[1:]))
+
+
+async def wrk(*arguments: str, headers: Mapping[str, str] = HEADERS) -> str:
+    """Run wrk with these header fields, the key's by default; gives what it prints."""
+    fields = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     return await output_of("wrk", *fields, *arguments)
 
 

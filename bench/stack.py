@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,6 +31,8 @@ START_SECONDS = 30.0
 COMMAND_SECONDS = 120.0
 _PATH = os.environ.get("PATH", os.defpath)
 _READSIDE = (sys.executable, "-m", "readside")
+# The shell becomes the program: the process id stays the same.
+_LIMITED = ("/bin/sh", "-c", 'ulimit -S -n "$0" && exec "$@"')
 _SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
 
 
@@ -93,12 +96,21 @@ class Site:
             await child.end()
 
     @asynccontextmanager
-    async def api(self, **settings: str) -> AsyncIterator[int]:
-        """Run the query API, ready when the block begins; gives its port."""
+    async def api(self, *, workers: int = 1, **settings: str) -> AsyncIterator[int]:
+        """Run the query API in one process or several, ready when the block begins; gives its port."""
         port = free_port()
-        command = [*_READSIDE, "api", "--port", str(port)]
+        command = [*_READSIDE, "api", "--port", str(port), "--workers", str(workers)]
         async with self._running(f"readside api {port}", command, lambda: _answers(port, "/health/ready"), settings):
             yield port
+
+    @asynccontextmanager
+    async def api_process(self, *, open_files: int, **settings: str) -> AsyncIterator[tuple[int, int]]:
+        """Run the query API in one process whose soft limit of open files is this; gives its port and process id."""
+        port = free_port()
+        command = [*_LIMITED, str(open_files), *_READSIDE, "api", "--port", str(port)]
+        ready = partial(_answers, port, "/health/ready")
+        async with self._running(f"readside api {port}", command, ready, settings) as child:
+            yield port, child.pid
 
     @asynccontextmanager
     async def app(self, module: str, *arguments: str) -> AsyncIterator[int]:
@@ -117,12 +129,12 @@ class Site:
     @asynccontextmanager
     async def _running(
         self, name: str, command: list[str], ready: Callable[[], Awaitable[bool]], settings: dict[str, str]
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[Child]:
         """Run a process for as long as the block lasts. Raises DemoError when it ends by itself."""
         child = self._spawn(name, command, settings)
         try:
             await until(ready, f"{name} is ready", child=child)
-            yield
+            yield child
         finally:
             died = None if child.running else child.died()
             await child.end()

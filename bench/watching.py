@@ -1,9 +1,10 @@
-"""Figures that are read again and again while something else runs: how old as-of is, how large our tables are."""
+"""Figures that are read again and again while something else runs: how old as-of is, how large something is."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from statistics import mean
 
 import asyncpg
@@ -73,6 +74,15 @@ async def sizes_mb(database_url: str) -> AsyncIterator[list[Point]]:
             yield points
     finally:
         connection.terminate()
+
+
+def resident_mb(process: int) -> float:
+    """Give the memory that a process has now. Raises BenchError where the machine does not tell (not Linux)."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError as error:
+        raise BenchError(f"How much memory a process has is read from /proc: {error}") from error
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) * 1024 / MEGABYTE
 
 
 def first_and_last(points: Sequence[Point], seconds: float, window_seconds: float) -> tuple[float, float]:

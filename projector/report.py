@@ -18,6 +18,7 @@ from projector.telemetry import Telemetry
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.freshness import rfc3339
 from readmodel.keys import Keys
+from readmodel.projection import old_reports
 from readmodel.redis_client import translated
 from readmodel.view import ViewReader
 
@@ -66,14 +67,9 @@ class Reporter:
             await self._clear_away(now_us)
 
     async def _clear_away(self, now_us: int) -> None:
-        for name, raw in (await self._view.projectors()).items():
-            try:
-                reported_at_us = orjson.loads(raw)["reported_at_us"]
-            except (ValueError, KeyError, TypeError):
-                reported_at_us = 0
-            if now_us - reported_at_us > FORGOTTEN_SECONDS * 1_000_000:
-                with translated(self._redis):
-                    await self._redis.hdel(self._keys.projectors, name)
+        for name in old_reports(await self._view.projectors(), now_us, FORGOTTEN_SECONDS):
+            with translated(self._redis):
+                await self._redis.hdel(self._keys.projectors, name)
 
     def report(self, now_us: int) -> dict[str, Any]:
         """Give the report: instants RFC 3339, `reported_at_us` by Redis' clock."""

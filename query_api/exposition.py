@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from query_api.circuit import Circuit
+from query_api.doorway.census import Census
 from query_api.exchange import Exchange, Merge
 from query_api.fallback import Fallback
 from query_api.reader import Reader
@@ -25,6 +26,7 @@ MERGE: dict[str, Merge] = {
     "readside_as_of_timestamp_seconds": min,
     "readside_max_staleness_seconds": max,
     "readside_store_away": max,
+    "readside_connections_usage": max,
 }
 """How the workers' gauges become one; all others are added up."""
 
@@ -39,6 +41,7 @@ class MetricSources:
     fallback: Fallback
     reader: Reader
     circuits: Mapping[str, Circuit]
+    census: Census
     max_staleness_seconds: float
 
 
@@ -71,6 +74,7 @@ class Exposition:
         yield from _of_memory(watched.cache)
         yield from _of_the_view(watched.view_reads)
         yield from _of_postgres(watched.fallback, watched.reader)
+        yield from _of_connections(watched.census)
         yield from _of_freshness(watched)
 
 
@@ -135,6 +139,21 @@ def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
     yield _gauge("fallback_waiting", "Queries that wait for others to end.", fallback.waiting)
     yield _gauge("fallback_running", "Queries that Postgres works on.", fallback.running)
     yield _histogram("fallback_query_seconds", "Time of a query of Postgres, without its wait.", fallback.durations)
+
+
+def _of_connections(census: Census) -> Iterator[Metric]:
+    yield _gauge("connections", "Open connections of clients.", census.open)
+    yield _gauge("connections_bound", "Connections that there may be; past them new clients get 503.", census.bound)
+    yield _gauge(
+        "connections_usage", "Part of that bound in use, of the worker that is nearest to its own.", census.usage
+    )
+    yield _counter("connections_accepted", "Connections that were taken.", census.accepted)
+    ended = CounterMetricFamily(
+        "readside_connections_ended", "Connections that were refused or ended by us, by why.", labels=["reason"]
+    )
+    for reason, count in census.ended.items():
+        ended.add_metric([reason], count)
+    yield ended
 
 
 def _of_freshness(watched: MetricSources) -> Iterator[Metric]:

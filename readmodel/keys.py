@@ -36,6 +36,11 @@ class Keys:
         return f"{self.base}projectors"
 
     @property
+    def apis(self) -> str:
+        """Hash: API process id to its own last report, JSON."""
+        return f"{self.base}apis"
+
+    @property
     def changes(self) -> str:
         """Channel: one message a batch."""
         return f"{self.base}changes:{self.database}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -16,6 +16,9 @@ from readmodel.view import Position, ViewReader
 FRESH_REPORT_SECONDS = 5.0
 """An older report is a dead projector's: they report every second."""
 
+FRESH_API_SECONDS = 10.0
+"""An older report is a dead API process': they report every three seconds."""
+
 SILENT_SECONDS = 2.0
 """A leader that has not reported for so long, while as-of stood still, may be gone: status says so at once."""
 
@@ -27,7 +30,8 @@ class Projection:
     """Lag and state. `as_of` is RFC 3339, `lag_ms` how old it is; both None where no beat was ever applied.
 
     `reason` says in one sentence why the status is not live; `leader` and `standbys` are the projectors' own reports.
-    `writable` says whether Redis takes writes, None where it could not be asked.
+    `writable` says whether Redis takes writes, None where it could not be asked. `apis` are the reports of the API
+    processes: how many connections each has, and may have.
     """
 
     status: Status
@@ -41,19 +45,22 @@ class Projection:
     leader: Mapping[str, Any] | None = None
     standbys: tuple[Mapping[str, Any], ...] = ()
     writable: bool | None = None
+    apis: tuple[Mapping[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Give the fields for JSON."""
         return asdict(self)
 
 
-async def read_projection(view: ViewReader, max_staleness_seconds: float, database: str = "") -> Projection:
+async def read_projection(
+    view: ViewReader, max_staleness_seconds: float, database: str = "", *, with_apis: bool = True
+) -> Projection:
     """Ask Redis how the projection is; never raises for a store: a Redis that is away is `down`.
 
     So is the view of another database than `database`, unless that is "".
     """
     try:
-        return await ask_projection(view, max_staleness_seconds, database)
+        return await ask_projection(view, max_staleness_seconds, database, with_apis=with_apis)
     except (StoreUnavailable, StoreRefused) as error:
         return unreachable(error)
 
@@ -63,29 +70,46 @@ def unreachable(error: Exception) -> Projection:
     return Projection(status="down", reason=str(error))
 
 
-async def ask_projection(view: ViewReader, max_staleness_seconds: float, database: str = "") -> Projection:
+async def ask_projection(
+    view: ViewReader, max_staleness_seconds: float, database: str = "", *, with_apis: bool = True
+) -> Projection:
     """Ask the same where a Redis that is away is an error: raises ViewUnavailable, AccessRefused or ForeignView."""
     position = await view.position()
     hot = await view.hot_count()
     reports = await view.projectors()
     now_us = await view.now_us()
     refusal = await view.write_refusal()
-    return judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds, database, refusal, now_us)
+    judged = judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds, database, refusal, now_us)
+    return replace(judged, apis=await _fresh_apis(view, now_us)) if with_apis else judged
+
+
+async def _fresh_apis(view: ViewReader, now_us: int) -> tuple[Mapping[str, Any], ...]:
+    """Read what living API processes say; nothing where their key holds something else: the projection is as it is."""
+    try:
+        return tuple(fresh_reports(await view.apis(), now_us, FRESH_API_SECONDS))
+    except StoreRefused:
+        return ()
 
 
 def fresh_reports(
     reports: Mapping[str, bytes], now_us: int, within_seconds: float = FRESH_REPORT_SECONDS
 ) -> list[dict[str, Any]]:
-    """Parse the reports of living projectors; `now_us` is Redis' clock."""
-    fresh = []
-    for raw in reports.values():
-        try:
-            report = orjson.loads(raw)
-            if now_us - report["reported_at_us"] <= within_seconds * 1_000_000:
-                fresh.append(report)
-        except (ValueError, KeyError, TypeError):
-            continue  # a report of another version is nobody's outage
-    return sorted(fresh, key=lambda report: str(report.get("started_at")))
+    """Parse the reports of living processes; `now_us` is Redis' clock."""
+    fresh = (_unless_older(raw, now_us, within_seconds) for raw in reports.values())
+    return sorted(filter(None, fresh), key=lambda report: str(report.get("started_at")))
+
+
+def old_reports(reports: Mapping[str, bytes], now_us: int, within_seconds: float) -> list[str]:
+    """Name the processes whose reports are older, or cannot be read."""
+    return [name for name, raw in reports.items() if _unless_older(raw, now_us, within_seconds) is None]
+
+
+def _unless_older(raw: bytes, now_us: int, within_seconds: float) -> dict[str, Any] | None:
+    try:
+        report: dict[str, Any] = orjson.loads(raw)
+        return report if now_us - report["reported_at_us"] <= within_seconds * 1_000_000 else None
+    except (ValueError, KeyError, TypeError):
+        return None  # a report of another version is nobody's outage
 
 
 def judge(

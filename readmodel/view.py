@@ -250,8 +250,15 @@ class ViewReader:
 
     async def projectors(self) -> dict[str, bytes]:
         """Read the projectors' own reports: id to JSON."""
+        return await self._reports(self.keys.projectors)
+
+    async def apis(self) -> dict[str, bytes]:
+        """Read the API processes' own reports: id to JSON."""
+        return await self._reports(self.keys.apis)
+
+    async def _reports(self, key: str) -> dict[str, bytes]:
         with translated(self.redis):
-            raw: dict[Any, Any] = await self.redis.hgetall(self.keys.projectors)
+            raw: dict[Any, Any] = await self.redis.hgetall(key)
         return {text(name): report for name, report in raw.items()}
 
 

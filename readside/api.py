@@ -14,8 +14,9 @@ from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
 from query_api.cors import Cors
-from query_api.doorway.census import Census
+from query_api.doorway.census import Census, CensusLog
 from query_api.doorway.connections import CONNECTIONS, Connections
+from query_api.doorway.report import ApiReporter
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
@@ -47,6 +48,7 @@ from readmodel.supervise import end
 from readmodel.tables import TableFinder
 from readmodel.view import ViewReader
 from readside import background
+from readside.descriptors import within_limit
 from readside.logging import configure
 from readside.settings import Settings
 from readside.tracing import traced
@@ -70,7 +72,7 @@ def create_app_from_environment() -> Process:
     """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`."""
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
-    return create_app(settings.api_config())
+    return create_app(within_limit(settings.api_config()))
 
 
 class Process:
@@ -164,7 +166,10 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     """Build the application and run what it needs in the background, for as long as the block lasts."""
     with taking_part(config.metrics_directory, MERGE) as exchange:
         built = _Wiring(replace(config, root_path=prefix(config.root_path)), stores, exchange)
-        tasks = [background.start(work) for work in built.background()]
+        connections = built.service.connections
+        reporter = ApiReporter(stores.view, connections.census)
+        beside = connections.run(), CensusLog(connections.census).run(), reporter.run()  # no answer depends on these
+        tasks = [background.start(work) for work in (*built.background(), *beside)]
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREET_SECONDS):
@@ -172,6 +177,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             yield build_app(built.service)
         finally:
             await end(tasks)
+            await reporter.leave()
             await built.service.view_reads.close()
             await built.service.fallback.close()
 
@@ -183,7 +189,8 @@ def prefix(root_path: str) -> str:
 
 def _history(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> LagHistory:
     staleness = config.max_staleness_seconds
-    return LagHistory(lambda: read_projection(stores.view, staleness, own.identity()), staleness)
+    read = partial(read_projection, stores.view, staleness, with_apis=False)  # each second, in each process
+    return LagHistory(lambda: read(own.identity()), staleness)
 
 
 def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readiness:
@@ -213,7 +220,10 @@ class _Wiring:
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
         gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
-        watched = MetricSources(stats, self.cache, view_reads, fallback, reader, circuits, config.max_staleness_seconds)
+        census = Census(config.sockets.max_connections)
+        watched = MetricSources(
+            stats, self.cache, view_reads, fallback, reader, circuits, census, config.max_staleness_seconds
+        )
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
             gate=gate,
@@ -225,10 +235,7 @@ class _Wiring:
             max_staleness_seconds=config.max_staleness_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
-        front, census = (
-            Front(events, Cors(config.cors_origins), config.root_path),
-            Census(config.sockets.max_connections),
-        )
+        front = Front(events, Cors(config.cors_origins), config.root_path)
         self.service = Service(
             config=config,
             gate=gate,
@@ -248,7 +255,7 @@ class _Wiring:
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
         service = self.service
-        watching = [self.load.run(), service.history.run(), self._identify(), service.connections.run()]
+        watching = [self.load.run(), service.history.run(), self._identify()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
         return [self.subscription.run(), service.requests.run(), *watching]

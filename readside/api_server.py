@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from tempfile import TemporaryDirectory
 
 import structlog
@@ -21,13 +22,12 @@ from readmodel.postgres_client import check_url
 from readmodel.redis_client import connect
 from readside import allocator, collector
 from readside.api import Process, create_app, prefix
+from readside.descriptors import within_limit
 from readside.logging import configure
 from readside.settings import Settings
 
 DRAIN_SECONDS = 10
 """Running requests may take so long after a signal."""
-KEEP_ALIVE_SECONDS = 75
-"""Longer than the longest poll interval, and than proxies keep their connections."""
 BACKLOG = 2048
 
 _log = structlog.get_logger(__name__)
@@ -42,6 +42,7 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
     with listening(host, port) as listener:
         address, bound_port = listener.getsockname()[:2]
         _log.info("api starts", host=address, port=bound_port, workers=workers, root_path=config.root_path)
+        config = within_limit(config)  # workers inherit the limit, and are told what it leaves for clients
         if workers > 1:
             with _shared_directory() as directory:
                 shared = replace(config, metrics_directory=directory)
@@ -94,7 +95,7 @@ def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uv
         server_header=False,
         proxy_headers=False,  # no answer depends on who asks, nor on the scheme; each poll would read them
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=ceil(config.sockets.idle_seconds),
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
 

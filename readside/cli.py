@@ -116,7 +116,11 @@ def api(
     root_path: Annotated[str, typer.Option(help="Path prefix that a proxy in front strips.")] = "",
     _version: Version = False,
 ) -> None:
-    """Run the query API until SIGINT or SIGTERM, which let running requests finish."""
+    """Run the query API until SIGINT or SIGTERM, which let running requests finish.
+
+    Each process takes READSIDE_MAX_CONNECTIONS connections, or what its limit of open files leaves: the soft limit is
+    raised to the hard one, and the log says if that is too low.
+    """
     from readside.api_server import serve
 
     settings = _settings()
@@ -147,6 +151,8 @@ def status(
     _version: Version = False,
 ) -> None:
     """Tell whether the view is fine, and if not why, what users see of it, and what to do.
+
+    It also tells how many connections each API process has, and warns where that is near its bound.
 
     With --watch a terminal is redrawn; a pipe gets a block of lines, or a line of JSON, for each look. It goes on
     while Redis is away.

@@ -15,6 +15,7 @@ from projector.telemetry import Telemetry
 from readmodel.redis_client import connect, keys_of
 from readmodel.supervise import first_to_end
 from readside import allocator, collector
+from readside.descriptors import raise_limit
 
 _log = structlog.get_logger(__name__)
 
@@ -23,6 +24,7 @@ async def run_projector(config: ProjectorConfig) -> None:
     """Run until SIGINT or SIGTERM. Outages are waited out; raises ConfigurationError for what waiting cannot mend."""
     allocator.keep_freed_memory()
     collector.spare()
+    raise_limit()  # idle clients of the port for health and metrics would take the stores' descriptors under a low one
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

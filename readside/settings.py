@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
 from query_api.config import ApiConfig
+from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 
 SCOPES = frozenset({"read", "ops"})
@@ -79,6 +80,21 @@ class Settings(BaseSettings):
     response_cache_mb: Megabytes = Field(
         default=64.0, ge=0, description="finished answers kept in each API process, MB"
     )
+    max_connections: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="open connections of each API process; past it new ones get 503"
+    )
+    max_head_kb: int = Field(default=64, ge=4, le=512, description="a request's head, KiB; past it 431")
+    head_seconds: float = Field(default=10.0, ge=0.1, le=3600, description="a head must be whole after this, seconds")
+    max_body_kb: int = Field(default=16, ge=1, le=512, description="a request's body, KiB; past it 413")
+    idle_seconds: float = Field(
+        default=75.0, ge=1, le=86_400, description="a connection may wait so long between two requests, seconds"
+    )
+    untaken_seconds: float = Field(
+        default=30.0, ge=0.1, le=3600, description="an answer may wait so long for its client to read, seconds"
+    )
+    waiting_mb: Megabytes = Field(
+        default=64.0, ge=1, description="unfinished requests and untaken answers of each API process, MB"
+    )
     projector_port: int | None = Field(default=None, ge=1, le=65535, description="projector's health and metrics")
     projector_host: str = Field(default="127.0.0.1", description="address of the projector's health and metrics")
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
@@ -129,6 +145,7 @@ class Settings(BaseSettings):
     def api_config(self, root_path: str = "") -> ApiConfig:
         """Build the query API's config; raises ConfigurationError, also when keys are wanted and none is set."""
         self._check_freshness()
+        self._check_waiting()
         return ApiConfig(
             database_url=self.require_database_url(),
             redis_url=self.require_redis_url(),
@@ -143,6 +160,7 @@ class Settings(BaseSettings):
             statement_cache_size=self.statement_cache_size,
             max_answer_bytes=int(self.max_answer_mb * 1_000_000),
             response_cache_bytes=int(self.response_cache_mb * 1_000_000),
+            sockets=self._sockets(),
         )
 
     def secrets(self) -> tuple[str, ...]:
@@ -162,6 +180,25 @@ class Settings(BaseSettings):
                 f"{PREFIX}HEARTBEAT_SECONDS is {self.heartbeat_seconds:g} and {PREFIX}MAX_STALENESS_SECONDS "
                 f"{self.max_staleness_seconds:g}: beats must be less far apart than the view may be old."
             )
+
+    def _check_waiting(self) -> None:
+        """An answer waits for its client to read: one longer than all that may wait could never be given."""
+        if self.waiting_mb < self.max_answer_mb:
+            raise ConfigurationError(
+                f"{PREFIX}WAITING_MB is {self.waiting_mb:g} and {PREFIX}MAX_ANSWER_MB {self.max_answer_mb:g}: "
+                "an answer may be no longer than what may wait for clients to read."
+            )
+
+    def _sockets(self) -> SocketBounds:
+        return SocketBounds(
+            max_connections=self.max_connections,
+            head_bytes=self.max_head_kb * 1024,
+            head_seconds=self.head_seconds,
+            idle_seconds=self.idle_seconds,
+            untaken_seconds=self.untaken_seconds,
+            body_bytes=self.max_body_kb * 1024,
+            waiting_bytes=int(self.waiting_mb * 1_000_000),
+        )
 
     def _keys(self) -> dict[bytes, tuple[str, frozenset[str]]] | None:
         if self.auth == "none":

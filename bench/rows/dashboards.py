@@ -51,7 +51,7 @@ async def measure(servers: Servers) -> Measurement:
     note = f"p50 {p50:.1f} ms, {polls:.0f} polls/s from {shares}, {events:.0f} events/s written"
     errors = float(sum(one.errors for one in rounds))
     rows = [
-        Row(f"p99, {what}", Figure([one.latencies[99] for one in rounds], "ms", note), target=Target(50, True, "ms")),
+        Row(f"p99, {what}", Figure([one.latencies[99] for one in rounds], "ms", note), target=Target(20, True, "ms")),
         Row(f"polls that failed, {what}", Figure([errors], "polls"), target=Target(0, True, "polls")),
     ]
     lines = {f"round {n}": list(one.latencies.items()) for n, one in enumerate(rounds, 1)}

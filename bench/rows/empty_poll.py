@@ -1,26 +1,17 @@
-"""A poll that finds nothing new, from memory, beside a bare uvicorn app and nginx with Lua and Redis."""
+"""A poll that finds nothing new, from memory, beside bare servers, nginx, and the endpoint on Redis and Postgres."""
 
-from contextlib import AsyncExitStack
-
-from bench.contest import CLIENTS, Contestant, Peers, answer_of, beside, contest, nothing_new, same_bytes
-from bench.rows.polling import EVENTS_PATH, polled_site
+from bench.contest import BARE, LUA, MICRO_CACHE, POSTGRES_APP, nothing_new
+from bench.rows.hot_polls import beside_peers
+from bench.rows.polling import EVENTS_PATH
 from bench.stack import Servers
 from bench.table import Measurement, Target
 
 NAME = "empty-poll"
-SESSIONS, EVENTS_EACH = 10, 1_000
+WANTED = {BARE: Target(2), LUA: Target(2), MICRO_CACHE: Target(1), POSTGRES_APP: Target(20)}
+"""What nginx keeps is stale and blind to keys; the endpoint on Postgres counts 10,000 events each time."""
+OF_TWO = Target(1.5)
 
 
 async def measure(servers: Servers) -> Measurement:
     """Poll for what is newer than the newest event."""
-    async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(polled_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH))
-        port, peers = await stack.enter_async_context(site.api()), Peers(stack, site)
-        target = await nothing_new(port, EVENTS_PATH)
-        await answer_of(port, target, "memory")
-        ours = Contestant("readside", port, [target])
-        others = [await peers.bare(port, target), await peers.lua(target), await peers.lua(target, workers=2)]
-        await same_bytes([ours, *others])
-        await contest([ours, *others])
-    measured = f"empty poll, {CLIENTS} clients, from memory"
-    return Measurement(beside(measured, ours, *zip(others, [Target(0.8), Target(1.0), None], strict=True)))
+    return await beside_peers(servers, "empty poll", lambda port: nothing_new(port, EVENTS_PATH), WANTED, of_two=OF_TWO)

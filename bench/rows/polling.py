@@ -12,9 +12,11 @@ EVENTS_PATH = f"/api/v2/sessions/{session_id(1)}/events"
 
 
 @asynccontextmanager
-async def polled_site(servers: Servers, *, sessions: int, events_each: int) -> AsyncIterator[Site]:
+async def polled_site(
+    servers: Servers, number: int = 0, *, sessions: int, events_each: int, source: Path = ROOT
+) -> AsyncIterator[Site]:
     """Fill the tables, make the first session hot, and copy it into a plain sorted set for the peers."""
-    async with servers.site() as site:
+    async with servers.site(number, source=source) as site:
         await fill(site.connection, sessions, events_each)
         await site.run("install")
         async with site.projector(warm_limit="0"):

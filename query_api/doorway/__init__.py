@@ -1,1 +1,1 @@
-"""The socket's side of the API: answers hot polls itself, bounds what a client may hold, hands all else to uvicorn."""
+"""The doorway: what stands between a client's socket and the application, and keeps the bounds of a connection."""

@@ -1,4 +1,4 @@
-"""What one client, and all clients of a process together, may hold."""
+"""What a client may take of one API process: connections, time, and memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SocketBounds:
-    """Bounds on connections. Each is a setting of its own."""
+    """Bounds of one process' connections; each is a setting. Past one its client is refused, and the others served.
+
+    `head_seconds` is how long a request's head may take from its first byte, `idle_seconds` how long a connection may
+    wait between two requests, `untaken_seconds` how long an answer may wait for a client that does not read.
+    `waiting_bytes` is what unfinished requests and untaken answers of all connections may hold together.
+    """
 
     max_connections: int = 10_000
     head_bytes: int = 65_536

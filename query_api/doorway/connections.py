@@ -29,7 +29,7 @@ _NAME, _CLOSES = b"x-request-id: ", b"\r\nconnection: close\r\n\r\n"
 Value = TypeVar("Value")
 
 
-class Watched(Protocol):
+class SweptConnection(Protocol):
     """A connection, as the passing of time sees it."""
 
     def check(self, now: float) -> int:
@@ -51,22 +51,29 @@ class Connections:
         self.polls: dict[bytes, Question] = {}
         """Whole heads whose meaning is remembered."""
         self._pattern = poll_pattern(front.prefix)
-        self._open: dict[Watched, None] = {}
+        self._open: dict[SweptConnection, None] = {}
         self._fields: dict[bytes, Given] = {}
         self._defaults: Pairs = []
         self._starts: dict[int, bytes] = {}
 
-    def add(self, connection: Watched) -> bool:
-        """Watch one more; tells whether it can be served."""
-        serves = not self.census.full
-        self.census.opened()
+    def add(self, connection: SweptConnection) -> bool:
+        """Watch one more; tells whether it takes a place. One that finds none is refused soon, and counts as such."""
         self._open[connection] = None
-        return serves
+        if self.census.full:
+            return False
+        self.census.opened()
+        return True
 
-    def remove(self, connection: Watched) -> None:
+    def remove(self, connection: SweptConnection, *, placed: bool) -> None:
         """Watch one less."""
-        self.census.closed()
         del self._open[connection]
+        if placed:
+            self.census.closed()
+
+    @property
+    def turned_away(self) -> int:
+        """Connections that have no place and are not closed yet."""
+        return len(self._open) - self.census.open
 
     def read(self, head: bytes) -> Question | None:
         """Read a whole head; None unless it is a poll like any other."""

@@ -29,7 +29,7 @@ _TARGET = "The request's target must be a path or a URL in ASCII; other characte
 _UPGRADE = "A request that has a body cannot ask for another protocol."
 
 
-class Malformed(Exception):
+class BadHead(Exception):
     """A request that uvicorn would not serve; the text says why."""
 
 
@@ -99,21 +99,21 @@ def usual_fields(lines: bytes) -> Given | None:
 def judge(parser: MessageParser, head: bytes) -> int | None:
     """Feed a whole head to the parser of its message; give the bytes of body that it announces, None for chunks.
 
-    Raises Malformed.
+    Raises BadHead.
     """
     try:
         parser.feed(head)
         path = httptools.parse_url(parser.url).path  # as uvicorn finds the path
     except httptools.HttpParserInvalidURLError:
-        raise Malformed(_TARGET) from None
+        raise BadHead(_TARGET) from None
     except httptools.HttpParserError:
-        raise Malformed(_NOT_HTTP) from None
+        raise BadHead(_NOT_HTTP) from None
     if (parser.begun, parser.heads) != (1, 1):
-        raise Malformed(_NOT_HTTP)
+        raise BadHead(_NOT_HTTP)
     if path is None or not path.isascii():  # type: ignore[redundant-expr] # its types know of no None
-        raise Malformed(_TARGET)
+        raise BadHead(_TARGET)
     fields = dict(parser.headers)
     body_bytes = None if b"transfer-encoding" in fields else int(fields.get(b"content-length", b"0"))
     if parser.complete and body_bytes != 0:
-        raise Malformed(_UPGRADE)  # the parser takes the body for the next request
+        raise BadHead(_UPGRADE)  # the parser takes the body for the next request
     return body_bytes

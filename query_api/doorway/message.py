@@ -7,7 +7,7 @@ from typing import NamedTuple
 import httptools
 
 from query_api.doorway.census import Reason
-from query_api.doorway.heads import Malformed, MessageParser, judge
+from query_api.doorway.heads import BadHead, MessageParser, judge
 from query_api.problems import problem
 from query_api.reply import Pairs, Reply
 
@@ -81,7 +81,7 @@ def message_of(head: bytes, most: int) -> Message | Refusal:
     parser = MessageParser()
     try:
         body_bytes = judge(parser, head)
-    except Malformed as error:
+    except BadHead as error:
         return Refusal("malformed", problem(400, str(error)), parser.method, parser.headers)
     if body_bytes is not None and body_bytes > most:
         return Refusal("body_too_long", _BODY_TOO_LONG, parser.method, parser.headers)

@@ -30,7 +30,7 @@ TURN_ANSWERS = 64
 """Answers to one client before others get their turn."""
 LINGER_SECONDS, LINGER_BYTES = 2.0, 1_000_000
 """After a refusal so much is read and thrown away: closing a socket with bytes unread would lose the answer."""
-TURNED_AWAY_SECONDS, TURNED_AWAY = 1.0, 256
+TURNED_AWAY_SECONDS, TURNED_AWAY = 1.0, 64
 """One connection too many is heard for so long before it gets its 503; so many wait for theirs at a time."""
 SEPARATE_BYTES = 16_384
 """From this length on a body is not copied behind its head."""
@@ -81,7 +81,7 @@ class Doorway(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own have no base class
         self._server.connections.add(cast("Any", self))
         self._serves = self._shared.add(self)
-        if not self._serves and self._shared.census.open > self._shared.census.bound + TURNED_AWAY:
+        if not self._serves and self._shared.turned_away > TURNED_AWAY:
             self._refuse("full", _FULL)
 
     def data_received(self, data: bytes) -> None:
@@ -106,7 +106,7 @@ class Doorway(asyncio.Protocol):
         """The connection is over."""
         self._message = None
         self._release()
-        self._shared.remove(self)
+        self._shared.remove(self, placed=self._serves)
         self._server.connections.discard(cast("Any", self))
         if self._inner is not None:
             self._inner.connection_lost(exc)

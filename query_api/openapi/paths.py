@@ -24,6 +24,18 @@ _PROJECTION: Part = {
     "leader": {"id": "host-4711", "role": "leader", "state": "live"},
     "standbys": [],
     "writable": True,
+    "apis": [
+        {
+            "id": "0d9f3c2b7a6e4d5f8c1b2a3d4e5f6071",
+            "host": "api-1",
+            "pid": 12,
+            "started_at": "2026-01-13T09:00:00.000000Z",
+            "reported_at_us": 1768314601250000,
+            "connections": 812,
+            "connections_bound": 10000,
+            "near_bound": False,
+        }
+    ],
 }
 _HOT = {
     "session_id": SESSION_ID,
@@ -121,7 +133,8 @@ def _projection() -> Part:
         "operationId": "readProjection",
         "tags": ["projection"],
         "summary": "Lag and state",
-        "description": "How far behind the view is, and why. Always 200: a Redis that is away is `down`. Scope: `ops`.",
+        "description": "How far behind the view is, and why; how many connections each API process has. Always 200: a "
+        "Redis that is away is `down`. Scope: `ops`.",
         "responses": {
             "200": _json("The state.", "Projection", _PROJECTION),
             **_errors("BadRequest", "Unauthorized", "Forbidden"),

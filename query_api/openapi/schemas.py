@@ -124,6 +124,26 @@ SCHEMAS: dict[str, Schema] = {
                 "type": ["boolean", "null"],
                 "description": "Whether Redis takes writes: a replica does not. Null: it could not be asked.",
             },
+            "apis": {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/ApiReport"},
+                "description": "The reports of the API's processes; none while Redis takes no writes of theirs.",
+            },
+        },
+    ),
+    "ApiReport": _object(
+        "What one process of the API says of its clients' connections, every three seconds.",
+        {
+            "id": _text("Its own, made at random when it began."),
+            "host": _text("The name of its machine."),
+            "pid": _whole("Its process id."),
+            "started_at": _text("When it began, by its machine's clock.", format="date-time"),
+            "reported_at_us": _whole("When it said so, microseconds since 1970 by Redis' clock."),
+            "connections": _whole("Open connections."),
+            "connections_bound": _whole(
+                "How many there may be: READSIDE_MAX_CONNECTIONS, or what the limit of open files leaves.", 1
+            ),
+            "near_bound": {"type": "boolean", "description": "Whether four fifths of them are taken."},
         },
     ),
     "HotSession": _object(

@@ -39,6 +39,7 @@ def rows(projection: Projection, max_staleness_seconds: float) -> list[TableRow]
         shown += _of_leader(projection.leader)
     shown.append(TableRow("leader", _name(projection.leader) if projection.leader else "none"))
     shown += [TableRow("standby", _name(report)) for report in projection.standbys]
+    shown += [TableRow("API", _connections(report), "yellow" if _near(report) else "") for report in projection.apis]
     return [*shown, *_errors(projection)]
 
 
@@ -62,7 +63,7 @@ def what_to_do(projection: Projection) -> str:
     """Name the next step."""
     leader = projection.leader
     if projection.status == "live":
-        return _to_look_at(leader or {}) or "Nothing."
+        return _to_look_at(projection) or "Nothing."
     if _unreachable(projection):
         return "Bring Redis back, or mend READSIDE_REDIS_URL. Nothing is rebuilt by hand: the projector does it."
     if projection.writable is False:
@@ -89,9 +90,9 @@ def _without_leader(projection: Projection) -> str:
     return "Start `readside projector`, or see in its log why it does not run or cannot reach Redis."
 
 
-def _to_look_at(leader: Mapping[str, Any]) -> str:
+def _to_look_at(projection: Projection) -> str:
     """Name what is not as it should be though the projection is live."""
-    told = []
+    leader, told = projection.leader or {}, []
     if _fullness(leader) > QUEUE_WORRIES:
         told.append(
             "Find the listener that does not read (pg_stat_activity): who else notifies fails when the queue is full."
@@ -107,6 +108,11 @@ def _to_look_at(leader: Mapping[str, Any]) -> str:
         told.append("See with `readside explain SESSION` why sessions are set aside, if their polls are too slow.")
     if leader.get("drift"):
         told.append("Sessions that differed were loaded anew; the leader's log names them: ask what changed Redis.")
+    if any(map(_near, projection.apis)):
+        told.append(
+            "See who holds so many connections to the API. Start another API, or raise READSIDE_MAX_CONNECTIONS and "
+            "the limit of open files: past the bound new clients get 503."
+        )
     return " ".join(told)
 
 
@@ -169,6 +175,17 @@ def _fullness(leader: Mapping[str, Any]) -> float:
 def _name(report: Mapping[str, Any]) -> str:
     state = str(report.get("state")).replace("_", " ")
     return f"{report.get('host')} pid {report.get('pid')} ({state}), since {report.get('started_at')}"
+
+
+def _connections(report: Mapping[str, Any]) -> str:
+    """Tell how many connections an API process has, and may have."""
+    taken = f"{report.get('connections', '?')} of {report.get('connections_bound', '?')} connections"
+    near = ", near the bound" if _near(report) else ""
+    return f"{report.get('host')} pid {report.get('pid')}: {taken}{near}, since {report.get('started_at')}"
+
+
+def _near(report: Mapping[str, Any]) -> bool:
+    return bool(report.get("near_bound"))
 
 
 def _unreachable(projection: Projection) -> bool:

@@ -195,6 +195,8 @@ async def test_while_no_projector_runs(database_url: str, redis_url: str, migrat
             await stage.hot(session_id)
         await stage.writer.connection.execute(MIGRATIONS[migration])
         async with stage.projector() as telemetry:
+            await stage.caught_up()
+            await stage.hot(session_id)  # it is live before the session is loaded anew
             found = await stage.same(session_id)
 
             assert found.page.count(b'"message":"after"') == 3
@@ -211,6 +213,8 @@ async def test_a_term_that_ends_while_it_loads_anew(database_url: str, redis_url
         async with stage.projector(heartbeat_seconds=0.05) as telemetry:
             await eventually(lambda: telemetry.terms, "a term begins")
         async with stage.projector() as telemetry:
+            await stage.caught_up()
+            await stage.hot(session_id)  # it is live before the session is loaded anew
             found = await stage.same(session_id)
 
             assert found.page.count(b'"message":"after"') == 3

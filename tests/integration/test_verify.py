@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -24,8 +23,8 @@ from tests.support.projecting import Bench, Writer, bench
 from tests.support.servers import TABLES, connected
 from tests.support.waiting import eventually
 
-PAUSE_SECONDS = 0.002
-"""Between two statements of a writer: sessions that outgrow the machine would be loaded anew for ever."""
+BACK_SECONDS = 60.0
+"""Sessions that are changed without a pause are loaded again after up to 6.4 s, and that may be in vain a few times."""
 
 Damage = Callable[[Bench, str], Awaitable[str | None]]
 
@@ -77,7 +76,6 @@ async def write_hard(url: str, sessions: list[str], chance: random.Random) -> No
         writer = Writer(connection)
         while True:
             await _write(writer, chance.choice(sessions), chance)
-            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _write(writer: Writer, session_id: str, chance: random.Random) -> None:
@@ -123,6 +121,11 @@ async def writers(stage: Bench, sessions: list[str], count: int) -> AsyncIterato
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def any_hot(stage: Bench, sessions: list[str]) -> bool:
+    """Whether the view answers for one of these sessions."""
+    return any([await stage.is_hot(session_id) for session_id in sessions])
+
+
 @pytest.mark.parametrize("window_events", [20_000, 1_000])
 async def test_nothing_is_different_while_writers_write_hard(stage: Bench, pool: Pool, window_events: int) -> None:
     """Late is not lost: inserts, purges, changes, pauses and rollbacks give no alarm, in long sessions neither."""
@@ -130,13 +133,13 @@ async def test_nothing_is_different_while_writers_write_hard(stage: Bench, pool:
     async with stage.projector(window_events=window_events):
         for session_id in sessions:
             await stage.hot(session_id)
-        states: Counter[str] = Counter()
-        async with writers(stage, sessions, 2), asyncio.timeout(120):
-            while states["same"] < 16:
+        same = 0
+        async with writers(stage, sessions, 2):
+            while same < 16:
+                await eventually(lambda: any_hot(stage, sessions), "a session is hot again", BACK_SECONDS)
                 for verdict in await verdicts(stage, pool, *sessions):
                     assert verdict.state != "different", verdict
-                    states[verdict.state] += 1
-                    assert states["cold"] < 1_000, states
+                    same += verdict.state == "same"
 
 
 async def test_after_the_writers_everything_is_the_same(stage: Bench, pool: Pool) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from query_api.doorway.bounds import SocketBounds
+from readside.descriptors import OWN_DESCRIPTORS, places
 from readside.settings import PREFIX, Settings, parse_keys
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +138,13 @@ def test_our_containers_hold_no_rights_they_do_not_need(services: dict[str, dict
     assert service["cap_drop"] == ["ALL"]
     assert service["read_only"] is True
     assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_api_may_open_as_many_files_as_it_may_have_connections(services: dict[str, dict[str, Any]]) -> None:
+    """Those of clients by default, and its own: Docker's own limit may be lower."""
+    own = OWN_DESCRIPTORS + Settings.model_fields["fallback_concurrency"].default
+
+    assert places(10**6, services["api"]["ulimits"]["nofile"], own) >= SocketBounds().max_connections
 
 
 def test_every_variable_named_is_a_setting() -> None:

@@ -148,8 +148,8 @@ def test_the_data_model_names_every_key() -> None:
     """A key or channel that the code uses is in the table of keys or of messages."""
     text = (FEATURE / "data-model.md").read_text()
     keys, session = Keys("readside"), "<session>"
-    names = [keys.position, keys.hot, keys.projectors, keys.header(session), keys.events(session), keys.index(session)]
-    names += [keys.staging("<random>") + "e"]
+    names = [keys.position, keys.hot, keys.projectors, keys.apis]
+    names += [keys.header(session), keys.events(session), keys.index(session), keys.staging("<random>") + "e"]
     channels = [keys.changes, keys.requests, keys.replies("<id>")]
 
     assert [name for name in names if f"`P:{name.removeprefix(keys.base)}`" not in text] == []

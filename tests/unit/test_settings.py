@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import pytest
 
+from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readside.settings import Settings, parse_keys
 
@@ -16,7 +17,8 @@ REDIS_URL = f"redis://:{SECRET}@cache.example/3"
 NUMBERS = [
     "MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS", "WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS",
     "WINDOW_MB", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB",
-    "PROJECTOR_PORT", "LETTERS_MAX_MB",
+    "PROJECTOR_PORT", "LETTERS_MAX_MB", "MAX_CONNECTIONS", "MAX_HEAD_KB", "HEAD_SECONDS", "MAX_BODY_KB", "IDLE_SECONDS",
+    "UNTAKEN_SECONDS", "WAITING_MB",
 ]  # fmt: skip
 
 
@@ -69,6 +71,7 @@ def test_the_contracts_defaults(configured: pytest.MonkeyPatch) -> None:
     assert projector.listen_url == projector.database_url == DATABASE_URL
     assert (api.max_answer_bytes, api.cors_origins, api.root_path) == (32_000_000, (), "")
     assert (settings.log_level, settings.log_format) == ("info", None)
+    assert api.sockets == SocketBounds()
 
 
 def test_values_reach_both_parts(configured: pytest.MonkeyPatch) -> None:
@@ -100,6 +103,41 @@ def test_the_least_bound_for_letters(configured: pytest.MonkeyPatch) -> None:
     configured.setenv("READSIDE_LETTERS_MAX_MB", "1")
 
     assert Settings().projector_config().letters_max_bytes == 1_000_000
+
+
+def test_bounds_of_connections(configured: pytest.MonkeyPatch) -> None:
+    """Each is a setting: of a head and a body KiB of 1,024 bytes, of all that waits MB of 10^6."""
+    given = {
+        "MAX_CONNECTIONS": "7",
+        "MAX_HEAD_KB": "4",
+        "HEAD_SECONDS": "0.5",
+        "MAX_BODY_KB": "2",
+        "IDLE_SECONDS": "61.5",
+    }
+    for name, value in {**given, "UNTAKEN_SECONDS": "3", "WAITING_MB": "32.5"}.items():
+        configured.setenv(f"READSIDE_{name}", value)
+
+    assert Settings().api_config().sockets == SocketBounds(
+        max_connections=7,
+        head_bytes=4096,
+        head_seconds=0.5,
+        idle_seconds=61.5,
+        untaken_seconds=3,
+        body_bytes=2048,
+        waiting_bytes=32_500_000,
+    )
+
+
+@pytest.mark.parametrize(("waiting", "answer"), [("", "64.5"), ("31", ""), ("1", "2")])
+def test_an_answer_longer_than_all_that_may_wait(configured: pytest.MonkeyPatch, waiting: str, answer: str) -> None:
+    """It could never be given: both settings are named."""
+    configured.setenv("READSIDE_WAITING_MB", waiting)
+    configured.setenv("READSIDE_MAX_ANSWER_MB", answer)
+
+    assert refusal() == (
+        f"READSIDE_WAITING_MB is {waiting or '64'} and READSIDE_MAX_ANSWER_MB {answer or '32'}: "
+        "an answer may be no longer than what may wait for clients to read."
+    )
 
 
 @pytest.mark.parametrize(
@@ -256,6 +294,9 @@ def test_zero_where_it_means_none(configured: pytest.MonkeyPatch, name: str) -> 
         ("DOORBELL", "maybe"), ("LETTERS_MAX_MB", "1000001"), ("LETTERS_MAX_MB", "0.999"),
         ("REDIS_PREFIX", "a b"), ("REDIS_PREFIX", "a{0}"), ("REDIS_PREFIX", "x" * 65), ("REDIS_PREFIX", "é"),
         ("REDIS_PREFIX", "a\n"), ("HEARTBEAT_SECONDS", "0.001"), ("WINDOW_EVENTS", "99"), ("WARM_LIMIT", "1.5"),
+        ("MAX_CONNECTIONS", "1000001"), ("MAX_HEAD_KB", "3"), ("MAX_HEAD_KB", "513"), ("HEAD_SECONDS", "0.09"),
+        ("HEAD_SECONDS", "3601"), ("MAX_BODY_KB", "513"), ("IDLE_SECONDS", "0.9"), ("IDLE_SECONDS", "86401"),
+        ("UNTAKEN_SECONDS", "0.09"), ("UNTAKEN_SECONDS", "3601"), ("WAITING_MB", "0.9"),
     ],
 )  # fmt: skip
 def test_a_word_that_is_not_accepted(configured: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -270,12 +311,20 @@ def test_any_accepted_number_can_be_used(configured: pytest.MonkeyPatch) -> None
     for name in ["MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS"]:
         configured.setenv(f"READSIDE_{name}", "315360000")
     configured.setenv("READSIDE_HEARTBEAT_SECONDS", "315359999")
-    for name in ["WINDOW_MB", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB", "LETTERS_MAX_MB"]:
+    for name in ["WINDOW_MB", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB", "LETTERS_MAX_MB", "WAITING_MB", "MAX_CONNECTIONS"]:
         configured.setenv(f"READSIDE_{name}", "1000000")
+    for name, value in {
+        "MAX_HEAD_KB": "512",
+        "MAX_BODY_KB": "512",
+        "HEAD_SECONDS": "3600",
+        "IDLE_SECONDS": "86400",
+    }.items():
+        configured.setenv(f"READSIDE_{name}", value)
     for name in ["WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE"]:
         configured.setenv(f"READSIDE_{name}", "1000000000")
 
     assert Settings().projector_config().window_bytes == 10**12
+    assert Settings().api_config().sockets.waiting_bytes == 10**12
 
 
 @pytest.mark.parametrize("build", [Settings.projector_config, Settings.api_config])

@@ -277,7 +277,7 @@ def test_keys_lie_in_one_slot() -> None:
     """Every name carries the tag; channels carry the database, which Redis shares between them."""
     keys = Keys("p", 5)
     names = [keys.position, keys.hot, keys.projectors, keys.header("s"), keys.events("s"), keys.index("s")]
-    names += [keys.staging("x"), keys.changes, keys.requests, keys.replies("r")]
+    names += [keys.apis, keys.staging("x"), keys.changes, keys.requests, keys.replies("r")]
 
     assert all(name.startswith("p:{0}:") for name in names)
     assert len(set(names)) == len(names)

@@ -10,7 +10,7 @@ import pytest
 
 from readmodel.event import ENCODING_VERSION
 from readmodel.keys import Keys
-from readmodel.projection import fresh_reports, judge, read_projection
+from readmodel.projection import fresh_reports, judge, old_reports, read_projection
 from readmodel.redis_client import connect
 from readmodel.view import Position, ViewReader
 
@@ -130,6 +130,7 @@ def test_old_and_foreign_reports_are_passed_over() -> None:
     }
 
     assert {report["id"] for report in fresh_reports(raws, NOON)} == {"young", "edge"}
+    assert set(old_reports(raws, NOON, 5.0)) == raws.keys() - {"young", "edge"}
 
 
 def test_json_has_every_field() -> None:
@@ -151,6 +152,17 @@ async def test_an_empty_redis_is_down(view: ViewReader) -> None:
     projection = await read_projection(view, 5.0)
 
     assert (projection.status, projection.hot_sessions) == ("down", 0)
+
+
+async def test_api_processes_are_shown_for_ten_seconds(view: ViewReader) -> None:
+    """By Redis' clock, the oldest process first; not where nobody asks for them."""
+    now_us = await view.now_us()
+    for name, started_at, age_us in (("b", "2026-01-02", 0), ("a", "2026-01-01", 9_000_000), ("c", "", 11_000_000)):
+        report = {"id": name, "started_at": started_at, "reported_at_us": now_us - age_us}
+        await view.redis.hset(view.keys.apis, name, orjson.dumps(report))
+
+    assert [report["id"] for report in (await read_projection(view, 5.0)).apis] == ["a", "b"]
+    assert (await read_projection(view, 5.0, with_apis=False)).apis == ()
 
 
 async def test_a_redis_that_is_away_is_down() -> None:

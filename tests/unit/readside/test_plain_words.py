@@ -105,6 +105,31 @@ def test_what_users_see_and_what_to_do(projection: Projection, users: str, to_do
     assert shown.get("why") == projection.reason
 
 
+API: dict[str, Any] = {
+    "host": "c.example",
+    "pid": 9,
+    "started_at": "2026-01-13T14:00:00.000000Z",
+    "connections": 812,
+    "connections_bound": 1000,
+    "near_bound": True,
+}
+
+
+def test_the_connections_of_each_api_process() -> None:
+    """One near its bound stands out, and there is something to do."""
+    other = {**API, "host": "d.example", "connections": 3, "near_bound": False}
+    projection = Projection("live", apis=(API, other, {}), **LIVE)
+    shown = [(row.text, row.style) for row in rows(projection, 5.0) if row.label == "API"]
+
+    assert shown == [
+        ("c.example pid 9: 812 of 1000 connections, near the bound, since 2026-01-13T14:00:00.000000Z", "yellow"),
+        ("d.example pid 9: 3 of 1000 connections, since 2026-01-13T14:00:00.000000Z", ""),
+        ("None pid None: ? of ? connections, since None", ""),
+    ]
+    assert told(projection)["what to do"].startswith("See who holds so many connections to the API.")
+    assert told(Projection("live", apis=(other,), **LIVE))["what to do"] == "Nothing."
+
+
 def test_why_letters_are_not_emptied() -> None:
     """In Postgres' own words, beside how much they take; past the bound, that none is written comes first."""
     shown = told(Projection("live", **{**LIVE, "leader": {**LEADER, "letters_disk_full": FULL}}))
