@@ -113,7 +113,12 @@ def judge(parser: MessageParser, head: bytes) -> int | None:
     if path is None or not path.isascii():  # type: ignore[redundant-expr] # its types know of no None
         raise BadHead(_TARGET)
     fields = dict(parser.headers)
-    body_bytes = None if b"transfer-encoding" in fields else int(fields.get(b"content-length", b"0"))
+    body_bytes = None if b"transfer-encoding" in fields else _number(fields.get(b"content-length", b"0"))
     if parser.complete and body_bytes != 0:
         raise BadHead(_UPGRADE)  # the parser takes the body for the next request
     return body_bytes
+
+
+def _number(digits: bytes) -> int:
+    """Read what the parser took for a number; Python reads no more than 4,300 digits, leading zeros among them."""
+    return int(digits.strip().lstrip(b"0") or b"0")
