@@ -40,6 +40,8 @@ class MessageParser:
         self.headers: Pairs = []
         self.url = b""
         self.begun = self.heads = self.complete = 0
+        self.keeps_alive = True
+        """Whether another message may follow it, once it is complete."""
         self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -71,6 +73,7 @@ class MessageParser:
     def on_message_complete(self) -> None:
         """The message is whole."""
         self.complete += 1
+        self.keeps_alive = self._parser.should_keep_alive()
 
 
 def poll_pattern(prefix: str) -> re.Pattern[bytes]:

@@ -47,6 +47,11 @@ class Message:
         self.started = self.answered = False
         """Whether its answer has begun to leave, and has left."""
 
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another one may follow it: a trailer, too, can end the connection."""
+        return self._parser.keeps_alive
+
     def take(self, data: bytes) -> int:
         """Take what belongs to it; give how many of these bytes do. Raises BadBody."""
         try:

@@ -285,7 +285,7 @@ class Doorway(asyncio.Protocol):
             return b""
         cast("HttpToolsProtocol", self._inner).data_received(data[:end])
         if message.whole and message.answered:
-            self._finish()
+            self._finish(message)
         return data[end:]
 
     def _over(self, message: Message | None) -> None:
@@ -293,11 +293,11 @@ class Doorway(asyncio.Protocol):
         if message is not None and message is self._message:
             message.answered = True
             if message.whole:
-                self._finish()
+                self._finish(message)
 
-    def _finish(self) -> None:
+    def _finish(self, message: Message) -> None:
         self._message, self._seen = None, time.monotonic()
-        if self._drains:
+        if self._drains or not message.keeps_alive:
             self._transport.close()
         self._go_on()
 
