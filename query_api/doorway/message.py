@@ -36,9 +36,10 @@ class BadBody(Exception):
 class Message:
     """A request with `left` bytes of body to come, or with chunks (None), `most` bytes of them."""
 
-    __slots__ = ("_left", "_most", "_parser", "answered", "started", "whole")
+    __slots__ = ("_left", "_most", "_parser", "answered", "headers", "method", "started", "whole")
 
     def __init__(self, parser: MessageParser, left: int | None, most: int) -> None:
+        self.method, self.headers = parser.method, parser.headers
         self._parser = parser
         self._left = left
         self._most = most

@@ -327,9 +327,11 @@ class Doorway(asyncio.Protocol):
         self._shared.census.refused(reason)
         message, self._message = self._message, None
         self._release()
-        if message is not None and message.started:
-            self._transport.abort()
-            return
+        if message is not None:
+            if message.started:
+                self._transport.abort()
+                return
+            method, headers = message.method, message.headers
         front, given, started = self._shared.front, wanted(headers or []), time.monotonic()
         name = front.name(given)
         start = self._shared.head(reply, front.common(given), name, self._server.default_headers, closes=True)
