@@ -100,16 +100,18 @@ class Doorway(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends nothing more; what it has asked is answered first."""
         self._half_closed = True
+        if self._message is not None and not self._message.whole:
+            return False  # the rest of it never comes
         return not self._ends_at and (self._must_wait() or not self._serves)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """The connection is over."""
         self._message = None
         self._release()
         self._shared.remove(self, placed=self._serves)
         self._server.connections.discard(cast("Any", self))
         if self._inner is not None:
-            self._inner.connection_lost(exc)
+            self._inner.connection_lost(None)  # told of an error it leaves its timer running, and all of us with it
 
     def pause_writing(self) -> None:
         """The client does not take its answers."""
