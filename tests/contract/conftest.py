@@ -1,6 +1,6 @@
 """The API and the view, over fakes and over real servers: each test that asks for `stand` or `stage` runs on both.
 
-The API over fakes is asked both ways: in process, and over a socket as in production.
+The API is asked both ways: in process, and over a socket as in production.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from readmodel.redis_client import connect
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.fakes.redis import fake_redis
+from tests.support.builders import Way
 from tests.support.servers import fresh_database
 from tests.support.stands import NOON_US, Stand, fake_stand, real_stand, rows
 from tests.support.viewing import Stage
@@ -36,12 +37,14 @@ def urls_of_servers(module_database_url: str, redis_server: EmbeddedRedis) -> tu
     return module_database_url, redis_server.url()
 
 
-@pytest.fixture(params=["fakes", "fakes by the doorway", "servers"])
+@pytest.fixture(params=["fakes", "fakes by the doorway", "servers", "servers by the doorway"])
 def stand_of(request: pytest.FixtureRequest) -> Callable[[], AbstractAsyncContextManager[Stand]]:
-    """Makes an API over fakes, the same behind a socket, then over real servers."""
-    if request.param == "servers":
-        return partial(real_stand, *request.getfixturevalue("urls_of_servers"))
-    return partial(fake_stand, "doorway" if "doorway" in request.param else "asgi")
+    """Makes an API over fakes, then over real servers, each in process and behind a socket."""
+    way: Way = "doorway" if "doorway" in request.param else "asgi"
+    if "servers" in request.param:
+        database_url, redis_url = request.getfixturevalue("urls_of_servers")
+        return partial(real_stand, database_url, redis_url, way)
+    return partial(fake_stand, way)
 
 
 @pytest.fixture

@@ -7,17 +7,14 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 
 import pytest
-import uvloop
 from hypothesis import HealthCheck, given, seed, settings
 
-from query_api import poll_interval
 from tests.doorway.conversations import PACKET_TURNS, Answered, Speaker
 from tests.doorway.streams import Stream, streams
-from tests.doorway.twins import HOT, SLOW_LIMIT, Twins, twins
+from tests.doorway.twins import HOT, SLOW_LIMIT, Twins
 
 OF_THE_MOMENT = (
     re.compile(rb"(?<=\r\ndate: )[^\r]+"),
@@ -55,23 +52,6 @@ NAMED = {
     ],
     "a hot poll behind a slow one, behind a hot one": [_POLL + b"\r\n" + _SLOW + _POLL + b"\r\n"],
 }  # fmt: skip
-
-
-@pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
-def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
-    """The loop of production, and Python's own."""
-    with asyncio.Runner(loop_factory=request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def both(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> Iterator[Twins]:
-    """The two servers."""
-    monkeypatch.setattr(poll_interval, "BUSY_LATENESS_SECONDS", float("inf"))  # one may be busier than the other
-    with ExitStack() as stack:
-        opened = twins()
-        yield runner.run(opened.__aenter__())
-        stack.callback(lambda: runner.run(opened.__aexit__(None, None, None)))
 
 
 def test_streams_are_answered_alike(both: Twins, runner: asyncio.Runner, request: pytest.FixtureRequest) -> None:

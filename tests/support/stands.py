@@ -185,14 +185,14 @@ async def fake_stand(way: Way = "asgi", log: FakeEventLog | None = None, **chang
 
 
 @asynccontextmanager
-async def real_stand(database_url: str, redis_url: str, **changes: object) -> AsyncIterator[Stand]:
+async def real_stand(database_url: str, redis_url: str, way: Way = "asgi", **changes: object) -> AsyncIterator[Stand]:
     """Over PostgreSQL and Redis."""
     config: ApiConfig = api_config(database_url, redis_url, **changes)
     connection = await asyncpg.connect(database_url)
     redis: Redis = connect(redis_url, name="test")
     await redis.flushall()
     try:
-        async with opened(config) as app, reaching(app, "asgi") as made:
+        async with opened(config) as app, reaching(app, way) as made:
             stage = Stage(redis, database=(await check_server(connection, database_url)).database)
             stand = Stand(app, made, stage, RealWriteSide(connection))
             await stand.begin()
