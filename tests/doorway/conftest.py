@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
 from unittest import mock
 
 import pytest
 import uvloop
 
 from query_api import poll_interval
-from tests.doorway.twins import Twins, twins
+from tests.doorway.twins import Pair, Twins
 
 
 @pytest.fixture(scope="module", params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
@@ -20,11 +19,14 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="module")
-def both(runner: asyncio.Runner) -> Iterator[Twins]:
+def pair(runner: asyncio.Runner) -> Iterator[Pair]:
+    """The two servers, which can be had anew."""
+    # One of them may be busier than the other.
+    with mock.patch.object(poll_interval, "BUSY_LATENESS_SECONDS", float("inf")), Pair(runner) as made:
+        yield made
+
+
+@pytest.fixture
+def both(pair: Pair) -> Twins:
     """The two servers."""
-    with ExitStack() as stack:
-        # One of them may be busier than the other.
-        stack.enter_context(mock.patch.object(poll_interval, "BUSY_LATENESS_SECONDS", float("inf")))
-        opened = twins()
-        yield runner.run(opened.__aenter__())
-        stack.callback(lambda: runner.run(opened.__aexit__(None, None, None)))
+    return pair.both

@@ -18,6 +18,8 @@ PACKET_TURNS = 2
 """So often the loop turns before a packet is read for certain."""
 QUIET_TURNS = 10
 """A server that has nothing to do says nothing more after so many turns of its loop."""
+SETTLE_SECONDS = 30.0
+"""A server that is still busy after so long hangs."""
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
 _NAME = re.compile(rb"\r\nx-request-id: ([^\r\n]*)\r\n")
 
@@ -73,9 +75,10 @@ class Conversation:
     async def settle(self) -> Answered:
         """Read until the server has nothing more to say."""
         quiet = 0
-        while quiet < QUIET_TURNS:
-            await asyncio.sleep(0)
-            quiet = 0 if self._read() or self._server.server_state.tasks else quiet + 1
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while quiet < QUIET_TURNS:
+                await asyncio.sleep(0)
+                quiet = 0 if self._read() or self._server.server_state.tasks else quiet + 1
         return self.answered
 
     def shut(self) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from tests.doorway.conversations import PACKET_TURNS
-from tests.doorway.twins import BIG, COLD, HOT, ORIGIN, SLOW_LIMIT
+from tests.doorway.twins import BIG, COLD, HOT, ORIGIN, PREFIX, SLOW_LIMIT
 
 MISSING = "11111111-aaaa-4aaa-8aaa-000000000009"
 SMUGGLED = b"GET /health/live HTTP/1.1\r\nx-request-id: smuggled\r\n\r\n"
@@ -89,7 +89,12 @@ _QUERIES = st.sampled_from(
         "?type=step_created&since=2026-01-13T14:30:05Z", "?limit=" + "9" * 800,
     ]
 ) | st.integers(8, 1000).map("?limit={}".format)  # fmt: skip
-_POLLS = st.builds(lambda *parts: (parts[0], _events(parts[1]) + parts[2]), _mostly("GET", "HEAD"), _SESSIONS, _QUERIES)
+_PREFIXES = _mostly("", PREFIX, PREFIX * 2)
+"""A proxy may have cut ours off, or not."""
+_POLLS = st.builds(
+    lambda method, prefix, session_id, query: (method, prefix + _events(session_id) + query),
+    _mostly("GET", "HEAD"), _PREFIXES, _SESSIONS, _QUERIES,
+)  # fmt: skip
 _OTHERS = st.sampled_from(
     [
         ("GET", "/health/live"), ("HEAD", "/health/live"), ("GET", "/health/ready"), ("GET", "/nowhere?a=b"),
@@ -98,6 +103,7 @@ _OTHERS = st.sampled_from(
         ("POST", f"/api/v2/sessions/{MISSING}/warm"), ("POST", _events(HOT)), ("DELETE", _events(HOT)),
         ("OPTIONS", _events(HOT)), ("OPTIONS", "*"), ("PUT", "/metrics"), ("PATCH", "/"), ("MKCOL", "/health/live"),
         ("GET", f"/api/v2/sessions/{HOT}/%65vents"), ("GET", _events(HOT) + "/"), ("GET", "//health/live"),
+        ("GET", PREFIX), ("HEAD", f"{PREFIX}?a"),
     ]
 )  # fmt: skip
 _FORMS = st.sampled_from(["http://api.example", "http://api.example:80", "https://user@other"])
@@ -112,7 +118,8 @@ _USUAL = st.lists(
             "Host: api.example", "host:", "Accept: */*", "Cache-Control: no-cache", "X-Padding: " + "a" * 900,
             *[f"If-None-Match: {_TAG}", "If-None-Match: *"] * 3, f'if-none-match: "x", W/{_TAG}', 'if-none-match: "y"',
             "Readside-Max-Staleness: 3600", *["Readside-Max-Staleness: 0"] * 2, f"Origin: {ORIGIN}",
-            "origin: https://elsewhere.example",
+            "origin: https://elsewhere.example", "Accept-Encoding: gzip", "accept-encoding: br, gzip;q=0.5",
+            "Accept-Encoding: gzip;q=0",
         ]
     ),
     max_size=4,
@@ -164,6 +171,19 @@ def _slow_polls(draw: st.DrawFn) -> Sent:
 
 
 @st.composite
+def _preflights(draw: st.DrawFn) -> Sent:
+    """A browser's question whether a page may poll."""
+    return _sent(draw, "OPTIONS", draw(_PREFIXES) + _events(HOT), [f"Origin: {ORIGIN}", *draw(_USUAL)])
+
+
+@st.composite
+def _revalidations(draw: st.DrawFn) -> Sent:
+    """A poll for a page that may be new to memory, which its client has."""
+    target = f"{_events(draw(st.sampled_from([HOT, BIG])))}?limit={draw(st.integers(11, 1000))}"
+    return _sent(draw, "GET", target, ["If-None-Match: *"])
+
+
+@st.composite
 def _upgrades(draw: st.DrawFn) -> Sent:
     """A request for another protocol."""
     method, target = draw(_POLLS | _OTHERS)
@@ -206,7 +226,8 @@ def _bodies(draw: st.DrawFn) -> tuple[str, bytes]:
     return "Transfer-Encoding: chunked", framed + b"0\r\n" + trailer + b"\r\n"
 
 
-_REQUESTS = st.one_of(_usual_polls(), _odd_requests(), _odd_requests(), _odd_requests(), _slow_polls(), _upgrades())
+_SPECIAL = st.one_of(_slow_polls(), _upgrades(), _preflights(), _revalidations())
+_REQUESTS = st.one_of(_usual_polls(), _odd_requests(), _odd_requests(), _odd_requests(), _SPECIAL, _SPECIAL)
 _CUTS = st.just(()) | st.lists(st.integers(0, 40_000), min_size=1, max_size=12).map(tuple)
 _PACKETS = st.tuples(_CUTS, st.sampled_from([PACKET_TURNS, 3, 100])) | st.just(((EVERY_BYTE,), PACKET_TURNS))
 

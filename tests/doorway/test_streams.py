@@ -1,36 +1,19 @@
 """Streams of mixed requests, cut anywhere: the doorway's answers are those of uvicorn's own protocol, byte for byte.
 
-`--streams` says how many are drawn, `--seed` draws others. Where the doorway differs on purpose, this says so:
-`Stream.gentle_packets`, and `NO_REQUEST` beside `PLAIN_NO_REQUEST`.
+`--streams` says how many are drawn, `--seed` draws others; `make streams` draws many.
 """
 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
 
-from tests.doorway.conversations import PACKET_TURNS, Answered, Speaker
-from tests.doorway.streams import Stream, streams
-from tests.doorway.twins import HOT, SLOW_LIMIT, Twins
+from tests.doorway.comparison import compare, compared, for_all_streams, send
+from tests.doorway.conversations import PACKET_TURNS, Answered
+from tests.doorway.streams import Stream
+from tests.doorway.twins import HOT, SLOW_LIMIT, Pair, Twins
 
-OF_THE_MOMENT = (
-    re.compile(rb"(?<=\r\ndate: )[^\r]+"),
-    re.compile(rb"(?<=\r\nreadside-lag-ms: )\d+"),
-    re.compile(rb"(?<=\r\nx-request-id: )[0-9a-f]{12}-[0-9a-f]+"),
-)
-"""What no two answers share: ids that requests gave themselves must come back."""
-NO_REQUEST = re.compile(
-    rb"HTTP/1\.1 400 Bad Request\r\ndate: [^\r]+\r\ncontent-type: application/problem\+json\r\ncontent-length: \d+\r\n"
-    rb"cache-control: no-store\r\nvary: Origin\r\nx-request-id: [^\r]+\r\nconnection: close\r\n\r\n"
-    rb'\{[^}]*"detail":"(?:This is no request of HTTP/1\.1|The request\'s target must be a path)[^}]*\}\Z'
-)
-PLAIN_NO_REQUEST = re.compile(
-    rb"HTTP/1\.1 400 Bad Request\r\ndate: [^\r]+\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 30\r\n"
-    rb"connection: close\r\n\r\nInvalid HTTP request received\.\Z"
-)
 KINDS = (
     *(f"{status} {source}" for source in ("memory", "redis", "postgres") for status in ("200", "304")),
     *("404 memory", "404 postgres", "200 -", "202 -", "204 -", "400 -", "401 -", "403 -", "404 -", "405 -"),
@@ -54,17 +37,21 @@ NAMED = {
 }  # fmt: skip
 
 
-def test_streams_are_answered_alike(both: Twins, runner: asyncio.Runner, request: pytest.FixtureRequest) -> None:
+def test_streams_are_answered_alike(pair: Pair, runner: asyncio.Runner, request: pytest.FixtureRequest) -> None:
     """Each is sent once to either server; memory is in the same state behind both of them at any time."""
     counts: Counter[str] = Counter()
 
     def alike(stream: Stream) -> None:
-        ours, plain = runner.run(_answers(both, stream))
+        try:
+            ours = compared(runner, pair.both, stream)
+        except AssertionError:
+            pair.renew()
+            raise
         counts.update(_kinds(ours))
-        _compare(ours, plain, stream.packets(both.etag))
 
-    _for_all_streams(alike, request.config.getoption("--streams"), request.config.getoption("--seed"))
-    handed_over = both.ours.server.server_state.total_requests
+    before = pair.both.ours.server.server_state.total_requests
+    for_all_streams(alike, request.config.getoption("--streams"), request.config.getoption("--seed") or 0)
+    handed_over = pair.both.ours.server.server_state.total_requests - before
     counts.update({"handed over": handed_over, "by the doorway": counts["answers"] - handed_over})
 
     assert [kind for kind in KINDS if not counts[kind]] == []
@@ -73,49 +60,10 @@ def test_streams_are_answered_alike(both: Twins, runner: asyncio.Runner, request
 @pytest.mark.parametrize("packets", NAMED.values(), ids=NAMED)
 def test_a_named_stream_is_answered_alike(both: Twins, runner: asyncio.Runner, packets: list[bytes]) -> None:
     """What was once different, or is seldom drawn."""
-    ours, plain = (runner.run(_send(speaker, [packets], PACKET_TURNS)) for speaker in (both.ours, both.plain))
+    ours, plain = (runner.run(send(speaker, [packets], PACKET_TURNS)) for speaker in (both.ours, both.plain))
 
-    _compare(ours, plain, packets)
+    compare(ours, plain, packets)
     assert ours.told
-
-
-def _for_all_streams(test: Callable[[Stream], None], count: int, first: int | None) -> None:
-    """Draw so many; the same ones every time, unless a seed is given."""
-    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    drawn = given(streams)(test)
-    if first is not None:
-        drawn = seed(first)(drawn)
-    settings(max_examples=count, deadline=None, derandomize=first is None, database=None, suppress_health_check=checks)(
-        drawn
-    )()
-
-
-async def _answers(both: Twins, stream: Stream) -> tuple[Answered, Answered]:
-    ours = await _send(both.ours, [stream.packets(both.etag)], stream.turns)
-    return ours, await _send(both.plain, stream.gentle_packets(both.etag), stream.turns)
-
-
-async def _send(speaker: Speaker, groups: list[list[bytes]], turns: int) -> Answered:
-    async with speaker.connected() as conversation:
-        for packets in groups:
-            for packet in packets:
-                await conversation.send(packet, turns)
-            await conversation.settle()
-        return conversation.answered
-
-
-def _compare(ours: Answered, plain: Answered, packets: list[bytes]) -> None:
-    wanted = _comparable(plain, PLAIN_NO_REQUEST), plain.ended
-
-    assert (_comparable(ours, NO_REQUEST), ours.ended) == wanted, packets
-
-
-def _comparable(answered: Answered, no_request: re.Pattern[bytes]) -> bytes:
-    """The answers without what is of the moment, and with one word for `that was no request`."""
-    data = no_request.sub(b"(no request)", answered.received)
-    for pattern in OF_THE_MOMENT:
-        data = pattern.sub(b"...", data)
-    return data
 
 
 def _kinds(answered: Answered) -> list[str]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from projector.core.operations import Put
@@ -16,6 +16,7 @@ from tests.fakes.event_log import FakeEventLog, Row
 from tests.support.stands import NOON_US, Stand, fake_stand
 
 ORIGIN = "https://board.example"
+PREFIX = "/behind/a-proxy"
 HOT, BIG, COLD = (f"11111111-aaaa-4aaa-8aaa-00000000000{n}" for n in (1, 2, 3))
 """Sessions: two in the view, one of them with long pages; the last one in the log alone."""
 SLOW_LIMIT, SLOW_TURNS = 7, 60
@@ -43,6 +44,28 @@ class Twins(NamedTuple):
     etag: bytes
 
 
+class Pair:
+    """Both of them, for as long as the block lasts, or until they are to be had anew."""
+
+    both: Twins
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self._runner = runner
+
+    def __enter__(self) -> Self:
+        self._opened = twins()
+        self.both = self._runner.run(self._opened.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._opened.__aexit__(None, None, None))
+
+    def renew(self) -> None:
+        """Open new ones: after different answers the two remember different things."""
+        self.__exit__()
+        self.__enter__()
+
+
 @asynccontextmanager
 async def twins() -> AsyncIterator[Twins]:
     """Both of them, with the same sessions in the same state, as of the same instant."""
@@ -60,7 +83,7 @@ async def twins() -> AsyncIterator[Twins]:
 
 
 def _stand(log: FakeEventLog) -> AbstractAsyncContextManager[Stand]:
-    return fake_stand(log=log, cors_origins=(ORIGIN,), max_staleness_seconds=3600)
+    return fake_stand(log=log, cors_origins=(ORIGIN,), root_path=PREFIX, max_staleness_seconds=3600)
 
 
 async def _fill(stand: Stand, as_of_us: int) -> None:
