@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from query_api.circuit import Circuit
+from query_api.content_coding import GzipForms
 from query_api.doorway.census import Census
 from query_api.exchange import Exchange, Merge
 from query_api.fallback import Fallback
@@ -37,6 +38,7 @@ class MetricSources:
 
     stats: Stats
     cache: ResponseCache
+    forms: GzipForms
     view_reads: ViewReads
     fallback: Fallback
     reader: Reader
@@ -72,6 +74,7 @@ class Exposition:
         watched = self._watched
         yield from watched.stats.families()
         yield from _of_memory(watched.cache)
+        yield from _of_compression(watched.forms)
         yield from _of_the_view(watched.view_reads)
         yield from _of_postgres(watched.fallback, watched.reader)
         yield from _of_connections(watched.census)
@@ -111,6 +114,17 @@ def _of_memory(cache: ResponseCache) -> Iterator[Metric]:
     yield _counter("response_cache_dropped", "Answers that left memory since their session changed.", cache.dropped)
     yield _counter("response_cache_breaks", "Breaks in the stream of changes; each emptied the memory.", cache.breaks)
     yield _counter("changes_heard", "Messages about a batch of changes that were heard.", cache.messages)
+
+
+def _of_compression(forms: GzipForms) -> Iterator[Metric]:
+    yield _gauge("gzip_forms_bytes", "Bytes of memory that compressed answers take.", forms.bytes)
+    yield _gauge("gzip_forms_max_bytes", "Bytes that they may take.", forms.max_bytes)
+    yield _counter("answers_compressed", "Answers that were compressed, for clients that ask for it.", forms.made)
+    yield _counter(
+        "compressions_refused",
+        "Polls that got an answer as it is: too many waited to be compressed.",
+        forms.refused,
+    )
 
 
 def _of_the_view(view_reads: ViewReads) -> Iterator[Metric]:

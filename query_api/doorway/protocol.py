@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from query_api import request_log
 from query_api.doorway.census import Reason
-from query_api.doorway.connections import CONNECTION, CONNECTIONS, Connections
+from query_api.doorway.connections import CLOSES, CONNECTION, CONNECTIONS, Connections
 from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.message import BadBody, Message, Refusal, message_of
@@ -72,6 +72,8 @@ class Doorway(asyncio.Protocol):
         """When it ends for good, after a refusal."""
         self._to_throw_away = LINGER_BYTES
         self._serves = self._reads = True
+        self._is_used = False
+        """Whether something was answered since its time was last looked at."""
         self._writes_paused = self._rests = self._half_closed = self._drains = False
 
     # What the transport calls.
@@ -95,7 +97,11 @@ class Doorway(asyncio.Protocol):
         elif self._message is not None or self._held or self._writes_paused or self._rests:
             self._take(data)
         else:
-            self._serve(data)
+            question = self._shared.polls.get(data)
+            if question is None:
+                self._serve(data)
+            elif not self._answer(data, question, new=False):
+                self._hand_over(data)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; what it has asked is answered first."""
@@ -165,11 +171,9 @@ class Doorway(asyncio.Protocol):
     def check(self, now: float) -> int:
         """End the connection if its time is over; give the bytes that it makes wait. `now` is monotonic seconds."""
         bounds, size = self._shared.bounds, self._transport.get_write_buffer_size()
-        least, since = self._untaken
-        if not size or size < least or not least:
-            self._untaken = (size, now)
-        elif now - since > bounds.untaken_seconds:
-            self.end_untaken()
+        if self._is_used:
+            self._is_used, self._seen = False, now
+        self._check_taken(size, now)
         if self._ends_at:
             if now >= self._ends_at:
                 self._transport.abort()
@@ -183,6 +187,14 @@ class Doorway(asyncio.Protocol):
             self._shared.census.refused("idle")
             self._transport.close()
         return size + len(self._held)
+
+    def _check_taken(self, size: int, now: float) -> None:
+        """End the connection if its client has taken nothing for too long of what waits for it."""
+        least, since = self._untaken
+        if not size or size < least or not least:
+            self._untaken = (size, now)
+        elif now - since > self._shared.bounds.untaken_seconds:
+            self.end_untaken()
 
     def end_untaken(self) -> None:
         """End the connection at once: nobody takes what was written."""
@@ -217,19 +229,21 @@ class Doorway(asyncio.Protocol):
 
     def _answer(self, head: bytes, question: Question, *, new: bool) -> bool:
         """Answer a poll that needs no store; False where it needs one."""
-        shared, given = self._shared, question.given
-        front, started = shared.front, time.monotonic()
-        name = front.name(given)
+        shared = self._shared
+        front = shared.front
+        started = time.monotonic() if front.tells else 0.0
+        name = question.name or front.new_name()
         reply = front.at_once(name, question)
-        if not isinstance(reply, Reply):
+        if reply.__class__ is not Reply:
             return False
-        body = b"" if question.method == "HEAD" else reply.body
-        start = shared.head(reply, front.common(given), name, self._server.default_headers)
-        if len(body) < SEPARATE_BYTES:
-            self._transport.write(start + body)
+        parts = shared.parts(reply, question.common, name, self._server.default_headers)
+        if question.method == "HEAD":
+            del parts[-1]
+        if len(reply.body) < SEPARATE_BYTES:
+            self._transport.write(b"".join(parts))
         else:
-            self._transport.writelines((start, body))
-        self._seen = started
+            self._transport.writelines(parts)
+        self._is_used = True
         if new and reply.status in _ANSWERED:
             shared.remember(head, question)
         if front.tells:
@@ -336,9 +350,9 @@ class Doorway(asyncio.Protocol):
             method, headers = message.method, message.headers
         front, given, started = self._shared.front, wanted(headers or []), time.monotonic()
         name = front.name(given)
-        start = self._shared.head(reply, front.common(given), name, self._server.default_headers, closes=True)
+        parts = self._shared.parts(reply, front.common(given), name, self._server.default_headers, CLOSES)
         self._ends_at = started + LINGER_SECONDS
-        self._transport.write(start + (b"" if method == "HEAD" else reply.body))
+        self._transport.write(b"".join(parts[:-1] if method == "HEAD" else parts))
         self._transport.write_eof()
         if not self._reads:
             self._reads = True
