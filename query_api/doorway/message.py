@@ -36,9 +36,10 @@ class BadBody(Exception):
 class Message:
     """A request with `left` bytes of body to come, or with chunks (None), `most` bytes of them."""
 
-    __slots__ = ("_left", "_most", "_parser", "answered", "started", "whole")
+    __slots__ = ("_left", "_most", "_parser", "answered", "headers", "method", "started", "whole")
 
     def __init__(self, parser: MessageParser, left: int | None, most: int) -> None:
+        self.method, self.headers = parser.method, parser.headers
         self._parser = parser
         self._left = left
         self._most = most
@@ -46,6 +47,11 @@ class Message:
         """Whether all of it has come."""
         self.started = self.answered = False
         """Whether its answer has begun to leave, and has left."""
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another one may follow it: a trailer, too, can end the connection."""
+        return self._parser.keeps_alive
 
     def take(self, data: bytes) -> int:
         """Take what belongs to it; give how many of these bytes do. Raises BadBody."""

@@ -106,16 +106,18 @@ class Doorway(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends nothing more; what it has asked is answered first."""
         self._half_closed = True
+        if self._message is not None and not self._message.whole:
+            return False  # the rest of it never comes
         return not self._ends_at and (self._must_wait() or not self._serves)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """The connection is over."""
         self._message = None
         self._release()
         self._shared.remove(self, placed=self._serves)
         self._server.connections.discard(cast("Any", self))
         if self._inner is not None:
-            self._inner.connection_lost(exc)
+            self._inner.connection_lost(None)  # told of an error it leaves its timer running, and all of us with it
 
     def pause_writing(self) -> None:
         """The client does not take its answers."""
@@ -299,7 +301,7 @@ class Doorway(asyncio.Protocol):
             return b""
         cast("HttpToolsProtocol", self._inner).data_received(data[:end])
         if message.whole and message.answered:
-            self._finish()
+            self._finish(message)
         return data[end:]
 
     def _over(self, message: Message | None) -> None:
@@ -307,11 +309,11 @@ class Doorway(asyncio.Protocol):
         if message is not None and message is self._message:
             message.answered = True
             if message.whole:
-                self._finish()
+                self._finish(message)
 
-    def _finish(self) -> None:
+    def _finish(self, message: Message) -> None:
         self._message, self._seen = None, time.monotonic()
-        if self._drains:
+        if self._drains or not message.keeps_alive:
             self._transport.close()
         self._go_on()
 
@@ -325,11 +327,12 @@ class Doorway(asyncio.Protocol):
             return
         if self._held:
             self._serve(self._release())
-        if self._must_wait() or self._ends_at:
+        waits = self._must_wait()
+        if self._ends_at or (waits and self._held):
             return
-        if self._half_closed:
+        if self._half_closed and not waits:
             self._transport.close()
-        elif not self._reads:
+        elif not self._reads:  # the body of the request in hand may be still to come
             self._reads = True
             self._transport.resume_reading()
 
@@ -340,9 +343,11 @@ class Doorway(asyncio.Protocol):
         self._shared.census.refused(reason)
         message, self._message = self._message, None
         self._release()
-        if message is not None and message.started:
-            self._transport.abort()
-            return
+        if message is not None:
+            if message.started:
+                self._transport.abort()
+                return
+            method, headers = message.method, message.headers
         front, given, started = self._shared.front, wanted(headers or []), time.monotonic()
         name = front.name(given)
         parts = self._shared.parts(reply, front.common(given), name, self._server.default_headers, CLOSES)

@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import get_args
 from uuid import uuid4
+
+import pytest
 
 from query_api.fallback import LINE_PER_SLOT
 from readmodel.errors import EventLogUnavailable
+from tests.support.builders import Way
 from tests.support.scraping import Scrape, moved, series
-from tests.support.stands import FakeWriteSide, Stand, fake_stand, rows
+from tests.support.stands import AT_ONCE, FakeWriteSide, Stand, fake_stand, rows
 from tests.support.waiting import eventually
 
 MESSAGES = "readside_changes_heard_total"
@@ -121,6 +125,7 @@ async def test_refused_polls(stand: Stand, sid: str) -> None:
     }
 
 
+@pytest.mark.parametrize("stand_of", AT_ONCE, indirect=True)
 async def test_a_cold_storm_shares_one_query(stand: Stand) -> None:
     """Twenty at once: one read of Redis, one query."""
     session_id = await cold(stand)
@@ -224,9 +229,10 @@ async def test_a_line_that_is_full() -> None:
     assert found["readside_fallback_queries_total"] == len(sessions)
 
 
-async def test_a_store_that_is_away() -> None:
+@pytest.mark.parametrize("way", get_args(Way))
+async def test_a_store_that_is_away(way: Way) -> None:
     """Its gauge is 1 until it answers again."""
-    async with fake_stand() as stand:
+    async with fake_stand(way) as stand:
         assert isinstance(stand.side, FakeWriteSide)
         session_id = await cold(stand)
         stand.side.log.error = EventLogUnavailable("Away.")
