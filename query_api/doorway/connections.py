@@ -10,7 +10,8 @@ from typing import Protocol, TypeVar
 
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
-from query_api.doorway.heads import END, poll_pattern, usual_fields
+from query_api.doorway.heads import END, PLAIN_LINE, poll_pattern, usual_fields
+from query_api.doorway.message import Message
 from query_api.events import Given, Question
 from query_api.front import Front, own_name
 from query_api.reply import HeaderFields, Pairs, Reply
@@ -78,23 +79,27 @@ class Connections:
         """Connections that have no place and are not closed yet."""
         return len(self._open) - self.census.open
 
-    def read(self, head: bytes) -> Question | None:
-        """Read a whole head; None unless it is a poll like any other."""
-        line = self._pattern.match(head)
-        if line is None:
+    def read(self, head: bytes) -> Question | Message | None:
+        """Read a whole head: a poll, or what is handed on; None where more of it must be looked at."""
+        line = self._pattern.match(head) or PLAIN_LINE.match(head)
+        given = line and self._given(head[line.end() :])
+        if line is None or given is None:
             return None
+        if line.re is PLAIN_LINE:
+            return Message(line[1].decode(), list(given.items()), lent=True)
         method, session_id, query_string = line.groups()
-        lines = head[line.end() :]
-        given = self._fields.get(lines)
-        if given is None:
-            given = usual_fields(lines)
-            if given is None:
-                return None
-            if len(lines) <= FIELDS_BYTES:
-                _remember(self._fields, lines, given, REMEMBERED_FIELDS)
         front = self.front
         query = query_string or b""
         return Question(method.decode(), session_id.decode(), query, given, own_name(given), front.common(given))
+
+    def _given(self, lines: bytes) -> Given | None:
+        """Read the header fields of a head; None where they are not the usual ones."""
+        given = self._fields.get(lines)
+        if given is None:
+            given = usual_fields(lines)
+            if given is not None and len(lines) <= FIELDS_BYTES:
+                _remember(self._fields, lines, given, REMEMBERED_FIELDS)
+        return given
 
     def remember(self, head: bytes, question: Question) -> None:
         """Remember a poll that was answered: only who has a key can fill this memory."""

@@ -1,4 +1,4 @@
-"""One request on its way to uvicorn: which of the bytes that come belong to it."""
+"""One request in hand: who answers it, and which of the bytes that come belong to it."""
 
 from __future__ import annotations
 
@@ -34,19 +34,41 @@ class BadBody(Exception):
 
 
 class Message:
-    """A request with `left` bytes of body to come, or with chunks (None), `most` bytes of them."""
+    """A request that has no body. `lent`: uvicorn has it, and not we ourselves."""
 
-    __slots__ = ("_left", "_most", "_parser", "answered", "headers", "method", "started", "whole")
+    __slots__ = ("answered", "headers", "lent", "method", "started", "whole")
+
+    def __init__(self, method: str, headers: Pairs, *, lent: bool) -> None:
+        self.method = method
+        self.headers = headers
+        self.lent = lent
+        self.whole = True
+        """Whether all of it has come."""
+        self.started = self.answered = False
+        """Whether its answer has begun to leave, and has left."""
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another one may follow it."""
+        return True
+
+    def take(self, data: bytes) -> int:
+        """Take what belongs to it; give how many of these bytes do. Raises BadBody."""
+        del data
+        return 0
+
+
+class BodyMessage(Message):
+    """A request that may have a body: `left` bytes of it to come, or chunks (None), `most` bytes of them."""
+
+    __slots__ = ("_left", "_most", "_parser")
 
     def __init__(self, parser: MessageParser, left: int | None, most: int) -> None:
-        self.method, self.headers = parser.method, parser.headers
+        super().__init__(parser.method, parser.headers, lent=True)
         self._parser = parser
         self._left = left
         self._most = most
         self.whole = left == 0
-        """Whether all of it has come."""
-        self.started = self.answered = False
-        """Whether its answer has begun to leave, and has left."""
 
     @property
     def keeps_alive(self) -> bool:
@@ -91,4 +113,4 @@ def message_of(head: bytes, most: int) -> Message | Refusal:
         return Refusal("malformed", problem(400, str(error)), parser.method, parser.headers)
     if body_bytes is not None and body_bytes > most:
         return Refusal("body_too_long", _BODY_TOO_LONG, parser.method, parser.headers)
-    return Message(parser, body_bytes, most)
+    return BodyMessage(parser, body_bytes, most)

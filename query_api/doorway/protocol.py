@@ -1,6 +1,6 @@
-"""One connection: hot polls are answered here in one write, all else goes to uvicorn, one whole request at a time.
+"""One connection: polls are answered here, hot ones in one write; all else goes to uvicorn, one request at a time.
 
-Answers leave in the order of the requests: while uvicorn has a request in hand, nothing is answered here. It has it in
+Answers leave in the order of the requests: while a request is in hand, nothing else is answered. uvicorn has one in
 hand until both are over: the request, by the parser that was fed every byte of it, and its answer, by the word of the
 ASGI application. What comes meanwhile is kept, and the socket is read no further.
 """
@@ -21,10 +21,11 @@ from query_api.doorway.connections import CLOSES, CONNECTION, CONNECTIONS, Conne
 from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.message import BadBody, Message, Refusal, message_of
-from query_api.events import Question
+from query_api.events import EventsRequest, Question
 from query_api.front import events_path, wanted
 from query_api.problems import problem, retry_later
 from query_api.reply import Pairs, Reply
+from query_api.request_id import about
 
 TURN_ANSWERS = 64
 """Answers to one client before others get their turn."""
@@ -61,7 +62,7 @@ class Doorway(asyncio.Protocol):
         self._shared: Connections = app_state[CONNECTIONS]
         self._inner: HttpToolsProtocol | None = None
         self._message: Message | None = None
-        """The request that uvicorn has in hand."""
+        """The request that uvicorn has in hand, or that a store is asked for."""
         self._held = bytearray()
         """What has come in and waits for its turn, or for the rest of its head."""
         self._seen = self._began = time.monotonic()
@@ -100,8 +101,8 @@ class Doorway(asyncio.Protocol):
             question = self._shared.polls.get(data)
             if question is None:
                 self._serve(data)
-            elif not self._answer(data, question, new=False):
-                self._hand_over(data)
+            else:
+                self._answer(data, question, new=False)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; what it has asked is answered first."""
@@ -139,12 +140,12 @@ class Doorway(asyncio.Protocol):
         self._drains = True
         if self._message is None:
             self._transport.close()
-        elif self._inner is not None:
+        elif self._inner is not None and self._message.lent:
             self._inner.shutdown()
 
     def lent(self) -> bool:
         """Whether uvicorn has a request in hand."""
-        return self._message is not None
+        return self._message is not None and self._message.lent
 
     def write(self, data: Any) -> None:
         """Send bytes of uvicorn's answer."""
@@ -212,9 +213,10 @@ class Doorway(asyncio.Protocol):
                 break
             head = data if end - start == length else data[start:end]
             known = shared.polls.get(head)
-            question = known or shared.read(head)
-            if question is None or not self._answer(head, question, new=known is None):
-                self._hand_over(head.lstrip(b"\r\n"))
+            if known is not None:
+                self._answer(head, known, new=False)
+            else:
+                self._begin(head.lstrip(b"\r\n"))
             start = end
             if self._ends_at:
                 return
@@ -227,15 +229,39 @@ class Doorway(asyncio.Protocol):
             self._loop.call_soon(self._rested)
         self._take(data[start:])
 
-    def _answer(self, head: bytes, question: Question, *, new: bool) -> bool:
-        """Answer a poll that needs no store; False where it needs one."""
-        shared = self._shared
-        front = shared.front
+    def _answer(self, head: bytes, question: Question, *, new: bool) -> None:
+        """Answer a poll: at once if that needs no store."""
+        front = self._shared.front
         started = time.monotonic() if front.tells else 0.0
         name = question.name or front.new_name()
         reply = front.at_once(name, question)
-        if reply.__class__ is not Reply:
-            return False
+        if isinstance(reply, Reply):
+            self._send(reply, question, name, started)
+            if new and reply.status in _ANSWERED:
+                self._shared.remember(head, question)
+            return
+        self._message = Message(question.method, list(question.given.items()), lent=False)
+        task = self._loop.create_task(self._ask(self._message, reply, name, head))
+        self._server.tasks.add(task)  # in its last moments uvicorn waits for these
+        task.add_done_callback(self._server.tasks.discard)
+
+    async def _ask(self, message: Message, asked: EventsRequest, name: bytes, head: bytes) -> None:
+        """Answer a poll that needs a store, unless its client is gone by then."""
+        about(name)
+        try:
+            reply = await self._shared.front.from_stores(asked)
+        except BaseException:
+            self.broken()
+            raise
+        if message is self._message:
+            self._send(reply, asked.question, name, asked.at)
+            if reply.status in _ANSWERED:
+                self._shared.remember(head, asked.question)
+            self._finish(message)
+
+    def _send(self, reply: Reply, question: Question, name: bytes, started: float) -> None:
+        """Write an answer."""
+        shared = self._shared
         parts = shared.parts(reply, question.common, name, self._server.default_headers)
         if question.method == "HEAD":
             del parts[-1]
@@ -244,24 +270,27 @@ class Doorway(asyncio.Protocol):
         else:
             self._transport.writelines(parts)
         self._is_used = True
-        if new and reply.status in _ANSWERED:
-            shared.remember(head, question)
-        if front.tells:
+        if shared.front.tells:
             request_log.tell(name, question.method, events_path(question.session_id), reply, started)
-        return True
 
-    def _hand_over(self, head: bytes) -> None:
-        """Give a request to uvicorn, unless it is none, or one that nobody serves."""
+    def _begin(self, head: bytes) -> None:
+        """Answer a request that was not heard before, or hand it to uvicorn, or refuse it; "" is none."""
+        bounds = self._shared.bounds
         if not head:
             return
-        bounds = self._shared.bounds
         if len(head) > bounds.head_bytes:
             self._refuse("head_too_long", _TOO_LONG)
             return
-        message = message_of(head, bounds.body_bytes)
-        if isinstance(message, Refusal):
-            self._refuse(message.reason, message.reply, message.method, message.headers)
-            return
+        request = self._shared.read(head) or message_of(head, bounds.body_bytes)
+        if isinstance(request, Question):
+            self._answer(head, request, new=True)
+        elif isinstance(request, Refusal):
+            self._refuse(request.reason, request.reply, request.method, request.headers)
+        else:
+            self._hand_over(request, head)
+
+    def _hand_over(self, message: Message, head: bytes) -> None:
+        """Give a request to uvicorn."""
         self._message, self._began = message, time.monotonic()
         if self._inner is None:
             self._inner = HttpToolsProtocol(

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from uuid import uuid4
 
 import httpx
@@ -14,7 +14,6 @@ import pytest
 
 from query_api import content_coding
 from query_api.content_coding import GzipForms
-from query_api.layer import Layer
 from tests.fakes.event_log import Row
 from tests.support.builders import events_path
 from tests.support.scraping import series
@@ -71,7 +70,7 @@ def from_source(source: str) -> Callable[[Sent], bool]:
 
 def forms_of(stand: Stand) -> GzipForms:
     """The one of the API's process."""
-    return cast("Layer", stand.app)._front._events._forms
+    return stand.app._front._events._forms
 
 
 @pytest.fixture(autouse=True)

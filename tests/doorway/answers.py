@@ -47,7 +47,8 @@ def answers(received: bytes) -> list[Answer]:
         assert head, f"no answer begins here: {received[place : place + 200]!r}"
         lines = [line.split(b": ", 1) for line in head[2].split(b"\r\n")[:-1]]
         fields = {name.decode().lower(): value.decode("latin-1") for name, value in lines}
-        assert len(fields) == len(lines), f"a field that comes twice: {head[2]!r}"
+        lists = [line for line in lines if line[0].lower() == b"vary"]  # of page and coding, each in a field of its own
+        assert len(fields) == len(lines) - max(0, len(lists) - 1), f"a field that comes twice: {head[2]!r}"
         answer = Answer(int(head[1]), fields, b"")
         place = head.end() + (0 if answer.is_bodiless else int(fields["content-length"]))
         assert place <= len(received), f"an answer that is cut short: {received[head.start() :][:200]!r}"
