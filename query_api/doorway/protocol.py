@@ -262,7 +262,8 @@ class Doorway(asyncio.Protocol):
     def _send(self, reply: Reply, question: Question, name: bytes, started: float) -> None:
         """Write an answer."""
         shared = self._shared
-        parts = shared.parts(reply, question.common, name, self._server.default_headers)
+        end = CLOSES if self._drains else END
+        parts = shared.parts(reply, question.common, name, self._server.default_headers, end)
         if question.method == "HEAD":
             del parts[-1]
         if len(reply.body) < SEPARATE_BYTES:
