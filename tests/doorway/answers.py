@@ -1,10 +1,13 @@
 """What a client got, read strictly: answer after answer, and not a byte that belongs to none."""
 
 import re
+from collections import Counter
 from typing import NamedTuple
 
 import orjson
 
+LISTS = {b"vary"}
+"""Fields that may come more often than once."""
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
 _OWN_NAME = re.compile(r"[0-9a-f]{12}-[0-9a-f]+")
 
@@ -47,8 +50,8 @@ def answers(received: bytes) -> list[Answer]:
         assert head, f"no answer begins here: {received[place : place + 200]!r}"
         lines = [line.split(b": ", 1) for line in head[2].split(b"\r\n")[:-1]]
         fields = {name.decode().lower(): value.decode("latin-1") for name, value in lines}
-        lists = [line for line in lines if line[0].lower() == b"vary"]  # of page and coding, each in a field of its own
-        assert len(fields) == len(lines) - max(0, len(lists) - 1), f"a field that comes twice: {head[2]!r}"
+        twice = {name.lower() for name, count in Counter(name for name, _ in lines).items() if count > 1}
+        assert twice <= LISTS, f"fields that come twice: {head[2]!r}"
         answer = Answer(int(head[1]), fields, b"")
         place = head.end() + (0 if answer.is_bodiless else int(fields["content-length"]))
         assert place <= len(received), f"an answer that is cut short: {received[head.start() :][:200]!r}"

@@ -87,12 +87,12 @@ PLANTS = {
     "HEAD gets a body": Plant(
         "HEAD gets no body",
         f"{_DOORWAY}._answer",
-        'b"" if question.method == "HEAD" else reply.body',
-        "reply.body",
+        "del parts[-1]",
+        "pass",
     ),
     "an answer says nothing of who may read it": Plant(
         "an answer bears the same fields whichever way its request came in",
-        f"{_DOORWAY}._answer",
+        "query_api.doorway.connections:Connections.read",
         "front.common(given)",
         "front.common({})",
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from query_api.doorway.connections import Connections
 from tests.doorway.answers import answers
@@ -151,6 +152,25 @@ def test_a_body_that_never_comes_is_not_waited_for(runner: asyncio.Runner, speak
     answered = runner.run(scenario())
 
     assert (told(answered), answered.ended) == (["early 405"], True)
+
+
+def test_uvicorns_timer_ends_nothing(runner: asyncio.Runner, speaker: Speaker) -> None:
+    """Its own protocol would close what it has served and what is idle by its own count, under our polls."""
+
+    async def scenario() -> Answered:
+        async with speaker.connected() as conversation:
+            [ours] = speaker.server.server_state.connections
+            await conversation.send(b"GET /health/live HTTP/1.1\r\nx-request-id: live\r\n\r\n")
+            await conversation.settle()
+            [its_own] = speaker.server.server_state.connections - {ours}
+            assert isinstance(its_own, HttpToolsProtocol)
+            its_own.timeout_keep_alive_handler()
+            await conversation.send(NEXT)
+            return await conversation.settle()
+
+    answered = runner.run(scenario())
+
+    assert (told(answered), answered.ended) == (["live 200", "next 200"], False)
 
 
 def test_a_hot_poll_waits_behind_a_slow_one(runner: asyncio.Runner, speaker: Speaker) -> None:

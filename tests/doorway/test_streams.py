@@ -17,7 +17,7 @@ from tests.doorway.twins import HOT, SLOW_LIMIT, Pair, Twins
 KINDS = (
     *(f"{status} {source}" for source in ("memory", "redis", "postgres") for status in ("200", "304")),
     *("404 memory", "404 postgres", "200 -", "202 -", "204 -", "400 -", "401 -", "403 -", "404 -", "405 -"),
-    *("by the doorway", "handed over", "ended", "kept"),
+    *("gzip", "by the doorway", "handed over", "ended", "kept"),
 )
 """What the streams must have come to."""
 
@@ -73,4 +73,5 @@ def _kinds(answered: Answered) -> list[str]:
         rb"HTTP/1\.1 (\d{3}) .+\r\n(?:(?!readside-source).+\r\n)*(?:readside-source: (\w+)\r\n)?", answered.received
     )
     found = [f"{status.decode()} {source.decode() or '-'}" for status, source in sources]
-    return [*found, *["answers"] * len(heads), "ended" if answered.ended else "kept"]
+    compressed = answered.received.count(b"\r\ncontent-encoding: gzip\r\n")
+    return [*found, *["answers"] * len(heads), *["gzip"] * compressed, "ended" if answered.ended else "kept"]
