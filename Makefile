@@ -13,6 +13,7 @@ INSTALLED := $(VENV)/.installed
 PORT ?= 8000
 SECONDS ?= 600
 COUNT ?= 100
+STREAMS ?= 30000
 BROWSER := chromium fonts-dejavu-core
 
 # uv writes the lock because it resolves for every Python and platform at once: Debian's 3.11.2 needs a package
@@ -21,7 +22,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check lint unit chaos mutants bench screenshots format lock clean install-tools tools
+.PHONY: help install demo test check lint unit chaos streams mutants bench screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -47,6 +48,10 @@ unit: $(INSTALLED) ## run the unit tests alone
 
 chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECONDS=60 SEED=7 for others)
 	$(BIN)/python -m pytest tests/oracle -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+streams: $(INSTALLED) ## look for an answer that differs by the way in: twenty minutes (STREAMS=1000 SEED=7 for others)
+	$(BIN)/python -m pytest tests/doorway/test_streams.py -o faulthandler_timeout=0 --show-capture=no \
+		--streams $(STREAMS) --seed $(or $(SEED),$(shell echo $$RANDOM))
 
 mutants: $(INSTALLED) ## do the fast tests notice? a random hundred of changes in the code (COUNT=40 SEED=7 for others)
 	$(BIN)/python -m tests.mutants --count $(COUNT) --seed $(or $(SEED),1)

@@ -14,6 +14,8 @@ from bench.rows import (
     dashboards,
     empty_poll,
     gzip_page,
+    handed_over,
+    hot_path,
     idle_connections,
     letters,
     memory,
@@ -30,6 +32,8 @@ from bench.table import Measurement
 _MODULES: tuple[ModuleType, ...] = (
     empty_poll,
     page,
+    hot_path,
+    handed_over,
     page_from_redis,
     paths_beside_base,
     gzip_page,
@@ -63,9 +67,11 @@ WITHOUT_CROWDS = frozenset(
         no_projector,
         attacks,
         idle_connections,
+        hot_path,
+        handed_over,
     )
 )
-"""No crowd of clients polls in these: pgbench writes, or raw connections do harm, and at most one client polls."""
+"""No crowd of clients polls in these: pgbench writes, raw connections do harm, or there is no socket at all."""
 BESIDE_BASE = frozenset(module.NAME for module in (commit_beside_base, paths_beside_base))
 """These need an earlier version."""
 

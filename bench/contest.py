@@ -14,7 +14,7 @@ from bench.stack import Site, until
 from bench.table import BenchError, Figure, Row, Target
 from readside.demo.processes import LOOPBACK
 
-ROUNDS, SECONDS, CLIENTS = 5, 1, 100
+ROUNDS, SECONDS, CLIENTS = 5, 2, 100
 BARE, GRANIAN = "bare uvicorn, the same bytes", "bare Granian, the same bytes"
 LUA, LUA_ON_TWO = "nginx + Lua + Redis, 1 worker", "nginx + Lua + Redis, 2 workers"
 REDIS_APP = "FastAPI + redis-py, bytes joined"
@@ -38,9 +38,12 @@ class Contestant:
     rounds: list[Round] = field(default_factory=list)
 
     def figure(self) -> Figure:
-        """Polls a second, with the medians of the latencies."""
-        p50, p99 = (median(getattr(load, name) for load in self.rounds) for name in ("p50_ms", "p99_ms"))
-        return Figure([load.polls_per_second for load in self.rounds], "polls/s", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+        """Polls a second, with the medians of the latencies and of the share that the generator was busy."""
+        p50, p99, share = (
+            median(getattr(load, name) for load in self.rounds) for name in ("p50_ms", "p99_ms", "generator_share")
+        )
+        note = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, wrk {share:.0%} busy"
+        return Figure([load.polls_per_second for load in self.rounds], "polls/s", note)
 
 
 async def contest(

@@ -1,10 +1,13 @@
 """Many clients at once, by `wrk`: a client in Python would be the bottleneck."""
 
+import os
 import re
+import resource
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -14,9 +17,15 @@ from readside.demo.processes import LOOPBACK
 
 HEADERS = {"X-API-Key": API_KEY}
 COUNTER = "{n}"
-"""Stands in a target for six digits that no two polls of a million share."""
+"""Stands in a target for six digits that no two polls of half a million share."""
+THREADS = min(2, os.cpu_count() or 1)
+"""Of wrk's. One alone is all but fully busy beside the quickest servers; each figure tells how busy they were."""
 _SCRIPT = """
-local method, targets, requests, n = %s, {%s}, {}, 0
+local method, targets, requests, threads = %s, {%s}, {}, 0
+function setup(thread)
+  thread:set("n", threads * 500000)
+  threads = threads + 1
+end
 init = function()
   for place, target in ipairs(targets) do
     if not string.find(target, "{n}", 1, true) then requests[place] = wrk.format(method, target) end
@@ -34,17 +43,18 @@ _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0, "m": 60_000.0}
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round: how fast a crowd of clients was answered."""
+    """One round: how fast a crowd of clients was answered, and what part of its threads' time the crowd itself took."""
 
     polls_per_second: float
     p50_ms: float
     p99_ms: float
+    generator_share: float = 0.0
 
 
 def generator_name(*, polls: bool) -> str:
     """Name what makes the load. Raises BenchError when `polls` are wanted and what makes them is not installed."""
     if shutil.which("wrk"):
-        return "load by wrk (one thread) and pgbench"
+        return f"load by wrk (threads: {THREADS}) and pgbench"
     if polls:
         raise BenchError("wrk makes the load and is not installed (Debian: apt install wrk).")
     return "load by pgbench"
@@ -63,13 +73,16 @@ async def crowd(
 
     Raises BenchError when any answer is not of status 2xx or 3xx.
     """
-    options = ["-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
+    options = [f"-t{THREADS}", f"-c{clients}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         if text := script(targets, method):
             file.write(text)
             file.flush()
             options += ["--script", file.name]
-        return parse_wrk(await wrk(*options, f"http://{LOOPBACK}:{port}{targets[0]}", headers=headers))
+        used, began = _children_seconds(), time.perf_counter()
+        output = await wrk(*options, f"http://{LOOPBACK}:{port}{targets[0]}", headers=headers)
+        share = (_children_seconds() - used) / (time.perf_counter() - began) / THREADS
+    return replace(parse_wrk(output), generator_share=share)
 
 
 def script(targets: Sequence[str], method: str) -> str:
@@ -93,6 +106,12 @@ def parse_wrk(output: str) -> Round:
     if rate is None or len(shares) != 2 or re.search(r"Non-2xx|Socket errors", output):
         raise BenchError(f"wrk did not get clean answers:\n{output}")
     return Round(float(rate[1]), _milliseconds(shares["50"]), _milliseconds(shares["99"]))
+
+
+def _children_seconds() -> float:
+    """Processor time of the programs that were run to their end: between two calls, that of one wrk."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def percentile(values: Sequence[float], share: float) -> float:

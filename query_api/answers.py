@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from blake3 import blake3
 
 from query_api.problems import problem
-from query_api.reply import HeaderFields
+from query_api.reply import NO_FIELDS, HeaderFields
 from readmodel.freshness import rfc3339
 from readmodel.poll import Poll, render
 
@@ -19,10 +20,16 @@ TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 ETAG_BYTES = 16
 """128 bits of the hash: two bodies of one poll that share them will not be seen."""
+GZIP_ABOVE_BYTES = 1_000
+"""A shorter body is not compressed: with its head it fits into one packet of 1,460 bytes as it is."""
+JSON = (b"content-type", b"application/json")
+MAX_LAGS = 4096
+_VARY = (b"vary", b"Accept-Encoding")
 _CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 
 
-class AsOf(NamedTuple):
+@dataclass(slots=True)
+class AsOf:
     """An as-of, microseconds since 1970 by Postgres' clock, and the monotonic second at which it was at most now."""
 
     as_of_us: int
@@ -41,10 +48,19 @@ class Number(NamedTuple):
     database: str = ""
 
 
-class Answer(NamedTuple):
+class GzipTag(NamedTuple):
+    """How an answer's compressed form is named: its own ETag, and the fields of the 304 in its place."""
+
+    etag: bytes
+    unmodified: HeaderFields
+
+
+@dataclass(slots=True)
+class Answer:
     """An answer that can be sent again; `fields` are those that do not change with time.
 
-    `unmodified` are the fields of the 304 in its place; `etag` is empty on a 404, which is never unmodified.
+    `unmodified` are the fields of the 304 in its place; `etag` is empty on a 404, which is never unmodified. `gzip`
+    is None where compressing the body would gain nothing.
     """
 
     status: int
@@ -54,6 +70,7 @@ class Answer(NamedTuple):
     fields: HeaderFields
     unmodified: HeaderFields
     terminal: bool = False
+    gzip: GzipTag | None = None
 
 
 def found(session_id: str, body: bytes, *, terminal: bool) -> Answer:
@@ -63,9 +80,13 @@ def found(session_id: str, body: bytes, *, terminal: bool) -> Answer:
     and several times that without. In practice nobody can make other bytes that hash alike: a 304 is not wrong.
     """
     etag = b'"%b"' % blake3(body).hexdigest(ETAG_BYTES).encode()
-    unmodified = [(b"etag", etag), _CACHE_CONTROL]
-    fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *unmodified]
-    return Answer(200, session_id, body, etag, HeaderFields(fields), HeaderFields(unmodified), terminal)
+    unmodified, gzip = [(b"etag", etag), _CACHE_CONTROL], None
+    if len(body) > GZIP_ABOVE_BYTES:
+        unmodified.append(_VARY)
+        tag = b'%b-gzip"' % etag[:-1]
+        gzip = GzipTag(tag, HeaderFields([(b"etag", tag), *unmodified[1:]]))
+    fields = HeaderFields([JSON, (b"content-length", b"%d" % len(body)), *unmodified])
+    return Answer(200, session_id, body, etag, fields, HeaderFields(unmodified), terminal, gzip)
 
 
 @lru_cache(maxsize=1024)
@@ -78,7 +99,7 @@ def missing(session_id: str) -> Answer:
     """Build the 404 of a session that does not exist."""
     reply = problem(404, f"Session not found: {session_id}")
     fields = [*(field for field in reply.headers if field[0] != b"cache-control"), _CACHE_CONTROL]
-    return Answer(404, session_id, reply.body, b"", HeaderFields(fields), HeaderFields([]))
+    return Answer(404, session_id, reply.body, b"", HeaderFields(fields), NO_FIELDS)
 
 
 @lru_cache(maxsize=64)  # hot polls share the as-of of the last beat
@@ -87,8 +108,24 @@ def as_of(source: Source, as_of_us: int) -> HeaderFields:
     return HeaderFields([(b"readside-source", source.encode()), (b"readside-as-of", rfc3339(as_of_us).encode())])
 
 
-@lru_cache(maxsize=4096)  # a live view's answers lag by a heartbeat at most
-def lag(milliseconds: int, interval_seconds: int = 0) -> HeaderFields:
-    """Say how old the as-of is when an answer leaves, and how often its client may poll (0: nothing is said)."""
-    pairs = [(b"readside-lag-ms", b"%d" % max(0, milliseconds))]
-    return HeaderFields([*pairs, (b"x-poll-interval", b"%d" % interval_seconds)] if interval_seconds else pairs)
+class Lags(dict[int, HeaderFields]):
+    """By milliseconds: how old the as-of is when an answer leaves, and how often its client may poll.
+
+    `interval_seconds` 0: nothing is said of that. A live view's answers lag by a heartbeat at most, so few are kept.
+    """
+
+    def __init__(self, interval_seconds: int) -> None:
+        super().__init__()
+        self._interval = [(b"x-poll-interval", b"%d" % interval_seconds)] if interval_seconds else []
+
+    def __missing__(self, milliseconds: int) -> HeaderFields:
+        """Write it, for now and for later."""
+        if len(self) >= MAX_LAGS:
+            self.clear()
+        fields = HeaderFields([(b"readside-lag-ms", b"%d" % max(0, milliseconds)), *self._interval])
+        self[milliseconds] = fields
+        return fields
+
+
+LAGS_OF_MISSING = Lags(0)
+"""The same for a 404, which says nothing of when to poll."""

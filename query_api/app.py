@@ -42,7 +42,7 @@ async def _failed(_: Request, error: ServiceError) -> Response:
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
-    path = ascii(request.url.path[:200])[1:-1]
+    path = ascii(request.scope["path"][:200])[1:-1]  # a URL made of it would end at a `?` in it
     if error.status_code == 404:
         reply = problem(404, f"There is nothing at {path}.")
     elif error.status_code == 405:

@@ -7,10 +7,11 @@ import re
 _TAG = re.compile(rb'(?:W/)?("[^"]*")')
 
 
-def matches(if_none_match: bytes, etag: bytes) -> bool:
-    """Tell whether a client already holds the answer with this (strong) ETag."""
-    if if_none_match == etag:
+def matches(if_none_match: bytes, etag: bytes, other_etag: bytes = b"") -> bool:
+    """Tell whether a client already holds the answer with this (strong) ETag, or this other one."""
+    if if_none_match == etag or (other_etag and if_none_match == other_etag):
         return True
     if if_none_match.strip() == b"*":
         return True
-    return etag in _TAG.findall(if_none_match)
+    held = _TAG.findall(if_none_match)
+    return etag in held or other_etag in held

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from query_api.reply import HeaderFields
+from query_api.reply import NO_FIELDS, HeaderFields
 
 EXPOSED = b"ETag, Retry-After, X-Poll-Interval, X-Request-ID, Readside-Source, Readside-As-Of, Readside-Lag-Ms"
 _METHODS = b"GET, HEAD, POST"
@@ -14,7 +14,6 @@ _REQUEST_HEADERS = (
 )
 _MAX_AGE_SECONDS = b"600"
 _VARY = (b"vary", b"Origin")
-_NONE = HeaderFields([])
 
 
 class Cors:
@@ -27,7 +26,7 @@ class Cors:
         self.on = bool(origins)
         self._any = "*" in origins
         self._allowed = {origin.encode(): self._granted(origin.encode()) for origin in origins}
-        self._refused = HeaderFields([_VARY]) if self.on else _NONE
+        self._refused = HeaderFields([_VARY]) if self.on else NO_FIELDS
 
     def fields(self, origin: bytes | None) -> HeaderFields:
         """Give the fields that every answer to a page of this origin bears."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
+from time import monotonic
 from typing import NamedTuple
 
 import structlog
 
-from query_api.answers import TERMINAL, Answer, AsOf, Source, as_of, found, lag, missing
+from query_api.answers import LAGS_OF_MISSING, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing
 from query_api.auth import Gate
 from query_api.conditional import matches
+from query_api.content_coding import GzipForm, GzipForms, accepts_gzip
 from query_api.poll_interval import PollLoad, poll_interval
 from query_api.problems import problem, problem_of
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, StoreAnswer
-from query_api.reply import Reply
+from query_api.reply import NO_FIELDS, HeaderFields, Reply
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
@@ -36,11 +37,7 @@ _METHODS = frozenset({"GET", "HEAD"})
 _METHOD_NOT_ALLOWED = problem(
     405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
-_INTERVALS = {
-    (terminal, busy): poll_interval(terminal=terminal, busy=busy)
-    for terminal in (False, True)
-    for busy in (False, True)
-}
+_LAGS = [[Lags(poll_interval(terminal=terminal, busy=busy)) for terminal in (False, True)] for busy in (False, True)]
 
 Given = dict[bytes, bytes]
 """The request headers that matter here, by their lower-case names."""
@@ -49,38 +46,67 @@ Given = dict[bytes, bytes]
 class Question:
     """A poll as it came in, `session_id` and `query_string` as they stand in its target. What is made of it is kept.
 
-    Asked again it is not checked and parsed again, as long as the gate lets in whom it let in then.
+    Asked again it is not checked and parsed again, as long as the gate lets in whom it let in then. `name` is the id
+    that its caller gave it, None where there is none; `common` are the fields that all answers to its page bear.
     """
 
-    __slots__ = ("edition", "given", "method", "poll", "query_string", "session_id", "wanted")
+    __slots__ = (
+        "common",
+        "edition",
+        "given",
+        "if_none_match",
+        "method",
+        "name",
+        "poll",
+        "query_string",
+        "session_id",
+        "takes_gzip",
+        "wanted",
+    )
 
     poll: Poll
     wanted: Staleness
 
-    def __init__(self, method: str, session_id: str, query_string: bytes, given: Given) -> None:
+    def __init__(
+        self,
+        method: str,
+        session_id: str,
+        query_string: bytes,
+        given: Given,
+        name: bytes | None = None,
+        common: HeaderFields = NO_FIELDS,
+    ) -> None:
         self.method = method
         self.session_id = session_id
         self.query_string = query_string
         self.given = given
+        self.name = name
+        self.common = common
+        self.if_none_match = given.get(b"if-none-match")
+        self.takes_gzip = b"accept-encoding" in given and accepts_gzip(given[b"accept-encoding"])
         self.edition: object = None
 
 
 class EventsRequest(NamedTuple):
-    """A valid poll that memory has no answer to, how fresh it wants one, and the monotonic second when it came."""
+    """A poll that needs a store or time, and the monotonic second when it came.
 
-    poll: Poll
-    wanted: Staleness
+    `kept` is memory's answer where only the compressed form that the poll asks for is missing.
+    """
+
+    question: Question
     at: float
+    kept: Answer | None = None
 
 
 class Events:
     """The endpoint. It is no route of FastAPI's, which alone would cost more than the whole answer from memory."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what an answer needs, all by name)
         self,
         *,
         gate: Gate,
         cache: ResponseCache,
+        forms: GzipForms,
         reader: Reader,
         requests: ProjectorRequests,
         stats: Stats,
@@ -90,32 +116,37 @@ class Events:
     ) -> None:
         self._gate = gate
         self._cache = cache
+        self._forms = forms
         self._reader = reader
         self._requests = requests
         self._stats = stats
         self._load = load
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
+        self._freshness: AsOf | None = None
+        self._dated = NO_FIELDS
+        """What was last said of memory's freshness: hot polls share the as-of of the last beat."""
 
     def at_once(self, question: Question) -> Reply | EventsRequest:
-        """Answer what needs no store: what memory has, and what is refused. Else give what a store must be asked.
+        """Answer what needs no wait: what memory has, and what is refused. Else give what is to be waited for.
 
         Raises nothing that a caller could cause.
         """
-        started = time.monotonic()
+        started = monotonic()
         if question.edition is not self._gate.edition:
             refusal = self._refusal(question)
             if refusal is not None:
                 if refusal is not _METHOD_NOT_ALLOWED:
-                    self._stats.poll("none", refusal.status, time.monotonic() - started)
+                    self._stats.poll("none", refusal.status, monotonic() - started)
                 return refusal
-        poll, wanted = question.poll, question.wanted
-        kept = self._kept(poll, wanted.seconds, started)
+        kept = self._kept(question, started)
         if kept is None:
-            return EventsRequest(poll, wanted, started)
+            return EventsRequest(question, started)
         answer, freshness = kept
-        reply = self._reply(poll, answer, freshness, "memory", question.given, started)
-        self._stats.poll("memory", reply.status, time.monotonic() - started)
+        if question.takes_gzip and self._lacks_form(question, answer):
+            return EventsRequest(question, started, answer)
+        reply = self._reply(question, answer, freshness, "memory", started)
+        self._stats.poll("memory", reply.status, monotonic() - started)
         return reply
 
     def _refusal(self, question: Question) -> Reply | None:
@@ -136,40 +167,58 @@ class Events:
         question.edition = edition
         return None
 
-    async def from_stores(self, asked: EventsRequest, given: Given) -> Reply:
-        """Answer what memory has not."""
-        source = "none"
-        with tracing.span(
-            "poll", given.get(b"traceparent"), session_id=asked.poll.session_id, request_id=current()
-        ) as span:
+    async def from_stores(self, asked: EventsRequest) -> Reply:
+        """Answer what memory has not, or not in the form that is asked for."""
+        poll, given, source = asked.question.poll, asked.question.given, "none"
+        with tracing.span("poll", given.get(b"traceparent"), session_id=poll.session_id, request_id=current()) as span:
             try:
-                source, reply = await self._read(asked.poll, asked.wanted, given)
+                source, reply = await self._answer(asked)
             except ServiceError as error:
                 reply = problem_of(error)
                 span.note(error=type(error).__name__)
                 if reply.status == 500:
-                    _log.error("a poll failed", session_id=asked.poll.session_id, error=str(error))
+                    _log.error("a poll failed", session_id=poll.session_id, error=str(error))
             span.note(source=source, status=reply.status)
-        self._stats.poll(source, reply.status, time.monotonic() - asked.at)
+        self._stats.poll(source, reply.status, monotonic() - asked.at)
         return reply
 
-    def _kept(self, poll: Poll, staleness_seconds: float, now: float) -> tuple[Answer, AsOf] | None:
+    def _kept(self, question: Question, now: float) -> tuple[Answer, AsOf] | None:
+        poll, cache, seconds = question.poll, self._cache, question.wanted.seconds
         if poll.since_us is not None:
-            known = self._cache.newest(poll.session_id, now, staleness_seconds)
+            known = cache.newest(poll.session_id, now, seconds)
             if known is not None and (answer := known[0].answer(poll)) is not None:
                 return answer, known[1]
-        kept = self._cache.get(poll, now, staleness_seconds)
-        return kept or self._cache.get(poll.session_id, now, staleness_seconds)  # the 404 of any poll of it
+        kept = cache.get(poll, now, seconds)
+        return kept or cache.get(poll.session_id, now, seconds)  # the 404 of any poll of it
 
-    async def _read(self, poll: Poll, wanted: Staleness, given: Given) -> tuple[Source, Reply]:
+    async def _answer(self, asked: EventsRequest) -> tuple[Source, Reply]:
+        """Wait for a compressed form once at most: what is another answer by then leaves as it is."""
+        question = asked.question
+        if asked.kept is not None:
+            await self._forms.make(asked.kept)
+            now = monotonic()
+            kept = self._kept(question, now)  # a message may have come meanwhile
+            if kept is not None:
+                return "memory", self._reply(question, *kept, "memory", now)
+        answer, reading = await self._read(question)
+        form = None
+        if asked.kept is None and question.takes_gzip and self._lacks_form(question, answer):
+            made, was_fresh = answer, _is_fresh(reading, asked)
+            form = await self._forms.make(answer)
+            if was_fresh and not _is_fresh(reading, asked):
+                answer, reading = await self._read(question)
+                form = form if answer.etag == made.etag else None
+        return reading.source, self._reply(question, answer, reading.freshness, reading.source, monotonic(), form)
+
+    async def _read(self, question: Question) -> tuple[Answer, StoreAnswer]:
+        poll = question.poll
         try:
-            reading = await self._reader.read(poll, wanted)
+            reading = await self._reader.read(poll, question.wanted)
         except AnswerTooLarge as error:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading)
         self._keep(poll, answer, reading)
-        now = time.monotonic()
-        return reading.source, self._reply(poll, answer, reading.freshness, reading.source, given, now)
+        return answer, reading
 
     def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> None:
         newest = reading.newest
@@ -179,17 +228,56 @@ class Events:
                 return  # that answers this poll, and every later one
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 
-    def _reply(self, poll: Poll, answer: Answer, freshness: AsOf, source: Source, given: Given, now: float) -> Reply:
-        dated, lag_ms = as_of(source, freshness.as_of_us), int((now - freshness.since) * 1000)
+    def _lacks_form(self, question: Question, answer: Answer) -> bool:
+        """Tell whether the compressed form must be made before this answer leaves."""
+        if answer.gzip is None or self._forms.known(answer) is not None:
+            return False
+        return question.if_none_match is None or not _is_held(answer, question.if_none_match)
+
+    def _reply(
+        self,
+        question: Question,
+        answer: Answer,
+        freshness: AsOf,
+        source: Source,
+        now: float,
+        form: GzipForm | None = None,
+    ) -> Reply:
+        """Finish an answer; `form` is its compressed one where that has just been made."""
+        if source != "memory":
+            dated = as_of(source, freshness.as_of_us)
+        elif freshness is self._freshness:
+            dated = self._dated
+        else:
+            self._freshness, self._dated = freshness, (dated := as_of(source, freshness.as_of_us))
+        lag_ms = int((now - freshness.since) * 1000)
         if answer.status == 404:
-            return Reply(404, (answer.fields, dated, lag(lag_ms)), answer.body)
+            return Reply(404, (answer.fields, dated, LAGS_OF_MISSING[lag_ms]), answer.body)
         if source != "postgres":
-            self._requests.touch(poll.session_id)
-        live = lag(lag_ms, _INTERVALS[answer.terminal, self._load.busy])
-        if_none_match = given.get(b"if-none-match")
-        if if_none_match is not None and matches(if_none_match, answer.etag):
-            return Reply(304, (answer.unmodified, dated, live), b"")
+            self._requests.touch(question.poll.session_id)
+        live = _LAGS[self._load.busy][answer.terminal][lag_ms]
+        gzip = answer.gzip if question.takes_gzip else None
+        if_none_match = question.if_none_match
+        if if_none_match is not None and _is_held(answer, if_none_match):
+            return Reply(304, ((gzip or answer).unmodified, dated, live), b"")
+        if gzip is not None:
+            form = form or self._forms.known(answer)
+            if form is not None and form.body:
+                if question.method == "GET":
+                    self._stats.compressed(len(answer.body) - len(form.body))
+                return Reply(200, (form.fields, dated, live), form.body)
         return Reply(200, (answer.fields, dated, live), answer.body)
+
+
+def _is_held(answer: Answer, if_none_match: bytes) -> bool:
+    """Tell whether the client holds this answer, in either form."""
+    return matches(if_none_match, answer.etag, answer.gzip.etag if answer.gzip else b"")
+
+
+def _is_fresh(reading: StoreAnswer, asked: EventsRequest) -> bool:
+    """Tell whether an answer may leave now: its as-of is as late as is wanted, or later than the request."""
+    freshness = reading.freshness
+    return freshness.since >= asked.at or freshness.lag_seconds(monotonic()) <= asked.question.wanted.seconds
 
 
 def _finish(poll: Poll, reading: StoreAnswer) -> Answer:

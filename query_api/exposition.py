@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from query_api.circuit import Circuit
+from query_api.content_coding import GzipForms
 from query_api.doorway.census import Census
 from query_api.exchange import Exchange, Merge
 from query_api.fallback import Fallback
@@ -37,6 +38,7 @@ class MetricSources:
 
     stats: Stats
     cache: ResponseCache
+    forms: GzipForms
     view_reads: ViewReads
     fallback: Fallback
     reader: Reader
@@ -71,7 +73,8 @@ class Exposition:
         """Give this process' metrics: always the same families, some without a value."""
         watched = self._watched
         yield from watched.stats.families()
-        yield from _of_memory(watched.cache)
+        yield from _of_memory(watched.cache, watched.forms)
+        yield from _of_compression(watched.forms)
         yield from _of_the_view(watched.view_reads)
         yield from _of_postgres(watched.fallback, watched.reader)
         yield from _of_connections(watched.census)
@@ -103,14 +106,23 @@ def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
     return HistogramMetricFamily(f"readside_{name}", text, histogram.buckets(), histogram.seconds)
 
 
-def _of_memory(cache: ResponseCache) -> Iterator[Metric]:
+def _of_memory(cache: ResponseCache, forms: GzipForms) -> Iterator[Metric]:
     yield _gauge("response_cache_entries", "Answers kept in memory.", len(cache))
-    yield _gauge("response_cache_bytes", "Bytes of memory that they take.", cache.bytes)
-    yield _gauge("response_cache_max_bytes", "Bytes that they may take.", cache.max_bytes)
+    yield _gauge("response_cache_bytes", "Bytes of memory that they take.", cache.bytes + forms.bytes)
+    yield _gauge("response_cache_max_bytes", "Bytes that they may take.", cache.max_bytes + forms.max_bytes)
     yield _counter("response_cache_evictions", "Answers that left memory to make room for others.", cache.evictions)
     yield _counter("response_cache_dropped", "Answers that left memory since their session changed.", cache.dropped)
     yield _counter("response_cache_breaks", "Breaks in the stream of changes; each emptied the memory.", cache.breaks)
     yield _counter("changes_heard", "Messages about a batch of changes that were heard.", cache.messages)
+
+
+def _of_compression(forms: GzipForms) -> Iterator[Metric]:
+    yield _counter("answers_compressed", "Answers that were compressed, for clients that ask for it.", forms.made)
+    yield _counter(
+        "compressions_refused",
+        "Polls that got an answer as it is: too many waited to be compressed, or for too long.",
+        forms.refused,
+    )
 
 
 def _of_the_view(view_reads: ViewReads) -> Iterator[Metric]:

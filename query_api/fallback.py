@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -98,7 +98,7 @@ class Fallback:
         self._waiting: dict[Poll, _Query] = {}
         self._running: dict[Poll, _Query] = {}
         self._sent: set[_Query] = set()
-        self._missing: dict[str, FallbackAnswer] = {}  # in order of age
+        self._missing: OrderedDict[str, FallbackAnswer] = OrderedDict()  # in order of age
         self._databases = 0  # how often another one answered
         self.sent = self.shared = self.remembered = 0
         self.refused = Counter(line_full=0, waited=0, slow=0)
@@ -235,7 +235,7 @@ class Fallback:
         self._missing.pop(session_id, None)
         self._missing[session_id] = fetched
         if len(self._missing) > MAX_MISSING:
-            del self._missing[next(iter(self._missing))]
+            self._missing.popitem(last=False)
 
 
 def _seen(task: asyncio.Task[FallbackAnswer]) -> None:

@@ -11,14 +11,14 @@ from query_api.cors import Cors
 from query_api.events import Events, EventsRequest, Given, Question
 from query_api.problems import broken
 from query_api.reply import HeaderFields, Reply
-from query_api.request_id import HEADER, RequestIds, naming
+from query_api.request_id import HEADER, RequestIds, is_acceptable, naming
 
 SESSIONS = "/api/v2/sessions/"
 EVENTS = "/events"
 _BEFORE, _AFTER = len(SESSIONS), -len(EVENTS)
 WANTED = frozenset(
     {b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin", b"x-request-id"}
-    | {b"traceparent"}
+    | {b"traceparent", b"accept-encoding"}
 )
 """The request headers that any answer depends on."""
 BROKEN = broken()
@@ -32,15 +32,15 @@ class Front:
     def __init__(self, events: Events, cors: Cors, root_path: str) -> None:
         self._events = events
         self._cors = cors
-        self._ids = RequestIds()
+        self.new_name = RequestIds().name
+        """Makes the id of a request that brings none."""
         self.prefix = root_path.rstrip("/")
         self.tells = request_log.wanted()
         """Whether the log takes a line for each answer."""
 
     def name(self, given: Given) -> bytes:
         """The id of a request: its caller's own where it is one, else a new one."""
-        wished = given.get(HEADER)
-        return self._ids.name() if wished is None else self._ids.accept(wished, *_secrets(given))
+        return own_name(given) or self.new_name()
 
     def common(self, given: Given) -> HeaderFields:
         """The fields that every answer to a page of this origin bears."""
@@ -67,13 +67,19 @@ class Front:
                 _log.exception("a poll failed", session_id=request_log.shown(question.session_id))
             return BROKEN
 
-    async def from_stores(self, asked: EventsRequest, given: Given) -> Reply:
-        """Answer a poll that memory has no answer to. Raises nothing."""
+    async def from_stores(self, asked: EventsRequest) -> Reply:
+        """Answer a poll that memory has no answer to, or not yet in its form. Raises nothing."""
         try:
-            return await self._events.from_stores(asked, given)
+            return await self._events.from_stores(asked)
         except Exception:  # noqa: BLE001 (the same)
-            _log.exception("a poll failed", session_id=asked.poll.session_id)
+            _log.exception("a poll failed", session_id=asked.question.poll.session_id)
             return BROKEN
+
+
+def own_name(given: Given) -> bytes | None:
+    """The id that a request's caller gave it, if it is one and holds no key that came with it."""
+    wished = given.get(HEADER)
+    return wished if wished is not None and is_acceptable(wished, *_secrets(given)) else None
 
 
 def events_path(session_id: str) -> str:

@@ -68,7 +68,7 @@ class Layer:
             return
         reply = front.at_once(name, Question(method, session_id, scope["query_string"], given))
         if not isinstance(reply, Reply):
-            reply = await front.from_stores(reply, given)
+            reply = await front.from_stores(reply)
         await respond(send, reply, method, extra)
 
     async def _hand_over(self, scope: Scope, path: str, receive: Receive, send: Send, extra: Pairs) -> None:

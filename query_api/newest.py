@@ -25,7 +25,7 @@ class Newest:
     Nothing is later than `newest_us`; None: the session has no events. `whole`: it has no others than these.
     """
 
-    __slots__ = ("_answers", "_members", "_negated", "reaches_us", "session_id", "size", "terminal")
+    __slots__ = ("_answers", "_latest_us", "_members", "_negated", "reaches_us", "session_id", "size", "terminal")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Newest:
         self.session_id = session_id
         self.terminal = terminal
         self.reaches_us = BEFORE_ALL_US if newest_us is None or whole else scores[-1] if scores else newest_us
+        self._latest_us = scores[0] if scores else self.reaches_us
         self.size = OVERHEAD_BYTES + 2 * sum(map(len, members))  # answers hold some of them a second time
         self._negated = list(map(neg, scores))  # ascending, as bisect wants it
         self._members = members
@@ -49,9 +50,9 @@ class Newest:
         """Answer a poll for events later than an instant; None where that goes further back than this does."""
         if poll.since_us is None or poll.since_us < self.reaches_us:
             return None
-        later = bisect_left(self._negated, -poll.since_us)
-        if later == 0:
+        if poll.since_us >= self._latest_us:
             return nothing(poll.limit, poll.page, self.terminal)
+        later = bisect_left(self._negated, -poll.since_us)
         key = (later, poll.types, poll.limit, poll.page)
         answer = self._answers.get(key)
         if answer is None:

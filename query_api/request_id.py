@@ -22,18 +22,25 @@ class RequestIds:
     """Names requests. A number behind what is random for the process: a UUID would cost ten times as much."""
 
     def __init__(self) -> None:
-        self._prefix = secrets.token_hex(6).encode()
-        self._numbers = count(1)
+        self._names = _numbered(secrets.token_hex(6).encode())
 
     def name(self) -> bytes:
         """Make a new id."""
-        return b"%b-%x" % (self._prefix, next(self._numbers))
+        return next(self._names)
 
-    def accept(self, given: bytes, key: bytes | None, bearer: bytes | None) -> bytes:
-        """Take the caller's own id, or make one where it is no id, or holds the key that came with it."""
-        if not _ACCEPTED.fullmatch(given) or (key and key in given) or (bearer and bearer in given):
-            return self.name()
-        return given
+
+def _numbered(prefix: bytes) -> Iterator[bytes]:
+    """Number on for ever. The last three digits are written beforehand: each poll comes past here."""
+    last_digits = [b"%03x" % number for number in range(0x1000)]
+    for number in count():
+        start = b"%b-%x" % (prefix, number)
+        for digits in last_digits:
+            yield start + digits
+
+
+def is_acceptable(given: bytes, key: bytes | None, bearer: bytes | None) -> bool:
+    """Tell whether a caller's own id is taken: it must be one, and hold no key that came with it."""
+    return not (not _ACCEPTED.fullmatch(given) or (key and key in given) or (bearer and bearer in given))
 
 
 def about(name: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from query_api.answers import Answer, AsOf, Number
 from query_api.newest import Newest
@@ -27,7 +27,8 @@ MAX_DROPPED = 100_000
 """Sessions whose last drop is remembered one by one."""
 
 
-class _Entry(NamedTuple):
+@dataclass(slots=True)
+class _Entry:
     kept: Answer | Newest
     freshness: AsOf
     size: int
@@ -46,7 +47,7 @@ class ResponseCache:
         self._beat: AsOf | None = None
         self._transit = Transit()
         self._floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
-        self._dropped_at: dict[str, int] = {}  # in order of n
+        self._dropped_at: OrderedDict[str, int] = OrderedDict()  # in order of n
         self.bytes = 0
         self.breaks = self.evictions = self.dropped = self.messages = 0
 
@@ -114,9 +115,9 @@ class ResponseCache:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        freshness = entry.freshness
-        if self._beat is not None and self._beat.as_of_us > freshness.as_of_us:
-            freshness = self._beat
+        freshness, beat = entry.freshness, self._beat
+        if beat is not None and beat.as_of_us > freshness.as_of_us:
+            freshness = beat
         if now - freshness.since >= staleness_seconds:
             return None
         self._entries.move_to_end(key)
@@ -144,7 +145,7 @@ class ResponseCache:
         self._dropped_at.pop(session_id, None)
         self._dropped_at[session_id] = n
         if len(self._dropped_at) > self._max_dropped:
-            self._floor = max(self._floor, self._dropped_at.pop(next(iter(self._dropped_at))))
+            self._floor = max(self._floor, self._dropped_at.popitem(last=False)[1])
 
     def _break(self) -> None:
         self._empty()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
-from query_api.answers import AsOf, as_of, lag, missing
+from query_api.answers import LAGS_OF_MISSING, AsOf, as_of, missing
 from query_api.hot_sessions import list_hot_sessions, parse_page
 from query_api.problems import retry_later
 from query_api.reply import Reply
@@ -165,5 +165,5 @@ def _no_parameters(request: Request) -> None:
 
 def _missing(session_id: str, freshness: AsOf) -> Response:
     answer, lag_ms = missing(session_id), int(freshness.lag_seconds(time.monotonic()) * 1000)
-    fields = (answer.fields, as_of("postgres", freshness.as_of_us), lag(lag_ms))
+    fields = (answer.fields, as_of("postgres", freshness.as_of_us), LAGS_OF_MISSING[lag_ms])
     return response(Reply(404, fields, answer.body))

@@ -19,11 +19,17 @@ class Stats:
     def __init__(self) -> None:
         self._polls = {source: defaultdict(int, {200: 0} if source != "none" else {}) for source in SOURCES}
         self._durations = {source: Histogram() for source in SOURCES}
+        self._compressed = self._saved_bytes = 0
 
     def poll(self, source: str, status: int, seconds: float) -> None:
         """Count a poll answered from `source` ("none" for an error) with an HTTP status."""
         self._polls[source][status] += 1
         self._durations[source].observe(seconds)
+
+    def compressed(self, saved_bytes: int) -> None:
+        """Count a poll whose answer left compressed, shorter by so many bytes."""
+        self._compressed += 1
+        self._saved_bytes += saved_bytes
 
     def families(self) -> Iterator[Metric]:
         """Give the metrics."""
@@ -45,6 +51,13 @@ class Stats:
         memory, stores = self._from("memory"), self._from("redis") + self._from("postgres")
         yield CounterMetricFamily("readside_response_cache_hits", "Polls answered from memory.", value=memory)
         yield CounterMetricFamily("readside_response_cache_misses", "Polls that a store answered.", value=stores)
+
+        yield CounterMetricFamily(
+            "readside_polls_compressed", "Polls whose answer left in gzip.", value=self._compressed
+        )
+        yield CounterMetricFamily(
+            "readside_compression_saved_bytes", "Bytes that they are shorter by.", value=self._saved_bytes
+        )
 
     def _from(self, source: str) -> int:
         return self._durations[source].count

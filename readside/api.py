@@ -13,6 +13,7 @@ from query_api.app import build_app
 from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
+from query_api.content_coding import GzipForms
 from query_api.cors import Cors
 from query_api.doorway.census import Census, CensusLog
 from query_api.doorway.connections import CONNECTIONS, Connections
@@ -60,6 +61,8 @@ IDENTIFY_SECONDS = 5.0
 """So often Postgres is asked which database it is, even when nobody polls it; until it is known, every second."""
 GREET_SECONDS = 1.0
 """Polls wait so long for the first such answer; a Postgres that takes longer is taken to be away."""
+GZIP_PART = 5
+"""One part in so many of the memory for answers is for their compressed forms: they are about a fifth as long."""
 _NO_SESSION = Poll("00000000-0000-0000-0000-000000000000", limit=1)
 
 
@@ -180,6 +183,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             await reporter.leave()
             await built.service.view_reads.close()
             await built.service.fallback.close()
+            built.forms.close()
 
 
 def prefix(root_path: str) -> str:
@@ -203,7 +207,8 @@ class _Wiring:
 
     def __init__(self, config: ApiConfig, stores: ApiStores, exchange: Exchange) -> None:
         page_bytes = max(1, config.max_answer_bytes - WRAPPER_BYTES)
-        self.cache = ResponseCache(config.response_cache_bytes)
+        forms_bytes = config.response_cache_bytes // GZIP_PART
+        self.cache, self.forms = ResponseCache(config.response_cache_bytes - forms_bytes), GzipForms(forms_bytes)
         own, self.greeted = OwnDatabase(self.cache.belong_to), asyncio.Event()
         circuits = {store: Circuit(store) for store in ("redis", "postgres")}
         view_reads = ViewReads(stores.view, circuits["redis"], page_bytes, own.identity)
@@ -222,12 +227,13 @@ class _Wiring:
         gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
         census = Census(config.sockets.max_connections)
         watched = MetricSources(
-            stats, self.cache, view_reads, fallback, reader, circuits, census, config.max_staleness_seconds
+            stats, self.cache, self.forms, view_reads, fallback, reader, circuits, census, config.max_staleness_seconds
         )
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
             gate=gate,
             cache=self.cache,
+            forms=self.forms,
             reader=reader,
             requests=requests,
             stats=stats,

@@ -4,12 +4,14 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from typing import get_args
 
 import pytest
 from redis.asyncio import Redis
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
+from tests.support.builders import Way
 from tests.support.healing import Record
 from tests.support.servers import fresh_database, make_template, running_postgres, running_redis
 
@@ -18,9 +20,10 @@ TEST_SECONDS = 300.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the command line choose how the oracle's run goes."""
-    parser.addoption("--seed", type=int, default=None, help="seed of the oracle's run; a new one by default")
+    """Let the command line choose how long runs go."""
+    parser.addoption("--seed", type=int, default=None, help="seed of a run; the oracle draws one by default")
     parser.addoption("--seconds", type=float, default=12, help="how long the oracle's faults strike")
+    parser.addoption("--streams", type=int, default=400, help="how many streams are sent by both ways in, on each loop")
     parser.addoption("--runs", type=int, default=16, help="how many seeds of the model are run on each Redis")
 
 
@@ -57,6 +60,13 @@ async def database_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
     await postgres_server.start()  # a test may have stopped it
     async with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture(params=get_args(Way))
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each way into the API."""
+    found: Way = request.param
+    return found
 
 
 @pytest.fixture

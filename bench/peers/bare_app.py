@@ -1,6 +1,6 @@
 """The limit of our server: a bare ASGI app under uvicorn that gives fixed bytes. Run as `PORT FILE`.
 
-uvicorn writes `date` itself, and is set up as it is for the query API.
+uvicorn writes `date` itself; it and its process are set up as they are for the query API.
 """
 
 import sys
@@ -9,11 +9,13 @@ from pathlib import Path
 import uvicorn
 
 from bench.peers.fixed_bytes import FixedBytes
+from bench.peers.process import prepare
 
 
 def main() -> None:
     """Serve until SIGTERM."""
     port, path = sys.argv[1:]
+    prepare()
     uvicorn.run(
         FixedBytes(Path(path)),
         port=int(port),

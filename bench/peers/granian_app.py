@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.peers.fixed_bytes import FixedBytes
+from bench.peers.process import prepare
 
 _FILE = "BENCH_ANSWER_FILE"
 _OPTIONS = ("--interface", "asginl", "--loop", "uvloop", "--http", "1", "--no-ws", "--no-log", "--factory")
@@ -20,7 +21,8 @@ def missing() -> str:
 
 
 def app() -> FixedBytes:
-    """Make the app in Granian's worker."""
+    """Make the app in Granian's worker, which is prepared as the others are."""
+    prepare()
     return FixedBytes(Path(os.environ[_FILE]))
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 import uvicorn
 from fastapi import FastAPI, Header, HTTPException, Query, Response
 
+from bench.peers.process import prepare
+
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Page = Annotated[int, Query(ge=1)]
 _API_KEY = os.environ.get("BENCH_API_KEY", "").encode()
@@ -20,9 +22,19 @@ async def authorised(x_api_key: Annotated[str, Header()] = "") -> None:
 
 
 def serve(app: FastAPI) -> None:
-    """Serve until SIGTERM on the port that the command line names, as the query API is served."""
+    """Serve until SIGTERM on the port that the command line names, by uvicorn set up as it is for the query API."""
     app.add_api_route("/ready", _ready)
-    uvicorn.run(app, port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False, log_level="warning")
+    prepare()
+    uvicorn.run(
+        app,
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        http="httptools",
+        server_header=False,
+        proxy_headers=False,
+        access_log=False,
+        log_level="warning",
+    )
 
 
 async def _ready() -> Response:

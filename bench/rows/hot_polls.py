@@ -17,9 +17,12 @@ from bench.contest import (
     contest,
     same_bytes,
 )
+from bench.load import HEADERS
+from bench.polling_client import PollingClient
 from bench.rows.polling import polled_site
 from bench.stack import Servers
-from bench.table import Measurement, Row, Target
+from bench.table import BenchError, Measurement, Row, Target
+from readside.demo.processes import LOOPBACK
 
 SESSIONS, EVENTS_EACH = 20, 10_000
 PROCESSES = 2
@@ -33,10 +36,12 @@ async def beside_peers(
     wanted: Mapping[str, Target],
     *,
     of_two: Target | None = None,
+    unmodified: str = "",
 ) -> Measurement:
     """Poll all in turns; `question` gives the target of a poll, `wanted` what one process is to keep, by peer.
 
-    `of_two` is what two processes are to keep beside nginx's two workers.
+    `of_two` is what two processes are to keep beside nginx's two workers. `unmodified` names what polls with the
+    answer's ETag get, where these are measured too.
     """
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(polled_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH))
@@ -49,10 +54,25 @@ async def beside_peers(
         others = await _peers(Peers(stack, site), port, target)
         everybody = [ours, ours_on_two, *others]
         await same_bytes(everybody)
+        asking = [await asking_again(port, target)] if unmodified else []
         rounds, seconds = servers.choices.rounds or ROUNDS, servers.choices.seconds or SECONDS
-        await contest(everybody, rounds=rounds, seconds=seconds)
-    measured = f"{what} of {EVENTS_EACH:,} events, {CLIENTS} clients, from memory"
-    return Measurement(rows(measured, ours, ours_on_two, others, wanted, of_two))
+        await contest([*everybody, *asking], rounds=rounds, seconds=seconds)
+    crowd = f"of {EVENTS_EACH:,} events, {CLIENTS} clients, from memory"
+    found = rows(f"{what} {crowd}", ours, ours_on_two, others, wanted, of_two)
+    whole = next(peer for peer in others if peer.name == POSTGRES_APP)
+    for one in asking:
+        found += beside(f"{unmodified} {crowd}", one, (whole, None))
+    return Measurement(found)
+
+
+async def asking_again(port: int, target: str) -> Contestant:
+    """Make a client that says which answer it has. Raises BenchError where it gets more than a 304."""
+    headers = {**HEADERS, "If-None-Match": (await answer_of(port, target)).header("etag")}
+    async with PollingClient.open(LOOPBACK, port) as client:
+        answer = await client.get(target, headers)
+    if answer.status != 304:
+        raise BenchError(f"{target} was answered {answer.status}, not 304.")
+    return Contestant("readside, 304", port, [target], headers=headers)
 
 
 async def _peers(peers: Peers, port: int, target: str) -> list[Contestant]:

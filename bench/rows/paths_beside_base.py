@@ -37,7 +37,7 @@ WAYS = (
     Way("empty poll, from memory", "memory", f"{EVENTS_PATH}?since=2100-01-01T00:00:00Z", "memory"),
     Way("page of 100, from memory", "memory", f"{EVENTS_PATH}?limit=100", "memory"),
     Way("page of 100, from Redis", "redis", f"{EVENTS_PATH}?since=2000-01-01T00:00:00.{COUNTER}Z&limit=100", "redis"),
-    # Of more clients some would be refused: few queries may wait.
+    # Of more clients some would be refused, here and by warm: few queries may wait, and each only so long.
     Way(
         "page of 100 of a cold session, from Postgres",
         "postgres",
@@ -45,7 +45,7 @@ WAYS = (
         "postgres",
         clients=32,
     ),
-    Way("POST warm of a hot session", "memory", f"/api/v2/sessions/{session_id(1)}/warm", method="POST"),
+    Way("POST warm of a hot session", "memory", f"/api/v2/sessions/{session_id(1)}/warm", method="POST", clients=16),
     Way("GET /health/live", "memory", "/health/live"),
 )
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
-from query_api.doorway.heads import END, poll_pattern, usual_fields
+from query_api.doorway.heads import END, PLAIN_LINE, poll_pattern, usual_fields
+from query_api.doorway.message import Message
 from query_api.events import Given, Question
-from query_api.front import Front
+from query_api.front import Front, own_name
 from query_api.reply import HeaderFields, Pairs, Reply
 
 CONNECTIONS, CONNECTION = "readside.connections", "readside.connection"
@@ -34,7 +35,9 @@ REMEMBERED_POLLS, POLL_BYTES = 8_192, 768
 """Whole polls whose meaning is remembered, of those that were answered."""
 
 
-_NAME, _CLOSES = b"x-request-id: ", b"\r\nconnection: close\r\n\r\n"
+CLOSES = b"\r\nconnection: close\r\n\r\n"
+"""Ends the head of a last answer."""
+_NAME = b"x-request-id: "
 
 Value = TypeVar("Value")
 
@@ -72,11 +75,11 @@ class Connections:
         self._left_bytes = 0
         self._started = 0
         self._turn: deque[SweptConnection] = deque()
-        self.polls: dict[bytes, Question] = {}
+        self.polls: OrderedDict[bytes, Question] = OrderedDict()
         """Whole heads whose meaning is remembered."""
         self._pattern = poll_pattern(front.prefix)
         self._open: dict[SweptConnection, None] = {}
-        self._fields: dict[bytes, Given] = {}
+        self._fields: OrderedDict[bytes, Given] = OrderedDict()
         self._defaults: Pairs = []
         self._starts: dict[int, bytes] = {}
 
@@ -131,29 +134,38 @@ class Connections:
         if self._turn and not self._started:
             loop.call_soon(self._next_turn, loop)
 
-    def read(self, head: bytes) -> Question | None:
-        """Read a whole head; None unless it is a poll like any other."""
-        line = self._pattern.match(head)
-        if line is None:
+    def read(self, head: bytes) -> Question | Message | None:
+        """Read a whole head: a poll, or what is handed on; None where more of it must be looked at."""
+        line = self._pattern.match(head) or PLAIN_LINE.match(head)
+        given = line and self._given(head[line.end() :])
+        if line is None or given is None:
             return None
+        if line.re is PLAIN_LINE:
+            return Message(line[1].decode(), list(given.items()), lent=True)
         method, session_id, query_string = line.groups()
-        lines = head[line.end() :]
+        front = self.front
+        query = query_string or b""
+        return Question(method.decode(), session_id.decode(), query, given, own_name(given), front.common(given))
+
+    def _given(self, lines: bytes) -> Given | None:
+        """Read the header fields of a head; None where they are not the usual ones."""
         given = self._fields.get(lines)
         if given is None:
             given = usual_fields(lines)
-            if given is None:
-                return None
-            if len(lines) <= FIELDS_BYTES:
+            if given is not None and len(lines) <= FIELDS_BYTES:
                 _remember(self._fields, lines, given, REMEMBERED_FIELDS)
-        return Question(method.decode(), session_id.decode(), query_string or b"", given)
+        return given
 
     def remember(self, head: bytes, question: Question) -> None:
         """Remember a poll that was answered: only who has a key can fill this memory."""
         if len(head) <= POLL_BYTES:
             _remember(self.polls, head, question, REMEMBERED_POLLS)
 
-    def head(self, reply: Reply, common: HeaderFields, name: bytes, defaults: Pairs, *, closes: bool = False) -> bytes:
-        """Join a response's head, as uvicorn would; `defaults` are its own fields, a new list each second."""
+    def parts(self, reply: Reply, common: HeaderFields, name: bytes, defaults: Pairs, end: bytes = END) -> list[bytes]:
+        """Give the parts of a response's head, as uvicorn writes it, and its body, to be joined.
+
+        `defaults` are uvicorn's own fields, a new list each second.
+        """
         if defaults is not self._defaults:
             self._defaults, self._starts = defaults, {}
         start = self._starts.get(reply.status)
@@ -161,9 +173,11 @@ class Connections:
             status = HTTPStatus(reply.status)
             line = b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
             start = self._starts[reply.status] = line + HeaderFields(defaults).lines
-        lines = b"".join([fields.lines for fields in reply.fields])
-        end = _CLOSES if closes else END
-        return b"".join((start, lines, common.lines, _NAME, name, end))
+        parts = [start]
+        for fields in reply.fields:
+            parts.append(fields.lines)  # noqa: PERF401 (a comprehension of three takes longer)
+        parts += (common.lines, _NAME, name, end, reply.body)
+        return parts
 
     async def run(self) -> None:
         """Look after the connections, for ever."""
@@ -184,8 +198,8 @@ class Connections:
             total -= size
 
 
-def _remember(memory: dict[bytes, Value], key: bytes, value: Value, most: int) -> None:
-    """Keep one more, and forget the oldest where there are too many."""
+def _remember(memory: OrderedDict[bytes, Value], key: bytes, value: Value, most: int) -> None:
+    """Keep one more, and forget the oldest where there are too many (a plain dict would search for it)."""
     if len(memory) >= most:
-        del memory[next(iter(memory))]
+        memory.popitem(last=False)
     memory[key] = value

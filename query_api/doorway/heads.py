@@ -16,9 +16,13 @@ END = b"\r\n\r\n"
 """Ends a head. The parser takes no other line ends than CRLF, so no head ends elsewhere."""
 _PLAIN = {b"connection": b"keep-alive"}
 """What HTTP/1.1 does anyway may be said."""
-_UNUSUAL = frozenset({b"expect", b"upgrade", b"transfer-encoding", b"content-length", b"connection"})
+_UNUSUAL = frozenset(
+    {b"expect", b"upgrade", b"transfer-encoding", b"content-length", b"connection"}
+    | {b"proxy-connection"}  # the parser takes it for `connection`
+)
 _POLL = rb"(GET|HEAD) (?:%b)?/api/v2/sessions/([0-9A-Za-z-]{1,64})/events(?:\?([!$-;=?-Z_a-z~]*))? HTTP/1\.1\r\n"
-
+PLAIN_LINE = re.compile(rb"(GET|HEAD) /(?:[0-9A-Za-z_~.-][0-9A-Za-z/_~.-]*)?(?:\?[!$-;=?-Z_a-z~]*)? HTTP/1\.1\r\n")
+"""Matches the request line of what every parser reads alike: (method)."""
 _SIMPLE = re.compile(r"[/0-9A-Za-z_-]*")
 """Prefixes that stand in a target, and in a pattern, as they are."""
 
@@ -43,6 +47,8 @@ class MessageParser:
         self.headers: Pairs = []
         self.url = b""
         self.begun = self.heads = self.complete = 0
+        self.keeps_alive = True
+        """Whether another message may follow it, once it is complete."""
         self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -74,6 +80,7 @@ class MessageParser:
     def on_message_complete(self) -> None:
         """The message is whole."""
         self.complete += 1
+        self.keeps_alive = self._parser.should_keep_alive()
 
 
 def poll_pattern(prefix: str) -> re.Pattern[bytes]:
@@ -120,7 +127,12 @@ def judge(parser: MessageParser, head: bytes) -> int | None:
     if path is None or not path.isascii():  # type: ignore[redundant-expr] # its types know of no None
         raise BadHead(_TARGET)
     fields = dict(parser.headers)
-    body_bytes = None if b"transfer-encoding" in fields else int(fields.get(b"content-length", b"0"))
+    body_bytes = None if b"transfer-encoding" in fields else _number(fields.get(b"content-length", b"0"))
     if parser.complete and body_bytes != 0:
         raise BadHead(_UPGRADE)  # the parser takes the body for the next request
     return body_bytes
+
+
+def _number(digits: bytes) -> int:
+    """Read what the parser took for a number; Python reads no more than 4,300 digits, leading zeros among them."""
+    return int(digits.strip().lstrip(b"0") or b"0")

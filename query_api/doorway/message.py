@@ -1,4 +1,4 @@
-"""One request on its way to uvicorn: which of the bytes that come belong to it."""
+"""One request in hand: who answers it, and which of the bytes that come belong to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import httptools
 
 from query_api.doorway.census import Reason
 from query_api.doorway.heads import END, BadHead, LongHead, MessageParser, judge
+from query_api.front import wanted
 from query_api.problems import problem
 from query_api.reply import Pairs, Reply
 
@@ -34,29 +35,56 @@ class BadBody(Exception):
 
 
 class Message:
-    """A request with `left` bytes of body to come, or with chunks (None), `most` bytes of them."""
+    """A request that has no body. `lent`: uvicorn has it, and not we ourselves."""
 
-    __slots__ = ("_left", "_most", "_parser", "answered", "size", "started", "whole")
+    __slots__ = ("answered", "headers", "lent", "method", "size", "started", "whole")
 
-    def __init__(self, parser: MessageParser, left: int | None, most: int, size: int) -> None:
-        self._parser = parser
-        self._left = left
-        self._most = most
-        self.size = size
-        """The bytes of it that have come."""
-        self.whole = left == 0
+    def __init__(self, method: str, headers: Pairs, *, lent: bool) -> None:
+        self.method = method
+        self.headers = headers
+        self.lent = lent
+        self.size = 0
+        """The bytes of it that are counted as waiting for its answer."""
+        self.whole = True
         """Whether all of it has come."""
         self.started = self.answered = False
         """Whether its answer has begun to leave, and has left."""
 
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another one may follow it."""
+        return True
+
+    def take(self, data: bytes) -> int:
+        """Take what belongs to it; give how many of these bytes do. Raises BadBody."""
+        del data
+        return 0
+
+
+class BodyMessage(Message):
+    """A request that may have a body: `left` bytes of it to come, or chunks (None), `most` bytes of them."""
+
+    __slots__ = ("_left", "_most", "_parser")
+
+    def __init__(self, parser: MessageParser, left: int | None, most: int) -> None:
+        super().__init__(parser.method, list(wanted(parser.headers).items()), lent=True)
+        parser.headers = []  # uvicorn's own parser has all of them
+        self._parser = parser
+        self._left = left
+        self._most = most
+        self.whole = left == 0
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another one may follow it: a trailer, too, can end the connection."""
+        return self._parser.keeps_alive
+
     def take(self, data: bytes) -> int:
         """Take what belongs to it; give how many of these bytes do. Raises BadBody."""
         try:
-            taken = self._chunks(data) if self._left is None else self._bytes(data, self._left)
+            return self._chunks(data) if self._left is None else self._bytes(data, self._left)
         except httptools.HttpParserError:
             raise BadBody("malformed", _BAD_BODY) from None
-        self.size += taken
-        return taken
 
     def _bytes(self, data: bytes, left: int) -> int:
         taken = min(left, len(data))
@@ -106,5 +134,4 @@ def message_of(head: bytes, most: int) -> Message | Refusal:
         return Refusal("malformed", problem(400, str(error)), parser.method, parser.headers)
     if body_bytes is not None and body_bytes > most:
         return Refusal("body_too_long", _BODY_TOO_LONG, parser.method, parser.headers)
-    parser.headers = []  # uvicorn's own parser has them too
-    return Message(parser, body_bytes, most, len(head))
+    return BodyMessage(parser, body_bytes, most)

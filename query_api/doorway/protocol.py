@@ -1,6 +1,6 @@
-"""One connection: hot polls are answered here in one write, all else goes to uvicorn, one whole request at a time.
+"""One connection: polls are answered here, hot ones in one write; all else goes to uvicorn, one request at a time.
 
-Answers leave in the order of the requests: while uvicorn has a request in hand, nothing is answered here. It has it in
+Answers leave in the order of the requests: while a request is in hand, nothing else is answered. uvicorn has one in
 hand until both are over: the request, by the parser that was fed every byte of it, and its answer, by the word of the
 ASGI application. What comes meanwhile is kept, and the socket is read no further.
 """
@@ -17,15 +17,16 @@ from uvicorn.server import ServerState
 
 from query_api import request_log
 from query_api.doorway.census import Reason
-from query_api.doorway.connections import CONNECTION, CONNECTIONS, Connections
+from query_api.doorway.connections import CLOSES, CONNECTION, CONNECTIONS, Connections
 from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.inner import let_go
 from query_api.doorway.message import BadBody, Message, Refusal, message_of
-from query_api.events import Question
+from query_api.events import EventsRequest, Question
 from query_api.front import events_path, wanted
 from query_api.problems import problem, retry_later
 from query_api.reply import Pairs, Reply
+from query_api.request_id import about
 
 TURN_ANSWERS = 16
 """Answers to one client before others get their turn."""
@@ -64,7 +65,7 @@ class Doorway(asyncio.Protocol):
         self._shared: Connections = app_state[CONNECTIONS]
         self._inner: HttpToolsProtocol | None = None
         self._message: Message | None = None
-        """The request that uvicorn has in hand."""
+        """The request that uvicorn has in hand, or that a store is asked for."""
         self._held = bytearray()
         """What has come in and waits for its turn, or for the rest of its head."""
         self._seen = self._began = time.monotonic()
@@ -77,6 +78,8 @@ class Doorway(asyncio.Protocol):
         """When it ends for good, after a refusal."""
         self._to_throw_away = LINGER_BYTES
         self._serves = self._reads = True
+        self._is_used = False
+        """Whether something was answered since its time was last looked at."""
         self._writes_paused = self._rests = self._half_closed = self._drains = False
 
     # What the transport calls.
@@ -100,11 +103,17 @@ class Doorway(asyncio.Protocol):
         elif self._message is not None or self._held or self._writes_paused or self._rests:
             self._take(data)
         else:
-            self._serve(data)
+            question = self._shared.polls.get(data)
+            if question is None:
+                self._serve(data)
+            else:
+                self._answer(data, question, new=False)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; what it has asked is answered first."""
         self._half_closed = True
+        if self._message is not None and not self._message.whole:
+            return False  # the rest of it never comes
         return not self._ends_at and (self._must_wait() or not self._serves)
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -140,12 +149,12 @@ class Doorway(asyncio.Protocol):
         self._drains = True
         if self._message is None:
             self._transport.close()
-        elif self._inner is not None:
+        elif self._inner is not None and self._message.lent:
             self._inner.shutdown()
 
     def lent(self) -> bool:
         """Whether uvicorn has a request in hand."""
-        return self._message is not None
+        return self._message is not None and self._message.lent
 
     def write(self, data: Any) -> None:
         """Send bytes of uvicorn's answer."""
@@ -173,11 +182,9 @@ class Doorway(asyncio.Protocol):
         """End the connection if its time is over; give the bytes that it does not take. `now` is monotonic seconds."""
         bounds, size = self._shared.bounds, self._transport.get_write_buffer_size()
         self._count_untaken(size)
-        least, since = self._untaken
-        if not size or size < least or not least:
-            self._untaken = (size, now)
-        elif now - since > bounds.untaken_seconds:
-            self.end_untaken()
+        if self._is_used:
+            self._is_used, self._seen = False, now
+        self._check_taken(size, now)
         if self._ends_at:
             if now >= self._ends_at:
                 self._transport.abort()
@@ -191,6 +198,14 @@ class Doorway(asyncio.Protocol):
             self._shared.census.refused("idle")
             self._transport.close()
         return size
+
+    def _check_taken(self, size: int, now: float) -> None:
+        """End the connection if its client has taken nothing for too long of what waits for it."""
+        least, since = self._untaken
+        if not size or size < least or not least:
+            self._untaken = (size, now)
+        elif now - since > self._shared.bounds.untaken_seconds:
+            self.end_untaken()
 
     def end_untaken(self) -> None:
         """End the connection at once: nobody takes what was written."""
@@ -221,12 +236,11 @@ class Doorway(asyncio.Protocol):
                 break
             head = data if end - start == length else data[start:end]
             known = shared.polls.get(head)
-            question = known or shared.read(head)
-            if question is None or not self._answer(head, question, new=known is None):
-                if not shared.may_start(self, self._loop):
-                    self._rests = True
-                    break
-                self._hand_over(head.lstrip(b"\r\n"))
+            if known is not None:
+                self._answer(head, known, new=False)
+            elif not self._begin(head.lstrip(b"\r\n")):
+                self._rests = True
+                break
             start = end
             if self._ends_at:
                 return
@@ -239,42 +253,81 @@ class Doorway(asyncio.Protocol):
             self._loop.call_soon(self.go_on)
         self._take(data[start:])
 
-    def _answer(self, head: bytes, question: Question, *, new: bool) -> bool:
-        """Answer a poll that needs no store; False where it needs one."""
-        shared, given = self._shared, question.given
-        front, started = shared.front, time.monotonic()
-        name = front.name(given)
+    def _answer(self, head: bytes, question: Question, *, new: bool) -> None:
+        """Answer a poll: at once if that needs no store."""
+        front = self._shared.front
+        started = time.monotonic() if front.tells else 0.0
+        name = question.name or front.new_name()
         reply = front.at_once(name, question)
-        if not isinstance(reply, Reply):
-            return False
-        body = b"" if question.method == "HEAD" else reply.body
-        start = shared.head(reply, front.common(given), name, self._server.default_headers)
-        if len(body) < SEPARATE_BYTES:
-            self._transport.write(start + body)
-        else:
-            self._transport.writelines((start, body))
-        self._seen = started
-        if new and reply.status in _ANSWERED:
-            shared.remember(head, question)
-        if front.tells:
-            request_log.tell(name, question.method, events_path(question.session_id), reply, started)
-        return True
-
-    def _hand_over(self, head: bytes) -> None:
-        """Give a request to uvicorn, unless it is none, or one that nobody serves."""
-        if not head:
+        if isinstance(reply, Reply):
+            self._send(reply, question, name, started)
+            if new and reply.status in _ANSWERED:
+                self._shared.remember(head, question)
             return
+        self._message = Message(question.method, list(question.given.items()), lent=False)
+        if self._is_too_much(self._message, len(head)):
+            self._refuse("waiting", _WAITING)
+            return
+        task = self._loop.create_task(self._ask(self._message, reply, name, head))
+        self._server.tasks.add(task)  # in its last moments uvicorn waits for these
+        task.add_done_callback(self._server.tasks.discard)
+
+    async def _ask(self, message: Message, asked: EventsRequest, name: bytes, head: bytes) -> None:
+        """Answer a poll that needs a store, unless its client is gone by then."""
+        about(name)
+        try:
+            reply = await self._shared.front.from_stores(asked)
+        except BaseException:
+            self.broken()
+            raise
+        if message is self._message:
+            self._send(reply, asked.question, name, asked.at)
+            if reply.status in _ANSWERED:
+                self._shared.remember(head, asked.question)
+            self._finish(message)
+
+    def _send(self, reply: Reply, question: Question, name: bytes, started: float) -> None:
+        """Write an answer."""
+        shared = self._shared
+        end = CLOSES if self._drains else END
+        parts = shared.parts(reply, question.common, name, self._server.default_headers, end)
+        if question.method == "HEAD":
+            del parts[-1]
+        if len(reply.body) < SEPARATE_BYTES:
+            self._transport.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)
+        self._is_used = True
+        if shared.front.tells:
+            request_log.tell(name, question.method, events_path(question.session_id), reply, started)
+
+    def _begin(self, head: bytes) -> bool:
+        """Answer a request that was not heard before, or hand it to uvicorn, or refuse it; "" is none.
+
+        False where it is not its turn to be handed over.
+        """
         bounds = self._shared.bounds
+        if not head:
+            return True
         if len(head) > bounds.head_bytes:
             self._refuse("head_too_long", _TOO_LONG)
-            return
-        message = message_of(head, bounds.body_bytes)
-        if isinstance(message, Refusal):
-            self._refuse(message.reason, message.reply, message.method, message.headers)
-            return
+            return True
+        request = self._shared.read(head) or message_of(head, bounds.body_bytes)
+        if isinstance(request, Question):
+            self._answer(head, request, new=True)
+        elif isinstance(request, Refusal):
+            self._refuse(request.reason, request.reply, request.method, request.headers)
+        elif self._shared.may_start(self, self._loop):
+            self._hand_over(request, head)
+        else:
+            return False
+        return True
+
+    def _hand_over(self, message: Message, head: bytes) -> None:
+        """Give a request to uvicorn."""
         self._message, self._began = message, time.monotonic()
-        if self._is_too_much(message.size, message.size):
-            self._refuse("waiting", _WAITING, "HEAD" if head.startswith(b"HEAD ") else "GET")
+        if self._is_too_much(message, len(head)):
+            self._refuse("waiting", _WAITING)
             return
         if self._inner is None:
             self._inner = HttpToolsProtocol(
@@ -295,7 +348,8 @@ class Doorway(asyncio.Protocol):
         if self._ends_at or not data:
             return
         self._held += data
-        if self._is_too_much(len(data), len(self._held)):
+        self._shared.waiting_bytes += len(data)
+        if self._waits_too_much(len(self._held)):
             self._refuse("waiting", _WAITING)
         elif self._must_wait():
             self._pause_reading()
@@ -313,12 +367,12 @@ class Doorway(asyncio.Protocol):
         except BadBody as error:
             self._refuse(error.reason, error.reply)
             return b""
-        if self._is_too_much(end, message.size):
+        if self._is_too_much(message, end):
             self._refuse("waiting", _WAITING)
             return b""
         cast("HttpToolsProtocol", self._inner).data_received(data[:end])
         if message.whole and message.answered:
-            self._finish()
+            self._finish(message)
         return data[end:]
 
     def _over(self, message: Message | None) -> None:
@@ -326,16 +380,17 @@ class Doorway(asyncio.Protocol):
         if message is not None and message is self._message:
             message.answered = True
             if message.whole:
-                self._finish()
+                self._finish(message)
 
-    def _finish(self) -> None:
-        message, self._seen = self._take_back(), time.monotonic()
-        if message is not None and message.size > SMALL_BYTES:
+    def _finish(self, message: Message) -> None:
+        size, self._seen = message.size, time.monotonic()
+        self._take_back()
+        if message.lent and size > SMALL_BYTES:
             self.let_go()
-            self._shared.clear_away(message.size)
-        else:
+            self._shared.clear_away(size)
+        elif message.lent:
             self._shared.keep_unused(self)
-        if self._drains:
+        if self._drains or not message.keeps_alive:
             self._transport.close()
         self._go_on()
 
@@ -345,11 +400,12 @@ class Doorway(asyncio.Protocol):
             return
         if self._held:
             self._serve(self._release())
-        if self._must_wait() or self._ends_at:
+        waits = self._must_wait()
+        if self._ends_at or (waits and self._held):
             return
-        if self._half_closed:
+        if self._half_closed and not waits:
             self._transport.close()
-        elif not self._reads:
+        elif not self._reads:  # the body of the request in hand may be still to come
             self._reads = True
             self._transport.resume_reading()
 
@@ -360,14 +416,16 @@ class Doorway(asyncio.Protocol):
         self._shared.census.refused(reason)
         message = self._take_back()
         self._release()
-        if message is not None and message.started:
-            self._transport.abort()
-            return
+        if message is not None:
+            if message.started:
+                self._transport.abort()
+                return
+            method, headers = message.method, message.headers
         front, given, started = self._shared.front, wanted(headers or []), time.monotonic()
         name = front.name(given)
-        start = self._shared.head(reply, front.common(given), name, self._server.default_headers, closes=True)
+        parts = self._shared.parts(reply, front.common(given), name, self._server.default_headers, CLOSES)
         self._ends_at = started + LINGER_SECONDS
-        self._transport.write(start + (b"" if method == "HEAD" else reply.body))
+        self._transport.write(b"".join(parts[:-1] if method == "HEAD" else parts))
         self._transport.write_eof()
         if not self._reads:
             self._reads = True
@@ -389,11 +447,15 @@ class Doorway(asyncio.Protocol):
             self._reads = False
             self._transport.pause_reading()
 
-    def _is_too_much(self, size: int, own: int) -> bool:
-        """Count bytes of a request that is to be answered, and has `own` by now; tell whether others hold too much."""
-        shared = self._shared
-        shared.waiting_bytes += size
-        return own > SMALL_BYTES and shared.waiting_bytes > shared.most_waiting
+    def _is_too_much(self, message: Message, size: int) -> bool:
+        """Count bytes of a request until it is answered; tell whether they are too many."""
+        message.size += size
+        self._shared.waiting_bytes += size
+        return self._waits_too_much(message.size)
+
+    def _waits_too_much(self, own: int) -> bool:
+        """Whether all requests hold too much, and this one is no small one."""
+        return own > SMALL_BYTES and self._shared.waiting_bytes > self._shared.most_waiting
 
     def _count_untaken(self, size: int) -> None:
         self._shared.untaken_bytes += size - self._untaken_bytes

@@ -69,9 +69,18 @@ PARAMETERS: dict[str, Part] = {
     "if_none_match": _parameter(
         "If-None-Match",
         "header",
-        "ETags that the client holds (a list, or `*`; compared weakly): 304 when the answer has one of them.",
+        "ETags that the client holds (a list, or `*`; compared weakly): 304 when the answer has one of them, in "
+        "whichever coding the client would get it now.",
         {"type": "string"},
         example=ETAG,
+    ),
+    "accept_encoding": _parameter(
+        "Accept-Encoding",
+        "header",
+        "Codings that the client understands. Where `gzip` is among them (or `*`), a page of more than 1,000 bytes "
+        "leaves compressed, unless too many wait to be. Browsers and most clients send it by themselves.",
+        {"type": "string"},
+        example="gzip",
     ),
     "max_staleness": _parameter(
         "Readside-Max-Staleness",
@@ -119,10 +128,16 @@ HEADERS: dict[str, Part] = {
         "How old that instant was when the answer left, milliseconds.", {"type": "integer", "minimum": 0}, 180
     ),
     "ETag": _header(
-        "A hash of the body: the same from every source and for every key.",
-        {"type": "string", "pattern": '^"[0-9a-f]{32}"$'},
+        "A hash of the page: the same from every source and for every key. Compressed it has a tag of its own, which "
+        "ends in `-gzip`.",
+        {"type": "string", "pattern": '^"[0-9a-f]{32}(-gzip)?"$'},
         ETAG,
     ),
+    "Content-Encoding": {
+        "description": "`gzip`, where the page is compressed.",
+        "schema": {"type": "string", "const": "gzip"},
+        "example": "gzip",
+    },
     "Cache-Control": _header("Private, and asked again each time.", {"type": "string"}, "private, no-cache"),
     "X-Poll-Interval": _header(
         "Seconds that the server would like between two polls.", {"type": "integer", "minimum": 1}, 1
@@ -132,7 +147,11 @@ HEADERS: dict[str, Part] = {
         {"type": "string", "pattern": r"^[0-9A-Za-z._~:/+=@-]{1,128}$"},
         REQUEST_ID,
     ),
-    "Vary": {"description": "`Origin`, where CORS is on.", "schema": {"type": "string"}, "example": "Origin"},
+    "Vary": {
+        "description": "`Origin`, where CORS is on; `Accept-Encoding` beside it, for pages of more than 1,000 bytes.",
+        "schema": {"type": "string"},
+        "example": "Origin",
+    },
     "WWW-Authenticate": _header("What is asked for.", {"type": "string"}, 'Bearer realm="readside"'),
     "Retry-After": _header("Seconds until it is worth trying again.", {"type": "integer", "minimum": 1}, 1),
     "Allow": _header("The methods that the path has.", {"type": "string"}, "GET, HEAD"),

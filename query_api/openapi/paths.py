@@ -84,10 +84,10 @@ def paths() -> dict[str, Part]:
 
 def _events() -> Part:
     query = ("since", "event_type", "type", "limit", "per_page", "page")
-    names = ("session_id", *query, "if_none_match", "max_staleness", "traceparent")
+    names = ("session_id", *query, "if_none_match", "accept_encoding", "max_staleness", "traceparent")
     found = {
         "description": "The page.",
-        "headers": headers(*ANSWERED),
+        "headers": headers(*ANSWERED, "Content-Encoding"),
         "content": {
             "application/json": {
                 "schema": _ref("schemas", "EventPage"),

@@ -39,6 +39,19 @@ async def test_a_page_and_its_304(url: str, writer: Writer) -> None:
     assert again.freshness.as_of.tzinfo is not None
 
 
+async def test_a_page_in_gzip_and_its_304(url: str, writer: Writer) -> None:
+    """The client asks for it and unpacks it; the tag of that form is as good as the other's."""
+    session_id = await writer.session()
+    await writer.events(session_id, 20)
+    async with AsyncClient(url, READ_KEY) as client:
+        first = await client.events(session_id, max_staleness_seconds=0)
+        again = await client.events(session_id, previous=first, max_staleness_seconds=0)
+
+    assert first.etag.endswith('-gzip"')
+    assert len({event.id for event in first.items}) == first.total == 20
+    assert again.items is first.items
+
+
 async def test_each_refusal_has_its_class(url: str, writer: Writer) -> None:
     """And the parameter's name where there is one."""
     session_id = await writer.session()

@@ -1,7 +1,12 @@
-"""The API and the view, over fakes and over real servers: each test that asks for `stand` or `stage` runs on both."""
+"""The API and the view, over fakes and over real servers: each test that asks for `stand` or `stage` runs on both.
+
+The API is asked both ways: in process, and over a socket as in production.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -11,6 +16,7 @@ from readmodel.redis_client import connect
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.fakes.redis import fake_redis
+from tests.support.builders import Way
 from tests.support.servers import fresh_database
 from tests.support.stands import NOON_US, Stand, fake_stand, real_stand, rows
 from tests.support.viewing import Stage
@@ -31,19 +37,20 @@ def urls_of_servers(module_database_url: str, redis_server: EmbeddedRedis) -> tu
     return module_database_url, redis_server.url()
 
 
-@pytest.fixture(params=["fakes", "servers"])
-def urls(request: pytest.FixtureRequest) -> tuple[str, str] | None:
-    """None for the fakes, then the real servers' URLs."""
-    if request.param == "fakes":
-        return None
-    found: tuple[str, str] = request.getfixturevalue("urls_of_servers")
-    return found
+@pytest.fixture(params=["fakes", "fakes by the doorway", "servers", "servers by the doorway"])
+def stand_of(request: pytest.FixtureRequest) -> Callable[[], AbstractAsyncContextManager[Stand]]:
+    """Makes an API over fakes, then over real servers, each in process and behind a socket."""
+    way: Way = "doorway" if "doorway" in request.param else "asgi"
+    if "servers" in request.param:
+        database_url, redis_url = request.getfixturevalue("urls_of_servers")
+        return partial(real_stand, database_url, redis_url, way)
+    return partial(fake_stand, way)
 
 
 @pytest.fixture
-async def stand(urls: tuple[str, str] | None) -> AsyncIterator[Stand]:
-    """An API over fakes, then over real servers."""
-    async with fake_stand() if urls is None else real_stand(*urls) as made:
+async def stand(stand_of: Callable[[], AbstractAsyncContextManager[Stand]]) -> AsyncIterator[Stand]:
+    """An API, each way."""
+    async with stand_of() as made:
         yield made
 
 

@@ -9,7 +9,7 @@ import pytest
 from readmodel.errors import ServiceError
 from readmodel.poll import Poll
 from readmodel.view import Cold, ViewPage, ViewReader
-from tests.support.stands import NOON_US, Stand, rows
+from tests.support.stands import AT_ONCE, NOON_US, Stand, rows
 from tests.support.viewing import MAX_BYTES, Stage, event
 
 SINCES = ["2100-01-01T00:00:00Z", "2100-01-01T00%3A00%3A00.000001%2B00:00", "9999-12-31T23:59:59Z"]
@@ -141,6 +141,7 @@ async def test_spellings_of_one_poll_are_one_answer(stand: Stand, sid: str, call
     assert calls.polls == []
 
 
+@pytest.mark.parametrize("stand_of", AT_ONCE, indirect=True)
 async def test_a_crowd_shares_round_trips(stand: Stand, calls: Calls) -> None:
     """A hundred callers of twenty sessions: each poll is read once, in a few round trips."""
     sessions = [str(uuid4()) for _ in range(20)]

@@ -3,15 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import get_args
 from uuid import uuid4
+
+import pytest
 
 from query_api.fallback import LINE_PER_SLOT
 from readmodel.errors import EventLogUnavailable
+from tests.support.builders import Way
 from tests.support.scraping import Scrape, moved, series
-from tests.support.stands import FakeWriteSide, Stand, fake_stand, rows
+from tests.support.stands import AT_ONCE, FakeWriteSide, Stand, fake_stand, rows
 from tests.support.waiting import eventually
 
 MESSAGES = "readside_changes_heard_total"
+COMPRESSED = "readside_answers_compressed_total"
+IN_GZIP, SAVED = "readside_polls_compressed_total", "readside_compression_saved_bytes_total"
 
 
 async def scrape(stand: Stand) -> Scrape:
@@ -21,10 +27,10 @@ async def scrape(stand: Stand) -> Scrape:
 
 @asynccontextmanager
 async def moving(stand: Stand) -> AsyncIterator[Scrape]:
-    """What the block moves; beats are heard whenever they are."""
+    """What the block moves; beats are heard whenever they are, and what gzip saves has a test of its own."""
     before, found = await scrape(stand), Scrape()
     yield found
-    found.update(moved(before, await scrape(stand), MESSAGES))
+    found.update(moved(before, await scrape(stand), MESSAGES, SAVED))
 
 
 def polls(source: str, status: int, count: int = 1) -> Scrape:
@@ -69,8 +75,8 @@ async def test_redis_then_memory_then_nothing_new(stand: Stand, sid: str) -> Non
     async with moving(stand) as third:
         await stand.poll(sid, if_none_match=answer.headers["etag"])
 
-    assert first == from_redis(polls("redis", 200))
-    assert second == polls("memory", 200)
+    assert first == {**from_redis(polls("redis", 200)), COMPRESSED: 1, IN_GZIP: 1}
+    assert second == {**polls("memory", 200), IN_GZIP: 1}
     assert third == polls("memory", 304)
 
 
@@ -84,14 +90,14 @@ async def test_a_cold_session_is_postgres(stand: Stand) -> None:
 
 
 async def test_who_wants_it_fresh_is_postgres(stand: Stand, sid: str) -> None:
-    """Staleness 0 does not ask Redis; one that the view cannot meet does."""
+    """Staleness 0 does not ask Redis; one that the view cannot meet does. The same bytes are compressed once."""
     async with moving(stand) as zero:
         await stand.poll(sid, readside_max_staleness="0")
     async with moving(stand) as tiny:
         await stand.poll(sid, readside_max_staleness="0.000001")
 
-    assert zero == asked(polls("postgres", 200), "asked")
-    assert tiny == from_redis(asked(polls("postgres", 200), "stale"))
+    assert zero == {**asked(polls("postgres", 200), "asked"), COMPRESSED: 1, IN_GZIP: 1}
+    assert tiny == {**from_redis(asked(polls("postgres", 200), "stale")), IN_GZIP: 1}
 
 
 async def test_an_unknown_session(stand: Stand) -> None:
@@ -119,6 +125,7 @@ async def test_refused_polls(stand: Stand, sid: str) -> None:
     }
 
 
+@pytest.mark.parametrize("stand_of", AT_ONCE, indirect=True)
 async def test_a_cold_storm_shares_one_query(stand: Stand) -> None:
     """Twenty at once: one read of Redis, one query."""
     session_id = await cold(stand)
@@ -222,9 +229,10 @@ async def test_a_line_that_is_full() -> None:
     assert found["readside_fallback_queries_total"] == len(sessions)
 
 
-async def test_a_store_that_is_away() -> None:
+@pytest.mark.parametrize("way", get_args(Way))
+async def test_a_store_that_is_away(way: Way) -> None:
     """Its gauge is 1 until it answers again."""
-    async with fake_stand() as stand:
+    async with fake_stand(way) as stand:
         assert isinstance(stand.side, FakeWriteSide)
         session_id = await cold(stand)
         stand.side.log.error = EventLogUnavailable("Away.")
@@ -241,9 +249,43 @@ async def test_a_store_that_is_away() -> None:
     assert (away["readside_store_away{store=postgres}"], away["readside_store_away{store=redis}"]) == (1, 0)
 
 
+async def test_a_form_that_memory_lacks_is_memorys_all_the_same(stand: Stand, sid: str) -> None:
+    """What it has is compressed for who asks for it, and no store is asked."""
+    await stand.poll_from("memory", sid, accept_encoding="identity")
+    async with moving(stand) as found:
+        await stand.poll(sid)
+
+    assert found == {**polls("memory", 200), COMPRESSED: 1, IN_GZIP: 1}
+
+
+async def test_what_gzip_saves(stand: Stand, sid: str) -> None:
+    """The bytes by which bodies that left were shorter: a HEAD's and a 304's did not leave."""
+    plain = await stand.poll(sid, accept_encoding="identity")
+    packed = await stand.poll(sid)
+    before = await scrape(stand)
+    for _ in range(3):
+        await stand.poll_from("memory", sid)
+        await stand.client.head(f"/api/v2/sessions/{sid}/events")
+        await stand.poll(sid, if_none_match=packed.headers["etag"])
+    found = moved(before, await scrape(stand))
+
+    each = int(plain.headers["content-length"]) - int(packed.headers["content-length"])
+    assert (found[IN_GZIP], found[SAVED]) == (3, 3 * each)
+    assert COMPRESSED not in found
+
+
+async def test_who_does_not_accept_gzip_has_nothing_compressed(stand: Stand, sid: str) -> None:
+    """Neither for a store's answer nor for memory's."""
+    async with moving(stand) as found:
+        for _ in range(2):
+            await stand.poll(sid, accept_encoding="identity")
+
+    assert found == {**from_redis(polls("redis", 200)), **polls("memory", 200)}
+
+
 async def test_head_counts_as_get(stand: Stand, sid: str) -> None:
     """Both are polls."""
     async with moving(stand) as found:
         await stand.client.head(f"/api/v2/sessions/{sid}/events?limit=7")
 
-    assert found == from_redis(polls("redis", 200))
+    assert found == {**from_redis(polls("redis", 200)), COMPRESSED: 1}

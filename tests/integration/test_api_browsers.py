@@ -11,7 +11,7 @@ import pytest
 
 import query_api
 from query_api.cors import EXPOSED
-from tests.support.builders import events_path
+from tests.support.builders import Way, events_path
 from tests.support.stands import Stand, fake_stand
 
 ORIGIN = "https://dashboard.example"
@@ -20,9 +20,9 @@ ASSETS = [f"/{path.relative_to(SERVED)}" for path in sorted(SERVED.rglob("*")) i
 
 
 @pytest.fixture
-async def stand() -> AsyncIterator[Stand]:
+async def stand(way: Way) -> AsyncIterator[Stand]:
     """An API with CORS on for one origin."""
-    async with fake_stand(cors_origins=(ORIGIN,)) as made:
+    async with fake_stand(way, cors_origins=(ORIGIN,)) as made:
         yield made
 
 
@@ -147,9 +147,9 @@ async def test_a_preflight_is_answered(stand: Stand) -> None:
     assert "GET" in answer.headers["access-control-allow-methods"]
 
 
-async def test_without_cors_nothing_is_said_of_it() -> None:
+async def test_without_cors_nothing_is_said_of_it(way: Way) -> None:
     """No Vary either."""
-    async with fake_stand() as stand:
+    async with fake_stand(way) as stand:
         answer = await stand.client.get("/health/live", headers={"origin": ORIGIN})
 
     assert "vary" not in answer.headers
@@ -157,9 +157,9 @@ async def test_without_cors_nothing_is_said_of_it() -> None:
 
 
 @pytest.mark.parametrize("stripped", [True, False])
-async def test_a_prefix_works_whether_or_not_the_proxy_strips_it(stripped: bool) -> None:
+async def test_a_prefix_works_whether_or_not_the_proxy_strips_it(way: Way, stripped: bool) -> None:
     """Polls, routes, pages, and the document's server."""
-    async with fake_stand(root_path="readside/") as stand:
+    async with fake_stand(way, root_path="readside/") as stand:
         session_id = str(uuid4())
         await stand.write(session_id)
         base = "" if stripped else "/readside"
@@ -175,9 +175,9 @@ async def test_a_prefix_works_whether_or_not_the_proxy_strips_it(stripped: bool)
 
 
 @pytest.mark.parametrize("query", ["", "?a=b%20c"])
-async def test_the_prefix_itself_leads_to_the_page(query: str) -> None:
+async def test_the_prefix_itself_leads_to_the_page(way: Way, query: str) -> None:
     """Without its slash the page's relative links would lead elsewhere."""
-    async with fake_stand(root_path="/tools/readside") as stand:
+    async with fake_stand(way, root_path="/tools/readside") as stand:
         led = await stand.client.get(f"/tools/readside{query}")
         asked = await stand.client.head("/tools/readside")
         followed = await stand.client.get(f"/tools/readside{query}", follow_redirects=True)

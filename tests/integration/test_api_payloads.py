@@ -76,7 +76,7 @@ async def test_payloads_come_back_as_postgres_holds_them(whole: Whole, payload: 
 async def test_an_answer_past_the_bound_is_400_and_names_the_limit(database_url: str, redis_url: str) -> None:
     """The same from both stores; memory stays bounded."""
     config = api_config(database_url, redis_url, max_answer_bytes=3_000_000)
-    async with bench(database_url, redis_url) as made, made.projector(), api(config) as client:
+    async with bench(database_url, redis_url) as made, made.projector(), api(config, way="doorway") as client:
         whole = Whole(made, client)
         session_id = await made.writer.session()
         for _ in range(5):

@@ -9,7 +9,7 @@ import pytest
 from projector.core.operations import Touch
 from readmodel.messages import decode_request
 from readmodel.subscription import heard
-from tests.support.builders import OPS_KEY, READ_KEY, events_path
+from tests.support.builders import OPS_KEY, READ_KEY, Way, events_path
 from tests.support.stands import Stand, fake_stand, rows
 from tests.support.waiting import eventually
 
@@ -19,9 +19,9 @@ UNKNOWN = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
 
 
 @pytest.fixture
-async def stand() -> AsyncIterator[Stand]:
+async def stand(way: Way) -> AsyncIterator[Stand]:
     """An API over fakes."""
-    async with fake_stand() as made:
+    async with fake_stand(way) as made:
         yield made
 
 
@@ -210,9 +210,9 @@ async def test_health_and_metrics(stand: Stand) -> None:
     assert "readside_polls_total" in metrics.text
 
 
-async def test_without_keys_everybody_may_poll() -> None:
+async def test_without_keys_everybody_may_poll(way: Way) -> None:
     """READSIDE_AUTH=none."""
-    async with fake_stand(keys=None) as stand:
+    async with fake_stand(way, keys=None) as stand:
         stand.client.headers.pop("x-api-key")
 
         assert (await stand.client.get("/api/v2/projection")).status_code == 200

@@ -10,7 +10,7 @@ import pytest
 from query_api.events import Events
 from readmodel.errors import ViewUnavailable
 from tests.integration.test_api_process import environment, running
-from tests.support.builders import BOTH_KEY, OPS_KEY, READ_KEY, events_path
+from tests.support.builders import BOTH_KEY, OPS_KEY, READ_KEY, Way, events_path
 from tests.support.logs import Lines, logged
 from tests.support.stands import Stand, fake_stand, rows
 from tests.support.waiting import eventually
@@ -27,9 +27,9 @@ def debug() -> Iterator[Lines]:
 
 
 @pytest.fixture
-async def stand(debug: Lines) -> AsyncIterator[Stand]:
+async def stand(debug: Lines, way: Way) -> AsyncIterator[Stand]:
     """An API with CORS on."""
-    async with fake_stand(cors_origins=(ORIGIN,)) as made:
+    async with fake_stand(way, cors_origins=(ORIGIN,)) as made:
         yield made
 
 

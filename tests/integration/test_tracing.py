@@ -19,7 +19,7 @@ from readmodel import tracing
 from readside.tracing import exported, traced
 from tests.integration.test_api_process import environment
 from tests.integration.test_api_process import running as api_process
-from tests.support.builders import BOTH_KEY
+from tests.support.builders import BOTH_KEY, Way
 from tests.support.commanding import Site
 from tests.support.logs import logged
 from tests.support.projecting import Bench, bench
@@ -50,9 +50,9 @@ class Gathered(SpanExporter):
 
 
 @pytest.fixture
-async def stand() -> AsyncIterator[Stand]:
+async def stand(way: Way) -> AsyncIterator[Stand]:
     """An API over fakes."""
-    async with fake_stand() as made:
+    async with fake_stand(way) as made:
         yield made
 
 

@@ -164,7 +164,7 @@ class World:
         """Send a poll, and check the answer."""
         poll = parse_poll(session_id, query)
         known = events.at_once(Question("GET", session_id, query, dict(given)))
-        reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known, given)
+        reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known)
         self.answers["not modified"] += reply.status == 304
         reply = self.pollers.understood(session_id, query, reply)
         source = check(self.postgres, poll, reply)

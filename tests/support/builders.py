@@ -1,18 +1,21 @@
 """APIs for tests: their keys and settings, and clients that speak to them."""
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Literal
 
 import httpx
-import uvicorn
 
 from query_api.config import ApiConfig
-from query_api.layer import App
+from query_api.doorway.protocol import Doorway
+from query_api.layer import Layer
 from readside.api import opened
 from readside.api_server import listening
-from tests.support.waiting import eventually
+from tests.support.serving import served
+
+Way = Literal["asgi", "doorway"]
+"""How a request comes in: handed to the application by its caller, or read from a socket as in production."""
 
 READ_KEY, OPS_KEY, BOTH_KEY = "read-key", "ops-key", "both-key"
 KEYS = {
@@ -32,33 +35,31 @@ def api_config(database_url: str, redis_url: str, **changes: object) -> ApiConfi
 
 
 @asynccontextmanager
-async def api(config: ApiConfig, key: str | None = BOTH_KEY) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API in this very process, with nothing in between."""
-    async with opened(config) as app, client(httpx.ASGITransport(app), "http://api", key) as made:
+async def api(config: ApiConfig, key: str | None = BOTH_KEY, way: Way = "asgi") -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API in this very process, as a rule with nothing in between."""
+    async with opened(config) as app, reaching(app, way, key) as made:
         yield made
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to pytest."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+@asynccontextmanager
+async def serving(app: Layer) -> AsyncIterator[str]:
+    """The URL at which an application that is running already is served as in production."""
+    with listening("127.0.0.1", 0) as listener:
+        host, port = listener.getsockname()[:2]
+        async with served(app, Doorway, sockets=[listener]):
+            yield f"http://{host}:{port}"
 
 
 @asynccontextmanager
-async def serving(app: App) -> AsyncIterator[str]:
-    """The URL at which uvicorn serves an application that is running already."""
-    listener = listening("127.0.0.1", 0)
-    host, port = listener.getsockname()[:2]
-    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, http="httptools", ws="none"))
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        await eventually(lambda: server.started, "uvicorn serves")
-        yield f"http://{host}:{port}"
-    finally:
-        server.should_exit = True
-        await task
+async def reaching(app: Layer, way: Way, key: str | None = BOTH_KEY) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that comes in this way."""
+    async with AsyncExitStack() as stack:
+        if way == "asgi":
+            transport: httpx.AsyncBaseTransport = httpx.ASGITransport(app)
+            url = "http://api"
+        else:
+            transport, url = httpx.AsyncHTTPTransport(), await stack.enter_async_context(serving(app))
+        yield await stack.enter_async_context(client(transport, url, key))
 
 
 def client(transport: httpx.AsyncBaseTransport, url: str, key: str | None) -> httpx.AsyncClient:

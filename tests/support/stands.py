@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from projector.core.operations import Add, Drop, Put
 from query_api.config import ApiConfig
-from query_api.layer import App
+from query_api.layer import Layer
 from query_api.request_line import RequestLine
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_server
@@ -22,13 +22,15 @@ from readmodel.subscription import heard
 from readside.api import ApiStores, opened, running
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
 from tests.fakes.redis import fake_redis
-from tests.support.builders import BOTH_KEY, api_config, client, events_path
+from tests.support.builders import Way, api_config, events_path, reaching
 from tests.support.projecting import INSERT_SESSION
 from tests.support.viewing import Stage
 from tests.support.waiting import eventually
 
 NOON_US = 1_768_314_600_000_000
 """2026-01-13T14:30:00Z."""
+AT_ONCE = ("fakes", "servers")
+"""The stands of a test whose polls must come at the same instant: those of a socket's clients come one by one."""
 INSERT_ROW = """
 INSERT INTO events (id, session_id, step_id, event_type, event_data, message, timestamp)
 VALUES ($1::uuid, $2::uuid, $3::uuid, $4, $5::jsonb, $6,
@@ -102,7 +104,7 @@ class RealWriteSide:
 class Stand:
     """The API's client, the view as its only writer sees it, and the write side."""
 
-    app: App
+    app: Layer
     client: httpx.AsyncClient
     stage: Stage
     side: WriteSide
@@ -162,10 +164,9 @@ class Stand:
 
 
 @asynccontextmanager
-async def fake_stand(**changes: object) -> AsyncIterator[Stand]:
+async def fake_stand(way: Way = "asgi", log: FakeEventLog | None = None, **changes: object) -> AsyncIterator[Stand]:
     """Over fakeredis and the log in memory."""
-    redis = fake_redis()
-    log = FakeEventLog()
+    redis, log = fake_redis(), log or FakeEventLog()
     stage = Stage(redis)
     stores = ApiStores(
         view=stage.reader,
@@ -176,7 +177,7 @@ async def fake_stand(**changes: object) -> AsyncIterator[Stand]:
         probe=_nothing,
     )
     config = api_config("postgresql://nowhere", "redis://nowhere", **changes)
-    async with running(config, stores) as app, client(httpx.ASGITransport(app), "http://api", BOTH_KEY) as made:
+    async with running(config, stores) as app, reaching(app, way) as made:
         stand = Stand(app, made, stage, FakeWriteSide(log))
         await stand.begin()
         yield stand
@@ -184,14 +185,14 @@ async def fake_stand(**changes: object) -> AsyncIterator[Stand]:
 
 
 @asynccontextmanager
-async def real_stand(database_url: str, redis_url: str, **changes: object) -> AsyncIterator[Stand]:
+async def real_stand(database_url: str, redis_url: str, way: Way = "asgi", **changes: object) -> AsyncIterator[Stand]:
     """Over PostgreSQL and Redis."""
     config: ApiConfig = api_config(database_url, redis_url, **changes)
     connection = await asyncpg.connect(database_url)
     redis: Redis = connect(redis_url, name="test")
     await redis.flushall()
     try:
-        async with opened(config) as app, client(httpx.ASGITransport(app), "http://api", BOTH_KEY) as made:
+        async with opened(config) as app, reaching(app, way) as made:
             stage = Stage(redis, database=(await check_server(connection, database_url)).database)
             stand = Stand(app, made, stage, RealWriteSide(connection))
             await stand.begin()

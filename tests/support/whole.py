@@ -72,11 +72,11 @@ class Whole:
 
 @asynccontextmanager
 async def whole_service(database_url: str, redis_url: str, **changes: object) -> AsyncIterator[Whole]:
-    """Everything, live; `changes` are settings of the projector."""
+    """Everything, live, polled over a socket as in production; `changes` are settings of the projector."""
     async with (
         bench(database_url, redis_url) as made,
         made.projector(**changes),
-        api(api_config(database_url, redis_url)) as client,
+        api(api_config(database_url, redis_url), way="doorway") as client,
     ):
         await made.caught_up()
         yield Whole(made, client)

@@ -30,6 +30,14 @@ def test_if_none_match_matches(value: bytes) -> None:
 def test_if_none_match_does_not_match(value: bytes) -> None:
     """Other tags, and what is no tag."""
     assert not matches(value, ETAG)
+    assert not matches(value, ETAG, b'"a-gzip"')
+
+
+@pytest.mark.parametrize("form", [b"%b", b"W/%b", b'"other", %b', b'%b,W/"b"'])
+def test_if_none_match_matches_the_tag_of_either_form(form: bytes) -> None:
+    """Whichever the client holds."""
+    assert matches(form % ETAG, ETAG, b'"a-gzip"')
+    assert matches(form % b'"a-gzip"', ETAG, b'"a-gzip"')
 
 
 def test_an_etag_depends_on_the_body_alone() -> None:

@@ -1,0 +1,57 @@
+"""uvicorn in the test's own loop, serving an application that is running already."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Literal
+
+import uvicorn
+
+from query_api.doorway.connections import CONNECTIONS
+from query_api.doorway.protocol import Doorway
+from query_api.layer import App, Layer, Receive, Scope, Send
+
+Http = type[Doorway] | Literal["httptools"]
+"""The protocol that reads the sockets: ours, or uvicorn's own."""
+
+
+@asynccontextmanager
+async def served(
+    app: Layer, http: Http, *, sockets: Sequence[socket.socket] | None = None, uds: str | None = None
+) -> AsyncIterator[uvicorn.Server]:
+    """A server at these sockets, or at this path; it is shut down in good order."""
+    config = uvicorn.Config(
+        _with_lifespan(app), uds=uds, http=http, lifespan="on", log_config=None, ws="none", server_header=False,
+        proxy_headers=False, access_log=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    listeners = None if sockets is None else list(sockets)
+    await server.startup(listeners)
+    ticking = asyncio.create_task(server.main_loop())  # it keeps the date
+    await asyncio.sleep(0)
+    try:
+        yield server
+    finally:
+        ticking.cancel()
+        with suppress(asyncio.CancelledError):
+            await ticking
+        await server.shutdown(listeners)
+
+
+def _with_lifespan(app: Layer) -> App:
+    """Give the protocols what a process gives them when its lifespan begins."""
+
+    async def process(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        scope["state"][CONNECTIONS] = app.connections
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return process
