@@ -197,6 +197,8 @@ FURTHER: dict[str, Attack] = {
     "crowd-in-silence": Attack("5,000 silent connections", 5_000, lambda _: iter([]), CHUNK),
 }
 ATTACKS = KNOWN | CROWDS | FURTHER
+KEYED = frozenset({"polls-of-many-fields", "pages-unread", "different-pages-unread", "crowd-of-polls"})
+"""Those that take a key."""
 
 
 class _Attacker:
