@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.attack import CROWDS, FURTHER, KNOWN, Attack, Prey
+from bench.attack import CROWDS, FURTHER, KEYED, KNOWN, Attack, Prey
 from bench.contest import answer_of, nothing_new
 from bench.rows.polling import EVENTS_PATH, polled_site
 from bench.siege import SETTLE_SECONDS, Damage, attacked
@@ -22,14 +22,15 @@ SHOWN = {**KNOWN, "idle-1500": CROWDS["idle-1500"]}
 async def measure(servers: Servers) -> Measurement:
     """Attack one process after the other, each new: memory that one attack leaves behind would hide the next one's."""
     found: list[Row] = []
-    further: list[tuple[Attack, Damage]] = []
+    further: dict[str, tuple[Attack, Damage]] = {}
     async with polled_site(servers, sessions=SESSIONS, events_each=EVENTS_EACH) as site:
         for name, attack in SHOWN.items():
             found += rows(name, attack, await struck(site, name, attack, servers.choices.seconds))
         for name, attack in FURTHER.items():
-            further.append((attack, await struck(site, name, attack, servers.choices.seconds)))
-            _tell(*further[-1])
-    return Measurement([*found, *worst(further)])
+            further[name] = attack, await struck(site, name, attack, servers.choices.seconds)
+            _tell(*further[name])
+    keyless, keyed = ([further[name] for name in further if (name in KEYED) is takes] for takes in (False, True))
+    return Measurement([*found, *worst("other attacks", keyless), *worst("attacks that take a key", keyed)])
 
 
 async def struck(site: Site, name: str, attack: Attack, seconds: int | None) -> Damage:
@@ -58,19 +59,19 @@ def rows(name: str, attack: Attack, damage: Damage) -> list[Row]:
     return found
 
 
-def worst(further: Sequence[tuple[Attack, Damage]]) -> list[Row]:
+def worst(kind: str, further: Sequence[tuple[Attack, Damage]]) -> list[Row]:
     """Give the largest memory gained and the slowest poll of many attacks, each with the attack that it belongs to."""
     largest, gained = max(further, key=lambda pair: pair[1].gained_mb)
     slow, waited = max(further, key=lambda pair: pair[1].slowest_seconds)
     failed = sum(damage.bystander.failed for _, damage in further)
     return [
         Row(
-            f"most memory gained by {len(further)} other attacks",
+            f"most memory gained by {len(further)} {kind}",
             Figure([gained.gained_mb], "MB", largest.what),
             target=MEMORY,
         ),
         Row(
-            f"slowest poll of another client beside {len(further)} other attacks",
+            f"slowest poll of another client beside {len(further)} {kind}",
             Figure([waited.slowest_seconds], "s", f"{slow.what}; {failed:,} polls failed in all"),
             target=SLOWEST,
         ),
