@@ -49,19 +49,19 @@ PLANTS = {
     ),
     "a body takes all that comes with it": Plant(
         "a body ends where its length says",
-        "query_api.doorway.message:Message._bytes",
+        "query_api.doorway.message:BodyMessage._bytes",
         "taken = min(left, len(data))",
         "taken = len(data)",
     ),
     "chunks take all that comes with them": Plant(
         "chunks end where the last one does",
-        "query_api.doorway.message:Message._chunks",
+        "query_api.doorway.message:BodyMessage._chunks",
         "return place + 1",
         "return len(data)",
     ),
     "a body's last byte is the next request's": Plant(
         "every byte of a body is its request's",
-        "query_api.doorway.message:Message._bytes",
+        "query_api.doorway.message:BodyMessage._bytes",
         "return taken",
         "return taken - self.whole",
     ),
@@ -73,12 +73,12 @@ PLANTS = {
     ),
     "fields are remembered by their beginning": Plant(
         "what fields mean does not depend on what came before",
-        "query_api.doorway.connections:Connections.read",
+        "query_api.doorway.connections:Connections._given",
         "given = self._fields.get(lines)",
         "given = self._fields.get(lines) or self._fields.get(lines[:20])",
         also=(
             (
-                "query_api.doorway.connections:Connections.read",
+                "query_api.doorway.connections:Connections._given",
                 "_remember(self._fields, lines, given",
                 "_remember(self._fields, lines[:20], given",
             ),
@@ -86,7 +86,7 @@ PLANTS = {
     ),
     "HEAD gets a body": Plant(
         "HEAD gets no body",
-        f"{_DOORWAY}._answer",
+        f"{_DOORWAY}._send",
         "del parts[-1]",
         "pass",
     ),
@@ -95,5 +95,11 @@ PLANTS = {
         "query_api.doorway.connections:Connections.read",
         "front.common(given)",
         "front.common({})",
+    ),
+    "what a store said is sent twice": Plant(
+        "a request is answered once",
+        f"{_DOORWAY}._ask",
+        "self._finish(message)",
+        "self._send(reply, asked.question, name, asked.at)\n        self._finish(message)",
     ),
 }
