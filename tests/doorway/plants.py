@@ -96,4 +96,10 @@ PLANTS = {
         "front.common(given)",
         "front.common({})",
     ),
+    "what a store said is sent twice": Plant(
+        "a request is answered once",
+        f"{_DOORWAY}._ask",
+        "self._finish(message)",
+        "self._send(reply, asked.question, name, asked.at)\n        self._finish(message)",
+    ),
 }
