@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import structlog
 
-from query_api.answers import LAGS_OF_MISSING, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing
+from query_api.answers import LAGS_OF_MISSING, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
 from query_api.auth import Gate
 from query_api.conditional import matches
 from query_api.content_coding import GzipForm, GzipForms, accepts_gzip
+from query_api.newest import newest_key
 from query_api.poll_interval import PollLoad, poll_interval
 from query_api.problems import problem, problem_of
 from query_api.projector_requests import ProjectorRequests
@@ -57,15 +58,24 @@ class Question:
         "if_none_match",
         "method",
         "name",
+        "newest_key",
+        "nothing",
         "poll",
         "query_string",
+        "seconds",
         "session_id",
+        "since_us",
         "takes_gzip",
         "wanted",
     )
 
     poll: Poll
     wanted: Staleness
+    newest_key: str
+    nothing: tuple[Answer, Answer]
+    """What is answered while nothing matches: of a session that goes on, and of one that is over."""
+    seconds: float
+    since_us: int | None
 
     def __init__(
         self,
@@ -85,6 +95,14 @@ class Question:
         self.if_none_match = given.get(b"if-none-match")
         self.takes_gzip = b"accept-encoding" in given and accepts_gzip(given[b"accept-encoding"])
         self.edition: object = None
+
+    def understand(self) -> None:
+        """Have at hand what each answer needs of `poll` and `wanted`."""
+        poll = self.poll
+        self.newest_key = newest_key(poll.session_id)
+        self.nothing = nothing(poll.limit, poll.page, False), nothing(poll.limit, poll.page, True)
+        self.seconds = self.wanted.seconds
+        self.since_us = poll.since_us
 
 
 class EventsRequest(NamedTuple):
@@ -120,6 +138,7 @@ class Events:
         self._reader = reader
         self._requests = requests
         self._stats = stats
+        self._of_memory = stats.of["memory"]
         self._load = load
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
@@ -137,7 +156,7 @@ class Events:
             refusal = self._refusal(question)
             if refusal is not None:
                 if refusal is not _METHOD_NOT_ALLOWED:
-                    self._stats.poll("none", refusal.status, monotonic() - started)
+                    self._stats.of["none"].poll(refusal.status, monotonic() - started)
                 return refusal
         kept = self._kept(question, started)
         if kept is None:
@@ -146,7 +165,7 @@ class Events:
         if question.takes_gzip and self._lacks_form(question, answer):
             return EventsRequest(question, started, answer)
         reply = self._reply(question, answer, freshness, "memory", started)
-        self._stats.poll("memory", reply.status, monotonic() - started)
+        self._of_memory.poll(reply.status, monotonic() - started)
         return reply
 
     def _refusal(self, question: Question) -> Reply | None:
@@ -164,6 +183,7 @@ class Events:
             question.poll = parse(question.session_id, query_string)
         except ServiceError as error:
             return problem_of(error)
+        question.understand()
         question.edition = edition
         return None
 
@@ -179,15 +199,21 @@ class Events:
                 if reply.status == 500:
                     _log.error("a poll failed", session_id=poll.session_id, error=str(error))
             span.note(source=source, status=reply.status)
-        self._stats.poll(source, reply.status, monotonic() - asked.at)
+        self._stats.of[source].poll(reply.status, monotonic() - asked.at)
         return reply
 
     def _kept(self, question: Question, now: float) -> tuple[Answer, AsOf] | None:
-        poll, cache, seconds = question.poll, self._cache, question.wanted.seconds
-        if poll.since_us is not None:
-            known = cache.newest(poll.session_id, now, seconds)
-            if known is not None and (answer := known[0].answer(poll)) is not None:
-                return answer, known[1]
+        cache, seconds, since_us = self._cache, question.seconds, question.since_us
+        if since_us is not None:
+            known = cache.newest(question.newest_key, now, seconds)
+            if known is not None:
+                newest, freshness = known
+                if since_us >= newest.latest_us:
+                    return question.nothing[newest.terminal], freshness
+                answer = newest.answer(question.poll)
+                if answer is not None:
+                    return answer, freshness
+        poll = question.poll
         kept = cache.get(poll, now, seconds)
         return kept or cache.get(poll.session_id, now, seconds)  # the 404 of any poll of it
 

@@ -19,13 +19,18 @@ MAX_ANSWERS = 4
 _TYPE = re.compile(rb'\{"id":"[^"]*","session_id":"[^"]*","step_id":(?:null|"[^"]*"),"event_type":"([^"\\]*)"')
 
 
+def newest_key(session_id: str) -> str:
+    """The key in memory of what is known of a session's newest events. A string knows its hash, a tuple does not."""
+    return f"newest {session_id}"
+
+
 class Newest:
     """The newest events of one session, newest first: scores in microseconds since 1970, and their JSON.
 
-    Nothing is later than `newest_us`; None: the session has no events. `whole`: it has no others than these.
+    Nothing is later than `newest_us`, nor is any of these later than `latest_us`; None: the session has no events. `whole`: it has no others than these.
     """
 
-    __slots__ = ("_answers", "_latest_us", "_members", "_negated", "reaches_us", "session_id", "size", "terminal")
+    __slots__ = ("_answers", "_members", "_negated", "key", "latest_us", "reaches_us", "session_id", "size", "terminal")
 
     def __init__(
         self,
@@ -38,9 +43,10 @@ class Newest:
         whole: bool = False,
     ) -> None:
         self.session_id = session_id
+        self.key = newest_key(session_id)
         self.terminal = terminal
         self.reaches_us = BEFORE_ALL_US if newest_us is None or whole else scores[-1] if scores else newest_us
-        self._latest_us = scores[0] if scores else self.reaches_us
+        self.latest_us = scores[0] if scores else self.reaches_us
         self.size = OVERHEAD_BYTES + 2 * sum(map(len, members))  # answers hold some of them a second time
         self._negated = list(map(neg, scores))  # ascending, as bisect wants it
         self._members = members
@@ -50,7 +56,7 @@ class Newest:
         """Answer a poll for events later than an instant; None where that goes further back than this does."""
         if poll.since_us is None or poll.since_us < self.reaches_us:
             return None
-        if poll.since_us >= self._latest_us:
+        if poll.since_us >= self.latest_us:
             return nothing(poll.limit, poll.page, self.terminal)
         later = bisect_left(self._negated, -poll.since_us)
         key = (later, poll.types, poll.limit, poll.page)

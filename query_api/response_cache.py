@@ -95,9 +95,9 @@ class ResponseCache:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""
         return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
 
-    def newest(self, session_id: str, now: float, staleness_seconds: float) -> tuple[Newest, AsOf] | None:
-        """Find what is known of a session's newest events, with a lag below `staleness_seconds` at `now`."""
-        return self._find((Newest, session_id), now, staleness_seconds)  # type: ignore[return-value]
+    def newest(self, key: str, now: float, staleness_seconds: float) -> tuple[Newest, AsOf] | None:
+        """Find what is known of a session's newest events by its `newest_key`, by the same rule."""
+        return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
 
     def store(self, key: Key, answer: Answer, freshness: AsOf, number: Number | None) -> bool:
         """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
@@ -106,10 +106,10 @@ class ResponseCache:
 
     def store_newest(self, newest: Newest, freshness: AsOf, number: Number | None) -> bool:
         """Keep what is known of a session's newest events, by the same rule, unless as much is known already."""
-        known = self._entries.get((Newest, newest.session_id))
+        known = self._entries.get(newest.key)
         if known is not None and isinstance(known.kept, Newest) and known.kept.reaches_us < newest.reaches_us:
             return False
-        return self._keep((Newest, newest.session_id), _Entry(newest, freshness, newest.size), number)
+        return self._keep(newest.key, _Entry(newest, freshness, newest.size), number)
 
     def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, AsOf] | None:
         entry = self._entries.get(key)

@@ -13,18 +13,29 @@ SOURCES = ("memory", "redis", "postgres", "none")
 """Where answers come from; "none" for errors."""
 
 
-class Stats:
-    """Counters of polls."""
+class SourceStats:
+    """Polls answered from one source: how many, by HTTP status, and how long they took."""
+
+    __slots__ = ("durations", "statuses")
 
     def __init__(self) -> None:
-        self._polls = {source: defaultdict(int, {200: 0} if source != "none" else {}) for source in SOURCES}
-        self._durations = {source: Histogram() for source in SOURCES}
-        self._compressed = self._saved_bytes = 0
+        self.statuses: defaultdict[int, int] = defaultdict(int)
+        self.durations = Histogram()
 
-    def poll(self, source: str, status: int, seconds: float) -> None:
-        """Count a poll answered from `source` ("none" for an error) with an HTTP status."""
-        self._polls[source][status] += 1
-        self._durations[source].observe(seconds)
+    def poll(self, status: int, seconds: float) -> None:
+        """Count a poll."""
+        self.statuses[status] += 1
+        self.durations.observe(seconds)
+
+
+class Stats:
+    """Counters of polls; `of` has those of each source ("none": an error)."""
+
+    def __init__(self) -> None:
+        self.of = {source: SourceStats() for source in SOURCES}
+        for source in SOURCES[:-1]:
+            self.of[source].statuses[200] = 0  # shown from the first on
+        self._compressed = self._saved_bytes = 0
 
     def compressed(self, saved_bytes: int) -> None:
         """Count a poll whose answer left compressed, shorter by so many bytes."""
@@ -38,15 +49,15 @@ class Stats:
             'Polls answered, by where from ("none": an error) and HTTP status.',
             labels=["source", "status"],
         )
-        for source, statuses in sorted(self._polls.items()):
-            for status, count in sorted(statuses.items()):
+        for source, stats in sorted(self.of.items()):
+            for status, count in sorted(stats.statuses.items()):
                 polls.add_metric([source, str(status)], count)
         yield polls
         durations = HistogramMetricFamily(
             "readside_poll_duration_seconds", "Time from a poll's arrival to its answer, by source.", labels=["source"]
         )
-        for source, histogram in self._durations.items():
-            durations.add_metric([source], histogram.buckets(), histogram.seconds)
+        for source, stats in self.of.items():
+            durations.add_metric([source], stats.durations.buckets(), stats.durations.seconds)
         yield durations
         memory, stores = self._from("memory"), self._from("redis") + self._from("postgres")
         yield CounterMetricFamily("readside_response_cache_hits", "Polls answered from memory.", value=memory)
@@ -60,4 +71,4 @@ class Stats:
         )
 
     def _from(self, source: str) -> int:
-        return self._durations[source].count
+        return self.of[source].durations.count

@@ -92,7 +92,7 @@ PLANTS = {
     ),
     "an answer says nothing of who may read it": Plant(
         "an answer bears the same fields whichever way its request came in",
-        "query_api.doorway.connections:Connections._given",
+        "query_api.doorway.connections:Connections.read",
         "front.common(given)",
         "front.common({})",
     ),

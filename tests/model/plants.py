@@ -132,7 +132,7 @@ PLANTS = {
         "a message about a session drops what is known of its newest event",
         "query_api.response_cache:ResponseCache._drop",
         "tuple(self._keys_of.get(session_id, ()))",
-        "[key for key in self._keys_of.get(session_id, ()) if key != (Newest, session_id)]",
+        '[key for key in self._keys_of.get(session_id, ()) if key != f"newest {session_id}"]',
         ("subscription_lost",),
     ),
     "what is known of the newest events reaches too far": Plant(

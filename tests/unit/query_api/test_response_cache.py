@@ -1,7 +1,7 @@
 """The rules by which answers are kept in memory, each by its name."""
 
 from query_api.answers import Answer, AsOf, Number, found, missing
-from query_api.newest import Newest
+from query_api.newest import Newest, newest_key
 from query_api.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
 from readmodel.messages import EVERY_SESSION, Change
 
@@ -298,17 +298,17 @@ def test_what_is_known_of_a_sessions_newest_events_goes_with_its_answers() -> No
     """Kept by the same rule, dropped by the same messages, forgotten with the rest."""
     cache, known = heard(change(1)), newest(A, 5, 3)
     assert cache.store_newest(known, AsOf(1, 0.0), Number("t", 1))
-    assert cache.newest(A, 200.0, FOREVER) == (known, AsOf(1, 0.0))
-    assert cache.newest(B, 200.0, FOREVER) is None
-    assert cache.newest(A, 200.0, 100.0) is None
+    assert cache.newest(newest_key(A), 200.0, FOREVER) == (known, AsOf(1, 0.0))
+    assert cache.newest(newest_key(B), 200.0, FOREVER) is None
+    assert cache.newest(newest_key(A), 200.0, 100.0) is None
 
     heard(change(2, B, as_of_us=7), cache=cache)
-    found = cache.newest(A, 200.0, FOREVER)
+    found = cache.newest(newest_key(A), 200.0, FOREVER)
     assert found
     assert found[1].as_of_us == 7
 
     heard(change(3, A), cache=cache)
-    assert cache.newest(A, 200.0, FOREVER) is None
+    assert cache.newest(newest_key(A), 200.0, FOREVER) is None
     assert not cache.store_newest(known, AsOf(1, 0.0), Number("t", 2))
     assert (len(cache), cache.bytes) == (0, 0)
 

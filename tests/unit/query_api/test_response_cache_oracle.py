@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from query_api.answers import AsOf, Number, found
-from query_api.newest import Newest
+from query_api.newest import Newest, newest_key
 from query_api.response_cache import ResponseCache
 from readmodel.messages import Change
 
@@ -114,7 +114,7 @@ class World:
     def poll(self) -> None:
         """Answer from memory, else read one of the stores."""
         session = self.random.choice(SESSIONS)
-        known, kept = self.cache.newest(session, 0.0, FOREVER), self.cache.get(session, 0.0, FOREVER)
+        known, kept = self.cache.newest(newest_key(session), 0.0, FOREVER), self.cache.get(session, 0.0, FOREVER)
         if known is not None:
             newest, freshness = known
             assert newest.reaches_us >= self.version(session, freshness.as_of_us)
