@@ -27,7 +27,8 @@ def newest_key(session_id: str) -> str:
 class Newest:
     """The newest events of one session, newest first: scores in microseconds since 1970, and their JSON.
 
-    Nothing is later than `newest_us`, nor is any of these later than `latest_us`; None: the session has no events. `whole`: it has no others than these.
+    Nothing is later than `newest_us`; None: the session has no events. `whole`: it has no others than these. Nothing of
+    it is later than `latest_us`.
     """
 
     __slots__ = ("_answers", "_members", "_negated", "key", "latest_us", "reaches_us", "session_id", "size", "terminal")
