@@ -30,6 +30,9 @@ POST = b"POST /health/live HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 DOCUMENT = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
 
+LAST_ONES = 80
+"""More answers than any buffer on the way holds; one of so many connections fills it with its last one."""
+
 
 class Guarded(NamedTuple):
     """The process, without any store: no bound asks for one."""
@@ -161,6 +164,18 @@ async def test_answers_that_nobody_takes(api: Guarded) -> None:
     assert min(filter(None, unsent)) > 10_000_000  # of twenty: buffers of the kernel have the rest
 
 
+async def test_last_answers_that_nobody_takes(api: Guarded) -> None:
+    """Their connections end all the same, however much of the last one the kernel's buffers have taken."""
+
+    async def none_is_left() -> bool:
+        return series((await api.client.get("/metrics")).text)["readside_connections"] == 1
+
+    async with _crowd(api.port, LAST_ONES, buffer_bytes=4_096) as crowd:
+        for number, client in enumerate(crowd):
+            client.send(DOCUMENT * number + DOCUMENT[:-2] + b"Connection: close\r\n\r\n")
+        await eventually(none_is_left, "all connections have ended")
+
+
 async def test_requests_hold_no_more_than_their_part(api: Guarded) -> None:
     """Past it a long one gets 503 and may come again later; a short one is answered all the same."""
     before = await api.ended("waiting")
@@ -186,6 +201,6 @@ async def test_requests_hold_no_more_than_their_part(api: Guarded) -> None:
 
 
 @asynccontextmanager
-async def _crowd(port: int, number: int) -> AsyncIterator[list[RawClient]]:
+async def _crowd(port: int, number: int, *, buffer_bytes: int = 0) -> AsyncIterator[list[RawClient]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(raw_client(port)) for _ in range(number)]
+        yield [await stack.enter_async_context(raw_client(port, buffer_bytes=buffer_bytes)) for _ in range(number)]
