@@ -117,8 +117,10 @@ class Doorway(asyncio.Protocol):
         return not self._ends_at and (self._must_wait() or not self._serves)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """The connection is over."""
-        self._take_back()
+        """The connection is over; the application may not be done with its request, and leaves cycles then, too."""
+        message = self._take_back()
+        if message is not None and message.lent:
+            self._shared.clear_away(message.size)
         self._release()
         self._count_untaken(0)
         self._shared.remove(self, placed=self._serves)

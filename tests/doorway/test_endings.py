@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from query_api.doorway.connections import Connections
+from query_api.doorway.connections import LEFT_BYTES, Connections
 from tests.doorway.answers import answers
 from tests.doorway.conversations import Answered, Conversation, Speaker
 from tests.doorway.smuggled import EVENTS, HIDDEN, KEY, NEXT, poll
@@ -246,3 +246,33 @@ def test_who_is_gone_leaves_nothing_behind(
     assert gone() is None
     assert (troubles, caplog.records) == ([], [])
     assert [line for line in said if line["log_level"] in {"error", "critical"}] == []
+
+
+def test_long_requests_that_are_left_behind_are_freed(
+    runner: asyncio.Runner, speaker: Speaker, connections: Connections
+) -> None:
+    """The application's parts know one another in circles, request and all: they are looked for before long."""
+    field = b"x", b"a" * 60_000
+    head = b"GET /health/live HTTP/1.1\r\n%b: %b\r\n\r\n" % field
+    most = LEFT_BYTES // len(head) + 2
+
+    async def all_is_over() -> bool:
+        return not connections.census.open and not speaker.server.server_state.tasks
+
+    async def scenario() -> int:
+        for _ in range(2 * most):
+            async with speaker.connected() as conversation:
+                await conversation.send(head, turns=0)
+                await is_under_way(speaker, conversation)
+                conversation.reset()
+                await eventually(all_is_over, "the connection is over, and its request")
+        return sum(one == field for one in gc.get_objects() if type(one) is tuple)
+
+    gc.collect()
+    gc.disable()
+    try:
+        left = runner.run(scenario())
+    finally:
+        gc.enable()
+
+    assert left <= most

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 
 from bench.attack import Prey
 from bench.siege import Damage, attacked
-from bench.watching import resident_mb
+from bench.watching import peak_mb, resident_mb
 from projector.core.operations import Put
 from readmodel.postgres_client import check_server
 from readmodel.redis_client import connect
@@ -37,10 +38,10 @@ class Fortress(NamedTuple):
     at_rest_mb: float
 
     async def under(self, attack: str, seconds: float) -> Damage:
-        """Have it attacked for so long, and wait until all connections of the attack are gone."""
+        """Have it attacked for so long, and wait until its connections are gone: that takes memory, too."""
         damage = await attacked(self.process, self.prey, f"{self.prey.path}?limit=1", attack, seconds, 0)
         await eventually(self._is_alone, "the attackers' connections are gone", GONE_SECONDS)
-        return damage
+        return replace(damage, peak_mb=max(damage.peak_mb, peak_mb(self.process)))
 
     async def scrape(self) -> Scrape:
         """Read its metrics."""
