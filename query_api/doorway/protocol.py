@@ -137,8 +137,9 @@ class Doorway(asyncio.Protocol):
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """It takes them."""
+        """It takes them, and has as long again for what is written next."""
         self._writes_paused = False
+        self._untaken = (0, 0.0)
         self._count_untaken(0)
         if self._inner is not None:
             self._inner.resume_writing()
@@ -147,12 +148,10 @@ class Doorway(asyncio.Protocol):
     # What uvicorn, its protocol's facade, the application and the passing of time call.
 
     def shutdown(self) -> None:
-        """End in good order: finish the answer that is due, and take no more requests."""
+        """End after the answer that is due, and take no more requests. uvicorn tells its own protocol by itself."""
         self._drains = True
         if self._message is None:
             self._transport.close()
-        elif self._inner is not None and self._message.lent:
-            self._inner.shutdown()
 
     def lent(self) -> bool:
         """Whether uvicorn has a request in hand."""
@@ -465,7 +464,7 @@ class Doorway(asyncio.Protocol):
         self._untaken_bytes = size
 
     def _take_back(self) -> Message | None:
-        """Give the request that uvicorn has in hand, and count it no longer."""
+        """Give the request in hand, and count it no longer."""
         message, self._message = self._message, None
         if message is not None:
             self._shared.waiting_bytes -= message.size

@@ -131,6 +131,28 @@ async def test_a_client_that_takes_nothing_is_ended(shared: Connections) -> None
     assert (stuck.transport.is_open, slow.transport.is_open, ended(shared)) == (False, True, {"untaken": 1})
 
 
+async def test_a_client_that_always_has_more_to_take_goes_on(shared: Connections) -> None:
+    """As much waits for it as before, but of later answers: it has taken the others."""
+    busy = Opened(shared)
+    busy.pauses(1_000)
+    busy.doorway.check(busy.made_at)
+    busy.doorway.resume_writing()
+    busy.pauses(1_000)
+    shared.sweep(busy.made_at + BOUNDS.untaken_seconds + 1)
+
+    assert busy.transport.is_open
+
+
+async def test_the_head_of_a_late_request_has_as_long(shared: Connections) -> None:
+    """Its time runs from its own first byte on, however long its connection was idle."""
+    late = Opened(shared)
+    late.doorway._began -= BOUNDS.idle_seconds - 1
+    late.doorway.data_received(HALF)
+    shared.sweep(late.made_at + BOUNDS.head_seconds - 1)
+
+    assert (late.transport.written, ended(shared)) == (b"", {})
+
+
 async def test_who_has_no_place_and_is_silent_is_told_so(shared: Connections) -> None:
     """After a moment; whoever is in stays."""
     inside = [Opened(shared) for _ in range(BOUNDS.max_connections)]
