@@ -55,11 +55,6 @@ class Message:
         """Whether another one may follow it."""
         return True
 
-    def take(self, data: bytes) -> int:
-        """Take what belongs to it; give how many of these bytes do. Raises BadBody."""
-        del data
-        return 0
-
 
 class BodyMessage(Message):
     """A request that may have a body: `left` bytes of it to come, or chunks (None), `most` bytes of them."""

@@ -21,7 +21,7 @@ from query_api.doorway.connections import CLOSES, CONNECTION, CONNECTIONS, Conne
 from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.inner import let_go
-from query_api.doorway.message import BadBody, Message, Refusal, message_of
+from query_api.doorway.message import BadBody, BodyMessage, Message, Refusal, message_of
 from query_api.events import EventsRequest, Question
 from query_api.front import events_path, wanted
 from query_api.problems import problem, retry_later
@@ -342,7 +342,7 @@ class Doorway(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """Take bytes that are no whole request, or come before their turn."""
-        if self._message is not None and not self._message.whole:
+        if isinstance(self._message, BodyMessage) and not self._message.whole:
             data = self._pass_body(self._message, data)
         held = len(self._held)
         if not held:
@@ -362,7 +362,7 @@ class Doorway(asyncio.Protocol):
         elif not held:
             self._began = time.monotonic()
 
-    def _pass_body(self, message: Message, data: bytes) -> bytes:
+    def _pass_body(self, message: BodyMessage, data: bytes) -> bytes:
         """Give uvicorn what belongs to the request that it has in hand; give back what comes after it."""
         try:
             end = message.take(data)

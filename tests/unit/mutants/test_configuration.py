@@ -9,6 +9,7 @@ import pytest
 from tests.mutants.__main__ import FIRST, ROOT
 
 NOT_OF_THE_SERVICE = {"bench", "demo", "mutants"}
+BESIDE_UNITS = {"tests/contract", "tests/doorway/test_endings.py", "tests/doorway/test_smuggling.py"}
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +35,11 @@ def test_the_first_module_is_changed(configuration: dict[str, Any]) -> None:
 
 
 def test_every_unit_test_of_the_service_is_to_notice(configuration: dict[str, Any]) -> None:
-    """And the contract suite."""
+    """And the contract suite, and what of the doorway's own needs no server."""
     units = {path for path in (ROOT / "tests/unit").iterdir() if path.is_dir() and list(path.glob("test_*.py"))}
     wanted = {str(path.relative_to(ROOT)) for path in units if path.name not in NOT_OF_THE_SERVICE}
 
-    assert set(configuration["pytest_add_cli_args_test_selection"]) == wanted | {"tests/contract"}
+    assert set(configuration["pytest_add_cli_args_test_selection"]) == wanted | BESIDE_UNITS
 
 
 def test_what_the_tests_need_is_copied(configuration: dict[str, Any]) -> None:
