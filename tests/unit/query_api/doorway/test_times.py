@@ -143,6 +143,17 @@ async def test_a_client_that_always_has_more_to_take_goes_on(shared: Connections
     assert busy.transport.is_open
 
 
+async def test_who_still_takes_an_answer_is_not_idle(shared: Connections) -> None:
+    """However little it takes, and however long ago it asked."""
+    slow = Opened(shared)
+    slow.transport.waiting = 1_000
+    for second in range(0, int(BOUNDS.idle_seconds) + 20, 10):
+        slow.transport.waiting -= 1
+        shared.sweep(slow.made_at + second)
+
+    assert (slow.transport.is_open, ended(shared)) == (True, {})
+
+
 async def test_the_head_of_a_late_request_has_as_long(shared: Connections) -> None:
     """Its time runs from its own first byte on, however long its connection was idle."""
     late = Opened(shared)
