@@ -181,8 +181,8 @@ def _problem(description: str, title: str, status: int, detail: str, *more: str,
 
 RESPONSES: dict[str, Part] = {
     "BadRequest": _problem(
-        "A parameter or header is wrong or unknown, or the page would be longer than an answer may be, or the request is "
-        "none of HTTP/1.1.",
+        "A parameter or header is wrong or unknown, the page would be longer than an answer may be, or the request "
+        "could not be read as HTTP/1.1; then its connection is closed.",
         "Bad Request",
         400,
         "limit must be a whole number from 1 to 1000, not '0'.",
@@ -218,7 +218,7 @@ RESPONSES: dict[str, Part] = {
         "Allow",
     ),
     "Malformed": _problem(
-        "The request is none of HTTP/1.1. Its connection is closed.",
+        "The request could not be read as HTTP/1.1. Its connection is closed.",
         "Bad Request",
         400,
         "This is no request of HTTP/1.1 that could be understood.",
@@ -236,7 +236,7 @@ RESPONSES: dict[str, Part] = {
         "The request's body is too long: nothing here needs one.",
     ),
     "HeadTooLong": _problem(
-        "The request's head is longer than READSIDE_MAX_HEAD_KB, or has more than 128 fields. Its connection is closed.",
+        "The request's head is longer than READSIDE_MAX_HEAD_KB, or has over 128 fields. Its connection is closed.",
         "Request Header Fields Too Large",
         431,
         "The request's head is too long.",
