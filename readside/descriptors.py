@@ -14,9 +14,10 @@ from query_api.config import ApiConfig
 OWN_DESCRIPTORS = 192
 """Descriptors of an API process that are no client's, beside its connections for polls of Postgres.
 
-Redis' pool has 64 at most. Event loop, standard streams, listening socket, pipes to parent and workers, the workers'
-metrics files, a connection that looks for the tables, one that asks whether Postgres takes any, and an exporter of
-traces make 40 at the worst. The rest is for clients past the bound: each takes one for as long as it is told so.
+Redis' pool has 64 at most. Event loop, standard streams, 16 listening sockets, pipes to parent and workers, the
+workers' metrics files, a connection that looks for the tables, one that asks whether Postgres takes any, and an
+exporter of traces make 55 at the worst. The rest is for clients past the bound: each takes one for as long as it is
+told so.
 """
 
 _log = structlog.get_logger(__name__)

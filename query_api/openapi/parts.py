@@ -181,7 +181,8 @@ def _problem(description: str, title: str, status: int, detail: str, *more: str,
 
 RESPONSES: dict[str, Part] = {
     "BadRequest": _problem(
-        "A parameter or header is wrong or unknown, or the page would be longer than an answer may be.",
+        "A parameter or header is wrong or unknown, the page would be longer than an answer may be, or the request "
+        "could not be read as HTTP/1.1; then its connection is closed.",
         "Bad Request",
         400,
         "limit must be a whole number from 1 to 1000, not '0'.",
@@ -216,8 +217,33 @@ RESPONSES: dict[str, Part] = {
         "/api/v2/projection accepts GET, HEAD, not PUT.",
         "Allow",
     ),
+    "Malformed": _problem(
+        "The request could not be read as HTTP/1.1. Its connection is closed.",
+        "Bad Request",
+        400,
+        "This is no request of HTTP/1.1 that could be understood.",
+    ),
+    "RequestTimeout": _problem(
+        "The request was not whole after READSIDE_HEAD_SECONDS. Its connection is closed.",
+        "Request Timeout",
+        408,
+        "The request was not whole in time.",
+    ),
+    "BodyTooLong": _problem(
+        "The request's body is longer than READSIDE_MAX_BODY_KB. Its connection is closed.",
+        "Request Entity Too Large",
+        413,
+        "The request's body is too long: nothing here needs one.",
+    ),
+    "HeadTooLong": _problem(
+        "The request's head is longer than READSIDE_MAX_HEAD_KB, or has over 128 fields. Its connection is closed.",
+        "Request Header Fields Too Large",
+        431,
+        "The request's head is too long.",
+    ),
     "Unavailable": _problem(
-        "Overloaded, or no store can answer.",
+        "Overloaded, or no store can answer. Or as many connections are open as may be, or too much waits to be "
+        "answered: then this connection is closed.",
         "Service Unavailable",
         503,
         "No store can answer at the moment; try again in a second.",

@@ -108,7 +108,7 @@ def _events() -> Part:
         "responses": {
             "200": found,
             "304": unmodified,
-            **_errors("BadRequest", "Unauthorized", "Forbidden", "SessionNotFound", "Unavailable"),
+            **_errors("BadRequest", "Unauthorized", "Forbidden", "SessionNotFound"),
         },
     }
 
@@ -123,7 +123,7 @@ def _warm() -> Part:
         "parameters": [_ref("parameters", "session_id")],
         "responses": {
             "202": _json("Asked for, or there already.", "Warm", example),
-            **_errors("BadRequest", "Unauthorized", "Forbidden", "SessionNotFound", "Unavailable"),
+            **_errors("BadRequest", "Unauthorized", "Forbidden", "SessionNotFound"),
         },
     }
 
@@ -165,7 +165,7 @@ def _hot_sessions() -> Part:
         "parameters": [_ref("parameters", "list_limit"), _ref("parameters", "page")],
         "responses": {
             "200": _json("A page of them.", "HotSessions", {"items": [_HOT], "total": 1}),
-            **_errors("BadRequest", "Unauthorized", "Forbidden", "Unavailable"),
+            **_errors("BadRequest", "Unauthorized", "Forbidden"),
         },
     }
 
@@ -177,7 +177,7 @@ def _live() -> Part:
 def _ready() -> Part:
     example = {"status": "ready", "stores": {"redis": "up", "postgres": "up"}}
     ok = {"200": _json("They can.", "Ready", example)}
-    return _open("ready", "Can polls be answered?", {**ok, **_errors("Unavailable")})
+    return _open("ready", "Can polls be answered?", ok)
 
 
 def _document() -> Part:
@@ -204,7 +204,7 @@ def _open(operation: str, summary: str, responses: dict[str, Part]) -> Part:
         "tags": ["service"],
         "summary": summary,
         "security": [],
-        "responses": {**responses, **_errors()},
+        "responses": {**responses, **_errors("Malformed")},
     }
 
 
@@ -219,17 +219,22 @@ def _head(get: Part) -> Part:
 
 _STATUSES = {
     "BadRequest": "400",
+    "Malformed": "400",
     "Unauthorized": "401",
     "Forbidden": "403",
     "SessionNotFound": "404",
     "MethodNotAllowed": "405",
+    "RequestTimeout": "408",
+    "BodyTooLong": "413",
+    "HeadTooLong": "431",
     "InternalError": "500",
     "Unavailable": "503",
 }
+_ANYWHERE = ("MethodNotAllowed", "RequestTimeout", "BodyTooLong", "HeadTooLong", "InternalError", "Unavailable")
 
 
 def _errors(*names: str) -> dict[str, Part]:
-    every = sorted((*names, "MethodNotAllowed", "InternalError"), key=lambda name: _STATUSES[name])
+    every = sorted((*names, *_ANYWHERE), key=lambda name: _STATUSES[name])
     return {_STATUSES[name]: _ref("responses", name) for name in every}
 
 

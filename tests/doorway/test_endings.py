@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from query_api.doorway.connections import LEFT_BYTES, Connections
+from query_api.doorway.protocol import SMALL_BYTES, Doorway
 from tests.doorway.answers import answers
 from tests.doorway.conversations import Answered, Conversation, Speaker
 from tests.doorway.smuggled import EVENTS, HIDDEN, KEY, NEXT, poll
@@ -152,6 +154,50 @@ def test_a_body_that_never_comes_is_not_waited_for(runner: asyncio.Runner, speak
     answered = runner.run(scenario())
 
     assert (told(answered), answered.ended) == (["early 405"], True)
+
+
+def test_the_body_of_a_late_request_has_as_long(
+    runner: asyncio.Runner, speaker: Speaker, connections: Connections
+) -> None:
+    """Its time runs from its head on, however long its connection was idle."""
+
+    async def scenario() -> Answered:
+        async with speaker.connected() as conversation:
+            [protocol] = speaker.server.server_state.connections
+            assert isinstance(protocol, Doorway)
+            protocol._began -= 2 * connections.bounds.head_seconds
+            await conversation.send(EARLY + b"half")
+            await conversation.settle()
+            connections.sweep(time.monotonic())
+            return await conversation.settle()
+
+    answered = runner.run(scenario())
+
+    assert (told(answered), answered.ended) == (["early 405"], False)
+
+
+def test_who_was_refused_meanwhile_is_not_answered_again(
+    runner: asyncio.Runner, speaker: Speaker, connections: Connections
+) -> None:
+    """What the store says then is nobody's, and breaks nothing."""
+    troubles: list[dict[str, Any]] = []
+
+    async def scenario() -> Answered:
+        asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+        async with speaker.connected() as conversation:
+            await conversation.send(SLOW)
+            await is_under_way(speaker, conversation)
+            connections.waiting_bytes += connections.most_waiting
+            try:
+                await conversation.send(NEXT[:-2] + b"x: " + b"a" * SMALL_BYTES)
+            finally:
+                connections.waiting_bytes -= connections.most_waiting
+            return await conversation.settle()
+
+    answered = runner.run(scenario())
+    gc.collect()
+
+    assert (told(answered), answered.ended, troubles) == (["slow 503"], True, [])
 
 
 def test_uvicorns_timer_ends_nothing(runner: asyncio.Runner, speaker: Speaker) -> None:

@@ -49,7 +49,7 @@ def test_who_reads_late_is_answered_to_the_end(runner: asyncio.Runner, speaker: 
         async with speaker.connected() as conversation:
             await conversation.send((DOCUMENT + HIDDEN) * 40, LONG_TURNS, reads=False)
             await conversation.turn(1)
-            at_first = len(answers(conversation.answered.received))
+            at_first = len(conversation.answered.told)
             return at_first, await conversation.settle()
 
     at_first, answered = runner.run(scenario())

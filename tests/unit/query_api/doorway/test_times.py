@@ -61,7 +61,10 @@ class Opened:
     def __init__(self, shared: Connections) -> None:
         self.transport = FakeTransport()
         self.doorway = Doorway(
-            Config("nowhere"), ServerState(), {CONNECTIONS: shared}, cast("asyncio.AbstractEventLoop", None)
+            Config("nowhere", log_config=None),
+            ServerState(),
+            {CONNECTIONS: shared},
+            cast("asyncio.AbstractEventLoop", None),
         )
         self.doorway.connection_made(self.transport)
         self.made_at = time.monotonic()
