@@ -80,7 +80,7 @@ class Doorway(asyncio.Protocol):
         self._serves = self._reads = True
         self._is_used = False
         """Whether something was answered since its time was last looked at."""
-        self._writes_paused = self._rests = self._half_closed = self._drains = False
+        self._writes_paused = self._rests = self._half_closed = self._drains = self._is_aborted = False
 
     # What the transport calls.
 
@@ -208,8 +208,9 @@ class Doorway(asyncio.Protocol):
             self.end_untaken()
 
     def end_untaken(self) -> None:
-        """End the connection at once: nobody takes what was written."""
-        if not self._transport.is_closing():
+        """End the connection at once: nobody takes what was written. Closing would wait for that, for ever."""
+        if not self._is_aborted:
+            self._is_aborted = True
             self._shared.census.refused("untaken")
             self._transport.abort()
 

@@ -131,6 +131,20 @@ async def test_a_client_that_takes_nothing_is_ended(shared: Connections) -> None
     assert (stuck.transport.is_open, slow.transport.is_open, ended(shared)) == (False, True, {"untaken": 1})
 
 
+async def test_a_connection_that_closes_does_not_wait_for_ever(shared: Connections) -> None:
+    """What is written before must leave first: a client that takes nothing of it is ended, and counted once."""
+    one = Opened(shared)
+    one.transport.waiting = 1_000
+    one.doorway.check(one.made_at)
+    one.doorway.shutdown()
+    aborted: list[float] = []
+    one.transport.abort = lambda: aborted.append(time.monotonic())  # type: ignore[method-assign]
+    for _ in range(2):
+        shared.sweep(one.made_at + BOUNDS.untaken_seconds + 1)
+
+    assert (len(aborted), ended(shared)) == (1, {"untaken": 1})
+
+
 async def test_who_has_no_place_and_is_silent_is_told_so(shared: Connections) -> None:
     """After a moment; whoever is in stays."""
     inside = [Opened(shared) for _ in range(BOUNDS.max_connections)]
