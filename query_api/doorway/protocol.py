@@ -135,8 +135,9 @@ class Doorway(asyncio.Protocol):
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """It takes them."""
+        """It takes them. Between two looks at its time as much may have come anew as has left."""
         self._writes_paused = False
+        self._untaken = (0, self._seen)
         self._count_untaken(0)
         if self._inner is not None:
             self._inner.resume_writing()

@@ -131,6 +131,18 @@ async def test_a_client_that_takes_nothing_is_ended(shared: Connections) -> None
     assert (stuck.transport.is_open, slow.transport.is_open, ended(shared)) == (False, True, {"untaken": 1})
 
 
+async def test_a_client_that_takes_all_and_asks_for_more_is_not_ended(shared: Connections) -> None:
+    """Though as much waits whenever its time is looked at: it was another answer each time."""
+    one = Opened(shared)
+    for seconds in range(0, int(BOUNDS.untaken_seconds) * 2, 5):
+        one.pauses(1_000)
+        one.doorway.check(one.made_at + seconds)
+        one.transport.waiting = 0
+        one.doorway.resume_writing()
+
+    assert (one.transport.is_open, ended(shared)) == (True, {})
+
+
 async def test_a_connection_that_closes_does_not_wait_for_ever(shared: Connections) -> None:
     """What is written before must leave first: a client that takes nothing of it is ended, and counted once."""
     one = Opened(shared)
