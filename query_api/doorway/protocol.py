@@ -33,7 +33,7 @@ TURN_ANSWERS = 16
 LINGER_SECONDS, LINGER_BYTES = 2.0, 1_000_000
 """After a refusal so much is read and thrown away: closing a socket with bytes unread would lose the answer."""
 TURNED_AWAY_SECONDS, TURNED_AWAY = 1.0, 64
-"""One connection too many is heard for so long before it gets its 503; so many wait for theirs at a time."""
+"""One connection too many is heard for so long before it gets its 503; so many are heard at a time."""
 SMALL_BYTES = 1_024
 """What one request holds may be so much whatever others hold, and may be kept when it is over."""
 SEPARATE_BYTES = 16_384
@@ -91,6 +91,7 @@ class Doorway(asyncio.Protocol):
         self._serves = self._shared.add(self)
         if not self._serves and self._shared.turned_away > TURNED_AWAY:
             self._refuse("full", _FULL)
+            self._transport.close()  # each one that is heard out takes an open file, and few of those are left
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
