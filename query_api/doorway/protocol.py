@@ -407,7 +407,8 @@ class Doorway(asyncio.Protocol):
         if self._ends_at or (waits and self._held):
             return
         if self._half_closed and not waits:
-            self._transport.close()
+            # Python's own event loop ends a connection twice that is closed while it says that answers are taken again.
+            self._loop.call_soon(self._transport.close)
         elif not self._reads:  # the body of the request in hand may be still to come
             self._reads = True
             self._transport.resume_reading()
