@@ -147,6 +147,8 @@ class GzipForms:
         self._keep(answer.etag, _form(making.result(), answer, tag))
 
     def _keep(self, etag: bytes, form: GzipForm) -> None:
+        if _size(form) > self.max_bytes:
+            return  # all others would leave for it, and then itself
         self._kept[etag] = form
         self.bytes += _size(form)
         while self.bytes > self.max_bytes:

@@ -221,11 +221,12 @@ class Events:
         """Wait for a compressed form once at most: what is another answer by then leaves as it is."""
         question = asked.question
         if asked.kept is not None:
-            await self._forms.make(asked.kept)
+            form = await self._forms.make(asked.kept)
             now = monotonic()
             kept = self._kept(question, now)  # a message may have come meanwhile
             if kept is not None:
-                return "memory", self._reply(question, *kept, "memory", now)
+                is_its = kept[0].etag == asked.kept.etag
+                return "memory", self._reply(question, *kept, "memory", now, form if is_its else None)
         answer, reading = await self._read(question)
         form = None
         if asked.kept is None and question.takes_gzip and self._lacks_form(question, answer):

@@ -33,7 +33,7 @@ TURN_ANSWERS = 16
 LINGER_SECONDS, LINGER_BYTES = 2.0, 1_000_000
 """After a refusal so much is read and thrown away: closing a socket with bytes unread would lose the answer."""
 TURNED_AWAY_SECONDS, TURNED_AWAY = 1.0, 64
-"""One connection too many is heard for so long before it gets its 503; so many wait for theirs at a time."""
+"""One connection too many is heard for so long before it gets its 503; so many are heard at a time."""
 SMALL_BYTES = 1_024
 """What one request holds may be so much whatever others hold, and may be kept when it is over."""
 SEPARATE_BYTES = 16_384
@@ -91,6 +91,7 @@ class Doorway(asyncio.Protocol):
         self._serves = self._shared.add(self)
         if not self._serves and self._shared.turned_away > TURNED_AWAY:
             self._refuse("full", _FULL)
+            self._transport.close()  # each one that is heard out takes an open file, and few of those are left
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
@@ -406,7 +407,8 @@ class Doorway(asyncio.Protocol):
         if self._ends_at or (waits and self._held):
             return
         if self._half_closed and not waits:
-            self._transport.close()
+            # Python's own event loop ends a connection twice that is closed while it says that answers are taken again.
+            self._loop.call_soon(self._transport.close)
         elif not self._reads:  # the body of the request in hand may be still to come
             self._reads = True
             self._transport.resume_reading()

@@ -148,6 +148,17 @@ async def test_what_memory_has_is_compressed_when_it_is_asked_for(stand: Stand, 
     assert gzip.decompress(packed.body) == plain.body
 
 
+async def test_a_form_that_memory_has_no_room_for_is_sent(
+    stand: Stand, sid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited for it gets it, though it is not kept."""
+    monkeypatch.setattr(forms_of(stand), "max_bytes", 0)
+    await send_until(stand, sid, PLAIN, "", from_source("memory"))
+    sent = await send(stand, sid, GZIP)
+
+    assert (sent.source, sent.is_gzip) == ("memory", True)
+
+
 @pytest.mark.parametrize("accepted", ["gzip;q=0", "identity", "br", "gzip;q=0.1, identity;q=0.2"])
 async def test_who_does_not_ask_gets_it_plain(stand: Stand, sid: str, accepted: str) -> None:
     """Also where the compressed form is there."""

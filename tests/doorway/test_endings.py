@@ -17,13 +17,15 @@ from query_api.doorway.protocol import SMALL_BYTES, Doorway
 from tests.doorway.answers import answers
 from tests.doorway.conversations import Answered, Conversation, Speaker
 from tests.doorway.smuggled import EVENTS, HIDDEN, KEY, NEXT, poll
-from tests.doorway.twins import SLOW_LIMIT, Twins
+from tests.doorway.twins import BIG, HOT, SLOW_LIMIT, Twins
 from tests.support.waiting import eventually
 
 SLOW = poll(b"slow").replace(b" HTTP", b"?limit=%d HTTP" % SLOW_LIMIT, 1)[:-2] + b"readside-max-staleness: 0\r\n\r\n"
 """What Postgres answers, many turns of the loop later."""
 EARLY = b"POST " + EVENTS + b" HTTP/1.1\r\nx-request-id: early\r\n" + KEY + b"content-length: 9\r\n\r\n"
 """What is answered before its body has come."""
+MOST_PAGES = 20
+"""So many fill all that the kernel takes for a client that does not read."""
 MOST_TURNS = 50
 """A request has come into the application's hands by then, and Postgres has not answered it."""
 
@@ -139,6 +141,29 @@ def test_who_sends_no_more_gets_all_answers(
     answered = runner.run(scenario())
 
     assert (told(answered), answered.ended, answered.reset) == (wanted, True, False)
+
+
+def test_who_sends_no_more_and_reads_late_gets_all_answers(
+    runner: asyncio.Runner, speaker: Speaker, connections: Connections
+) -> None:
+    """The connection ends while the event loop says that answers are taken again, and no error comes of it."""
+    page = poll(b"page").replace(HOT.encode(), BIG.encode()).replace(b" HTTP", b"?limit=50 HTTP", 1)
+    troubles: list[dict[str, Any]] = []
+
+    async def scenario(count: int) -> Answered:
+        asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+        async with speaker.connected() as conversation:
+            await conversation.send(page * count, turns=20, reads=False)
+            conversation.shut()
+            await conversation.turn(20, reads=False)
+            assert connections.untaken_bytes or count < MOST_PAGES
+            return await conversation.settle()
+
+    for count in range(1, MOST_PAGES + 1):
+        answered = runner.run(scenario(count))
+
+        assert (answered.told.count("page 200"), answered.ended, answered.reset) == (count, True, False)
+    assert troubles == []
 
 
 def test_a_body_that_never_comes_is_not_waited_for(runner: asyncio.Runner, speaker: Speaker) -> None:

@@ -245,6 +245,17 @@ async def test_forms_take_no_more_than_their_memory() -> None:
     none.forms.close()
 
 
+async def test_a_form_that_is_too_long_for_all_memory_pushes_none_out() -> None:
+    """It would have to leave itself."""
+    short, long = answer(), answer(random.Random(1).randbytes(3_000).hex().encode())
+    press = Press(max_bytes=len(gzip.compress(BODY)) + content_coding.FORM_OVERHEAD_BYTES + 100)
+    for one in (short, long):
+        assert await press.forms.make(one)
+
+    assert (bool(press.body(short)), press.body(long)) == (True, b"")
+    press.forms.close()
+
+
 async def test_a_form_is_that_of_its_bytes(press: Press) -> None:
     """Whichever session's answer they are, however it came to be."""
     await press.forms.make(answer())

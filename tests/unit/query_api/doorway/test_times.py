@@ -12,7 +12,7 @@ from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census, Reason
 from query_api.doorway.connections import CONNECTIONS, KEPT_UNUSED, STARTED_A_TURN, Connections
-from query_api.doorway.protocol import TURNED_AWAY_SECONDS, Doorway
+from query_api.doorway.protocol import TURNED_AWAY, TURNED_AWAY_SECONDS, Doorway
 from query_api.events import Events
 from query_api.front import Front
 from tests.support.waiting import eventually
@@ -167,6 +167,20 @@ async def test_the_head_of_a_late_request_has_as_long(shared: Connections) -> No
     assert (late.transport.written, ended(shared)) == (b"", {})
 
 
+async def test_a_connection_that_closes_does_not_wait_for_ever(shared: Connections) -> None:
+    """What is written before must leave first: a client that takes nothing of it is ended, and counted once."""
+    one = Opened(shared)
+    one.transport.waiting = 1_000
+    one.doorway.check(one.made_at)
+    one.doorway.shutdown()
+    aborted: list[float] = []
+    one.transport.abort = lambda: aborted.append(time.monotonic())  # type: ignore[method-assign]
+    for _ in range(2):
+        shared.sweep(one.made_at + BOUNDS.untaken_seconds + 1)
+
+    assert (len(aborted), ended(shared)) == (1, {"untaken": 1})
+
+
 async def test_who_has_no_place_and_is_silent_is_told_so(shared: Connections) -> None:
     """After a moment; whoever is in stays."""
     inside = [Opened(shared) for _ in range(BOUNDS.max_connections)]
@@ -177,6 +191,17 @@ async def test_who_has_no_place_and_is_silent_is_told_so(shared: Connections) ->
     assert outside.transport.written.startswith(b"HTTP/1.1 503 ")
     assert ended(shared) == {"full": 1}
     assert all(one.transport.is_open for one in inside)
+
+
+async def test_a_crowd_without_places_is_not_heard_out(shared: Connections) -> None:
+    """Each connection takes an open file: past some, those that come are told so and closed at once."""
+    inside = [Opened(shared) for _ in range(BOUNDS.max_connections)]
+    heard = [Opened(shared) for _ in range(TURNED_AWAY)]
+    crowd = [Opened(shared) for _ in range(5)]
+
+    assert all(one.transport.is_open for one in inside + heard)
+    assert [(one.transport.written[:13], one.transport.is_open) for one in crowd] == [(b"HTTP/1.1 503 ", False)] * 5
+    assert ended(shared) == {"full": 5}
 
 
 async def test_an_answer_too_many_is_not_kept(shared: Connections) -> None:

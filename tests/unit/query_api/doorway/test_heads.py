@@ -1,0 +1,25 @@
+"""Which requests are polls by their first line, in the doorway as in the layer behind it."""
+
+from typing import cast
+
+import pytest
+
+from query_api.cors import Cors
+from query_api.doorway.heads import poll_pattern
+from query_api.events import Events
+from query_api.front import Front, events_path, polled_session
+
+SESSION_ID = "11111111-aaaa-4aaa-8aaa-000000000001"
+POLL = events_path(SESSION_ID)
+
+
+@pytest.mark.parametrize("prefix", ["", "/under", "/api", "/api/v2", "/api/v2/sessions", POLL.removesuffix("/events")])
+@pytest.mark.parametrize("before", ["", "/under", "/api"])
+def test_a_poll_is_a_poll_for_the_layer_too(prefix: str, before: str) -> None:
+    """A prefix that our own paths begin with is cut off by both of them, or by none."""
+    path = before + POLL
+    front = Front(cast("Events", None), Cors(()), prefix)
+
+    found = poll_pattern(prefix).match(b"GET %b HTTP/1.1\r\n" % path.encode())
+
+    assert (found and found[2].decode()) == polled_session(front.below_the_prefix(path))
