@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
-from time import monotonic
 from typing import NamedTuple
 
 import structlog
@@ -151,12 +151,12 @@ class Events:
 
         Raises nothing that a caller could cause.
         """
-        started = monotonic()
+        started = time.monotonic()
         if question.edition is not self._gate.edition:
             refusal = self._refusal(question)
             if refusal is not None:
                 if refusal is not _METHOD_NOT_ALLOWED:
-                    self._stats.of["none"].poll(refusal.status, monotonic() - started)
+                    self._stats.of["none"].poll(refusal.status, time.monotonic() - started)
                 return refusal
         kept = self._kept(question, started)
         if kept is None:
@@ -165,7 +165,7 @@ class Events:
         if question.takes_gzip and self._lacks_form(question, answer):
             return EventsRequest(question, started, answer)
         reply = self._reply(question, answer, freshness, "memory", started)
-        self._of_memory.poll(reply.status, monotonic() - started)
+        self._of_memory.poll(reply.status, time.monotonic() - started)
         return reply
 
     def _refusal(self, question: Question) -> Reply | None:
@@ -199,7 +199,7 @@ class Events:
                 if reply.status == 500:
                     _log.error("a poll failed", session_id=poll.session_id, error=str(error))
             span.note(source=source, status=reply.status)
-        self._stats.of[source].poll(reply.status, monotonic() - asked.at)
+        self._stats.of[source].poll(reply.status, time.monotonic() - asked.at)
         return reply
 
     def _kept(self, question: Question, now: float) -> tuple[Answer, AsOf] | None:
@@ -222,7 +222,7 @@ class Events:
         question = asked.question
         if asked.kept is not None:
             form = await self._forms.make(asked.kept)
-            now = monotonic()
+            now = time.monotonic()
             kept = self._kept(question, now)  # a message may have come meanwhile
             if kept is not None:
                 is_its = kept[0].etag == asked.kept.etag
@@ -235,7 +235,7 @@ class Events:
             if was_fresh and not _is_fresh(reading, asked):
                 answer, reading = await self._read(question)
                 form = form if answer.etag == made.etag else None
-        return reading.source, self._reply(question, answer, reading.freshness, reading.source, monotonic(), form)
+        return reading.source, self._reply(question, answer, reading.freshness, reading.source, time.monotonic(), form)
 
     async def _read(self, question: Question) -> tuple[Answer, StoreAnswer]:
         poll = question.poll
@@ -304,7 +304,7 @@ def _is_held(answer: Answer, if_none_match: bytes) -> bool:
 def _is_fresh(reading: StoreAnswer, asked: EventsRequest) -> bool:
     """Tell whether an answer may leave now: its as-of is as late as is wanted, or later than the request."""
     freshness = reading.freshness
-    return freshness.since >= asked.at or freshness.lag_seconds(monotonic()) <= asked.question.wanted.seconds
+    return freshness.since >= asked.at or freshness.lag_seconds(time.monotonic()) <= asked.question.wanted.seconds
 
 
 def _finish(poll: Poll, reading: StoreAnswer) -> Answer:

@@ -151,12 +151,12 @@ class Doorway(asyncio.Protocol):
     def shutdown(self) -> None:
         """End after the answer that is due, and take no more requests. uvicorn tells its own protocol by itself."""
         self._drains = True
-        if self._message is None:
+        if self._message is None or self._message.answered:
             self._transport.close()
 
     def lent(self) -> bool:
-        """Whether uvicorn has a request in hand."""
-        return self._message is not None and self._message.lent
+        """Whether uvicorn has a request in hand that it may still say something to."""
+        return self._message is not None and self._message.lent and not self._message.answered
 
     def write(self, data: Any) -> None:
         """Send bytes of uvicorn's answer."""

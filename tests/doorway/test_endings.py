@@ -26,6 +26,7 @@ EARLY = b"POST " + EVENTS + b" HTTP/1.1\r\nx-request-id: early\r\n" + KEY + b"co
 """What is answered before its body has come."""
 MOST_PAGES = 20
 """So many fill all that the kernel takes for a client that does not read."""
+LIVE = b"GET /health/live HTTP/1.1\r\nx-request-id: live\r\n\r\n"
 MOST_TURNS = 50
 """A request has come into the application's hands by then, and Postgres has not answered it."""
 
@@ -225,7 +226,14 @@ def test_who_was_refused_meanwhile_is_not_answered_again(
     assert (told(answered), answered.ended, troubles) == (["slow 503"], True, [])
 
 
-def test_uvicorns_timer_ends_nothing(runner: asyncio.Runner, speaker: Speaker) -> None:
+@pytest.mark.parametrize(
+    ("sent", "rest", "wanted"),
+    [(LIVE, b"", "live 200"), (EARLY + b"half", b"whole", "early 405")],
+    ids=["a request that is over", "a body that is still to come"],
+)
+def test_uvicorns_timer_ends_nothing(
+    runner: asyncio.Runner, speaker: Speaker, sent: bytes, rest: bytes, wanted: str
+) -> None:
     """Its own protocol would close what it has served and what is idle by its own count, under our polls."""
 
     async def scenario() -> Answered:

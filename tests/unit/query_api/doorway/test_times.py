@@ -12,7 +12,7 @@ from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census, Reason
 from query_api.doorway.connections import CONNECTIONS, KEPT_UNUSED, STARTED_A_TURN, Connections
-from query_api.doorway.protocol import TURNED_AWAY, TURNED_AWAY_SECONDS, Doorway
+from query_api.doorway.protocol import LINGER_BYTES, LINGER_SECONDS, TURNED_AWAY, TURNED_AWAY_SECONDS, Doorway
 from query_api.events import Events
 from query_api.front import Front
 from tests.support.waiting import eventually
@@ -179,6 +179,23 @@ async def test_a_connection_that_closes_does_not_wait_for_ever(shared: Connectio
         shared.sweep(one.made_at + BOUNDS.untaken_seconds + 1)
 
     assert (len(aborted), ended(shared)) == (1, {"untaken": 1})
+
+
+@pytest.mark.parametrize("ends", ["time", "bytes"])
+async def test_who_was_refused_is_heard_for_a_moment(shared: Connections, ends: str) -> None:
+    """So that the answer arrives; not for longer, and of no more than so many bytes."""
+    one = Opened(shared)
+    one.doorway.data_received(b"nonsense\r\n\r\n")
+    one.doorway.data_received(b"a" * LINGER_BYTES)
+    shared.sweep(one.made_at)
+    assert one.transport.written.startswith(b"HTTP/1.1 400 ")
+    assert one.transport.is_open
+    if ends == "time":
+        shared.sweep(one.made_at + LINGER_SECONDS + 1)
+    else:
+        one.doorway.data_received(b"a")
+
+    assert not one.transport.is_open
 
 
 async def test_who_has_no_place_and_is_silent_is_told_so(shared: Connections) -> None:
