@@ -13,8 +13,10 @@ from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census, Reason
 from query_api.doorway.connections import CONNECTIONS, KEPT_UNUSED, STARTED_A_TURN, Connections
 from query_api.doorway.protocol import LINGER_BYTES, LINGER_SECONDS, TURNED_AWAY, TURNED_AWAY_SECONDS, Doorway
-from query_api.events import Events
+from query_api.events import Events, EventsRequest, Question
 from query_api.front import Front
+from query_api.problems import problem
+from query_api.reply import Reply
 from tests.support.waiting import eventually
 
 BOUNDS = SocketBounds(max_connections=3, waiting_bytes=80_000)
@@ -301,3 +303,60 @@ async def test_few_keep_what_they_do_not_use(shared: Connections) -> None:
         shared.keep_unused(one)
 
     assert told == crowd[:2]
+
+
+class SlowEvents:
+    """Asks a store for each poll, which answers with `status` when it is told to."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.go_on = asyncio.Event()
+        self._status = status
+
+    def at_once(self, question: Question) -> EventsRequest:
+        return EventsRequest(question, time.monotonic())
+
+    async def from_stores(self, asked: EventsRequest) -> Reply:
+        del asked
+        await self.go_on.wait()
+        return problem(self._status, "This is what the store said.")
+
+
+def connections_of(events: SlowEvents) -> Connections:
+    """The connections of a process whose memory has nothing."""
+    return Connections(Front(cast("Events", events), Cors(()), ""), BOUNDS, Census(BOUNDS.max_connections))
+
+
+def cold_poll(size: int) -> bytes:
+    """The head of a poll, so long."""
+    start, end = b"GET /api/v2/sessions/one/events HTTP/1.1\r\nx: ", b"\r\n\r\n"
+    return start + b"a" * (size - len(start) - len(end)) + end
+
+
+async def test_polls_that_wait_for_a_store_hold_no_more_than_their_bound() -> None:
+    """What they hold is counted until they are answered; short ones always get in."""
+    events = SlowEvents()
+    shared = connections_of(events)
+    first, second, short = [Opened(shared) for _ in range(3)]
+    first.doorway.data_received(cold_poll(shared.most_waiting))
+    assert (first.transport.written, shared.waiting_bytes) == (b"", shared.most_waiting)
+    second.doorway.data_received(cold_poll(2_000))
+    short.doorway.data_received(cold_poll(200))
+    assert second.transport.written.startswith(b"HTTP/1.1 503 ")
+    assert ended(shared) == {"waiting": 1}
+    events.go_on.set()
+    await eventually(lambda: bool(first.transport.written and short.transport.written), "both are answered")
+
+    assert shared.waiting_bytes == 0
+
+
+@pytest.mark.parametrize(("status", "remembered"), [(200, 1), (404, 1), (503, 0), (400, 0)])
+async def test_a_poll_that_a_store_answered_is_remembered(status: int, remembered: int) -> None:
+    """Not one that it failed: whoever may not poll fills no memory."""
+    events = SlowEvents(status)
+    shared = connections_of(events)
+    one = Opened(shared)
+    one.doorway.data_received(cold_poll(200))
+    events.go_on.set()
+    await eventually(lambda: bool(one.transport.written), "it is answered")
+
+    assert len(shared.polls) == remembered
