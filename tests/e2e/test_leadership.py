@@ -83,6 +83,7 @@ async def test_a_standby_takes_over_from_the_dead(database_url: str, redis_url: 
             await stage.writer.event(session_id)
             await led_by(stage, second)
             record("take_over_seconds", time.monotonic() - started)
+            await stage.caught_up()  # live before a session is loaded anew
             await stage.hot(session_id)
 
             assert (await stage.same(session_id)).total == 1
@@ -109,6 +110,7 @@ async def test_a_frozen_leader_is_replaced_and_fenced(
                 await watch.event(session_id)
             await led_by(stage, second)
             record("take_over_seconds", time.monotonic() - started)
+            await stage.caught_up()  # live before a session is loaded anew
             await stage.hot(session_id)
             assert (await stage.same(session_id)).total == 9
             if flushed:
