@@ -62,7 +62,6 @@ class Stats:
         memory, stores = self._from("memory"), self._from("redis") + self._from("postgres")
         yield CounterMetricFamily("readside_response_cache_hits", "Polls answered from memory.", value=memory)
         yield CounterMetricFamily("readside_response_cache_misses", "Polls that a store answered.", value=stores)
-
         yield CounterMetricFamily(
             "readside_polls_compressed", "Polls whose answer left in gzip.", value=self._compressed
         )

@@ -197,6 +197,26 @@ def _history(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> LagHisto
     return LagHistory(lambda: read(own.identity()), staleness)
 
 
+def _page_bytes(config: ApiConfig) -> int:
+    """Give what a page's events may take of an answer."""
+    return max(1, config.max_answer_bytes - WRAPPER_BYTES)
+
+
+def _fallback(
+    stores: ApiStores, config: ApiConfig, circuit: Circuit, cache: ResponseCache, own: OwnDatabase
+) -> Fallback:
+    return Fallback(
+        stores.log,
+        concurrency=config.fallback_concurrency,
+        circuit=circuit,
+        number=cache.numbers,
+        max_bytes=_page_bytes(config),
+        reconnect=stores.reconnect,
+        probe=stores.probe,
+        learn=own.learn,
+    )
+
+
 def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readiness:
     postgres = partial(stores.log.answer, _NO_SESSION, page_bytes)
     return Readiness({"redis": lambda: stores.view.check(own.identity()), "postgres": postgres})
@@ -206,22 +226,13 @@ class _Wiring:
     """The parts of one process."""
 
     def __init__(self, config: ApiConfig, stores: ApiStores, exchange: Exchange) -> None:
-        page_bytes = max(1, config.max_answer_bytes - WRAPPER_BYTES)
+        page_bytes = _page_bytes(config)
         forms_bytes = config.response_cache_bytes // GZIP_PART
         self.cache, self.forms = ResponseCache(config.response_cache_bytes - forms_bytes), GzipForms(forms_bytes)
         own, self.greeted = OwnDatabase(self.cache.belong_to), asyncio.Event()
         circuits = {store: Circuit(store) for store in ("redis", "postgres")}
         view_reads = ViewReads(stores.view, circuits["redis"], page_bytes, own.identity)
-        fallback = Fallback(
-            stores.log,
-            concurrency=config.fallback_concurrency,
-            circuit=circuits["postgres"],
-            number=self.cache.numbers,
-            max_bytes=page_bytes,
-            reconnect=stores.reconnect,
-            probe=stores.probe,
-            learn=own.learn,
-        )
+        fallback = _fallback(stores, config, circuits["postgres"], self.cache, own)
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
         gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
