@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
-from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,11 +13,10 @@ from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
+from readside.api_keys import Keys, parse_keys, written_keys
+from readside.urls import POSTGRES, REDIS, checked_url, passwords
 
-SCOPES = frozenset({"read", "ops"})
 PREFIX = "READSIDE_"
-_PASSWORD = re.compile(r"[a-z]+://[^:@/]*:(.*)@", re.DOTALL)
-_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,6}))?", re.ASCII)
 
 
 Seconds = Annotated[float, Field(gt=0, le=315_360_000)]  # ten years: longer ones overflow what is made of them
@@ -111,17 +107,17 @@ class Settings(BaseSettings):
 
     def require_database_url(self) -> str:
         """Return DATABASE_URL; raises ConfigurationError when it is not set or not Postgres'."""
-        return _url(self.database_url, "DATABASE_URL", ("postgresql", "postgres"))
+        return checked_url(self.database_url, f"{PREFIX}DATABASE_URL", POSTGRES)
 
     def require_redis_url(self) -> str:
         """Return REDIS_URL; raises ConfigurationError when it is not set or not Redis'."""
-        return _url(self.redis_url, "REDIS_URL", ("redis", "rediss", "unix"))
+        return checked_url(self.redis_url, f"{PREFIX}REDIS_URL", REDIS)
 
     def projector_config(self) -> ProjectorConfig:
         """Build the projector's config; raises ConfigurationError."""
         database_url = self.require_database_url()
         self._check_freshness()
-        listen_url = self.listen_url and _url(self.listen_url, "LISTEN_URL", ("postgresql", "postgres"))
+        listen_url = self.listen_url and checked_url(self.listen_url, f"{PREFIX}LISTEN_URL", POSTGRES)
         return ProjectorConfig(
             database_url=database_url,
             listen_url=listen_url or database_url,
@@ -165,13 +161,10 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Give every key and every URL's password, for the log to mask."""
-        keys = (entry.split(":")[1] for entry in self.api_keys.split(",") if ":" in entry)
-        found = {key.strip() for key in keys}
+        found = written_keys(self.api_keys)
         for url in (self.database_url, self.listen_url, self.redis_url):
-            match = _PASSWORD.match(url)
-            if match:
-                found |= {match[1], unquote(match[1])}
-        return tuple(sorted(found - {""}))
+            found |= passwords(url)
+        return tuple(sorted(found))
 
     def _check_freshness(self) -> None:
         """Between two beats a view grows as old as they are apart: a bound below that would be passed all the time."""
@@ -200,7 +193,7 @@ class Settings(BaseSettings):
             waiting_bytes=int(self.waiting_mb * 1_000_000),
         )
 
-    def _keys(self) -> dict[bytes, tuple[str, frozenset[str]]] | None:
+    def _keys(self) -> Keys | None:
         if self.auth == "none":
             return None
         keys = parse_keys(self.api_keys)
@@ -209,25 +202,6 @@ class Settings(BaseSettings):
                 f"{PREFIX}API_KEYS holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
             )
         return keys
-
-
-def parse_keys(text: str) -> dict[bytes, tuple[str, frozenset[str]]]:
-    """Parse API_KEYS into a key's SHA-256 → (name, scopes); raises ConfigurationError that never shows a key."""
-    keys: dict[bytes, tuple[str, frozenset[str]]] = {}
-    for place, entry in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
-        name, _, rest = entry.partition(":")
-        key, _, scopes_text = rest.partition(":")
-        scopes = frozenset(scopes_text.split("+")) if scopes_text else frozenset({"read"})
-        shown = f"entry {place} of {PREFIX}API_KEYS"
-        if not name or not key or not key.isascii() or not key.isprintable() or " " in key:
-            raise ConfigurationError(f"{shown} is not name:key or name:key:scope+scope.")
-        if not scopes <= SCOPES:
-            raise ConfigurationError(f"{shown} ({name}) has an unknown scope; there are read and ops.")
-        digest = hashlib.sha256(key.encode()).digest()
-        if digest in keys:
-            raise ConfigurationError(f"{shown} ({name}) repeats the key of {keys[digest][0]}.")
-        keys[digest] = (name, scopes)
-    return keys
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -239,27 +213,6 @@ def _origins(text: str) -> tuple[str, ...]:
                 f"{PREFIX}CORS_ORIGINS holds {origin!r}, which is no origin such as https://a.example."
             )
     return origins
-
-
-def _url(value: str, name: str, schemes: tuple[str, ...]) -> str:
-    if not value:
-        raise ConfigurationError(f"{PREFIX}{name} is not set; it must be a {schemes[0]}:// URL.")
-    scheme, _, rest = value.partition("://")
-    if scheme not in schemes:
-        raise ConfigurationError(f"{PREFIX}{name} must begin with {' or '.join(f'{s}://' for s in schemes)}.")
-    place, mark, more = re.split("([/?#]|$)", rest, maxsplit=1)
-    if not value.isprintable() or " " in value or ("@" in more and (mark != "?" or "@" not in place)):
-        raise ConfigurationError(
-            f"{PREFIX}{name} cannot be read: percent-encode the special characters of its user and password "
-            "(%2F for /, %3F for ?, %23 for #, %40 for @)."
-        )
-    for host in place.rpartition("@")[2].split(","):
-        match = _HOST.fullmatch(host)
-        if not match or not 0 < int(match[1] or 1) < 65536:
-            raise ConfigurationError(
-                f"{PREFIX}{name} cannot be read: after the host comes nothing, or : and a port from 1 to 65535."
-            )
-    return value
 
 
 def _sentence(exc: ValidationError) -> str:

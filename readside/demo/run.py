@@ -19,13 +19,14 @@ from readmodel.redis_client import connect as connect_redis
 from readmodel.redis_client import keys_of
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+from readside.api_keys import parse_keys
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK, Child, first_true, port_is_free, program, running
 from readside.demo.summary import DemoFacts, follow, show
 from readside.demo.watch import DemoWatch
 from readside.demo.workspace import workspace
-from readside.settings import Settings, child_environment, parse_keys
+from readside.settings import Settings, child_environment
 
 APPLICATION_NAME = "readside-demo"
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()

@@ -9,7 +9,8 @@ import pytest
 
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
-from readside.settings import Settings, parse_keys
+from readside.api_keys import parse_keys
+from readside.settings import Settings
 
 SECRET = "hunter2"
 DATABASE_URL = f"postgresql://app:{SECRET}@db.example:5433/shop"
