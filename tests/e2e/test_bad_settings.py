@@ -8,6 +8,7 @@ import pytest
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.commanding import Site, execute
+from tests.support.keys import KEY
 from tests.support.servers import fresh_database
 
 AWAY_POSTGRES = "postgresql://app:hunter2@127.0.0.1:1/shop"
@@ -36,7 +37,7 @@ async def refusals(site: Site, *commands: list[str]) -> set[str]:
 async def test_an_unset_url() -> None:
     """Named, with what it must be."""
     no_postgres = AWAY.with_settings(DATABASE_URL=None)
-    no_redis = AWAY.with_settings(REDIS_URL=None, API_KEYS="k:v")
+    no_redis = AWAY.with_settings(REDIS_URL=None, API_KEYS=f"k:{KEY}")
 
     assert await refusals(no_postgres, *WITH_POSTGRES, ["projector"]) == {
         "READSIDE_DATABASE_URL is not set; it must be a postgresql:// URL."

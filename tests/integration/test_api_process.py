@@ -16,16 +16,15 @@ import pytest
 
 from readside.api_server import listening
 from tests.support.builders import events_path
+from tests.support.keys import HEADERS, KEY
 from tests.support.servers import connected
 from tests.support.waiting import eventually
-
-KEY = {"x-api-key": "secret"}
 
 
 def environment(database_url: str, redis_url: str, **changes: str) -> dict[str, str]:
     """An environment with these settings and no others of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")}
-    settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "API_KEYS": "test:secret:read+ops", **changes}
+    settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "API_KEYS": f"test:{KEY}:read+ops", **changes}
     return kept | {f"READSIDE_{name}": value for name, value in settings.items()}
 
 
@@ -49,7 +48,7 @@ async def running(settings: dict[str, str], *arguments: str) -> AsyncIterator[tu
     port = free_port()
     process = await start(settings, "--port", str(port), *arguments)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=10) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=10) as client:
             await eventually(lambda: answers(client), "the API answers")
             yield process, client
     finally:

@@ -1,6 +1,5 @@
 """Settings: each wrong value is one sentence that names its variable, and no secret is ever shown."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import fields
@@ -9,8 +8,8 @@ import pytest
 
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
-from readside.api_keys import parse_keys
 from readside.settings import Settings
+from tests.support.keys import KEY
 
 SECRET = "hunter2"
 DATABASE_URL = f"postgresql://app:{SECRET}@db.example:5433/shop"
@@ -36,7 +35,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Both servers and a key are set."""
     monkeypatch.setenv("READSIDE_DATABASE_URL", DATABASE_URL)
     monkeypatch.setenv("READSIDE_REDIS_URL", REDIS_URL)
-    monkeypatch.setenv("READSIDE_API_KEYS", f"dash:{SECRET}")
+    monkeypatch.setenv("READSIDE_API_KEYS", f"dash:{KEY}")
     return monkeypatch
 
 
@@ -360,40 +359,6 @@ def test_origins(configured: pytest.MonkeyPatch) -> None:
     assert Settings().api_config().cors_origins == ("https://a.example", "http://localhost:3000")
 
 
-def test_keys_with_their_scopes() -> None:
-    """`read` where none is given; only hashes are kept."""
-    keys = parse_keys("dash:k1, ops:k2:read+ops ,jobs:k3:ops,")
-
-    assert keys == {
-        hashlib.sha256(b"k1").digest(): ("dash", frozenset({"read"})),
-        hashlib.sha256(b"k2").digest(): ("ops", frozenset({"read", "ops"})),
-        hashlib.sha256(b"k3").digest(): ("jobs", frozenset({"ops"})),
-    }
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        SECRET, f":{SECRET}", "name:", f"name:{SECRET}:admin", f"name:{SECRET}:read+", f"name:{SECRET}:read:ops",
-        f"name:{SECRET}é", f"name:{SECRET} x", f"name:{SECRET}\x7f", f"name:{SECRET}\0",
-    ],
-)  # fmt: skip
-def test_a_key_that_cannot_be_read(entry: str) -> None:
-    """The entry's place is told, never its key."""
-    with pytest.raises(ConfigurationError, match=r"^entry 2 of READSIDE_API_KEYS") as caught:
-        parse_keys(f"ok:fine,{entry}")
-
-    assert SECRET not in str(caught.value)
-
-
-def test_one_key_under_two_names() -> None:
-    """Nobody could tell which of them asked."""
-    with pytest.raises(ConfigurationError) as caught:
-        parse_keys(f"a:{SECRET},b:{SECRET}:ops")
-
-    assert str(caught.value) == "entry 2 of READSIDE_API_KEYS (b) repeats the key of a."
-
-
 @pytest.mark.parametrize("keys", ["", " ", ",", " , "])
 def test_no_key_at_all(configured: pytest.MonkeyPatch, keys: str) -> None:
     """The API refuses to start open by mistake; the projector does not care."""
@@ -415,8 +380,9 @@ def test_nothing_shows_a_secret(configured: pytest.MonkeyPatch) -> None:
     """Neither settings nor configs, should one end up in a log line or a traceback."""
     settings = Settings()
     for shown in (settings, settings.projector_config(), settings.api_config()):
-        assert SECRET not in repr(shown)
-        assert SECRET not in str(shown)
+        for secret in (SECRET, KEY):
+            assert secret not in repr(shown)
+            assert secret not in str(shown)
 
 
 def test_other_variables_are_nobodys(configured: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]
 
 def test_no_line_shows_a_key_or_a_password(monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]]) -> None:
     """Not as they are, nor as URLs and Python write them; tracebacks included."""
-    monkeypatch.setenv("READSIDE_API_KEYS", f"dashboard:{KEY},ops:another-key:ops")
+    monkeypatch.setenv("READSIDE_API_KEYS", f"dashboard:{KEY},ops:another-key-of-16:ops")
     monkeypatch.setenv("READSIDE_DATABASE_URL", "postgresql://app:pa%2Fss%40w%C3%B6rd@db/app")
     monkeypatch.setenv("READSIDE_REDIS_URL", "redis://:redis-word@cache/0")
     settings = Settings()
@@ -40,13 +40,13 @@ def test_no_line_shows_a_key_or_a_password(monkeypatch: pytest.MonkeyPatch, line
         log = structlog.get_logger()
         log.warning("x", error=f"got {KEY!r} from postgresql://app:pa%2Fss%40w%C3%B6rd@db", given=[PASSWORD, 3])
         try:
-            raise ValueError(f"redis://:redis-word@cache {PASSWORD!r} another-key")
+            raise ValueError(f"redis://:redis-word@cache {PASSWORD!r} another-key-of-16")
         except ValueError:
             log.exception("y")
     told = "\n".join(lines())
 
     assert told.count("***") >= 10
-    for secret in (KEY, PASSWORD, "pa%2Fss", "redis-word", "another-key", "w\\u00f6rd"):
+    for secret in (KEY, PASSWORD, "pa%2Fss", "redis-word", "another-key-of-16", "w\\u00f6rd"):
         assert secret not in told
 
 
