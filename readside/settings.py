@@ -14,6 +14,7 @@ from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readside.api_keys import Keys, parse_keys, written_keys
+from readside.browsers import parse_hosts, parse_origins
 from readside.urls import POSTGRES, REDIS, checked_url, passwords
 
 PREFIX = "READSIDE_"
@@ -63,6 +64,10 @@ class Settings(BaseSettings):
     api_keys: str = Field(default="", repr=False, description="comma-separated name:key or name:key:scope+scope")
     auth: Literal["keys", "none"] = Field(default="keys", description="keys, or none to ask for no key")
     cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
+    allowed_hosts: str = Field(default="", description="comma-separated hosts that requests may be for; default any")
+    polls_per_second: float | None = Field(
+        default=None, gt=0, le=1_000_000, description="what one key or token may ask, polls a second; default any"
+    )
     max_staleness_seconds: Seconds = Field(default=5.0, description="how far behind Redis may be, seconds")
     heartbeat_seconds: Seconds = Field(default=0.5, ge=0.01, description="time between two proofs of the tail, seconds")
     hot_ttl_seconds: Seconds = Field(default=3600.0, description="an unpolled, silent session stays hot, seconds")
@@ -147,7 +152,9 @@ class Settings(BaseSettings):
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
             keys=self._keys(),
-            cors_origins=_origins(self.cors_origins),
+            cors_origins=parse_origins(self.cors_origins),
+            allowed_hosts=parse_hosts(self.allowed_hosts),
+            polls_per_second=self.polls_per_second,
             root_path=root_path,
             max_staleness_seconds=self.max_staleness_seconds,
             heartbeat_seconds=self.heartbeat_seconds,
@@ -202,17 +209,6 @@ class Settings(BaseSettings):
                 f"{PREFIX}API_KEYS holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
             )
         return keys
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    origins = tuple(filter(None, (origin.strip().rstrip("/") for origin in text.split(","))))
-    for origin in origins:
-        scheme, _, host = origin.partition("://")
-        if origin != "*" and (scheme not in {"http", "https"} or not host or "/" in host):
-            raise ConfigurationError(
-                f"{PREFIX}CORS_ORIGINS holds {origin!r}, which is no origin such as https://a.example."
-            )
-    return origins
 
 
 def _sentence(exc: ValidationError) -> str:

@@ -18,7 +18,7 @@ NUMBERS = [
     "MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS", "WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS",
     "WINDOW_MB", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB",
     "PROJECTOR_PORT", "LETTERS_MAX_MB", "MAX_CONNECTIONS", "MAX_HEAD_KB", "HEAD_SECONDS", "MAX_BODY_KB", "IDLE_SECONDS",
-    "UNTAKEN_SECONDS", "WAITING_MB",
+    "UNTAKEN_SECONDS", "WAITING_MB", "POLLS_PER_SECOND",
 ]  # fmt: skip
 
 
@@ -185,6 +185,7 @@ def test_empty_is_unset(configured: pytest.MonkeyPatch) -> None:
         "LOG_FORMAT",
         "AUTH",
         "CORS_ORIGINS",
+        "ALLOWED_HOSTS",
         "REDIS_PREFIX",
         "SCHEMA",
         "DOORBELL",
@@ -374,6 +375,45 @@ def test_no_key_on_purpose(configured: pytest.MonkeyPatch) -> None:
     configured.setenv("READSIDE_AUTH", "none")
 
     assert Settings().api_config().keys is None
+
+
+def test_hosts_that_requests_may_be_for(configured: pytest.MonkeyPatch) -> None:
+    """As browsers name them."""
+    configured.setenv("READSIDE_ALLOWED_HOSTS", " API.a.example., *.b.example,127.0.0.1,[::1] ,0:0::1,localhost,x_y,")
+
+    assert Settings().api_config().allowed_hosts == (
+        *("api.a.example", "*.b.example", "127.0.0.1", "[::1]", "[::1]", "localhost", "x_y"),
+    )
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a.example:80",
+        "https://a.example",
+        "a.*.example",
+        "*",
+        "*a.example",
+        "a b",
+        "é.example",
+        "[::1]:80",
+        ".",
+        "a..b",
+    ],
+)
+def test_a_host_that_is_none(configured: pytest.MonkeyPatch, host: str) -> None:
+    """Shown, since it is no secret."""
+    configured.setenv("READSIDE_ALLOWED_HOSTS", f"ok.example,{host}")
+
+    assert refusal().startswith(f"READSIDE_ALLOWED_HOSTS holds {host!r}, ")
+
+
+def test_how_much_one_may_ask(configured: pytest.MonkeyPatch) -> None:
+    """Any number where nothing is set; less than one a second is a number too."""
+    unset = Settings().api_config().polls_per_second
+    configured.setenv("READSIDE_POLLS_PER_SECOND", "0.5")
+
+    assert (unset, Settings().api_config().polls_per_second) == (None, 0.5)
 
 
 def test_nothing_shows_a_secret(configured: pytest.MonkeyPatch) -> None:
