@@ -235,6 +235,28 @@ def verify(
     _run(commands.verify(_settings(), sessions or [], repair=repair, as_json=as_json))
 
 
+@app.command()
+def token(
+    sessions: Annotated[
+        list[str],
+        typer.Argument(metavar="SESSION", help="Session ids (UUIDs), or '*' for every session.", show_default=False),
+    ],
+    ttl: Annotated[int, typer.Option(min=1, max=86_400 * 30, help="Seconds until the token ends.")] = 3600,
+    subject: Annotated[
+        str | None, typer.Option(help="Whose token it is: bounds are kept for each.", show_default=False)
+    ] = None,
+    _version: Version = False,
+) -> None:
+    """Mint a token that lets its bearer read these sessions, and prints it alone.
+
+    It is signed with READSIDE_JWT_SECRET (the first, where there are several), for READSIDE_JWT_AUDIENCE and from
+    READSIDE_JWT_ISSUER. Whoever has the token can use it until it ends: nothing takes it back but another secret.
+    """
+    from readside.commands import token as command
+
+    command.token(_settings(), sessions, ttl_seconds=ttl, subject=subject)
+
+
 def _settings() -> Settings:
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())

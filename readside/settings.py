@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
+from query_api.access.token_config import TokenConfig, check_jwks_url, is_url, parse_secrets
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
@@ -62,6 +63,12 @@ class Settings(BaseSettings):
         default="readside", description="first part of every Redis key"
     )
     api_keys: str = Field(default="", repr=False, description="comma-separated name:key or name:key:scope+scope")
+    jwt_jwks: str = Field(default="", description="whose keys may sign tokens: a JWKS, file or https:// URL")
+    jwt_secret: str = Field(
+        default="", repr=False, description="secrets that may sign tokens (HS256), one a line, 32 bytes or more"
+    )
+    jwt_audience: Annotated[str, Field(max_length=200)] = Field(default="readside", description="what aud must have")
+    jwt_issuer: Annotated[str, Field(max_length=200)] = Field(default="", description="what iss must be; default any")
     auth: Literal["keys", "none"] = Field(default="keys", description="keys, or none to ask for no key")
     cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
     allowed_hosts: str = Field(default="", description="comma-separated hosts that requests may be for; default any")
@@ -152,6 +159,7 @@ class Settings(BaseSettings):
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
             keys=self._keys(),
+            tokens=self.token_config() if self.auth == "keys" else None,
             cors_origins=parse_origins(self.cors_origins),
             allowed_hosts=parse_hosts(self.allowed_hosts),
             polls_per_second=self.polls_per_second,
@@ -166,12 +174,27 @@ class Settings(BaseSettings):
             sockets=self._sockets(),
         )
 
+    def token_config(self) -> TokenConfig | None:
+        """Build what is told about tokens; None where nobody may sign any. Raises ConfigurationError."""
+        secrets = parse_secrets(self.jwt_secret, f"{PREFIX}JWT_SECRET")
+        if not secrets and not self.jwt_jwks:
+            return None
+        name = f"{PREFIX}JWT_JWKS"
+        if is_url(self.jwt_jwks):
+            check_jwks_url(self.jwt_jwks, name)
+        elif self.jwt_jwks:
+            from query_api.access.key_ring import check_file  # loads cryptography, which most commands do without
+
+            check_file(self.jwt_jwks, name)
+        return TokenConfig(self.jwt_jwks, secrets, self.jwt_audience, self.jwt_issuer)
+
     def secrets(self) -> tuple[str, ...]:
-        """Give every key and every URL's password, for the log to mask."""
+        """Give every key, every secret and every URL's password, for the log to mask."""
         found = written_keys(self.api_keys)
         for url in (self.database_url, self.listen_url, self.redis_url):
             found |= passwords(url)
-        return tuple(sorted(found))
+        found |= {secret.strip() for secret in self.jwt_secret.splitlines()}
+        return tuple(sorted(found - {""}))
 
     def _check_freshness(self) -> None:
         """Between two beats a view grows as old as they are apart: a bound below that would be passed all the time."""
@@ -204,7 +227,7 @@ class Settings(BaseSettings):
         if self.auth == "none":
             return None
         keys = parse_keys(self.api_keys)
-        if not keys:
+        if not keys and not self.jwt_jwks and not self.jwt_secret.strip():
             raise ConfigurationError(
                 f"{PREFIX}API_KEYS holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
             )
