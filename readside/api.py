@@ -51,6 +51,7 @@ from readmodel.view import ViewReader
 from readside import background
 from readside.descriptors import within_limit
 from readside.logging import configure
+from readside.rotation import watched_keys
 from readside.settings import Settings
 from readside.tracing import traced
 
@@ -275,6 +276,9 @@ class _Wiring:
         watching = [self.load.run(), service.history.run(), self._identify()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
+        if service.config.keys_file is not None:
+            keys = watched_keys(service.config.keys_file, dict(service.config.keys or {}), service.gate.replace_keys)
+            watching.append(keys.run())
         return [self.subscription.run(), service.requests.run(), *watching]
 
     async def _identify(self) -> None:

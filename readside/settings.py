@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
@@ -14,12 +15,14 @@ from query_api.access.token_config import TokenConfig, check_jwks_url, is_url, p
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
-from readside.api_keys import Keys, parse_keys, written_keys
+from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 from readside.browsers import parse_hosts, parse_origins
+from readside.secret_files import read_secret
 from readside.urls import POSTGRES, REDIS, checked_url, passwords
 
 PREFIX = "READSIDE_"
-
+_SECRETS = ("database_url", "listen_url", "redis_url", "api_keys", "jwt_secret")
+"""Settings that a file may hold instead: NAME_FILE is its path."""
 
 Seconds = Annotated[float, Field(gt=0, le=315_360_000)]  # ten years: longer ones overflow what is made of them
 Megabytes = Annotated[float, Field(le=1_000_000)]
@@ -42,9 +45,11 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="", repr=False, description="Postgres, postgresql://…, postgres://… or postgresql+asyncpg://…"
     )
+    database_url_file: Path | None = Field(default=None, repr=False, description="file that holds DATABASE_URL")
     listen_url: str = Field(
         default="", repr=False, description="direct Postgres URL for lead and doorbell; default DATABASE_URL"
     )
+    listen_url_file: Path | None = Field(default=None, repr=False, description="file that holds LISTEN_URL")
     database_schema: Annotated[str, AfterValidator(_plain_name)] = Field(
         default="readside",
         validation_alias=f"{PREFIX}SCHEMA",  # a model of pydantic's has a `schema` already
@@ -59,17 +64,24 @@ class Settings(BaseSettings):
         description="letters kept in Postgres; past it the view is compared instead, MB of 10^6",
     )
     redis_url: str = Field(default="", repr=False, description="Redis, redis://… or rediss://…")
+    redis_url_file: Path | None = Field(default=None, repr=False, description="file that holds REDIS_URL")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
         default="readside", description="first part of every Redis key"
     )
     api_keys: str = Field(default="", repr=False, description="comma-separated name:key or name:key:scope+scope")
+    api_keys_file: Path | None = Field(
+        default=None, repr=False, description="file of keys in its place, a JSON array; watched"
+    )
     jwt_jwks: str = Field(default="", description="whose keys may sign tokens: a JWKS, file or https:// URL")
     jwt_secret: str = Field(
         default="", repr=False, description="secrets that may sign tokens (HS256), one a line, 32 bytes or more"
     )
+    jwt_secret_file: Path | None = Field(default=None, repr=False, description="file that holds JWT_SECRET; watched")
     jwt_audience: Annotated[str, Field(max_length=200)] = Field(default="readside", description="what aud must have")
     jwt_issuer: Annotated[str, Field(max_length=200)] = Field(default="", description="what iss must be; default any")
-    auth: Literal["keys", "none"] = Field(default="keys", description="keys, or none to ask for no key")
+    auth: Literal["keys", "none", "none-on-purpose"] = Field(
+        default="keys", description="keys; none to ask for no key on loopback; none-on-purpose: on any address"
+    )
     cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
     allowed_hosts: str = Field(default="", description="comma-separated hosts that requests may be for; default any")
     polls_per_second: float | None = Field(
@@ -110,26 +122,34 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] | None = Field(default=None, description="default: console on a terminal")
 
+    _unread: dict[str, ConfigurationError] = PrivateAttr(default_factory=dict)
+
     def __init__(self) -> None:
-        """Read the environment; raises ConfigurationError that names the first wrong variable."""
+        """Read the environment, and the files that it names; raises ConfigurationError for the first wrong variable.
+
+        A file that cannot be read is told of where its secret is wanted: most processes do not need all of them.
+        """
         try:
             super().__init__()
         except ValidationError as exc:
             raise ConfigurationError(_sentence(exc)) from None
+        self._read_files()
 
     def require_database_url(self) -> str:
         """Return DATABASE_URL; raises ConfigurationError when it is not set or not Postgres'."""
-        return checked_url(self.database_url, f"{PREFIX}DATABASE_URL", POSTGRES)
+        return checked_url(self._text("database_url"), self._name("database_url"), POSTGRES)
 
     def require_redis_url(self) -> str:
         """Return REDIS_URL; raises ConfigurationError when it is not set or not Redis'."""
-        return checked_url(self.redis_url, f"{PREFIX}REDIS_URL", REDIS)
+        return checked_url(self._text("redis_url"), self._name("redis_url"), REDIS)
 
     def projector_config(self) -> ProjectorConfig:
         """Build the projector's config; raises ConfigurationError."""
         database_url = self.require_database_url()
         self._check_freshness()
-        listen_url = self.listen_url and checked_url(self.listen_url, f"{PREFIX}LISTEN_URL", POSTGRES)
+        listen_url = self._text("listen_url")
+        if listen_url:
+            listen_url = checked_url(listen_url, self._name("listen_url"), POSTGRES)
         return ProjectorConfig(
             database_url=database_url,
             listen_url=listen_url or database_url,
@@ -159,6 +179,8 @@ class Settings(BaseSettings):
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
             keys=self._keys(),
+            keys_file=self._watched("api_keys"),
+            secrets_file=self._watched("jwt_secret"),
             tokens=self.token_config() if self.auth == "keys" else None,
             cors_origins=parse_origins(self.cors_origins),
             allowed_hosts=parse_hosts(self.allowed_hosts),
@@ -176,7 +198,7 @@ class Settings(BaseSettings):
 
     def token_config(self) -> TokenConfig | None:
         """Build what is told about tokens; None where nobody may sign any. Raises ConfigurationError."""
-        secrets = parse_secrets(self.jwt_secret, f"{PREFIX}JWT_SECRET")
+        secrets = parse_secrets(self._text("jwt_secret"), self._name("jwt_secret"))
         if not secrets and not self.jwt_jwks:
             return None
         name = f"{PREFIX}JWT_JWKS"
@@ -190,7 +212,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Give every key, every secret and every URL's password, for the log to mask."""
-        found = written_keys(self.api_keys)
+        found = written_keys(self.api_keys) if self.api_keys_file is None else written_keys_of_file(self.api_keys)
         for url in (self.database_url, self.listen_url, self.redis_url):
             found |= passwords(url)
         found |= {secret.strip() for secret in self.jwt_secret.splitlines()}
@@ -223,15 +245,56 @@ class Settings(BaseSettings):
             waiting_bytes=int(self.waiting_mb * 1_000_000),
         )
 
+    def given_keys(self) -> Keys:
+        """Parse the keys of variable or file, of which there may be none; raises ConfigurationError."""
+        text = self._text("api_keys")
+        return parse_keys(text) if self.api_keys_file is None else parse_keys_file(text, self._name("api_keys"))
+
+    def secret_files(self) -> dict[str, Path]:
+        """Give the files that hold secrets, each by the variable that names it."""
+        files = {self._name(name): getattr(self, f"{name}_file") for name in _SECRETS}
+        return {name: path for name, path in files.items() if path is not None}
+
     def _keys(self) -> Keys | None:
-        if self.auth == "none":
+        if self.auth != "keys":
             return None
-        keys = parse_keys(self.api_keys)
-        if not keys and not self.jwt_jwks and not self.jwt_secret.strip():
+        keys = self.given_keys()
+        if not keys and not self.jwt_jwks and not self._text("jwt_secret").strip():
             raise ConfigurationError(
-                f"{PREFIX}API_KEYS holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
+                f"{self._name('api_keys')} holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
             )
         return keys
+
+    def _read_files(self) -> None:
+        """Put each file's text where its variable's would stand."""
+        for name in _SECRETS:
+            path: Path | None = getattr(self, f"{name}_file")
+            if path is None:
+                continue
+            if getattr(self, name):
+                raise ConfigurationError(
+                    f"{PREFIX}{name.upper()} and {self._name(name)} are both set: set one of them."
+                )
+            try:
+                object.__setattr__(self, name, read_secret(path, self._name(name)))  # frozen from here on
+            except ConfigurationError as error:
+                self._unread[name] = error
+
+    def _text(self, name: str) -> str:
+        """Give a setting that may be in a file; raises ConfigurationError where that could not be read."""
+        if name in self._unread:
+            raise self._unread[name]
+        text: str = getattr(self, name)
+        return text
+
+    def _name(self, name: str) -> str:
+        """Name the variable that gives a setting: its own, or that of its file."""
+        suffix = "" if getattr(self, f"{name}_file") is None else "_FILE"
+        return f"{PREFIX}{name.upper()}{suffix}"
+
+    def _watched(self, name: str) -> Path | None:
+        path: Path | None = getattr(self, f"{name}_file")
+        return None if path is None or self.auth != "keys" else path.absolute()
 
 
 def _sentence(exc: ValidationError) -> str:
@@ -248,7 +311,8 @@ def otlp_endpoint() -> str:
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """Give our environment to a process that we start, with these settings (their names without the prefix) in it.
 
-    An empty value takes a setting back to its default.
+    An empty value takes a setting back to its default. A file that holds one of them is named no longer.
     """
     changed = {f"{PREFIX}{name}": value for name, value in changes.items()}
-    return {name: value for name, value in os.environ.items() if name.upper() not in changed} | changed
+    dropped = changed.keys() | {f"{name}_FILE" for name in changed}
+    return {name: value for name, value in os.environ.items() if name.upper() not in dropped} | changed

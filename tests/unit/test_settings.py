@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
-from readside.settings import Settings
+from readside.settings import Settings, child_environment
 from tests.support.keys import KEY
 
 SECRET = "hunter2"
@@ -367,6 +368,120 @@ def test_no_key_at_all(configured: pytest.MonkeyPatch, keys: str) -> None:
     Settings().projector_config()
 
     assert refusal().startswith("READSIDE_API_KEYS holds no key: ")
+
+
+FILED = ["DATABASE_URL", "LISTEN_URL", "REDIS_URL", "API_KEYS", "JWT_SECRET"]
+TEXTS = {
+    "DATABASE_URL": DATABASE_URL,
+    "LISTEN_URL": f"postgresql://app:{SECRET}@direct/shop",
+    "REDIS_URL": REDIS_URL,
+    "API_KEYS": f'[{{"name": "dash", "key": "{KEY}"}}]',
+    "JWT_SECRET": f"{SECRET * 5}\n{SECRET * 6}",
+}
+
+
+@pytest.fixture
+def files(configured: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
+    """A file for each secret, named in place of the variable."""
+    made = {name: tmp_path / name.lower() for name in FILED}
+    for name, path in made.items():
+        path.write_text(TEXTS[name] + "\n")
+        configured.delenv(f"READSIDE_{name}", raising=False)
+        configured.setenv(f"READSIDE_{name}_FILE", str(path))
+    return made
+
+
+def test_secrets_from_files(files: dict[str, Path]) -> None:
+    """Each is what the variable would be; the API is told which files may change."""
+    settings = Settings()
+    projector, api = settings.projector_config(), settings.api_config()
+
+    assert (projector.database_url, projector.redis_url, projector.listen_url) == tuple(
+        TEXTS[name] for name in ("DATABASE_URL", "REDIS_URL", "LISTEN_URL")
+    )
+    assert list((api.keys or {}).values()) == [("dash", frozenset({"read"}))]
+    assert api.tokens is not None
+    assert api.tokens.secrets == ((SECRET * 5).encode(), (SECRET * 6).encode())
+    assert (api.keys_file, api.secrets_file) == (files["API_KEYS"], files["JWT_SECRET"])
+    assert settings.secret_files() == {f"READSIDE_{name}_FILE": path for name, path in files.items()}
+
+
+def test_secrets_from_files_are_masked(files: dict[str, Path]) -> None:
+    """Like those of variables; nothing shows them either."""
+    settings = Settings()
+
+    assert {SECRET, KEY, SECRET * 5, SECRET * 6} == set(settings.secrets())
+    for shown in (settings, settings.projector_config(), settings.api_config()):
+        assert SECRET not in f"{shown!r} {shown}"
+        assert KEY not in f"{shown!r} {shown}"
+
+
+def test_files_that_are_named_relative(files: dict[str, Path], configured: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The place is fixed at the start."""
+    configured.chdir(tmp_path)
+    configured.setenv("READSIDE_API_KEYS_FILE", "api_keys")
+
+    assert Settings().api_config().keys_file == files["API_KEYS"]
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_secret_and_its_file(files: dict[str, Path], configured: pytest.MonkeyPatch, name: str) -> None:
+    """Which one is meant? Both are named."""
+    configured.setenv(f"READSIDE_{name}", TEXTS[name])
+
+    assert refusal() == f"READSIDE_{name} and READSIDE_{name}_FILE are both set: set one of them."
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_file_of_a_secret_that_is_gone(files: dict[str, Path], name: str) -> None:
+    """Told by whoever wants it, with setting and file."""
+    files[name].unlink()
+
+    assert refusal() == f"READSIDE_{name}_FILE ({files[name]}) cannot be read: no such file or directory."
+
+
+@pytest.mark.parametrize("name", ["API_KEYS", "JWT_SECRET"])
+def test_a_file_that_the_projector_does_not_need(files: dict[str, Path], name: str) -> None:
+    """It may be mounted for the API alone."""
+    files[name].unlink()
+
+    assert Settings().projector_config().database_url == DATABASE_URL
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("DATABASE_URL", f"mysql://app:{SECRET}@h", "READSIDE_DATABASE_URL_FILE must begin with "),
+        ("API_KEYS", "[]", "READSIDE_API_KEYS_FILE holds no key: "),
+        ("API_KEYS", f"dash:{SECRET}", "READSIDE_API_KEYS_FILE is not JSON: "),
+        ("JWT_SECRET", SECRET, "READSIDE_JWT_SECRET_FILE holds a secret of 7 bytes; "),
+    ],
+)
+def test_a_file_that_holds_something_else(
+    files: dict[str, Path], configured: pytest.MonkeyPatch, name: str, text: str, told: str
+) -> None:
+    """The file's variable is named."""
+    files[name].write_text(text)
+    if text == "[]":
+        configured.delenv("READSIDE_JWT_SECRET_FILE")  # whose tokens would be asked for
+
+    assert refusal().startswith(told)
+
+
+def test_no_file_is_watched_where_no_key_is_asked(files: dict[str, Path], configured: pytest.MonkeyPatch) -> None:
+    """`AUTH=none` stays what it is."""
+    configured.setenv("READSIDE_AUTH", "none")
+    api = Settings().api_config()
+
+    assert (api.keys, api.keys_file, api.secrets_file) == (None, None, None)
+
+
+def test_a_child_that_is_given_a_secret(configured: pytest.MonkeyPatch) -> None:
+    """It does not find our file beside it."""
+    configured.setenv("READSIDE_REDIS_URL_FILE", "/run/secrets/redis")
+    environment = child_environment({"REDIS_URL": REDIS_URL})
+
+    assert (environment["READSIDE_REDIS_URL"], environment.get("READSIDE_REDIS_URL_FILE")) == (REDIS_URL, None)
 
 
 def test_no_key_on_purpose(configured: pytest.MonkeyPatch) -> None:
