@@ -50,8 +50,10 @@ from readmodel.tables import TableFinder
 from readmodel.view import ViewReader
 from readside import background
 from readside.descriptors import within_limit
+from readside.exposure import check_address
 from readside.logging import configure
 from readside.rotation import watched_keys
+from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
 from readside.tracing import traced
 
@@ -73,9 +75,14 @@ def create_app(config: ApiConfig) -> Process:
 
 
 def create_app_from_environment() -> Process:
-    """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`."""
+    """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`.
+
+    Raises ConfigurationError, for READSIDE_AUTH=none too: where uvicorn listens is not known here.
+    """
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
+    check_address(settings.auth, None)
+    warn_of_open_files(settings.secret_files())
     return create_app(within_limit(settings.api_config()))
 
 

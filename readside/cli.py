@@ -101,9 +101,12 @@ def projector(_version: Version = False) -> None:
     by and take over. It waits for servers that are away and says so in its log.
     """
     from readside.projector import run_projector
+    from readside.secret_files import warn_of_open_files
     from readside.tracing import traced
 
-    config = _settings().projector_config()
+    settings = _settings()
+    config = settings.projector_config()
+    warn_of_open_files(settings.secret_files())
     with traced("readside-projector"):
         _run(run_projector(config))
 

@@ -17,6 +17,7 @@ from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 from readside.browsers import parse_hosts, parse_origins
+from readside.exposure import check_origins
 from readside.secret_files import read_secret
 from readside.urls import POSTGRES, REDIS, checked_url, passwords
 
@@ -174,6 +175,8 @@ class Settings(BaseSettings):
         """Build the query API's config; raises ConfigurationError, also when keys are wanted and none is set."""
         self._check_freshness()
         self._check_waiting()
+        origins = parse_origins(self.cors_origins)
+        check_origins(self.auth, origins)
         return ApiConfig(
             database_url=self.require_database_url(),
             redis_url=self.require_redis_url(),
@@ -182,7 +185,7 @@ class Settings(BaseSettings):
             keys_file=self._watched("api_keys"),
             secrets_file=self._watched("jwt_secret"),
             tokens=self.token_config() if self.auth == "keys" else None,
-            cors_origins=parse_origins(self.cors_origins),
+            cors_origins=origins,
             allowed_hosts=parse_hosts(self.allowed_hosts),
             polls_per_second=self.polls_per_second,
             root_path=root_path,

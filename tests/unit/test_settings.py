@@ -492,6 +492,15 @@ def test_no_key_on_purpose(configured: pytest.MonkeyPatch) -> None:
     assert Settings().api_config().keys is None
 
 
+@pytest.mark.parametrize("auth", ["none", "none-on-purpose"])
+def test_no_key_for_every_page(configured: pytest.MonkeyPatch, auth: str) -> None:
+    """Refused in either form."""
+    configured.setenv("READSIDE_AUTH", auth)
+    configured.setenv("READSIDE_CORS_ORIGINS", "https://a.example, *")
+
+    assert refusal().startswith(f"READSIDE_CORS_ORIGINS=* with READSIDE_AUTH={auth} ")
+
+
 def test_hosts_that_requests_may_be_for(configured: pytest.MonkeyPatch) -> None:
     """As browsers name them."""
     configured.setenv("READSIDE_ALLOWED_HOSTS", " API.a.example., *.b.example,127.0.0.1,[::1] ,0:0::1,localhost,x_y,")
