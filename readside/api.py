@@ -49,11 +49,10 @@ from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.tables import TableFinder
 from readmodel.view import ViewReader
-from readside import background
+from readside import background, rotation
 from readside.descriptors import within_limit
 from readside.exposure import check_address
 from readside.logging import configure
-from readside.rotation import watched_keys
 from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
 from readside.tracing import traced
@@ -297,10 +296,8 @@ class _Wiring:
         watching = [self.load.run(), service.history.run(), self._identify()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
-        if service.config.keys_file is not None:
-            keys = watched_keys(service.config.keys_file, dict(service.config.keys or {}), service.gate.replace_keys)
-            watching.append(keys.run())
-        return [self.subscription.run(), service.requests.run(), *watching]
+        files = rotation.watching(service.config, service.gate.replace_keys)
+        return [self.subscription.run(), service.requests.run(), *watching, *files]
 
     async def _identify(self) -> None:
         """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""

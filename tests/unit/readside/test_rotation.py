@@ -11,7 +11,8 @@ import structlog
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import Tokens
 from readside.api_keys import Keys
-from readside.rotation import watched_keys, watched_secrets
+from readside.rotation import watched_keys, watched_secrets, watching
+from tests.support.builders import api_config
 from tests.support.logs import Lines, logged
 
 OLD, NEW = "the-old-key-of-somebody", "the-new-key-of-somebody"
@@ -54,6 +55,31 @@ async def test_a_wrong_file_of_keys_lets_the_former_in(tmp_path: Path, lines: Li
     assert taken == []
     assert "READSIDE_API_KEYS_FILE" in line["reason"]
     assert NEW not in lines.text
+
+
+async def test_no_key_where_tokens_let_in(tmp_path: Path) -> None:
+    """The last key may go."""
+    file, taken = tmp_path / "keys", list[Keys]()
+    file.write_text("[]")
+    watched = watched_keys(file, {digest(OLD): ("dash", frozenset({"read"}))}, taken.append, may_be_empty=True)
+    await watched.look()
+    await watched.look()
+
+    assert taken == [{}]
+
+
+def test_what_is_watched(tmp_path: Path) -> None:
+    """What comes from files, and nothing else."""
+    files = {"keys_file": tmp_path / "keys", "secrets_file": tmp_path / "secrets"}
+    configs = [api_config("", "", **changes) for changes in ({}, files, {**files, "tokens": TokenConfig()})]
+    counts = []
+    for config in configs:
+        works = list(watching(config, lambda _: None, lambda _: None))
+        counts.append(len(works))
+        for work in works:
+            work.close()
+
+    assert counts == [0, 1, 2]
 
 
 async def test_the_log_masks_new_keys_and_those_just_gone(tmp_path: Path, lines: Lines) -> None:
