@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from readmodel.errors import ServiceError
-from readside.logging import configure
+from readside.logging import configure, hidden
 from readside.settings import Settings
 
 FAILED = 2
@@ -49,7 +49,7 @@ def main() -> None:
     try:
         app(prog_name="readside")
     except ServiceError as error:
-        typer.echo(f"readside: {error}", err=True)
+        typer.echo(f"readside: {hidden(str(error))}", err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -87,6 +87,23 @@ async def test_servers_that_are_away() -> None:
     assert redis.startswith("Redis at 127.0.0.1:1/3 does not answer: ")
 
 
+async def test_passwords_in_the_query_of_a_url(site: Site) -> None:
+    """No command shows them, whatever goes wrong: servers away, a wrong password, an option that there is not."""
+    host, redis_host = (site.settings[name].rpartition("@")[2] for name in ("DATABASE_URL", "REDIS_URL"))
+    commands = [*WITH_POSTGRES, *WITH_REDIS, ["status"]]
+    queries = ("?user=postgres&password=hunter2%21", "?sslpassword=hunter2%21", "?PASSWORD=hunter2%21&nothing=1")
+    for postgres, redis in (("127.0.0.1:1/shop", "127.0.0.1:1/3"), (host, redis_host)):
+        for query in queries:
+            asked = site.with_settings(
+                DATABASE_URL=f"postgresql://{postgres}{query}",
+                REDIS_URL=f"redis://{redis}{query.replace('user=', 'username=')}",
+                LOG_LEVEL="debug",
+            )
+            for ended in await asyncio.gather(*(asked.run(*command) for command in commands)):
+                assert ended.code == 2
+                assert "hunter2" not in ended.out + ended.err
+
+
 async def test_status_for_machines_without_redis() -> None:
     """The line for people as ever, and beside it JSON that says the same."""
     ended = await AWAY.run("status", "--json")

@@ -190,6 +190,22 @@ def put(file: Path, *keys: str) -> None:
     new.replace(file)
 
 
+async def test_no_log_shows_a_password_of_a_query() -> None:
+    """At its most talkative, with both stores away."""
+    settings = environment(
+        "postgresql://127.0.0.1:1/x?user=app&password=hunter2%21",
+        "redis://127.0.0.1:1/0?password=hunter2%21",
+        LOG_LEVEL="debug",
+    )
+    async with running(settings) as (process, client):
+        assert (await client.get(events_path(str(uuid4())))).status_code == 503
+        process.terminate()
+        _, log = await process.communicate()
+
+    assert b"store is away" in log
+    assert b"hunter2" not in log
+
+
 def taken_up(log: list[bytes]) -> int:
     """How often a worker said that it took up a file."""
     return sum(b"a changed file is in force" in line for line in log)

@@ -50,6 +50,20 @@ def test_no_line_shows_a_key_or_a_password(monkeypatch: pytest.MonkeyPatch, line
         assert secret not in told
 
 
+@pytest.mark.parametrize("name", ["password", "PASSWORD", "sslpassword", "ssl_password"])
+@pytest.mark.parametrize("store", ["DATABASE_URL", "LISTEN_URL", "REDIS_URL"])
+def test_no_line_shows_a_password_of_a_query(
+    monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]], store: str, name: str
+) -> None:
+    """Where drivers take it as well, in whatever case and coding."""
+    monkeypatch.setenv(f"READSIDE_{store}", f"x://host/0?user=app&{name}=query%2Fword&other=1")
+    configure("debug", "json", Settings().secrets())
+    structlog.get_logger().debug("x", url=f"x://host/0?{name}=query%2Fword&other=1", meant="query/word", of="query")
+    line = orjson.loads(lines()[0])
+
+    assert (line["url"], line["meant"], line["of"]) == (f"x://host/0?{name}=***&other=1", "***", "query")
+
+
 def test_words_that_merely_hold_a_secret_stay(lines: Callable[[], list[str]]) -> None:
     """A password `info` masks that word, and neither the level nor `information`; a very short one masks nothing."""
     configure("info", "json", ["info", "a"])
