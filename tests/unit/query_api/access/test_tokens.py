@@ -1,5 +1,6 @@
 """Tokens: what a good one says, and that no other says anything."""
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from query_api.access.token_config import TokenConfig
+from query_api.access.jwks import MAX_KID
+from query_api.access.token_config import MIN_SECRET_BYTES, TokenConfig
 from query_api.access.tokens import (
     CLOCKS_DIFFER_SECONDS,
     MAX_BYTES,
     MAX_SESSIONS,
+    MAX_SUBJECT,
     REASONS,
     BadToken,
     Claims,
@@ -216,6 +219,14 @@ async def test_sessions_in_any_spelling(tokens: Tokens) -> None:
     assert tokens.claims(token, time.time()).sessions == frozenset({SESSION, *ids})
 
 
+async def test_names_as_long_as_they_may_be(tmp_path: Path) -> None:
+    """The bounds of a kid and of a subject belong to what is allowed."""
+    signer, subject = ed25519("k" * MAX_KID), "é" * MAX_SUBJECT
+    tokens = await believing(tmp_path, key_set(signer))
+
+    assert tokens.claims(signer.token(claims(sub=subject)), time.time()).subject == subject
+
+
 async def test_nobody_by_name(tokens: Tokens) -> None:
     """A token needs no subject."""
     assert tokens.claims(MINTER.ed.token(MINTER.without("sub")), time.time()).subject is None
@@ -243,6 +254,29 @@ async def test_secrets_alone(tmp_path: Path) -> None:
 
     assert verdict(tokens, MINTER.ed.token(claims())).reason == "algorithm"
     assert (tokens.keys, tokens.failures, tokens.age_seconds) == (1, 0, None)
+
+
+async def test_without_a_key_set_there_is_nothing_to_keep_fresh() -> None:
+    """What waits for keys returns at once."""
+    tokens = Tokens(TokenConfig(secrets=(SECRET.encode(),)))
+    async with asyncio.timeout(5):
+        await tokens.begin()
+        await tokens.run()
+        await tokens.settled()
+
+    assert tokens.keys == 1
+
+
+def test_bounds_belong_to_what_is_allowed() -> None:
+    """A token of 8,000 bytes is looked at, one byte more is not; a secret of 32 bytes signs."""
+    secret = "x" * MIN_SECRET_BYTES
+    tokens = Tokens(TokenConfig(secrets=(secret.encode(),)))
+    token = shared(secret).token(claims())
+    longest = token + b"A" * (MAX_BYTES - len(token))
+
+    assert verdict(tokens, longest).reason != "too_long"
+    assert verdict(tokens, longest + b"A").reason == "too_long"
+    assert tokens.claims(token, time.time()).subject == "ada"
 
 
 async def test_a_key_set_alone(tmp_path: Path) -> None:
