@@ -248,6 +248,25 @@ async def test_a_key_that_must_be_named(tmp_path: Path) -> None:
     assert tokens.claims(ed25519("newer").token(claims()), time.time()).subject == "ada"
 
 
+async def test_an_algorithm_that_no_key_is_for(tmp_path: Path) -> None:
+    """A token that names no key is not told to come again for one of another type."""
+    bad = verdict(await believing(tmp_path, key_set(MINTER.ed)), MINTER.es.token(claims(), kid=None))
+
+    assert (type(bad), bad.reason) == (BadToken, "algorithm")
+
+
+async def test_keys_that_were_never_read(tmp_path: Path) -> None:
+    """It is not the token that is to blame: with a name of its key or without, it may come again."""
+    tokens = await believing(tmp_path, b"{")
+    named, unnamed = MINTER.ed.token(claims()), MINTER.ed.token(claims(), kid=None)
+    verdicts = [verdict(tokens, named), verdict(tokens, unnamed)]
+    await tokens.settled()
+    verdicts += [verdict(tokens, named), verdict(tokens, unnamed)]
+
+    assert [bad.reason for bad in verdicts] == ["no_keys"] * 4
+    assert [type(bad) for bad in verdicts] == [KeyNotKnown, KeyNotKnown, BadToken, BadToken]
+
+
 async def test_secrets_alone(tmp_path: Path) -> None:
     """Without a key set no other algorithm is believed, and nothing is fetched."""
     tokens = await believing(tmp_path, secrets=(SECRET,))
