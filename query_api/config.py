@@ -12,7 +12,9 @@ from query_api.doorway.bounds import SocketBounds
 class ApiConfig:
     """Settings of one API process. `keys` maps a key's SHA-256 to (its name, its scopes); None: no key is asked.
 
-    `metrics_directory` is where the workers of one API find each other's metrics, "" where there is one worker.
+    `allowed_hosts` are the names that requests may be for, empty: any. `polls_per_second` is what one key or token may
+    ask, None: any number. `metrics_directory` is where the workers of one API find each other's metrics, "" where there
+    is one worker.
     """
 
     database_url: str = field(repr=False)  # URLs hold passwords
@@ -20,6 +22,8 @@ class ApiConfig:
     redis_prefix: str = "readside"
     keys: Mapping[bytes, tuple[str, frozenset[str]]] | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    polls_per_second: float | None = None
     root_path: str = ""
     max_staleness_seconds: float = 5.0
     heartbeat_seconds: float = 0.5

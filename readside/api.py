@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from query_api.access.gate import Gate
+from query_api.access.hosts import Hosts
 from query_api.app import build_app
-from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
 from query_api.content_coding import GzipForms
@@ -235,10 +236,23 @@ class _Wiring:
         fallback = _fallback(stores, config, circuits["postgres"], self.cache, own)
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
-        gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
+        gate, stats, self.load = (
+            Gate(config.keys, polls_per_second=config.polls_per_second),
+            Stats(),
+            PollLoad(lambda: fallback.waiting),
+        )
         census = Census(config.sockets.max_connections)
         watched = MetricSources(
-            stats, self.cache, self.forms, view_reads, fallback, reader, circuits, census, config.max_staleness_seconds
+            stats,
+            gate,
+            self.cache,
+            self.forms,
+            view_reads,
+            fallback,
+            reader,
+            circuits,
+            census,
+            config.max_staleness_seconds,
         )
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
@@ -252,7 +266,7 @@ class _Wiring:
             max_staleness_seconds=config.max_staleness_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
-        front = Front(events, Cors(config.cors_origins), config.root_path)
+        front = Front(events, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
         self.service = Service(
             config=config,
             gate=gate,
