@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from readside_client.credential import Credential, headers_for, is_token
+from readside_client.credential import RenewableCredential, headers_for, is_token
 from readside_client.errors import Unauthorized, Unavailable
 from tests.clients.tokens import part, token
 
@@ -26,7 +26,7 @@ class Site:
 
     def __init__(self, wall: float = NOON) -> None:
         self.passed = 0.0
-        self.credential = Credential(
+        self.credential = RenewableCredential(
             None, renews=True, clock=lambda: self.passed, wall=lambda: wall + self.passed, chance=Most()
         )
 
@@ -54,7 +54,7 @@ class Site:
         f"{part({})}.e30.eA.eA",
         f"{part({})}.e30.e=",
         f"{part({})}.e30.é",
-        f"{part({})}.e30.{'x' * 8192}",
+        f"{part({})}.e30.{'x' * 8_000}",
         base64.urlsafe_b64encode(b"[" * 3000).decode().rstrip("=") + ".e30.eA",
     ],
 )
@@ -68,13 +68,13 @@ def test_a_token_goes_into_the_authorization_header() -> None:
     """By its form."""
     shown = token(exp=1)
 
-    assert Credential(shown).headers() == {"authorization": f"Bearer {shown}"}
-    assert Credential(None).headers() == {}
+    assert RenewableCredential(shown).headers() == {"authorization": f"Bearer {shown}"}
+    assert RenewableCredential(None).headers() == {}
 
 
 def test_a_fixed_one_is_never_renewed() -> None:
     """Nor asked again with."""
-    credential = Credential(token(exp=1))
+    credential = RenewableCredential(token(exp=1))
 
     assert not credential.is_due()
     assert not credential.refused(credential.headers())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 
-from readside_client.credential import Credential, is_header_text
+from readside_client.credential import RenewableCredential, is_header_text
 from readside_client.errors import Unauthorized, Unavailable
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
@@ -23,7 +23,7 @@ class Connection:
 
     base_url: httpx.URL
     headers: dict[str, str] = field(repr=False)
-    credential: Credential
+    credential: RenewableCredential
     """What is sent besides `headers`."""
     parse_float: ParseFloat
 
@@ -46,7 +46,7 @@ class Connection:
             raise ValueError("The token holds what no header can, or nothing.")
         headers = {"accept": "application/json"} if key is None else {"accept": "application/json", "x-api-key": key}
         fixed = token if isinstance(token, str) else None
-        return cls(url, headers, Credential(fixed, renews=callable(token)), parse_float)
+        return cls(url, headers, RenewableCredential(fixed, renews=callable(token)), parse_float)
 
     def page(self, response: httpx.Response, previous: Page | None) -> Page:
         """Read the answer to one poll; raises RequestRefused and Unavailable."""

@@ -20,7 +20,7 @@ from typing import Any
 from readside_client.backoff import Backoff
 from readside_client.errors import Unauthorized, Unavailable
 
-LONGEST = 8192
+LONGEST = 8_000
 RENEWED_AFTER = 0.8
 """Of what is left of a token's life when it comes."""
 SHORTEST_WAIT_SECONDS = 0.5
@@ -29,7 +29,7 @@ _log = logging.getLogger("readside_client")
 _THREE_PARTS = re.compile(r"([\w-]+)\.([\w-]+)\.([\w-]+)", re.ASCII)
 
 
-class Credential:
+class RenewableCredential:
     """Holds what is sent: `given`, or where it `renews` what a function gives, whose results are handed to `take`.
 
     `clock` is monotonic, `wall` tells seconds since 1970. Whoever calls the function sees to it that nobody else does.
