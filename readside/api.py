@@ -49,9 +49,11 @@ from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.tables import TableFinder
 from readmodel.view import ViewReader
-from readside import background
+from readside import background, rotation
 from readside.descriptors import within_limit
+from readside.exposure import check_address
 from readside.logging import configure
+from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
 from readside.tracing import traced
 
@@ -73,9 +75,14 @@ def create_app(config: ApiConfig) -> Process:
 
 
 def create_app_from_environment() -> Process:
-    """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`."""
+    """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`.
+
+    Raises ConfigurationError, for READSIDE_AUTH=none too: where uvicorn listens is not known here.
+    """
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
+    check_address(settings.auth, None)
+    warn_of_open_files(settings.secret_files())
     return create_app(within_limit(settings.api_config()))
 
 
@@ -289,7 +296,8 @@ class _Wiring:
         watching = [self.load.run(), service.history.run(), self._identify()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
-        return [self.subscription.run(), service.requests.run(), *watching]
+        files = rotation.watching(service.config, service.gate.replace_keys)
+        return [self.subscription.run(), service.requests.run(), *watching, *files]
 
     async def _identify(self) -> None:
         """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""
