@@ -235,7 +235,7 @@ class _Wiring:
         fallback = _fallback(stores, config, circuits["postgres"], self.cache, own)
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
-        gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
+        gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.crowded)
         census = Census(config.sockets.max_connections)
         watched = MetricSources(
             stats, self.cache, self.forms, view_reads, fallback, reader, circuits, census, config.max_staleness_seconds

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from tempfile import NamedTemporaryFile
 
 from bench.contest import answer_of, nothing_new
 from bench.events import fill, session_id
@@ -36,7 +36,9 @@ HOG_KEY = secrets.token_urlsafe(16)
 TWICE = Target(2, at_most=True)
 UNREAD = "pages-unread", "different-pages-unread"
 """Of bench/attack.py."""
-_EARLY = f"since=2000-01-01T00:00:00.{COUNTER}Z"
+_ROUND = "{r}"
+"""Stands in a target for digits that each round has anew: no answer of the round before is remembered."""
+_EARLY = f"since=19{_ROUND}-01-01T00:00:00.{COUNTER}Z"
 _VICTIMS_PATH = EVENTS_PATH.replace(session_id(1), session_id(2))
 KINDS = "hot", "postgres"
 
@@ -55,7 +57,7 @@ def greeds() -> list[Greed]:
     """Give the attacks."""
     deep = [f"{EVENTS_PATH}?limit=100&page={page}&{_EARLY}" for page in range(100, LARGE // 100, 7)]
     cold = [f"/api/v2/sessions/{session_id(number)}/events" for number in range(3, COLD + 3)]
-    unknown = f"/api/v2/sessions/00000000-0000-4000-8000-000000{COUNTER}/events"
+    unknown = f"/api/v2/sessions/00000000-0000-4000-8000-{_ROUND * 3}{COUNTER}/events"
     return [
         Greed("deep pages", deep),
         Greed("Max-Staleness 0", [f"{_VICTIMS_PATH}?limit=1000&{_EARLY}"], {"Readside-Max-Staleness": "0"}),
@@ -90,13 +92,12 @@ class Victim:
     async def _poll(self, kind: str, target: str, headers: dict[str, str]) -> None:
         while True:
             async with AsyncExitStack() as stack:
-                client: PollingClient | None = None
+                client = await stack.enter_async_context(PollingClient.open(LOOPBACK, self.port))
                 answered = True
                 while answered:
                     began, answered = time.perf_counter(), False
                     with suppress(OSError):
                         async with asyncio.timeout(POLL_SECONDS):
-                            client = client or await stack.enter_async_context(PollingClient.open(LOOPBACK, self.port))
                             answered = (await client.get(target, headers)).status == 200
                     self.waits[kind].append((time.perf_counter() - began if answered else POLL_SECONDS) * 1_000)
                     self.failed += not answered
@@ -154,7 +155,9 @@ async def _of_one(servers: Servers, name: str, source: Path) -> list[Row]:
             for greed in greeds():
                 contrast = Contrast()
                 for number in range(rounds + 1):
-                    await _round(contrast, Victim(port, hot), Victim(port, hot), greed, process, seconds, keep=number > 0)
+                    await _round(
+                        contrast, Victim(port, hot), Victim(port, hot), greed, process, seconds, keep=number > 0
+                    )
                 rows += rows_of(greed, name, contrast)
     return rows
 
@@ -169,10 +172,10 @@ async def _round(
     forget_peak(process)
     async with beside.polling():
         await _attack(beside.port, greed, seconds)
+    contrast.gained_mb.append(peak_mb(process) - before)
     if keep:
         contrast.alone.append(alone)
         contrast.beside.append(beside)
-        contrast.gained_mb.append(peak_mb(process) - before)
     await answer_of(beside.port, beside.hot, "memory")
 
 
@@ -181,11 +184,12 @@ async def _attack(port: int, greed: Greed, seconds: int) -> None:
         arguments = greed.unread, str(port), EVENTS_PATH, HOG_KEY, str(seconds)
         await output_of(sys.executable, str(ROOT / "bench" / "attack.py"), *arguments)
         return
-    headers = {"X-API-Key": HOG_KEY, **greed.headers}
-    path = Path(f"/tmp/hog-{secrets.token_hex(4)}.lua")
-    path.write_text(script(greed.targets, "GET"))
-    out = await wrk("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "--script", str(path), f"http://{LOOPBACK}:{port}/", headers=headers)
-    path.unlink()
+    digits = str(10 + secrets.randbelow(60))
+    options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", f"http://{LOOPBACK}:{port}/"]
+    with NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script([target.replace(_ROUND, digits) for target in greed.targets], "GET"))
+        file.flush()
+        out = await wrk("--script", file.name, *options, headers={"X-API-Key": HOG_KEY, **greed.headers})
     print("   ", " ".join(out.split())[-160:])
 
 
@@ -197,6 +201,11 @@ def rows_of(greed: Greed, name: str, contrast: Contrast) -> list[Row]:
         for share in (50, 99):
             beside, alone = contrast.figures(kind, share)
             rows.append(Row(f"{words[kind]} beside {greed.what}{name}", beside, "alone", alone, TWICE))
-    rows.append(Row(f"memory gained by {greed.what}{name}", Figure(contrast.gained_mb, "MB", f"at most {max(contrast.gained_mb):.0f}")))
+    rows.append(
+        Row(
+            f"memory gained by {greed.what}{name}",
+            Figure(contrast.gained_mb, "MB", f"at most {max(contrast.gained_mb):.0f}"),
+        )
+    )
     print(*(" | ".join(row.cells()) for row in rows), sep="\n", flush=True)
     return rows
