@@ -12,6 +12,7 @@ from bench.rows import (
     cost_by_events,
     cost_by_hot,
     dashboards,
+    deep_pages,
     empty_poll,
     fairness,
     gzip_page,
@@ -53,6 +54,7 @@ _MODULES: tuple[ModuleType, ...] = (
     letters,
     no_projector,
     cold,
+    deep_pages,
 )
 MEASUREMENTS: dict[str, Callable[[Servers], Awaitable[Measurement]]] = {
     module.NAME: module.measure for module in _MODULES
@@ -71,6 +73,7 @@ WITHOUT_CROWDS = frozenset(
         idle_connections,
         hot_path,
         handed_over,
+        deep_pages,
     )
 )
 """No crowd of clients polls in these: pgbench writes, raw connections do harm, or there is no socket at all."""

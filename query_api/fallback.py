@@ -84,9 +84,10 @@ def _the_same(_identity: str, _sent_at: float, _now: float) -> bool:
 class Fallback:
     """Answers polls from Postgres.
 
-    Each principal's queries wait in a line of their own. Equal polls share a query, whoever asks: one that is sent
-    answers all who wait for the same, in any line. `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises StoreUnavailable
-    where Postgres takes no new one; `learn` is told which database answered, and tells whether it is another now.
+    Each principal's queries wait in a line of their own. One that is sent answers all who wait for the same poll, in any
+    line. `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises
+    StoreUnavailable where Postgres takes no new one; `learn` is told which database answered, and tells whether it is
+    another now.
     """
 
     def __init__(  # noqa: PLR0913 (each a part of its own, and named)

@@ -28,7 +28,7 @@ EVENTS_TOGETHER = 2_000
 MAX_ROUND_TRIPS = 4
 """Round trips under way: Redis runs one script at a time, so more would only wait there, and not share."""
 TRIPS_OF_ONE = 3
-"""Round trips under way with polls of one principal's in them: the next one is another's, who then waits for no turn."""
+"""Round trips under way that hold polls of one principal: the next one is another's, who then waits for none."""
 
 
 class View(Protocol):
@@ -90,6 +90,7 @@ class ViewReads:
 
     async def close(self) -> None:
         """Cancel what is under way."""
+        self._lines.clear()
         self._turns.clear()
         await end(self._round_trips)
         for waiting in self._waiting.values():
@@ -109,8 +110,8 @@ class ViewReads:
         while len(self._round_trips) < MAX_ROUND_TRIPS and (load := self._load()):
             principals = {principal for _, principal in load}
             self._trips_of.update(principals)
-            task = asyncio.create_task(self._round_trip([poll for poll, _ in load]), context=nobodys())
-            self._round_trips.add(task)
+            polls = [poll for poll, _ in load]
+            self._round_trips.add(task := asyncio.create_task(self._round_trip(polls), context=nobodys()))
             task.add_done_callback(partial(self._returned, principals))
 
     def _returned(self, principals: set[Hashable], task: asyncio.Task[None]) -> None:

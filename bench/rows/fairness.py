@@ -44,8 +44,8 @@ KINDS = "hot", "postgres"
 
 
 @dataclass(frozen=True, slots=True)
-class Greed:
-    """What the other key asks for, over all of its connections, back to back; `unread` is an attack that reads nothing."""
+class GreedyKey:
+    """What the other key asks for, over all of its connections, back to back; `unread` names an attack of bench/attack.py."""
 
     what: str
     targets: Sequence[str] = ()
@@ -53,18 +53,18 @@ class Greed:
     unread: str = ""
 
 
-def greeds() -> list[Greed]:
+def greeds() -> list[GreedyKey]:
     """Give the attacks."""
     deep = [f"{EVENTS_PATH}?limit=100&page={page}&{_EARLY}" for page in range(100, LARGE // 100, 7)]
     cold = [f"/api/v2/sessions/{session_id(number)}/events" for number in range(3, COLD + 3)]
     unknown = f"/api/v2/sessions/00000000-0000-4000-8000-{_ROUND * 3}{COUNTER}/events"
     return [
-        Greed("deep pages", deep),
-        Greed("Max-Staleness 0", [f"{_VICTIMS_PATH}?limit=1000&{_EARLY}"], {"Readside-Max-Staleness": "0"}),
-        Greed("random ids", [unknown]),
-        Greed("cold sessions", cold),
-        Greed("distinct polls of Redis", [f"{EVENTS_PATH}?limit=1000&{_EARLY}"]),
-        *(Greed(f"300 connections, {name}", unread=name) for name in UNREAD),
+        GreedyKey("deep pages", deep),
+        GreedyKey("Max-Staleness 0", [f"{_VICTIMS_PATH}?limit=1000&{_EARLY}"], {"Readside-Max-Staleness": "0"}),
+        GreedyKey("random ids", [unknown]),
+        GreedyKey("cold sessions", cold),
+        GreedyKey("distinct polls of Redis", [f"{_VICTIMS_PATH}?limit=1000&{_EARLY}"]),
+        *(GreedyKey(f"300 connections, {name}", unread=name) for name in UNREAD),
     ]
 
 
@@ -113,7 +113,7 @@ _STRICT = {**HEADERS, "Readside-Max-Staleness": "0"}
 
 @dataclass(slots=True)
 class Contrast:
-    """Rounds of a victim alone and beside an attack, in turns; `gained_mb` is what the process had more at its largest."""
+    """Rounds of a victim alone and beside an attack; `gained_mb` is what the process had more at its largest."""
 
     alone: list[Victim] = field(default_factory=list)
     beside: list[Victim] = field(default_factory=list)
@@ -163,7 +163,7 @@ async def _of_one(servers: Servers, name: str, source: Path) -> list[Row]:
 
 
 async def _round(
-    contrast: Contrast, alone: Victim, beside: Victim, greed: Greed, process: int, seconds: int, *, keep: bool
+    contrast: Contrast, alone: Victim, beside: Victim, greed: GreedyKey, process: int, seconds: int, *, keep: bool
 ) -> None:
     """Measure alone, and then beside the attack; the first round is not kept."""
     async with alone.polling():
@@ -179,7 +179,7 @@ async def _round(
     await answer_of(beside.port, beside.hot, "memory")
 
 
-async def _attack(port: int, greed: Greed, seconds: int) -> None:
+async def _attack(port: int, greed: GreedyKey, seconds: int) -> None:
     if greed.unread:
         arguments = greed.unread, str(port), EVENTS_PATH, HOG_KEY, str(seconds)
         await output_of(sys.executable, str(ROOT / "bench" / "attack.py"), *arguments)
@@ -193,7 +193,7 @@ async def _attack(port: int, greed: Greed, seconds: int) -> None:
     print("   ", " ".join(out.split())[-160:])
 
 
-def rows_of(greed: Greed, name: str, contrast: Contrast) -> list[Row]:
+def rows_of(greed: GreedyKey, name: str, contrast: Contrast) -> list[Row]:
     """Give the rows of one attack."""
     words = {"hot": "hot polls", "postgres": "polls of Postgres"}
     rows = []
