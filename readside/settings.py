@@ -16,7 +16,7 @@ from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
-from readside.browsers import parse_hosts, parse_origins
+from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
 from readside.exposure import check_origins
 from readside.secret_files import read_secret
 from readside.urls import POSTGRES, REDIS, checked_url, passwords
@@ -84,7 +84,10 @@ class Settings(BaseSettings):
         default="keys", description="keys; none to ask for no key on loopback; none-on-purpose: on any address"
     )
     cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
-    allowed_hosts: str = Field(default="", description="comma-separated hosts that requests may be for; default any")
+    allowed_hosts: str = Field(
+        default="",
+        description="comma-separated hosts that requests may be for; default any, or loopback's where AUTH is none",
+    )
     polls_per_second: float | None = Field(
         default=None, gt=0, le=1_000_000, description="what one key or token may ask, polls a second; default any"
     )
@@ -186,7 +189,7 @@ class Settings(BaseSettings):
             secrets_file=self._watched("jwt_secret"),
             tokens=self.token_config() if self.auth == "keys" else None,
             cors_origins=origins,
-            allowed_hosts=parse_hosts(self.allowed_hosts),
+            allowed_hosts=parse_hosts(self.allowed_hosts or (OWN_HOSTS if self.auth == "none" else "")),
             polls_per_second=self.polls_per_second,
             root_path=root_path,
             max_staleness_seconds=self.max_staleness_seconds,

@@ -19,6 +19,7 @@ from readmodel.redis_client import connect as connect_redis
 from readmodel.redis_client import keys_of
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+from readside.browsers import OWN_HOSTS
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK, Child, first_true, port_is_free, program, running
@@ -29,8 +30,6 @@ from readside.settings import Settings, child_environment
 
 APPLICATION_NAME = "readside-demo"
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
-OWN_HOSTS = ("localhost", LOOPBACK, "[::1]")
-"""Requests may be for these: a page that has its own name point here is told nothing (DNS rebinding)."""
 READY_SECONDS = 60.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONG_SESSION = "SELECT id::text FROM sessions WHERE session_type = 'log_watch' AND status = 'in_progress'"
@@ -136,7 +135,7 @@ class Demo:
     def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
         """The user's own settings, but for those that say where things are."""
         changes = {"DATABASE_URL": database_url, "LISTEN_URL": "", "REDIS_URL": redis_url, "PROJECTOR_PORT": ""}
-        changes["ALLOWED_HOSTS"] = ",".join((*OWN_HOSTS, self._settings.allowed_hosts))
+        changes["ALLOWED_HOSTS"] = f"{OWN_HOSTS},{self._settings.allowed_hosts}"
         if self._made_key is not None:
             changes["API_KEYS"] = f"demo:{self._made_key}:read+ops"
         return child_environment(changes)
