@@ -277,7 +277,7 @@ class Events:
     async def _read(self, question: Question) -> tuple[Answer, StoreAnswer]:
         poll = question.poll
         try:
-            reading = await self._reader.read(poll, question.wanted)
+            reading = await self._reader.read(poll, question.wanted, question.principal)
         except AnswerTooLarge as error:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading)

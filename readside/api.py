@@ -255,7 +255,7 @@ class _Wiring:
         reader = Reader(view_reads, fallback, requests)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
         gate = _gate(config, self.tokens)
-        stats, self.load = Stats(), PollLoad(lambda: fallback.waiting)
+        stats, self.load = Stats(), PollLoad(lambda: fallback.crowded)
         census = Census(config.sockets.max_connections)
         watched = MetricSources(
             stats,
