@@ -48,7 +48,8 @@ function objectIn(part) {
  */
 export class Credential {
   #give; #headers; #clock; #random;
-  #held = null; #over = true; #proven = false; #renewAt = Infinity; #retryAt = 0; #failures = 0; #reason = "";
+  #held = null; #over = true; #proven = false; #renewAt = Infinity; #retryAt = 0; #failures = 0; #reason = "There is no token yet.";
+  #asking = null; #finished = false;
 
   constructor(given, { headers = headersFor, clock = systemClock, random = Math.random } = {}) {
     [this.#give, this.#headers] = [typeof given === "function" ? given : null, headers];
@@ -61,10 +62,14 @@ export class Credential {
     return this.#give !== null;
   }
 
-  /** The headers to send now; rejects with a PollError while there is nothing good. For one caller at a time. */
+  /** The headers to send now; rejects with a PollError while there is nothing good. What is good waits for no fresh one. */
   async current(signal) {
     const now = this.#clock.now();
-    if (this.renews && now >= this.#retryAt && (this.#over || now >= this.#renewAt)) await this.#renew(signal);
+    if (this.renews && now >= this.#retryAt && (this.#over || now >= this.#renewAt)) {
+      this.#asking ??= this.#renew(signal).finally(() => { this.#asking = null; });
+    }
+    if (this.#over) await this.#asking;
+    if (this.#finished) throw new PollError("There are no more tokens.", { status: 401 });
     if (this.#over) throw this.later();
     return this.#headers(this.#held);
   }
@@ -90,16 +95,16 @@ export class Credential {
   }
 
   async #renew(signal) {
-    let given;
     try {
-      given = await this.#call(signal);
+      this.#look(await this.#call(signal));
     } catch (error) {
-      signal?.throwIfAborted();
-      this.#failed(`No fresh token could be had: ${error?.message ?? error}`);
-      return;
+      if (!signal?.aborted) this.#failed(`No fresh token could be had: ${error?.message ?? error}`);
     }
-    if (given === null || given === undefined) throw new PollError("There are no more tokens.", { status: 401 });
-    if (typeof given !== "string" || !HEADER_TEXT.test(given)) this.#failed("What was given is no token.");
+  }
+
+  #look(given) {
+    if (given === null || given === undefined) this.#finished = true;
+    else if (typeof given !== "string" || !HEADER_TEXT.test(given)) this.#failed("What was given is no token.");
     else if (given === this.#held) this.#failed("The same token was given again.");
     else this.#take(given);
   }
