@@ -53,8 +53,8 @@ class Reader:
     async def read(self, poll: Poll, wanted: Staleness, principal: Hashable = None) -> StoreAnswer:
         """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overload, StoreUnavailable or StoreRefused.
 
-        `principal` is who asks: the stores are shared fairly. A wish that nobody spoke out gives way when Postgres cannot
-        answer: then the view does, with its true as-of.
+        `principal` is who asks: the stores are shared fairly. A wish that nobody spoke out gives way when Postgres
+        cannot answer: then the view does, with its true as-of.
         """
         seen, cold = await self._look(poll, wanted, principal)
         if seen and seen.freshness.lag_seconds(time.monotonic()) <= wanted.seconds:
