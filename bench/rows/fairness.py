@@ -45,7 +45,7 @@ KINDS = "hot", "postgres"
 
 @dataclass(frozen=True, slots=True)
 class GreedyKey:
-    """What the other key asks for, back to back; `unread` names an attack of bench/attack.py."""
+    """What the other key asks for, over all of its connections, back to back; `unread` names one of bench/attack.py."""
 
     what: str
     targets: Sequence[str] = ()
