@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -141,6 +142,7 @@ async def test_no_command_in_the_lists_goes_unused(stage: Bench, redis_url: str)
 )
 async def test_what_is_not_in_the_list_is_refused(redis_url: str, program: Program, command: tuple[str, ...]) -> None:
     """Keys and channels of others, the server, other clients; and for the API whatever changes the view."""
+    redis: Any
     async with Redis.from_url(await restricted(redis_url, program)) as redis:
         with pytest.raises(NoPermissionError):
             await redis.execute_command(*command)
@@ -174,7 +176,8 @@ async def test_another_prefix_is_out_of_reach(redis_url: str, program: Program) 
 
 def test_each_rule_is_one_word() -> None:
     """As `ACL SETUSER` and a file of users take them; a selector stands in brackets."""
-    for program in ("projector", "api"):
-        words = rules(program, PREFIX)  # type: ignore[arg-type]
+    programs: list[Program] = ["projector", "api"]
+    for program in programs:
+        words = rules(program, PREFIX)
 
         assert all(" " not in word or word[0] + word[-1] == "()" for word in words)

@@ -1,6 +1,7 @@
 """Users of a Redis who may do what `readmodel/redis_rights.py` says, and no more."""
 
 import secrets
+from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
@@ -12,6 +13,7 @@ async def restricted(redis_url: str, program: Program, prefix: str = "readside",
     """Make a user for a program; give the URL with it. `without` takes one command away again."""
     password = secrets.token_hex(16)
     taken = [f"-{without}"] if without else []
+    redis: Any
     async with Redis.from_url(redis_url) as redis:
         await redis.execute_command("ACL", "SETUSER", name(program), "reset", "on", f">{password}")
         await redis.execute_command("ACL", "SETUSER", name(program), *rules(program, prefix), *taken)
@@ -26,6 +28,7 @@ def name(program: Program) -> str:
 
 async def refusals(redis_url: str) -> list[str]:
     """What Redis' log of its access list holds: `reason object`, of our users."""
+    redis: Any
     async with Redis.from_url(redis_url) as redis:
         entries = await redis.execute_command("ACL", "LOG")
     said = [{text(key): text(value) for key, value in dict(entry).items()} for entry in entries]
