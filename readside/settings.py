@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -16,6 +17,9 @@ from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 SCOPES = frozenset({"read", "ops"})
 PREFIX = "READSIDE_"
@@ -102,12 +106,12 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] | None = Field(default=None, description="default: console on a terminal")
 
-    def __init__(self) -> None:
-        """Read the environment; raises ConfigurationError that names the first wrong variable."""
+    def __init__(self, **instead: Any) -> None:
+        """Read the environment; raises WrongVariables. `instead` holds values that count before it."""
         try:
-            super().__init__()
+            super().__init__(**instead)
         except ValidationError as exc:
-            raise ConfigurationError(_sentence(exc)) from None
+            raise WrongVariables(exc) from None
 
     def require_database_url(self) -> str:
         """Return DATABASE_URL; raises ConfigurationError when it is not set or not Postgres'."""
@@ -121,10 +125,9 @@ class Settings(BaseSettings):
         """Build the projector's config; raises ConfigurationError."""
         database_url = self.require_database_url()
         self._check_freshness()
-        listen_url = self.listen_url and _url(self.listen_url, "LISTEN_URL", ("postgresql", "postgres"))
         return ProjectorConfig(
             database_url=database_url,
-            listen_url=listen_url or database_url,
+            listen_url=self._listen_url() or database_url,
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
             schema=self.database_schema,
@@ -172,6 +175,28 @@ class Settings(BaseSettings):
             if match:
                 found |= {match[1], unquote(match[1])}
         return tuple(sorted(found - {""}))
+
+    def broken_rules(self) -> list[str]:
+        """Give a sentence for each setting, and each rule between settings, that would keep a process from starting."""
+        rules: tuple[Callable[[], object], ...] = (
+            self.require_database_url,
+            self._listen_url,
+            self.require_redis_url,
+            self._check_freshness,
+            self._check_waiting,
+            self._keys,
+            lambda: _origins(self.cors_origins),
+        )
+        broken = []
+        for rule in rules:
+            try:
+                rule()
+            except ConfigurationError as error:
+                broken.append(str(error))
+        return broken
+
+    def _listen_url(self) -> str:
+        return self.listen_url and _url(self.listen_url, "LISTEN_URL", ("postgresql", "postgres"))
 
     def _check_freshness(self) -> None:
         """Between two beats a view grows as old as they are apart: a bound below that would be passed all the time."""
@@ -262,15 +287,58 @@ def _url(value: str, name: str, schemes: tuple[str, ...]) -> str:
     return value
 
 
-def _sentence(exc: ValidationError) -> str:
-    first = exc.errors(include_url=False, include_input=False)[0]
-    name = "".join(str(part) for part in first["loc"][:1]).upper().removeprefix(PREFIX)
-    return f"{PREFIX}{name} is wrong: {first['msg'].removeprefix('Value error, ')}."
+class WrongVariables(ConfigurationError):
+    """Variables that cannot be read: `sentences` by the name under which pydantic knows each; the first is the text."""
+
+    def __init__(self, exc: ValidationError) -> None:
+        errors = exc.errors(include_url=False, include_input=False)
+        self.sentences = {str(error["loc"][0]): _sentence(error) for error in reversed(errors)}
+        super().__init__(_sentence(errors[0]))
+
+
+def _sentence(error: ErrorDetails) -> str:
+    name = str(error["loc"][0]).upper().removeprefix(PREFIX)
+    return f"{PREFIX}{name} is wrong: {error['msg'].removeprefix('Value error, ')}."
+
+
+def read_as_far_as_possible() -> tuple[Settings, list[str]]:
+    """Read the environment, with the default of each variable that is wrong; gives a sentence for each of those too."""
+    try:
+        return Settings(), []
+    except WrongVariables as wrong:
+        fields = {field.validation_alias or name: field for name, field in Settings.model_fields.items()}
+        return Settings(**{name: fields[name].default for name in wrong.sentences}), list(wrong.sentences.values())
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """Give the READSIDE_ variables of the environment that are no setting, with the setting that may be meant."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {f"{PREFIX}SCHEMA"}
+    known -= {f"{PREFIX}DATABASE_SCHEMA"}
+    known |= {f"{name}_FILE" for name in known if is_secret(name)}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {name: next(iter(get_close_matches(name.upper(), known, 1)), None) for name in unknown}
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable holds a secret, and may be given as a file instead."""
+    return name.removeprefix(PREFIX) in {"DATABASE_URL", "LISTEN_URL", "REDIS_URL", "API_KEYS", "JWT_SECRET"}
+
+
+def secret_files() -> dict[str, str]:
+    """Give the files of secrets that the environment names, by variable."""
+    return {
+        name: value for name, value in os.environ.items() if name.endswith("_FILE") and is_secret(name[: -len("_FILE")])
+    }
 
 
 def otlp_endpoint() -> str:
     """Give OpenTelemetry's own variable for where traces go; "" for nowhere."""
     return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+
+
+def default_sslmode() -> str | None:
+    """Give libpq's own variable for a Postgres URL that has no sslmode: asyncpg honours it too."""
+    return os.environ.get("PGSSLMODE") or None
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:

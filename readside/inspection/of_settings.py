@@ -1,0 +1,149 @@
+"""What `readside doctor` finds in the settings and limits of its own process."""
+
+from __future__ import annotations
+
+import resource
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from readmodel.errors import ConfigurationError
+from readside.descriptors import OWN_DESCRIPTORS, places
+from readside.inspection.findings import Finding, fine, problem, unknown, warning
+from readside.settings import PREFIX, Settings, parse_keys, secret_files, unknown_variables
+
+SHORTEST_KEY = 16
+"""A shorter key can be guessed, or was typed by hand."""
+CACHES_SHARE = 0.5
+"""Of the machine's memory, or the container's: what a process keeps beside its caches needs room too."""
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+_MEMINFO = Path("/proc/meminfo")
+
+
+def of_settings(settings: Settings, wrong: list[str]) -> list[Finding]:
+    """Look at each setting; `wrong` are the sentences about those that could not be read."""
+    broken = [*wrong, *settings.broken_rules()]
+    found = [problem("settings", sentence) for sentence in broken] or [fine("settings", "each can be read")]
+    return [
+        *found,
+        *_of_unknown(unknown_variables()),
+        *of_keys(settings),
+        *of_secret_files(secret_files()),
+        of_open_files(settings),
+        of_memory(settings, available_memory()),
+    ]
+
+
+def _of_unknown(names: Mapping[str, str | None]) -> Iterator[Finding]:
+    for name, meant in names.items():
+        do = "Take it away." if meant is None else f"Is {meant} meant?"
+        yield warning("settings", f"{name} is no setting of readside, and does nothing.", do)
+
+
+def of_keys(settings: Settings) -> list[Finding]:
+    """Count the API's keys by scope. No key is ever shown, nor a name that may be one."""
+    if settings.auth == "none":
+        return [
+            warning(
+                "API keys",
+                "The API asks for no key: whoever reaches its port reads every session.",
+                f"Set {PREFIX}API_KEYS, and take {PREFIX}AUTH away.",
+            )
+        ]
+    try:
+        keys = parse_keys(settings.api_keys)
+    except ConfigurationError:
+        return [unknown("API keys", f"{PREFIX}API_KEYS cannot be read, as said above")]
+    if not keys:
+        return [unknown("API keys", "none is set, as said above")]
+    short = _short_entries(settings.api_keys)
+    if short:
+        return [
+            problem(
+                "API keys",
+                f"Keys shorter than {SHORTEST_KEY} characters: {', '.join(map(str, short))} "
+                f"of {PREFIX}API_KEYS, counted from 1.",
+                "Make new ones: openssl rand -hex 24.",
+            )
+        ]
+    scopes = [scopes for _, scopes in keys.values()]
+    counts = (f"{sum(scope in held for held in scopes)} with {scope}" for scope in ("read", "ops"))
+    return [fine("API keys", f"{len(keys)}: {', '.join(counts)}")]
+
+
+def _short_entries(text: str) -> list[int]:
+    entries = filter(None, map(str.strip, text.split(",")))
+    return [
+        place for place, entry in enumerate(entries, start=1) if len(entry.split(":")[1]) < SHORTEST_KEY
+    ]  # parsed before: each has a key
+
+
+def of_secret_files(files: Mapping[str, str]) -> list[Finding]:
+    """Look whether each file of a secret is there, and whether others may read it."""
+    return [_of_file(name, Path(path)) for name, path in sorted(files.items())]
+
+
+def _of_file(name: str, path: Path) -> Finding:
+    try:
+        mode = path.stat().st_mode
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        return problem(
+            "secret files", f"{name}: {path} cannot be read ({error.strerror}).", "Mend the path or its mode."
+        )
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return warning(
+            "secret files",
+            f"{name}: others than its owner may read {path} (mode {stat.S_IMODE(mode):04o}).",
+            "chmod 600, or 0400 in the mount.",
+        )
+    return fine("secret files", f"{name}: {path}, mode {stat.S_IMODE(mode):04o}")
+
+
+def of_open_files(settings: Settings) -> Finding:
+    """Hold the hard limit of open files, which the API raises its own to, against the connections it may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+    wanted, own = settings.max_connections, OWN_DESCRIPTORS + settings.fallback_concurrency
+    left = places(wanted, limit, own)
+    if left < wanted:
+        return warning(
+            "open files",
+            f"The hard limit of {limit} leaves room for {left} connections of {PREFIX}MAX_CONNECTIONS={wanted}.",
+            f"Raise it to {wanted + own} (ulimit -Hn; LimitNOFILE= in a systemd unit), or lower the setting.",
+        )
+    shown = "no hard limit" if limit == sys.maxsize else f"the hard limit of {limit}"
+    return fine("open files", f"{shown} leaves room for {wanted} connections")
+
+
+def of_memory(settings: Settings, available_bytes: int | None) -> Finding:
+    """Hold what one API process may keep in its caches against the memory that there is."""
+    wanted_mb = settings.response_cache_mb + settings.waiting_mb + settings.max_answer_mb
+    if available_bytes is None:
+        return unknown("memory", "this system does not say how much there is")
+    available_mb = available_bytes / 1_000_000
+    kept = f"each API process may keep {wanted_mb:g} MB of {available_mb:,.0f} MB"
+    if wanted_mb > CACHES_SHARE * available_mb:
+        return warning(
+            "memory",
+            f"{kept[0].upper()}{kept[1:]} in answers.",
+            f"Lower {PREFIX}RESPONSE_CACHE_MB, {PREFIX}WAITING_MB or {PREFIX}MAX_ANSWER_MB, or give it more memory.",
+        )
+    return fine("memory", f"{kept} in answers")
+
+
+def available_memory(cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int | None:
+    """Give the memory that this process may have, bytes: the container's bound, or the machine's; None: unknown."""
+    try:
+        bound = cgroup.read_text().strip()
+        if bound.isdecimal():
+            return int(bound)
+    except OSError:
+        pass
+    try:
+        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemTotal:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
