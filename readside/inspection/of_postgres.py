@@ -197,7 +197,7 @@ def judge_rights(schema: str, facts: Mapping[str, Any], lacking: list[str]) -> F
         return problem(
             "rights",
             f"Role {role} may not do what it must.",
-            f"{'; '.join(lacking)} (`readside install --role {role}`).",
+            f"`readside install --role {role}`, as the tables' owner: {'; '.join(lacking)}.",
         )
     if facts["is_superuser"] or facts["writes"]:
         may = "is a superuser" if facts["is_superuser"] else f"may write the tables ({facts['writes']})"

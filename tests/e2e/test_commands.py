@@ -18,7 +18,19 @@ from tests.support.projecting import Writer
 from tests.support.servers import connected, fresh_database
 from tests.support.waiting import STEP_SECONDS, eventually
 
-COMMANDS = ["install", "uninstall", "projector", "api", "demo", "status", "explain", "warm", "rebuild", "verify"]
+COMMANDS = [
+    "install",
+    "uninstall",
+    "projector",
+    "api",
+    "demo",
+    "status",
+    "doctor",
+    "explain",
+    "warm",
+    "rebuild",
+    "verify",
+]
 NOWHERE = Site({})
 _REPLACE = "if redis.call('DEL', KEYS[1]) == 1 then redis.call('ZADD', KEYS[1], 1, ARGV[1]) end"
 
