@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from readmodel.errors import ServiceError
-from readside.logging import configure
+from readside.logging import configure, hidden
 from readside.settings import Settings, read_as_far_as_possible
 
 FAILED = 2
@@ -49,7 +49,7 @@ def main() -> None:
     try:
         app(prog_name="readside")
     except ServiceError as error:
-        typer.echo(f"readside: {error}", err=True)
+        typer.echo(f"readside: {hidden(str(error))}", err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -101,9 +101,12 @@ def projector(_version: Version = False) -> None:
     by and take over. It waits for servers that are away and says so in its log.
     """
     from readside.projector import run_projector
+    from readside.secret_files import warn_of_open_files
     from readside.tracing import traced
 
-    config = _settings().projector_config()
+    settings = _settings()
+    config = settings.projector_config()
+    warn_of_open_files(settings.secret_files())
     with traced("readside-projector"):
         _run(run_projector(config))
 
@@ -252,6 +255,28 @@ def verify(
     from readside.commands import sessions as commands
 
     _run(commands.verify(_settings(), sessions or [], repair=repair, as_json=as_json))
+
+
+@app.command()
+def token(
+    sessions: Annotated[
+        list[str],
+        typer.Argument(metavar="SESSION", help="Session ids (UUIDs), or '*' for every session.", show_default=False),
+    ],
+    ttl: Annotated[int, typer.Option(min=1, max=86_400 * 30, help="Seconds until the token ends.")] = 3600,
+    subject: Annotated[
+        str | None, typer.Option(help="Whose token it is: bounds are kept for each.", show_default=False)
+    ] = None,
+    _version: Version = False,
+) -> None:
+    """Mint a token that lets its bearer read these sessions, and prints it alone.
+
+    It is signed with READSIDE_JWT_SECRET (the first, where there are several), for READSIDE_JWT_AUDIENCE and from
+    READSIDE_JWT_ISSUER. Whoever has the token can use it until it ends: nothing takes it back but another secret.
+    """
+    from readside.commands import token as command
+
+    command.token(_settings(), sessions, ttl_seconds=ttl, subject=subject)
 
 
 def _settings() -> Settings:

@@ -23,8 +23,8 @@ from uvicorn.server import ServerState
 from bench.events import EVENT_BYTES, session_id
 from bench.stack import API_KEY, Servers
 from bench.table import BenchError, Figure, Measurement, Row, number
+from query_api.access.gate import Gate
 from query_api.answers import AsOf, Number, found, missing
-from query_api.auth import Gate
 from query_api.content_coding import GzipForms
 from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds

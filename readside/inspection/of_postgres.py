@@ -256,8 +256,8 @@ def judge_doorbell(settings: Settings, prepared: int) -> Finding:
 
 async def _of_listener(settings: Settings, database: _Database) -> list[Finding]:
     """Look at the way to the server that the projector leads on: to the same server, with nothing in between."""
-    url = settings.listen_url or database.url
     try:
+        url = settings.checked_listen_url() or database.url
         connection = await connect(url, application_name=NAME, timeout_seconds=STORE_SECONDS)
     except ServiceError as error:
         return [problem("listener", str(error)), unknown("listener TLS", "the listener cannot be reached")]

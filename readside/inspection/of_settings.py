@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +10,9 @@ from pathlib import Path
 from readmodel.errors import ConfigurationError
 from readside.descriptors import OWN_DESCRIPTORS, places
 from readside.inspection.findings import Finding, fine, problem, unknown, warning
-from readside.settings import PREFIX, Settings, parse_keys, secret_files, unknown_variables
+from readside.secret_files import access_of_others, read_secret
+from readside.settings import PREFIX, Settings, unknown_variables
 
-SHORTEST_KEY = 16
-"""A shorter key can be guessed, or was typed by hand."""
 CACHES_SHARE = 0.5
 """Of the machine's memory, or the container's: what a process keeps beside its caches needs room too."""
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -28,8 +26,9 @@ def of_settings(settings: Settings, wrong: list[str]) -> list[Finding]:
     return [
         *found,
         *_of_unknown(unknown_variables()),
-        *of_keys(settings),
-        *of_secret_files(secret_files()),
+        of_keys(settings),
+        of_tokens(settings),
+        *of_secret_files(settings.secret_files()),
         of_open_files(settings),
         of_memory(settings, available_memory()),
     ]
@@ -41,65 +40,60 @@ def _of_unknown(names: Mapping[str, str | None]) -> Iterator[Finding]:
         yield warning("settings", f"{name} is no setting of readside, and does nothing.", do)
 
 
-def of_keys(settings: Settings) -> list[Finding]:
+def of_keys(settings: Settings) -> Finding:
     """Count the API's keys by scope. No key is ever shown, nor a name that may be one."""
-    if settings.auth == "none":
-        return [
-            warning(
-                "API keys",
-                "The API asks for no key: whoever reaches its port reads every session.",
-                f"Set {PREFIX}API_KEYS, and take {PREFIX}AUTH away.",
-            )
-        ]
+    if settings.auth != "keys":
+        return warning(
+            "API keys",
+            "The API asks for no key: whoever reaches its port reads every session.",
+            f"Set {PREFIX}API_KEYS, and take {PREFIX}AUTH away.",
+        )
     try:
-        keys = parse_keys(settings.api_keys)
-    except ConfigurationError:
-        return [unknown("API keys", f"{PREFIX}API_KEYS cannot be read, as said above")]
+        keys, tokens = settings.given_keys(), settings.token_config()
+    except ConfigurationError as error:
+        return problem("API keys", str(error))
     if not keys:
-        return [unknown("API keys", "none is set, as said above")]
-    short = _short_entries(settings.api_keys)
-    if short:
-        return [
-            problem(
-                "API keys",
-                f"Keys shorter than {SHORTEST_KEY} characters: {', '.join(map(str, short))} "
-                f"of {PREFIX}API_KEYS, counted from 1.",
-                "Make new ones: openssl rand -hex 24.",
-            )
-        ]
+        if tokens is None:
+            return problem("API keys", "None is set, and no tokens: the API refuses to start.", "Set one.")
+        return fine("API keys", "none; tokens let callers in")
     scopes = [scopes for _, scopes in keys.values()]
     counts = (f"{sum(scope in held for held in scopes)} with {scope}" for scope in ("read", "ops"))
-    return [fine("API keys", f"{len(keys)}: {', '.join(counts)}")]
+    return fine("API keys", f"{len(keys)}: {', '.join(counts)}")
 
 
-def _short_entries(text: str) -> list[int]:
-    entries = filter(None, map(str.strip, text.split(",")))
-    return [
-        place for place, entry in enumerate(entries, start=1) if len(entry.split(":")[1]) < SHORTEST_KEY
-    ]  # parsed before: each has a key
+def of_tokens(settings: Settings) -> Finding:
+    """Say who may sign tokens, as far as that can be told without asking anybody."""
+    try:
+        tokens = settings.token_config()
+    except ConfigurationError as error:
+        return problem("tokens", str(error))
+    if tokens is None:
+        return fine("tokens", "nobody may sign any")
+    issuer = f", issuer {settings.jwt_issuer}" if settings.jwt_issuer else ""
+    signers = [*([f"the keys of {_without_query(tokens.jwks)}"] if tokens.jwks else [])]
+    signers += [f"{len(tokens.secrets)} shared secrets"] if tokens.secrets else []
+    return fine("tokens", f"signed by {' or '.join(signers)}, audience {settings.jwt_audience}{issuer}")
 
 
-def of_secret_files(files: Mapping[str, str]) -> list[Finding]:
+def _without_query(place: str) -> str:
+    return place.partition("?")[0].rpartition("@")[2]
+
+
+def of_secret_files(files: Mapping[str, Path]) -> list[Finding]:
     """Look whether each file of a secret is there, and whether others may read it."""
-    return [_of_file(name, Path(path)) for name, path in sorted(files.items())]
+    return [_of_file(name, path) for name, path in sorted(files.items())]
 
 
 def _of_file(name: str, path: Path) -> Finding:
     try:
-        mode = path.stat().st_mode
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        return problem(
-            "secret files", f"{name}: {path} cannot be read ({error.strerror}).", "Mend the path or its mode."
-        )
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return warning(
-            "secret files",
-            f"{name}: others than its owner may read {path} (mode {stat.S_IMODE(mode):04o}).",
-            "chmod 600, or 0400 in the mount.",
-        )
-    return fine("secret files", f"{name}: {path}, mode {stat.S_IMODE(mode):04o}")
+        read_secret(path, name)
+    except ConfigurationError as error:
+        return problem("secret files", str(error))
+    others = access_of_others(path)
+    if others:
+        may = " and ".join(others)
+        return warning("secret files", f"{name}: every user of this machine may {may} {path}.", f"chmod o= {path}")
+    return fine("secret files", f"{name}: {path}")
 
 
 def of_open_files(settings: Settings) -> Finding:

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from query_api.doorway.bounds import SocketBounds
+from readside.api_keys import parse_keys
 from readside.descriptors import OWN_DESCRIPTORS, places
-from readside.settings import PREFIX, Settings, parse_keys
+from readside.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 OURS = ("install", "projector", "api", "writer")
