@@ -180,7 +180,7 @@ def test_every_secret_is_a_file(services: dict[str, dict[str, Any]], secrets: di
     written = [(ROOT / path).read_text().strip() for path in secrets.values() if not path.startswith("$")]
 
     assert not any(secret in text for secret in written)
-    assert not re.search(r"://[^/\s]+:[^/\s]+@|(?:PASSWORD|KEYS?|SECRET|URL):", text)
+    assert not re.search(r"://[^/\s]+:[^/\s]+@|(?:PASSWORD|KEYS?|SECRET|URL): ", text)
     for service in services.values():
         named = {str(value) for name, value in service.get("environment", {}).items() if name.endswith("_FILE")}
         assert named == {f"/run/secrets/{secret}" for secret in service.get("secrets", [])}
