@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from readmodel.causes import cause
+from readmodel.causes import cause, distrust
 from readmodel.errors import (
     AccessRefused,
     BadEvents,
@@ -293,6 +293,9 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
 
 
 def _translate(url: str, exc: BaseException) -> ServiceError:
+    untrusted = distrust(exc, "sslrootcert")
+    if untrusted is not None:
+        return AccessRefused(f"PostgreSQL at {target(url)} {untrusted}.")
     reason = cause(exc)
     error, sentence = next((error, sentence) for classes, error, sentence in _REFUSALS if isinstance(exc, classes))
     return error(sentence.format(place=target(url), reason=reason))

@@ -11,6 +11,7 @@ from typing import Any
 
 from query_api.access.gate import Gate
 from query_api.access.hosts import Hosts
+from query_api.access.tokens import Tokens
 from query_api.app import build_app
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
@@ -182,6 +183,8 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
         beside = connections.run(), CensusLog(connections.census).run(), reporter.run()  # no answer depends on these
         tasks = [background.start(work) for work in (*built.background(), *beside)]
         try:
+            if built.tokens is not None:
+                await built.tokens.begin()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREET_SECONDS):
                     await built.greeted.wait()
@@ -225,6 +228,13 @@ def _fallback(
     )
 
 
+def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
+    gate = Gate(config.keys, tokens, config.polls_per_second)
+    if tokens is not None:
+        tokens.on_change = gate.reconsider
+    return gate
+
+
 def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readiness:
     postgres = partial(stores.log.answer, _NO_SESSION, page_bytes)
     return Readiness({"redis": lambda: stores.view.check(own.identity()), "postgres": postgres})
@@ -243,11 +253,9 @@ class _Wiring:
         fallback = _fallback(stores, config, circuits["postgres"], self.cache, own)
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
-        gate, stats, self.load = (
-            Gate(config.keys, polls_per_second=config.polls_per_second),
-            Stats(),
-            PollLoad(lambda: fallback.waiting),
-        )
+        self.tokens = None if config.tokens is None else Tokens(config.tokens)
+        gate = _gate(config, self.tokens)
+        stats, self.load = Stats(), PollLoad(lambda: fallback.waiting)
         census = Census(config.sockets.max_connections)
         watched = MetricSources(
             stats,
@@ -296,7 +304,10 @@ class _Wiring:
         watching = [self.load.run(), service.history.run(), self._identify()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
-        files = rotation.watching(service.config, service.gate.replace_keys)
+        gate, tokens = service.gate, self.tokens
+        files = rotation.watching(service.config, gate.replace_keys, None if tokens is None else tokens.use_secrets)
+        if tokens is not None:
+            watching += [gate.run(), tokens.run()]
         return [self.subscription.run(), service.requests.run(), *watching, *files]
 
     async def _identify(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator
-from urllib.parse import unquote, unquote_plus
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
 from readmodel.errors import ConfigurationError
 
@@ -14,6 +16,10 @@ _PASSWORD = re.compile(r"[a-z+]+://[^:@/]*:(.*)@", re.DOTALL | re.IGNORECASE)
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,6}))?", re.ASCII)
 _SECRET_PARAMETER = re.compile(r"pass(?!file)|pwd|secret|token", re.IGNORECASE)
 """Parameters such as `password`, `sslpassword` and `ssl_password`; libpq's `passfile` is a path."""
+
+_AUTHORITIES = frozenset({"sslrootcert", "ssl_ca_certs"})
+_FILES = _AUTHORITIES | {"sslcert", "sslkey", "sslcrl", "ssl_certfile", "ssl_keyfile"}
+"""Parameters that name files, as asyncpg and redis-py call them."""
 
 
 def checked_url(value: str, setting: str, schemes: tuple[str, ...]) -> str:
@@ -38,7 +44,25 @@ def checked_url(value: str, setting: str, schemes: tuple[str, ...]) -> str:
             raise ConfigurationError(
                 f"{setting} cannot be read: after the host comes nothing, or : and a port from 1 to 65535."
             )
+    _check_files(rest.partition("?")[2].partition("#")[0], setting)
     return value
+
+
+def _check_files(query: str, setting: str) -> None:
+    """Refuse a file for TLS that cannot be read: later it would look as if the server were away."""
+    for name, path in parse_qsl(query):
+        if name not in _FILES:
+            continue
+        try:
+            if name in _AUTHORITIES:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+            else:
+                Path(path).open("rb").close()
+        except ssl.SSLError:
+            raise ConfigurationError(f"{setting} names a file for {name} that holds no certificate.") from None
+        except OSError as exc:
+            reason = (exc.strerror or str(exc)).lower()
+            raise ConfigurationError(f"{setting} names a file for {name} that cannot be read: {reason}.") from None
 
 
 def passwords(url: str) -> set[str]:

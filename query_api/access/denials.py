@@ -10,6 +10,7 @@ from typing import NamedTuple
 import structlog
 
 from query_api.access.principals import Principal
+from query_api.access.tokens import REASONS as TOKEN_REASONS
 from query_api.problems import problem
 from query_api.reply import Reply
 
@@ -17,8 +18,11 @@ AUDIT_SECONDS = 60.0
 """The log takes a line about one address at most so often."""
 MAX_ADDRESSES = 4_096
 """Addresses that are told apart; what others do is told together."""
-REASONS = ("no_key", "unknown_key", "twice", "scope", "session", "staleness", "rate", "host")
-"""Why requests are refused, in the metrics' words. What is wrong with a token stands there as `token_expired`, say."""
+REASONS = (
+    *("no_key", "unknown_key", "twice", "scope", "session", "staleness", "rate", "host"),
+    *(f"token_{reason}" for reason in TOKEN_REASONS),
+)
+"""Why requests are refused, in the metrics' words."""
 OTHERS = "others"
 REALM = b'Bearer realm="readside"'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -19,6 +20,8 @@ from query_api.staleness import Staleness
 
 TOKEN_STALENESS_SECONDS = 1.0
 """A token asks for no fresher answer: each of those is a query of Postgres (the contract's figure)."""
+CLOCK_SECONDS = 1.0
+"""So often the wall clock is compared with the steady one."""
 MAX_VERDICTS = 10_000
 """Tokens whose signature was right, and is not checked again."""
 _BEARER = b"bearer "
@@ -119,6 +122,12 @@ class Gate:
         self._verdicts.clear()
         for credential in (self._keys or {}).values():
             credential.edition = self.edition
+
+    async def run(self) -> None:
+        """Look at the clocks, for ever."""
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            self.check_clock()
 
     def check_clock(self) -> None:
         """Judge tokens anew if the wall clock was set: until then their ends were counted by the steady one."""

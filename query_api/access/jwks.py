@@ -15,6 +15,8 @@ from jwt import PyJWK, PyJWTError
 MAX_BYTES = 1_000_000
 MAX_KEYS = 100
 MAX_KID = 200
+MAX_DEPTH = 16
+"""No JSON that is read here goes deeper; how deep json itself can go depends on who called."""
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 """Shorter ones can be broken; longer ones take milliseconds a token."""
 MAX_EXPONENT_BITS = 32
@@ -102,8 +104,8 @@ def parse_jwks(document: bytes) -> KeySet:
 def strict_object(text: bytes) -> dict[str, Any]:
     """Parse a JSON object that every parser reads alike; raises ValueError.
 
-    orjson refuses what is not UTF-8, half surrogates, NaN, numbers that overflow and deep nesting, but keeps the last
-    of two members of one name; json shows both, and keeps every digit of an integer.
+    orjson refuses what is not UTF-8, half surrogates, NaN and numbers that overflow, but keeps the last of two members
+    of one name; json shows both, and keeps every digit of an integer.
     """
     orjson.loads(text)
     try:
@@ -112,7 +114,18 @@ def strict_object(text: bytes) -> dict[str, Any]:
         raise ValueError("It is nested too deeply.") from None
     if not isinstance(parsed, dict):
         raise ValueError("It is no object.")  # noqa: TRY004 - callers ask one thing: is it one?
+    level: list[Any] = [parsed]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _members(outer)]
+    if level:
+        raise ValueError("It is nested too deeply.")
     return parsed
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class JwksUrl:
             raise UnreachableJwks(f"The key set did not come within {FETCH_SECONDS:g} s.") from None
         except (OSError, EOFError, ssl.SSLError) as exc:
             raise UnreachableJwks(f"The key set cannot be fetched: {_why(exc)}.") from exc
-        except httptools.HttpParserError as exc:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             raise UnreachableJwks("The key set cannot be fetched: the server does not speak HTTP/1.1.") from exc
 
     async def _fetch(self) -> bytes:

@@ -19,17 +19,8 @@ from tests.support.servers import connected, fresh_database
 from tests.support.waiting import STEP_SECONDS, eventually
 
 COMMANDS = [
-    "install",
-    "uninstall",
-    "projector",
-    "api",
-    "demo",
-    "status",
-    "doctor",
-    "explain",
-    "warm",
-    "rebuild",
-    "verify",
+    *("install", "uninstall", "projector", "api", "demo", "status", "doctor", "explain", "warm", "rebuild", "verify"),
+    "token",
 ]
 NOWHERE = Site({})
 _REPLACE = "if redis.call('DEL', KEYS[1]) == 1 then redis.call('ZADD', KEYS[1], 1, ARGV[1]) end"

@@ -4,6 +4,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -201,3 +202,14 @@ def test_what_the_log_masks() -> None:
     assert written_keys(f"a:{SECRET}:ops,{FINE}, :{FINE},b:") == {SECRET, FINE}
     assert written_keys_of_file(text) == {SECRET, FINE}
     assert [written_keys_of_file(other) for other in ("", "{", "{}", "3", "[" * 100_000)] == [set()] * 5
+
+
+def test_the_readmes_file_of_keys() -> None:
+    """What it shows can be read."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    example = readme.split("## Secrets in files", 1)[1].split("```json\n", 1)[1].split("```", 1)[0]
+
+    assert list(parse_keys_file(example).values()) == [
+        ("dashboard", frozenset({"read"})),
+        ("ops", frozenset({"read", "ops"})),
+    ]
