@@ -1,7 +1,10 @@
 """The two access lists that suffice: all works under them, each command in them is needed, nothing else is let."""
 
+import re
+import shlex
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +22,7 @@ from tests.support.waiting import eventually
 
 PREFIX = "readside"
 OURS = base(PREFIX)
+README = (Path(__file__).parents[2] / "README.md").read_text()
 FOREIGN: dict[Program, list[tuple[str, ...]]] = {
     "projector": [
         ("GET", f"{OURS}x"), ("SET", f"{OURS}x", "1"), ("KEYS", "*"), ("SCAN", "0"), ("FLUSHALL",), ("FLUSHDB",),
@@ -178,6 +182,15 @@ async def test_another_prefix_is_out_of_reach(redis_url: str, program: Program) 
         with pytest.raises(NoPermissionError):
             await redis.hgetall(f"{OURS}position")
         assert await redis.hgetall(f"{base('staging')}position") == {}
+
+
+@pytest.mark.parametrize("program", ["projector", "api"])
+def test_the_readme_has_these_rules(program: Program) -> None:
+    """As a shell takes them."""
+    command = re.search(rf"ACL SETUSER readside-{program} on '>PASSWORD'((?:.*\\\n)*.*)\n", README)
+    assert command
+
+    assert tuple(shlex.split(command[1].replace("\\\n", " "))) == rules(program, PREFIX)
 
 
 def test_each_rule_is_one_word() -> None:
