@@ -26,6 +26,7 @@ from readmodel.postgres_client import (
     connect,
     create_pool,
     target,
+    tls_version,
     translated,
 )
 from readmodel.sql import Tables
@@ -96,7 +97,7 @@ def _without_database(report: PostgresReport, why: Finding) -> PostgresReport:
 
 async def _look(settings: Settings, database: _Database, report: PostgresReport) -> None:
     url = database.url
-    report.findings.append(await _within("database TLS", _tls("database TLS", database.connection, url)))
+    report.findings.append(_tls("database TLS", database.connection, url))
     try:
         with translated(url):
             tables = await find_tables(database.connection, url)
@@ -144,13 +145,8 @@ async def _who_answers(database: _Database) -> Finding:
     return fine("database", f"PostgreSQL {version // 10000}.{version % 10000} at {target(database.url)}, as {role}")
 
 
-async def _tls(check: str, connection: Connection, url: str) -> Finding:
-    with translated(url):
-        row = await connection.fetchrow(
-            "SELECT ssl, version FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()"
-        )
-    is_encrypted, version = (row["ssl"], row["version"]) if row else (False, None)
-    return judge_postgres_tls(check, url, mode=sslmode(url), is_encrypted=is_encrypted, version=version)
+def _tls(check: str, connection: Connection, url: str) -> Finding:
+    return judge_postgres_tls(check, url, mode=sslmode(url), version=tls_version(connection))
 
 
 def sslmode(url: str) -> str | None:
@@ -264,7 +260,7 @@ async def _of_listener(settings: Settings, database: _Database) -> list[Finding]
     try:
         return [
             await _try_to_hear(connection, url, database),
-            await _within("listener TLS", _tls("listener TLS", connection, url)),
+            _tls("listener TLS", connection, url),
         ]
     finally:
         connection.terminate()

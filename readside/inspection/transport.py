@@ -23,22 +23,22 @@ def stays_here(url: str) -> bool:
     return all(_is_here(host) for host in hosts_of(url))
 
 
-def judge_postgres_tls(check: str, url: str, *, mode: str | None, is_encrypted: bool, version: str | None) -> Finding:
-    """Judge a connection to Postgres: `mode` is the sslmode that was asked for, `is_encrypted` what came of it."""
+def judge_postgres_tls(check: str, url: str, *, mode: str | None, version: str | None) -> Finding:
+    """Judge a connection to Postgres: `mode` is the sslmode that was asked for, `version` of TLS what came of it."""
     asked = f"sslmode={mode}" if mode else "no sslmode, which is prefer"
     wanted = "Put sslmode=verify-full&sslrootcert=FILE into the URL."
-    if not is_encrypted:
+    if version is None:
         if stays_here(url):
             return fine(check, f"plain text, which does not leave this machine ({asked})")
         fallback = "" if mode in {"disable", "allow"} else ", and falls back to plain text without a word"
         return warning(check, f"Plain text over the network: the URL asks for {asked}{fallback}.", wanted)
     if mode in CHECKED:
-        return fine(check, f"{version or 'encrypted'}, and the server's certificate is checked ({asked})")
+        return fine(check, f"{version}, and the server's certificate is checked ({asked})")
     if stays_here(url):
-        return fine(check, f"{version or 'encrypted'} ({asked})")
+        return fine(check, f"{version} ({asked})")
     return warning(
         check,
-        f"{version or 'Encrypted'}, but the certificate is not checked ({asked}): who is on the way can read along.",
+        f"{version}, but the certificate is not checked ({asked}): who is on the way can read along.",
         wanted,
     )
 

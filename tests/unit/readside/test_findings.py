@@ -71,7 +71,7 @@ def test_what_stays_on_this_machine(url: str, here: bool) -> None:
 def test_the_way_to_postgres(url: str, mode: str | None, is_encrypted: bool, state: State, words: str) -> None:
     """What was asked for, what came of it, and what to set."""
     version = "TLSv1.3" if is_encrypted else None
-    found = judge_postgres_tls("database TLS", url, mode=mode, is_encrypted=is_encrypted, version=version)
+    found = judge_postgres_tls("database TLS", url, mode=mode, version=version)
 
     assert (found.state, words in found.detail) == (state, True), found
     assert (found.do is None) == (state == "ok")
