@@ -132,6 +132,25 @@ async def test_own_keys_are_honoured_and_never_printed(temporary: Path) -> None:
     assert '-H "X-API-Key: $KEY"' in summary
 
 
+async def test_own_keys_of_a_file_and_requests_for_other_hosts(temporary: Path) -> None:
+    """The user's keys hold, files that name other servers do not; a page that points its name here is told nothing."""
+    keys, elsewhere = temporary / "keys", temporary / "elsewhere"
+    for file, text in ((keys, f'[{{"name": "me", "key": "{KEY}"}}]'), (elsewhere, "postgresql://nowhere.invalid/x")):
+        file.write_text(text)
+    environment = {"READSIDE_API_KEYS_FILE": str(keys), "READSIDE_DATABASE_URL_FILE": str(elsewhere)}
+    async with demo(temporary, environment=environment) as running:
+        summary = await running.summary()
+        url = url_in(summary)
+        async with httpx.AsyncClient(headers=HEADERS) as client:
+            hosts = ("localhost:1", "[::1]", "rebound.example", "127.0.0.1.rebound.example")
+            told = [(await client.get(url, headers={"host": host})).status_code for host in hosts]
+        keys.unlink()
+        elsewhere.unlink()
+
+    assert told == [200, 200, 400, 400]
+    assert KEY not in summary
+
+
 @pytest.mark.parametrize(("part", "words"), [("api", ("readside", "api")), ("projector", ("readside", "projector"))])
 async def test_a_part_that_dies_is_named_and_takes_the_rest_along(
     temporary: Path, part: str, words: tuple[str, str]

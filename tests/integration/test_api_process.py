@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import jwt
 import pytest
 
 from readside.api_server import listening
@@ -183,9 +185,14 @@ async def test_it_starts_without_stores_and_says_so_once() -> None:
 
 
 def put(file: Path, *keys: str) -> None:
-    """Replace a file of keys, as careful writers do."""
+    """Replace a file of keys."""
+    put_text(file, json.dumps([{"name": "test", "key": key} for key in keys]))
+
+
+def put_text(file: Path, text: str) -> None:
+    """Replace a file, as careful writers do."""
     new = file.with_suffix(".new")
-    new.write_text(json.dumps([{"name": "test", "key": key} for key in keys]))
+    new.write_text(text)
     new.chmod(0o600)
     new.replace(file)
 
@@ -252,6 +259,36 @@ async def test_keys_are_changed_without_a_restart(database_url: str, redis_url: 
         put(file, new)
         await eventually(lambda: taken_up(log) == 4, "no worker lets the old key in", 60)
         assert await statuses(client) == [{401}, {404}]
+        process.terminate()
+        await process.wait()
+
+    assert KEY.encode() not in b"".join(log)
+
+
+async def test_secrets_of_tokens_are_changed_without_a_restart(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """A token that the old secret signed is refused once the new one stands alone; no log shows either."""
+    file, old, new = tmp_path / "secrets", f"{KEY}-old-secret-of-tokens", f"{KEY}-new-secret-of-tokens"
+    put_text(file, old)
+    settings = environment(database_url, redis_url, API_KEYS="", JWT_SECRET_FILE=str(file))
+    path = events_path(str(uuid4()))
+
+    async def status(client: httpx.AsyncClient, secret: str) -> int:
+        """What a token for every session is told."""
+        claims = {"aud": "readside", "sessions": "*", "exp": int(time.time()) + 600}
+        token = jwt.encode(claims, secret, algorithm="HS256")
+        return (await client.get(path, headers={"authorization": f"Bearer {token}"})).status_code
+
+    async with running(settings) as (process, client), read_along(process) as log:
+        client.headers.pop("x-api-key")
+        assert [await status(client, secret) for secret in (old, new)] == [404, 401]
+        put_text(file, f"{new}\n{old}\n")
+        await eventually(lambda: taken_up(log) == 1, "both secrets are in force", 60)
+        assert [await status(client, secret) for secret in (old, new)] == [404, 404]
+        put_text(file, new)
+        await eventually(lambda: taken_up(log) == 2, "the old secret is no longer", 60)
+        assert [await status(client, secret) for secret in (old, new)] == [401, 404]
         process.terminate()
         await process.wait()
 

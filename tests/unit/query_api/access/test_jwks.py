@@ -95,6 +95,19 @@ def test_rsa_keys_that_are_long_enough(bits: int) -> None:
     assert of(BIG | {"n": number(bits)}).left_out == ()
 
 
+def test_the_longest_set_that_is_taken() -> None:
+    """So many bytes and so many keys, with the longest of names, belong to what is allowed."""
+    document = json.dumps({"keys": [ED | {"kid": f"{place:0200}"} for place in range(MAX_KEYS)]}).encode()
+    keys = parse_jwks(document.ljust(MAX_BYTES))
+
+    assert (len(keys.keys), keys.left_out) == (MAX_KEYS, ())
+
+
+def test_the_longest_exponent_that_is_taken() -> None:
+    """32 bits still belong to it."""
+    assert of(RS | {"e": number(32)}).left_out == ()
+
+
 def test_two_keys_of_one_name() -> None:
     """The first is used: which of them a token means cannot be told. Of two types both are."""
     keys = of(ED, ed25519("newer").jwk | {"kid": "ed"}, ES | {"kid": "ed"})
