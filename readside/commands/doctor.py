@@ -29,7 +29,7 @@ _CHECK_WIDTH, _STATE_WIDTH = 16, 9
 
 async def doctor(settings: Settings, wrong: list[str], *, as_json: bool) -> int:
     """Look at everything, print a line for each thing, and give the exit code; `wrong` are settings not to be read."""
-    findings = of_settings(settings, wrong)
+    findings = await of_settings(settings, wrong)
     postgres = await of_postgres(settings, _lead_key(settings))
     redis = await of_redis(settings, postgres.database)
     findings += [*postgres.findings, *redis.findings, judge_lead(postgres.holders, redis.projection)]

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from query_api.access.jwks import KeySet, UnreadableJwks, parse_jwks
+from query_api.access.key_ring import UnreachableJwks, source_of
 from readmodel.errors import ConfigurationError
 from readside.descriptors import OWN_DESCRIPTORS, places
 from readside.inspection.findings import Finding, fine, problem, unknown, warning
@@ -19,7 +21,7 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _MEMINFO = Path("/proc/meminfo")
 
 
-def of_settings(settings: Settings, wrong: list[str]) -> list[Finding]:
+async def of_settings(settings: Settings, wrong: list[str]) -> list[Finding]:
     """Look at each setting; `wrong` are the sentences about those that could not be read."""
     broken = [*wrong, *settings.broken_rules()]
     found = [problem("settings", sentence) for sentence in broken] or [fine("settings", "each can be read")]
@@ -27,7 +29,7 @@ def of_settings(settings: Settings, wrong: list[str]) -> list[Finding]:
         *found,
         *_of_unknown(unknown_variables()),
         of_keys(settings),
-        of_tokens(settings),
+        await of_tokens(settings),
         *of_secret_files(settings.secret_files()),
         of_open_files(settings),
         of_memory(settings, available_memory()),
@@ -61,18 +63,33 @@ def of_keys(settings: Settings) -> Finding:
     return fine("API keys", f"{len(keys)}: {', '.join(counts)}")
 
 
-def of_tokens(settings: Settings) -> Finding:
-    """Say who may sign tokens, as far as that can be told without asking anybody."""
+async def of_tokens(settings: Settings) -> Finding:
+    """Say who may sign tokens; a key set is read, or fetched, as the API would."""
     try:
         tokens = settings.token_config()
-    except ConfigurationError as error:
+        if tokens is None:
+            return fine("tokens", "nobody may sign any")
+        keys = await _keys_of(tokens.jwks) if tokens.jwks else None
+    except (ConfigurationError, UnreachableJwks, UnreadableJwks) as error:
         return problem("tokens", str(error))
-    if tokens is None:
-        return fine("tokens", "nobody may sign any")
+    if keys is not None and not keys.keys:
+        return problem(
+            "tokens", f"{PREFIX}JWT_JWKS holds no key that can be used.", " ".join(keys.left_out[:1]) or None
+        )
+    if keys is not None and keys.left_out:
+        return warning("tokens", f"Some keys of {PREFIX}JWT_JWKS cannot be used.", " ".join(keys.left_out))
+    signers = [f"{_counted(len(keys.keys), 'key')} of {_without_query(tokens.jwks)}"] if keys is not None else []
+    signers += [_counted(len(tokens.secrets), "shared secret")] if tokens.secrets else []
     issuer = f", issuer {settings.jwt_issuer}" if settings.jwt_issuer else ""
-    signers = [*([f"the keys of {_without_query(tokens.jwks)}"] if tokens.jwks else [])]
-    signers += [f"{len(tokens.secrets)} shared secrets"] if tokens.secrets else []
-    return fine("tokens", f"signed by {' or '.join(signers)}, audience {settings.jwt_audience}{issuer}")
+    return fine("tokens", f"signed by {' or '.join(signers)}; audience {settings.jwt_audience}{issuer}")
+
+
+async def _keys_of(jwks: str) -> KeySet:
+    return parse_jwks(await source_of(jwks).read())
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _without_query(place: str) -> str:

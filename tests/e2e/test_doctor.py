@@ -19,6 +19,7 @@ from tests.support.commanding import Ended, Site
 from tests.support.pgbouncers import pgbouncer
 from tests.support.redis_users import restricted
 from tests.support.servers import connected, fresh_database
+from tests.support.signing import key_set, p256, shared
 
 KEY = secrets.token_hex(12)
 PREFIX = "examined"
@@ -358,6 +359,19 @@ async def test_a_secret_that_others_may_read(patient: Patient, tmp_path: Path) -
     assert (await patient.look(JWT_SECRET_FILE=str(path))).of_check("secret files", "ok")
     path.unlink()
     assert "cannot be read" in (await patient.look(JWT_SECRET_FILE=str(path))).of_check("secret files", "problem")
+
+
+async def test_who_signs_tokens(patient: Patient, tmp_path: Path) -> None:
+    """A key set is read as the API would read it: keys that cannot be used are told, and a set that cannot be had."""
+    path = tmp_path / "keys.json"
+    path.write_bytes(key_set(p256()))
+    assert "signed by 1 key of" in (await patient.look(JWT_JWKS=str(path))).of_check("tokens", "ok")
+    path.write_bytes(key_set(p256(), shared()))
+    assert "Some keys of READSIDE_JWT_JWKS" in (await patient.look(JWT_JWKS=str(path))).of_check("tokens", "warning")
+    nowhere = await patient.look(JWT_JWKS="http://127.0.0.1:1/keys?token=of-the-query")
+
+    assert "cannot be fetched" in nowhere.of_check("tokens", "problem")
+    assert "of-the-query" not in str(nowhere.findings)
 
 
 async def test_the_api_s_user_suffices_for_the_api(patient: Patient) -> None:
