@@ -101,7 +101,7 @@ class HotPath:
             reader=cast("Reader", None),  # whoever asks it measures no hot poll
             requests=ProjectorRequests(_Line(), hot_ttl_seconds=600),
             stats=Stats(),
-            load=PollLoad(lambda: 0),
+            load=PollLoad(lambda: False),
             max_staleness_seconds=_STALENESS_SECONDS,
             max_answer_bytes=32_000_000,
         )
