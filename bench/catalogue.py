@@ -12,7 +12,9 @@ from bench.rows import (
     cost_by_events,
     cost_by_hot,
     dashboards,
+    deep_pages,
     empty_poll,
+    fairness,
     gzip_page,
     handed_over,
     hot_path,
@@ -39,6 +41,7 @@ _MODULES: tuple[ModuleType, ...] = (
     gzip_page,
     dashboards,
     attacks,
+    fairness,
     idle_connections,
     cost_by_events,
     cost_by_hot,
@@ -51,6 +54,7 @@ _MODULES: tuple[ModuleType, ...] = (
     letters,
     no_projector,
     cold,
+    deep_pages,
 )
 MEASUREMENTS: dict[str, Callable[[Servers], Awaitable[Measurement]]] = {
     module.NAME: module.measure for module in _MODULES
@@ -69,6 +73,7 @@ WITHOUT_CROWDS = frozenset(
         idle_connections,
         hot_path,
         handed_over,
+        deep_pages,
     )
 )
 """No crowd of clients polls in these: pgbench writes, raw connections do harm, or there is no socket at all."""

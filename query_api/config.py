@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from query_api.access.token_config import TokenConfig
 from query_api.doorway.bounds import SocketBounds
@@ -12,17 +13,24 @@ from query_api.doorway.bounds import SocketBounds
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
     """Settings of one API process. `keys` maps a key's SHA-256 to (its name, its scopes); None: no key is asked.
-    `tokens` says who may sign tokens; None: nobody.
+    `tokens` says who may sign tokens; None: nobody. `keys_file` and `secrets_file` hold the keys and the secrets of
+    tokens, where they come from files: what changes in them is taken up.
 
-    `metrics_directory` is where the workers of one API find each other's metrics, "" where there is one worker.
+    `allowed_hosts` are the names that requests may be for, empty: any. `polls_per_second` is what one key or token may
+    ask, None: any number. `metrics_directory` is where the workers of one API find each other's metrics, "" where there
+    is one worker.
     """
 
     database_url: str = field(repr=False)  # URLs hold passwords
     redis_url: str = field(repr=False)
     redis_prefix: str = "readside"
     keys: Mapping[bytes, tuple[str, frozenset[str]]] | None = field(default=None, repr=False)
+    keys_file: Path | None = None
     tokens: TokenConfig | None = None
+    secrets_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    polls_per_second: float | None = None
     root_path: str = ""
     max_staleness_seconds: float = 5.0
     heartbeat_seconds: float = 0.5

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import structlog
 
+from query_api.access.denials import Denial
+from query_api.access.gate import Gate
+from query_api.access.principals import Principal
 from query_api.answers import LAGS_OF_MISSING, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
-from query_api.auth import Gate
 from query_api.conditional import matches
 from query_api.content_coding import GzipForm, GzipForms, accepts_gzip
 from query_api.newest import newest_key
@@ -18,6 +20,7 @@ from query_api.problems import problem, problem_of
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, StoreAnswer
 from query_api.reply import NO_FIELDS, HeaderFields, Reply
+from query_api.request_fields import RequestFields
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
@@ -40,9 +43,6 @@ _METHOD_NOT_ALLOWED = problem(
 )
 _LAGS = [[Lags(poll_interval(terminal=terminal, busy=busy)) for terminal in (False, True)] for busy in (False, True)]
 
-Given = dict[bytes, bytes]
-"""The request headers that matter here, by their lower-case names."""
-
 
 class Question:
     """A poll as it came in, `session_id` and `query_string` as they stand in its target. What is made of it is kept.
@@ -54,22 +54,25 @@ class Question:
     __slots__ = (
         "common",
         "edition",
-        "given",
+        "fields",
         "if_none_match",
         "method",
         "name",
         "newest_key",
         "nothing",
         "poll",
+        "principal",
         "query_string",
         "seconds",
         "session_id",
         "since_us",
         "takes_gzip",
+        "until",
         "wanted",
     )
 
     poll: Poll
+    principal: Principal
     wanted: Staleness
     newest_key: str
     nothing: tuple[Answer, Answer]
@@ -82,38 +85,42 @@ class Question:
         method: str,
         session_id: str,
         query_string: bytes,
-        given: Given,
+        fields: RequestFields,
         name: bytes | None = None,
         common: HeaderFields = NO_FIELDS,
     ) -> None:
         self.method = method
         self.session_id = session_id
         self.query_string = query_string
-        self.given = given
+        self.fields = fields
         self.name = name
         self.common = common
-        self.if_none_match = given.get(b"if-none-match")
-        self.takes_gzip = b"accept-encoding" in given and accepts_gzip(given[b"accept-encoding"])
+        self.if_none_match = fields.get(b"if-none-match")
+        self.takes_gzip = b"accept-encoding" in fields and accepts_gzip(fields[b"accept-encoding"])
         self.edition: object = None
+        self.until = 0.0
+        """The monotonic second when its token ends."""
 
-    def understand(self) -> None:
-        """Have at hand what each answer needs of `poll` and `wanted`."""
-        poll = self.poll
+    def understand(self, poll: Poll, wanted: Staleness, principal: Principal) -> None:
+        """Have at hand what each answer needs."""
+        self.poll, self.wanted, self.principal = poll, wanted, principal
         self.newest_key = newest_key(poll.session_id)
         self.nothing = nothing(poll.limit, poll.page, False), nothing(poll.limit, poll.page, True)
-        self.seconds = self.wanted.seconds
+        self.seconds = wanted.seconds
         self.since_us = poll.since_us
 
 
 class EventsRequest(NamedTuple):
     """A poll that needs a store or time, and the monotonic second when it came.
 
-    `kept` is memory's answer where only the compressed form that the poll asks for is missing.
+    `kept` is memory's answer where only the compressed form that the poll asks for is missing. `unjudged` is the
+    address of who shows a token whose key may be known in a moment.
     """
 
     question: Question
     at: float
     kept: Answer | None = None
+    unjudged: str | None = None
 
 
 class Events:
@@ -138,7 +145,7 @@ class Events:
         self._reader = reader
         self._requests = requests
         self._stats = stats
-        self._of_memory = stats.of["memory"]
+        self._count_of_memory = stats.of["memory"].poll
         self._load = load
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
@@ -146,18 +153,24 @@ class Events:
         self._dated = NO_FIELDS
         """What was last said of memory's freshness: hot polls share the as-of of the last beat."""
 
-    def at_once(self, question: Question) -> Reply | EventsRequest:
+    def at_once(self, question: Question, address: str, *, waits: bool = True) -> Reply | EventsRequest:
         """Answer what needs no wait: what memory has, and what is refused. Else give what is to be waited for.
 
-        Raises nothing that a caller could cause.
+        `address` is where the request comes from; `waits`: a token whose key is not known may be waited for. Raises
+        nothing that a caller could cause.
         """
         started = time.monotonic()
-        if question.edition is not self._gate.edition:
-            refusal = self._refusal(question)
+        if question.edition is not self._gate.edition or started >= question.until:
+            refusal = self._check(question, started)
             if refusal is not None:
-                if refusal is not _METHOD_NOT_ALLOWED:
-                    self._stats.of["none"].poll(refusal.status, time.monotonic() - started)
-                return refusal
+                if waits and isinstance(refusal, Denial) and refusal.waits:
+                    return EventsRequest(question, started, unjudged=address)
+                return self._refused(refusal, address, started)
+        else:
+            principal = question.principal
+            principal.requests += 1
+            if principal.rate_limit is not None and not principal.rate_limit.take(started):
+                return self._refused(self._gate.slow_down(principal), address, started)
         kept = self._kept(question, started)
         if kept is None:
             return EventsRequest(question, started)
@@ -165,32 +178,56 @@ class Events:
         if question.takes_gzip and self._lacks_form(question, answer):
             return EventsRequest(question, started, answer)
         reply = self._reply(question, answer, freshness, "memory", started)
-        self._of_memory.poll(reply.status, time.monotonic() - started)
+        self._count_of_memory(reply.status, time.monotonic() - started)
         return reply
 
-    def _refusal(self, question: Question) -> Reply | None:
-        """Check and parse a question; None where it may be answered."""
+    def _refused(self, refusal: Reply | Denial, address: str, started: float) -> Reply:
+        reply = self._gate.denied(refusal, address) if isinstance(refusal, Denial) else refusal
+        if reply is not _METHOD_NOT_ALLOWED:
+            self._stats.of["none"].poll(reply.status, time.monotonic() - started)
+        return reply
+
+    def _check(self, question: Question, now: float) -> Reply | Denial | None:
+        """Let a question in, and parse it; None where it may be answered."""
         if question.method not in _METHODS:
             return _METHOD_NOT_ALLOWED
-        given, edition = question.given, self._gate.edition
-        refusal = self._gate.refusal(given.get(b"x-api-key"), given.get(b"authorization"), "read")
-        if refusal is not None:
-            return refusal
-        stated, query_string = given.get(b"readside-max-staleness"), question.query_string
+        edition = self._gate.edition
+        credential = self._gate.credential(question.fields, now)
+        if isinstance(credential, Denial):
+            return credential
+        principal = credential.principal
+        if not principal.takes(now):
+            return self._gate.slow_down(principal)
+        denial = credential.lacks("read")
+        if denial is not None:
+            return denial
+        stated, query_string = question.fields.get(b"readside-max-staleness"), question.query_string
         try:
-            question.wanted = self._wanted if stated is None else parse_staleness(stated)
+            wanted = self._wanted if stated is None else parse_staleness(stated)
             parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
-            question.poll = parse(question.session_id, query_string)
+            poll = parse(question.session_id, query_string)
         except ServiceError as error:
             return problem_of(error)
-        question.understand()
-        question.edition = edition
-        return None
+        denial = credential.denies(poll.session_id, wanted)
+        if denial is None:
+            question.understand(poll, wanted, principal)
+            question.edition, question.until = edition, credential.until
+        return denial
+
+    def denied(self, denial: Denial, address: str) -> Reply:
+        """Take down a request that is refused before anybody asks who sent it."""
+        return self._gate.denied(denial, address)
 
     async def from_stores(self, asked: EventsRequest) -> Reply:
         """Answer what memory has not, or not in the form that is asked for."""
-        poll, given, source = asked.question.poll, asked.question.given, "none"
-        with tracing.span("poll", given.get(b"traceparent"), session_id=poll.session_id, request_id=current()) as span:
+        if asked.unjudged is not None:
+            await self._gate.settled()
+            judged = self.at_once(asked.question, asked.unjudged, waits=False)
+            if isinstance(judged, Reply):
+                return judged
+            asked = judged
+        poll, fields, source = asked.question.poll, asked.question.fields, "none"
+        with tracing.span("poll", fields.get(b"traceparent"), session_id=poll.session_id, request_id=current()) as span:
             try:
                 source, reply = await self._answer(asked)
             except ServiceError as error:
@@ -240,7 +277,7 @@ class Events:
     async def _read(self, question: Question) -> tuple[Answer, StoreAnswer]:
         poll = question.poll
         try:
-            reading = await self._reader.read(poll, question.wanted)
+            reading = await self._reader.read(poll, question.wanted, question.principal)
         except AnswerTooLarge as error:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading)

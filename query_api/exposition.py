@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from query_api.access.gate import Gate
 from query_api.circuit import Circuit
 from query_api.content_coding import GzipForms
 from query_api.doorway.census import Census
@@ -37,6 +38,7 @@ class MetricSources:
     """The parts whose numbers are shown; `circuits` by store."""
 
     stats: Stats
+    gate: Gate
     cache: ResponseCache
     forms: GzipForms
     view_reads: ViewReads
@@ -73,6 +75,7 @@ class Exposition:
         """Give this process' metrics: always the same families, some without a value."""
         watched = self._watched
         yield from watched.stats.families()
+        yield from _of_the_gate(watched.gate)
         yield from _of_memory(watched.cache, watched.forms)
         yield from _of_compression(watched.forms)
         yield from _of_the_view(watched.view_reads)
@@ -104,6 +107,27 @@ def _gauge(name: str, text: str, value: float | None) -> Metric:
 
 def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
     return HistogramMetricFamily(f"readside_{name}", text, histogram.buckets(), histogram.seconds)
+
+
+def _of_the_gate(gate: Gate) -> Iterator[Metric]:
+    refused = CounterMetricFamily("readside_refusals", "Requests refused by who asked them, by why.", labels=["reason"])
+    for reason, count in sorted(gate.denials.counts.items()):
+        refused.add_metric([reason], count)
+    yield refused
+    labels = ["kind", "name"]
+    let_in = CounterMetricFamily(
+        "readside_principal_requests",
+        "Requests of whom the gate let in: of each key by its name, of all tokens together.",
+        labels=labels,
+    )
+    denied = CounterMetricFamily(
+        "readside_principal_refusals", "Those of them that were refused: too many, or not theirs to ask.", labels=labels
+    )
+    for kind, name, requests, refusals in gate.principals.counts():
+        let_in.add_metric([kind, name], requests)
+        denied.add_metric([kind, name], refusals)
+    yield let_in
+    yield denied
 
 
 def _of_memory(cache: ResponseCache, forms: GzipForms) -> Iterator[Metric]:

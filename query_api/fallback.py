@@ -1,16 +1,18 @@
-"""Polls of Postgres: a bounded number at a time, shared by those who ask the same, refused when too many wait."""
+"""Polls of Postgres: bounded, shared by those who ask the same, fair between principals, refused when too many wait."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from query_api.answers import AsOf, Number
 from query_api.circuit import Circuit
+from query_api.fair_line import FairLine
 from query_api.request_id import nobodys
 from query_api.watch import Probe, QueryWatch
 from readmodel.errors import Overload, QueryTooSlow, ServerInRecovery, StoreRefused, StoreUnavailable
@@ -23,7 +25,9 @@ from readmodel.supervise import end
 LINE_SECONDS = 1.0
 """A query that could not be sent for so long is refused; the contract allows 2 s."""
 LINE_PER_SLOT = 8
-"""Queries that may wait for each one that may run."""
+"""Queries of one principal that may wait for each one that may run."""
+LINES = 8
+"""All principals together may have so many times as many waiting: past it the longest line loses its last."""
 MISSING_SECONDS = 1.0
 """An unknown session is looked up at most so often."""
 MAX_MISSING = 10_000
@@ -49,9 +53,21 @@ class FallbackAnswer(NamedTuple):
     number: Number | None
 
 
+class LineFull(Overload):
+    """Too many queries wait already. It is known at once, so whoever hears it at once may ask again at once."""
+
+
 @dataclass(eq=False, slots=True)
 class _Query:
+    """A poll of one principal's, and the answer that all who joined it wait for.
+
+    `timer` refuses it unless it is sent in time; `task` is the query under way.
+    """
+
     poll: Poll
+    principal: Hashable
+    answer: asyncio.Future[FallbackAnswer]
+    timer: asyncio.TimerHandle | None = None
     sent_at: float | None = None
     is_overtaken: bool = False
     task: asyncio.Task[FallbackAnswer] = field(init=False)
@@ -68,8 +84,10 @@ def _the_same(_identity: str, _sent_at: float, _now: float) -> bool:
 class Fallback:
     """Answers polls from Postgres.
 
-    `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises StoreUnavailable
-    where Postgres takes no new one; `learn` is told which database answered, and tells whether it is another now.
+    Each principal's queries wait in a line of their own. One that is sent answers all who wait for the same poll, in
+    any line. `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises
+    StoreUnavailable where Postgres takes no new one; `learn` is told which database answered, and tells whether it is
+    another now.
     """
 
     def __init__(  # noqa: PLR0913 (each a part of its own, and named)
@@ -93,9 +111,9 @@ class Fallback:
         self._reconnect = reconnect
         self._learn = learn
         self._watch = QueryWatch(probe)
-        self._slots = asyncio.Semaphore(concurrency)
-        self._line = concurrency * LINE_PER_SLOT
-        self._waiting: dict[Poll, _Query] = {}
+        most_each = concurrency * LINE_PER_SLOT
+        self._line = FairLine[_Query](concurrency, most_each=most_each, most=LINES * most_each, clock=clock)
+        self._waiting: dict[Poll, dict[Hashable, _Query]] = {}
         self._running: dict[Poll, _Query] = {}
         self._sent: set[_Query] = set()
         self._missing: OrderedDict[str, FallbackAnswer] = OrderedDict()  # in order of age
@@ -112,24 +130,32 @@ class Fallback:
     @property
     def waiting(self) -> int:
         """How many queries wait for others to end."""
-        return len(self._waiting) if self._slots.locked() else 0
+        return self._line.waiting
 
-    async def answer(self, poll: Poll, staleness_seconds: float) -> FallbackAnswer:
+    @property
+    def principals_waiting(self) -> int:
+        """How many principals they are of."""
+        return self._line.principals_waiting
+
+    @property
+    def crowded(self) -> bool:
+        """Whether some wait for others' queries to end, and not only for their own principal's."""
+        return self._line.crowded
+
+    async def answer(self, poll: Poll, staleness_seconds: float, principal: Hashable = None) -> FallbackAnswer:
         """Answer a poll with a lag of at most `staleness_seconds`, or by a query sent after this call.
 
-        Raises AnswerTooLarge, Overload, StoreUnavailable, StoreRefused.
+        `principal` is who asks. Raises AnswerTooLarge, Overload, StoreUnavailable, StoreRefused.
         """
         arrived = self._clock()
         missing = self._missing.get(poll.session_id)
         if missing and missing.freshness.lag_seconds(arrived) < min(staleness_seconds, MISSING_SECONDS):
             self.remembered += 1
             return missing
-        query = self._joinable(poll, arrived, staleness_seconds) or self._queue(poll)
-        fetched = await asyncio.shield(query.task)
+        fetched = await self._asked(poll, arrived, staleness_seconds, principal)
         now = self._clock()
         if fetched.freshness.since < arrived and fetched.freshness.lag_seconds(now) > staleness_seconds:
-            query = self._joinable(poll, arrived, 0) or self._queue(poll)  # the one joined took too long
-            fetched = await asyncio.shield(query.task)
+            fetched = await self._asked(poll, arrived, 0, principal)  # the query that was joined took too long
         return fetched
 
     async def identify(self) -> None:
@@ -151,47 +177,90 @@ class Fallback:
             self._missing.pop(session_id, None)
 
     async def close(self) -> None:
-        """Cancel what is under way."""
-        await end([query.task for query in (*self._waiting.values(), *self._running.values())])
+        """Cancel what is under way, and leave nobody waiting."""
+        for query in [query for same in self._waiting.values() for query in same.values()]:
+            self._forget(query)
+            query.answer.cancel()
+        await end([query.task for query in self._sent])
         await self._watch.close()
 
-    def _joinable(self, poll: Poll, arrived: float, staleness_seconds: float) -> _Query | None:
+    async def _asked(self, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable) -> FallbackAnswer:
+        query = self._joinable(poll, arrived, staleness_seconds, principal) or self._queue(poll, principal)
+        return await asyncio.shield(query.answer)
+
+    def _joinable(self, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable) -> _Query | None:
+        """Give the query under way, if it is late enough, or the principal's own that waits.
+
+        Not another principal's that waits: that one's line may be long. Whichever is sent first answers both.
+        """
         running = self._running.get(poll)
-        if running and (running.sent_at is None or running.sent_at <= arrived - staleness_seconds):
+        if running and running.sent_at is not None and running.sent_at <= arrived - staleness_seconds:
             running = None
-        query = running or self._waiting.get(poll)
+        query = running or self._waiting.get(poll, {}).get(principal)
         self.shared += query is not None
         return query
 
-    def _queue(self, poll: Poll) -> _Query:
+    def _queue(self, poll: Poll, principal: Hashable) -> _Query:
         self._circuit.admit()
-        if len(self._waiting) >= self._line:
-            self.refused["line_full"] += 1
-            raise Overload("Too many polls wait for PostgreSQL; try again in a second.")
-        query = _Query(poll)
-        query.task = asyncio.create_task(self._run(query), context=nobodys())
-        query.task.add_done_callback(_seen)
-        self._waiting[poll] = query
+        loop = asyncio.get_running_loop()
+        query = _Query(poll, principal, loop.create_future())
+        self._line.asked(principal)
+        left = self._line.join(principal, query)
+        if left is query:
+            raise self._line_full()
+        self._waiting.setdefault(poll, {})[principal] = query
+        if left is not None:
+            self._refuse(left, self._line_full())
+        self._send_next()
+        if poll in self._waiting:
+            query.timer = loop.call_later(LINE_SECONDS, self._late, query, context=nobodys())
         return query
 
-    async def _run(self, query: _Query) -> FallbackAnswer:
-        try:
-            async with asyncio.timeout(LINE_SECONDS):
-                await self._slots.acquire()
-        except TimeoutError as exc:
-            self.refused["waited"] += 1
-            raise Overload("PostgreSQL is too busy to answer polls; try again in a second.") from exc
-        finally:
+    def _line_full(self) -> LineFull:
+        self.refused["line_full"] += 1
+        return LineFull("Too many polls wait for PostgreSQL; try again in a second.")
+
+    def _late(self, query: _Query) -> None:
+        self.refused["waited"] += 1
+        self._refuse(query, Overload("PostgreSQL is too busy to answer polls; try again in a second."))
+
+    def _refuse(self, query: _Query, refusal: Overload) -> None:
+        self._forget(query)
+        query.answer.set_exception(refusal)
+        query.answer.exception()  # seen, even if every caller has left
+
+    def _forget(self, query: _Query) -> None:
+        """Have a query wait no longer."""
+        if query.timer is not None:
+            query.timer.cancel()
+        self._line.leave(query.principal, query)
+        same = self._waiting[query.poll]
+        del same[query.principal]
+        if not same:
             del self._waiting[query.poll]
-        try:
+
+    def _send_next(self) -> None:
+        """Send what there are places for. One query answers all who wait for the same: it is yet to be sent."""
+        while (taken := self._line.take()) is not None:
+            _, query = taken
+            same = list(self._waiting[query.poll].values())
+            for one in same:
+                self._forget(one)
+            self.shared += len(same) - 1
             self._running[query.poll] = query
             self._sent.add(query)
-            return await self._send(query)
-        finally:
-            self._slots.release()
-            self._sent.discard(query)
-            if self._running.get(query.poll) is query:
-                del self._running[query.poll]
+            query.task = asyncio.create_task(self._send(query), context=nobodys())
+            # A callback, since a task that is cancelled before it begins runs nothing, and would keep its place.
+            query.task.add_done_callback(partial(self._ended, query, same, self._clock()))
+
+    def _ended(self, query: _Query, same: Sequence[_Query], began: float, task: asyncio.Task[FallbackAnswer]) -> None:
+        self._sent.discard(query)
+        if self._running.get(query.poll) is query:
+            del self._running[query.poll]
+        self._line.give_back(query.principal, self._clock() - began)
+        for one in same:
+            _tell(one.answer, task)
+        self._send_next()
 
     async def _send(self, query: _Query) -> FallbackAnswer:
         number = self._number()  # before the query: a message heard from now on may be about what it does not see
@@ -238,6 +307,12 @@ class Fallback:
             self._missing.popitem(last=False)
 
 
-def _seen(task: asyncio.Task[FallbackAnswer]) -> None:
-    if not task.cancelled():
-        task.exception()  # seen, even if every caller has left
+def _tell(answer: asyncio.Future[FallbackAnswer], task: asyncio.Task[FallbackAnswer]) -> None:
+    """Hand on what became of a query."""
+    if task.cancelled():
+        answer.cancel()
+    elif error := task.exception():
+        answer.set_exception(error)
+        answer.exception()  # seen, even if every caller has left
+    else:
+        answer.set_result(task.result())

@@ -11,8 +11,9 @@ import structlog
 from query_api import request_log
 from query_api.doorway.connections import CONNECTION, Connections
 from query_api.events import Question
-from query_api.front import BROKEN, Front, polled_session, wanted
-from query_api.reply import Pairs, Reply
+from query_api.front import BROKEN, Front, polled_session
+from query_api.reply import SAFETY, Pairs, Reply
+from query_api.request_fields import wanted
 from query_api.request_id import HEADER, about
 
 Scope = MutableMapping[str, Any]
@@ -52,21 +53,25 @@ class Layer:
         front, path, method = self._front, scope["path"], scope["method"]
         if front.prefix or scope.get("root_path"):
             path = self._below_the_prefix(scope)
-        given = wanted(scope["headers"])
-        name = front.name(given)
-        extra = [*front.common(given).pairs, (HEADER, name)]
+        fields = wanted(scope["headers"])
+        name, address = front.name(fields), address_of(scope)
+        extra = [*SAFETY.pairs, *front.common(fields).pairs, (HEADER, name)]
         about(name)
         if front.tells:
             send = request_log.LoggingSend(send, method, path)
-        preflight = front.preflight(method, given)
+        misdirected = front.misdirected(fields, path, address)
+        if misdirected is not None:
+            await respond(send, misdirected, method, extra)
+            return
+        preflight = front.preflight(method, fields)
         if preflight is not None:
-            await respond(send, Reply(preflight.status, preflight.fields, b""), method, [(HEADER, name)])
+            await respond(send, preflight, method, [*SAFETY.pairs, (HEADER, name)])
             return
         session_id = polled_session(path)
         if session_id is None:
             await self._hand_over(scope, path, receive, send, extra)
             return
-        reply = front.at_once(name, Question(method, session_id, scope["query_string"], given))
+        reply = front.at_once(name, Question(method, session_id, scope["query_string"], fields), address)
         if not isinstance(reply, Reply):
             reply = await front.from_stores(reply)
         await respond(send, reply, method, extra)
@@ -102,6 +107,12 @@ class Layer:
         if told and path.startswith(told + "/"):
             path = path[len(told) :]  # a server that is told a prefix puts it in front of every path
         return self._front.below_the_prefix(path)
+
+
+def address_of(scope: Scope) -> str:
+    """Where a request's connection comes from; "" for a Unix socket's."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _to_the_index(scope: Scope) -> Pairs:

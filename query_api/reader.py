@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Hashable
 from typing import NamedTuple
 
 from query_api.answers import TERMINAL, AsOf, Number, Source
-from query_api.fallback import Fallback, FallbackAnswer
+from query_api.fallback import Fallback, FallbackAnswer, LineFull
 from query_api.newest import Newest
 from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
@@ -20,6 +21,8 @@ from readmodel.view import Cold
 
 PATIENCE_SECONDS = 1.0
 """Who holds an answer that is merely older than usual waits so long for a fresher one."""
+REFUSED_SECONDS = 0.5
+"""Who finds its line full hears of it so much later: whoever asks again at once then does so twice a second."""
 
 
 class StoreAnswer(NamedTuple):
@@ -47,12 +50,13 @@ class Reader:
         self._requests = requests
         self.fallbacks = Counter(cold=0, stale=0, asked=0, redis_away=0)
 
-    async def read(self, poll: Poll, wanted: Staleness) -> StoreAnswer:
+    async def read(self, poll: Poll, wanted: Staleness, principal: Hashable = None) -> StoreAnswer:
         """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overload, StoreUnavailable or StoreRefused.
 
-        A wish that nobody spoke out gives way when Postgres cannot answer: then the view does, with its true as-of.
+        `principal` is who asks: the stores are shared fairly. A wish that nobody spoke out gives way when Postgres
+        cannot answer: then the view does, with its true as-of.
         """
-        seen, cold = await self._look(poll, wanted)
+        seen, cold = await self._look(poll, wanted, principal)
         if seen and seen.freshness.lag_seconds(time.monotonic()) <= wanted.seconds:
             return _from_view(poll.session_id, seen)
         reason = _reason(seen, cold, wanted)
@@ -61,12 +65,14 @@ class Reader:
             with tracing.span("postgres", reason=reason):
                 if seen and not wanted.explicit:
                     async with asyncio.timeout(PATIENCE_SECONDS):
-                        fetched = await self._fallback.answer(poll, wanted.seconds)
+                        fetched = await self._fallback.answer(poll, wanted.seconds, principal)
                 else:
-                    fetched = await self._fallback.answer(poll, wanted.seconds)
-        except (TimeoutError, Overload, StoreUnavailable, StoreRefused):
+                    fetched = await self._fallback.answer(poll, wanted.seconds, principal)
+        except (TimeoutError, Overload, StoreUnavailable, StoreRefused) as error:
             if seen and not wanted.explicit:
                 return _from_view(poll.session_id, seen)
+            if isinstance(error, LineFull):
+                await asyncio.sleep(REFUSED_SECONDS)
             raise
         # What is too old and bears the previous term's stamp may be what no term compares any more: the index of hot
         # sessions can lose it. Warming one that is still to be compared does no harm.
@@ -80,13 +86,13 @@ class Reader:
         else:
             self._requests.warm(session_id)
 
-    async def _look(self, poll: Poll, wanted: Staleness) -> tuple[ViewAnswer | None, Cold | None]:
+    async def _look(self, poll: Poll, wanted: Staleness, principal: Hashable) -> tuple[ViewAnswer | None, Cold | None]:
         """Ask the view: what it holds, or else that the session is cold, if it said so."""
         if wanted.seconds <= 0:
             return None, None
         with tracing.span("redis") as span:
             try:
-                answer = await self._view.read(poll)
+                answer = await self._view.read(poll, principal)
             except (StoreUnavailable, StoreRefused):
                 span.note(found="away")
                 return None, None  # the circuit has told the log

@@ -24,6 +24,14 @@ class HeaderFields:
 
 
 NO_FIELDS = HeaderFields([])
+SAFETY = HeaderFields(
+    [
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
+)
+"""What every answer tells a browser: it is what it says it is, names nobody, and is no part of another site's page."""
 
 
 @dataclass(slots=True)  # each poll makes one: a tuple would take twice as long

@@ -8,10 +8,13 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
+from query_api.access.gate import Credential
 from query_api.answers import LAGS_OF_MISSING, AsOf, as_of, missing
 from query_api.hot_sessions import list_hot_sessions, parse_page
+from query_api.layer import address_of
 from query_api.problems import retry_later
 from query_api.reply import Reply
+from query_api.request_fields import wanted
 from query_api.service import Service
 from query_api.view_reads import ViewAnswer
 from readmodel.errors import ForeignView, InvalidParameter, StoreRefused, StoreUnavailable, ViewUnavailable
@@ -51,16 +54,11 @@ Parts = Annotated[Service, Depends(_service)]
 
 
 def _needs(scope: str) -> Any:
-    def check(request: Request, service: Parts) -> None:
-        headers = request.headers
-        key, authorization = headers.get("x-api-key"), headers.get("authorization")
-        refusal = service.gate.refusal(
-            None if key is None else key.encode("latin-1"),
-            None if authorization is None else authorization.encode("latin-1"),
-            scope,
-        )
-        if refusal is not None:
-            raise RequestRefusal(refusal)
+    async def check(request: Request, service: Parts) -> Credential:
+        admitted = await service.gate.admit(wanted(request.scope["headers"]), scope, address_of(request.scope))
+        if isinstance(admitted, Reply):
+            raise RequestRefusal(admitted)
+        return admitted
 
     return Depends(check)
 
@@ -68,16 +66,21 @@ def _needs(scope: str) -> Any:
 router = APIRouter()
 
 
-@router.post("/api/v2/sessions/{session_id}/warm", dependencies=[_needs("read")])
-async def warm(session_id: str, request: Request, service: Parts) -> Response:
+@router.post("/api/v2/sessions/{session_id}/warm")
+async def warm(
+    session_id: str, request: Request, service: Parts, credential: Annotated[Credential, _needs("read")]
+) -> Response:
     """Bring a session into Redis, unless it is there."""
     _no_parameters(request)
     sid = parse_session_id(session_id)
+    denial = credential.denies(sid)
+    if denial is not None:
+        raise RequestRefusal(service.gate.denied(denial, address_of(request.scope)))
     poll = Poll(sid, limit=1)
     try:
-        answer = await service.view_reads.read(poll)
+        answer = await service.view_reads.read(poll, credential.principal)
         if isinstance(answer, Cold):
-            fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds)
+            fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds, credential.principal)
             if fetched.logged.status is None:
                 return _missing(sid, fetched.freshness)
         await _check_followed(service, answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from query_api.auth import Gate
+from query_api.access.gate import Gate
 from query_api.config import ApiConfig
 from query_api.doorway.connections import Connections
 from query_api.events import Events

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from query_api.answers import AsOf
@@ -22,8 +23,12 @@ READ_SECONDS = 0.5
 """A script answers within milliseconds; one that a load's big call holds up, within a few tens of them."""
 MAX_TOGETHER = 16
 """Polls that share a round trip."""
+EVENTS_TOGETHER = 2_000
+"""Events that they may ask for in all, unless a single poll does: what others ask meanwhile waits for them."""
 MAX_ROUND_TRIPS = 4
 """Round trips under way: Redis runs one script at a time, so more would only wait there, and not share."""
+TRIPS_OF_ONE = 3
+"""Round trips under way that hold polls of one principal: the next one is another's, who then waits for none."""
 
 
 class View(Protocol):
@@ -57,46 +62,95 @@ class ViewReads:
         self._circuit = circuit
         self._max_bytes = max_bytes
         self._database = database
-        self._wanted: deque[Poll] = deque()
+        self._lines: dict[Hashable, OrderedDict[Poll, None]] = {}
+        self._turns: OrderedDict[Hashable, None] = OrderedDict()  # who is next stands first, who must wait nowhere
         self._waiting: dict[Poll, list[asyncio.Future[ViewAnswer | Cold]]] = {}
+        self._askers: dict[Poll, list[Hashable]] = {}  # of what is not sent yet: in whose lines it stands
         self._round_trips: set[asyncio.Task[None]] = set()
+        self._trips_of: Counter[Hashable] = Counter()
+        self._is_due = False
         self.shared = 0
         self.durations = Histogram()
 
-    async def read(self, poll: Poll) -> ViewAnswer | Cold:
-        """Answer a poll; raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
+    async def read(self, poll: Poll, principal: Hashable = None) -> ViewAnswer | Cold:
+        """Answer a poll; `principal` is who asks. Raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
         loop = asyncio.get_running_loop()
         mine: asyncio.Future[ViewAnswer | Cold] = loop.create_future()  # who leaves takes the answer from nobody else
         waiting = self._waiting.get(poll)
         if waiting is not None:
             self.shared += 1
             waiting.append(mine)
+            if poll in self._askers and principal not in self._askers[poll]:
+                self._want(poll, principal)  # whose turn comes first
         else:
             self._circuit.admit()
-            self._waiting[poll] = [mine]
-            if not self._wanted:
-                loop.call_soon(self._send, context=nobodys())
-            self._wanted.append(poll)
+            self._waiting[poll], self._askers[poll] = [mine], []
+            self._want(poll, principal)
         return await mine
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        self._wanted.clear()
+        self._lines.clear()
+        self._turns.clear()
         await end(self._round_trips)
         for waiting in self._waiting.values():
             for caller in waiting:
                 caller.cancel()
 
-    def _send(self) -> None:
-        while self._wanted and len(self._round_trips) < MAX_ROUND_TRIPS:
-            polls = [self._wanted.popleft() for _ in range(min(MAX_TOGETHER, len(self._wanted)))]
-            task = asyncio.create_task(self._round_trip(polls))
-            self._round_trips.add(task)
-            task.add_done_callback(self._returned)
+    def _want(self, poll: Poll, principal: Hashable) -> None:
+        self._askers[poll].append(principal)
+        self._lines.setdefault(principal, OrderedDict())[poll] = None
+        self._turns.setdefault(principal)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._send, context=nobodys())
 
-    def _returned(self, task: asyncio.Task[None]) -> None:
+    def _send(self) -> None:
+        self._is_due = False
+        while len(self._round_trips) < MAX_ROUND_TRIPS and (load := self._load()):
+            principals = {principal for _, principal in load}
+            self._trips_of.update(principals)
+            polls = [poll for poll, _ in load]
+            self._round_trips.add(task := asyncio.create_task(self._round_trip(polls), context=nobodys()))
+            task.add_done_callback(partial(self._returned, principals))
+
+    def _returned(self, principals: set[Hashable], task: asyncio.Task[None]) -> None:
         self._round_trips.discard(task)
+        for principal in principals:
+            self._trips_of[principal] -= 1
+            if not self._trips_of[principal]:
+                del self._trips_of[principal]
+            if principal in self._lines and principal not in self._turns:
+                self._turns[principal] = None
+                self._turns.move_to_end(principal, last=False)
         self._send()
+
+    def _load(self) -> list[tuple[Poll, Hashable]]:
+        """Take what the next round trip asks, and for whom: a poll of each principal's in turn, as many as fit."""
+        load: list[tuple[Poll, Hashable]] = []
+        events = 0
+        while self._turns and len(load) < MAX_TOGETHER:
+            principal = next(iter(self._turns))
+            if self._trips_of[principal] >= TRIPS_OF_ONE:
+                del self._turns[principal]
+                continue
+            poll = next(iter(self._lines[principal]))
+            events += poll.limit
+            if load and events > EVENTS_TOGETHER:
+                break
+            load.append((poll, principal))
+            self._turns.move_to_end(principal)
+            self._taken(poll)
+        return load
+
+    def _taken(self, poll: Poll) -> None:
+        """Take a poll out of all lines that it stands in."""
+        for principal in self._askers.pop(poll):
+            line = self._lines[principal]
+            del line[poll]
+            if not line:
+                del self._lines[principal]
+                self._turns.pop(principal, None)
 
     async def _round_trip(self, polls: list[Poll]) -> None:
         answers: Sequence[ViewAnswer | Cold | Exception]

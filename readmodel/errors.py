@@ -15,7 +15,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 │   └── ViewUnavailable       Redis
 │       └── ViewFull          … has no memory left for us
 ├── StoreRefused              a store answers, and will not serve us until somebody mends something
-│   ├── AccessRefused         wrong password, wrong database, a right that is missing to connect
+│   ├── AccessRefused         wrong password, wrong database, a right that is missing to connect, no trusted certificate
 │   ├── SchemaMissing         the write side's tables are not there, or not as the contract says
 │   ├── RightsMissing         our role may not do what it must
 │   ├── NotInstalled          our triggers are missing, disabled or altered
@@ -108,7 +108,7 @@ class StoreRefused(ServiceError):
 
 
 class AccessRefused(StoreRefused):
-    """Wrong password, wrong database, or no right to connect."""
+    """Wrong password, wrong database, no right to connect, or a server whose certificate cannot be trusted."""
 
 
 class SchemaMissing(StoreRefused):

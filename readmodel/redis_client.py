@@ -27,7 +27,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from readmodel.causes import cause
+from readmodel.causes import cause, distrust
 from readmodel.errors import (
     AccessRefused,
     ConfigurationError,
@@ -199,6 +199,9 @@ def translated(client: Redis) -> Iterator[None]:
         raise refusal(client, exc) from exc
     except (RedisError, OSError, TimeoutError) as exc:
         raise_if_cancelled(exc)
+        untrusted = distrust(exc, "ssl_ca_certs")
+        if untrusted is not None:
+            raise AccessRefused(f"Redis at {target(client)} {untrusted}.") from exc
         raise ViewUnavailable(f"Redis at {target(client)} does not answer: {cause(exc)}.") from exc
 
 

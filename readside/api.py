@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from query_api.access.gate import Gate
+from query_api.access.hosts import Hosts
+from query_api.access.tokens import Tokens
 from query_api.app import build_app
-from query_api.auth import Gate
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
 from query_api.content_coding import GzipForms
@@ -48,9 +50,11 @@ from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.tables import TableFinder
 from readmodel.view import ViewReader
-from readside import background
+from readside import background, rotation
 from readside.descriptors import within_limit
+from readside.exposure import check_address
 from readside.logging import configure
+from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
 from readside.tracing import traced
 
@@ -72,9 +76,14 @@ def create_app(config: ApiConfig) -> Process:
 
 
 def create_app_from_environment() -> Process:
-    """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`."""
+    """Make it from the environment, for `uvicorn --factory readside.api:create_app_from_environment`.
+
+    Raises ConfigurationError, for READSIDE_AUTH=none too: where uvicorn listens is not known here.
+    """
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
+    check_address(settings.auth, None)
+    warn_of_open_files(settings.secret_files())
     return create_app(within_limit(settings.api_config()))
 
 
@@ -174,6 +183,8 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
         beside = connections.run(), CensusLog(connections.census).run(), reporter.run()  # no answer depends on these
         tasks = [background.start(work) for work in (*built.background(), *beside)]
         try:
+            if built.tokens is not None:
+                await built.tokens.begin()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREET_SECONDS):
                     await built.greeted.wait()
@@ -217,6 +228,13 @@ def _fallback(
     )
 
 
+def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
+    gate = Gate(config.keys, tokens, config.polls_per_second)
+    if tokens is not None:
+        tokens.on_change = gate.reconsider
+    return gate
+
+
 def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readiness:
     postgres = partial(stores.log.answer, _NO_SESSION, page_bytes)
     return Readiness({"redis": lambda: stores.view.check(own.identity()), "postgres": postgres})
@@ -235,10 +253,21 @@ class _Wiring:
         fallback = _fallback(stores, config, circuits["postgres"], self.cache, own)
         requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
         reader = Reader(view_reads, fallback, requests)
-        gate, stats, self.load = Gate(config.keys), Stats(), PollLoad(lambda: fallback.waiting)
+        self.tokens = None if config.tokens is None else Tokens(config.tokens)
+        gate = _gate(config, self.tokens)
+        stats, self.load = Stats(), PollLoad(lambda: fallback.crowded)
         census = Census(config.sockets.max_connections)
         watched = MetricSources(
-            stats, self.cache, self.forms, view_reads, fallback, reader, circuits, census, config.max_staleness_seconds
+            stats,
+            gate,
+            self.cache,
+            self.forms,
+            view_reads,
+            fallback,
+            reader,
+            circuits,
+            census,
+            config.max_staleness_seconds,
         )
         self.subscription = Subscription(stores.subscribe, self._hear)
         events = Events(
@@ -252,7 +281,7 @@ class _Wiring:
             max_staleness_seconds=config.max_staleness_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
-        front = Front(events, Cors(config.cors_origins), config.root_path)
+        front = Front(events, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
         self.service = Service(
             config=config,
             gate=gate,
@@ -275,7 +304,11 @@ class _Wiring:
         watching = [self.load.run(), service.history.run(), self._identify()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
-        return [self.subscription.run(), service.requests.run(), *watching]
+        gate, tokens = service.gate, self.tokens
+        files = rotation.watching(service.config, gate.replace_keys, None if tokens is None else tokens.use_secrets)
+        if tokens is not None:
+            watching += [gate.run(), tokens.run()]
+        return [self.subscription.run(), service.requests.run(), *watching, *files]
 
     async def _identify(self) -> None:
         """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""

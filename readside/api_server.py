@@ -23,7 +23,9 @@ from readmodel.redis_client import connect
 from readside import allocator, collector
 from readside.api import Process, create_app, prefix
 from readside.descriptors import within_limit
+from readside.exposure import check_address
 from readside.logging import configure
+from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
 
 DRAIN_SECONDS = 10
@@ -40,9 +42,10 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
     """Run until SIGINT or SIGTERM. Raises ConfigurationError for a wrong setting or an address that is taken."""
     settings = Settings()
     config = settings.api_config(prefix(root_path))
+    warn_of_open_files(settings.secret_files())
     check_url(config.database_url, "READSIDE_DATABASE_URL")
     _ = connect(config.redis_url, name="readside-api")  # reads the URL, sends nothing
-    with listening(host, port) as listener, _duplicated(listener) as listeners:
+    with listening(host, port, settings.auth) as listener, _duplicated(listener) as listeners:
         address, bound_port = listener.getsockname()[:2]
         _log.info("api starts", host=address, port=bound_port, workers=workers, root_path=config.root_path)
         config = within_limit(config)  # workers inherit the limit, and are told what it leaves for clients
@@ -70,12 +73,13 @@ def _duplicated(listener: socket.socket) -> Iterator[list[socket.socket]]:
         yield [listener, *(stack.enter_context(listener.dup()) for _ in range(ACCEPTED_A_TURN - 1))]
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """Open a listening socket; raises ConfigurationError when the address cannot be had."""
+def listening(host: str, port: int, auth: str = "keys") -> socket.socket:
+    """Open a listening socket; raises ConfigurationError when the address cannot be had, or is open to too many."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
+        check_address(auth, str(address[0]))
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from readmodel.errors import ServiceError
-from readside.logging import configure
-from readside.settings import Settings
+from readside.logging import configure, hidden
+from readside.settings import Settings, read_as_far_as_possible
 
 FAILED = 2
 """Exit code of whatever could not be done: a wrong setting, a server away, no leader."""
@@ -49,7 +49,7 @@ def main() -> None:
     try:
         app(prog_name="readside")
     except ServiceError as error:
-        typer.echo(f"readside: {error}", err=True)
+        typer.echo(f"readside: {hidden(str(error))}", err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -101,9 +101,12 @@ def projector(_version: Version = False) -> None:
     by and take over. It waits for servers that are away and says so in its log.
     """
     from readside.projector import run_projector
+    from readside.secret_files import warn_of_open_files
     from readside.tracing import traced
 
-    config = _settings().projector_config()
+    settings = _settings()
+    config = settings.projector_config()
+    warn_of_open_files(settings.secret_files())
     with traced("readside-projector"):
         _run(run_projector(config))
 
@@ -165,6 +168,25 @@ def status(
         _run(command.watch(_settings(), as_json=as_json, interval_seconds=interval))
     else:
         _run(command.status(_settings(), as_json=as_json))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    _version: Version = False,
+) -> None:
+    """Look at settings, both stores, versions, rights, TLS, triggers, clocks and limits, and say what to do.
+
+    One line for each: ok, a warning (it works, and should be mended), a problem, or unknown (it could not be looked
+    at). It changes nothing. Run it where a process of ours runs: with its settings, as its user.
+
+    Exit code 0: all is well, without a warning. 1: a warning or a problem. 2: something could not be looked at.
+    """
+    from readside.commands.doctor import doctor as look
+
+    settings, wrong = read_as_far_as_possible()
+    configure(settings.log_level, settings.log_format, settings.secrets())
+    _run(look(settings, wrong, as_json=as_json))
 
 
 @app.command()

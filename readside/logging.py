@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from urllib.parse import quote
 
 import structlog
@@ -26,6 +26,7 @@ def configure(level: str, log_format: str | None, secrets: Collection[str] = ())
 
     The `secrets` are the keys and passwords that we know: whatever an error says, no line shows them.
     """
+    _masking.begin(secrets)
     console = log_format == "console" or (log_format is None and sys.stderr.isatty())
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
@@ -40,7 +41,7 @@ def configure(level: str, log_format: str | None, secrets: Collection[str] = ())
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
-            Masking(secrets),
+            _masking,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -75,11 +76,31 @@ class Libraries(logging.Handler):
 class Masking:
     """A processor that puts `***` in the place of each secret, as it is or as URLs and Python write it."""
 
-    def __init__(self, secrets: Collection[str]) -> None:
-        long = [secret for secret in secrets if len(secret) >= LEAST_SECRET]
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._secret: re.Pattern[str] | None = None
+
+    def begin(self, secrets: Iterable[str]) -> None:
+        """Mask these, and no others."""
+        self._known.clear()
+        self.learn("the start", secrets)
+
+    def learn(self, source: str, secrets: Iterable[str]) -> None:
+        """Mask these too. Those that the source gave last are masked still: what bears them may be under way."""
+        new = frozenset(secrets)
+        former, _ = self._known.get(source, (frozenset(), frozenset()))
+        if new == former and source in self._known:
+            return
+        self._known[source] = (new, former)
+        long = {secret for pair in self._known.values() for given in pair for secret in given}
+        long = {secret for secret in long if len(secret) >= LEAST_SECRET}
         forms = {form for secret in long for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
         longest_first = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
         self._secret = re.compile(rf"(?<![0-9A-Za-z])(?:{longest_first})(?![0-9A-Za-z])") if forms else None
+
+    def hide(self, text: str) -> str:
+        """Give the text without the secrets in it."""
+        return text if self._secret is None else self._secret.sub("***", text)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Mask every value of one line."""
@@ -87,7 +108,21 @@ class Masking:
             for name, value in event.items():
                 if name not in _OURS and not isinstance(value, int | float | None):
                     text = str(value)
-                    masked = self._secret.sub("***", text)
+                    masked = self.hide(text)
                     if masked != text:
                         event[name] = masked
         return event
+
+
+_masking = Masking()
+"""The process' own: loggers keep the processors that they were made with."""
+
+
+def mask(source: str, secrets: Iterable[str]) -> None:
+    """Have no line of this process show these secrets, nor those that the source gave before."""
+    _masking.learn(source, secrets)
+
+
+def hidden(text: str) -> str:
+    """Give a text for others' eyes: without the secrets that this process knows."""
+    return _masking.hide(text)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from collections.abc import Mapping
-from typing import Annotated, Literal
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
@@ -17,12 +16,18 @@ from query_api.access.token_config import TokenConfig, check_jwks_url, is_url, p
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
+from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
+from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
+from readside.exposure import check_origins
+from readside.secret_files import read_secret
+from readside.urls import POSTGRES, REDIS, checked_url, passwords
 
-SCOPES = frozenset({"read", "ops"})
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 PREFIX = "READSIDE_"
-_PASSWORD = re.compile(r"[a-z]+://[^:@/]*:(.*)@", re.DOTALL)
-_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,6}))?", re.ASCII)
-
+_SECRETS = ("database_url", "listen_url", "redis_url", "api_keys", "jwt_secret")
+"""Settings that a file may hold instead: NAME_FILE is its path."""
 
 Seconds = Annotated[float, Field(gt=0, le=315_360_000)]  # ten years: longer ones overflow what is made of them
 Megabytes = Annotated[float, Field(le=1_000_000)]
@@ -45,9 +50,11 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="", repr=False, description="Postgres, postgresql://…, postgres://… or postgresql+asyncpg://…"
     )
+    database_url_file: Path | None = Field(default=None, repr=False, description="file that holds DATABASE_URL")
     listen_url: str = Field(
         default="", repr=False, description="direct Postgres URL for lead and doorbell; default DATABASE_URL"
     )
+    listen_url_file: Path | None = Field(default=None, repr=False, description="file that holds LISTEN_URL")
     database_schema: Annotated[str, AfterValidator(_plain_name)] = Field(
         default="readside",
         validation_alias=f"{PREFIX}SCHEMA",  # a model of pydantic's has a `schema` already
@@ -62,18 +69,32 @@ class Settings(BaseSettings):
         description="letters kept in Postgres; past it the view is compared instead, MB of 10^6",
     )
     redis_url: str = Field(default="", repr=False, description="Redis, redis://… or rediss://…")
+    redis_url_file: Path | None = Field(default=None, repr=False, description="file that holds REDIS_URL")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
         default="readside", description="first part of every Redis key"
     )
     api_keys: str = Field(default="", repr=False, description="comma-separated name:key or name:key:scope+scope")
+    api_keys_file: Path | None = Field(
+        default=None, repr=False, description="file of keys in its place, a JSON array; watched"
+    )
     jwt_jwks: str = Field(default="", description="whose keys may sign tokens: a JWKS, file or https:// URL")
     jwt_secret: str = Field(
         default="", repr=False, description="secrets that may sign tokens (HS256), one a line, 32 bytes or more"
     )
+    jwt_secret_file: Path | None = Field(default=None, repr=False, description="file that holds JWT_SECRET; watched")
     jwt_audience: Annotated[str, Field(max_length=200)] = Field(default="readside", description="what aud must have")
     jwt_issuer: Annotated[str, Field(max_length=200)] = Field(default="", description="what iss must be; default any")
-    auth: Literal["keys", "none"] = Field(default="keys", description="keys, or none to ask for no key")
+    auth: Literal["keys", "none", "none-on-purpose"] = Field(
+        default="keys", description="keys; none to ask for no key on loopback; none-on-purpose: on any address"
+    )
     cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
+    allowed_hosts: str = Field(
+        default="",
+        description="comma-separated hosts that requests may be for; default any, or loopback's where AUTH is none",
+    )
+    polls_per_second: float | None = Field(
+        default=None, gt=0, le=1_000_000, description="what one key or token may ask, polls a second; default any"
+    )
     max_staleness_seconds: Seconds = Field(default=5.0, description="how far behind Redis may be, seconds")
     heartbeat_seconds: Seconds = Field(default=0.5, ge=0.01, description="time between two proofs of the tail, seconds")
     hot_ttl_seconds: Seconds = Field(default=3600.0, description="an unpolled, silent session stays hot, seconds")
@@ -109,29 +130,40 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] | None = Field(default=None, description="default: console on a terminal")
 
-    def __init__(self) -> None:
-        """Read the environment; raises ConfigurationError that names the first wrong variable."""
+    _unread: dict[str, ConfigurationError] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **instead: Any) -> None:
+        """Read the environment, and the files that it names; raises ConfigurationError for the first wrong variable.
+
+        A file that cannot be read is told of where its secret is wanted: most processes do not need all of them.
+        `instead` holds values that count before the environment's.
+        """
         try:
-            super().__init__()
+            super().__init__(**instead)
         except ValidationError as exc:
-            raise ConfigurationError(_sentence(exc)) from None
+            raise WrongVariables(exc) from None
+        self._read_files()
 
     def require_database_url(self) -> str:
         """Return DATABASE_URL; raises ConfigurationError when it is not set or not Postgres'."""
-        return _url(self.database_url, "DATABASE_URL", ("postgresql", "postgres"))
+        return checked_url(self._text("database_url"), self._name("database_url"), POSTGRES)
 
     def require_redis_url(self) -> str:
         """Return REDIS_URL; raises ConfigurationError when it is not set or not Redis'."""
-        return _url(self.redis_url, "REDIS_URL", ("redis", "rediss", "unix"))
+        return checked_url(self._text("redis_url"), self._name("redis_url"), REDIS)
+
+    def checked_listen_url(self) -> str:
+        """Return LISTEN_URL, "" where it is not set; raises ConfigurationError when it is not Postgres'."""
+        url = self._text("listen_url")
+        return url and checked_url(url, self._name("listen_url"), POSTGRES)
 
     def projector_config(self) -> ProjectorConfig:
         """Build the projector's config; raises ConfigurationError."""
         database_url = self.require_database_url()
         self._check_freshness()
-        listen_url = self.listen_url and _url(self.listen_url, "LISTEN_URL", ("postgresql", "postgres"))
         return ProjectorConfig(
             database_url=database_url,
-            listen_url=listen_url or database_url,
+            listen_url=self.checked_listen_url() or database_url,
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
             schema=self.database_schema,
@@ -153,13 +185,18 @@ class Settings(BaseSettings):
         """Build the query API's config; raises ConfigurationError, also when keys are wanted and none is set."""
         self._check_freshness()
         self._check_waiting()
+        origins = self._origins()
         return ApiConfig(
             database_url=self.require_database_url(),
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
             keys=self._keys(),
+            keys_file=self._watched("api_keys"),
+            secrets_file=self._watched("jwt_secret"),
             tokens=self.token_config() if self.auth == "keys" else None,
-            cors_origins=_origins(self.cors_origins),
+            cors_origins=origins,
+            allowed_hosts=parse_hosts(self.allowed_hosts or (OWN_HOSTS if self.auth == "none" else "")),
+            polls_per_second=self.polls_per_second,
             root_path=root_path,
             max_staleness_seconds=self.max_staleness_seconds,
             heartbeat_seconds=self.heartbeat_seconds,
@@ -173,7 +210,7 @@ class Settings(BaseSettings):
 
     def token_config(self) -> TokenConfig | None:
         """Build what is told about tokens; None where nobody may sign any. Raises ConfigurationError."""
-        secrets = parse_secrets(self.jwt_secret, f"{PREFIX}JWT_SECRET")
+        secrets = parse_secrets(self._text("jwt_secret"), self._name("jwt_secret"))
         if not secrets and not self.jwt_jwks:
             return None
         name = f"{PREFIX}JWT_JWKS"
@@ -187,14 +224,32 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Give every key, every secret and every URL's password, for the log to mask."""
-        keys = (entry.split(":")[1] for entry in self.api_keys.split(",") if ":" in entry)
-        found = {key.strip() for key in keys}
+        found = written_keys(self.api_keys) if self.api_keys_file is None else written_keys_of_file(self.api_keys)
         for url in (self.database_url, self.listen_url, self.redis_url):
-            match = _PASSWORD.match(url)
-            if match:
-                found |= {match[1], unquote(match[1])}
+            found |= passwords(url)
         found |= {secret.strip() for secret in self.jwt_secret.splitlines()}
         return tuple(sorted(found - {""}))
+
+    def broken_rules(self) -> list[str]:
+        """Give a sentence for each setting, and each rule between settings, that keeps a process of ours from starting.
+
+        What cannot be read of the keys is not among them: `given_keys` and `token_config` say it.
+        """
+        rules: tuple[Callable[[], object], ...] = (
+            self.require_database_url,
+            self.checked_listen_url,
+            self.require_redis_url,
+            self._check_freshness,
+            self._check_waiting,
+            self._origins,
+            lambda: parse_hosts(self.allowed_hosts),
+        )
+        return [str(error) for error in map(_refusal, rules) if error]
+
+    def _origins(self) -> tuple[str, ...]:
+        origins = parse_origins(self.cors_origins)
+        check_origins(self.auth, origins)
+        return origins
 
     def _check_freshness(self) -> None:
         """Between two beats a view grows as old as they are apart: a bound below that would be passed all the time."""
@@ -223,72 +278,109 @@ class Settings(BaseSettings):
             waiting_bytes=int(self.waiting_mb * 1_000_000),
         )
 
-    def _keys(self) -> dict[bytes, tuple[str, frozenset[str]]] | None:
-        if self.auth == "none":
+    def given_keys(self) -> Keys:
+        """Parse the keys of variable or file, of which there may be none; raises ConfigurationError."""
+        text = self._text("api_keys")
+        return parse_keys(text) if self.api_keys_file is None else parse_keys_file(text, self._name("api_keys"))
+
+    def secret_files(self) -> dict[str, Path]:
+        """Give the files that hold secrets, each by the variable that names it."""
+        files = {self._name(name): getattr(self, f"{name}_file") for name in _SECRETS}
+        return {name: path for name, path in files.items() if path is not None}
+
+    def _keys(self) -> Keys | None:
+        if self.auth != "keys":
             return None
-        keys = parse_keys(self.api_keys)
-        if not keys and not self.jwt_jwks and not self.jwt_secret.strip():
+        keys = self.given_keys()
+        if not keys and not self.jwt_jwks and not self._text("jwt_secret").strip():
             raise ConfigurationError(
-                f"{PREFIX}API_KEYS holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
+                f"{self._name('api_keys')} holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
             )
         return keys
 
+    def _read_files(self) -> None:
+        """Put each file's text where its variable's would stand."""
+        for name in _SECRETS:
+            path: Path | None = getattr(self, f"{name}_file")
+            if path is None:
+                continue
+            if getattr(self, name):
+                raise ConfigurationError(
+                    f"{PREFIX}{name.upper()} and {self._name(name)} are both set: set one of them."
+                )
+            try:
+                object.__setattr__(self, name, read_secret(path, self._name(name)))  # frozen from here on
+            except ConfigurationError as error:
+                self._unread[name] = error
 
-def parse_keys(text: str) -> dict[bytes, tuple[str, frozenset[str]]]:
-    """Parse API_KEYS into a key's SHA-256 → (name, scopes); raises ConfigurationError that never shows a key."""
-    keys: dict[bytes, tuple[str, frozenset[str]]] = {}
-    for place, entry in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
-        name, _, rest = entry.partition(":")
-        key, _, scopes_text = rest.partition(":")
-        scopes = frozenset(scopes_text.split("+")) if scopes_text else frozenset({"read"})
-        shown = f"entry {place} of {PREFIX}API_KEYS"
-        if not name or not key or not key.isascii() or not key.isprintable() or " " in key:
-            raise ConfigurationError(f"{shown} is not name:key or name:key:scope+scope.")
-        if not scopes <= SCOPES:
-            raise ConfigurationError(f"{shown} ({name}) has an unknown scope; there are read and ops.")
-        digest = hashlib.sha256(key.encode()).digest()
-        if digest in keys:
-            raise ConfigurationError(f"{shown} ({name}) repeats the key of {keys[digest][0]}.")
-        keys[digest] = (name, scopes)
-    return keys
+    def _text(self, name: str) -> str:
+        """Give a setting that may be in a file; raises ConfigurationError where that could not be read."""
+        if name in self._unread:
+            raise self._unread[name]
+        text: str = getattr(self, name)
+        return text
 
+    def _name(self, name: str) -> str:
+        """Name the variable that gives a setting: its own, or that of its file."""
+        suffix = "" if getattr(self, f"{name}_file") is None else "_FILE"
+        return f"{PREFIX}{name.upper()}{suffix}"
 
-def _origins(text: str) -> tuple[str, ...]:
-    origins = tuple(filter(None, (origin.strip().rstrip("/") for origin in text.split(","))))
-    for origin in origins:
-        scheme, _, host = origin.partition("://")
-        if origin != "*" and (scheme not in {"http", "https"} or not host or "/" in host):
-            raise ConfigurationError(
-                f"{PREFIX}CORS_ORIGINS holds {origin!r}, which is no origin such as https://a.example."
-            )
-    return origins
-
-
-def _url(value: str, name: str, schemes: tuple[str, ...]) -> str:
-    if not value:
-        raise ConfigurationError(f"{PREFIX}{name} is not set; it must be a {schemes[0]}:// URL.")
-    scheme, _, rest = value.partition("://")
-    if scheme not in schemes:
-        raise ConfigurationError(f"{PREFIX}{name} must begin with {' or '.join(f'{s}://' for s in schemes)}.")
-    place, mark, more = re.split("([/?#]|$)", rest, maxsplit=1)
-    if not value.isprintable() or " " in value or ("@" in more and (mark != "?" or "@" not in place)):
-        raise ConfigurationError(
-            f"{PREFIX}{name} cannot be read: percent-encode the special characters of its user and password "
-            "(%2F for /, %3F for ?, %23 for #, %40 for @)."
-        )
-    for host in place.rpartition("@")[2].split(","):
-        match = _HOST.fullmatch(host)
-        if not match or not 0 < int(match[1] or 1) < 65536:
-            raise ConfigurationError(
-                f"{PREFIX}{name} cannot be read: after the host comes nothing, or : and a port from 1 to 65535."
-            )
-    return value
+    def _watched(self, name: str) -> Path | None:
+        path: Path | None = getattr(self, f"{name}_file")
+        return None if path is None or self.auth != "keys" else path.absolute()
 
 
-def _sentence(exc: ValidationError) -> str:
-    first = exc.errors(include_url=False, include_input=False)[0]
-    name = "".join(str(part) for part in first["loc"][:1]).upper().removeprefix(PREFIX)
-    return f"{PREFIX}{name} is wrong: {first['msg'].removeprefix('Value error, ')}."
+class WrongVariables(ConfigurationError):
+    """Variables that cannot be read: `sentences` by the name under which pydantic knows each; the first is the text."""
+
+    def __init__(self, exc: ValidationError) -> None:
+        errors = exc.errors(include_url=False, include_input=False)
+        self.sentences = {str(error["loc"][0]): _sentence(error) for error in reversed(errors)}
+        super().__init__(_sentence(errors[0]))
+
+
+def _sentence(error: ErrorDetails) -> str:
+    name = str(error["loc"][0]).upper().removeprefix(PREFIX)
+    return f"{PREFIX}{name} is wrong: {error['msg'].removeprefix('Value error, ')}."
+
+
+def _refusal(rule: Callable[[], object]) -> ConfigurationError | None:
+    try:
+        rule()
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+def read_as_far_as_possible() -> tuple[Settings, list[str]]:
+    """Read the environment with the default of each variable that is wrong; gives a sentence for each of those too."""
+    instead: dict[str, Any] = {}
+    sentences: list[str] = []
+    fields = {field.validation_alias or name: field for name, field in Settings.model_fields.items()}
+    while True:
+        try:
+            return Settings(**instead), sentences
+        except WrongVariables as wrong:
+            found = {name: fields[name].default for name in wrong.sentences}
+            sentences += wrong.sentences.values()
+        except ConfigurationError as error:  # a secret is given twice: its file counts
+            found = {name: "" for name in _SECRETS if f"{PREFIX}{name.upper()} and" in str(error)}
+            sentences.append(str(error))
+        if not found.keys() - instead.keys():
+            raise AssertionError(f"Nothing more can be left out: {sentences}")
+        instead |= found
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """Give the READSIDE_ variables of the environment that are no setting, with the setting that may be meant."""
+    known = {str(field.validation_alias or PREFIX + name.upper()) for name, field in Settings.model_fields.items()}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {name: next(iter(get_close_matches(name.upper(), known, 1)), None) for name in unknown}
+
+
+def default_sslmode() -> str | None:
+    """Give libpq's own variable for a Postgres URL that has no sslmode: asyncpg honours it too."""
+    return os.environ.get("PGSSLMODE") or None
 
 
 def otlp_endpoint() -> str:
@@ -299,7 +391,8 @@ def otlp_endpoint() -> str:
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """Give our environment to a process that we start, with these settings (their names without the prefix) in it.
 
-    An empty value takes a setting back to its default.
+    An empty value takes a setting back to its default. A file that holds one of them is named no longer.
     """
     changed = {f"{PREFIX}{name}": value for name, value in changes.items()}
-    return {name: value for name, value in os.environ.items() if name.upper() not in changed} | changed
+    dropped = changed.keys() | {f"{name}_FILE" for name in changed}
+    return {name: value for name, value in os.environ.items() if name.upper() not in dropped} | changed

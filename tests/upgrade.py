@@ -31,8 +31,9 @@ from tests.oracle.judge import Question
 from tests.oracle.ledger import Draft, Ledger
 from tests.oracle.pollers import REFUSALS, Ask, Poller, microseconds
 from tests.oracle.report import Report
-from tests.oracle.service import KEY, MAX_STALENESS_SECONDS, SETTINGS
+from tests.oracle.service import MAX_STALENESS_SECONDS, SETTINGS
 from tests.oracle.writers import MARKS, Writer, now_us
+from tests.support.keys import HEADERS
 from tests.support.projecting import INSERT_SESSION
 from tests.support.servers import (
     connected,
@@ -190,7 +191,7 @@ class Upgrade:
         """Start an API and wait until it answers."""
         port = free_port()
         child = self.versions.start(version, "api", "--port", str(port))
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=30)
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=30)
         if place is None:
             self.clients.append(client)
         else:

@@ -1,1 +1,1 @@
-"""Who may ask what, and how much: keys and tokens, and what stands before every answer."""
+"""Who may ask what, and how much: keys, tokens, principals and what is refused."""

@@ -1,5 +1,6 @@
-// Asking the API: with the key that was given, kept for the browser session and sent in a header only.
+// Asking the API: with the key or token that was given, kept for this tab and sent in a header only.
 
+import { headersFor } from "./credential.js";
 import { request } from "./poller.js";
 
 const KEPT_AS = "readside.key";
@@ -10,6 +11,8 @@ export const BASE = new URL("..", import.meta.url);
 /** Whether the service asks for a key at all. */
 export const keyAsked = document.documentElement.dataset.key === "asked";
 
+// In sessionStorage: a token has left the address, so a reload would lose it otherwise. It is this tab's alone, and gone
+// with it; localStorage would give it to every tab, and keep it.
 export const key = {
   get: () => sessionStorage.getItem(KEPT_AS),
   keep: (text) => sessionStorage.setItem(KEPT_AS, text),
@@ -18,7 +21,5 @@ export const key = {
 
 /** Ask for JSON below the service's address; rejects with a PollError. */
 export async function ask(path, { method = "GET", signal } = {}) {
-  const held = key.get();
-  const headers = held === null ? {} : { "X-API-Key": held };
-  return (await request(new URL(path, BASE), { method, headers, signal })).body;
+  return (await request(new URL(path, BASE), { method, headers: headersFor(key.get()), signal })).body;
 }

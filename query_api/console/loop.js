@@ -10,18 +10,22 @@ export const systemClock = {
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
-/** Why a poll failed. `status` is HTTP's (0: no answer came), `retryAfterSeconds` what the server asked for, or null. */
+/**
+ * Why a poll failed. `status` is HTTP's (0: no answer came), `retryAfterSeconds` what the server asked for, or null.
+ * `passing`: it is worth asking again, whatever the status (a 401, where a fresh token may come).
+ */
 export class PollError extends Error {
-  constructor(message, { status = 0, retryAfterSeconds = null } = {}) {
+  constructor(message, { status = 0, retryAfterSeconds = null, passing = false } = {}) {
     super(message);
     this.name = "PollError";
     this.status = status;
     this.retryAfterSeconds = retryAfterSeconds;
+    this.passing = passing;
   }
 
   /** Whether asking again changes nothing. */
   get final() {
-    return this.status >= 400 && this.status < 500 && !TRY_AGAIN.has(this.status);
+    return !this.passing && this.status >= 400 && this.status < 500 && !TRY_AGAIN.has(this.status);
   }
 }
 

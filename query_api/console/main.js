@@ -1,9 +1,12 @@
-// The console: which page is shown, and the key that it is shown with.
+// The console: which page is shown, and the key or token that it is shown with.
 
+import { given, takeTokens } from "./address.js";
 import { BASE, key, keyAsked } from "./api.js";
+import { isToken } from "./credential.js";
 import { announce, byId, set, write } from "./page.js";
 import { ProjectionPage } from "./projection.js";
 import { SessionPage } from "./session.js";
+import { TokenPage, endOf, names, sessionsOf } from "./token_page.js";
 
 const SESSION_ID = /[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}/i;
 const ADVICE = {
@@ -11,18 +14,49 @@ const ADVICE = {
   session: "A session's events need a key with the scope read. With this one you can look at the projection.",
 };
 
-const pages = { projection: new ProjectionPage({ onStopped: stopped }), session: new SessionPage({ onStopped: stopped }) };
+const SOON_MS = 60_000; // a clock here may be behind the server's
+const ENDED = "This token has ended; ask for a new link.";
+const DAMAGED = "The token in that link is damaged; ask for a new link.";
+
+const pages = {
+  projection: new ProjectionPage({ onStopped: stopped }), session: new SessionPage({ onStopped: stopped }), token: new TokenPage(),
+};
 let current = null;
 
-/** Where an address leads: `#session=…&type=…`, or the projection. */
+/** What is held, where it is a token; else null. */
+function heldToken() {
+  const held = keyAsked ? key.get() : null;
+  return held !== null && isToken(held) ? held : null;
+}
+
+/** Where an address leads: `#session=…&type=…`, else the projection, or with a token the sessions that it names. */
 function place() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  return given.has("session") ? { page: "session", id: given.get("session"), types: given.getAll("type") } : { page: "projection" };
+  const asked = given(), held = heldToken(), sessions = sessionsOf(held);
+  if (!asked.has("session") && sessions?.length === 1) {
+    asked.set("session", sessions[0]);
+    history.replaceState(null, "", hashOf(sessions[0], asked.getAll("type"))); // a link that is copied leads there too
+  }
+  if (asked.has("session")) return { page: "session", id: asked.get("session"), types: asked.getAll("type") };
+  return held === null ? { page: "projection" } : { page: "token", held };
+}
+
+const hashOf = (id, types = []) => `#${new URLSearchParams([["session", id], ...types.map((type) => ["type", type])])}`;
+
+/** Keep the token of a link in the place of what is held; false where it is none. */
+function follow(tokens) {
+  if (!keyAsked || !tokens.length) return true;
+  const [token, ...others] = new Set(tokens);
+  if (others.length || !isToken(token)) return false;
+  key.keep(token);
+  return true;
 }
 
 function show(id) {
   for (const section of byId("content").querySelectorAll(":scope > section")) section.hidden = section.id !== id;
   byId("change-key").hidden = !keyAsked || id === "key-page";
+  // A token reads sessions, and nothing else: the projection is not offered, nor asked for.
+  byId("to-projection").hidden = heldToken() !== null;
+  byId("to-sessions").hidden = heldToken() === null;
 }
 
 function leave() {
@@ -33,13 +67,22 @@ function leave() {
 
 function go({ moveFocus = false } = {}) {
   leave();
+  if (!follow(takeTokens())) {
+    askForKey(DAMAGED);
+    return;
+  }
   if (keyAsked && key.get() === null) {
     askForKey("");
     return;
   }
-  const wanted = place();
-  document.title = wanted.page === "session" ? `${wanted.id.slice(0, 8)} – readside` : "Projection – readside";
+  const wanted = place(), held = heldToken();
+  document.title = `${{ session: wanted.id?.slice(0, 8), token: "Sessions" }[wanted.page] ?? "Projection"} – readside`;
   set(byId("to-projection"), "aria-current", wanted.page === "projection" ? "page" : null);
+  set(byId("to-sessions"), "aria-current", wanted.page === "token" ? "page" : null);
+  if (wanted.page === "session" && !names(sessionsOf(held), wanted.id)) {
+    refuse("Not with this token", `This token does not name the session ${wanted.id.slice(0, 64)}.`, "Ask for a link to that session.");
+    return;
+  }
   show(`${wanted.page}-page`);
   current = pages[wanted.page];
   current.open(wanted, trouble);
@@ -61,16 +104,23 @@ function askForKey(problem) {
 function stopped(error) {
   const { page } = place();
   leave();
+  const token = heldToken();
   if (error.status === 401) {
     key.forget();
-    askForKey(error.message);
+    askForKey(token === null ? error.message : (endOf(token) ?? Infinity) <= Date.now() + SOON_MS ? ENDED : `${error.message} Ask for a new link.`);
     return;
   }
+  const what = token === null ? "key" : "token", advice = token === null ? ADVICE[page] : "Ask for a new link.";
+  const title = { 403: `Not with this ${what}`, 404: "No such session" }[error.status] ?? "That did not work";
+  refuse(title, error.message, error.status === 403 ? advice : "");
+}
+
+function refuse(title, reason, advice) {
   show("refused-page");
-  write(byId("refused-title"), { 403: "Not with this key", 404: "No such session" }[error.status] ?? "That did not work");
-  write(byId("refused-reason"), error.message);
-  write(byId("refused-advice"), error.status === 403 ? ADVICE[page] : "");
-  announce(error.message);
+  write(byId("refused-title"), title);
+  write(byId("refused-reason"), reason);
+  write(byId("refused-advice"), advice);
+  announce(reason);
 }
 
 function trouble(text) {
@@ -80,21 +130,34 @@ function trouble(text) {
 
 byId("key-form").addEventListener("submit", (submitted) => {
   submitted.preventDefault();
-  const given = byId("key").value.trim();
-  if (!/^[\x21-\x7e]+$/.test(given)) {
+  const typed = byId("key").value.trim();
+  const text = tokenIn(typed) ?? typed;
+  if (!/^[\x21-\x7e]+$/.test(text)) {
     askForKey("That is no key: keys have no spaces, and ASCII characters only.");
     return;
   }
-  key.keep(given);
+  if (!follow([text])) key.keep(text);
   go({ moveFocus: true });
 });
 
+// What is pasted may be a token, or a link that holds one: it goes where a token goes, and into no address.
+function tokenIn(text) {
+  if (isToken(text)) return text;
+  return text.includes("#") ? new URLSearchParams(text.slice(text.indexOf("#") + 1)).get("token") : null;
+}
+
 byId("find").addEventListener("submit", (submitted) => {
   submitted.preventDefault();
-  const given = byId("session-id").value.trim();
-  const id = SESSION_ID.exec(given)?.[0] ?? given; // a link that was pasted holds the id too
+  const typed = byId("session-id").value.trim(), token = tokenIn(typed), id = SESSION_ID.exec(typed)?.[0];
   byId("session-id").value = "";
-  location.hash = new URLSearchParams({ session: id });
+  if (!follow(token === null ? [] : [token])) {
+    leave();
+    askForKey(DAMAGED);
+    return;
+  }
+  const hash = token !== null && id === undefined ? "#sessions" : hashOf(id ?? typed); // a link holds the id too
+  if (location.hash === hash) go({ moveFocus: true });
+  else location.hash = hash;
 });
 
 byId("change-key").addEventListener("click", () => {

@@ -4,7 +4,7 @@
 //
 //   const poller = new EventPoller({
 //     sessionId: "7d444840-9dc0-41d1-b245-5ffdce74fad2",
-//     apiKey: "…",                                   // sent as X-API-Key, never in an address
+//     token: () => myBackend.freshToken(),           // sent as Authorization: Bearer, never in an address
 //     onEvents: (events) => show(events),            // each event once, newest first
 //     onState: ({ state, error }) => tell(state, error),
 //   });
@@ -20,13 +20,18 @@
 //   than a page, or an event that was committed late, makes it read on until the two agree.
 // - Each event is handed over once, by its id.
 // - It rests while its tab is hidden, and asks at once when it is shown again.
-// - It stops, with a sentence that says why, where asking again changes nothing: 400, 401, 403, 404.
+// - Where `token` is a function, it is asked for the first token, and for the next before that has ended. It is asked
+//   again when the API refuses the token (401), and less and less often while it fails or gives the same one.
+// - It stops, with a sentence that says why, where asking again changes nothing: 400, 403, 404, and a 401 where no
+//   function can give a fresh token, or where it gives null.
 //
 // What it does not promise: events are only ever added to a session, and are purged with it. Where single events are
 // deleted while others are added, `total` may stay as it was, and an event may be passed over.
 
+import { Credential, headersFor, keyHeaders } from "./credential.js";
 import { Loop, request, systemClock } from "./loop.js";
 
+export { claimsOf, isToken } from "./credential.js";
 export { Loop, PollError, request, retryAfterSeconds, systemClock, waitAfter } from "./loop.js";
 
 const DEFAULT_INTERVAL_SECONDS = 1;
@@ -38,7 +43,8 @@ const BEHIND_SECONDS = 30;
  * | option | meaning |
  * |---|---|
  * | `sessionId` | which session |
- * | `apiKey` | a key with the scope `read`; leave it out where READSIDE_AUTH is none |
+ * | `token` | a token that names the session, or a function that gives one, now or later (`async`), and null when there are no more; it is called with `{ signal }`. What has not a token's form is sent as a key |
+ * | `apiKey` | in its place a key with the scope `read`, never for a browser of strangers; leave both out where READSIDE_AUTH is none |
  * | `baseUrl` | where the service is; by default the one that this module came from |
  * | `types` | only events of these types |
  * | `since` | only events with a later timestamp: a fixed bound, ISO 8601 with an offset |
@@ -52,20 +58,21 @@ const BEHIND_SECONDS = 30;
  * | `fetch`, `clock`, `random`, `page` | stand-ins, for tests |
  */
 export class EventPoller {
-  #url; #headers; #limit; #all; #maxBurst; #query; #random; #transport;
+  #url; #credential; #limit; #all; #maxBurst; #query; #random; #transport;
   #onEvents; #onRemoved; #onState;
   #loop; #turn = Promise.resolve();
   #etag = ""; #seen = new Set(); #older = 0; #begun = false; #last = {};
   #clock; #asOf = ""; #asOfAt = 0; #doubted = false;
 
   constructor({
-    sessionId, apiKey = null, baseUrl = new URL("..", import.meta.url), types = [], since = null, limit = 200,
+    sessionId, token = null, apiKey = null, baseUrl = new URL("..", import.meta.url), types = [], since = null, limit = 200,
     history = "newest", maxBurst = 2000, mostSeconds = 30, onEvents = () => {}, onRemoved = () => {}, onState = () => {},
     parse = JSON.parse, fetch = (...given) => globalThis.fetch(...given), clock = systemClock, random = Math.random, page = globalThis.document,
   }) {
     const base = String(baseUrl).replace(/\/*$/, "/");
     this.#url = new URL(`api/v2/sessions/${encodeURIComponent(sessionId)}/events`, base);
-    this.#headers = apiKey === null ? {} : { "X-API-Key": apiKey };
+    if (token !== null && apiKey !== null) throw new TypeError("Give a token or an apiKey, not both.");
+    this.#credential = new Credential(token ?? apiKey, { headers: apiKey === null ? headersFor : keyHeaders, clock, random });
     this.#query = [...types.map((type) => ["event_type", type]), ...(since === null ? [] : [["since", since]])];
     [this.#limit, this.#all, this.#maxBurst] = [limit, history === "all", history === "all" ? Infinity : maxBurst];
     [this.#onEvents, this.#onRemoved, this.#onState] = [onEvents, onRemoved, onState];
@@ -184,8 +191,7 @@ export class EventPoller {
     for (const [name, value] of this.#query) url.searchParams.append(name, value);
     url.searchParams.append("limit", this.#limit);
     if (page > 1) url.searchParams.append("page", page);
-    const headers = etag ? { ...this.#headers, "If-None-Match": etag } : this.#headers;
-    const answer = await request(url, { headers, signal, ...this.#transport });
+    const answer = await this.#ask(url, etag ? { "If-None-Match": etag } : {}, signal);
     const lag = answer.headers.get("Readside-Lag-Ms");
     Object.assign(this.#last, {
       asOf: answer.headers.get("Readside-As-Of"),
@@ -194,6 +200,22 @@ export class EventPoller {
       ...(answer.body ? { total: answer.body.total } : {}),
     });
     return answer;
+  }
+
+  // A token that was good and is refused has ended: the question is put again with a fresh one.
+  async #ask(url, headers, signal) {
+    for (;;) {
+      const shown = await this.#credential.current(signal);
+      signal?.throwIfAborted(); // it may have taken long
+      try {
+        const answer = await request(url, { headers: { ...headers, ...shown }, signal, ...this.#transport });
+        this.#credential.accepted();
+        return answer;
+      } catch (error) {
+        if (error.status !== 401 || !this.#credential.renews) throw error;
+        if (!this.#credential.refused(error)) throw this.#credential.later();
+      }
+    }
   }
 
   // Never sooner than the server likes; a little later, each by its own chance, so that many pages do not ask at once.

@@ -39,7 +39,7 @@ export class SessionPage {
     this.#offer([...KNOWN_TYPES, ...types]);
     this.#showPause();
     this.#poller = new EventPoller({
-      sessionId: this.#id, apiKey: key.get(), baseUrl: BASE, types, limit: PAGE, mostSeconds: 4, parse: parseExactly,
+      sessionId: this.#id, token: key.get(), baseUrl: BASE, types, limit: PAGE, mostSeconds: 4, parse: parseExactly,
       onEvents: (events, told) => this.#take(events, told),
       onRemoved: (ids) => this.#list.remove(ids),
       onState: (told) => this.#state(told),
@@ -158,9 +158,9 @@ export class SessionPage {
   async #copy() {
     try {
       await navigator.clipboard.writeText(location.href);
-      write(byId("done"), "The link is copied; no key is in it.");
+      write(byId("done"), "The link is copied; no key or token is in it.");
     } catch {
-      write(byId("done"), "The link is this page's address; no key is in it.");
+      write(byId("done"), "The link is this page's address; no key or token is in it.");
     }
   }
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 import httptools
 
 from query_api.doorway.bounds import HEAD_FIELDS
-from query_api.events import Given
-from query_api.front import SESSIONS, wanted
+from query_api.front import SESSIONS
 from query_api.reply import Pairs
+from query_api.request_fields import RequestFields, wanted
 
 END = b"\r\n\r\n"
 """Ends a head. The parser takes no other line ends than CRLF, so no head ends elsewhere."""
@@ -93,7 +93,7 @@ def poll_pattern(prefix: str) -> re.Pattern[bytes]:
     return re.compile(_POLL % (simple + b"?" if simple and may_lack else simple))
 
 
-def usual_fields(lines: bytes) -> Given | None:
+def usual_fields(lines: bytes) -> RequestFields | None:
     """Read the header fields of a GET, with the empty line that ends them.
 
     None where anything in them has a say in how the message is framed or what becomes of its connection.

@@ -23,9 +23,10 @@ from query_api.doorway.heads import END
 from query_api.doorway.inner import let_go
 from query_api.doorway.message import BadBody, BodyMessage, Message, Refusal, message_of
 from query_api.events import EventsRequest, Question
-from query_api.front import events_path, wanted
+from query_api.front import events_path
 from query_api.problems import problem, retry_later
 from query_api.reply import Pairs, Reply
+from query_api.request_fields import wanted
 from query_api.request_id import about
 
 TURN_ANSWERS = 16
@@ -50,6 +51,8 @@ class Doorway(asyncio.Protocol):
     """A connection of the API. uvicorn makes it, by its setting `http`."""
 
     _transport: asyncio.Transport
+    _address: str
+    """Where the client is, "" for a Unix socket's."""
 
     def __init__(
         self,
@@ -88,6 +91,8 @@ class Doorway(asyncio.Protocol):
         """A client is there."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own have no base class
         self._server.connections.add(cast("Any", self))
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._serves = self._shared.add(self)
         if not self._serves and self._shared.turned_away > TURNED_AWAY:
             self._refuse("full", _FULL)
@@ -261,13 +266,13 @@ class Doorway(asyncio.Protocol):
         front = self._shared.front
         started = time.monotonic() if front.tells else 0.0
         name = question.name or front.new_name()
-        reply = front.at_once(name, question)
+        reply = front.at_once(name, question, self._address)
         if isinstance(reply, Reply):
             self._send(reply, question, name, started)
             if new and reply.status in _ANSWERED:
                 self._shared.remember(head, question)
             return
-        self._message = Message(question.method, list(question.given.items()), lent=False)
+        self._message = Message(question.method, list(question.fields.items()), lent=False)
         if self._is_too_much(self._message, len(head)):
             self._refuse("waiting", _WAITING)
             return
@@ -425,9 +430,9 @@ class Doorway(asyncio.Protocol):
                 self._transport.abort()
                 return
             method, headers = message.method, message.headers
-        front, given, started = self._shared.front, wanted(headers or []), time.monotonic()
-        name = front.name(given)
-        parts = self._shared.parts(reply, front.common(given), name, self._server.default_headers, CLOSES)
+        front, fields, started = self._shared.front, wanted(headers or []), time.monotonic()
+        name = front.name(fields)
+        parts = self._shared.parts(reply, front.common(fields), name, self._server.default_headers, CLOSES)
         self._ends_at = started + LINGER_SECONDS
         self._transport.write(b"".join(parts[:-1] if method == "HEAD" else parts))
         self._transport.write_eof()

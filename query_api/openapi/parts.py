@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from query_api.openapi.schemas import AS_OF, SESSION_ID
@@ -166,16 +167,20 @@ def headers(*names: str) -> Part:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _problem(description: str, title: str, status: int, detail: str, *more: str, parameter: str | None = None) -> Part:
+def _problem(
+    description: str, title: str, status: int, detail: str | Mapping[str, str], *more: str, parameter: str | None = None
+) -> Part:
+    """Describe a problem by one example, or by several, each under its name."""
     example: Part = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if parameter:
         example["parameter"] = parameter
+    shown: Part = {"example": example}
+    if isinstance(detail, Mapping):
+        shown = {"examples": {name: {"value": {**example, "detail": said}} for name, said in detail.items()}}
     return {
         "description": description,
         "headers": headers("Vary", "X-Request-ID", *more),
-        "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
-        },
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, **shown}},
     }
 
 
@@ -189,18 +194,35 @@ RESPONSES: dict[str, Part] = {
         parameter="limit",
     ),
     "Unauthorized": _problem(
-        "No key, or an unknown one.",
+        "No key and no token, an unknown key, or a token that is wrong or has ended: the sentence says which.",
         "Unauthorized",
         401,
-        "An API key is needed, as X-API-Key or as Authorization: Bearer.",
+        {
+            "no key": "An API key is needed, as X-API-Key or as Authorization: Bearer.",
+            "an unknown key": "The API key is not known.",
+            "a token that has ended": "The token has expired (exp).",
+        },
         "WWW-Authenticate",
     ),
     "Forbidden": _problem(
-        "The key lacks the scope.",
+        "The key lacks the scope. Or the token does not name the session, whether or not that exists, or asks for what "
+        "no token gets: a route of the scope `ops`, or a `Readside-Max-Staleness` under 1.",
         "Forbidden",
         403,
-        "The API key dashboard lacks the scope ops.",
+        {
+            "a key without the scope": "The API key dashboard lacks the scope ops.",
+            "a session that the token does not name": "The token does not name this session.",
+            "a fresher answer than tokens get": "With a token Readside-Max-Staleness must be 1 or more.",
+            "a token where a key is needed": "A token lacks the scope ops.",
+        },
         "WWW-Authenticate",
+    ),
+    "TooManyRequests": _problem(
+        "The key, or the token's subject, asks more often than READSIDE_POLLS_PER_SECOND allows.",
+        "Too Many Requests",
+        429,
+        "This key or token asks more often than it may; try again in 1 s.",
+        "Retry-After",
     ),
     "SessionNotFound": _problem(
         "There is no such session; never because a store is away.",
@@ -259,5 +281,13 @@ RESPONSES: dict[str, Part] = {
 
 SECURITY: dict[str, Part] = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key of READSIDE_API_KEYS."},
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same key as a bearer token."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same key, in the header that tokens use."},
+    "Token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A JSON Web Token, signed with a key of READSIDE_JWT_JWKS or with READSIDE_JWT_SECRET. Its "
+        "claims: `exp`, its end; `aud`, READSIDE_JWT_AUDIENCE; `sessions`, the ids of at most 64 sessions that it may "
+        "read and warm, or `*`; `sub`, whose polls are counted together. `nbf` and `iss` are honoured.",
+    },
 }

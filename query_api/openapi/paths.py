@@ -46,6 +46,9 @@ _HOT = {
     "last_active_at": "2026-01-13T14:30:01.000000Z",
     "bytes": 21330,
 }
+_KEYED = ("BadRequest", "Unauthorized", "Forbidden", "TooManyRequests")
+"""The errors of every route that asks for a key or a token."""
+_FOR_TOKENS_TOO: list[Part] = [{"ApiKey": []}, {"Bearer": []}, {"Token": []}]
 
 
 def paths() -> dict[str, Part]:
@@ -103,12 +106,13 @@ def _events() -> Part:
         "operationId": "readEvents",
         "tags": ["events"],
         "summary": "Events of a session",
-        "description": "Newest first. Scope: `read`.",
+        "description": "Newest first. Scope: `read`, or a token that names the session.",
+        "security": _FOR_TOKENS_TOO,
         "parameters": [_ref("parameters", name) for name in names],
         "responses": {
             "200": found,
             "304": unmodified,
-            **_errors("BadRequest", "Unauthorized", "Forbidden", "SessionNotFound"),
+            **_errors(*_KEYED, "SessionNotFound"),
         },
     }
 
@@ -119,11 +123,13 @@ def _warm() -> Part:
         "operationId": "warmSession",
         "tags": ["events"],
         "summary": "Bring a session into Redis",
-        "description": "So that its first polls need not ask PostgreSQL. Scope: `read`.",
+        "description": "So that its first polls need not ask PostgreSQL. Scope: `read`, or a token that names the "
+        "session.",
+        "security": _FOR_TOKENS_TOO,
         "parameters": [_ref("parameters", "session_id")],
         "responses": {
             "202": _json("Asked for, or there already.", "Warm", example),
-            **_errors("BadRequest", "Unauthorized", "Forbidden", "SessionNotFound"),
+            **_errors(*_KEYED, "SessionNotFound"),
         },
     }
 
@@ -137,7 +143,7 @@ def _projection() -> Part:
         "Redis that is away is `down`. Scope: `ops`.",
         "responses": {
             "200": _json("The state.", "Projection", _PROJECTION),
-            **_errors("BadRequest", "Unauthorized", "Forbidden"),
+            **_errors(*_KEYED),
         },
     }
 
@@ -151,7 +157,7 @@ def _history() -> Part:
         "description": "About a sample a second, as the API process that answers took them. Scope: `ops`.",
         "responses": {
             "200": _json("The samples.", "LagHistory", {"max_staleness_ms": 5000, "samples": [sample]}),
-            **_errors("BadRequest", "Unauthorized", "Forbidden"),
+            **_errors(*_KEYED),
         },
     }
 
@@ -165,7 +171,7 @@ def _hot_sessions() -> Part:
         "parameters": [_ref("parameters", "list_limit"), _ref("parameters", "page")],
         "responses": {
             "200": _json("A page of them.", "HotSessions", {"items": [_HOT], "total": 1}),
-            **_errors("BadRequest", "Unauthorized", "Forbidden"),
+            **_errors(*_KEYED),
         },
     }
 
@@ -226,6 +232,7 @@ _STATUSES = {
     "MethodNotAllowed": "405",
     "RequestTimeout": "408",
     "BodyTooLong": "413",
+    "TooManyRequests": "429",
     "HeadTooLong": "431",
     "InternalError": "500",
     "Unavailable": "503",

@@ -72,7 +72,7 @@ function response(status, raw) {
 }
 
 function operation(method, path, it) {
-  const key = it.security && !it.security.length ? "No key needed." : "";
+  const key = it.security && !it.security.length ? "Neither key nor token needed." : "";
   return element("details", [
     element("summary", [element("b", method.toUpperCase()), " ", element("code", path), ` ${it.summary}`]),
     ...paragraphs(it.description), key, parameters(it),
@@ -101,7 +101,7 @@ function render() {
       element("p", prose(tag.description)),
       ...operations.filter(([, , it]) => it.tags.includes(tag.name)).map((one) => operation(...one)),
     ]),
-    element("h2", "keys"),
+    element("h2", "keys and tokens"),
     table(["Scheme", "How"], Object.entries(spec.components.securitySchemes).map(([name, it]) =>
       [element("code", name), prose(it.description)])),
     element("h2", "schemas"),

@@ -19,13 +19,14 @@ from readmodel.redis_client import connect as connect_redis
 from readmodel.redis_client import keys_of
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+from readside.browsers import OWN_HOSTS
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK, Child, first_true, port_is_free, program, running
 from readside.demo.summary import DemoFacts, follow, show
 from readside.demo.watch import DemoWatch
 from readside.demo.workspace import workspace
-from readside.settings import Settings, child_environment, parse_keys
+from readside.settings import Settings, child_environment
 
 APPLICATION_NAME = "readside-demo"
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
@@ -59,7 +60,7 @@ async def _until(stop: asyncio.Event) -> None:
 
 def new_key(settings: Settings) -> str | None:
     """A key where one is asked for and the user brought none; raises ConfigurationError when theirs cannot be read."""
-    if settings.auth == "none" or parse_keys(settings.api_keys):
+    if settings.auth != "keys" or settings.given_keys():
         return None
     return secrets.token_urlsafe(24)
 
@@ -134,16 +135,21 @@ class Demo:
     def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
         """The user's own settings, but for those that say where things are."""
         changes = {"DATABASE_URL": database_url, "LISTEN_URL": "", "REDIS_URL": redis_url, "PROJECTOR_PORT": ""}
+        changes["ALLOWED_HOSTS"] = f"{OWN_HOSTS},{self._settings.allowed_hosts}"
         if self._made_key is not None:
             changes["API_KEYS"] = f"demo:{self._made_key}:read+ops"
         return child_environment(changes)
 
     def _facts(self, session_id: str) -> DemoFacts:
         data = self._home if self._kept else None
-        if self._settings.auth == "none":
-            return DemoFacts(self._port, session_id, None, "no key is asked for: READSIDE_AUTH is none", data)
+        if self._settings.auth != "keys":
+            return DemoFacts(
+                self._port, session_id, None, f"no key is asked for: READSIDE_AUTH is {self._settings.auth}", data
+            )
         if self._made_key is None:
-            return DemoFacts(self._port, session_id, "$KEY", "stands for a key of yours in READSIDE_API_KEYS", data)
+            return DemoFacts(
+                self._port, session_id, "$KEY", "stands for a key of yours, of READSIDE_API_KEYS or its file", data
+            )
         return DemoFacts(self._port, session_id, self._made_key, "named demo, with the scopes read and ops", data)
 
 

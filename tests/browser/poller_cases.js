@@ -1,6 +1,6 @@
 // What poller.js promises, case by case, against a session in memory and a clock that is turned by hand.
 
-import { EventPoller, Loop, PollError, retryAfterSeconds, waitAfter } from "/console/poller.js";
+import { EventPoller, Loop, PollError, claimsOf, isToken, retryAfterSeconds, waitAfter } from "/console/poller.js";
 
 class Clock {
   constructor(nowMs = Date.UTC(2026, 0, 13, 14, 30)) {
@@ -57,6 +57,7 @@ class Session {
     [this.requests, this.failures, this.after, this.interval, this.asOf] = [[], [], [], 1, 0];
     this.add(size);
   }
+  refusal = () => null; // by what the request shows
   add(size, at = 0) {
     const made = Array.from({ length: size }, (_, n) => ({ id: `e${this.made = (this.made ?? 0) + 1}`, event_type: "step_created" }));
     this.events.splice(at, 0, ...made.reverse());
@@ -66,7 +67,7 @@ class Session {
     asked += 1;
     const address = new URL(url);
     this.requests.push({ url: address, headers: new Headers(headers) });
-    const failure = this.failures.shift();
+    const failure = this.failures.shift() ?? this.refusal(this.requests.at(-1).headers);
     if (failure === "network") throw new TypeError("Failed to fetch");
     if (failure === "silence") return new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
     if (failure) return failure;
@@ -83,10 +84,10 @@ class Session {
 }
 
 // A poller over a session, and everything that it said.
-function follow(session, options = {}) {
-  const clock = new Clock(), page = new Page(), got = [], states = [], removed = [], restarts = [];
+function follow(session, { clock = new Clock(), ...options } = {}) {
+  const page = new Page(), got = [], states = [], removed = [], restarts = [];
   const poller = new EventPoller({
-    sessionId: "some", apiKey: "secret", baseUrl: "http://poller.test/", limit: 10, clock, page, random: () => 0, fetch: session.fetch,
+    sessionId: "some", apiKey: "token" in options ? null : "secret", baseUrl: "http://poller.test/", limit: 10, clock, page, random: () => 0, fetch: session.fetch,
     onEvents: (events, told) => { got.push(...events.map((event) => event.id)); if (told.restarted) restarts.push(events.length); },
     onRemoved: (ids) => removed.push(...ids), onState: (state) => states.push(state), ...options,
   });
@@ -98,6 +99,45 @@ function equal(found, wanted, what = "") {
   if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${what}: found ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}`);
 }
 const refuse = (status, headers = {}, detail = "No.") => new Response(JSON.stringify({ detail }), { status, headers });
+const base64url = (value) => btoa(JSON.stringify(value)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+
+// What a function for fresh tokens gives: each lives so long, from its call on, and bears a number of its own.
+class Tokens {
+  constructor({ seconds = 100, gives = (token) => token, skewSeconds = 0 } = {}) {
+    [this.calls, this.given, this.open, this.most] = [0, [], 0, 0];
+    this.mint = (clock) => token({ exp: Math.floor(clock.now() / 1000) + seconds + skewSeconds, n: this.calls });
+    this.gives = gives;
+  }
+  at = (clock) => async (told) => {
+    [this.calls, this.open, asked] = [this.calls + 1, this.open + 1, asked + 1];
+    this.most = Math.max(this.most, this.open);
+    try {
+      this.given.push(await this.gives(this.mint(clock), told));
+    } finally {
+      this.open -= 1;
+    }
+    return this.given.at(-1);
+  };
+}
+const token = (claims) => [{ alg: "HS256", typ: "JWT" }, claims].map(base64url).concat("c2lnbmF0dXJl").join(".");
+const shownBy = (request) => request.headers.get("Authorization")?.replace(/^Bearer /, "") ?? null;
+const ended = () => refuse(401, {}, "The token has ended.");
+
+// A server whose clock is `clock`'s: it refuses tokens that have ended, and those of `bad`.
+function guard(session, clock, bad = () => false) {
+  session.refusal = (headers) => {
+    const shown = headers.get("Authorization")?.replace(/^Bearer /, "") ?? "";
+    return !isToken(shown) || bad(shown) || claimsOf(shown).exp * 1000 <= clock.now() ? ended() : null;
+  };
+}
+
+// A poller whose tokens come from a function, over a session that looks at them.
+function renewing(tokens, { bad, session = new Session(3), ...options } = {}) {
+  const clock = new Clock();
+  guard(session, clock, bad);
+  return { session, ...follow(session, { token: tokens.at(clock), clock, ...options }), clock };
+}
+
 const once = (ids) => equal(new Set(ids).size, ids.length, "each once");
 
 export const cases = {
@@ -283,6 +323,179 @@ export const cases = {
     session.failures = [refuse(404, {}, "Session not found: some")];
     await clock.pass(60);
     equal([session.requests.length, last().state, last().error.message], [2, "stopped", "Session not found: some"]);
+  },
+  async a_token_goes_into_the_authorization_header_only() {
+    const session = new Session(1), shown = token({ sessions: ["some"] }), { clock } = follow(session, { token: shown });
+    await clock.pass(0);
+    const [{ headers, url }] = session.requests;
+    equal([headers.get("Authorization"), headers.has("X-API-Key"), url.href.includes(shown)], [`Bearer ${shown}`, false, false]);
+  },
+  async what_has_not_the_form_of_a_token_is_sent_as_a_key() {
+    for (const key of ["secret", "two.parts", "three.parts.here", `${base64url([1])}.e30.eA`, `${base64url({})}.e30.`, "x".repeat(9000)]) {
+      const session = new Session(1), { clock } = follow(session, { token: key });
+      await clock.pass(0);
+      equal([session.requests[0].headers.get("X-API-Key"), session.requests[0].headers.has("Authorization")], [key, false]);
+    }
+  },
+  async a_key_is_sent_as_a_key_whatever_its_form() {
+    const session = new Session(1), shaped = token({}), { clock } = follow(session, { apiKey: shaped });
+    await clock.pass(0);
+    equal([session.requests[0].headers.get("X-API-Key"), session.requests[0].headers.has("Authorization")], [shaped, false]);
+  },
+  async a_token_and_a_key_are_not_both_taken() {
+    let said = null;
+    try { new EventPoller({ sessionId: "some", token: "a", apiKey: "b" }); } catch (error) { said = error.message; }
+    equal(said, "Give a token or an apiKey, not both.");
+  },
+  async a_function_gives_the_first_token() {
+    const tokens = new Tokens(), { session, clock, got } = renewing(tokens);
+    await clock.pass(3);
+    equal([tokens.calls, got.length, session.requests.map(shownBy)], [1, 3, Array(4).fill(tokens.given[0])]);
+  },
+  async a_function_may_give_it_at_once_or_give_a_key() {
+    const session = new Session(2), { clock, got } = follow(session, { token: () => "a-key" });
+    await clock.pass(0);
+    equal([got.length, session.requests[0].headers.get("X-API-Key")], [2, "a-key"]);
+  },
+  async a_token_is_renewed_before_it_ends() {
+    const tokens = new Tokens({ seconds: 100 }), { session, clock, states } = renewing(tokens);
+    await clock.pass(79);
+    equal(tokens.calls, 1);
+    await clock.pass(221);
+    equal([tokens.calls, states.every((told) => told.state === "running"), tokens.most], [4, true, 1]);
+    equal(session.requests.length, 301);
+  },
+  async a_clock_that_is_wrong_here_does_no_harm() {
+    for (const skewSeconds of [-3600, 3600]) {
+      const session = new Session(1), clock = new Clock(), tokens = new Tokens();
+      const iat = () => Math.floor(clock.now() / 1000) + skewSeconds;
+      tokens.mint = () => token({ iat: iat(), exp: iat() + 100, n: tokens.calls });
+      const { states } = follow(session, { clock, token: tokens.at(clock) });
+      await clock.pass(300);
+      equal([tokens.calls, states.every((told) => told.state === "running")], [4, true], skewSeconds);
+    }
+  },
+  async a_clock_far_ahead_does_not_renew_at_every_poll() {
+    const session = new Session(1), clock = new Clock(), tokens = new Tokens({ seconds: -500 });
+    const { last } = follow(session, { clock, token: tokens.at(clock) });
+    await clock.pass(60);
+    equal([tokens.calls, session.requests.length, last().state], [1, 61, "running"]);
+  },
+  async a_token_without_an_end_is_kept() {
+    const session = new Session(1), clock = new Clock(), tokens = new Tokens();
+    tokens.mint = () => token({ exp: "soon" });
+    follow(session, { clock, token: tokens.at(clock) });
+    await clock.pass(7200);
+    equal(tokens.calls, 1);
+  },
+  async a_refusal_of_what_was_good_brings_a_fresh_token_at_once() {
+    let withdrawn = null;
+    const tokens = new Tokens(), { session, clock, got, states } = renewing(tokens, { bad: (shown) => shown === withdrawn });
+    await clock.pass(2);
+    withdrawn = tokens.given[0];
+    session.add(1);
+    await clock.pass(1);
+    equal([tokens.calls, got.length, session.requests.length], [2, 4, 5]);
+    equal(states.every((told) => told.state === "running"), true);
+  },
+  async a_function_that_fails_is_asked_less_and_less_while_the_old_token_serves() {
+    let fails = false;
+    const tokens = new Tokens({ seconds: 1000, gives: (made) => { if (fails) throw new Error("away"); return made; } });
+    const { session, clock, states } = renewing(tokens);
+    await clock.pass(1);
+    fails = true;
+    await clock.pass(979);
+    equal(tokens.calls < 20, true, tokens.calls);
+    equal([states.every((told) => told.state === "running"), session.requests.length], [true, 981]);
+    fails = false;
+    await clock.pass(60);
+    equal(states.every((told) => told.state === "running"), true);
+  },
+  async without_a_token_it_waits_and_says_why() {
+    const tokens = new Tokens({ gives: () => { throw new Error("The backend is away."); } });
+    const { session, clock, states, last } = renewing(tokens);
+    await clock.pass(600);
+    equal([session.requests.length, last().state, last().error.message], [0, "waiting", "No fresh token could be had: The backend is away."]);
+    equal([tokens.calls < 60, tokens.calls > 20, states.every((told) => told.retryInSeconds > 0)], [true, true, true]);
+  },
+  async a_dead_token_given_again_is_not_shown_again() {
+    const tokens = new Tokens({ seconds: 10 });
+    let only = null;
+    tokens.gives = (made) => (only ??= made);
+    const { session, clock, last } = renewing(tokens);
+    await clock.pass(600);
+    equal([session.requests.filter((request) => claimsOf(shownBy(request)).exp * 1000 <= Date.UTC(2026, 0, 13, 14, 30, 10)).length, last().state],
+      [session.requests.length, "waiting"]);
+    equal([session.requests.length, last().error.message], [11, "The same token was given again."]);
+    equal(tokens.calls < 60, true, tokens.calls);
+  },
+  async fresh_tokens_that_are_all_refused_make_no_tight_loop() {
+    let good = false;
+    const tokens = new Tokens(), { session, clock, last } = renewing(tokens, { bad: () => !good });
+    await clock.pass(600);
+    equal([last().state, last().error.message, last().error.status], ["waiting", "The token has ended.", 401]);
+    equal([session.requests.length < 60, tokens.calls === session.requests.length], [true, true], session.requests.length);
+    good = true;
+    await clock.pass(31);
+    equal(last().state, "running");
+  },
+  async a_function_that_never_answers_is_given_up() {
+    const signals = [], tokens = new Tokens({ gives: (_, { signal }) => (signals.push(signal), new Promise(() => {})) });
+    const { clock, last } = renewing(tokens);
+    await clock.pass(31);
+    equal([signals[0].aborted, last().state, last().error.message], [true, "waiting", "No fresh token could be had: it was not given in time."]);
+  },
+  async a_token_that_is_good_waits_for_no_fresh_one() {
+    const tokens = new Tokens({ gives: (made) => (tokens.calls > 1 ? new Promise(() => {}) : made) }), { session, clock, states } = renewing(tokens);
+    await clock.pass(99);
+    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [100, 2, true]);
+    await clock.pass(2);
+    equal(states.at(-1).state, "running");
+    await clock.pass(30);
+    equal(states.at(-1).state, "waiting");
+  },
+  async what_is_no_token_is_not_sent() {
+    for (const wrong of ["", "two words", "é", "a\nb", 7, {}]) {
+      const session = new Session(1), { clock, last } = follow(session, { token: () => wrong });
+      await clock.pass(5);
+      equal([session.requests.length, last().state, last().error.message], [0, "waiting", "What was given is no token."]);
+    }
+  },
+  async a_function_without_more_tokens_stops_it() {
+    const tokens = new Tokens({ seconds: 10, gives: (made) => (tokens.calls > 1 ? null : made) }), { session, clock, last } = renewing(tokens);
+    await clock.pass(60);
+    equal([session.requests.length, last().state, last().error.message, last().error.status], [9, "stopped", "There are no more tokens.", 401]);
+  },
+  async a_session_that_the_token_does_not_name_stops_it() {
+    const session = new Session(1), tokens = new Tokens(), clock = new Clock();
+    session.failures = [refuse(403, {}, "The token does not name this session.")];
+    const { last } = follow(session, { clock, token: tokens.at(clock) });
+    await clock.pass(60);
+    equal([tokens.calls, session.requests.length, last().state, last().error.status], [1, 1, "stopped", 403]);
+  },
+  async stopped_while_a_token_is_on_its_way_it_asks_nothing() {
+    let give;
+    const tokens = new Tokens({ gives: () => new Promise((done) => { give = done; }) }), { session, clock, poller, states } = renewing(tokens);
+    await clock.pass(1);
+    poller.stop();
+    give(token({}));
+    await clock.pass(60);
+    equal([session.requests.length, states.map((told) => told.state), clock.timers.size], [0, ["stopped"], 0]);
+  },
+  async older_pages_and_rounds_share_one_token() {
+    const tokens = new Tokens({ seconds: 10 }), { clock, poller, got } = renewing(tokens, { session: new Session(30) });
+    await clock.pass(7.5);
+    await clock.pass(0.5);
+    const both = [poller.loadOlder(), poller.loadOlder()];
+    await clock.pass(1);
+    await Promise.all(both);
+    equal([got.length, tokens.calls, tokens.most], [30, 2, 1]);
+  },
+  async the_form_of_a_token_is_three_parts_whose_first_is_an_object() {
+    const head = base64url({ alg: "HS256" });
+    equal([`${head}.e30.eA`, `${head}.e30`, `${head}.e30.eA.eA`, `${head}.e30.e=`, ".e30.eA", "bnVsbA.e30.eA", `${head}. .x`, `${head}.e30.${"x".repeat(8_000)}`].map(isToken),
+      [true, false, false, false, false, false, false, false]);
+    equal([claimsOf(`${head}.e30.eA`), claimsOf(`${head}.bnVsbA.eA`), claimsOf(`${head}.____.eA`), claimsOf("key")], [{}, null, null, null]);
   },
   async a_hidden_page_rests_and_asks_at_once_when_shown() {
     const session = new Session(1), { clock, page, last } = follow(session);

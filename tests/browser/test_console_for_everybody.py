@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.browsing import Tab, enter, tab
 from tests.browser.service import Service
+from tests.browser.tokens import minted
 from tests.support.builders import BOTH_KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -45,7 +46,7 @@ async def busy_session(service: Service) -> str:
 
 @pytest.mark.parametrize(("viewport", "scheme"), [(PHONE, "dark"), (DESK, "light")], ids=["phone-dark", "desk-light"])
 async def test_axe_finds_nothing(service: Service, browser: Browser, viewport: dict[str, int], scheme: str) -> None:
-    """On no page: key, projection, session, refusal."""
+    """On no page: key, projection, session, refusal, sessions of a token."""
     session_id = await busy_session(service)
     found: dict[str, list[str]] = {}
     async with looking(browser, viewport, scheme) as opened:
@@ -62,6 +63,9 @@ async def test_axe_finds_nothing(service: Service, browser: Browser, viewport: d
         await page.goto(f"{service.url}/#session=00000000-0000-0000-0000-000000000000")
         await expect(page.locator("#refused-page")).to_be_visible()
         found["refusal"] = await violations(page)
+        await page.goto(f"{service.url}/#sessions&token={minted([session_id, await service.session()])}")
+        await expect(page.locator("#token-sessions a")).to_have_count(2)
+        found["token"] = await violations(page)
 
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
@@ -79,8 +83,11 @@ async def test_nothing_sticks_out(service: Service, browser: Browser, viewport: 
         await expect(page.locator("#events > li")).to_have_count(11)
         await page.locator("#events summary").first.click()
         widths.append(await _width(page))
+        await page.goto(f"{service.url}/#sessions&token={minted([session_id, await service.session()])}")
+        await expect(page.locator("#token-sessions a")).to_have_count(2)
+        widths.append(await _width(page))
 
-    assert [width <= viewport["width"] for width in widths] == [True, True], widths
+    assert [width <= viewport["width"] for width in widths] == [True, True, True], widths
 
 
 async def test_the_keyboard_reaches_everything(service: Service, visitor: Tab) -> None:

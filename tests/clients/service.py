@@ -13,12 +13,11 @@ from readside.demo.processes import Child, free_port, program, spawn
 from readside.settings import child_environment
 from tests.support.builders import events_path
 from tests.support.commanding import Site
+from tests.support.keys import KEY
 from tests.support.projecting import Writer
 from tests.support.proxy import Proxy, proxied
 from tests.support.servers import connected
 from tests.support.waiting import eventually
-
-KEY = "secret"
 
 
 @dataclass

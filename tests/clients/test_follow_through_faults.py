@@ -11,7 +11,8 @@ import pytest
 
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside_client import AsyncClient, Client
-from tests.clients.service import KEY, Service, late, running
+from tests.clients.service import Service, late, running
+from tests.support.keys import KEY
 from tests.support.waiting import eventually
 
 PAGE = 20

@@ -38,7 +38,7 @@ def urls_of_servers(module_database_url: str, redis_server: EmbeddedRedis) -> tu
 
 
 @pytest.fixture(params=["fakes", "fakes by the doorway", "servers", "servers by the doorway"])
-def stand_of(request: pytest.FixtureRequest) -> Callable[[], AbstractAsyncContextManager[Stand]]:
+def stand_of(request: pytest.FixtureRequest) -> Callable[..., AbstractAsyncContextManager[Stand]]:
     """Makes an API over fakes, then over real servers, each in process and behind a socket."""
     way: Way = "doorway" if "doorway" in request.param else "asgi"
     if "servers" in request.param:
@@ -48,7 +48,7 @@ def stand_of(request: pytest.FixtureRequest) -> Callable[[], AbstractAsyncContex
 
 
 @pytest.fixture
-async def stand(stand_of: Callable[[], AbstractAsyncContextManager[Stand]]) -> AsyncIterator[Stand]:
+async def stand(stand_of: Callable[..., AbstractAsyncContextManager[Stand]]) -> AsyncIterator[Stand]:
     """An API, each way."""
     async with stand_of() as made:
         yield made

@@ -15,6 +15,7 @@ from tests.support.scraping import Scrape, moved, series
 from tests.support.stands import AT_ONCE, FakeWriteSide, Stand, fake_stand, rows
 from tests.support.waiting import eventually
 
+LET_IN = "readside_principal_requests_total{kind=key,name=both}"
 MESSAGES = "readside_changes_heard_total"
 COMPRESSED = "readside_answers_compressed_total"
 IN_GZIP, SAVED = "readside_polls_compressed_total", "readside_compression_saved_bytes_total"
@@ -38,6 +39,7 @@ def polls(source: str, status: int, count: int = 1) -> Scrape:
     found: Scrape = {
         f"readside_polls_total{{source={source},status={status}}}": count,
         f"readside_poll_duration_seconds_count{{source={source}}}": count,
+        LET_IN: count,
     }
     if source != "none":
         found[f"readside_response_cache_{'hits' if source == 'memory' else 'misses'}_total"] = count
@@ -121,6 +123,8 @@ async def test_refused_polls(stand: Stand, sid: str) -> None:
     assert found == {
         "readside_polls_total{source=none,status=401}": 1,
         "readside_polls_total{source=none,status=400}": 1,
+        LET_IN: 1,
+        "readside_refusals_total{reason=unknown_key}": 1,
         "readside_poll_duration_seconds_count{source=none}": 2,
     }
 
@@ -280,7 +284,7 @@ async def test_who_does_not_accept_gzip_has_nothing_compressed(stand: Stand, sid
         for _ in range(2):
             await stand.poll(sid, accept_encoding="identity")
 
-    assert found == {**from_redis(polls("redis", 200)), **polls("memory", 200)}
+    assert found == {**from_redis(polls("redis", 200)), **polls("memory", 200), LET_IN: 2}
 
 
 async def test_head_counts_as_get(stand: Stand, sid: str) -> None:

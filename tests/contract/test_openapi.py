@@ -5,13 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import orjson
 import pytest
 import yaml
 
 from query_api import pages, routes
+from query_api.access.denials import too_many
+from query_api.access.gate import Credential, Gate
 from query_api.openapi import document
 from query_api.openapi.__main__ import as_yaml
 from query_api.openapi.parts import HEADERS, PARAMETERS
+from query_api.openapi.schemas import SESSION_ID
+from query_api.staleness import Staleness
 
 PUBLISHED = Path(__file__).parents[2] / "specs/001-session-events/contracts/events-api.yaml"
 DOCUMENT = document()
@@ -92,13 +97,55 @@ def test_every_status_of_a_poll_is_described() -> None:
 
     assert list(responses) == [
         *("200", "304", "400", "401", "403", "404", "405"),
-        *("408", "413", "431", "500", "503"),
+        *("408", "413", "429", "431", "500", "503"),
     ]
     assert set(responses["200"]["headers"]) == set(responses["304"]["headers"]) | {"Content-Encoding"}
     for status in ("200", "304", "404"):
         assert {"Readside-Source", "Readside-As-Of", "Readside-Lag-Ms"} <= set(responses[status]["headers"])
     assert "WWW-Authenticate" in responses["401"]["headers"]
-    assert "Retry-After" in responses["503"]["headers"]
+    assert all("Retry-After" in responses[status]["headers"] for status in ("429", "503"))
+
+
+def test_tokens_read_and_warm_sessions_and_nothing_else() -> None:
+    """What each operation takes; who may do everything has a key."""
+    takes = {
+        path: sorted(name for one in operation.get("security", DOCUMENT["security"]) for name in one)
+        for path, _, operation in OPERATIONS
+    }
+    keyed = {path: schemes for path, schemes in takes.items() if schemes}
+
+    assert keyed.pop(EVENTS) == keyed.pop("/api/v2/sessions/{session_id}/warm") == ["ApiKey", "Bearer", "Token"]
+    assert set(keyed) == {path for path in takes if path.startswith("/api/v2/projection")}
+    assert set(map(tuple, keyed.values())) == {("ApiKey", "Bearer")}
+    assert DOCUMENT["components"]["securitySchemes"]["Token"]["bearerFormat"] == "JWT"
+
+
+def test_every_route_with_a_key_may_refuse() -> None:
+    """By 401, 403 and 429; the others by none of them."""
+    for path, method, operation in OPERATIONS:
+        refusals = {"401", "403", "429"} & operation["responses"].keys()
+
+        assert refusals == ({"401", "403", "429"} if path.startswith("/api/") else set()), f"{method} {path}"
+
+
+def test_the_sentences_of_refusals_are_those_that_are_said() -> None:
+    """Each example of a 403 and the 429, from the gate itself."""
+    gate = Gate({b"": ("dashboard", frozenset({"read"}))})
+    token = Credential(gate.principals.of_token("some"), frozenset({"read"}), gate.edition, sessions=frozenset())
+    key = Credential(gate.principals.of_key("dashboard"), frozenset({"read"}), gate.edition)
+    everything = Credential(gate.principals.of_token("all"), frozenset({"read"}), gate.edition)
+    denials = [
+        *(key.lacks("ops"), token.denies(SESSION_ID), everything.denies(SESSION_ID, Staleness(0.0, explicit=True))),
+        token.lacks("ops"),
+    ]
+
+    assert [orjson.loads(denial.reply.body) for denial in denials if denial] == _examples("403")
+    assert [orjson.loads(too_many(gate.principals.anybody, 1).reply.body)] == _examples("429")
+
+
+def _examples(status: str) -> list[Any]:
+    (body,) = resolved(DOCUMENT["paths"][EVENTS]["get"]["responses"][status])["content"].values()
+    return [one["value"] for one in body["examples"].values()] if "examples" in body else [body["example"]]
 
 
 @pytest.mark.parametrize(

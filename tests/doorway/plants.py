@@ -73,14 +73,14 @@ PLANTS = {
     ),
     "fields are remembered by their beginning": Plant(
         "what fields mean does not depend on what came before",
-        "query_api.doorway.connections:Connections._given",
-        "given = self._fields.get(lines)",
-        "given = self._fields.get(lines) or self._fields.get(lines[:20])",
+        "query_api.doorway.connections:Connections._fields_of",
+        "fields = self._fields.get(lines)",
+        "fields = self._fields.get(lines) or self._fields.get(lines[:20])",
         also=(
             (
-                "query_api.doorway.connections:Connections._given",
-                "_remember(self._fields, lines, given",
-                "_remember(self._fields, lines[:20], given",
+                "query_api.doorway.connections:Connections._fields_of",
+                "self._fields[lines] = fields",
+                "self._fields[lines[:20]] = fields",
             ),
         ),
     ),
@@ -93,7 +93,7 @@ PLANTS = {
     "an answer says nothing of who may read it": Plant(
         "an answer bears the same fields whichever way its request came in",
         "query_api.doorway.connections:Connections.read",
-        "front.common(given)",
+        "front.common(fields)",
         "front.common({})",
     ),
     "what a store said is sent twice": Plant(

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from query_api.doorway.connections import REQUESTS_PART
 from tests.doorway.raw import LIVE, RawClient, raw_client
-from tests.integration.test_api_process import KEY, environment, running
+from tests.integration.test_api_process import environment, running
+from tests.support.keys import HEADERS
 from tests.support.scraping import series
 from tests.support.waiting import eventually
 
@@ -53,7 +54,7 @@ async def api() -> AsyncIterator[Guarded]:
     alone = httpx.Limits(max_keepalive_connections=0)  # who looks is no idle connection
     async with (
         running(settings) as (_, other),
-        httpx.AsyncClient(base_url=other.base_url, headers=KEY, limits=alone) as client,
+        httpx.AsyncClient(base_url=other.base_url, headers=HEADERS, limits=alone) as client,
     ):
         await other.aclose()
         yield Guarded(client.base_url.port or 0, client)

@@ -8,6 +8,7 @@ import pytest
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.commanding import Site, execute
+from tests.support.keys import KEY
 from tests.support.servers import fresh_database
 
 AWAY_POSTGRES = "postgresql://app:hunter2@127.0.0.1:1/shop"
@@ -36,7 +37,7 @@ async def refusals(site: Site, *commands: list[str]) -> set[str]:
 async def test_an_unset_url() -> None:
     """Named, with what it must be."""
     no_postgres = AWAY.with_settings(DATABASE_URL=None)
-    no_redis = AWAY.with_settings(REDIS_URL=None, API_KEYS="k:v")
+    no_redis = AWAY.with_settings(REDIS_URL=None, API_KEYS=f"k:{KEY}")
 
     assert await refusals(no_postgres, *WITH_POSTGRES, ["projector"]) == {
         "READSIDE_DATABASE_URL is not set; it must be a postgresql:// URL."
@@ -84,6 +85,23 @@ async def test_servers_that_are_away() -> None:
 
     assert postgres.startswith("PostgreSQL at 127.0.0.1:1/shop does not answer: ")
     assert redis.startswith("Redis at 127.0.0.1:1/3 does not answer: ")
+
+
+async def test_passwords_in_the_query_of_a_url(site: Site) -> None:
+    """No command shows them, whatever goes wrong: servers away, a wrong password, an option that there is not."""
+    host, redis_host = (site.settings[name].rpartition("@")[2] for name in ("DATABASE_URL", "REDIS_URL"))
+    commands = [*WITH_POSTGRES, *WITH_REDIS, ["status"]]
+    queries = ("?user=postgres&password=hunter2%21", "?sslpassword=hunter2%21", "?PASSWORD=hunter2%21&nothing=1")
+    for postgres, redis in (("127.0.0.1:1/shop", "127.0.0.1:1/3"), (host, redis_host)):
+        for query in queries:
+            asked = site.with_settings(
+                DATABASE_URL=f"postgresql://{postgres}{query}",
+                REDIS_URL=f"redis://{redis}{query.replace('user=', 'username=')}",
+                LOG_LEVEL="debug",
+            )
+            for ended in await asyncio.gather(*(asked.run(*command) for command in commands)):
+                assert ended.code == 2
+                assert "hunter2" not in ended.out + ended.err
 
 
 async def test_status_for_machines_without_redis() -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.demos import END_SECONDS, demo, key_in, url_in
+from tests.support.keys import HEADERS, KEY
 from tests.support.waiting import eventually
 
 
@@ -121,14 +122,33 @@ async def test_a_directory_of_somebody_else_is_left_alone(temporary: Path, tmp_p
 
 async def test_own_keys_are_honoured_and_never_printed(temporary: Path) -> None:
     """READSIDE_API_KEYS is the user's; servers that the environment names are not touched."""
-    environment = {"READSIDE_API_KEYS": "me:open-sesame", "READSIDE_LISTEN_URL": "postgresql://nowhere.invalid/x"}
+    environment = {"READSIDE_API_KEYS": f"me:{KEY}", "READSIDE_LISTEN_URL": "postgresql://nowhere.invalid/x"}
     async with demo(temporary, environment=environment) as running:
         summary = await running.summary()
-        async with httpx.AsyncClient(headers={"X-API-Key": "open-sesame"}) as client:
+        async with httpx.AsyncClient(headers=HEADERS) as client:
             assert (await client.get(url_in(summary))).status_code == 200
 
-    assert "open-sesame" not in summary
+    assert KEY not in summary
     assert '-H "X-API-Key: $KEY"' in summary
+
+
+async def test_own_keys_of_a_file_and_requests_for_other_hosts(temporary: Path) -> None:
+    """The user's keys hold, files that name other servers do not; a page that points its name here is told nothing."""
+    keys, elsewhere = temporary / "keys", temporary / "elsewhere"
+    for file, text in ((keys, f'[{{"name": "me", "key": "{KEY}"}}]'), (elsewhere, "postgresql://nowhere.invalid/x")):
+        file.write_text(text)
+    environment = {"READSIDE_API_KEYS_FILE": str(keys), "READSIDE_DATABASE_URL_FILE": str(elsewhere)}
+    async with demo(temporary, environment=environment) as running:
+        summary = await running.summary()
+        url = url_in(summary)
+        async with httpx.AsyncClient(headers=HEADERS) as client:
+            hosts = ("localhost:1", "[::1]", "rebound.example", "127.0.0.1.rebound.example")
+            told = [(await client.get(url, headers={"host": host})).status_code for host in hosts]
+        keys.unlink()
+        elsewhere.unlink()
+
+    assert told == [200, 200, 400, 400]
+    assert KEY not in summary
 
 
 @pytest.mark.parametrize(("part", "words"), [("api", ("readside", "api")), ("projector", ("readside", "projector"))])

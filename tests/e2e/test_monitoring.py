@@ -23,6 +23,7 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import free_port
 from tests.support.commanding import Site
+from tests.support.keys import HEADERS, KEY
 from tests.support.projecting import Writer
 from tests.support.scraping import Scrape, series
 from tests.support.servers import connected, fresh_database
@@ -33,7 +34,6 @@ RULES = ROOT / "deploy/prometheus/rules.yml"
 DASHBOARD = ROOT / "deploy/grafana/readside.json"
 MISSING = "The alert rules are tested with promtool: `make install-tools` (Debian: apt-get install prometheus)."
 POLLS = "readside_polls_total{source=%s,status=%d}"
-KEY = {"x-api-key": "secret"}
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Service:
         """Poll, over a connection of its own."""
         async with httpx.AsyncClient() as client:
             path = f"{self.api_url}/api/v2/sessions/{session_id}/events"
-            return await client.get(path, headers={**KEY, **headers})
+            return await client.get(path, headers={**HEADERS, **headers})
 
     def workers(self) -> list[int]:
         """The workers' process ids."""
@@ -78,7 +78,7 @@ def command_line(pid: int) -> str:
 async def running(database_url: str, redis_url: str) -> AsyncIterator[Service]:
     """Start both, and wait until the view is live and both workers hear of it."""
     projector_port, api_port = free_port(), free_port()
-    site = Site.of(database_url, redis_url, API_KEYS="test:secret", PROJECTOR_PORT=str(projector_port))
+    site = Site.of(database_url, redis_url, API_KEYS=f"test:{KEY}", PROJECTOR_PORT=str(projector_port))
     await site.install()
     async with site.projector() as projector:
         api = await site.start("api", "--port", str(api_port), "--workers", "2")

@@ -9,25 +9,25 @@ import httpx
 
 from readside.demo.processes import free_port
 from tests.support.commanding import Site
+from tests.support.keys import HEADERS, KEY
 from tests.support.projecting import INSERT_SESSION, Bench, bench
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
-KEY = {"x-api-key": "secret"}
 ONE_CONNECTION = httpx.Limits(max_connections=1)  # so that a client speaks to the same worker all the time
 
 
 @asynccontextmanager
 async def both_workers(stage: Bench) -> AsyncIterator[tuple[Whole, Whole]]:
     """A client of each of two workers: what memory does not hold for the second, it holds for the first."""
-    site = Site.of(stage.config.database_url, stage.config.redis_url, REDIS_PREFIX="readside", API_KEYS="test:secret")
+    site = Site.of(stage.config.database_url, stage.config.redis_url, REDIS_PREFIX="readside", API_KEYS=f"test:{KEY}")
     port, unknown = free_port(), str(uuid4())
     process = await site.start("api", "--port", str(port), "--workers", "2")
     try:
         async with AsyncExitStack() as stack:
 
             async def connected() -> Whole:
-                client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, limits=ONE_CONNECTION)
+                client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, limits=ONE_CONNECTION)
                 return Whole(stage, await stack.enter_async_context(client))
 
             made = [await connected()]

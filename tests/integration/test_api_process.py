@@ -1,31 +1,34 @@
 """`readside api` as a process: ports, signals, workers, and what a wrong setting ends in."""
 
 import asyncio
+import json
 import os
 import re
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import jwt
 import pytest
 
 from readside.api_server import listening
 from tests.support.builders import events_path
+from tests.support.keys import HEADERS, KEY
 from tests.support.servers import connected
 from tests.support.waiting import eventually
-
-KEY = {"x-api-key": "secret"}
 
 
 def environment(database_url: str, redis_url: str, **changes: str) -> dict[str, str]:
     """An environment with these settings and no others of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")}
-    settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "API_KEYS": "test:secret:read+ops", **changes}
+    settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "API_KEYS": f"test:{KEY}:read+ops", **changes}
     return kept | {f"READSIDE_{name}": value for name, value in settings.items()}
 
 
@@ -49,7 +52,7 @@ async def running(settings: dict[str, str], *arguments: str) -> AsyncIterator[tu
     port = free_port()
     process = await start(settings, "--port", str(port), *arguments)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=10) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=10) as client:
             await eventually(lambda: answers(client), "the API answers")
             yield process, client
     finally:
@@ -151,15 +154,19 @@ async def test_several_workers_serve(database_url: str, redis_url: str) -> None:
         ({"REDIS_URL": "redis://localhost:port/0"}, "READSIDE_REDIS_URL"),
         ({"MAX_STALENESS_SECONDS": "soon"}, "READSIDE_MAX_STALENESS_SECONDS is wrong"),
         ({"FALLBACK_CONCURRENCY": "0"}, "READSIDE_FALLBACK_CONCURRENCY is wrong"),
+        ({"AUTH": "none", "HOST": "0.0.0.0"}, "READSIDE_AUTH=none on 0.0.0.0 would let everybody read"),
+        ({"AUTH": "none", "CORS_ORIGINS": "*"}, "READSIDE_CORS_ORIGINS=* with READSIDE_AUTH=none would let every page"),
+        ({"API_KEYS": "", "API_KEYS_FILE": "/dev/null"}, "READSIDE_API_KEYS_FILE (/dev/null) is no regular file"),
     ],
 )
 async def test_a_wrong_setting_is_one_clear_line(changes: dict[str, str], sentence: str) -> None:
     """Before anything starts."""
     settings = environment("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0", **changes)
-    process = await start(settings, "--port", str(free_port()))
+    host = settings.pop("READSIDE_HOST", "127.0.0.1")
+    process = await start(settings, "--host", host, "--port", str(free_port()))
     _, log = await asyncio.wait_for(process.communicate(), 10)
 
-    assert process.returncode not in {0, None}
+    assert process.returncode == 2
     assert log.decode().startswith(f"readside: {sentence}")
     assert len(log.decode().splitlines()) == 1
 
@@ -175,3 +182,114 @@ async def test_it_starts_without_stores_and_says_so_once() -> None:
 
     assert log.count(b"store is away") == 2
     assert b"Traceback" not in log
+
+
+def put(file: Path, *keys: str) -> None:
+    """Replace a file of keys."""
+    put_text(file, json.dumps([{"name": "test", "key": key} for key in keys]))
+
+
+def put_text(file: Path, text: str) -> None:
+    """Replace a file, as careful writers do."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.chmod(0o600)
+    new.replace(file)
+
+
+async def test_no_log_shows_a_password_of_a_query() -> None:
+    """At its most talkative, with both stores away."""
+    settings = environment(
+        "postgresql://127.0.0.1:1/x?user=app&password=hunter2%21",
+        "redis://127.0.0.1:1/0?password=hunter2%21",
+        LOG_LEVEL="debug",
+    )
+    async with running(settings) as (process, client):
+        assert (await client.get(events_path(str(uuid4())))).status_code == 503
+        process.terminate()
+        _, log = await process.communicate()
+
+    assert b"store is away" in log
+    assert b"hunter2" not in log
+
+
+def taken_up(log: list[bytes]) -> int:
+    """How often a worker said that it took up a file."""
+    return sum(b"a changed file is in force" in line for line in log)
+
+
+@asynccontextmanager
+async def read_along(process: Process) -> AsyncIterator[list[bytes]]:
+    """The lines of a process' log, as they come."""
+    lines: list[bytes] = []
+
+    async def read() -> None:
+        assert process.stderr
+        async for line in process.stderr:
+            lines.append(line)  # noqa: PERF401 (each as it comes)
+
+    reading = asyncio.create_task(read())
+    try:
+        yield lines
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_keys_are_changed_without_a_restart(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    """In every worker: both keys while both are in the file, then the new one alone; no log shows either."""
+    file, new = tmp_path / "keys", f"{KEY}-from-now-on"
+    put(file, KEY)
+    settings = environment(database_url, redis_url, API_KEYS="", API_KEYS_FILE=str(file))
+    path = events_path(str(uuid4()))
+
+    async def statuses(client: httpx.AsyncClient) -> list[set[int]]:
+        """What the two keys are told, on connections that the workers share."""
+        told: list[set[int]] = []
+        for key in (KEY, new):
+            headers = {"x-api-key": key, "connection": "close"}
+            told.append({(await client.get(path, headers=headers)).status_code for _ in range(20)})
+        return told
+
+    async with running(settings, "--workers", "2") as (process, client), read_along(process) as log:
+        assert await statuses(client) == [{404}, {401}]
+        put(file, KEY, new)
+        await eventually(lambda: taken_up(log) == 2, "both workers let the new key in", 60)
+        assert await statuses(client) == [{404}, {404}]
+        put(file, new)
+        await eventually(lambda: taken_up(log) == 4, "no worker lets the old key in", 60)
+        assert await statuses(client) == [{401}, {404}]
+        process.terminate()
+        await process.wait()
+
+    assert KEY.encode() not in b"".join(log)
+
+
+async def test_secrets_of_tokens_are_changed_without_a_restart(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """A token that the old secret signed is refused once the new one stands alone; no log shows either."""
+    file, old, new = tmp_path / "secrets", f"{KEY}-old-secret-of-tokens", f"{KEY}-new-secret-of-tokens"
+    put_text(file, old)
+    settings = environment(database_url, redis_url, API_KEYS="", JWT_SECRET_FILE=str(file))
+    path = events_path(str(uuid4()))
+
+    async def status(client: httpx.AsyncClient, secret: str) -> int:
+        """What a token for every session is told."""
+        claims = {"aud": "readside", "sessions": "*", "exp": int(time.time()) + 600}
+        token = jwt.encode(claims, secret, algorithm="HS256")
+        return (await client.get(path, headers={"authorization": f"Bearer {token}"})).status_code
+
+    async with running(settings) as (process, client), read_along(process) as log:
+        client.headers.pop("x-api-key")
+        assert [await status(client, secret) for secret in (old, new)] == [404, 401]
+        put_text(file, f"{new}\n{old}\n")
+        await eventually(lambda: taken_up(log) == 1, "both secrets are in force", 60)
+        assert [await status(client, secret) for secret in (old, new)] == [404, 404]
+        put_text(file, new)
+        await eventually(lambda: taken_up(log) == 2, "the old secret is no longer", 60)
+        assert [await status(client, secret) for secret in (old, new)] == [401, 404]
+        process.terminate()
+        await process.wait()
+
+    assert KEY.encode() not in b"".join(log)

@@ -20,12 +20,12 @@ from readside.demo.processes import free_port
 from readside.descriptors import OWN_DESCRIPTORS
 from tests.support.builders import events_path
 from tests.support.commanding import Site
+from tests.support.keys import HEADERS, KEY
 from tests.support.scraping import Scrape, series
 from tests.support.waiting import eventually
 
 OWN = OWN_DESCRIPTORS + 8  # READSIDE_FALLBACK_CONCURRENCY
 TOO_LOW = "the limit of open files leaves room for fewer connections than READSIDE_MAX_CONNECTIONS"
-KEY = {"x-api-key": "secret"}
 PROGRAM = (sys.executable, "-m", "readside")
 UVICORN = (sys.executable, "-m", "uvicorn", "--factory", "readside.api:create_app_from_environment")
 
@@ -64,7 +64,7 @@ class Run:
 @pytest.fixture
 def site(database_url: str, redis_url: str) -> Site:
     """Both stores, and a key."""
-    return Site.of(database_url, redis_url, API_KEYS="test:secret:read+ops")
+    return Site.of(database_url, redis_url, API_KEYS=f"test:{KEY}:read+ops")
 
 
 @asynccontextmanager
@@ -96,7 +96,7 @@ async def api_under(
     async with (
         under(limit, site, *program, "--port", str(port), *arguments) as run,
         httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers=KEY, limits=httpx.Limits(max_keepalive_connections=0)
+            base_url=f"http://127.0.0.1:{port}", headers=HEADERS, limits=httpx.Limits(max_keepalive_connections=0)
         ) as client,
     ):
         await eventually(lambda: answers(client), "the API answers")

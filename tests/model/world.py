@@ -17,6 +17,7 @@ from query_api.config import ApiConfig
 from query_api.events import Question
 from query_api.exchange import Exchange
 from query_api.reply import Reply
+from query_api.request_fields import RequestFields
 from query_api.request_line import RequestLine
 from readmodel.keys import Keys
 from readmodel.poll import parse_poll
@@ -163,7 +164,7 @@ class World:
     async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
         """Send a poll, and check the answer."""
         poll = parse_poll(session_id, query)
-        known = events.at_once(Question("GET", session_id, query, dict(given)))
+        known = events.at_once(Question("GET", session_id, query, RequestFields(given.items())), "model")
         reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known)
         self.answers["not modified"] += reply.status == 304
         reply = self.pollers.understood(session_id, query, reply)

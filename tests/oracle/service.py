@@ -16,13 +16,13 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import Child, ending, free_port, log_since, program, spawn
 from readside.settings import child_environment
+from tests.support.keys import HEADERS, KEY
 from tests.support.waiting import eventually
 
-KEY = {"x-api-key": "secret"}
 MAX_STALENESS_SECONDS = 2.0
 # Small bounds, so that windows, evictions and expiry have their part in it.
 SETTINGS = {
-    "API_KEYS": "oracle:secret:read+ops",
+    "API_KEYS": f"oracle:{KEY}:read+ops",
     "HEARTBEAT_SECONDS": "0.2",
     "MAX_STALENESS_SECONDS": str(MAX_STALENESS_SECONDS),
     "HOT_TTL_SECONDS": "20",
@@ -75,7 +75,7 @@ class Service:
         child = self.start(name, "api", "--port", str(port), *options)
         self.apis.append(child)
         limits = httpx.Limits(max_connections=50)
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=KEY, timeout=30, limits=limits)
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=30, limits=limits)
         self.clients.append(client)
 
         async def answers() -> bool:

@@ -19,12 +19,12 @@ from readmodel.postgres_client import check_server
 from readmodel.redis_client import connect
 from tests.integration.test_api_process import environment, running
 from tests.support.builders import events_path
+from tests.support.keys import KEY
 from tests.support.scraping import Scrape, series
 from tests.support.stands import rows
 from tests.support.viewing import Stage
 from tests.support.waiting import eventually
 
-KEY = "secret"
 EVENTS = 1_000
 GONE_SECONDS = 60.0
 

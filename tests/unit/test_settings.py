@@ -1,15 +1,16 @@
 """Settings: each wrong value is one sentence that names its variable, and no secret is ever shown."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
-from readside.settings import Settings, parse_keys
+from readside.settings import Settings, child_environment
+from tests.support.keys import KEY
 
 SECRET = "hunter2"
 DATABASE_URL = f"postgresql://app:{SECRET}@db.example:5433/shop"
@@ -18,7 +19,7 @@ NUMBERS = [
     "MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS", "WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS",
     "WINDOW_MB", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB",
     "PROJECTOR_PORT", "LETTERS_MAX_MB", "MAX_CONNECTIONS", "MAX_HEAD_KB", "HEAD_SECONDS", "MAX_BODY_KB", "IDLE_SECONDS",
-    "UNTAKEN_SECONDS", "WAITING_MB",
+    "UNTAKEN_SECONDS", "WAITING_MB", "POLLS_PER_SECOND",
 ]  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Both servers and a key are set."""
     monkeypatch.setenv("READSIDE_DATABASE_URL", DATABASE_URL)
     monkeypatch.setenv("READSIDE_REDIS_URL", REDIS_URL)
-    monkeypatch.setenv("READSIDE_API_KEYS", f"dash:{SECRET}")
+    monkeypatch.setenv("READSIDE_API_KEYS", f"dash:{KEY}")
     return monkeypatch
 
 
@@ -185,6 +186,7 @@ def test_empty_is_unset(configured: pytest.MonkeyPatch) -> None:
         "LOG_FORMAT",
         "AUTH",
         "CORS_ORIGINS",
+        "ALLOWED_HOSTS",
         "REDIS_PREFIX",
         "SCHEMA",
         "DOORBELL",
@@ -359,40 +361,6 @@ def test_origins(configured: pytest.MonkeyPatch) -> None:
     assert Settings().api_config().cors_origins == ("https://a.example", "http://localhost:3000")
 
 
-def test_keys_with_their_scopes() -> None:
-    """`read` where none is given; only hashes are kept."""
-    keys = parse_keys("dash:k1, ops:k2:read+ops ,jobs:k3:ops,")
-
-    assert keys == {
-        hashlib.sha256(b"k1").digest(): ("dash", frozenset({"read"})),
-        hashlib.sha256(b"k2").digest(): ("ops", frozenset({"read", "ops"})),
-        hashlib.sha256(b"k3").digest(): ("jobs", frozenset({"ops"})),
-    }
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        SECRET, f":{SECRET}", "name:", f"name:{SECRET}:admin", f"name:{SECRET}:read+", f"name:{SECRET}:read:ops",
-        f"name:{SECRET}é", f"name:{SECRET} x", f"name:{SECRET}\x7f", f"name:{SECRET}\0",
-    ],
-)  # fmt: skip
-def test_a_key_that_cannot_be_read(entry: str) -> None:
-    """The entry's place is told, never its key."""
-    with pytest.raises(ConfigurationError, match=r"^entry 2 of READSIDE_API_KEYS") as caught:
-        parse_keys(f"ok:fine,{entry}")
-
-    assert SECRET not in str(caught.value)
-
-
-def test_one_key_under_two_names() -> None:
-    """Nobody could tell which of them asked."""
-    with pytest.raises(ConfigurationError) as caught:
-        parse_keys(f"a:{SECRET},b:{SECRET}:ops")
-
-    assert str(caught.value) == "entry 2 of READSIDE_API_KEYS (b) repeats the key of a."
-
-
 @pytest.mark.parametrize("keys", ["", " ", ",", " , "])
 def test_no_key_at_all(configured: pytest.MonkeyPatch, keys: str) -> None:
     """The API refuses to start open by mistake; the projector does not care."""
@@ -400,6 +368,120 @@ def test_no_key_at_all(configured: pytest.MonkeyPatch, keys: str) -> None:
     Settings().projector_config()
 
     assert refusal().startswith("READSIDE_API_KEYS holds no key: ")
+
+
+FILED = ["DATABASE_URL", "LISTEN_URL", "REDIS_URL", "API_KEYS", "JWT_SECRET"]
+TEXTS = {
+    "DATABASE_URL": DATABASE_URL,
+    "LISTEN_URL": f"postgresql://app:{SECRET}@direct/shop",
+    "REDIS_URL": REDIS_URL,
+    "API_KEYS": f'[{{"name": "dash", "key": "{KEY}"}}]',
+    "JWT_SECRET": f"{SECRET * 5}\n{SECRET * 6}",
+}
+
+
+@pytest.fixture
+def files(configured: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
+    """A file for each secret, named in place of the variable."""
+    made = {name: tmp_path / name.lower() for name in FILED}
+    for name, path in made.items():
+        path.write_text(TEXTS[name] + "\n")
+        configured.delenv(f"READSIDE_{name}", raising=False)
+        configured.setenv(f"READSIDE_{name}_FILE", str(path))
+    return made
+
+
+def test_secrets_from_files(files: dict[str, Path]) -> None:
+    """Each is what the variable would be; the API is told which files may change."""
+    settings = Settings()
+    projector, api = settings.projector_config(), settings.api_config()
+
+    assert (projector.database_url, projector.redis_url, projector.listen_url) == tuple(
+        TEXTS[name] for name in ("DATABASE_URL", "REDIS_URL", "LISTEN_URL")
+    )
+    assert list((api.keys or {}).values()) == [("dash", frozenset({"read"}))]
+    assert api.tokens is not None
+    assert api.tokens.secrets == ((SECRET * 5).encode(), (SECRET * 6).encode())
+    assert (api.keys_file, api.secrets_file) == (files["API_KEYS"], files["JWT_SECRET"])
+    assert settings.secret_files() == {f"READSIDE_{name}_FILE": path for name, path in files.items()}
+
+
+def test_secrets_from_files_are_masked(files: dict[str, Path]) -> None:
+    """Like those of variables; nothing shows them either."""
+    settings = Settings()
+
+    assert {SECRET, KEY, SECRET * 5, SECRET * 6} == set(settings.secrets())
+    for shown in (settings, settings.projector_config(), settings.api_config()):
+        assert SECRET not in f"{shown!r} {shown}"
+        assert KEY not in f"{shown!r} {shown}"
+
+
+def test_files_that_are_named_relative(files: dict[str, Path], configured: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The place is fixed at the start."""
+    configured.chdir(tmp_path)
+    configured.setenv("READSIDE_API_KEYS_FILE", "api_keys")
+
+    assert Settings().api_config().keys_file == files["API_KEYS"]
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_secret_and_its_file(files: dict[str, Path], configured: pytest.MonkeyPatch, name: str) -> None:
+    """Which one is meant? Both are named."""
+    configured.setenv(f"READSIDE_{name}", TEXTS[name])
+
+    assert refusal() == f"READSIDE_{name} and READSIDE_{name}_FILE are both set: set one of them."
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_file_of_a_secret_that_is_gone(files: dict[str, Path], name: str) -> None:
+    """Told by whoever wants it, with setting and file."""
+    files[name].unlink()
+
+    assert refusal() == f"READSIDE_{name}_FILE ({files[name]}) cannot be read: no such file or directory."
+
+
+@pytest.mark.parametrize("name", ["API_KEYS", "JWT_SECRET"])
+def test_a_file_that_the_projector_does_not_need(files: dict[str, Path], name: str) -> None:
+    """It may be mounted for the API alone."""
+    files[name].unlink()
+
+    assert Settings().projector_config().database_url == DATABASE_URL
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("DATABASE_URL", f"mysql://app:{SECRET}@h", "READSIDE_DATABASE_URL_FILE must begin with "),
+        ("API_KEYS", "[]", "READSIDE_API_KEYS_FILE holds no key: "),
+        ("API_KEYS", f"dash:{SECRET}", "READSIDE_API_KEYS_FILE is not JSON: "),
+        ("JWT_SECRET", SECRET, "READSIDE_JWT_SECRET_FILE holds a secret of 7 bytes; "),
+    ],
+)
+def test_a_file_that_holds_something_else(
+    files: dict[str, Path], configured: pytest.MonkeyPatch, name: str, text: str, told: str
+) -> None:
+    """The file's variable is named."""
+    files[name].write_text(text)
+    if text == "[]":
+        configured.delenv("READSIDE_JWT_SECRET_FILE")  # whose tokens would be asked for
+
+    assert refusal().startswith(told)
+
+
+def test_no_file_is_watched_where_no_key_is_asked(files: dict[str, Path], configured: pytest.MonkeyPatch) -> None:
+    """`AUTH=none` stays what it is."""
+    configured.setenv("READSIDE_AUTH", "none")
+    api = Settings().api_config()
+
+    assert (api.keys, api.keys_file, api.secrets_file) == (None, None, None)
+
+
+def test_a_child_that_is_given_a_secret(configured: pytest.MonkeyPatch) -> None:
+    """It does not find our file beside it."""
+    configured.setenv("READSIDE_REDIS_URL_FILE", "/run/secrets/redis")
+    environment = child_environment({"REDIS_URL": REDIS_URL})
+
+    assert (environment["READSIDE_REDIS_URL"], environment.get("READSIDE_REDIS_URL_FILE")) == (REDIS_URL, None)
 
 
 def test_no_key_on_purpose(configured: pytest.MonkeyPatch) -> None:
@@ -410,12 +492,74 @@ def test_no_key_on_purpose(configured: pytest.MonkeyPatch) -> None:
     assert Settings().api_config().keys is None
 
 
+@pytest.mark.parametrize("auth", ["none", "none-on-purpose"])
+def test_no_key_for_every_page(configured: pytest.MonkeyPatch, auth: str) -> None:
+    """Refused in either form."""
+    configured.setenv("READSIDE_AUTH", auth)
+    configured.setenv("READSIDE_CORS_ORIGINS", "https://a.example, *")
+
+    assert refusal().startswith(f"READSIDE_CORS_ORIGINS=* with READSIDE_AUTH={auth} ")
+
+
+def test_hosts_that_requests_may_be_for(configured: pytest.MonkeyPatch) -> None:
+    """As browsers name them."""
+    configured.setenv("READSIDE_ALLOWED_HOSTS", " API.a.example., *.b.example,127.0.0.1,[::1] ,0:0::1,localhost,x_y,")
+
+    assert Settings().api_config().allowed_hosts == (
+        *("api.a.example", "*.b.example", "127.0.0.1", "[::1]", "[::1]", "localhost", "x_y"),
+    )
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a.example:80",
+        "https://a.example",
+        "a.*.example",
+        "*",
+        "*a.example",
+        "a b",
+        "é.example",
+        "[::1]:80",
+        ".",
+        "a..b",
+    ],
+)
+def test_a_host_that_is_none(configured: pytest.MonkeyPatch, host: str) -> None:
+    """Shown, since it is no secret."""
+    configured.setenv("READSIDE_ALLOWED_HOSTS", f"ok.example,{host}")
+
+    assert refusal().startswith(f"READSIDE_ALLOWED_HOSTS holds {host!r}, ")
+
+
+def test_hosts_where_no_key_is_asked(configured: pytest.MonkeyPatch) -> None:
+    """Loopback's own, since a browser's page could reach it by another name; others only where that is said."""
+    configured.setenv("READSIDE_AUTH", "none")
+    own = Settings().api_config().allowed_hosts
+    configured.setenv("READSIDE_ALLOWED_HOSTS", "a.example")
+    named = Settings().api_config().allowed_hosts
+    configured.setenv("READSIDE_ALLOWED_HOSTS", "")
+    configured.setenv("READSIDE_AUTH", "none-on-purpose")
+
+    assert (own, named) == (("localhost", "127.0.0.1", "[::1]"), ("a.example",))
+    assert Settings().api_config().allowed_hosts == ()
+
+
+def test_how_much_one_may_ask(configured: pytest.MonkeyPatch) -> None:
+    """Any number where nothing is set; less than one a second is a number too."""
+    unset = Settings().api_config().polls_per_second
+    configured.setenv("READSIDE_POLLS_PER_SECOND", "0.5")
+
+    assert (unset, Settings().api_config().polls_per_second) == (None, 0.5)
+
+
 def test_nothing_shows_a_secret(configured: pytest.MonkeyPatch) -> None:
     """Neither settings nor configs, should one end up in a log line or a traceback."""
     settings = Settings()
     for shown in (settings, settings.projector_config(), settings.api_config()):
-        assert SECRET not in repr(shown)
-        assert SECRET not in str(shown)
+        for secret in (SECRET, KEY):
+            assert secret not in repr(shown)
+            assert secret not in str(shown)
 
 
 def test_other_variables_are_nobodys(configured: pytest.MonkeyPatch) -> None:

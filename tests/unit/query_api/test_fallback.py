@@ -9,7 +9,7 @@ import pytest
 from query_api import fallback as module
 from query_api.answers import Number
 from query_api.circuit import Circuit
-from query_api.fallback import Fallback, FallbackAnswer
+from query_api.fallback import Fallback, FallbackAnswer, LineFull
 from query_api.own_database import OwnDatabase
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overload, QueryTooSlow, ServerInRecovery
 from readmodel.poll import Poll
@@ -327,3 +327,168 @@ async def test_an_answer_too_large_is_nobodys_outage(bench: Bench) -> None:
         await bench.ask()
 
     assert bench.circuit.failure is None
+
+
+HOG, VICTIM = "hog", "victim"
+
+
+def pages(number: int, first: int = 1) -> list[Poll]:
+    """So many different polls."""
+    return [Poll(SID, page=page) for page in range(first, first + number)]
+
+
+class Storm:
+    """A fallback whose log holds every query, and a principal that has asked for more than can be sent."""
+
+    def __init__(self, bench: Bench, queries: int) -> None:
+        self.bench = bench
+        bench.log.hold()
+        self.asked = [self.ask(poll, HOG) for poll in pages(queries, first=1_000)]
+
+    def ask(self, poll: Poll, principal: str, staleness: float = HOUR) -> "asyncio.Task[FallbackAnswer]":
+        """Begin to ask."""
+        return asyncio.create_task(self.bench.fallback.answer(poll, staleness, principal))
+
+    async def end(self) -> "list[FallbackAnswer | BaseException]":
+        """Let all be answered; gives what the hog got."""
+        self.bench.log.release()
+        return await asyncio.gather(*self.asked, return_exceptions=True)
+
+
+async def test_a_newcomers_query_is_sent_at_once() -> None:
+    """Beside a thousand of another's."""
+    bench = Bench(concurrency=8)
+    storm = Storm(bench, 1_000)
+    await bench.asked(6)
+    asked = storm.ask(POLL, VICTIM)
+    await bench.turns()
+
+    assert bench.log.queries[6:] == [POLL]
+    await storm.end()
+    assert (await asked).logged.total == 1
+
+
+async def test_one_that_asks_too_much_is_refused_and_nobody_else() -> None:
+    """Each has a line of its own."""
+    bench = Bench(concurrency=8)
+    storm = Storm(bench, 1_000)
+    await bench.asked(6)
+    asked = [storm.ask(poll, VICTIM) for poll in pages(8 * module.LINE_PER_SLOT)]
+    await bench.turns()
+    hogs = await storm.end()
+
+    assert sum(isinstance(got, LineFull) for got in hogs) == 1_000 - 6 - 8 * module.LINE_PER_SLOT
+    assert {(await got).logged.total for got in asked} == {1}
+
+
+async def test_where_all_lines_are_full_the_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last caller is told; a newcomer waits instead."""
+    monkeypatch.setattr(module, "LINES", 1)
+    bench = Bench(concurrency=1)
+    storm = Storm(bench, 1 + module.LINE_PER_SLOT)
+    await bench.asked(1)
+    asked = storm.ask(POLL, VICTIM)
+    with pytest.raises(LineFull):
+        await storm.asked[-1]
+
+    await storm.end()
+    assert bench.fallback.refused == {"line_full": 1, "waited": 0, "slow": 0}
+    assert (await asked).logged.total == 1
+
+
+async def test_one_query_answers_all_who_wait_for_the_same() -> None:
+    """Whatever line they stand in."""
+    bench = Bench(concurrency=1)
+    storm = Storm(bench, 1)
+    await bench.asked(1)
+    asked = [storm.ask(POLL, f"principal {number}", staleness=0) for number in range(20)]
+    await bench.turns()
+    await storm.end()
+    await asyncio.gather(*asked)
+
+    assert bench.log.queries[1:] == [POLL]
+    assert bench.fallback.shared == 19
+    assert bench.fallback.waiting == 0
+
+
+async def test_what_waits_at_the_end_of_anothers_line_has_its_turn_in_ones_own() -> None:
+    """Asking for the same as a hog is no reason to wait for all that the hog asked before."""
+    bench = Bench(concurrency=1)
+    storm = Storm(bench, module.LINE_PER_SLOT)
+    last = storm.ask(POLL, HOG)
+    await bench.asked(1)
+    asked = storm.ask(POLL, VICTIM)
+    await bench.turns()
+    await storm.end()
+
+    assert (await asked) is (await last)
+    assert bench.log.queries.index(POLL) == 1
+
+
+async def test_a_query_of_anothers_that_is_sent_is_shared() -> None:
+    """As late as is wanted; staleness 0 asks again."""
+    bench = Bench(concurrency=8)
+    storm = Storm(bench, 0)
+    first = storm.ask(POLL, HOG)
+    await bench.asked(1)
+    joined, strict = storm.ask(POLL, VICTIM), storm.ask(POLL, VICTIM, staleness=0)
+    await bench.turns()
+    await storm.end()
+
+    assert (await joined) is (await first)
+    assert (await strict) is not (await first)
+
+
+async def test_errors_keep_no_place(bench: Bench) -> None:
+    """Nor does a line that nobody waits in any more."""
+    for error in (QueryTooSlow("PostgreSQL does not answer in time."), AnswerTooLarge(1, 2)):
+        bench.log.error = error
+        for poll in pages(10):
+            with pytest.raises(type(error) if isinstance(error, AnswerTooLarge) else Overload):
+                await bench.ask(poll)
+    bench.log.error = None
+    bench.log.hold()
+    asked = [bench.ask(poll) for poll in pages(2)]
+    await bench.asked(22)
+    bench.log.release()
+    await asyncio.gather(*asked)
+
+    assert bench.log.most_running == 2
+
+
+async def test_while_postgres_is_away_nobody_waits_for_it(bench: Bench) -> None:
+    """Refused at the door: no line grows."""
+    bench.log.error = EventLogUnavailable("PostgreSQL does not answer.")
+    with pytest.raises(EventLogUnavailable):
+        await bench.ask()
+    got = await asyncio.gather(*(bench.ask(poll) for poll in pages(100)), return_exceptions=True)
+
+    assert {type(error) for error in got} == {EventLogUnavailable}
+    assert bench.fallback.waiting == bench.fallback.running == 0
+
+
+async def test_closing_leaves_nobody_waiting_and_sends_nothing_more() -> None:
+    """Neither those in line nor those whose query is under way."""
+    bench = Bench(concurrency=2)
+    storm = Storm(bench, 10)
+    asked = storm.ask(POLL, VICTIM)
+    await bench.asked(2)
+    await bench.fallback.close()
+    answers = await asyncio.gather(*storm.asked, asked, return_exceptions=True)
+
+    assert {type(answer) for answer in answers} == {asyncio.CancelledError}
+    assert len(bench.log.queries) == 2
+    assert bench.fallback.waiting == bench.fallback.running == 0
+
+
+async def test_who_leaves_while_waiting_disturbs_nobody() -> None:
+    """Its query belongs to whoever asks for the same."""
+    bench = Bench(concurrency=1)
+    storm = Storm(bench, 1)
+    await bench.asked(1)
+    leaving, asked = storm.ask(POLL, VICTIM), storm.ask(POLL, VICTIM)
+    await bench.turns()
+    leaving.cancel()
+    await storm.end()
+
+    assert (await asked).logged.total == 1

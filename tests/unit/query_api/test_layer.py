@@ -25,10 +25,10 @@ class FakeEvents:
         self.asked: list[tuple[str, str, bytes, dict[bytes, bytes]]] = []
         self._fault = fault
 
-    def at_once(self, question: Question) -> Reply:
+    def at_once(self, question: Question, _address: str) -> Reply:
         if self._fault:
             raise self._fault
-        self.asked.append((question.method, question.session_id, question.query_string, question.given))
+        self.asked.append((question.method, question.session_id, question.query_string, question.fields))
         return Reply(200, (HeaderFields([(b"etag", b'"1"')]),), b"page")
 
 

@@ -10,7 +10,7 @@ from query_api import reader as module
 from query_api import view_reads
 from query_api.answers import Number
 from query_api.circuit import Circuit
-from query_api.fallback import Fallback
+from query_api.fallback import Fallback, LineFull
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader
 from query_api.staleness import Staleness
@@ -63,7 +63,7 @@ class Bench:
     def __init__(self) -> None:
         self.view, self.log, self.line = FakeView(), FakeEventLog({SID: "paused"}, [Row(SID, 1)]), FakeLine()
         self.requests, self.database = ProjectorRequests(self.line, 3600), DATABASE
-        fallback = Fallback(
+        self.fallback = Fallback(
             self.log,
             concurrency=2,
             circuit=Circuit("postgres"),
@@ -71,7 +71,7 @@ class Bench:
             max_bytes=10_000,
         )
         self.view_reads = ViewReads(self.view, Circuit("redis"), 10_000, lambda: self.database)
-        self.reader = Reader(self.view_reads, fallback, self.requests)
+        self.reader = Reader(self.view_reads, self.fallback, self.requests)
 
     async def source(self, seconds: float | None = None) -> str:
         """Where an answer as fresh as this comes from."""
@@ -248,12 +248,94 @@ async def test_polls_of_one_turn_share_a_round_trip(bench: Bench) -> None:
     polls = [_poll(number) for number in range(10 * view_reads.MAX_TOGETHER)]
     calls = [asyncio.create_task(bench.view_reads.read(poll)) for poll in polls]
     await eventually(lambda: bench.view.round_trips, "a round trip")
-    assert bench.view.round_trips == [view_reads.MAX_TOGETHER] * view_reads.MAX_ROUND_TRIPS
+    assert bench.view.round_trips == [view_reads.MAX_TOGETHER] * view_reads.TRIPS_OF_ONE
 
     bench.view.gate.set()
     await asyncio.gather(*calls)
     assert bench.view.round_trips == [view_reads.MAX_TOGETHER] * 10
     assert sorted(bench.view.polls) == sorted(polls)
+
+
+async def test_a_newcomers_poll_of_the_view_is_sent_at_once(bench: Bench) -> None:
+    """A round trip is left for it beside a thousand polls of another's."""
+    bench.view.answer = hot()
+    bench.view.gate.clear()
+    calls = [asyncio.create_task(bench.view_reads.read(_poll(number), "hog")) for number in range(1_000)]
+    await eventually(lambda: len(bench.view.round_trips) == view_reads.TRIPS_OF_ONE, "the hog's round trips")
+    calls.append(asyncio.create_task(bench.view_reads.read(POLL, "victim")))
+    await eventually(lambda: len(bench.view.round_trips) == view_reads.MAX_ROUND_TRIPS, "one more")
+
+    assert bench.view.polls[-1] == POLL
+    assert bench.view.round_trips[-1] == 1
+    bench.view.gate.set()
+    await asyncio.gather(*calls)
+
+
+async def test_principals_polls_of_the_view_are_sent_in_turn(bench: Bench) -> None:
+    """One of each, however many one of them has."""
+    bench.view.answer = hot()
+    hogs, others = [_poll(number) for number in range(100)], [_poll(number) for number in range(100, 105)]
+    calls = [bench.view_reads.read(poll, "hog") for poll in hogs]
+    calls += [bench.view_reads.read(poll, f"principal {number % 2}") for number, poll in enumerate(others)]
+    await asyncio.gather(*calls)
+
+    first = bench.view.polls[: view_reads.MAX_TOGETHER]
+    assert set(others) <= set(first)
+    assert sorted(bench.view.polls) == sorted(hogs + others)
+
+
+async def test_polls_of_long_pages_do_not_share_a_round_trip(bench: Bench) -> None:
+    """What they are to fetch together is bounded; a single one may ask for as much as it likes."""
+    bench.view.answer = hot()
+    polls = [Poll(SID, limit=1_000, page=page) for page in range(1, 8)]
+    await asyncio.gather(*(bench.view_reads.read(poll) for poll in polls))
+
+    assert bench.view.round_trips == [view_reads.EVENTS_TOGETHER // 1_000] * 3 + [1]
+
+
+async def test_what_waits_in_anothers_line_of_the_view_has_its_turn_in_ones_own(bench: Bench) -> None:
+    """And is asked once."""
+    bench.view.answer = hot()
+    bench.view.gate.clear()
+    calls = [asyncio.create_task(bench.view_reads.read(_poll(number), "hog")) for number in range(200)]
+    await eventually(lambda: len(bench.view.round_trips) == view_reads.TRIPS_OF_ONE, "the hog's round trips")
+    calls.append(asyncio.create_task(bench.view_reads.read(_poll(199), "victim")))
+    await eventually(lambda: len(bench.view.round_trips) == view_reads.MAX_ROUND_TRIPS, "one more")
+    sent = bench.view.polls[-1]
+    bench.view.gate.set()
+    await asyncio.gather(*calls)
+
+    assert sent == _poll(199)
+    assert len(bench.view.polls) == 200
+    assert not bench.view_reads._lines
+    assert not bench.view_reads._turns
+    assert not bench.view_reads._trips_of
+
+
+async def test_a_line_that_is_full_is_told_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks again at once then cannot keep the process busy with refusals."""
+    monkeypatch.setattr(module, "REFUSED_SECONDS", 0.05)
+    monkeypatch.setattr(bench.fallback, "answer", _refused)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(LineFull):
+        await bench.reader.read(POLL, USUAL)
+
+    assert asyncio.get_running_loop().time() - began >= 0.05
+
+
+async def test_a_line_that_is_full_holds_up_nobody_whom_the_view_can_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old answer is given at once."""
+    monkeypatch.setattr(module, "REFUSED_SECONDS", 3_600)
+    monkeypatch.setattr(bench.fallback, "answer", _refused)
+    bench.view.answer = hot(lag_seconds=60)
+
+    assert await bench.source() == "redis"
+
+
+async def _refused(*_: object) -> None:
+    raise LineFull("Too many polls wait for PostgreSQL.")
 
 
 async def test_what_is_wrong_with_one_poll_is_not_the_others(bench: Bench) -> None:

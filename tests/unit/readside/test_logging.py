@@ -31,7 +31,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]
 
 def test_no_line_shows_a_key_or_a_password(monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]]) -> None:
     """Not as they are, nor as URLs and Python write them; tracebacks included."""
-    monkeypatch.setenv("READSIDE_API_KEYS", f"dashboard:{KEY},ops:another-key:ops")
+    monkeypatch.setenv("READSIDE_API_KEYS", f"dashboard:{KEY},ops:another-key-of-16:ops")
     monkeypatch.setenv("READSIDE_DATABASE_URL", "postgresql://app:pa%2Fss%40w%C3%B6rd@db/app")
     monkeypatch.setenv("READSIDE_REDIS_URL", "redis://:redis-word@cache/0")
     settings = Settings()
@@ -40,14 +40,28 @@ def test_no_line_shows_a_key_or_a_password(monkeypatch: pytest.MonkeyPatch, line
         log = structlog.get_logger()
         log.warning("x", error=f"got {KEY!r} from postgresql://app:pa%2Fss%40w%C3%B6rd@db", given=[PASSWORD, 3])
         try:
-            raise ValueError(f"redis://:redis-word@cache {PASSWORD!r} another-key")
+            raise ValueError(f"redis://:redis-word@cache {PASSWORD!r} another-key-of-16")
         except ValueError:
             log.exception("y")
     told = "\n".join(lines())
 
     assert told.count("***") >= 10
-    for secret in (KEY, PASSWORD, "pa%2Fss", "redis-word", "another-key", "w\\u00f6rd"):
+    for secret in (KEY, PASSWORD, "pa%2Fss", "redis-word", "another-key-of-16", "w\\u00f6rd"):
         assert secret not in told
+
+
+@pytest.mark.parametrize("name", ["password", "PASSWORD", "sslpassword", "ssl_password"])
+@pytest.mark.parametrize("store", ["DATABASE_URL", "LISTEN_URL", "REDIS_URL"])
+def test_no_line_shows_a_password_of_a_query(
+    monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]], store: str, name: str
+) -> None:
+    """Where drivers take it as well, in whatever case and coding."""
+    monkeypatch.setenv(f"READSIDE_{store}", f"x://host/0?user=app&{name}=query%2Fword&other=1")
+    configure("debug", "json", Settings().secrets())
+    structlog.get_logger().debug("x", url=f"x://host/0?{name}=query%2Fword&other=1", meant="query/word", of="query")
+    line = orjson.loads(lines()[0])
+
+    assert (line["url"], line["meant"], line["of"]) == (f"x://host/0?{name}=***&other=1", "***", "query")
 
 
 def test_words_that_merely_hold_a_secret_stay(lines: Callable[[], list[str]]) -> None:

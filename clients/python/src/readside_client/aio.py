@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
+from inspect import isawaitable
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 import httpx
 
-from readside_client.connection import TIMEOUT_SECONDS, Connection, unavailable
+from readside_client.connection import TIMEOUT_SECONDS, Connection, not_given, unavailable
 from readside_client.errors import Unavailable
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
 from readside_client.model import Event, Page
 from readside_client.protocol import ParseFloat, Request, asked
 
+TokenSource = Callable[[], str | Awaitable[str | None] | None]
+"""Gives a fresh token, now or later, or None where there are no more."""
+TOKEN_SECONDS = 30.0
+
 
 class AsyncClient:
     """Polls one API; to be closed, or used in an `async with` block. Tasks of one event loop may share it.
 
-    `base_url`: where the API is, its path prefix included. `key`: of the scope `read`; None where the API asks for
-    none. `timeout_seconds`: for connecting, and for each wait for bytes. `transport`: httpx' own by default.
+    `base_url`: where the API is, its path prefix included. `key`: of the scope `read`. `token`: in its place one, or a
+    function that gives one, called anew before that has ended; None from it means no more. A coroutine function
+    is awaited, for half a minute at most. Give neither where the API asks for none.
+    `timeout_seconds`: for connecting, and for each wait for bytes. `transport`: httpx' own by default.
     `parse_float`: makes the numbers of `event_data` that have a point; `decimal.Decimal` keeps every digit.
-    Raises ValueError for a base URL that is none, and for a key that no header can hold.
+    Raises ValueError for a base URL that is none, and for a key or token that no header can hold.
     """
 
     def __init__(
@@ -34,17 +41,20 @@ class AsyncClient:
         base_url: str,
         key: str | None = None,
         *,
+        token: str | TokenSource | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
         parse_float: ParseFloat = float,
     ) -> None:
-        self._connection = Connection.to(base_url, key, parse_float)
+        self._connection = Connection.to(base_url, key, token, parse_float)
         self._http = httpx.AsyncClient(
             base_url=self._connection.base_url,
             headers=self._connection.headers,
             timeout=timeout_seconds,
             transport=transport,
         )
+        self._give = token if callable(token) else None
+        self._renewing = asyncio.Lock()
         self._closed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -121,10 +131,32 @@ class AsyncClient:
             if self._closed.is_set():  # by another task, between two polls
                 return Step(ended=True)
             raise
-        return follower.answered(response.status_code, response.headers, response.content)
+        return self._connection.step(follower, response)
 
     async def _send(self, request: Request) -> httpx.Response:
-        try:
-            return await self._http.get(request.url, headers=request.headers)
-        except httpx.RequestError as error:
-            raise unavailable(error) from error
+        while True:
+            await self._renew()
+            sent = self._connection.credential.headers()
+            try:
+                response = await self._http.get(request.url, headers={**request.headers, **sent})
+            except httpx.RequestError as error:
+                raise unavailable(error) from error
+            if not self._connection.asks_again(response, sent):
+                return response
+
+    async def _renew(self) -> None:
+        """Call the function where that is due; tasks that have something good to send do not wait for it."""
+        credential = self._connection.credential
+        if not credential.is_due() or (self._renewing.locked() and not credential.over):
+            return
+        async with self._renewing:
+            if not credential.is_due() or self._give is None:
+                return
+            try:
+                async with asyncio.timeout(TOKEN_SECONDS):
+                    given = self._give()
+                    given = await given if isawaitable(given) else given
+            except Exception as error:  # noqa: BLE001 (whatever it raises, it is asked again)
+                credential.failed(not_given(error))
+            else:
+                credential.take(given)

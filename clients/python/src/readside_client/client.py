@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -11,21 +11,26 @@ from uuid import UUID
 
 import httpx
 
-from readside_client.connection import TIMEOUT_SECONDS, Connection, unavailable
+from readside_client.connection import TIMEOUT_SECONDS, Connection, not_given, unavailable
 from readside_client.errors import Unavailable
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
 from readside_client.model import Event, Page
 from readside_client.protocol import ParseFloat, Request, asked
 
+TokenSource = Callable[[], str | None]
+"""Gives a fresh token, or None where there are no more."""
+
 
 class Client:
     """Polls one API; to be closed, or used in a `with` block. Threads may share it.
 
-    `base_url`: where the API is, its path prefix included. `key`: of the scope `read`; None where the API asks for
-    none. `timeout_seconds`: for connecting, and for each wait for bytes. `transport`: httpx' own by default.
+    `base_url`: where the API is, its path prefix included. `key`: of the scope `read`. `token`: in its place one, or a
+    function that gives one, called anew before that has ended; None from it means no more. A function that blocks
+    blocks its callers. Give neither where the API asks for none.
+    `timeout_seconds`: for connecting, and for each wait for bytes. `transport`: httpx' own by default.
     `parse_float`: makes the numbers of `event_data` that have a point; `decimal.Decimal` keeps every digit.
-    Raises ValueError for a base URL that is none, and for a key that no header can hold.
+    Raises ValueError for a base URL that is none, and for a key or token that no header can hold.
     """
 
     def __init__(
@@ -33,17 +38,20 @@ class Client:
         base_url: str,
         key: str | None = None,
         *,
+        token: str | TokenSource | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         transport: httpx.BaseTransport | None = None,
         parse_float: ParseFloat = float,
     ) -> None:
-        self._connection = Connection.to(base_url, key, parse_float)
+        self._connection = Connection.to(base_url, key, token, parse_float)
         self._http = httpx.Client(
             base_url=self._connection.base_url,
             headers=self._connection.headers,
             timeout=timeout_seconds,
             transport=transport,
         )
+        self._give = token if callable(token) else None
+        self._renewing = threading.Lock()
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
@@ -114,10 +122,31 @@ class Client:
             if self._closed.is_set():  # by another thread, between two polls
                 return Step(ended=True)
             raise
-        return follower.answered(response.status_code, response.headers, response.content)
+        return self._connection.step(follower, response)
 
     def _send(self, request: Request) -> httpx.Response:
+        while True:
+            self._renew()
+            sent = self._connection.credential.headers()
+            try:
+                response = self._http.get(request.url, headers={**request.headers, **sent})
+            except httpx.RequestError as error:
+                raise unavailable(error) from error
+            if not self._connection.asks_again(response, sent):
+                return response
+
+    def _renew(self) -> None:
+        """Call the function where that is due; threads that have something good to send do not wait for it."""
+        credential = self._connection.credential
+        if not credential.is_due() or not self._renewing.acquire(blocking=credential.over):
+            return
         try:
-            return self._http.get(request.url, headers=request.headers)
-        except httpx.RequestError as error:
-            raise unavailable(error) from error
+            if credential.is_due() and self._give:
+                try:
+                    given = self._give()
+                except Exception as error:  # noqa: BLE001 (whatever it raises, it is asked again)
+                    credential.failed(not_given(error))
+                else:
+                    credential.take(given)
+        finally:
+            self._renewing.release()

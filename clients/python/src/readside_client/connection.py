@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import httpx
 
-from readside_client.errors import Unavailable
+from readside_client.credential import RenewableCredential, is_header_text
+from readside_client.errors import Unauthorized, Unavailable
 from readside_client.follower import Follower
-from readside_client.following import Following
+from readside_client.following import Following, Step
 from readside_client.model import Page
 from readside_client.protocol import NotModified, ParseFloat, Query, answer_of
 
@@ -20,11 +22,15 @@ class Connection:
     """Settings of the httpx client below, and the translation of what it gives and raises."""
 
     base_url: httpx.URL
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
+    credential: RenewableCredential
+    """What is sent besides `headers`."""
     parse_float: ParseFloat
 
     @classmethod
-    def to(cls, base_url: str, key: str | None, parse_float: ParseFloat) -> Connection:
+    def to(
+        cls, base_url: str, key: str | None, token: str | Callable[[], object] | None, parse_float: ParseFloat
+    ) -> Connection:
         """Check where and who; raises ValueError."""
         try:
             url = httpx.URL(base_url)
@@ -34,8 +40,13 @@ class Connection:
             raise ValueError(f"The base URL must be like https://readside.example, not {base_url!r}.")
         if key is not None and not (key.isascii() and key.isprintable() and key.strip()):
             raise ValueError("The key holds what no header can, or nothing.")
+        if key is not None and token is not None:
+            raise ValueError("Give a key or a token, not both.")
+        if isinstance(token, str) and not is_header_text(token):
+            raise ValueError("The token holds what no header can, or nothing.")
         headers = {"accept": "application/json"} if key is None else {"accept": "application/json", "x-api-key": key}
-        return cls(url, headers, parse_float)
+        fixed = token if isinstance(token, str) else None
+        return cls(url, headers, RenewableCredential(fixed, renews=callable(token)), parse_float)
 
     def page(self, response: httpx.Response, previous: Page | None) -> Page:
         """Read the answer to one poll; raises RequestRefused and Unavailable."""
@@ -50,10 +61,32 @@ class Connection:
         """Build the state machine of a `follow`."""
         return Follower(query, following, parse_float=self.parse_float)
 
+    def step(self, follower: Follower, response: httpx.Response) -> Step:
+        """Give a response to a `follow`; what refuses a token is waited out where a fresh one may come."""
+        try:
+            return follower.answered(response.status_code, response.headers, response.content)
+        except Unauthorized as refused:
+            if not self.credential.renews:
+                raise
+            return follower.failed(Unavailable(refused.detail, 401, self.credential.wait_seconds))
+
+    def asks_again(self, response: httpx.Response, sent: dict[str, str]) -> bool:
+        """Tell whether the request is to be sent again at once, with a fresh token."""
+        if response.status_code == 401:
+            return self.credential.refused(sent)
+        if response.status_code < 400:
+            self.credential.accepted(sent)
+        return False
+
 
 def unchanged(previous: Page, answer: NotModified) -> Page:
     """Give the page that is at hand, as fresh as the 304 says."""
     return replace(previous, freshness=answer.freshness, poll_interval_seconds=answer.poll_interval_seconds)
+
+
+def not_given(error: Exception) -> str:
+    """Say that a function gave no token; its own words might hold secrets."""
+    return f"No fresh token could be had: {type(error).__name__}."
 
 
 def unavailable(error: httpx.RequestError) -> Unavailable:

@@ -34,11 +34,11 @@ class BadRequest(RequestRefused):
 
 
 class Unauthorized(RequestRefused):
-    """There is no key, or a wrong one."""
+    """There is no key or token, or a wrong one, or the token has ended."""
 
 
 class Forbidden(RequestRefused):
-    """The key lacks the scope `read`."""
+    """The key lacks the scope `read`, or the token does not name the session."""
 
 
 class SessionNotFound(RequestRefused):

@@ -10,15 +10,17 @@ from query_api.doorway.census import Census
 from query_api.doorway.connections import (
     FIELDS_BYTES,
     POLL_BYTES,
+    POLLS_BYTES,
     REMEMBERED_FIELDS,
     REMEMBERED_POLLS,
     Connections,
 )
 from query_api.events import Events, Question
 from query_api.front import Front
-from query_api.reply import NO_FIELDS, Reply
+from query_api.reply import NO_FIELDS, SAFETY, Reply
+from query_api.request_fields import RequestFields
 
-QUESTION = Question("GET", "a", b"", {})
+QUESTION = Question("GET", "a", b"", RequestFields())
 
 
 @pytest.fixture
@@ -34,6 +36,17 @@ def test_the_polls_that_came_first_are_forgotten_first(shared: Connections) -> N
         shared.remember(head, QUESTION)
 
     assert list(shared.polls) == heads[2:]
+
+
+def test_polls_are_remembered_within_a_bound_of_bytes(shared: Connections) -> None:
+    """Long ones leave room for fewer; who asks the same again takes no more."""
+    heads = [b"%d " % number + b"a" * (POLL_BYTES - 8) for number in range(2 * POLLS_BYTES // POLL_BYTES)]
+    for head in heads:
+        shared.remember(head, QUESTION)
+        shared.remember(head, QUESTION)
+
+    assert POLLS_BYTES - POLL_BYTES < sum(map(len, shared.polls)) <= POLLS_BYTES
+    assert list(shared.polls) == heads[-len(shared.polls) :]
 
 
 def test_a_long_poll_is_not_remembered(shared: Connections) -> None:
@@ -61,4 +74,5 @@ def test_an_answer_bears_the_date_of_its_second(shared: Connections) -> None:
     dates = [b"Tue, 13 Jan 2026 14:30:00 GMT", b"Tue, 13 Jan 2026 14:30:01 GMT"]
     starts = [shared.parts(reply, NO_FIELDS, b"a", [(b"date", date)])[0] for date in dates]
 
-    assert starts == [b"HTTP/1.1 204 No Content\r\ndate: %b\r\n" % date for date in dates]
+    start = b"HTTP/1.1 204 No Content\r\ndate: %b\r\n%b"
+    assert starts == [start % (date, SAFETY.lines) for date in dates]

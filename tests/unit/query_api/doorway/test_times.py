@@ -312,7 +312,7 @@ class SlowEvents:
         self.go_on = asyncio.Event()
         self._status = status
 
-    def at_once(self, question: Question) -> EventsRequest:
+    def at_once(self, question: Question, _address: str) -> EventsRequest:
         return EventsRequest(question, time.monotonic())
 
     async def from_stores(self, asked: EventsRequest) -> Reply:

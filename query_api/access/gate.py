@@ -1,0 +1,211 @@
+"""Who is let in: keys by their SHA-256, tokens by their signature, and what each may do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from math import inf
+from typing import Protocol
+
+from query_api.access.denials import Denial, Denials, forbidden, too_many, unauthorized
+from query_api.access.principals import Principal, Principals
+from query_api.access.tokens import BadToken, Claims, KeyNotKnown
+from query_api.problems import problem
+from query_api.reply import Reply
+from query_api.request_fields import TWICE, RequestFields
+from query_api.staleness import Staleness
+
+TOKEN_STALENESS_SECONDS = 1.0
+"""A token asks for no fresher answer: each of those is a query of Postgres (the contract's figure)."""
+CLOCK_SECONDS = 1.0
+"""So often the wall clock is compared with the steady one."""
+MAX_VERDICTS = 10_000
+"""Tokens whose signature was right, and is not checked again."""
+_BEARER = b"bearer "
+_BLANKS = b" \t"
+_EVERYTHING, _OF_TOKENS = frozenset({"read", "ops"}), frozenset({"read"})
+_NEEDED = "An API key is needed, as X-API-Key or as Authorization: Bearer."
+
+ApiKeys = Mapping[bytes, tuple[str, frozenset[str]]]
+"""A key's SHA-256 to (its name, its scopes)."""
+
+
+class TokenCheck(Protocol):
+    """What judges tokens."""
+
+    def claims(self, token: bytes, now: float) -> Claims:
+        """Say what a token claims. `now` is Unix seconds. Raises BadToken."""
+
+    async def settled(self) -> None:
+        """Wait until the keys are as fresh as they can be."""
+
+
+class Credential:
+    """What a key or a token lets its bearer do, until `until` (monotonic seconds).
+
+    `sessions` are those that it may read, None: every one.
+    """
+
+    __slots__ = ("_is_token", "_scopes", "_sessions", "edition", "principal", "until")
+
+    def __init__(
+        self,
+        principal: Principal,
+        scopes: frozenset[str],
+        edition: object,
+        *,
+        sessions: frozenset[str] | None = None,
+        until: float = inf,
+    ) -> None:
+        self.principal = principal
+        self.edition = edition
+        self.until = until
+        self._scopes = scopes
+        self._sessions = sessions
+        self._is_token = principal.kind == "token"
+
+    def lacks(self, scope: str) -> Denial | None:
+        """Give the 403 of who lacks a scope."""
+        if scope in self._scopes:
+            return None
+        who = "A token" if self._is_token else f"The API key {self.principal.name}"
+        return forbidden("scope", f"{who} lacks the scope {scope}.", self.principal, scope)
+
+    def denies(self, session_id: str, wanted: Staleness | None = None) -> Denial | None:
+        """Give the 403 of who may not read this session, or not as freshly; the same whether or not there is one."""
+        if not self._is_token:
+            return None
+        if self._sessions is not None and session_id not in self._sessions:
+            return forbidden("session", "The token does not name this session.", self.principal, "read")
+        if wanted is not None and wanted.explicit and wanted.seconds < TOKEN_STALENESS_SECONDS:
+            detail = f"With a token Readside-Max-Staleness must be {TOKEN_STALENESS_SECONDS:g} or more."
+            return forbidden("staleness", detail, self.principal, "read")
+        return None
+
+
+class Gate:
+    """Lets in, or not. Without `keys` everybody may do everything."""
+
+    def __init__(
+        self, keys: ApiKeys | None, tokens: TokenCheck | None = None, polls_per_second: float | None = None
+    ) -> None:
+        self.principals = Principals(polls_per_second)
+        self.denials = Denials()
+        self._tokens = tokens
+        self._verdicts: OrderedDict[bytes, Credential] = OrderedDict()
+        self._keys: dict[bytes, Credential] | None = None
+        self.edition = object()
+        """Another one as soon as who was let in may be refused."""
+        self._anybody = Credential(self.principals.anybody, _EVERYTHING, self.edition)
+        self._clocks_apart = time.time() - time.monotonic()
+        if keys is not None:
+            self.replace_keys(keys)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a key is needed at all."""
+        return self._keys is not None
+
+    def replace_keys(self, keys: ApiKeys) -> None:
+        """Let in by these keys from now on, and by no others."""
+        self._keys = None  # of those withdrawn nothing holds any longer
+        self.reconsider()
+        of_key = self.principals.of_key
+        self._keys = {digest: Credential(of_key(name), scopes, self.edition) for digest, (name, scopes) in keys.items()}
+
+    def reconsider(self) -> None:
+        """Judge everybody anew who was let in before."""
+        self.edition = object()
+        self._verdicts.clear()
+        for credential in (self._keys or {}).values():
+            credential.edition = self.edition
+
+    async def run(self) -> None:
+        """Look at the clocks, for ever."""
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            self.check_clock()
+
+    def check_clock(self) -> None:
+        """Judge tokens anew if the wall clock was set: until then their ends were counted by the steady one."""
+        apart = time.time() - time.monotonic()
+        if abs(apart - self._clocks_apart) > 1.0:
+            self.reconsider()
+        self._clocks_apart = apart
+
+    def credential(self, fields: RequestFields, now: float) -> Credential | Denial:
+        """Tell who asks; what was found for these very fields holds until it ends. `now` is monotonic seconds."""
+        known = fields.credential
+        if known is not None and known.edition is self.edition and now < known.until:
+            return known
+        if self._keys is None:
+            return self._anybody
+        found = self._find(fields, now)
+        if not isinstance(found, Denial):
+            fields.credential = found
+        return found
+
+    async def admit(self, fields: RequestFields, scope: str, address: str) -> Credential | Reply:
+        """Let in a request that is no poll, or say why not."""
+        found = self.credential(fields, time.monotonic())
+        if isinstance(found, Denial) and found.waits:
+            await self.settled()
+            found = self.credential(fields, time.monotonic())
+        if isinstance(found, Denial):
+            return self.denied(found, address)
+        principal = found.principal
+        denial = found.lacks(scope) if principal.takes(time.monotonic()) else self.slow_down(principal)
+        return found if denial is None else self.denied(denial, address)
+
+    async def settled(self) -> None:
+        """Wait until a token's key is known, or will not be."""
+        if self._tokens is not None:
+            await self._tokens.settled()
+
+    def slow_down(self, principal: Principal) -> Denial:
+        """Give the 429 of who asks too much."""
+        return too_many(principal, principal.wait_seconds(time.monotonic()))
+
+    def denied(self, denial: Denial, address: str) -> Reply:
+        """Take down a refusal, and give what is answered."""
+        self.denials.note(denial, address)
+        return denial.reply
+
+    def _find(self, fields: RequestFields, now: float) -> Credential | Denial:
+        """Look for the key or token of a request. Only digests are compared: the time it takes tells nothing."""
+        key, authorization = fields.get(b"x-api-key", b""), fields.get(b"authorization", b"")
+        if TWICE in key or TWICE in authorization:
+            name = "X-API-Key" if TWICE in key else "Authorization"
+            return Denial("twice", problem(400, f"{name} came more than once; it may come once.", parameter=name))
+        secret = key.strip(_BLANKS) or _bearer(authorization)
+        if not secret:
+            return unauthorized("no_key", _NEEDED, challenge=b"")
+        digest = hashlib.sha256(secret).digest()
+        known = (self._keys or {}).get(digest) or self._verdicts.get(digest)
+        if known is not None and now < known.until:
+            return known
+        if self._tokens is None or key.strip(_BLANKS) or b"." not in secret:
+            return unauthorized("unknown_key", "The API key is not known.")
+        return self._judge(self._tokens, secret, digest, now)
+
+    def _judge(self, tokens: TokenCheck, token: bytes, digest: bytes, now: float) -> Credential | Denial:
+        unix = time.time()
+        try:
+            claims = tokens.claims(token, unix)
+        except BadToken as error:
+            waits = isinstance(error, KeyNotKnown)
+            return unauthorized(f"token_{error.reason}", str(error), waits=waits)
+        principal = self.principals.of_token(digest if claims.subject is None else claims.subject)
+        until = now + claims.expires_at - unix
+        found = Credential(principal, _OF_TOKENS, self.edition, sessions=claims.sessions, until=until)
+        self._verdicts[digest] = found
+        if len(self._verdicts) > MAX_VERDICTS:
+            self._verdicts.popitem(last=False)
+        return found
+
+
+def _bearer(authorization: bytes) -> bytes:
+    return authorization[7:].strip(_BLANKS) if authorization[:7].lower() == _BEARER else b""

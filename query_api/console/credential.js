@@ -1,0 +1,148 @@
+// Who asks: a key, a token, or a function that gives a fresh one before the last has ended. For poller.js.
+
+import { PollError, systemClock, waitAfter } from "./loop.js";
+
+const LONGEST = 8_000; // the API reads no longer one
+const HEADER_TEXT = /^[\x21-\x7e]+$/;
+const THREE_PARTS = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/;
+const RENEWED_AFTER = 0.8; // of what is left of a token's life when it comes
+const PATIENCE_SECONDS = 30;
+
+/** Whether a text has the form of a token: three base64url parts, whose first is a JSON object. All else is a key. */
+export function isToken(text) {
+  const parts = text.length <= LONGEST ? THREE_PARTS.exec(text) : null;
+  return parts !== null && objectIn(parts[1]) !== null;
+}
+
+/** What a token says, for display and for the time of its end; null where it says nothing. Only the server checks it. */
+export function claimsOf(text) {
+  return isToken(text) ? objectIn(THREE_PARTS.exec(text)[2]) : null;
+}
+
+/** The header for a key or a token; none for null. */
+export function headersFor(text) {
+  return text !== null && isToken(text) ? { Authorization: `Bearer ${text}` } : keyHeaders(text);
+}
+
+/** The header for a key, whatever its form. */
+export function keyHeaders(key) {
+  return key === null ? {} : { "X-API-Key": key };
+}
+
+function objectIn(part) {
+  try {
+    const bytes = Uint8Array.from(atob(part.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
+    const read = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return typeof read === "object" && !Array.isArray(read) ? read : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Holds what a poller shows: a text, null, or what a function gives.
+ *
+ * The function is called when there is nothing yet, when four fifths of the token's life are over, and when the API
+ * refuses what was good before. It is not called again at once when it fails, gives the same again, or gives what the
+ * API refuses: then the calls wait longer and longer, up to half a minute. Null from it means that there are no more.
+ */
+export class Credential {
+  #give; #headers; #clock; #random;
+  #held = null; #over = true; #proven = false; #renewAt = Infinity; #retryAt = 0; #failures = 0; #reason = "There is no token yet.";
+  #asking = null; #finished = false;
+
+  constructor(given, { headers = headersFor, clock = systemClock, random = Math.random } = {}) {
+    [this.#give, this.#headers] = [typeof given === "function" ? given : null, headers];
+    [this.#clock, this.#random] = [clock, random];
+    if (this.#give === null) [this.#held, this.#over] = [given, false];
+  }
+
+  /** Whether there may be a fresh one after this. */
+  get renews() {
+    return this.#give !== null;
+  }
+
+  /** The headers to send now; rejects with a PollError while there is nothing good. What is good waits for no fresh one. */
+  async current(signal) {
+    const now = this.#clock.now();
+    if (this.renews && now >= this.#retryAt && (this.#over || now >= this.#renewAt)) {
+      this.#asking ??= this.#renew(signal).finally(() => { this.#asking = null; });
+    }
+    if (this.#over) await this.#asking;
+    if (this.#finished) throw new PollError("There are no more tokens.", { status: 401 });
+    if (this.#over) throw this.later();
+    return this.#headers(this.#held);
+  }
+
+  /** Note that the API took it. */
+  accepted() {
+    if (!this.#proven) this.#failures = 0;
+    this.#proven = true;
+  }
+
+  /** Note that the API refused it; true where a fresh one is worth trying at once. */
+  refused(error) {
+    const wasGood = this.#proven;
+    [this.#over, this.#proven] = [true, false];
+    if (!wasGood) this.#failed(error.message);
+    return wasGood;
+  }
+
+  /** Why there is nothing to show, and when it is worth trying again. */
+  later() {
+    const seconds = Math.max(0, this.#retryAt - this.#clock.now()) / 1000;
+    return new PollError(this.#reason, { status: 401, retryAfterSeconds: seconds, passing: true });
+  }
+
+  async #renew(signal) {
+    try {
+      this.#look(await this.#call(signal));
+    } catch (error) {
+      if (!signal?.aborted) this.#failed(`No fresh token could be had: ${error?.message ?? error}`);
+    }
+  }
+
+  #look(given) {
+    if (given === null || given === undefined) this.#finished = true;
+    else if (typeof given !== "string" || !HEADER_TEXT.test(given)) this.#failed("What was given is no token.");
+    else if (given === this.#held) this.#failed("The same token was given again.");
+    else this.#take(given);
+  }
+
+  #take(given) {
+    const left = secondsLeft(given, this.#clock.now() / 1000);
+    [this.#held, this.#over, this.#proven, this.#retryAt] = [given, false, false, 0];
+    this.#renewAt = this.#clock.now() + left * RENEWED_AFTER * 1000;
+  }
+
+  #failed(reason) {
+    this.#failures += 1;
+    const seconds = waitAfter({ retryAfterSeconds: null }, this.#failures, { random: this.#random });
+    [this.#reason, this.#retryAt] = [reason, this.#clock.now() + seconds * 1000];
+  }
+
+  // A function that never answers is given up; it may listen to the signal.
+  async #call(signal) {
+    const abort = new AbortController(), clock = this.#clock;
+    let leave, timer;
+    const givenUp = new Promise((_, fail) => {
+      leave = () => (abort.abort(), fail(new Error("it was not given in time.")));
+      timer = clock.setTimeout(leave, PATIENCE_SECONDS * 1000);
+      signal?.addEventListener("abort", leave, { once: true });
+    });
+    try {
+      return await Promise.race([givenUp, (async () => this.#give({ signal: abort.signal }))()]);
+    } finally {
+      clock.clearTimeout(timer);
+      signal?.removeEventListener("abort", leave);
+    }
+  }
+}
+
+// How long a token that has just come is good for. A clock that is wrong here is noticed by `iat`, where there is one.
+function secondsLeft(token, now) {
+  const { exp, iat } = claimsOf(token) ?? {};
+  if (!Number.isFinite(exp)) return Infinity;
+  const left = exp - now, life = Number.isFinite(iat) && iat < exp ? exp - iat : Infinity;
+  return left > 0 && left <= life ? left : life;
+}

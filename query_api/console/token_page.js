@@ -1,0 +1,44 @@
+// The page of a token that names several sessions: which they are, and when it ends. What it says is shown, not checked.
+
+import { claimsOf, isToken } from "./credential.js";
+import { byId, count, dayAndTime, element, write } from "./page.js";
+
+const ID = /^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
+const MOST = 64;
+
+/** The sessions that a token names: their ids, or null where it may read every one, or where this is a key. */
+export function sessionsOf(held) {
+  const sessions = held !== null && isToken(held) ? (claimsOf(held)?.sessions ?? []) : null;
+  if (sessions === null || sessions === "*") return null;
+  return Array.isArray(sessions) ? sessions.filter((id) => typeof id === "string" && ID.test(id)).slice(0, MOST) : [];
+}
+
+/** Whether the sessions that a token names have this one among them, however its id is written. */
+export function names(sessions, id) {
+  return sessions === null || sessions.some((one) => plain(one) === plain(id));
+}
+
+/** When a token ends, ms since 1970; null where it does not say. */
+export function endOf(held) {
+  const exp = claimsOf(held)?.exp;
+  return Number.isFinite(exp) ? exp * 1000 : null;
+}
+
+export class TokenPage {
+  open({ held }) {
+    const sessions = sessionsOf(held), end = endOf(held);
+    write(byId("token-note"), [inWords(sessions), end === null ? "" : `The token ends on ${dayAndTime(end)}.`].join(" ").trim());
+    byId("token-sessions").replaceChildren(...(sessions ?? []).map((id) =>
+      element("li", {}, element("a", { href: `#${new URLSearchParams({ session: id })}` }, element("code", {}, id)))));
+  }
+
+  close() {}
+}
+
+function inWords(sessions) {
+  if (sessions === null) return "This token reads every session: open one by its id, above.";
+  if (!sessions.length) return "This token names no session: ask for a new link.";
+  return `This token reads ${count(sessions.length)} ${sessions.length === 1 ? "session" : "sessions"}.`;
+}
+
+const plain = (id) => id.replaceAll("-", "").toLowerCase();
