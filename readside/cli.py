@@ -8,11 +8,14 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 
 from readmodel.errors import ServiceError
 from readside.logging import configure, hidden
-from readside.settings import Settings, read_as_far_as_possible
+from readside.settings import Settings, read_as_far_as_possible, unknown_variables
+
+_log = structlog.get_logger(__name__)
 
 FAILED = 2
 """Exit code of whatever could not be done: a wrong setting, a server away, no leader."""
@@ -282,6 +285,8 @@ def token(
 def _settings() -> Settings:
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
+    for name, meant in unknown_variables().items():
+        _log.warning("a variable is no setting of readside, and does nothing", variable=name, meant=meant)
     return settings
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX = "READSIDE_"
+_ALIKE = 0.85
+"""A misspelt variable is so much like the one that is meant; all of them begin alike."""
 _SECRETS = ("database_url", "listen_url", "redis_url", "api_keys", "jwt_secret")
 """Settings that a file may hold instead: NAME_FILE is its path."""
 
@@ -375,7 +377,7 @@ def unknown_variables() -> dict[str, str | None]:
     """Give the READSIDE_ variables of the environment that are no setting, with the setting that may be meant."""
     known = {str(field.validation_alias or PREFIX + name.upper()) for name, field in Settings.model_fields.items()}
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-    return {name: next(iter(get_close_matches(name.upper(), known, 1)), None) for name in unknown}
+    return {name: next(iter(get_close_matches(name.upper(), known, 1, _ALIKE)), None) for name in unknown}
 
 
 def default_sslmode() -> str | None:
