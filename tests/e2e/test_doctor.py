@@ -1,8 +1,12 @@
 """`readside doctor` as people run it: all is well, then one thing is not, and it says which and what to do."""
 
+import asyncio
+import os
+import pty
 import secrets
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +137,33 @@ async def test_each_thing_is_one_line(patient: Patient) -> None:
     assert all(line[16:].startswith("ok       ") for line in lines), ended.out
     assert "\x1b" not in ended.out
     assert not any(secret in ended.out for secret in (KEY, *passwords(patient.site)))
+
+
+async def test_on_a_terminal_the_states_are_in_colours(patient: Patient) -> None:
+    """There alone."""
+    shown = await on_a_terminal(patient.site, "doctor")
+
+    assert "\x1b[32mok" in shown
+    assert "\x1b[1;31mproblem" in shown
+
+
+async def on_a_terminal(site: Site, *arguments: str) -> str:
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    environment = {f"READSIDE_{name}": value for name, value in site.settings.items()}
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "readside", *arguments],
+        env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", "COLUMNS": "200", **environment},
+        stdout=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # Linux' way to say that nobody holds the other end any more
+        while part := await asyncio.to_thread(os.read, ours, 4096):
+            shown += part
+    os.close(ours)
+    await process.wait()
+    return shown.decode()
 
 
 def passwords(site: Site) -> list[str]:
@@ -403,6 +434,15 @@ async def test_a_pooler_in_the_way_of_the_listener(patient: Patient) -> None:
         seen = await patient.look(LISTEN_URL=url)
 
     assert "a pooler in transaction mode is in the way" in seen.of_check("listener", "problem")
+
+
+async def test_a_pooler_with_a_way_around_it(patient: Patient) -> None:
+    """All that is asked of the database can be asked through one."""
+    direct = patient.site.database_url
+    async with pgbouncer(direct) as url:
+        seen = await patient.look(DATABASE_URL=url, LISTEN_URL=direct, STATEMENT_CACHE_SIZE="0")
+
+    assert [each["check"] for each in seen.not_ok()] == ["view", "lead"]  # no projector runs
 
 
 async def test_a_stranger_in_the_lead(patient: Patient) -> None:
