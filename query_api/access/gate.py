@@ -13,7 +13,7 @@ from typing import Protocol
 from query_api.access.denials import Denial, Denials, forbidden, too_many, unauthorized
 from query_api.access.principals import Principal, Principals
 from query_api.access.tokens import BadToken, Claims, KeyNotKnown
-from query_api.problems import problem
+from query_api.problems import problem, retry_later
 from query_api.reply import Reply
 from query_api.request_fields import TWICE, RequestFields
 from query_api.staleness import Staleness
@@ -35,6 +35,14 @@ ApiKeys = Mapping[bytes, tuple[str, frozenset[str]]]
 
 class TokenCheck(Protocol):
     """What judges tokens."""
+
+    @property
+    def age_seconds(self) -> float | None:
+        """How long ago the key set was read; None where there is none."""
+
+    @property
+    def failures(self) -> int:
+        """How often it could not be read."""
 
     def claims(self, token: bytes, now: float) -> Claims:
         """Say what a token claims. `now` is Unix seconds. Raises BadToken."""
@@ -94,7 +102,7 @@ class Gate:
     ) -> None:
         self.principals = Principals(polls_per_second)
         self.denials = Denials()
-        self._tokens = tokens
+        self.tokens = tokens
         self._verdicts: OrderedDict[bytes, Credential] = OrderedDict()
         self._keys: dict[bytes, Credential] | None = None
         self.edition = object()
@@ -162,8 +170,8 @@ class Gate:
 
     async def settled(self) -> None:
         """Wait until a token's key is known, or will not be."""
-        if self._tokens is not None:
-            await self._tokens.settled()
+        if self.tokens is not None:
+            await self.tokens.settled()
 
     def slow_down(self, principal: Principal) -> Denial:
         """Give the 429 of who asks too much."""
@@ -187,17 +195,19 @@ class Gate:
         known = (self._keys or {}).get(digest) or self._verdicts.get(digest)
         if known is not None and now < known.until:
             return known
-        if self._tokens is None or key.strip(_BLANKS) or b"." not in secret:
+        if self.tokens is None or key.strip(_BLANKS) or b"." not in secret:
             return unauthorized("unknown_key", "The API key is not known.")
-        return self._judge(self._tokens, secret, digest, now)
+        return self._judge(self.tokens, secret, digest, now)
 
     def _judge(self, tokens: TokenCheck, token: bytes, digest: bytes, now: float) -> Credential | Denial:
         unix = time.time()
         try:
             claims = tokens.claims(token, unix)
         except BadToken as error:
-            waits = isinstance(error, KeyNotKnown)
-            return unauthorized(f"token_{error.reason}", str(error), waits=waits)
+            reason, waits = f"token_{error.reason}", isinstance(error, KeyNotKnown)
+            if error.reason == "no_keys":  # the token is not to blame: whoever shows it need not sign in again
+                return Denial(reason, retry_later(f"{error} Try again in a second."), None, waits)
+            return unauthorized(reason, str(error), waits=waits)
         principal = self.principals.of_token(digest if claims.subject is None else claims.subject)
         until = now + claims.expires_at - unix
         found = Credential(principal, _OF_TOKENS, self.edition, sessions=claims.sessions, until=until)

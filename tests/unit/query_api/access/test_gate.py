@@ -24,7 +24,8 @@ class FakeTokens:
 
     def __init__(self, claims: Claims | BadToken) -> None:
         self.said = claims
-        self.asked = 0
+        self.asked = self.failures = 0
+        self.age_seconds = None
 
     def claims(self, token: bytes, now: float) -> Claims:
         del token, now
@@ -290,3 +291,11 @@ async def test_a_request_that_is_no_poll_is_counted_too() -> None:
     assert (slow.status, dict(slow.headers)[b"retry-after"], stranger.status) == (429, b"5", 401)
     assert (gate.denials.counts["rate"], gate.denials.counts["no_key"]) == (1, 1)
     assert ("key", "r", 2, 1) in gate.principals.counts()
+
+
+def test_a_token_is_not_to_blame_where_no_keys_could_be_read() -> None:
+    """503: whoever holds it need not sign in again."""
+    denial = refused(gate_of(FakeTokens(BadToken("no_keys", "No keys yet."))), shown())
+
+    assert (denial.reply.status, detail(denial.reply)) == (503, "No keys yet. Try again in a second.")
+    assert dict(denial.reply.headers)[b"retry-after"] == b"1"
