@@ -124,7 +124,7 @@ async def _opened(url: str) -> AsyncIterator[_Database]:
 async def _answering(url: str) -> AsyncIterator[None]:
     """Bound what may take for ever: a server that hangs in the middle."""
     try:
-        async with asyncio.timeout(10 * STORE_SECONDS):
+        async with asyncio.timeout(5 * STORE_SECONDS):
             yield
     except TimeoutError:
         raise EventLogUnavailable(f"PostgreSQL at {target(url)} does not answer in time.") from None

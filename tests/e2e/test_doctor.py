@@ -17,6 +17,7 @@ from readmodel.redis_client import connect, target
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.commanding import Ended, Site
 from tests.support.pgbouncers import pgbouncer
+from tests.support.proxy import proxied
 from tests.support.redis_users import restricted
 from tests.support.servers import connected, fresh_database
 from tests.support.signing import key_set, p256, shared
@@ -345,6 +346,21 @@ async def test_what_could_not_be_looked_at_is_told(patient: Patient) -> None:
     assert seen.code == 2
     assert seen.of_check("triggers", "unknown") == "Not checked: the database cannot be asked."
     assert seen.of_check("Redis rights", "ok")
+
+
+async def test_stores_that_hang_are_away(patient: Patient) -> None:
+    """They take connections, and never say a word."""
+    site = patient.site
+    async with proxied(site.database_url) as postgres, proxied(site.settings["REDIS_URL"]) as redis:
+        postgres.stall(new=True)
+        redis.stall(new=True)
+        seen = await patient.look(
+            DATABASE_URL=postgres.url(site.database_url), REDIS_URL=redis.url(site.settings["REDIS_URL"])
+        )
+
+    assert seen.code == 2
+    assert "does not answer" in seen.of_check("database", "problem")
+    assert "does not answer" in seen.of_check("Redis", "problem")
 
 
 async def test_a_secret_that_others_may_read(patient: Patient, tmp_path: Path) -> None:
