@@ -173,6 +173,9 @@ def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
         refused.add_metric([reason], count)
     yield refused
     yield _gauge("fallback_waiting", "Queries that wait for others to end.", fallback.waiting)
+    yield _gauge(
+        "fallback_principals_waiting", "Keys and tokens' subjects that they are of.", fallback.principals_waiting
+    )
     yield _gauge("fallback_running", "Queries that Postgres works on.", fallback.running)
     yield _histogram("fallback_query_seconds", "Time of a query of Postgres, without its wait.", fallback.durations)
 

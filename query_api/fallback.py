@@ -84,8 +84,8 @@ def _the_same(_identity: str, _sent_at: float, _now: float) -> bool:
 class Fallback:
     """Answers polls from Postgres.
 
-    Each principal's queries wait in a line of their own. One that is sent answers all who wait for the same poll,
-    in any line. `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises
+    Each principal's queries wait in a line of their own. One that is sent answers all who wait for the same poll, in
+    any line. `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises
     StoreUnavailable where Postgres takes no new one; `learn` is told which database answered, and tells whether it is
     another now.
     """

@@ -20,10 +20,10 @@ def poll_interval(*, terminal: bool, busy: bool) -> int:
 
 
 class PollLoad:
-    """Whether this process has more to do than it can: its timers fire late, or its bounded queries wait."""
+    """Whether this process has more to do than it can: its timers fire late, or principals wait for others' queries."""
 
-    def __init__(self, queries_waiting: Callable[[], int]) -> None:
-        self._queries_waiting = queries_waiting
+    def __init__(self, is_crowded: Callable[[], bool]) -> None:
+        self._is_crowded = is_crowded
         self.busy = False
 
     async def run(self) -> None:
@@ -36,4 +36,4 @@ class PollLoad:
 
     def note(self, lateness_seconds: float) -> None:
         """Take one measurement."""
-        self.busy = lateness_seconds > BUSY_LATENESS_SECONDS or self._queries_waiting() > 0
+        self.busy = lateness_seconds > BUSY_LATENESS_SECONDS or self._is_crowded()

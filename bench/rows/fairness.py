@@ -45,7 +45,7 @@ KINDS = "hot", "postgres"
 
 @dataclass(frozen=True, slots=True)
 class GreedyKey:
-    """What the other key asks for, back to back; `unread` names an attack of bench/attack.py."""
+    """What the other key asks for, over all of its connections, back to back; `unread` names one of bench/attack.py."""
 
     what: str
     targets: Sequence[str] = ()
@@ -53,7 +53,7 @@ class GreedyKey:
     unread: str = ""
 
 
-def greeds() -> list[GreedyKey]:
+def greedy_keys() -> list[GreedyKey]:
     """Give the attacks."""
     deep = [f"{EVENTS_PATH}?limit=100&page={page}&{_EARLY}" for page in range(100, LARGE // 100, 7)]
     cold = [f"/api/v2/sessions/{session_id(number)}/events" for number in range(3, COLD + 3)]
@@ -152,18 +152,18 @@ async def _of_one(servers: Servers, name: str, source: Path) -> list[Row]:
         ):
             await site.run("warm", session_id(1), session_id(2))
             hot = await nothing_new(port, _VICTIMS_PATH)
-            for greed in greeds():
+            for greedy in greedy_keys():
                 contrast = Contrast()
                 for number in range(rounds + 1):
                     await _round(
-                        contrast, Victim(port, hot), Victim(port, hot), greed, process, seconds, keep=number > 0
+                        contrast, Victim(port, hot), Victim(port, hot), greedy, process, seconds, keep=number > 0
                     )
-                rows += rows_of(greed, name, contrast)
+                rows += rows_of(greedy, name, contrast)
     return rows
 
 
 async def _round(
-    contrast: Contrast, alone: Victim, beside: Victim, greed: GreedyKey, process: int, seconds: int, *, keep: bool
+    contrast: Contrast, alone: Victim, beside: Victim, greedy: GreedyKey, process: int, seconds: int, *, keep: bool
 ) -> None:
     """Measure alone, and then beside the attack; the first round is not kept."""
     async with alone.polling():
@@ -171,7 +171,7 @@ async def _round(
     before = resident_mb(process)
     forget_peak(process)
     async with beside.polling():
-        await _attack(beside.port, greed, seconds)
+        await _attack(beside.port, greedy, seconds)
     contrast.gained_mb.append(peak_mb(process) - before)
     if keep:
         contrast.alone.append(alone)
@@ -179,33 +179,33 @@ async def _round(
     await answer_of(beside.port, beside.hot, "memory")
 
 
-async def _attack(port: int, greed: GreedyKey, seconds: int) -> None:
-    if greed.unread:
-        arguments = greed.unread, str(port), EVENTS_PATH, HOG_KEY, str(seconds)
+async def _attack(port: int, greedy: GreedyKey, seconds: int) -> None:
+    if greedy.unread:
+        arguments = greedy.unread, str(port), EVENTS_PATH, HOG_KEY, str(seconds)
         await output_of(sys.executable, str(ROOT / "bench" / "attack.py"), *arguments)
         return
     digits = str(10 + secrets.randbelow(60))
     options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", f"http://{LOOPBACK}:{port}/"]
     with NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(script([target.replace(_ROUND, digits) for target in greed.targets], "GET"))
+        file.write(script([target.replace(_ROUND, digits) for target in greedy.targets], "GET"))
         file.flush()
-        out = await wrk("--script", file.name, *options, headers={"X-API-Key": HOG_KEY, **greed.headers})
-    print("   ", " ".join(out.split())[-160:])
+        await wrk("--script", file.name, *options, headers={"X-API-Key": HOG_KEY, **greedy.headers})
 
 
-def rows_of(greed: GreedyKey, name: str, contrast: Contrast) -> list[Row]:
+def rows_of(greedy: GreedyKey, name: str, contrast: Contrast) -> list[Row]:
     """Give the rows of one attack."""
     words = {"hot": "hot polls", "postgres": "polls of Postgres"}
     rows = []
     for kind in KINDS:
         for share in (50, 99):
             beside, alone = contrast.figures(kind, share)
-            rows.append(Row(f"{words[kind]} beside {greed.what}{name}", beside, "alone", alone, TWICE))
+            rows.append(Row(f"{words[kind]} beside {greedy.what}{name}", beside, "alone", alone, TWICE))
     rows.append(
         Row(
-            f"memory gained by {greed.what}{name}",
+            f"memory gained by {greedy.what}{name}",
             Figure(contrast.gained_mb, "MB", f"at most {max(contrast.gained_mb):.0f}"),
         )
     )
-    print(*(" | ".join(row.cells()) for row in rows), sep="\n", flush=True)
+    for row in rows:
+        print("  " + ", ".join(row.cells()), flush=True)
     return rows

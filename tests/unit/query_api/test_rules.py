@@ -74,7 +74,7 @@ def test_poll_interval(terminal: bool, busy: bool, seconds: int) -> None:
 @pytest.mark.parametrize(("lateness", "waiting", "busy"), [(0.0, 0, False), (0.2, 0, True), (0.0, 3, True)])
 def test_load(lateness: float, waiting: int, busy: bool) -> None:
     """Late timers, or queries that wait."""
-    load = PollLoad(lambda: waiting)
+    load = PollLoad(lambda: waiting > 0)
     load.note(lateness)
 
     assert load.busy == busy
