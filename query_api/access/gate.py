@@ -180,15 +180,19 @@ class Gate:
         if TWICE in key or TWICE in authorization:
             name = "X-API-Key" if TWICE in key else "Authorization"
             return Denial("twice", problem(400, f"{name} came more than once; it may come once.", parameter=name))
-        secret = key.strip(_BLANKS) or _bearer(authorization)
+        key = key.strip(_BLANKS)
+        secret = key or _bearer(authorization)
         if not secret:
             return unauthorized("no_key", _NEEDED, challenge=b"")
         digest = hashlib.sha256(secret).digest()
-        known = (self._keys or {}).get(digest) or self._verdicts.get(digest)
+        known = (self._keys or {}).get(digest)
+        if known is not None:
+            return known
+        if self._tokens is None or key or b"." not in secret:
+            return unauthorized("unknown_key", "The API key is not known.")
+        known = self._verdicts.get(digest)
         if known is not None and now < known.until:
             return known
-        if self._tokens is None or key.strip(_BLANKS) or b"." not in secret:
-            return unauthorized("unknown_key", "The API key is not known.")
         return self._judge(self._tokens, secret, digest, now)
 
     def _judge(self, tokens: TokenCheck, token: bytes, digest: bytes, now: float) -> Credential | Denial:

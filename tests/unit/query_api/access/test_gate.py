@@ -268,6 +268,14 @@ def test_a_token_is_no_api_key() -> None:
     assert tokens.asked == 0
 
 
+def test_a_token_that_was_let_in_is_no_api_key_either() -> None:
+    """What is answered does not hang on what was asked before."""
+    gate = gate_of(FakeTokens(claims()))
+    let_in(gate, shown())
+
+    assert refused(gate, wanted([(b"x-api-key", TOKEN)])).reason == "unknown_key"
+
+
 def test_tokens_of_one_subject_are_one_principal() -> None:
     """A renewed token goes on where the one before stood; without a subject each is one of its own."""
     gate = gate_of(FakeTokens(claims()))
