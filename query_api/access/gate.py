@@ -111,7 +111,7 @@ class Gate:
 
     def replace_keys(self, keys: ApiKeys) -> None:
         """Let in by these keys from now on, and by no others."""
-        self._keys = None  # of those withdrawn nothing holds any longer
+        self._keys = {}  # of those withdrawn nothing holds any longer; None would let everybody in
         self.reconsider()
         of_key = self.principals.of_key
         self._keys = {digest: Credential(of_key(name), scopes, self.edition) for digest, (name, scopes) in keys.items()}
@@ -134,7 +134,7 @@ class Gate:
         apart = time.time() - time.monotonic()
         if abs(apart - self._clocks_apart) > 1.0:
             self.reconsider()
-        self._clocks_apart = apart
+            self._clocks_apart = apart  # not each time: small steps add up
 
     def credential(self, fields: RequestFields, now: float) -> Credential | Denial:
         """Tell who asks; what was found for these very fields holds until it ends. `now` is monotonic seconds."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from typing import NoReturn
 
 import orjson
 import pytest
@@ -165,6 +166,21 @@ def test_keys_are_replaced() -> None:
     assert let_in(gate, wanted([(b"x-api-key", b"another-key-of-the-reader")])).principal is before.principal
 
 
+def test_keys_that_cannot_be_read_let_nobody_in() -> None:
+    """Whatever fails while they are replaced: the gate stays shut."""
+
+    class Broken(dict[bytes, tuple[str, frozenset[str]]]):
+        def items(self) -> NoReturn:
+            raise MemoryError
+
+    gate = gate_of()
+    with pytest.raises(MemoryError):
+        gate.replace_keys(Broken())
+
+    assert gate.asks
+    assert refused(gate, wanted([])).reason == "no_key"
+
+
 def test_a_token_is_judged_once() -> None:
     """Whatever other fields come with it: its signature costs more than the poll."""
     tokens = FakeTokens(claims())
@@ -220,6 +236,20 @@ def test_tokens_are_judged_anew_when_the_wall_clock_is_set(monkeypatch: pytest.M
     monkeypatch.setattr(time, "time", lambda: really() + 3600)
 
     gate.check_clock()
+    let_in(gate, fields)
+
+    assert tokens.asked == 2
+
+
+def test_tokens_are_judged_anew_when_the_wall_clock_creeps_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that are small each come to hours."""
+    tokens = FakeTokens(claims())
+    gate, fields, really = gate_of(tokens), shown(), time.time
+    let_in(gate, fields)
+
+    for ahead in (0.8, 1.6):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: really() + ahead)
+        gate.check_clock()
     let_in(gate, fields)
 
     assert tokens.asked == 2
