@@ -119,7 +119,7 @@ class Gate:
 
     def replace_keys(self, keys: ApiKeys) -> None:
         """Let in by these keys from now on, and by no others."""
-        self._keys = None  # of those withdrawn nothing holds any longer
+        self._keys = {}  # of those withdrawn nothing holds any longer; None would let everybody in
         self.reconsider()
         of_key = self.principals.of_key
         self._keys = {digest: Credential(of_key(name), scopes, self.edition) for digest, (name, scopes) in keys.items()}
@@ -142,7 +142,7 @@ class Gate:
         apart = time.time() - time.monotonic()
         if abs(apart - self._clocks_apart) > 1.0:
             self.reconsider()
-        self._clocks_apart = apart
+            self._clocks_apart = apart  # not each time: small steps add up
 
     def credential(self, fields: RequestFields, now: float) -> Credential | Denial:
         """Tell who asks; what was found for these very fields holds until it ends. `now` is monotonic seconds."""
@@ -188,15 +188,19 @@ class Gate:
         if TWICE in key or TWICE in authorization:
             name = "X-API-Key" if TWICE in key else "Authorization"
             return Denial("twice", problem(400, f"{name} came more than once; it may come once.", parameter=name))
-        secret = key.strip(_BLANKS) or _bearer(authorization)
+        key = key.strip(_BLANKS)
+        secret = key or _bearer(authorization)
         if not secret:
             return unauthorized("no_key", _NEEDED, challenge=b"")
         digest = hashlib.sha256(secret).digest()
-        known = (self._keys or {}).get(digest) or self._verdicts.get(digest)
+        known = (self._keys or {}).get(digest)
+        if known is not None:
+            return known
+        if self.tokens is None or key or b"." not in secret:
+            return unauthorized("unknown_key", "The API key is not known.")
+        known = self._verdicts.get(digest)
         if known is not None and now < known.until:
             return known
-        if self.tokens is None or key.strip(_BLANKS) or b"." not in secret:
-            return unauthorized("unknown_key", "The API key is not known.")
         return self._judge(self.tokens, secret, digest, now)
 
     def _judge(self, tokens: TokenCheck, token: bytes, digest: bytes, now: float) -> Credential | Denial:
@@ -208,13 +212,18 @@ class Gate:
             if error.reason == "no_keys":  # the token is not to blame: whoever shows it need not sign in again
                 return Denial(reason, retry_later(f"{error} Try again in a second."), None, waits)
             return unauthorized(reason, str(error), waits=waits)
-        principal = self.principals.of_token(digest if claims.subject is None else claims.subject)
+        principal = self.principals.of_token(_signed(token) if claims.subject is None else claims.subject)
         until = now + claims.expires_at - unix
         found = Credential(principal, _OF_TOKENS, self.edition, sessions=claims.sessions, until=until)
         self._verdicts[digest] = found
         if len(self._verdicts) > MAX_VERDICTS:
             self._verdicts.popitem(last=False)
         return found
+
+
+def _signed(token: bytes) -> bytes:
+    """Give the digest of what a token's signature is of: its bearer can spell the signature in several ways."""
+    return hashlib.sha256(token.rpartition(b".")[0]).digest()
 
 
 def _bearer(authorization: bytes) -> bytes:
