@@ -447,12 +447,19 @@ export const cases = {
   },
   async a_token_that_is_good_waits_for_no_fresh_one() {
     const tokens = new Tokens({ gives: (made) => (tokens.calls > 1 ? new Promise(() => {}) : made) }), { session, clock, states } = renewing(tokens);
-    await clock.pass(99);
-    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [100, 2, true]);
-    await clock.pass(2);
-    equal(states.at(-1).state, "running");
-    await clock.pass(30);
+    await clock.pass(89);
+    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [90, 2, true]);
+    await clock.pass(20);
+    equal([session.requests.length, states.at(-1).state], [90, "running"]); // in its last tenth it waits, until it gives up
+    await clock.pass(3);
     equal(states.at(-1).state, "waiting");
+  },
+  async a_poll_that_comes_after_the_end_waits_for_a_fresh_token() {
+    const tokens = new Tokens({ seconds: 10 }), { session, clock, states } = renewing(tokens);
+    session.interval = 12;
+    await clock.pass(600);
+    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [51, 51, true]);
+    equal(session.requests.every((request) => tokens.given.includes(shownBy(request))), true);
   },
   async what_is_no_token_is_not_sent() {
     for (const wrong of ["", "two words", "é", "a\nb", 7, {}]) {

@@ -78,7 +78,7 @@ async def url(database_url: str, redis_url: str) -> AsyncIterator[str]:
 async def test_a_token_is_renewed_before_the_api_refuses_it(url: str, writer: Writer) -> None:
     """The asynchronous client follows through three of them, and no poll is refused."""
     session_id = await writer.session()
-    backend, seen, over = Backend([session_id], seconds=2.5), list[Event](), Noting()
+    backend, seen, over = Backend([session_id], seconds=5), list[Event](), Noting()
     async with (
         asyncio.timeout(60),
         AsyncClient(url, token=backend.later, transport=over) as client,

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from typing import NoReturn
 
 import orjson
 import pytest
@@ -24,7 +25,8 @@ class FakeTokens:
 
     def __init__(self, claims: Claims | BadToken) -> None:
         self.said = claims
-        self.asked = 0
+        self.asked = self.failures = 0
+        self.age_seconds = None
 
     def claims(self, token: bytes, now: float) -> Claims:
         del token, now
@@ -165,6 +167,21 @@ def test_keys_are_replaced() -> None:
     assert let_in(gate, wanted([(b"x-api-key", b"another-key-of-the-reader")])).principal is before.principal
 
 
+def test_keys_that_cannot_be_read_let_nobody_in() -> None:
+    """Whatever fails while they are replaced: the gate stays shut."""
+
+    class Broken(dict[bytes, tuple[str, frozenset[str]]]):
+        def items(self) -> NoReturn:
+            raise MemoryError
+
+    gate = gate_of()
+    with pytest.raises(MemoryError):
+        gate.replace_keys(Broken())
+
+    assert gate.asks
+    assert refused(gate, wanted([])).reason == "no_key"
+
+
 def test_a_token_is_judged_once() -> None:
     """Whatever other fields come with it: its signature costs more than the poll."""
     tokens = FakeTokens(claims())
@@ -225,6 +242,20 @@ def test_tokens_are_judged_anew_when_the_wall_clock_is_set(monkeypatch: pytest.M
     assert tokens.asked == 2
 
 
+def test_tokens_are_judged_anew_when_the_wall_clock_creeps_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that are small each come to hours."""
+    tokens = FakeTokens(claims())
+    gate, fields, really = gate_of(tokens), shown(), time.time
+    let_in(gate, fields)
+
+    for ahead in (0.8, 1.6):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: really() + ahead)
+        gate.check_clock()
+    let_in(gate, fields)
+
+    assert tokens.asked == 2
+
+
 def test_a_token_reads_the_sessions_that_it_names() -> None:
     """And says the same of all others."""
     token = let_in(gate_of(FakeTokens(claims(SESSION))), shown())
@@ -268,6 +299,14 @@ def test_a_token_is_no_api_key() -> None:
     assert tokens.asked == 0
 
 
+def test_a_token_that_was_let_in_is_no_api_key_either() -> None:
+    """What is answered does not hang on what was asked before."""
+    gate = gate_of(FakeTokens(claims()))
+    let_in(gate, shown())
+
+    assert refused(gate, wanted([(b"x-api-key", TOKEN)])).reason == "unknown_key"
+
+
 def test_tokens_of_one_subject_are_one_principal() -> None:
     """A renewed token goes on where the one before stood; without a subject each is one of its own."""
     gate = gate_of(FakeTokens(claims()))
@@ -275,6 +314,13 @@ def test_tokens_of_one_subject_are_one_principal() -> None:
 
     assert let_in(gate, shown(b"a.a.a")).principal is let_in(gate, shown(b"b.b.b")).principal
     assert let_in(nameless, shown(b"a.a.a")).principal is not let_in(nameless, shown(b"b.b.b")).principal
+
+
+def test_a_token_without_a_subject_is_one_principal_however_its_signature_is_spelled() -> None:
+    """The last character of base64url has bits that say nothing, and of an ES256 signature there are two."""
+    gate = gate_of(FakeTokens(claims(subject=None)))
+
+    assert let_in(gate, shown(b"a.a.AA")).principal is let_in(gate, shown(b"a.a.AB")).principal
 
 
 async def test_a_request_that_is_no_poll_is_counted_too() -> None:
@@ -290,3 +336,11 @@ async def test_a_request_that_is_no_poll_is_counted_too() -> None:
     assert (slow.status, dict(slow.headers)[b"retry-after"], stranger.status) == (429, b"5", 401)
     assert (gate.denials.counts["rate"], gate.denials.counts["no_key"]) == (1, 1)
     assert ("key", "r", 2, 1) in gate.principals.counts()
+
+
+def test_a_token_is_not_to_blame_where_no_keys_could_be_read() -> None:
+    """503: whoever holds it need not sign in again."""
+    denial = refused(gate_of(FakeTokens(BadToken("no_keys", "No keys yet."))), shown())
+
+    assert (denial.reply.status, detail(denial.reply)) == (503, "No keys yet. Try again in a second.")
+    assert dict(denial.reply.headers)[b"retry-after"] == b"1"
