@@ -12,6 +12,9 @@ ASKED_SECONDS = 10.0
 BESIDE_PART = 4
 """While others ask, one principal holds at most so small a part of the places: how fast a server answers depends on
 what else it does, so a fair share of places alone would not keep others' polls fast."""
+LONG_SECONDS = 0.01
+"""One whose queries take longer, as a rule, holds a single place while others ask: they are large, or the server is busy,
+and either way a second one would slow others."""
 SPARE_PART = 4
 """So small a part of the places is kept for principals that hold none: whoever comes anew does not wait for others."""
 MAX_IDLE = 1_000
@@ -23,14 +26,15 @@ Item = TypeVar("Item", bound=Hashable)
 class Share(Generic[Item]):
     """What one principal takes: the places that it holds, the seconds that it had of them, and its line.
 
-    Seconds are counted from what the others had when it came: who was idle has nothing saved up.
+    `usual` is what one of its queries takes, the latest counting most. Seconds are counted from what the others had when it came: who was idle has nothing saved up.
     """
 
-    __slots__ = ("held", "principal", "seconds", "waiting")
+    __slots__ = ("held", "principal", "seconds", "usual", "waiting")
 
     def __init__(self, principal: Hashable, seconds: float) -> None:
         self.principal = principal
         self.seconds = seconds
+        self.usual = 0.0
         self.held = 0
         self.waiting: OrderedDict[Item, None] = OrderedDict()
 
@@ -122,6 +126,7 @@ class FairLine(Generic[Item]):
         self._free += 1
         share.held -= 1
         share.seconds += seconds
+        share.usual += (seconds - share.usual) / 4
         self._rest(share)
 
     def _next(self) -> Share[Item] | None:
@@ -132,13 +137,16 @@ class FairLine(Generic[Item]):
         best: Share[Item] | None = None
         for principal, share in self._lines.items():
             others = self._last_other if principal == who else at
-            if share.held >= (self._beside if others > since else self._alone):
+            if share.held >= (self._most_beside(share) if others > since else self._alone):
                 continue
             if share.held and self._free <= self._spare:
                 continue
             if best is None or (share.held, share.seconds) < (best.held, best.seconds):
                 best = share
         return best
+
+    def _most_beside(self, share: Share[Item]) -> int:
+        return 1 if share.usual > LONG_SECONDS else self._beside
 
     def _awaken(self, principal: Hashable) -> Share[Item]:
         share = self._idle.pop(principal, None) or Share(principal, self._seconds)

@@ -45,7 +45,7 @@ class Stage:
             self.served.append(principal)
             self.held[principal] += 1
 
-    def end(self, principal: str, seconds: float = 0.01) -> None:
+    def end(self, principal: str, seconds: float = module.LONG_SECONDS / 2) -> None:
         """Have a place given back after so long, and given to the next."""
         self.held[principal] -= 1
         self.line.give_back(principal, seconds)
@@ -79,6 +79,21 @@ def test_while_others_ask_one_holds_a_small_part() -> None:
         stage.end(HOG)
 
     assert stage.held[HOG] == PLACES // module.BESIDE_PART
+
+
+def test_while_others_ask_one_that_asks_long_queries_holds_a_single_place() -> None:
+    """Until its queries are short again."""
+    stage = Stage()
+    stage.ask(HOG, 1_000)
+    stage.ask(VICTIM)
+    stage.end(VICTIM)
+    for _ in range(100):
+        stage.end(HOG, 10 * module.LONG_SECONDS)
+    long = stage.held[HOG]
+    for _ in range(100):
+        stage.end(HOG)
+
+    assert (long, stage.held[HOG]) == (1, PLACES // module.BESIDE_PART)
 
 
 def test_when_the_others_have_been_silent_it_holds_more_again() -> None:
