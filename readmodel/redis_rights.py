@@ -16,7 +16,7 @@ from readmodel.keys import Keys
 
 Program = Literal["projector", "api"]
 
-_CONNECTION = ("ping", "select", "client|setname", "client|setinfo", "time", "subscribe")
+_CONNECTION = ("ping", "select", "client|setname", "time", "subscribe")
 _SCRIPTS = ("evalsha", "script|load")
 _READS = ("hget", "hmget", "hgetall", "zcard", "zcount", "zrevrange", "zrangebyscore")
 _LOOKS = ("hlen", "zrange", "zscore", "zscan", "type", "pttl", "exec")
@@ -78,7 +78,6 @@ _ARGUMENTS_ALONE: dict[str, tuple[str, ...]] = {
     "info": ("memory",),
     "select": ("0",),
     "client|setname": ("readside-cli",),
-    "client|setinfo": ("LIB-NAME", "readside"),
     "evalsha": ("0" * 40, "0"),
     "script|load": ("return 1",),
 }
