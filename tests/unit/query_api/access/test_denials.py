@@ -114,7 +114,8 @@ def test_a_host_of_ours_is_one(host: bytes) -> None:
 @pytest.mark.parametrize(
     "host",
     [None, b"", b"evil.example", b"a.example.evil.example", b"b.example", b"xb.example", b"a.example, a.example",
-     b"a.example:80:80", b"a.example@evil", b"[::1", b"\xff"],
+     b"a.example:80:80", b"a.example@evil", b"[::1", b"\xff", b"evil, x.b.example", b"evil/.b.example",
+     b"evil@x.b.example", b".b.example"],
 )  # fmt: skip
 def test_another_host_is_none(host: bytes | None) -> None:
     """Also where there are two, or none."""
