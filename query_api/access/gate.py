@@ -132,10 +132,11 @@ class Gate:
             credential.edition = self.edition
 
     async def run(self) -> None:
-        """Look at the clocks, for ever."""
+        """Look at the clocks, and at what is still to be told of refusals, for ever."""
         while True:
             await asyncio.sleep(CLOCK_SECONDS)
             self.check_clock()
+            self.denials.tell_due()
 
     def check_clock(self) -> None:
         """Judge tokens anew if the wall clock was set: until then their ends were counted by the steady one."""

@@ -42,9 +42,17 @@ async def test_keys_are_replaced_as_one(tmp_path: Path) -> None:
     assert [set(keys) for keys in taken] == [{digest(OLD), digest(NEW)}, {digest(NEW)}]
 
 
-@pytest.mark.parametrize("content", ["[]", f"dash:{NEW}", json.dumps([{"name": "dash", "key": "short"}])])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        f"dash:{NEW}",
+        json.dumps([{"name": "dash", "key": "short"}]),
+        json.dumps([{"name": "dash", "key": f"\ud800{NEW}"}]),
+    ],
+)
 async def test_a_wrong_file_of_keys_lets_the_former_in(tmp_path: Path, lines: Lines, content: str) -> None:
-    """None at all, the other form, a key that can be guessed: told, without any key."""
+    """None at all, the other form, a key that can be guessed, one that is no text: told, without any key."""
     file, taken = tmp_path / "keys", list[Keys]()
     file.write_text(content)
     watched = watched_keys(file, {}, taken.append)

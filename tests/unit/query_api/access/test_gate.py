@@ -1,12 +1,15 @@
 """The gate: keys by their digests, verdicts on tokens until they end, and what each may do."""
 
+import asyncio
 import hashlib
 import time
 from typing import NoReturn
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
+from query_api.access import denials as denials_module
 from query_api.access import gate as gate_module
 from query_api.access.denials import Denial
 from query_api.access.gate import Credential, Gate
@@ -14,6 +17,7 @@ from query_api.access.tokens import BadToken, Claims
 from query_api.reply import Reply
 from query_api.request_fields import RequestFields, wanted
 from query_api.staleness import Staleness
+from tests.support.waiting import eventually
 
 READER, OPERATOR = b"key-of-the-reader", b"key-of-the-operator"
 SESSION, OTHER = "11111111-aaaa-4aaa-8aaa-000000000001", "11111111-aaaa-4aaa-8aaa-000000000002"
@@ -254,6 +258,21 @@ def test_tokens_are_judged_anew_when_the_wall_clock_creeps_away(monkeypatch: pyt
     let_in(gate, fields)
 
     assert tokens.asked == 2
+
+
+async def test_a_running_gate_tells_of_who_fell_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody need be refused for it once more."""
+    monkeypatch.setattr(gate_module, "CLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(denials_module, "AUDIT_SECONDS", 0.05)
+    gate = gate_of()
+    with capture_logs() as logs:
+        running = asyncio.create_task(gate.run())
+        for _ in range(2):
+            await gate.admit(wanted([]), "read", "10.0.0.1")
+        await eventually(lambda: len(logs) == 2, "the second is told of, too")
+        running.cancel()
+
+    assert [line["refused"] for line in logs] == [{"no_key": 1}] * 2
 
 
 def test_a_token_reads_the_sessions_that_it_names() -> None:
