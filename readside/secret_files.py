@@ -50,6 +50,49 @@ def read_secret(path: Path, setting: str) -> str:
     return text
 
 
+class GivenSecrets:
+    """Secrets as they are set: each by a variable, or by one of its name and `_FILE` that names a file.
+
+    A file that cannot be read is told of where its secret is wanted: most processes do not need all of them.
+    """
+
+    def __init__(self, texts: Mapping[str, str], files: Mapping[str, Path]) -> None:
+        """Read the files; both by the variable without `_FILE`. Raises ConfigurationError where one is set twice."""
+        self._texts = dict(texts)
+        self._files = dict(files)
+        self._unread: dict[str, ConfigurationError] = {}
+        for variable, path in files.items():
+            if texts.get(variable):
+                raise ConfigurationError(f"{variable} and {variable}_FILE are both set: set one of them.")
+            try:
+                self._texts[variable] = read_secret(path, self.source(variable))
+            except ConfigurationError as error:
+                self._unread[variable] = error
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files, each by the variable that names it."""
+        return {self.source(variable): path for variable, path in self._files.items()}
+
+    def file(self, variable: str) -> Path | None:
+        """Give the file that holds a secret; None where it is in a variable, or nowhere."""
+        return self._files.get(variable)
+
+    def source(self, variable: str) -> str:
+        """Name the variable that a secret is set by."""
+        return f"{variable}_FILE" if variable in self._files else variable
+
+    def text(self, variable: str) -> str:
+        """Give a secret, "" where it is not set; raises ConfigurationError where its file could not be read."""
+        if variable in self._unread:
+            raise self._unread[variable]
+        return self._texts.get(variable, "")
+
+    def readable(self, variable: str) -> str:
+        """Give a secret as far as it could be read."""
+        return "" if variable in self._unread else self._texts.get(variable, "")
+
+
 def warn_of_open_files(files: Mapping[str, Path]) -> None:
     """Log a warning for each file, by its setting, that every user of this machine may read or write."""
     for setting, path in files.items():

@@ -19,7 +19,7 @@ from readmodel.errors import ConfigurationError
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
 from readside.exposure import check_origins
-from readside.secret_files import read_secret
+from readside.secret_files import GivenSecrets
 from readside.urls import POSTGRES, REDIS, checked_url, passwords
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _ALIKE = 0.85
 """A misspelt variable is so much like the one that is meant; all of them begin alike."""
 _SECRETS = ("database_url", "listen_url", "redis_url", "api_keys", "jwt_secret")
 """Settings that a file may hold instead: NAME_FILE is its path."""
+DATABASE_URL, LISTEN_URL, REDIS_URL, API_KEYS, JWT_SECRET = (f"{PREFIX}{name.upper()}" for name in _SECRETS)
 
 Seconds = Annotated[float, Field(gt=0, le=315_360_000)]  # ten years: longer ones overflow what is made of them
 Megabytes = Annotated[float, Field(le=1_000_000)]
@@ -132,32 +133,35 @@ class Settings(BaseSettings):
     )
     log_format: Literal["console", "json"] | None = Field(default=None, description="default: console on a terminal")
 
-    _unread: dict[str, ConfigurationError] = PrivateAttr(default_factory=dict)
+    _given: GivenSecrets = PrivateAttr()
 
     def __init__(self, **instead: Any) -> None:
         """Read the environment, and the files that it names; raises ConfigurationError for the first wrong variable.
 
-        A file that cannot be read is told of where its secret is wanted: most processes do not need all of them.
         `instead` holds values that count before the environment's.
         """
         try:
             super().__init__(**instead)
         except ValidationError as exc:
             raise WrongVariables(exc) from None
-        self._read_files()
+        files = {f"{PREFIX}{name.upper()}": getattr(self, f"{name}_file") for name in _SECRETS}
+        self._given = GivenSecrets(
+            {f"{PREFIX}{name.upper()}": getattr(self, name) for name in _SECRETS},
+            {variable: path for variable, path in files.items() if path is not None},
+        )
 
     def require_database_url(self) -> str:
         """Return DATABASE_URL; raises ConfigurationError when it is not set or not Postgres'."""
-        return checked_url(self._text("database_url"), self._name("database_url"), POSTGRES)
+        return checked_url(self._given.text(DATABASE_URL), self._given.source(DATABASE_URL), POSTGRES)
 
     def require_redis_url(self) -> str:
         """Return REDIS_URL; raises ConfigurationError when it is not set or not Redis'."""
-        return checked_url(self._text("redis_url"), self._name("redis_url"), REDIS)
+        return checked_url(self._given.text(REDIS_URL), self._given.source(REDIS_URL), REDIS)
 
     def checked_listen_url(self) -> str:
         """Return LISTEN_URL, "" where it is not set; raises ConfigurationError when it is not Postgres'."""
-        url = self._text("listen_url")
-        return url and checked_url(url, self._name("listen_url"), POSTGRES)
+        url = self._given.text(LISTEN_URL)
+        return url and checked_url(url, self._given.source(LISTEN_URL), POSTGRES)
 
     def projector_config(self) -> ProjectorConfig:
         """Build the projector's config; raises ConfigurationError."""
@@ -193,8 +197,8 @@ class Settings(BaseSettings):
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
             keys=self._keys(),
-            keys_file=self._watched("api_keys"),
-            secrets_file=self._watched("jwt_secret"),
+            keys_file=self._watched(API_KEYS),
+            secrets_file=self._watched(JWT_SECRET),
             tokens=self.token_config() if self.auth == "keys" else None,
             cors_origins=origins,
             allowed_hosts=parse_hosts(self.allowed_hosts or (OWN_HOSTS if self.auth == "none" else "")),
@@ -212,7 +216,7 @@ class Settings(BaseSettings):
 
     def token_config(self) -> TokenConfig | None:
         """Build what is told about tokens; None where nobody may sign any. Raises ConfigurationError."""
-        secrets = parse_secrets(self._text("jwt_secret"), self._name("jwt_secret"))
+        secrets = parse_secrets(self._given.text(JWT_SECRET), self._given.source(JWT_SECRET))
         if not secrets and not self.jwt_jwks:
             return None
         name = f"{PREFIX}JWT_JWKS"
@@ -226,10 +230,12 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Give every key, every secret and every URL's password, for the log to mask."""
-        found = written_keys(self.api_keys) if self.api_keys_file is None else written_keys_of_file(self.api_keys)
-        for url in (self.database_url, self.listen_url, self.redis_url):
-            found |= passwords(url)
-        found |= {secret.strip() for secret in self.jwt_secret.splitlines()}
+        readable = self._given.readable
+        written = written_keys if self._given.file(API_KEYS) is None else written_keys_of_file
+        found = written(readable(API_KEYS))
+        for variable in (DATABASE_URL, LISTEN_URL, REDIS_URL):
+            found |= passwords(readable(variable))
+        found |= {secret.strip() for secret in readable(JWT_SECRET).splitlines()}
         return tuple(sorted(found - {""}))
 
     def broken_rules(self) -> list[str]:
@@ -282,53 +288,28 @@ class Settings(BaseSettings):
 
     def given_keys(self) -> Keys:
         """Parse the keys of variable or file, of which there may be none; raises ConfigurationError."""
-        text = self._text("api_keys")
-        return parse_keys(text) if self.api_keys_file is None else parse_keys_file(text, self._name("api_keys"))
+        text = self._given.text(API_KEYS)
+        if self._given.file(API_KEYS) is None:
+            return parse_keys(text)
+        return parse_keys_file(text, self._given.source(API_KEYS))
 
     def secret_files(self) -> dict[str, Path]:
         """Give the files that hold secrets, each by the variable that names it."""
-        files = {self._name(name): getattr(self, f"{name}_file") for name in _SECRETS}
-        return {name: path for name, path in files.items() if path is not None}
+        return self._given.files
 
     def _keys(self) -> Keys | None:
         if self.auth != "keys":
             return None
         keys = self.given_keys()
-        if not keys and not self.jwt_jwks and not self._text("jwt_secret").strip():
+        if not keys and not self.jwt_jwks and not self._given.text(JWT_SECRET).strip():
             raise ConfigurationError(
-                f"{self._name('api_keys')} holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for none."
+                f"{self._given.source(API_KEYS)} holds no key: set it to name:key, or set {PREFIX}AUTH=none to ask for "
+                "none."
             )
         return keys
 
-    def _read_files(self) -> None:
-        """Put each file's text where its variable's would stand."""
-        for name in _SECRETS:
-            path: Path | None = getattr(self, f"{name}_file")
-            if path is None:
-                continue
-            if getattr(self, name):
-                raise ConfigurationError(
-                    f"{PREFIX}{name.upper()} and {self._name(name)} are both set: set one of them."
-                )
-            try:
-                object.__setattr__(self, name, read_secret(path, self._name(name)))  # frozen from here on
-            except ConfigurationError as error:
-                self._unread[name] = error
-
-    def _text(self, name: str) -> str:
-        """Give a setting that may be in a file; raises ConfigurationError where that could not be read."""
-        if name in self._unread:
-            raise self._unread[name]
-        text: str = getattr(self, name)
-        return text
-
-    def _name(self, name: str) -> str:
-        """Name the variable that gives a setting: its own, or that of its file."""
-        suffix = "" if getattr(self, f"{name}_file") is None else "_FILE"
-        return f"{PREFIX}{name.upper()}{suffix}"
-
-    def _watched(self, name: str) -> Path | None:
-        path: Path | None = getattr(self, f"{name}_file")
+    def _watched(self, variable: str) -> Path | None:
+        path = self._given.file(variable)
         return None if path is None or self.auth != "keys" else path.absolute()
 
 
