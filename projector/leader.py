@@ -15,6 +15,7 @@ from projector.core.pace import Pace
 from projector.jobs import Jobs
 from projector.tail.connection import Tail, lock_key, open_tail
 from projector.tail.doorbell import Doorbell
+from projector.tail.lead_holders import stranger
 from projector.tail.letterbox import Letterbox
 from projector.tail.reader import Wake
 from projector.telemetry import Telemetry
@@ -126,17 +127,27 @@ class Leader:
     async def _stand_by(self, tail: Tail) -> None:
         told = False
         while not await tail.try_lock(self._lock_key):
-            self._telemetry.role, self._telemetry.state, self._telemetry.reason = "standby", "waiting", None
+            reported = await self._leader_reports()
+            self._telemetry.role, self._telemetry.state = "standby", "waiting"
+            self._name_stranger(stranger(await tail.lead_holders(self._lock_key), reported=reported))
             if not told:
                 _log.info("standing by", database=postgres_target(self._config.listen_url))
                 told = True
-            ended = None if await self._leader_reports() else await tail.end_frozen_leader(self._lock_key)
+            ended = None if reported else await tail.end_frozen_leader(self._lock_key)
             if ended:
                 _log.warning("ended the connection of a leader that did nothing any more", backend_pids=ended)
             await self._sleep(self._config.heartbeat_seconds)
         self._telemetry.role, self._telemetry.state = "leader", "catching_up"
         if not self._refused:  # else the next try to lead: said when it was refused, and when a term begins
             _log.info("leading", database=postgres_target(self._config.listen_url), redis=target(self._redis))
+
+    def _name_stranger(self, sentence: str | None) -> None:
+        """Say who holds the lead and is none of ours: once in the log, and in our report for as long as it does."""
+        if sentence is not None and sentence != self._telemetry.reason:
+            _log.warning("a stranger holds the lead", reason=sentence)
+            self._telemetry.last_error = sentence
+            self._telemetry.note_error(sentence)
+        self._telemetry.reason = sentence
 
     async def _leader_reports(self) -> bool:
         """Tell whether a leader of this view reported lately; one that is frozen or without Redis does not."""

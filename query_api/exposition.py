@@ -29,6 +29,7 @@ MERGE: dict[str, Merge] = {
     "readside_max_staleness_seconds": max,
     "readside_store_away": max,
     "readside_connections_usage": max,
+    "readside_jwks_age_seconds": max,
 }
 """How the workers' gauges become one; all others are added up."""
 
@@ -128,6 +129,11 @@ def _of_the_gate(gate: Gate) -> Iterator[Metric]:
         denied.add_metric([kind, name], refusals)
     yield let_in
     yield denied
+    tokens = gate.tokens
+    yield _gauge(
+        "jwks_age_seconds", "Age of the key set that tokens are checked with.", tokens.age_seconds if tokens else None
+    )
+    yield _counter("jwks_failures", "Times that it could not be read.", tokens.failures if tokens else 0)
 
 
 def _of_memory(cache: ResponseCache, forms: GzipForms) -> Iterator[Metric]:

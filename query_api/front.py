@@ -17,6 +17,8 @@ from query_api.request_id import HEADER, RequestIds, is_acceptable, naming
 SESSIONS = "/api/v2/sessions/"
 EVENTS = "/events"
 _BEFORE, _AFTER = len(SESSIONS), -len(EVENTS)
+_SCHEMES = frozenset({b"bearer", b"basic"})
+"""Words before a key that are none themselves."""
 BROKEN = broken()
 _PROBES = frozenset({"/health/live", "/health/ready"})
 _OTHER_HOST = Denial("host", problem(400, "The request is for another host: READSIDE_ALLOWED_HOSTS does not name it."))
@@ -84,7 +86,7 @@ class Front:
 def own_name(fields: RequestFields) -> bytes | None:
     """The id that a request's caller gave it, if it is one and holds no key that came with it."""
     wished = fields.get(HEADER)
-    return wished if wished is not None and is_acceptable(wished, *_secrets(fields)) else None
+    return wished if wished is not None and is_acceptable(wished, _secrets(fields)) else None
 
 
 def events_path(session_id: str) -> str:
@@ -100,6 +102,7 @@ def polled_session(path: str) -> str | None:
     return session_id
 
 
-def _secrets(fields: RequestFields) -> tuple[bytes | None, bytes | None]:
-    """Give the keys that a request shows, right or wrong."""
-    return fields.get(b"x-api-key"), fields.get(b"authorization", b"").rpartition(b" ")[2]
+def _secrets(fields: RequestFields) -> list[bytes]:
+    """Give the keys that a request shows, right or wrong: without blanks, each of several, without the scheme."""
+    shown = fields.get(b"x-api-key", b"").split(), fields.get(b"authorization", b"").split()
+    return [word for words in shown for word in words if word.lower() not in _SCHEMES]

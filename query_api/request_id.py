@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from itertools import count
@@ -38,9 +38,9 @@ def _numbered(prefix: bytes) -> Iterator[bytes]:
             yield start + digits
 
 
-def is_acceptable(given: bytes, key: bytes | None, bearer: bytes | None) -> bool:
-    """Tell whether a caller's own id is taken: it must be one, and hold no key that came with it."""
-    return not (not _ACCEPTED.fullmatch(given) or (key and key in given) or (bearer and bearer in given))
+def is_acceptable(given: bytes, keys: Iterable[bytes]) -> bool:
+    """Tell whether a caller's own id is taken: it must be one, and hold none of the keys that came with it."""
+    return bool(_ACCEPTED.fullmatch(given)) and not any(key in given for key in keys)
 
 
 def about(name: bytes) -> None:

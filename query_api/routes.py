@@ -78,9 +78,9 @@ async def warm(
         raise RequestRefusal(service.gate.denied(denial, address_of(request.scope)))
     poll = Poll(sid, limit=1)
     try:
-        answer = await service.view_reads.read(poll)
+        answer = await service.view_reads.read(poll, credential.principal)
         if isinstance(answer, Cold):
-            fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds)
+            fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds, credential.principal)
             if fetched.logged.status is None:
                 return _missing(sid, fetched.freshness)
         await _check_followed(service, answer)

@@ -175,6 +175,15 @@ def _options(application_name: str, timeout_seconds: float, settings: Mapping[st
     return {"timeout": timeout_seconds, "server_settings": {"application_name": application_name, **settings}}
 
 
+def tls_version(connection: Any) -> str | None:
+    """Give the version of TLS in which we talk to whoever answers, a pooler perhaps; None for plain text.
+
+    asyncpg has no name of its own for it, so we ask its transport. The server's pg_stat_ssl tells of its own end alone.
+    """
+    encrypted = connection._transport.get_extra_info("ssl_object")  # noqa: SLF001 (there is no other way)
+    return encrypted and str(encrypted.version())
+
+
 class Server:
     """Who answers on a connection: version number, start time (text), database identity `system/oid`."""
 

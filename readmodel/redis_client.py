@@ -154,6 +154,7 @@ def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connection
     """
     options = {
         "client_name": name,
+        "driver_info": None,  # Redis 7.0 has no CLIENT SETINFO, so no list of rights could name it
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,
         "max_connections": max_connections,

@@ -301,13 +301,13 @@ class _Wiring:
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
         service = self.service
-        watching = [self.load.run(), service.history.run(), self._identify()]
+        watching = [self.load.run(), service.history.run(), self._identify(), service.gate.run()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
         gate, tokens = service.gate, self.tokens
         files = rotation.watching(service.config, gate.replace_keys, None if tokens is None else tokens.use_secrets)
         if tokens is not None:
-            watching += [gate.run(), tokens.run()]
+            watching.append(tokens.run())
         return [self.subscription.run(), service.requests.run(), *watching, *files]
 
     async def _identify(self) -> None:

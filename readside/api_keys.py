@@ -13,6 +13,8 @@ from readmodel.errors import ConfigurationError
 SCOPES = frozenset({"read", "ops"})
 LEAST_KEY = 16
 """Characters of a key: a shorter one can be guessed."""
+MOST_KEYS = 1_000
+"""The log looks for each of them in each of its lines."""
 Keys = dict[bytes, tuple[str, frozenset[str]]]
 """A key's SHA-256 → its name and scopes."""
 
@@ -131,6 +133,8 @@ def _admitted(entries: Iterable[_GivenKey]) -> Keys:
             raise ConfigurationError(f"{entry.shown} ({entry.name}) has an unknown scope; there are read and ops.")
         if entry.digest in keys:
             raise ConfigurationError(f"{entry.shown} ({entry.name}) repeats the key of {keys[entry.digest][0]}.")
+        if len(keys) == MOST_KEYS:
+            raise ConfigurationError(f"{entry.shown} is one too many: there may be {MOST_KEYS:,} keys.")
         keys[entry.digest] = (entry.name, entry.scopes)
     return keys
 

@@ -20,7 +20,7 @@ from query_api.config import ApiConfig
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_client import check_url
 from readmodel.redis_client import connect
-from readside import allocator, collector
+from readside import allocator, collector, rotation
 from readside.api import Process, create_app, prefix
 from readside.descriptors import within_limit
 from readside.exposure import check_address
@@ -119,7 +119,7 @@ def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secret
     configure(log_level, log_format, secrets)
     allocator.keep_freed_memory()
     collector.spare()
-    return create_app(config)
+    return create_app(rotation.read_anew(config))
 
 
 def _run(server: uvicorn.Server, listeners: list[socket.socket]) -> None:

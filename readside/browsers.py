@@ -8,6 +8,8 @@ from contextlib import suppress
 
 from readmodel.errors import ConfigurationError
 
+OWN_HOSTS = "localhost,127.0.0.1,[::1]"
+"""A page that has its own name point to this machine asks for that name, and is told nothing (DNS rebinding)."""
 _NAME = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*")
 
 

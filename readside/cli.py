@@ -8,11 +8,14 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 
 from readmodel.errors import ServiceError
 from readside.logging import configure, hidden
-from readside.settings import Settings
+from readside.settings import Settings, read_as_far_as_possible, unknown_variables
+
+_log = structlog.get_logger(__name__)
 
 FAILED = 2
 """Exit code of whatever could not be done: a wrong setting, a server away, no leader."""
@@ -171,6 +174,25 @@ def status(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    _version: Version = False,
+) -> None:
+    """Look at settings, both stores, versions, rights, TLS, triggers, clocks and limits, and say what to do.
+
+    One line for each: ok, a warning (it works, and should be mended), a problem, or unknown (it could not be looked
+    at). It changes nothing. Run it where a process of ours runs: with its settings, as its user.
+
+    Exit code 0: all is well, without a warning. 1: a warning or a problem. 2: something could not be looked at.
+    """
+    from readside.commands.doctor import doctor as look
+
+    settings, wrong = read_as_far_as_possible()
+    configure(settings.log_level, settings.log_format, settings.secrets())
+    _run(look(settings, wrong, as_json=as_json))
+
+
+@app.command()
 def explain(
     session: Annotated[str, typer.Argument(metavar="SESSION", help="Session id (UUID).", show_default=False)],
     event: Annotated[
@@ -263,6 +285,8 @@ def token(
 def _settings() -> Settings:
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
+    for name, meant in unknown_variables().items():
+        _log.warning("a variable is no setting of readside, and does nothing", variable=name, meant=meant)
     return settings
 
 

@@ -94,7 +94,7 @@ class Masking:
         self._known[source] = (new, former)
         long = {secret for pair in self._known.values() for given in pair for secret in given}
         long = {secret for secret in long if len(secret) >= LEAST_SECRET}
-        forms = {form for secret in long for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
+        forms = {form for secret in long for form in (secret, _in_url(secret), repr(secret)[1:-1])}
         longest_first = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
         self._secret = re.compile(rf"(?<![0-9A-Za-z])(?:{longest_first})(?![0-9A-Za-z])") if forms else None
 
@@ -112,6 +112,10 @@ class Masking:
                     if masked != text:
                         event[name] = masked
         return event
+
+
+def _in_url(secret: str) -> str:
+    return quote(secret, safe="", errors="replace")  # half a surrogate in a file is no reason to stop
 
 
 _masking = Masking()

@@ -53,12 +53,8 @@ def read_secret(path: Path, setting: str) -> str:
 def warn_of_open_files(files: Mapping[str, Path]) -> None:
     """Log a warning for each file, by its setting, that every user of this machine may read or write."""
     for setting, path in files.items():
-        try:
-            mode = path.stat().st_mode
-        except OSError:
-            continue  # whoever needs it says so
-        others = [word for bit, word in ((stat.S_IROTH, "read"), (stat.S_IWOTH, "write")) if mode & bit]
-        if others and not _is_mounted(path):
+        others = access_of_others(path)
+        if others:
             _log.warning(
                 "every user of this machine has access to a secret",
                 setting=setting,
@@ -66,6 +62,16 @@ def warn_of_open_files(files: Mapping[str, Path]) -> None:
                 may=" and ".join(others),
                 todo=f"chmod o= {path}",
             )
+
+
+def access_of_others(path: Path) -> list[str]:
+    """Tell what every user of this machine may do to a file: `read`, `write`; nothing where it is a mounted secret."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return []  # whoever needs it says so
+    others = [word for bit, word in ((stat.S_IROTH, "read"), (stat.S_IWOTH, "write")) if mode & bit]
+    return [] if _is_mounted(path) else others
 
 
 def _named(path: Path, setting: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,12 +17,17 @@ from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
-from readside.browsers import parse_hosts, parse_origins
+from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
 from readside.exposure import check_origins
 from readside.secret_files import read_secret
 from readside.urls import POSTGRES, REDIS, checked_url, passwords
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 PREFIX = "READSIDE_"
+_ALIKE = 0.85
+"""A misspelt variable is so much like the one that is meant; all of them begin alike."""
 _SECRETS = ("database_url", "listen_url", "redis_url", "api_keys", "jwt_secret")
 """Settings that a file may hold instead: NAME_FILE is its path."""
 
@@ -84,7 +90,10 @@ class Settings(BaseSettings):
         default="keys", description="keys; none to ask for no key on loopback; none-on-purpose: on any address"
     )
     cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
-    allowed_hosts: str = Field(default="", description="comma-separated hosts that requests may be for; default any")
+    allowed_hosts: str = Field(
+        default="",
+        description="comma-separated hosts that requests may be for; default any, or loopback's where AUTH is none",
+    )
     polls_per_second: float | None = Field(
         default=None, gt=0, le=1_000_000, description="what one key or token may ask, polls a second; default any"
     )
@@ -125,15 +134,16 @@ class Settings(BaseSettings):
 
     _unread: dict[str, ConfigurationError] = PrivateAttr(default_factory=dict)
 
-    def __init__(self) -> None:
+    def __init__(self, **instead: Any) -> None:
         """Read the environment, and the files that it names; raises ConfigurationError for the first wrong variable.
 
         A file that cannot be read is told of where its secret is wanted: most processes do not need all of them.
+        `instead` holds values that count before the environment's.
         """
         try:
-            super().__init__()
+            super().__init__(**instead)
         except ValidationError as exc:
-            raise ConfigurationError(_sentence(exc)) from None
+            raise WrongVariables(exc) from None
         self._read_files()
 
     def require_database_url(self) -> str:
@@ -144,16 +154,18 @@ class Settings(BaseSettings):
         """Return REDIS_URL; raises ConfigurationError when it is not set or not Redis'."""
         return checked_url(self._text("redis_url"), self._name("redis_url"), REDIS)
 
+    def checked_listen_url(self) -> str:
+        """Return LISTEN_URL, "" where it is not set; raises ConfigurationError when it is not Postgres'."""
+        url = self._text("listen_url")
+        return url and checked_url(url, self._name("listen_url"), POSTGRES)
+
     def projector_config(self) -> ProjectorConfig:
         """Build the projector's config; raises ConfigurationError."""
         database_url = self.require_database_url()
         self._check_freshness()
-        listen_url = self._text("listen_url")
-        if listen_url:
-            listen_url = checked_url(listen_url, self._name("listen_url"), POSTGRES)
         return ProjectorConfig(
             database_url=database_url,
-            listen_url=listen_url or database_url,
+            listen_url=self.checked_listen_url() or database_url,
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
             schema=self.database_schema,
@@ -175,8 +187,7 @@ class Settings(BaseSettings):
         """Build the query API's config; raises ConfigurationError, also when keys are wanted and none is set."""
         self._check_freshness()
         self._check_waiting()
-        origins = parse_origins(self.cors_origins)
-        check_origins(self.auth, origins)
+        origins = self._origins()
         return ApiConfig(
             database_url=self.require_database_url(),
             redis_url=self.require_redis_url(),
@@ -186,7 +197,7 @@ class Settings(BaseSettings):
             secrets_file=self._watched("jwt_secret"),
             tokens=self.token_config() if self.auth == "keys" else None,
             cors_origins=origins,
-            allowed_hosts=parse_hosts(self.allowed_hosts),
+            allowed_hosts=parse_hosts(self.allowed_hosts or (OWN_HOSTS if self.auth == "none" else "")),
             polls_per_second=self.polls_per_second,
             root_path=root_path,
             max_staleness_seconds=self.max_staleness_seconds,
@@ -220,6 +231,27 @@ class Settings(BaseSettings):
             found |= passwords(url)
         found |= {secret.strip() for secret in self.jwt_secret.splitlines()}
         return tuple(sorted(found - {""}))
+
+    def broken_rules(self) -> list[str]:
+        """Give a sentence for each setting, and each rule between settings, that keeps a process of ours from starting.
+
+        What cannot be read of the keys is not among them: `given_keys` and `token_config` say it.
+        """
+        rules: tuple[Callable[[], object], ...] = (
+            self.require_database_url,
+            self.checked_listen_url,
+            self.require_redis_url,
+            self._check_freshness,
+            self._check_waiting,
+            self._origins,
+            lambda: parse_hosts(self.allowed_hosts),
+        )
+        return [str(error) for error in map(_refusal, rules) if error]
+
+    def _origins(self) -> tuple[str, ...]:
+        origins = parse_origins(self.cors_origins)
+        check_origins(self.auth, origins)
+        return origins
 
     def _check_freshness(self) -> None:
         """Between two beats a view grows as old as they are apart: a bound below that would be passed all the time."""
@@ -300,10 +332,57 @@ class Settings(BaseSettings):
         return None if path is None or self.auth != "keys" else path.absolute()
 
 
-def _sentence(exc: ValidationError) -> str:
-    first = exc.errors(include_url=False, include_input=False)[0]
-    name = "".join(str(part) for part in first["loc"][:1]).upper().removeprefix(PREFIX)
-    return f"{PREFIX}{name} is wrong: {first['msg'].removeprefix('Value error, ')}."
+class WrongVariables(ConfigurationError):
+    """Variables that cannot be read: `sentences` by the name under which pydantic knows each; the first is the text."""
+
+    def __init__(self, exc: ValidationError) -> None:
+        errors = exc.errors(include_url=False, include_input=False)
+        self.sentences = {str(error["loc"][0]): _sentence(error) for error in reversed(errors)}
+        super().__init__(_sentence(errors[0]))
+
+
+def _sentence(error: ErrorDetails) -> str:
+    name = str(error["loc"][0]).upper().removeprefix(PREFIX)
+    return f"{PREFIX}{name} is wrong: {error['msg'].removeprefix('Value error, ')}."
+
+
+def _refusal(rule: Callable[[], object]) -> ConfigurationError | None:
+    try:
+        rule()
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+def read_as_far_as_possible() -> tuple[Settings, list[str]]:
+    """Read the environment with the default of each variable that is wrong; gives a sentence for each of those too."""
+    instead: dict[str, Any] = {}
+    sentences: list[str] = []
+    fields = {field.validation_alias or name: field for name, field in Settings.model_fields.items()}
+    while True:
+        try:
+            return Settings(**instead), sentences
+        except WrongVariables as wrong:
+            found = {name: fields[name].default for name in wrong.sentences}
+            sentences += wrong.sentences.values()
+        except ConfigurationError as error:  # a secret is given twice: its file counts
+            found = {name: "" for name in _SECRETS if f"{PREFIX}{name.upper()} and" in str(error)}
+            sentences.append(str(error))
+        if not found.keys() - instead.keys():
+            raise AssertionError(f"Nothing more can be left out: {sentences}")
+        instead |= found
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """Give the READSIDE_ variables of the environment that are no setting, with the setting that may be meant."""
+    known = {str(field.validation_alias or PREFIX + name.upper()) for name, field in Settings.model_fields.items()}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {name: next(iter(get_close_matches(name.upper(), known, 1, _ALIKE)), None) for name in unknown}
+
+
+def default_sslmode() -> str | None:
+    """Give libpq's own variable for a Postgres URL that has no sslmode: asyncpg honours it too."""
+    return os.environ.get("PGSSLMODE") or None
 
 
 def otlp_endpoint() -> str:

@@ -8,6 +8,7 @@ import asyncio
 import cProfile
 import gc
 import pstats
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ from itertools import count
 from statistics import median
 from typing import cast
 
+import jwt
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -24,6 +26,8 @@ from bench.events import EVENT_BYTES, session_id
 from bench.stack import API_KEY, Servers
 from bench.table import BenchError, Figure, Measurement, Row, number
 from query_api.access.gate import Gate
+from query_api.access.token_config import TokenConfig
+from query_api.access.tokens import Tokens
 from query_api.answers import AsOf, Number, found, missing
 from query_api.content_coding import GzipForms
 from query_api.cors import Cors
@@ -48,6 +52,7 @@ ROUNDS, POLLS = 9, 10_000
 HOT, ABSENT = session_id(1), session_id(2)
 LIMIT, EVENTS = 100, 10_000
 NEWEST_US = 1_768_314_600_000_000
+_TOKENS = TokenConfig(secrets=(secrets.token_bytes(32),))
 _TERM, _CACHE_BYTES, _STALENESS_SECONDS = "term", 64_000_000, 60.0
 
 
@@ -95,7 +100,7 @@ class HotPath:
         etag = self._fill()
         self.ways = _ways(etag)
         events = Events(
-            gate=Gate({sha256(API_KEY.encode()).digest(): ("bench", frozenset({"read"}))}),
+            gate=Gate({sha256(API_KEY.encode()).digest(): ("bench", frozenset({"read"}))}, Tokens(_TOKENS)),
             cache=self._cache,
             forms=GzipForms(_CACHE_BYTES),
             reader=cast("Reader", None),  # whoever asks it measures no hot poll
@@ -173,10 +178,17 @@ def _ways(etag: bytes) -> list[HotPoll]:
     empty, page = _head(HOT, f"?since={rfc3339(NEWEST_US)}"), _head(HOT, f"?limit={LIMIT}")
     unmodified = _head(HOT, f"?limit={LIMIT}", f"If-None-Match: {etag.decode()}\r\n")
     absent, refused = _head(ABSENT), _head(HOT, key="wrong")
-    later = count(NEWEST_US)
+    later, shown = count(NEWEST_US), f"Authorization: Bearer {_token()}\r\n"
+    by_token = _head(HOT, f"?since={rfc3339(NEWEST_US)}", shown, key="")
+
+    def another(more: str = "", key: str = API_KEY) -> bytes:
+        return _head(HOT, f"?since={rfc3339(next(later))}", more, key=key)
+
     return [
         HotPoll("empty poll", 200, lambda: empty),
-        HotPoll("empty poll, another since each time", 200, lambda: _head(HOT, f"?since={rfc3339(next(later))}")),
+        HotPoll("empty poll with a token", 200, lambda: by_token),
+        HotPoll("empty poll, another since each time", 200, another),
+        HotPoll("empty poll with a token, another since each time", 200, lambda: another(shown, "")),
         HotPoll("304", 304, lambda: unmodified),
         HotPoll(f"page of {LIMIT}", 200, lambda: page),
         HotPoll("401", 401, lambda: refused),
@@ -185,9 +197,16 @@ def _ways(etag: bytes) -> list[HotPoll]:
 
 
 def _head(session: str, query: str = "", more: str = "", *, key: str = API_KEY) -> bytes:
-    """Write a poll as wrk does."""
+    """Write a poll as wrk does; without a key it has no field for one."""
     target = f"{events_path(session)}{query}"
-    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nX-API-Key: {key}\r\n{more}\r\n".encode()
+    shown = f"X-API-Key: {key}\r\n" if key else ""
+    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n{shown}{more}\r\n".encode()
+
+
+def _token() -> str:
+    """Mint a token for the hot session, as a backend would."""
+    claims = {"aud": _TOKENS.audience, "sub": "bench", "sessions": [HOT], "exp": int(time.time()) + 86_400}
+    return jwt.encode(claims, _TOKENS.secrets[0], "HS256")
 
 
 async def measure(servers: Servers) -> Measurement:

@@ -12,6 +12,8 @@ from uuid import uuid4
 import asyncpg
 
 from projector.reads import Reads, open_reads
+from projector.tail.lead_holders import LeadHolder
+from projector.tail.sql import statement
 from readmodel.errors import BadEvents, EventLogUnavailable, PoolerInTheWay, QueryTooSlow
 from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
 
@@ -94,6 +96,10 @@ class Tail:
         silent = max(FROZEN_BEATS * self._heartbeat_seconds, FROZEN_SECONDS)
         rows = await self.rows(_END_FROZEN_LEADER, key, bell_key(key), silent)
         return [row["pid"] for row in rows if row["ended"]]
+
+    async def lead_holders(self, key: int) -> list[LeadHolder]:
+        """Ask who else holds the lead's lock."""
+        return [LeadHolder.read(row) for row in await self.rows(statement("lead_holders"), key)]
 
     async def value(self, sql: str, *arguments: object) -> Any:
         """Run a small statement, give its first value; None without a row."""

@@ -231,6 +231,17 @@ async def inspect(
     return sentence(wrong) if wrong else None
 
 
+async def missing_rights(
+    connection: Connection, schema: str = SCHEMA, sessions: str = "sessions", events: str = "events"
+) -> list[str]:
+    """Give what the connection's own role lacks, as GRANT statements; [] for a role that owns it all, or a superuser.
+
+    `sessions` and `events` are the tables' names as SQL would write them: in full where the search_path is ours.
+    """
+    async with pinned(connection, Names(sessions, events)):
+        return [str(row["statement"]) for row in await _rows(connection, "triggers_lacking", schema)]
+
+
 async def _make(connection: Connection, schema: str) -> bool:
     """Make what is missing or altered, in the caller's transaction; False when there is nothing to do."""
     catalog = await _catalog(connection, schema)

@@ -87,6 +87,17 @@ class Denials:
         if now - known.told_at >= AUDIT_SECONDS:
             self._tell(OTHERS if known is self._others else address, known, now)
 
+    def tell_due(self) -> None:
+        """Tell what was refused after an address was last told of, a minute later: who fell silent is told of, too."""
+        now = self._clock()
+        for address, known in [(OTHERS, self._others), *self._addresses.items()]:
+            if now - known.told_at < AUDIT_SECONDS:
+                continue
+            if known.reasons:
+                self._tell(address, known, now)
+            elif known is not self._others:
+                del self._addresses[address]
+
     def _of(self, address: str) -> _Address:
         known = self._addresses.get(address)
         if known is None:

@@ -13,7 +13,7 @@ from typing import Protocol
 from query_api.access.denials import Denial, Denials, forbidden, too_many, unauthorized
 from query_api.access.principals import Principal, Principals
 from query_api.access.tokens import BadToken, Claims, KeyNotKnown
-from query_api.problems import problem
+from query_api.problems import problem, retry_later
 from query_api.reply import Reply
 from query_api.request_fields import TWICE, RequestFields
 from query_api.staleness import Staleness
@@ -35,6 +35,14 @@ ApiKeys = Mapping[bytes, tuple[str, frozenset[str]]]
 
 class TokenCheck(Protocol):
     """What judges tokens."""
+
+    @property
+    def age_seconds(self) -> float | None:
+        """How long ago the key set was read; None where there is none."""
+
+    @property
+    def failures(self) -> int:
+        """How often it could not be read."""
 
     def claims(self, token: bytes, now: float) -> Claims:
         """Say what a token claims. `now` is Unix seconds. Raises BadToken."""
@@ -94,7 +102,7 @@ class Gate:
     ) -> None:
         self.principals = Principals(polls_per_second)
         self.denials = Denials()
-        self._tokens = tokens
+        self.tokens = tokens
         self._verdicts: OrderedDict[bytes, Credential] = OrderedDict()
         self._keys: dict[bytes, Credential] | None = None
         self.edition = object()
@@ -111,7 +119,7 @@ class Gate:
 
     def replace_keys(self, keys: ApiKeys) -> None:
         """Let in by these keys from now on, and by no others."""
-        self._keys = None  # of those withdrawn nothing holds any longer
+        self._keys = {}  # of those withdrawn nothing holds any longer; None would let everybody in
         self.reconsider()
         of_key = self.principals.of_key
         self._keys = {digest: Credential(of_key(name), scopes, self.edition) for digest, (name, scopes) in keys.items()}
@@ -124,17 +132,18 @@ class Gate:
             credential.edition = self.edition
 
     async def run(self) -> None:
-        """Look at the clocks, for ever."""
+        """Look at the clocks, and at what is still to be told of refusals, for ever."""
         while True:
             await asyncio.sleep(CLOCK_SECONDS)
             self.check_clock()
+            self.denials.tell_due()
 
     def check_clock(self) -> None:
         """Judge tokens anew if the wall clock was set: until then their ends were counted by the steady one."""
         apart = time.time() - time.monotonic()
         if abs(apart - self._clocks_apart) > 1.0:
             self.reconsider()
-        self._clocks_apart = apart
+            self._clocks_apart = apart  # not each time: small steps add up
 
     def credential(self, fields: RequestFields, now: float) -> Credential | Denial:
         """Tell who asks; what was found for these very fields holds until it ends. `now` is monotonic seconds."""
@@ -162,8 +171,8 @@ class Gate:
 
     async def settled(self) -> None:
         """Wait until a token's key is known, or will not be."""
-        if self._tokens is not None:
-            await self._tokens.settled()
+        if self.tokens is not None:
+            await self.tokens.settled()
 
     def slow_down(self, principal: Principal) -> Denial:
         """Give the 429 of who asks too much."""
@@ -180,31 +189,42 @@ class Gate:
         if TWICE in key or TWICE in authorization:
             name = "X-API-Key" if TWICE in key else "Authorization"
             return Denial("twice", problem(400, f"{name} came more than once; it may come once.", parameter=name))
-        secret = key.strip(_BLANKS) or _bearer(authorization)
+        key = key.strip(_BLANKS)
+        secret = key or _bearer(authorization)
         if not secret:
             return unauthorized("no_key", _NEEDED, challenge=b"")
         digest = hashlib.sha256(secret).digest()
-        known = (self._keys or {}).get(digest) or self._verdicts.get(digest)
+        known = (self._keys or {}).get(digest)
+        if known is not None:
+            return known
+        if self.tokens is None or key or b"." not in secret:
+            return unauthorized("unknown_key", "The API key is not known.")
+        known = self._verdicts.get(digest)
         if known is not None and now < known.until:
             return known
-        if self._tokens is None or key.strip(_BLANKS) or b"." not in secret:
-            return unauthorized("unknown_key", "The API key is not known.")
-        return self._judge(self._tokens, secret, digest, now)
+        return self._judge(self.tokens, secret, digest, now)
 
     def _judge(self, tokens: TokenCheck, token: bytes, digest: bytes, now: float) -> Credential | Denial:
         unix = time.time()
         try:
             claims = tokens.claims(token, unix)
         except BadToken as error:
-            waits = isinstance(error, KeyNotKnown)
-            return unauthorized(f"token_{error.reason}", str(error), waits=waits)
-        principal = self.principals.of_token(digest if claims.subject is None else claims.subject)
+            reason, waits = f"token_{error.reason}", isinstance(error, KeyNotKnown)
+            if error.reason == "no_keys":  # the token is not to blame: whoever shows it need not sign in again
+                return Denial(reason, retry_later(f"{error} Try again in a second."), None, waits)
+            return unauthorized(reason, str(error), waits=waits)
+        principal = self.principals.of_token(_signed(token) if claims.subject is None else claims.subject)
         until = now + claims.expires_at - unix
         found = Credential(principal, _OF_TOKENS, self.edition, sessions=claims.sessions, until=until)
         self._verdicts[digest] = found
         if len(self._verdicts) > MAX_VERDICTS:
             self._verdicts.popitem(last=False)
         return found
+
+
+def _signed(token: bytes) -> bytes:
+    """Give the digest of what a token's signature is of: its bearer can spell the signature in several ways."""
+    return hashlib.sha256(token.rpartition(b".")[0]).digest()
 
 
 def _bearer(authorization: bytes) -> bytes:

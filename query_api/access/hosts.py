@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 _PORT = re.compile(rb":\d{0,5}$")
+_NAME = re.compile(rb"[0-9a-z_-]+(?:\.[0-9a-z_-]+)*")
+"""What can be below another name: two hosts are none, nor is what a path or a user stands in."""
 
 
 class Hosts:
@@ -21,7 +23,7 @@ class Hosts:
         if not self.checked:
             return True
         name = _PORT.sub(b"", (host or b"").strip().lower()).removesuffix(b".")
-        return name in self._names or name.endswith(self._endings)
+        return name in self._names or (name.endswith(self._endings) and _NAME.fullmatch(name) is not None)
 
 
 ANY_HOST = Hosts()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -167,13 +167,18 @@ class KeyRing:
     """
 
     def __init__(
-        self, source: JwksSource, on_change: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self,
+        source: JwksSource,
+        on_change: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.keys = KeySet()
         self.failures = 0
         self._source = source
         self._on_change = on_change
         self._clock = clock
+        self._sleep = sleep
         self._document: bytes | None = None
         self._refreshed_at: float | None = None
         self._asked_at: float | None = None
@@ -217,9 +222,9 @@ class KeyRing:
                 await asyncio.wait({self._refresh()})
                 if self.failures == failures:
                     pauses = self._pauses()
-                    await asyncio.sleep(self._source.pause_seconds)
+                    await self._sleep(self._source.pause_seconds)
                 else:
-                    await asyncio.sleep(next(pauses))
+                    await self._sleep(next(pauses))
         finally:
             if self._refreshing is not None:
                 await end([self._refreshing])

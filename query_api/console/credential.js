@@ -6,6 +6,7 @@ const LONGEST = 8_000; // the API reads no longer one
 const HEADER_TEXT = /^[\x21-\x7e]+$/;
 const THREE_PARTS = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/;
 const RENEWED_AFTER = 0.8; // of what is left of a token's life when it comes
+const AWAITED_AFTER = 0.9;
 const PATIENCE_SECONDS = 30;
 
 /** Whether a text has the form of a token: three base64url parts, whose first is a JSON object. All else is a key. */
@@ -48,7 +49,8 @@ function objectIn(part) {
  */
 export class Credential {
   #give; #headers; #clock; #random;
-  #held = null; #over = true; #proven = false; #renewAt = Infinity; #retryAt = 0; #failures = 0; #reason = "";
+  #held = null; #over = true; #proven = false; #renewAt = Infinity; #awaitAt = Infinity; #retryAt = 0; #failures = 0; #reason = "There is no token yet.";
+  #asking = null; #finished = false;
 
   constructor(given, { headers = headersFor, clock = systemClock, random = Math.random } = {}) {
     [this.#give, this.#headers] = [typeof given === "function" ? given : null, headers];
@@ -61,10 +63,17 @@ export class Credential {
     return this.#give !== null;
   }
 
-  /** The headers to send now; rejects with a PollError while there is nothing good. For one caller at a time. */
+  /**
+   * The headers to send now; rejects with a PollError while there is nothing good. A token that is good waits for no
+   * fresh one, but in the last tenth of its life, lest it end on the way.
+   */
   async current(signal) {
     const now = this.#clock.now();
-    if (this.renews && now >= this.#retryAt && (this.#over || now >= this.#renewAt)) await this.#renew(signal);
+    if (this.renews && now >= this.#retryAt && (this.#over || now >= this.#renewAt)) {
+      this.#asking ??= this.#renew(signal).finally(() => { this.#asking = null; });
+    }
+    if (this.#over || now >= this.#awaitAt) await this.#asking;
+    if (this.#finished) throw new PollError("There are no more tokens.", { status: 401 });
     if (this.#over) throw this.later();
     return this.#headers(this.#held);
   }
@@ -90,24 +99,24 @@ export class Credential {
   }
 
   async #renew(signal) {
-    let given;
     try {
-      given = await this.#call(signal);
+      this.#look(await this.#call(signal));
     } catch (error) {
-      signal?.throwIfAborted();
-      this.#failed(`No fresh token could be had: ${error?.message ?? error}`);
-      return;
+      if (!signal?.aborted) this.#failed(`No fresh token could be had: ${error?.message ?? error}`);
     }
-    if (given === null || given === undefined) throw new PollError("There are no more tokens.", { status: 401 });
-    if (typeof given !== "string" || !HEADER_TEXT.test(given)) this.#failed("What was given is no token.");
+  }
+
+  #look(given) {
+    if (given === null || given === undefined) this.#finished = true;
+    else if (typeof given !== "string" || !HEADER_TEXT.test(given)) this.#failed("What was given is no token.");
     else if (given === this.#held) this.#failed("The same token was given again.");
     else this.#take(given);
   }
 
   #take(given) {
-    const left = secondsLeft(given, this.#clock.now() / 1000);
+    const now = this.#clock.now(), leftMs = secondsLeft(given, now / 1000) * 1000;
     [this.#held, this.#over, this.#proven, this.#retryAt] = [given, false, false, 0];
-    this.#renewAt = this.#clock.now() + left * RENEWED_AFTER * 1000;
+    [this.#renewAt, this.#awaitAt] = [now + leftMs * RENEWED_AFTER, now + leftMs * AWAITED_AFTER];
   }
 
   #failed(reason) {

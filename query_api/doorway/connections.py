@@ -7,7 +7,7 @@ import gc
 import time
 from collections import OrderedDict, deque
 from http import HTTPStatus
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
@@ -32,15 +32,13 @@ LEFT_BYTES = 1_000_000
 """After so many bytes of long requests the youngest objects are looked through for cycles: a millisecond at most."""
 REMEMBERED_FIELDS, FIELDS_BYTES = 1_024, 2_048
 """Header fields whose meaning is remembered: a client sends the same ones with each poll."""
-REMEMBERED_POLLS, POLL_BYTES = 8_192, 768
-"""Whole polls whose meaning is remembered, of those that were answered."""
+REMEMBERED_POLLS, POLL_BYTES, POLLS_BYTES = 8_192, 2_048, 8_000_000
+"""Whole polls whose meaning is remembered, of those that were answered; a token makes a browser's poll 1 kB long."""
 
 
 CLOSES = b"\r\nconnection: close\r\n\r\n"
 """Ends the head of a last answer."""
 _NAME = b"x-request-id: "
-
-Value = TypeVar("Value")
 
 
 class SweptConnection(Protocol):
@@ -78,6 +76,7 @@ class Connections:
         self._turn: deque[SweptConnection] = deque()
         self.polls: OrderedDict[bytes, Question] = OrderedDict()
         """Whole heads whose meaning is remembered."""
+        self._polls_bytes = 0
         self._pattern = poll_pattern(front.prefix)
         self._open: dict[SweptConnection, None] = {}
         self._fields: OrderedDict[bytes, RequestFields] = OrderedDict()
@@ -154,13 +153,20 @@ class Connections:
         if fields is None:
             fields = usual_fields(lines)
             if fields is not None and len(lines) <= FIELDS_BYTES:
-                _remember(self._fields, lines, fields, REMEMBERED_FIELDS)
+                if len(self._fields) >= REMEMBERED_FIELDS:
+                    self._fields.popitem(last=False)  # a plain dict would search for its oldest
+                self._fields[lines] = fields
         return fields
 
     def remember(self, head: bytes, question: Question) -> None:
-        """Remember a poll that was answered: only who has a key can fill this memory."""
-        if len(head) <= POLL_BYTES:
-            _remember(self.polls, head, question, REMEMBERED_POLLS)
+        """Remember a poll that was answered: only who has a key can fill this memory. The oldest make room."""
+        if len(head) > POLL_BYTES or head in self.polls:
+            return
+        self.polls[head] = question
+        self._polls_bytes += len(head)
+        while len(self.polls) > REMEMBERED_POLLS or self._polls_bytes > POLLS_BYTES:
+            forgotten, _ = self.polls.popitem(last=False)
+            self._polls_bytes -= len(forgotten)
 
     def parts(self, reply: Reply, common: HeaderFields, name: bytes, defaults: Pairs, end: bytes = END) -> list[bytes]:
         """Give the parts of a response's head, as uvicorn writes it, and its body, to be joined.
@@ -196,10 +202,3 @@ class Connections:
                 break
             connection.end_untaken()
             total -= size
-
-
-def _remember(memory: OrderedDict[bytes, Value], key: bytes, value: Value, most: int) -> None:
-    """Keep one more, and forget the oldest where there are too many (a plain dict would search for it)."""
-    if len(memory) >= most:
-        memory.popitem(last=False)
-    memory[key] = value

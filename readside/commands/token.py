@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import typer
 
+from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import MAX_SESSIONS, MAX_SUBJECT
 from readmodel.errors import ConfigurationError, InvalidParameter
 from readmodel.poll import parse_session_id
@@ -17,14 +18,14 @@ from readside.settings import Settings
 
 def token(settings: Settings, sessions: Sequence[str], *, ttl_seconds: int, subject: str | None) -> None:
     """Print a token for these sessions, and nothing else."""
-    typer.echo(mint(settings, sessions, ttl_seconds=ttl_seconds, subject=subject, now=int(time.time())))
-
-
-def mint(settings: Settings, sessions: Sequence[str], *, ttl_seconds: int, subject: str | None, now: int) -> str:
-    """Sign a token with the first secret; raises InvalidParameter, and ConfigurationError where there is no secret."""
     config = settings.token_config()
     if config is None or not config.secrets:
         raise ConfigurationError("READSIDE_JWT_SECRET is not set; it must be the secret that signs tokens.")
+    typer.echo(mint(config, sessions, ttl_seconds=ttl_seconds, subject=subject, now=int(time.time())))
+
+
+def mint(config: TokenConfig, sessions: Sequence[str], *, ttl_seconds: int, subject: str | None, now: int) -> str:
+    """Sign a token with the first secret, of which there must be one; raises InvalidParameter."""
     claims: dict[str, Any] = {
         "aud": config.audience,
         "sessions": _named(sessions),

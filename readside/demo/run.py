@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import signal
+import time
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib.resources import files
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 from rich.console import Console
 
 from projector.tail import triggers
+from query_api.access.token_config import TokenConfig
 from readmodel.errors import DemoError
 from readmodel.postgres_client import connect as connect_postgres
 from readmodel.postgres_client import translated
@@ -19,6 +21,8 @@ from readmodel.redis_client import connect as connect_redis
 from readmodel.redis_client import keys_of
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+from readside.browsers import OWN_HOSTS
+from readside.commands.token import mint
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK, Child, first_true, port_is_free, program, running
@@ -29,9 +33,9 @@ from readside.settings import Settings, child_environment
 
 APPLICATION_NAME = "readside-demo"
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
-OWN_HOSTS = ("localhost", LOOPBACK, "[::1]")
-"""Requests may be for these: a page that has its own name point here is told nothing (DNS rebinding)."""
 READY_SECONDS = 60.0
+TOKEN_SECONDS = 86_400
+"""The link to one session works for so long."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONG_SESSION = "SELECT id::text FROM sessions WHERE session_type = 'log_watch' AND status = 'in_progress'"
 
@@ -88,6 +92,7 @@ class Demo:
         self._console = console
         self._settings = settings
         self._made_key = made_key
+        self._made_secret = "" if made_key is None or settings.token_config() else secrets.token_urlsafe(32)
         self._home = home
         self._port = port
         self._kept = kept
@@ -136,9 +141,11 @@ class Demo:
     def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
         """The user's own settings, but for those that say where things are."""
         changes = {"DATABASE_URL": database_url, "LISTEN_URL": "", "REDIS_URL": redis_url, "PROJECTOR_PORT": ""}
-        changes["ALLOWED_HOSTS"] = ",".join((*OWN_HOSTS, self._settings.allowed_hosts))
+        changes["ALLOWED_HOSTS"] = f"{OWN_HOSTS},{self._settings.allowed_hosts}"
         if self._made_key is not None:
             changes["API_KEYS"] = f"demo:{self._made_key}:read+ops"
+        if self._made_secret:
+            changes["JWT_SECRET"] = self._made_secret
         return child_environment(changes)
 
     def _facts(self, session_id: str) -> DemoFacts:
@@ -151,7 +158,19 @@ class Demo:
             return DemoFacts(
                 self._port, session_id, "$KEY", "stands for a key of yours, of READSIDE_API_KEYS or its file", data
             )
-        return DemoFacts(self._port, session_id, self._made_key, "named demo, with the scopes read and ops", data)
+        note = "named demo, with the scopes read and ops"
+        return DemoFacts(self._port, session_id, self._made_key, note, data, self._token(session_id))
+
+    def _token(self, session_id: str) -> str:
+        """Mint a token as a backend would for its user, where the secret is the demo's own."""
+        if not self._made_secret:
+            return ""
+        config = TokenConfig(
+            secrets=(self._made_secret.encode(),),
+            audience=self._settings.jwt_audience,
+            issuer=self._settings.jwt_issuer,
+        )
+        return mint(config, [session_id], ttl_seconds=TOKEN_SECONDS, subject="demo", now=int(time.time()))
 
 
 async def long_session(url: str) -> str:

@@ -21,13 +21,18 @@ RATE_READINGS = 6  # rates are over so many looks
 
 @dataclass(frozen=True, slots=True)
 class DemoFacts:
-    """Where everything is. `key` is what goes into X-API-Key, or None where none is asked for."""
+    """Where everything is.
+
+    `key` is what goes into X-API-Key, or None where none is asked for. `token` reads the session and no other, "" where
+    the demo made none.
+    """
 
     port: int
     session_id: str
     key: str | None
     key_note: str
     data: Path | None
+    token: str = ""
 
     @property
     def base_url(self) -> str:
@@ -49,6 +54,8 @@ class DemoFacts:
         """Each with its name."""
         yield "Console", f"{self.base_url}/"
         yield "Console of a session", f"{self.base_url}/#session={self.session_id}"
+        if self.token:
+            yield "Link to that one alone", f"{self.base_url}/#session={self.session_id}&token={self.token}"
         yield "Events of a live session", self.events_url
         yield "API documentation", f"{self.base_url}/docs"
         yield "Lag and state", f"{self.base_url}/api/v2/projection"

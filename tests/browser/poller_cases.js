@@ -445,6 +445,22 @@ export const cases = {
     await clock.pass(31);
     equal([signals[0].aborted, last().state, last().error.message], [true, "waiting", "No fresh token could be had: it was not given in time."]);
   },
+  async a_token_that_is_good_waits_for_no_fresh_one() {
+    const tokens = new Tokens({ gives: (made) => (tokens.calls > 1 ? new Promise(() => {}) : made) }), { session, clock, states } = renewing(tokens);
+    await clock.pass(89);
+    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [90, 2, true]);
+    await clock.pass(20);
+    equal([session.requests.length, states.at(-1).state], [90, "running"]); // in its last tenth it waits, until it gives up
+    await clock.pass(3);
+    equal(states.at(-1).state, "waiting");
+  },
+  async a_poll_that_comes_after_the_end_waits_for_a_fresh_token() {
+    const tokens = new Tokens({ seconds: 10 }), { session, clock, states } = renewing(tokens);
+    session.interval = 12;
+    await clock.pass(600);
+    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [51, 51, true]);
+    equal(session.requests.every((request) => tokens.given.includes(shownBy(request))), true);
+  },
   async what_is_no_token_is_not_sent() {
     for (const wrong of ["", "two words", "é", "a\nb", 7, {}]) {
       const session = new Session(1), { clock, last } = follow(session, { token: () => wrong });
@@ -455,7 +471,7 @@ export const cases = {
   async a_function_without_more_tokens_stops_it() {
     const tokens = new Tokens({ seconds: 10, gives: (made) => (tokens.calls > 1 ? null : made) }), { session, clock, last } = renewing(tokens);
     await clock.pass(60);
-    equal([session.requests.length, last().state, last().error.message, last().error.status], [8, "stopped", "There are no more tokens.", 401]);
+    equal([session.requests.length, last().state, last().error.message, last().error.status], [9, "stopped", "There are no more tokens.", 401]);
   },
   async a_session_that_the_token_does_not_name_stops_it() {
     const session = new Session(1), tokens = new Tokens(), clock = new Clock();

@@ -170,7 +170,7 @@ async def test_the_dashboard_shows_the_session_and_goes_on_when_its_token_ends(s
     """With tokens of seconds in place of minutes: the page never shows one that has ended."""
     text = (site.at / "backend.py").read_text()
     assert text.count("now + 300") == 1
-    (site.at / "backend.py").write_text(text.replace("now + 300", "now + 4"))
+    (site.at / "backend.py").write_text(text.replace("now + 300", "now + 8"))
     async with (
         site.serving(API, f"{site.api}/health/live"),
         site.serving(START_BACKEND, site.backend),

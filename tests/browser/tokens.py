@@ -3,18 +3,16 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from uuid import UUID
+from dataclasses import dataclass, field, replace
 
 import jwt
-import orjson
 from playwright.async_api import Page, Request
 
+from query_api.access.token_config import TokenConfig
 from query_api.layer import App, Receive, Scope, Send
 from readside.api import opened
 from readside.demo.processes import free_port
 from tests.browser.service import Service, served
-from tests.support.builders import READ_KEY
 
 SECRET = "a secret of tests, of thirty-two bytes and more"
 
@@ -37,40 +35,19 @@ class Guarded:
 @asynccontextmanager
 async def guarded_api(service: Service) -> AsyncIterator[Guarded]:
     """Another API over the service's stores."""
-    port = free_port()
-    made = Guarded(f"http://127.0.0.1:{port}")
-    async with opened(service.config) as app, served(_guard(app, made), port):
+    made = Guarded(f"http://127.0.0.1:{(port := free_port())}")
+    config = replace(service.config, tokens=TokenConfig(secrets=(SECRET.encode(),)))
+    async with opened(config) as app, served(_listening(app, made), port):
         yield made
 
 
-def _guard(app: App, made: Guarded) -> App:
-    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        token = headers.pop(b"authorization", b"").removeprefix(b"Bearer ")
-        if not token:
-            await app(scope, receive, send)
-            return
-        made.asked.append(scope["path"])
-        refusal = _refusal(token, scope["path"])
-        if refusal is None:
-            headers[b"x-api-key"] = READ_KEY.encode()
-            await app({**scope, "headers": list(headers.items())}, receive, send)
-            return
-        start = {"type": "http.response.start", "status": refusal[0], "headers": []}
-        await send(start)
-        await send({"type": "http.response.body", "body": orjson.dumps({"detail": refusal[1]})})
+def _listening(app: App, made: Guarded) -> App:
+    async def listen(scope: Scope, receive: Receive, send: Send) -> None:
+        if b"authorization" in dict(scope["headers"]):
+            made.asked.append(scope["path"])
+        await app(scope, receive, send)
 
-    return guard
-
-
-def _refusal(token: bytes, path: str) -> tuple[int, str] | None:
-    try:
-        claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="readside")
-    except jwt.InvalidTokenError:
-        return 401, "The token has expired."
-    named = claims["sessions"]
-    allowed = path.startswith("/api/v2/sessions/") and (named == "*" or str(UUID(path.split("/")[4])) in named)
-    return None if allowed else (403, "The token does not name this session.")
+    return listen
 
 
 @dataclass

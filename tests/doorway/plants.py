@@ -79,8 +79,8 @@ PLANTS = {
         also=(
             (
                 "query_api.doorway.connections:Connections._fields_of",
-                "_remember(self._fields, lines, fields",
-                "_remember(self._fields, lines[:20], fields",
+                "self._fields[lines] = fields",
+                "self._fields[lines[:20]] = fields",
             ),
         ),
     ),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from uuid import uuid4
 
+import orjson
 import pytest
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
@@ -163,3 +164,17 @@ async def test_missing_rights(site: Site) -> None:
         f"To install the triggers, role {role} must own table public.sessions (its owner is postgres)"
     )
     assert "CREATE on database" in line
+
+
+async def test_a_variable_that_is_no_setting() -> None:
+    """It stops nothing, and is named with the one that may be meant; its value is not shown."""
+    ended = await AWAY.with_settings(REDIS_PREFX="hunter2", LOG_FORMAT="json").run("status")
+    warning = orjson.loads(ended.err.splitlines()[0])
+
+    assert (warning["level"], warning["variable"], warning["meant"]) == (
+        "warning",
+        "READSIDE_REDIS_PREFX",
+        "READSIDE_REDIS_PREFIX",
+    )
+    assert "hunter2" not in ended.err + ended.out
+    assert ended.err.splitlines()[1].startswith("readside: Redis at ")

@@ -19,7 +19,7 @@ from tests.support.servers import connected, fresh_database
 from tests.support.waiting import STEP_SECONDS, eventually
 
 COMMANDS = [
-    *("install", "uninstall", "projector", "api", "demo", "status", "explain", "warm", "rebuild", "verify"),
+    *("install", "uninstall", "projector", "api", "demo", "status", "doctor", "explain", "warm", "rebuild", "verify"),
     "token",
 ]
 NOWHERE = Site({})

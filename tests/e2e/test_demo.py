@@ -6,11 +6,12 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.support.demos import END_SECONDS, demo, key_in, url_in
+from tests.support.demos import END_SECONDS, demo, key_in, token_in, url_in
 from tests.support.keys import HEADERS, KEY
 from tests.support.waiting import eventually
 
@@ -31,11 +32,16 @@ async def test_a_stranger_sees_live_sessions_and_nothing_is_left(temporary: Path
         async with httpx.AsyncClient(headers={"X-API-Key": key}) as client:
             poll = await client.get(url)
             projection = await client.get(f"http://127.0.0.1:{running.port}/api/v2/projection")
+            elsewhere = await client.get(url, headers={"host": "evil.example"})
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token_in(summary)}"}) as visitor:
+            allowed = await visitor.get(url)
+            other = await visitor.get(url.replace(url.split("/")[-2], str(uuid4())))
 
         assert poll.status_code == 200
         assert poll.json()["total"] >= 3
         assert poll.headers["readside-source"] in {"memory", "redis"}
         assert projection.json()["status"] == "live"
+        assert (allowed.status_code, other.status_code, elsewhere.status_code) == (200, 403, 400)
         assert f'curl -i -H "X-API-Key: {key}" "{url}?limit=3"\n' in summary
         assert running.left()
 

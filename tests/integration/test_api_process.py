@@ -10,7 +10,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -67,6 +67,11 @@ async def answers(client: httpx.AsyncClient) -> bool:
         return (await client.get("/health/live")).status_code == 200
     except httpx.TransportError:
         return False
+
+
+async def both_serve(client: httpx.AsyncClient) -> bool:
+    """Whether two workers are up."""
+    return "readside_workers 2.0" in (await client.get("/metrics")).text
 
 
 async def test_it_serves_polls_and_ends_in_good_order(database_url: str, redis_url: str) -> None:
@@ -213,6 +218,12 @@ async def test_no_log_shows_a_password_of_a_query() -> None:
     assert b"hunter2" not in log
 
 
+def workers(parent: int) -> set[int]:
+    """The processes of an API that serve."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
 def taken_up(log: list[bytes]) -> int:
     """How often a worker said that it took up a file."""
     return sum(b"a changed file is in force" in line for line in log)
@@ -252,6 +263,7 @@ async def test_keys_are_changed_without_a_restart(database_url: str, redis_url: 
         return told
 
     async with running(settings, "--workers", "2") as (process, client), read_along(process) as log:
+        await eventually(lambda: both_serve(client), "both workers are there")
         assert await statuses(client) == [{404}, {401}]
         put(file, KEY, new)
         await eventually(lambda: taken_up(log) == 2, "both workers let the new key in", 60)
@@ -263,6 +275,39 @@ async def test_keys_are_changed_without_a_restart(database_url: str, redis_url: 
         await process.wait()
 
     assert KEY.encode() not in b"".join(log)
+
+
+async def test_a_worker_in_a_dead_ones_place_knows_no_key_that_was_withdrawn(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """The parent, which starts it, has read the file before the key left it."""
+    file, new = tmp_path / "keys", f"{KEY}-from-now-on"
+    put(file, KEY)
+    settings = environment(database_url, redis_url, API_KEYS="", API_KEYS_FILE=str(file))
+    path, seen = events_path(str(uuid4())), set[int]()
+
+    async def withdrawn() -> int:
+        """What the old key is told, by whichever worker takes a new connection."""
+        headers = {"x-api-key": KEY, "connection": "close"}
+        return (await client.get(path, headers=headers)).status_code
+
+    async def replaced() -> bool:
+        """Whether the old key was refused by those there are, and others are there."""
+        with suppress(httpx.TransportError):
+            seen.add(await withdrawn())
+        return len(workers(process.pid) - before) == 2 and await answers(client)
+
+    async with running(settings, "--workers", "2") as (process, client), read_along(process) as log:
+        await eventually(lambda: both_serve(client), "both workers are there")
+        put(file, new)
+        await eventually(lambda: taken_up(log) == 2, "no worker lets the old key in", 60)
+        before = workers(process.pid)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        await eventually(replaced, "others are in their place", 60)
+        seen.update([await withdrawn() for _ in range(20)])
+
+    assert seen == {401}
 
 
 async def test_secrets_of_tokens_are_changed_without_a_restart(

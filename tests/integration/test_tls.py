@@ -216,3 +216,21 @@ async def test_commands_through_tls(redis_with: str, postgres_with: str, trust: 
     assert (trusted.code, trusted.out) == (0, "There was nothing to remove.\n")
     assert (status.code, status.err) == (2, "")
     assert "shows a certificate that cannot be trusted" in untrusted.refusal()
+
+
+@pytest.mark.parametrize("mode", ["verify-full", "require", "prefer"])
+async def test_the_doctor_says_what_came_of_it(redis_with: str, postgres_with: str, trust: Trust, mode: str) -> None:
+    """On this machine any TLS will do; what is checked is told apart."""
+    query = f"?sslmode={mode}" + (f"&sslrootcert={trust.authority.file}" if mode == "verify-full" else "")
+    ended = await Site.of(postgres_with + query, f"{redis_with}?ssl_ca_certs={trust.authority.file}").run("doctor")
+    checked = ", and the server's certificate is checked" if mode == "verify-full" else ""
+
+    assert f"database TLS    ok       TLSv1.3{checked} (sslmode={mode})\n" in ended.out
+    assert "Redis TLS       ok       TLS, and the server's certificate is checked\n" in ended.out
+
+
+async def test_the_doctor_says_where_nothing_is_encrypted(database_url: str) -> None:
+    """With what was asked for: the default falls back silently."""
+    ended = await Site.of(database_url, "redis://127.0.0.1:1/0").run("doctor")
+
+    assert "database TLS    ok       plain text, which does not leave this machine (no sslmode, which is " in ended.out

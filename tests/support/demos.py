@@ -106,3 +106,10 @@ def key_in(summary: str) -> str:
     found = re.search(r"API key +(\S+)", summary)
     assert found is not None, summary
     return found[1]
+
+
+def token_in(summary: str) -> str:
+    """The token of the summary's link to one session."""
+    found = re.search(r"&token=(\S+)", summary)
+    assert found is not None, summary
+    return found[1]

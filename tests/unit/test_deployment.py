@@ -8,12 +8,13 @@ import pytest
 import yaml
 
 from query_api.doorway.bounds import SocketBounds
-from readside.api_keys import parse_keys
+from readside.api_keys import parse_keys_file
 from readside.descriptors import OWN_DESCRIPTORS, places
 from readside.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 OURS = ("install", "projector", "api", "writer")
+PINNED = re.compile(r"[a-z/]+:[\w.-]+@sha256:[0-9a-f]{64}")
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,13 @@ def services() -> dict[str, dict[str, Any]]:
     document = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     services: dict[str, dict[str, Any]] = document["services"]
     return services
+
+
+@pytest.fixture(scope="module")
+def secrets() -> dict[str, str]:
+    """Return the files of secrets by name."""
+    document = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return {name: secret["file"] for name, secret in document["secrets"].items()}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +51,8 @@ def test_the_given_tables_are_made_at_first_start(services: dict[str, dict[str, 
     mounts = [volume.split(":") for volume in services["postgres"]["volumes"]]
     scripts = [source for source, target, *_ in mounts if target.startswith("/docker-entrypoint-initdb.d/")]
 
-    assert scripts == ["./readside/demo/schema.sql"]
-    assert (ROOT / scripts[0]).is_file()
+    assert scripts == ["./readside/demo/schema.sql", "./deploy/development/roles.sql"]
+    assert all((ROOT / script).is_file() for script in scripts)
 
 
 def test_the_api_listens_on_every_address_inside_and_is_published_on_8000(services: dict[str, dict[str, Any]]) -> None:
@@ -93,7 +101,7 @@ def test_services_start_in_order(services: dict[str, dict[str, Any]], name: str,
 
 def test_install_runs_once(services: dict[str, dict[str, Any]]) -> None:
     """A restart policy would run it for ever."""
-    assert services["install"]["command"] == ["install"]
+    assert services["install"]["command"] == ["install", "--role", "readside"]
     assert services["install"]["restart"] == "no"
 
 
@@ -109,7 +117,7 @@ def test_every_file_that_is_mounted_exists(services: dict[str, dict[str, Any]]) 
     mounts = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
     ours = [source for source in mounts if source.startswith("./")]
 
-    assert len(ours) == 5
+    assert len(ours) == 7
     assert [source for source in ours if not (ROOT / source).exists()] == []
 
 
@@ -154,16 +162,47 @@ def test_every_variable_named_is_a_setting() -> None:
     named = set(re.findall(rf"{PREFIX}[A-Z_]+", text))
 
     assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
-    assert named >= {"READSIDE_DATABASE_URL", "READSIDE_REDIS_URL", "READSIDE_API_KEYS", "READSIDE_PROJECTOR_PORT"}
+    assert named >= {"READSIDE_DATABASE_URL_FILE", "READSIDE_REDIS_URL_FILE", "READSIDE_API_KEYS_FILE"}
 
 
-def test_the_development_key_is_accepted(services: dict[str, dict[str, Any]]) -> None:
-    """The default of READSIDE_API_KEYS is one key with both scopes."""
-    default = (
-        services["api"]["environment"]["READSIDE_API_KEYS"].removeprefix("${READSIDE_API_KEYS:-").removesuffix("}")
-    )
+def test_the_development_key_is_accepted(secrets: dict[str, str]) -> None:
+    """It is one key with both scopes, and another file can take its place."""
+    path = re.fullmatch(r"\$\{DEVELOPMENT_KEYS:-(.+)\}", secrets["api-keys"])
+    assert path
 
-    assert list(parse_keys(default).values()) == [("development", frozenset({"read", "ops"}))]
+    keys = parse_keys_file((ROOT / path[1]).read_text())
+    assert list(keys.values()) == [("development", frozenset({"read", "ops"}))]
+
+
+def test_every_secret_is_a_file(services: dict[str, dict[str, Any]], secrets: dict[str, str]) -> None:
+    """No password and no key stands in the compose file or in the image; each service gets what it names."""
+    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "Dockerfile").read_text()
+    written = [(ROOT / path).read_text().strip() for path in secrets.values() if not path.startswith("$")]
+
+    assert not any(secret in text for secret in written)
+    assert not re.search(r"://[^/\s]+:[^/\s]+@|(?:PASSWORD|KEYS?|SECRET|URL): ", text)
+    for service in services.values():
+        named = {str(value) for name, value in service.get("environment", {}).items() if name.endswith("_FILE")}
+        assert named == {f"/run/secrets/{secret}" for secret in service.get("secrets", [])}
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [("projector", "reader"), ("api", "reader"), ("install", "owner"), ("writer", "owner")]
+)
+def test_only_who_must_uses_the_owner_of_the_tables(services: dict[str, dict[str, Any]], name: str, role: str) -> None:
+    """Projector and API may only read."""
+    assert services[name]["environment"]["READSIDE_DATABASE_URL_FILE"] == f"/run/secrets/{role}-url"
+
+
+def test_every_image_is_pinned_by_digest(
+    services: dict[str, dict[str, Any]], dockerfile: list[tuple[str, str]]
+) -> None:
+    """A tag may be moved to other bytes; it says which version is meant."""
+    bases = [rest.partition(" AS ")[0] for name, rest in dockerfile if name == "FROM"]
+    images = [service["image"] for name, service in services.items() if name not in OURS]
+
+    assert len(set(bases)) == 1
+    assert [image for image in bases + images if not PINNED.fullmatch(image)] == []
 
 
 def test_the_image_does_not_run_as_root(dockerfile: list[tuple[str, str]]) -> None:

@@ -1,25 +1,15 @@
 """The page of guarantees, held against the tests that it names and the constants that it gives."""
 
-import ast
 import importlib
 import re
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.named_tests import NAMED_TEST, ROOT, names_in
+
 PAGE = (ROOT / "specs" / "001-session-events" / "guarantees.md").read_text()
-NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
+NAMED = NAMED_TEST.findall(PAGE)
 BOUNDS = re.findall(r"^\| `([\w.]+)\.([A-Z_]+)` \| ([\d,.]+) \| `([\w/]+\.py)` \|", PAGE, re.MULTILINE)
-
-
-@cache
-def names_in(path: str) -> frozenset[str]:
-    """The names of a file's tests."""
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes = ast.parse((ROOT / path).read_text()).body if (ROOT / path).exists() else []
-    return frozenset(node.name for node in nodes if isinstance(node, functions) and node.name.startswith("test_"))
 
 
 def test_each_test_that_it_names_is_there() -> None:

@@ -532,6 +532,19 @@ def test_a_host_that_is_none(configured: pytest.MonkeyPatch, host: str) -> None:
     assert refusal().startswith(f"READSIDE_ALLOWED_HOSTS holds {host!r}, ")
 
 
+def test_hosts_where_no_key_is_asked(configured: pytest.MonkeyPatch) -> None:
+    """Loopback's own, since a browser's page could reach it by another name; others only where that is said."""
+    configured.setenv("READSIDE_AUTH", "none")
+    own = Settings().api_config().allowed_hosts
+    configured.setenv("READSIDE_ALLOWED_HOSTS", "a.example")
+    named = Settings().api_config().allowed_hosts
+    configured.setenv("READSIDE_ALLOWED_HOSTS", "")
+    configured.setenv("READSIDE_AUTH", "none-on-purpose")
+
+    assert (own, named) == (("localhost", "127.0.0.1", "[::1]"), ("a.example",))
+    assert Settings().api_config().allowed_hosts == ()
+
+
 def test_how_much_one_may_ask(configured: pytest.MonkeyPatch) -> None:
     """Any number where nothing is set; less than one a second is a number too."""
     unset = Settings().api_config().polls_per_second

@@ -74,6 +74,15 @@ def test_several_secrets(environment: pytest.MonkeyPatch) -> None:
     assert tokens.secrets == (OTHER_SECRET.encode(), SECRET.encode())
 
 
+def test_as_many_secrets_as_may_be(environment: pytest.MonkeyPatch) -> None:
+    """The bound belongs to it."""
+    environment.setenv("READSIDE_JWT_SECRET", "\n".join(f"{SECRET}-{n}" for n in range(MAX_SECRETS)))
+    tokens = Settings().token_config()
+
+    assert tokens is not None
+    assert len(tokens.secrets) == MAX_SECRETS
+
+
 def test_bytes_are_counted(environment: pytest.MonkeyPatch) -> None:
     """A letter may be several."""
     environment.setenv("READSIDE_JWT_SECRET", "é" * 16)

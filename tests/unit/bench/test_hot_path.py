@@ -32,9 +32,8 @@ def test_a_poll_is_never_the_same_object_again(path: HotPath) -> None:
 
 def test_another_since_each_time_is_another_poll(path: HotPath) -> None:
     """Whatever is remembered of polls, it is none of these."""
-    (way,) = (way for way in path.ways if "another since" in way.name)
-
-    assert len(set(way.polls(100))) == 100
+    for way in (way for way in path.ways if "another since" in way.name):
+        assert len(set(way.polls(100))) == 100
 
 
 def test_what_the_doorway_does_not_answer_is_no_hot_poll(path: HotPath) -> None:

@@ -1,6 +1,7 @@
 """What the demo prints: lines that can be copied, and rates that say what happened."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -39,6 +40,14 @@ def test_without_a_key_none_is_sent() -> None:
     lines = printed(facts(key=None))
 
     assert not any("X-API-Key" in line or line.startswith("  API key") for line in lines)
+
+
+def test_a_link_opens_one_session_alone() -> None:
+    """Where the demo has made a token: its key and its token are two things."""
+    made = replace(facts(), token="a.b.c")
+
+    assert f"  Link to that one alone    http://127.0.0.1:9000/#session={SESSION}&token=a.b.c" in printed(made)
+    assert not any("token" in line for line in printed(facts()))
 
 
 def test_kept_data_is_named() -> None:

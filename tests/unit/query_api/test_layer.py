@@ -225,12 +225,39 @@ async def test_an_id_that_was_given_comes_back(path: str) -> None:
     assert found.header(b"x-request-id") == [b"mine-7"]
 
 
-@pytest.mark.parametrize("secret", [(b"x-api-key", b"secret"), (b"authorization", b"Bearer secret")])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        (b"x-api-key", b"secret"),
+        (b"x-api-key", b"secret \t"),
+        (b"authorization", b"Bearer secret"),
+        (b"authorization", b"Bearer secret "),
+        (b"authorization", b"Bearer \tsecret"),
+        (b"authorization", b"secret"),
+    ],
+)
 async def test_an_id_that_holds_the_key_is_replaced(secret: tuple[bytes, bytes]) -> None:
     """Ids are logged, keys never."""
     found = await serve(POLL, secret, (b"x-request-id", b"my-secret-id"))
 
     assert found.header(b"x-request-id") != [b"my-secret-id"]
+
+
+@pytest.mark.parametrize("name", [b"x-api-key", b"authorization"])
+@pytest.mark.parametrize("place", [0, 1])
+async def test_an_id_that_holds_one_of_two_keys_is_replaced(name: bytes, place: int) -> None:
+    """They are refused, and told of in the log."""
+    keys = [b"secret", b"another"]
+    found = await serve(POLL, (name, keys[place]), (name, keys[1 - place]), (b"x-request-id", b"my-secret-id"))
+
+    assert found.header(b"x-request-id") != [b"my-secret-id"]
+
+
+async def test_an_id_may_hold_the_word_before_the_key() -> None:
+    """It is no secret."""
+    found = await serve(POLL, (b"authorization", b"Bearer secret"), (b"x-request-id", b"bearer-Bearer"))
+
+    assert found.header(b"x-request-id") == [b"bearer-Bearer"]
 
 
 async def test_ids_are_new_each_time() -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from readmodel.errors import ConfigurationError
-from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
+from readside.api_keys import MOST_KEYS, Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 
 SECRET = "hunter2-and-some-more"
 FINE = "a-key-that-is-long-enough"
@@ -192,6 +192,16 @@ def test_one_key_under_two_names() -> None:
     assert (
         refusal(parse_keys_file, file_of({"name": "a", "key": SECRET}, {"name": "b", "sha256": digest(SECRET).hex()}))
         == "entry 2 of READSIDE_API_KEYS_FILE (b) repeats the key of a."
+    )
+
+
+def test_as_many_keys_as_there_may_be() -> None:
+    """The log looks for each of them in each of its lines."""
+    most = [f"n{number}:{FINE}{number}" for number in range(MOST_KEYS)]
+
+    assert len(parse_keys(",".join(most))) == MOST_KEYS
+    assert refusal(parse_keys, ",".join([*most, f"more:{SECRET}"])) == (
+        "entry 1001 of READSIDE_API_KEYS is one too many: there may be 1,000 keys."
     )
 
 

@@ -79,7 +79,7 @@ def test_a_line_bears_the_request_that_it_is_about(lines: Callable[[], list[str]
     ids, log = RequestIds(), structlog.get_logger()
 
     def request(given: bytes) -> None:
-        accepted = given if is_acceptable(given, b"my-key", None) else ids.name()
+        accepted = given if is_acceptable(given, [b"my-key"]) else ids.name()
         assert (accepted == given) == (given == b"trace:4bf92f35/7")
         about(accepted)
         log.info("x")

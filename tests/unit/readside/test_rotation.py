@@ -11,7 +11,7 @@ import structlog
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import Tokens
 from readside.api_keys import Keys
-from readside.rotation import watched_keys, watched_secrets, watching
+from readside.rotation import read_anew, watched_keys, watched_secrets, watching
 from tests.support.builders import api_config
 from tests.support.logs import Lines, logged
 
@@ -42,9 +42,17 @@ async def test_keys_are_replaced_as_one(tmp_path: Path) -> None:
     assert [set(keys) for keys in taken] == [{digest(OLD), digest(NEW)}, {digest(NEW)}]
 
 
-@pytest.mark.parametrize("content", ["[]", f"dash:{NEW}", json.dumps([{"name": "dash", "key": "short"}])])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        f"dash:{NEW}",
+        json.dumps([{"name": "dash", "key": "short"}]),
+        json.dumps([{"name": "dash", "key": f"\ud800{NEW}"}]),
+    ],
+)
 async def test_a_wrong_file_of_keys_lets_the_former_in(tmp_path: Path, lines: Lines, content: str) -> None:
-    """None at all, the other form, a key that can be guessed: told, without any key."""
+    """None at all, the other form, a key that can be guessed, one that is no text: told, without any key."""
     file, taken = tmp_path / "keys", list[Keys]()
     file.write_text(content)
     watched = watched_keys(file, {}, taken.append)
@@ -110,3 +118,28 @@ async def test_secrets_of_tokens_are_replaced(tmp_path: Path, lines: Lines) -> N
 
     assert changes == [2, 1]
     assert lines.said("x")[0]["text"] == "***"
+
+
+def test_a_worker_starts_with_what_the_files_hold_now(tmp_path: Path, lines: Lines) -> None:
+    """It may take a dead one's place long after a key was withdrawn; no line shows what is new."""
+    keys, secrets = tmp_path / "keys", tmp_path / "secrets"
+    keys.write_text(json.dumps([{"name": "dash", "key": NEW}]))
+    secrets.write_text("2" * 32)
+    before = TokenConfig(secrets=(b"1" * 32,), issuer="us")
+    config = read_anew(
+        api_config("", "", keys={digest(OLD): ("dash", frozenset({"read"}))}, keys_file=keys, tokens=before,
+                   secrets_file=secrets)
+    )  # fmt: skip
+    structlog.get_logger().warning("x", text=f"{NEW} {'2' * 32}")
+
+    assert config.keys == {digest(NEW): ("dash", frozenset({"read"}))}
+    assert config.tokens == TokenConfig(secrets=(b"2" * 32,), issuer="us")
+    assert lines.said("x")[0]["text"] == "*** ***"
+
+
+def test_a_worker_starts_where_its_files_cannot_be_read(tmp_path: Path) -> None:
+    """With what its parent had; where no file is named, too."""
+    gone = api_config("", "", keys_file=tmp_path / "no", tokens=TokenConfig(), secrets_file=tmp_path / "no")
+    none = api_config("", "")
+
+    assert (read_anew(gone), read_anew(none)) == (gone, none)

@@ -17,7 +17,7 @@ from readside.urls import POSTGRES, REDIS, checked_url, passwords
         ("postgresql://app:a%2Fb@db/x", {"a%2Fb", "a/b"}),
         ("postgresql://db/x?user=app&password=one", {"one"}),
         ("postgresql://db/x?PASSWORD=one&sslmode=require", {"one"}),
-        ("postgresql://db/x?pass%77ord=one", {"one"}),
+        ("postgresql://db/x?p%61ssword=one", {"one"}),
         ("postgresql://app:one@db/x?sslpassword=2%203+4", {"one", "2%203+4", "2 3+4", "2 3 4"}),
         ("rediss://cache/0?ssl_password=two&password=one", {"one", "two"}),
         ("unix:///run/redis.sock?password=one%2B", {"one%2B", "one+"}),

@@ -47,6 +47,46 @@ def test_an_address_is_told_of_once_a_minute() -> None:
     assert (denials.counts["no_key"], denials.counts["unknown_key"]) == (3, 1000)
 
 
+def test_who_falls_silent_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute after its last line, once; others beyond those told apart, too."""
+    monkeypatch.setattr(module, "MAX_ADDRESSES", 1)
+    watch = Watch()
+    denials = Denials(watch)
+    with capture_logs() as logs:
+        for _ in range(3):
+            denials.note(UNKNOWN, "10.0.0.1")
+            denials.note(NO_KEY, "10.0.0.2")
+        watch.now += 59
+        denials.tell_due()
+        assert told(logs) == [("10.0.0.1", {"unknown_key": 1}), ("others", {"no_key": 1})]
+
+        watch.now += 1
+        denials.tell_due()
+        assert told(logs) == [("others", {"no_key": 2}), ("10.0.0.1", {"unknown_key": 2})]
+
+        watch.now += 600
+        denials.tell_due()
+        assert told(logs) == []
+
+
+def test_who_has_long_been_silent_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And makes room for another."""
+    monkeypatch.setattr(module, "MAX_ADDRESSES", 1)
+    watch = Watch()
+    denials = Denials(watch)
+    with capture_logs() as logs:
+        denials.note(NO_KEY, "10.0.0.1")
+        denials.note(NO_KEY, "10.0.0.1")
+        for _ in range(2):
+            watch.now += 60
+            denials.tell_due()
+        told(logs)
+        denials.note(NO_KEY, "10.0.0.2")
+        denials.note(NO_KEY, "10.0.0.1")
+
+        assert told(logs) == [("10.0.0.2", {"no_key": 1}), ("others", {"no_key": 1})]
+
+
 def test_many_addresses_are_told_of_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither memory nor the log grows with them; one that has been quiet for a minute makes room."""
     monkeypatch.setattr(module, "MAX_ADDRESSES", 2)
@@ -74,7 +114,8 @@ def test_a_host_of_ours_is_one(host: bytes) -> None:
 @pytest.mark.parametrize(
     "host",
     [None, b"", b"evil.example", b"a.example.evil.example", b"b.example", b"xb.example", b"a.example, a.example",
-     b"a.example:80:80", b"a.example@evil", b"[::1", b"\xff"],
+     b"a.example:80:80", b"a.example@evil", b"[::1", b"\xff", b"evil, x.b.example", b"evil/.b.example",
+     b"evil@x.b.example", b".b.example"],
 )  # fmt: skip
 def test_another_host_is_none(host: bytes | None) -> None:
     """Also where there are two, or none."""

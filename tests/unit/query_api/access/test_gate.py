@@ -1,11 +1,15 @@
 """The gate: keys by their digests, verdicts on tokens until they end, and what each may do."""
 
+import asyncio
 import hashlib
 import time
+from typing import NoReturn
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
+from query_api.access import denials as denials_module
 from query_api.access import gate as gate_module
 from query_api.access.denials import Denial
 from query_api.access.gate import Credential, Gate
@@ -13,6 +17,7 @@ from query_api.access.tokens import BadToken, Claims
 from query_api.reply import Reply
 from query_api.request_fields import RequestFields, wanted
 from query_api.staleness import Staleness
+from tests.support.waiting import eventually
 
 READER, OPERATOR = b"key-of-the-reader", b"key-of-the-operator"
 SESSION, OTHER = "11111111-aaaa-4aaa-8aaa-000000000001", "11111111-aaaa-4aaa-8aaa-000000000002"
@@ -24,7 +29,8 @@ class FakeTokens:
 
     def __init__(self, claims: Claims | BadToken) -> None:
         self.said = claims
-        self.asked = 0
+        self.asked = self.failures = 0
+        self.age_seconds = None
 
     def claims(self, token: bytes, now: float) -> Claims:
         del token, now
@@ -165,6 +171,21 @@ def test_keys_are_replaced() -> None:
     assert let_in(gate, wanted([(b"x-api-key", b"another-key-of-the-reader")])).principal is before.principal
 
 
+def test_keys_that_cannot_be_read_let_nobody_in() -> None:
+    """Whatever fails while they are replaced: the gate stays shut."""
+
+    class Broken(dict[bytes, tuple[str, frozenset[str]]]):
+        def items(self) -> NoReturn:
+            raise MemoryError
+
+    gate = gate_of()
+    with pytest.raises(MemoryError):
+        gate.replace_keys(Broken())
+
+    assert gate.asks
+    assert refused(gate, wanted([])).reason == "no_key"
+
+
 def test_a_token_is_judged_once() -> None:
     """Whatever other fields come with it: its signature costs more than the poll."""
     tokens = FakeTokens(claims())
@@ -225,6 +246,35 @@ def test_tokens_are_judged_anew_when_the_wall_clock_is_set(monkeypatch: pytest.M
     assert tokens.asked == 2
 
 
+def test_tokens_are_judged_anew_when_the_wall_clock_creeps_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that are small each come to hours."""
+    tokens = FakeTokens(claims())
+    gate, fields, really = gate_of(tokens), shown(), time.time
+    let_in(gate, fields)
+
+    for ahead in (0.8, 1.6):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: really() + ahead)
+        gate.check_clock()
+    let_in(gate, fields)
+
+    assert tokens.asked == 2
+
+
+async def test_a_running_gate_tells_of_who_fell_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody need be refused for it once more."""
+    monkeypatch.setattr(gate_module, "CLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(denials_module, "AUDIT_SECONDS", 0.05)
+    gate = gate_of()
+    with capture_logs() as logs:
+        running = asyncio.create_task(gate.run())
+        for _ in range(2):
+            await gate.admit(wanted([]), "read", "10.0.0.1")
+        await eventually(lambda: len(logs) == 2, "the second is told of, too")
+        running.cancel()
+
+    assert [line["refused"] for line in logs] == [{"no_key": 1}] * 2
+
+
 def test_a_token_reads_the_sessions_that_it_names() -> None:
     """And says the same of all others."""
     token = let_in(gate_of(FakeTokens(claims(SESSION))), shown())
@@ -268,6 +318,14 @@ def test_a_token_is_no_api_key() -> None:
     assert tokens.asked == 0
 
 
+def test_a_token_that_was_let_in_is_no_api_key_either() -> None:
+    """What is answered does not hang on what was asked before."""
+    gate = gate_of(FakeTokens(claims()))
+    let_in(gate, shown())
+
+    assert refused(gate, wanted([(b"x-api-key", TOKEN)])).reason == "unknown_key"
+
+
 def test_tokens_of_one_subject_are_one_principal() -> None:
     """A renewed token goes on where the one before stood; without a subject each is one of its own."""
     gate = gate_of(FakeTokens(claims()))
@@ -275,6 +333,13 @@ def test_tokens_of_one_subject_are_one_principal() -> None:
 
     assert let_in(gate, shown(b"a.a.a")).principal is let_in(gate, shown(b"b.b.b")).principal
     assert let_in(nameless, shown(b"a.a.a")).principal is not let_in(nameless, shown(b"b.b.b")).principal
+
+
+def test_a_token_without_a_subject_is_one_principal_however_its_signature_is_spelled() -> None:
+    """The last character of base64url has bits that say nothing, and of an ES256 signature there are two."""
+    gate = gate_of(FakeTokens(claims(subject=None)))
+
+    assert let_in(gate, shown(b"a.a.AA")).principal is let_in(gate, shown(b"a.a.AB")).principal
 
 
 async def test_a_request_that_is_no_poll_is_counted_too() -> None:
@@ -290,3 +355,11 @@ async def test_a_request_that_is_no_poll_is_counted_too() -> None:
     assert (slow.status, dict(slow.headers)[b"retry-after"], stranger.status) == (429, b"5", 401)
     assert (gate.denials.counts["rate"], gate.denials.counts["no_key"]) == (1, 1)
     assert ("key", "r", 2, 1) in gate.principals.counts()
+
+
+def test_a_token_is_not_to_blame_where_no_keys_could_be_read() -> None:
+    """503: whoever holds it need not sign in again."""
+    denial = refused(gate_of(FakeTokens(BadToken("no_keys", "No keys yet."))), shown())
+
+    assert (denial.reply.status, detail(denial.reply)) == (503, "No keys yet. Try again in a second.")
+    assert dict(denial.reply.headers)[b"retry-after"] == b"1"

@@ -50,14 +50,18 @@ class FakeSource:
 
     def __init__(self, *documents: bytes | None) -> None:
         self.documents = list(documents)
-        self.reads = 0
+        self.reads = self.left = 0
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def read(self) -> bytes:
         """Read."""
         self.reads += 1
-        await self.gate.wait()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.left += 1
+            raise
         document = self.documents.pop(0) if len(self.documents) > 1 else self.documents[0]
         if document is None:
             raise UnreachableJwks("The key set is away.")
@@ -412,11 +416,65 @@ async def test_a_source_with_a_fault_of_ours() -> None:
     assert kids(ring) == ["ed"]
 
 
+async def test_it_is_tried_sooner_after_a_failure() -> None:
+    """At first within seconds, then less and less often; once it is well, as often as its source wants."""
+    source, pauses = FakeSource(None, None, OLD, OLD, None, OLD), list[float]()
+    source.pause_seconds = 300.0
+    enough = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 6:
+            enough.set()
+            await asyncio.Event().wait()
+
+    ring = KeyRing(source, lambda: None, sleep=pause)
+    async with running(ring), asyncio.timeout(10):
+        await enough.wait()
+
+    assert [bound >= pauses[place] >= bound / 2 for place, bound in ((0, 5.0), (1, 10.0), (4, 5.0))] == [True] * 3
+    assert [pauses[place] for place in (2, 3, 5)] == [300.0] * 3
+
+
+async def test_it_is_read_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What begins, goes on for ever or looks for a key joins the refresh that is under way."""
+    monkeypatch.setattr(key_ring, "BEGIN_SECONDS", 0.01)
+    source = FakeSource(OLD)
+    source.pause_seconds = 300.0
+    source.gate.clear()
+    ring, _ = ring_of(source)
+    await ring.begin()
+    async with running(ring):
+        assert ring.ask()
+        source.gate.set()
+        await ring.settled()
+
+        assert (kids(ring), source.reads) == (["ed"], 1)
+
+
+@pytest.mark.parametrize("under_way", [True, False])
+async def test_the_end(under_way: bool) -> None:
+    """Who ends it ends a refresh that is under way, and is told of nothing else."""
+    source = FakeSource(OLD)
+    source.pause_seconds = 300.0
+    if under_way:
+        source.gate.clear()
+    ring, _ = ring_of(source)
+    task = asyncio.create_task(ring.run())
+    await eventually(lambda: source.reads == 1 if under_way else ring.loaded, "it was read, or is")
+    task.cancel()
+    await asyncio.wait({task})
+
+    assert task.cancelled()
+    assert source.left == int(under_way)
+
+
 async def test_keys_that_are_left_out_are_told() -> None:
-    """A warning for each, when the set is new."""
+    """A warning for each when the set is new, and none when it is read again."""
+    source = FakeSource(b'{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}')
     with capture_logs() as logs:
-        ring, _ = ring_of(FakeSource(b'{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}'))
-        await ring.begin()
+        async with running(ring_of(source)[0]):
+            await eventually(lambda: source.reads > 3, "it is read again and again")
 
     assert [line["reason"] for line in logs if line["log_level"] == "warning"] == [
         "Key 1 of the set is a secret, which a key set may not hold: use READSIDE_JWT_SECRET."
@@ -458,6 +516,16 @@ async def test_a_file_with_the_times_of_another(tmp_path: Path, monkeypatch: pyt
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert path.stat().st_size == before.st_size
         await eventually(lambda: opens(tokens, ed25519("k2").token(GOOD)), "the new key is in use")
+
+
+async def test_a_file_that_is_too_long(tmp_path: Path) -> None:
+    """It is refused, and not cut where a set would end."""
+    path = tmp_path / "jwks.json"
+    path.write_bytes(OLD.ljust(MAX_BYTES + 1))
+    tokens = Tokens(TokenConfig(str(path)))
+    await tokens.begin()
+
+    assert (tokens.keys, tokens.failures) == (0, 1)
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "pipe", "null"])

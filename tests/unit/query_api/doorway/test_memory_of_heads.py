@@ -10,6 +10,7 @@ from query_api.doorway.census import Census
 from query_api.doorway.connections import (
     FIELDS_BYTES,
     POLL_BYTES,
+    POLLS_BYTES,
     REMEMBERED_FIELDS,
     REMEMBERED_POLLS,
     Connections,
@@ -35,6 +36,17 @@ def test_the_polls_that_came_first_are_forgotten_first(shared: Connections) -> N
         shared.remember(head, QUESTION)
 
     assert list(shared.polls) == heads[2:]
+
+
+def test_polls_are_remembered_within_a_bound_of_bytes(shared: Connections) -> None:
+    """Long ones leave room for fewer; who asks the same again takes no more."""
+    heads = [b"%d " % number + b"a" * (POLL_BYTES - 8) for number in range(2 * POLLS_BYTES // POLL_BYTES)]
+    for head in heads:
+        shared.remember(head, QUESTION)
+        shared.remember(head, QUESTION)
+
+    assert POLLS_BYTES - POLL_BYTES < sum(map(len, shared.polls)) <= POLLS_BYTES
+    assert list(shared.polls) == heads[-len(shared.polls) :]
 
 
 def test_a_long_poll_is_not_remembered(shared: Connections) -> None:

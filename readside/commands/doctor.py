@@ -1,0 +1,74 @@
+"""`readside doctor`: is all as it should be, and if not, what to do; it changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from projector.tail.connection import lock_key
+from projector.tail.lead_holders import LeadHolder, stranger
+from readmodel.errors import ConfigurationError
+from readmodel.projection import Projection
+from readmodel.redis_client import connect, target
+from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown
+from readside.inspection.of_postgres import NAME, of_postgres
+from readside.inspection.of_redis import of_redis
+from readside.inspection.of_settings import of_settings
+from readside.settings import Settings
+
+_STYLES: dict[State, str] = {"ok": "green", "warning": "yellow", "problem": "bold red", "unknown": "magenta"}
+_CHECK_WIDTH, _STATE_WIDTH = 16, 9
+
+
+async def doctor(settings: Settings, wrong: list[str], *, as_json: bool) -> int:
+    """Look at everything, print a line for each thing, and give the exit code; `wrong` are settings not to be read."""
+    findings = await of_settings(settings, wrong)
+    postgres = await of_postgres(settings, _lead_key(settings))
+    redis = await of_redis(settings, postgres.database)
+    findings += [*postgres.findings, *redis.findings, judge_lead(postgres.holders, redis.projection)]
+    if as_json:
+        typer.echo(orjson.dumps([asdict(finding) for finding in findings], option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(findings)
+    return exit_code(findings)
+
+
+def judge_lead(holders: Sequence[LeadHolder] | None, projection: Projection | None) -> Finding:
+    """Judge who leads: what holds the lock in Postgres, and who reports to Redis that it does."""
+    if holders is None or projection is None:
+        return unknown("lead", "it takes both stores to tell who leads")
+    leader = projection.leader
+    sentence = stranger(holders, reported=leader is not None)
+    if sentence:
+        return problem("lead", sentence)
+    if leader is None:
+        return problem("lead", "No projector leads.", "Start `readside projector`, or see its log.")
+    standbys = len(projection.standbys)
+    return fine("lead", f"{leader.get('host')} pid {leader.get('pid')} leads; standing by: {standbys}")
+
+
+def _lead_key(settings: Settings) -> int | None:
+    """Give the key of the lead's lock, which tells deployments apart by their Redis; nothing is sent there."""
+    try:
+        return lock_key(settings.redis_prefix, target(connect(settings.require_redis_url(), name=NAME)))
+    except ConfigurationError:
+        return None
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    """Print a table in colours on a terminal; elsewhere plain lines, which are never wrapped."""
+    if not sys.stdout.isatty():
+        for each in findings:
+            typer.echo(f"{each.check:<{_CHECK_WIDTH}}{each.state:<{_STATE_WIDTH}}{each.text}")
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for each in findings:
+        table.add_row(each.check, Text(each.state, style=_STYLES[each.state]), Text(each.text))
+    Console(highlight=False).print(table)
