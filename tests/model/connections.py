@@ -141,7 +141,6 @@ class LeaderConnection(ServerConnection):
             "AS holder": self._holders,
             "AS presence": self._renew,
             "empty_letters(": self._empty,
-            "AS prepared": self._lead_holders,
             "pg_terminate_backend": self._end_frozen,
             "pg_try_advisory_lock(": self._lock,
             "setval('\"readside\".reader'": self._become_reader,
@@ -173,14 +172,6 @@ class LeaderConnection(ServerConnection):
         if holder is None:
             self.keys.add(key)
         return [Row(locked=holder in {None, self})]
-
-    async def _lead_holders(self, _sql: str, key: int) -> list[Row]:
-        """Name the holder: whoever leads here is one of ours."""
-        holder = self.postgres.holder_of(key)
-        if holder is None:
-            return []
-        ours = {"role": "readside", "application_name": "readside-projector", "is_our_role": True}
-        return [Row(pid=holder.pid, prepared=None, database="model", **ours)]
 
     async def _become_reader(self, _sql: str, me: int) -> list[Row]:
         self.postgres.letterbox.reader = me
