@@ -13,8 +13,8 @@ BESIDE_PART = 4
 """While others ask, one principal holds at most so small a part of the places: how fast a server answers depends on
 what else it does, so a fair share of places alone would not keep others' polls fast."""
 LONG_SECONDS = 0.01
-"""One whose queries take longer, as a rule, holds a single place while others ask: they are large, or the server is busy,
-and either way a second one would slow others."""
+"""One whose queries take longer, as a rule, holds a single place while others ask: they are large, or the server is
+busy, and either way a second one would slow others."""
 SPARE_PART = 4
 """So small a part of the places is kept for principals that hold none: whoever comes anew does not wait for others."""
 MAX_IDLE = 1_000
@@ -26,7 +26,8 @@ Item = TypeVar("Item", bound=Hashable)
 class Share(Generic[Item]):
     """What one principal takes: the places that it holds, the seconds that it had of them, and its line.
 
-    `usual` is what one of its queries takes, the latest counting most. Seconds are counted from what the others had when it came: who was idle has nothing saved up.
+    `usual` is what one of its queries takes, the latest counting most. Seconds are counted from what the others had
+    when it came: who was idle has nothing saved up.
     """
 
     __slots__ = ("held", "principal", "seconds", "usual", "waiting")

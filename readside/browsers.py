@@ -18,7 +18,8 @@ def parse_origins(text: str) -> tuple[str, ...]:
     origins = tuple(filter(None, (origin.strip().rstrip("/") for origin in text.split(","))))
     for origin in origins:
         scheme, _, host = origin.partition("://")
-        if origin != "*" and (scheme not in {"http", "https"} or not host or "/" in host):
+        can_be_sent = origin.isascii() and origin.isprintable() and " " not in origin
+        if origin != "*" and (scheme not in {"http", "https"} or not host or "/" in host or not can_be_sent):
             raise ConfigurationError(
                 f"READSIDE_CORS_ORIGINS holds {origin!r}, which is no origin such as https://a.example."
             )

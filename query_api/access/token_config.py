@@ -30,6 +30,10 @@ class TokenConfig:
 
 def parse_secrets(text: str, name: str) -> tuple[bytes, ...]:
     """Read one secret a line, without the blanks around it; raises ConfigurationError that never shows one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a variable that are no text
+        raise ConfigurationError(f"{name} is not UTF-8: give {MIN_SECRET_BYTES} random characters or more.") from None
     secrets = tuple(dict.fromkeys(filter(None, map(str.strip, text.splitlines()))))
     if len(secrets) > MAX_SECRETS:
         raise ConfigurationError(f"{name} holds {len(secrets)} secrets; at most {MAX_SECRETS} are valid at once.")

@@ -7,6 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
+from query_api.access import denials
 from query_api.events import Events
 from readmodel.errors import ViewUnavailable
 from tests.integration.test_api_process import environment, running
@@ -82,6 +83,16 @@ async def test_what_fails_is_said_with_its_id(stand: Stand, debug: Lines, monkey
     assert "ValueError: unforeseen: ***" in line["exception"]
     assert SECRET not in debug.text
     assert BOTH_KEY not in debug.text
+
+
+async def test_the_audit_tells_of_who_fell_silent(stand: Stand, debug: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody signs tokens, too: what was refused after its first line, a minute later."""
+    monkeypatch.setattr(denials, "AUDIT_SECONDS", 0.2)
+    for _ in range(2):
+        assert (await stand.poll(str(uuid4()), x_api_key=SECRET)).status_code == 401
+    await eventually(lambda: len(debug.said("requests refused")) == 2, "the second is told of")
+
+    assert [line["refused"] for line in debug.said("requests refused")] == [{"unknown_key": 1}] * 2
 
 
 async def test_no_key_and_no_payload_on_any_line(stand: Stand, debug: Lines) -> None:

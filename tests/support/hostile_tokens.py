@@ -58,8 +58,8 @@ class Minter(NamedTuple):
         return self.hs.key
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """What a good token says."""
-        return claims(iss=ISSUER) | changes
+        """What a good token says, for a day: those that are made before the first test are shown by the last."""
+        return claims(iss=ISSUER, ttl_seconds=86_400) | changes
 
     def without(self, name: str) -> dict[str, Any]:
         """The same but for one claim."""
@@ -213,7 +213,7 @@ def _times(minter: Minter) -> _Cases:
         "expired": (minter.ed.token(minter.claims(exp=int(now) - 1)), "has expired"),
         "expired a second ago, by a fraction": (minter.ed.token(minter.claims(exp=now - 0.001)), "has expired"),
         "without an end": (minter.ed.token(minter.without("exp")), "has no end (exp)"),
-        "not yet": (minter.ed.token(minter.claims(nbf=now + 60)), "not valid yet (nbf)"),
+        "not yet": (minter.ed.token(minter.claims(nbf=now + 43_200)), "not valid yet (nbf)"),
         "not yet, in words": (minter.ed.token(minter.claims(nbf="soon")), "nbf is not a number of seconds"),
         "minted tomorrow": (minter.ed.token(minter.claims(iat=now + 86_400)), "not valid yet (iat)"),
         "minted in words": (minter.ed.token(minter.claims(iat="today")), "iat is not a number of seconds"),

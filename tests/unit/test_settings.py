@@ -346,6 +346,16 @@ def test_beats_farther_apart_than_the_view_may_be_old(
     )
 
 
+@pytest.mark.parametrize("host", ["bücher.example", "\udcff", "a.example\r\nx: y", "a b"])
+def test_an_origin_that_no_header_can_hold(configured: pytest.MonkeyPatch, host: str) -> None:
+    """Browsers send names in ASCII; what else stands there would break each answer, or never be found."""
+    configured.setenv("READSIDE_CORS_ORIGINS", f"https://{host}")
+
+    assert refusal() == (
+        f"READSIDE_CORS_ORIGINS holds {f'https://{host}'!r}, which is no origin such as https://a.example."
+    )
+
+
 @pytest.mark.parametrize("origin", ["a.example", "ftp://a.example", "https://", "https://a.example/path", "null"])
 def test_an_origin_that_is_none(configured: pytest.MonkeyPatch, origin: str) -> None:
     """Shown, since it is no secret."""

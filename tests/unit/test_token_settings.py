@@ -90,6 +90,13 @@ def test_bytes_are_counted(environment: pytest.MonkeyPatch) -> None:
     assert Settings().token_config() == TokenConfig(secrets=("é".encode() * 16,))
 
 
+def test_a_secret_of_bytes_that_are_no_text(environment: pytest.MonkeyPatch) -> None:
+    """Refused in a sentence, as anything else that is wrong."""
+    environment.setenv("READSIDE_JWT_SECRET", f"\udcff{SECRET}")
+
+    assert refusal() == "READSIDE_JWT_SECRET is not UTF-8: give 32 random characters or more."
+
+
 @pytest.mark.parametrize(
     ("secret", "says"),
     [
