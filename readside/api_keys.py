@@ -23,7 +23,7 @@ _FILE_FORM = '{"name": …, "key": …} or {"name": …, "sha256": …}, with "s
 _FIELDS = frozenset({"name", "key", "sha256", "scopes"})
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _SHORT_NAME = re.compile(r"[A-Za-z0-9_.@/-]{1,15}")
-_LONG_NAME = re.compile(r"(?=.{16,64}\Z)(?:[A-Z]?[a-z]{0,14}[0-9]{0,3}[_.@/-])*[A-Z]?[a-z]{0,14}[0-9]{0,3}")
+_WORDS = re.compile(r"(?=.{1,64}\Z)(?:[A-Z]?[a-z]{0,14}[0-9]{0,3}[_.@/-])*[A-Z]?[a-z]{0,14}[0-9]{0,3}")
 """Words with up to three digits each. Random keys are none: where one stands in a name's place, it is not shown."""
 
 
@@ -122,13 +122,14 @@ def _admitted(entries: Iterable[_GivenKey]) -> Keys:
                 f"{entry.shown} has a key shorter than {LEAST_KEY} characters, or its name and key are reversed "
                 "(so neither is shown): the name comes first."
             )
-        if not (_SHORT_NAME.fullmatch(entry.name) or _LONG_NAME.fullmatch(entry.name)):
+        if not (_SHORT_NAME.fullmatch(entry.name) or _WORDS.fullmatch(entry.name)):
             raise ConfigurationError(
                 f"{entry.shown} has no name, or a key in its place: a name has up to 15 letters, digits and any of "
                 "_ . @ / -; a longer one, up to 64, words of letters and then up to three digits between them."
             )
         if entry.key is not None and len(entry.key) < LEAST_KEY:
-            raise ConfigurationError(f"{entry.shown} ({entry.name}) has a key shorter than {LEAST_KEY} characters.")
+            name = f" ({entry.name})" if _WORDS.fullmatch(entry.name) else ""  # else both may be short, and reversed
+            raise ConfigurationError(f"{entry.shown}{name} has a key shorter than {LEAST_KEY} characters.")
         if not entry.scopes <= SCOPES:
             raise ConfigurationError(f"{entry.shown} ({entry.name}) has an unknown scope; there are read and ops.")
         if entry.digest in keys:

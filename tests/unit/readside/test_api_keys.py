@@ -158,6 +158,14 @@ def test_a_reversed_entry_shows_neither(make: Callable[[], str], rest: str) -> N
     assert key not in refusal(parse_keys_file, file_of({"name": key, "key": rest}))
 
 
+@pytest.mark.parametrize("key", ["x7Kq9zPwe2Lm", "9f8c2ab1", "HJKLMNPQ"])
+def test_a_reversed_entry_of_a_short_key_shows_neither(key: str) -> None:
+    """A name that is no words may be a key too short to be one."""
+    told = refusal(parse_keys, f"ok:{FINE},{key}:dash:read")
+
+    assert told == "entry 2 of READSIDE_API_KEYS has a key shorter than 16 characters."
+
+
 @pytest.mark.parametrize("make", [secrets.token_urlsafe, secrets.token_hex, lambda: str(uuid4())])
 def test_a_reversed_entry_with_a_long_name_is_refused(make: Callable[[], str]) -> None:
     """Metrics and the log would show the key as a name."""
