@@ -27,6 +27,7 @@ from tests.support.keys import HEADERS, KEY
 from tests.support.projecting import Writer
 from tests.support.scraping import Scrape, series
 from tests.support.servers import connected, fresh_database
+from tests.support.signing import ed25519, key_set
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -75,10 +76,11 @@ def command_line(pid: int) -> str:
 
 
 @asynccontextmanager
-async def running(database_url: str, redis_url: str) -> AsyncIterator[Service]:
-    """Start both, and wait until the view is live and both workers hear of it."""
+async def running(database_url: str, redis_url: str, jwks: Path) -> AsyncIterator[Service]:
+    """Start both, and wait until the view is live and both workers hear of it; the API believes tokens."""
     projector_port, api_port = free_port(), free_port()
-    site = Site.of(database_url, redis_url, API_KEYS=f"test:{KEY}", PROJECTOR_PORT=str(projector_port))
+    settings = {"API_KEYS": f"test:{KEY}", "JWT_JWKS": str(jwks), "PROJECTOR_PORT": str(projector_port)}
+    site = Site.of(database_url, redis_url, **settings)
     await site.install()
     async with site.projector() as projector:
         api = await site.start("api", "--port", str(api_port), "--workers", "2")
@@ -101,11 +103,15 @@ async def hearing(service: Service, workers: int) -> bool:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(postgres_server: EmbeddedPostgres, redis_server: EmbeddedRedis) -> AsyncIterator[Service]:
+async def service(
+    postgres_server: EmbeddedPostgres, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
     """Both processes, for all these tests."""
+    jwks = tmp_path_factory.mktemp("keys") / "jwks.json"
+    jwks.write_bytes(key_set(ed25519()))
     await postgres_server.start()  # a test may have stopped it
     await redis_server.start()
-    async with fresh_database(postgres_server) as url, running(url, redis_server.url()) as started:
+    async with fresh_database(postgres_server) as url, running(url, redis_server.url(), jwks) as started:
         yield started
 
 
