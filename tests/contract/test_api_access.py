@@ -273,7 +273,7 @@ async def test_who_asks_too_much_is_told_when_to_ask_again(stand_of: StandOf) ->
 
 
 async def test_tokens_of_one_subject_share_what_they_may_ask(stand_of: StandOf) -> None:
-    """Renewing a token does not help."""
+    """Renewing a token does not help. All tokens are counted together."""
     config = TokenConfig("", (MINTER.secret.encode(),), AUDIENCE, ISSUER)
     async with stand_of(polls_per_second=0.4, tokens=config) as stand:
         stand.client.headers.pop("x-api-key")
@@ -282,7 +282,12 @@ async def test_tokens_of_one_subject_share_what_they_may_ask(stand_of: StandOf) 
             token = MINTER.hs.token(claims(mine, iss=ISSUER, ttl_seconds=ttl)).decode()
             statuses.append((await stand.poll(mine, authorization=f"Bearer {token}")).status_code)
 
+        another = MINTER.hs.token(claims(mine, iss=ISSUER, sub="another")).decode()
         assert statuses == [200, 200, 429, 429]
+        assert (await stand.poll(mine, authorization=f"Bearer {another}")).status_code == 200
+        found = series((await stand.client.get("/metrics")).text)
+        assert found["readside_principal_requests_total{kind=token,name=}"] == 5
+        assert found["readside_principal_refusals_total{kind=token,name=}"] == 2
 
 
 async def test_another_host_is_refused_on_every_route(stand_of: StandOf) -> None:
