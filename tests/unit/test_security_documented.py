@@ -25,6 +25,14 @@ def test_each_attack_names_what_stops_it_and_its_test() -> None:
     assert [row for row in rows if not ROW.fullmatch(row)] == []
 
 
+def test_each_attack_before_and_after_names_its_test() -> None:
+    """What is said to be mended is tried."""
+    table = PAGE.split("| attack | before | after | test |\n|---|---|---|---|\n")[1].strip().splitlines()
+
+    assert len(table) > 10
+    assert [row for row in table if not re.fullmatch(rf"\| .+? {ROW.pattern}", row)] == []
+
+
 def test_it_says_how_to_report() -> None:
     """Privately, and without an address that may be nobody's."""
     assert "privately, through the repository's security advisories" in PAGE
