@@ -23,13 +23,11 @@ READ_SECONDS = 0.5
 """A script answers within milliseconds; one that a load's big call holds up, within a few tens of them."""
 MAX_TOGETHER = 16
 """Polls that share a round trip."""
-EVENTS_TOGETHER = 2_000
+EVENTS_TOGETHER = 1_600
 """Events that they may ask for in all, unless a single poll does: what others ask meanwhile waits for them."""
 MAX_ROUND_TRIPS = 4
 """Round trips under way: Redis runs one script at a time, so more would only wait there, and not share."""
-TURN_BYTES = 250_000
-"""Pages that callers get in one turn of the loop: each then makes its answer of it, and other polls wait meanwhile."""
-TRIPS_OF_ONE = 3
+TRIPS_OF_ONE = 2
 """Round trips under way that hold polls of one principal: the next one is another's, who then waits for none."""
 
 
@@ -162,23 +160,15 @@ class ViewReads:
         except Exception as error:  # noqa: BLE001 (each of the callers raises it)
             answers = [error] * len(polls)
         self.durations.observe(time.monotonic() - started)
-        handed_bytes = 0
         for poll, answer in zip(polls, answers, strict=True):
-            if handed_bytes > TURN_BYTES:
-                handed_bytes = 0
-                await asyncio.sleep(0)
-            handed_bytes += len(answer.found.page) if isinstance(answer, ViewAnswer) else 0
-            self._hand_on(poll, answer)
-
-    def _hand_on(self, poll: Poll, answer: ViewAnswer | Cold | Exception) -> None:
-        for caller in self._waiting.pop(poll):
-            if caller.cancelled():
-                continue
-            if isinstance(answer, Exception):
-                caller.set_exception(answer)
-                caller.exception()  # seen, even if the caller has just left
-            else:
-                caller.set_result(answer)
+            for caller in self._waiting.pop(poll):
+                if caller.cancelled():
+                    continue
+                if isinstance(answer, Exception):
+                    caller.set_exception(answer)
+                    caller.exception()  # seen, even if the caller has just left
+                else:
+                    caller.set_result(answer)
 
     async def _read(self, polls: list[Poll]) -> Sequence[ViewAnswer | Cold | ServiceError]:
         called_at, database = time.monotonic(), self._database()

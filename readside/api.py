@@ -213,19 +213,32 @@ def _page_bytes(config: ApiConfig) -> int:
     return max(1, config.max_answer_bytes - WRAPPER_BYTES)
 
 
-def _fallback(
-    stores: ApiStores, config: ApiConfig, circuit: Circuit, cache: ResponseCache, own: OwnDatabase
-) -> Fallback:
-    return Fallback(
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What answers a poll that memory does not; `circuits` by store."""
+
+    circuits: dict[str, Circuit]
+    view_reads: ViewReads
+    fallback: Fallback
+    requests: ProjectorRequests
+    reader: Reader
+
+
+def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: OwnDatabase) -> _Sources:
+    circuits = {store: Circuit(store) for store in ("redis", "postgres")}
+    view_reads = ViewReads(stores.view, circuits["redis"], _page_bytes(config), own.identity)
+    fallback = Fallback(
         stores.log,
         concurrency=config.fallback_concurrency,
-        circuit=circuit,
+        circuit=circuits["postgres"],
         number=cache.numbers,
         max_bytes=_page_bytes(config),
         reconnect=stores.reconnect,
         probe=stores.probe,
         learn=own.learn,
     )
+    requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
+    return _Sources(circuits, view_reads, fallback, requests, Reader(view_reads, fallback, requests))
 
 
 def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
@@ -235,8 +248,8 @@ def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
     return gate
 
 
-def _readiness(stores: ApiStores, own: OwnDatabase, page_bytes: int) -> Readiness:
-    postgres = partial(stores.log.answer, _NO_SESSION, page_bytes)
+def _readiness(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> Readiness:
+    postgres = partial(stores.log.answer, _NO_SESSION, _page_bytes(config))
     return Readiness({"redis": lambda: stores.view.check(own.identity()), "postgres": postgres})
 
 
@@ -244,58 +257,60 @@ class _Wiring:
     """The parts of one process."""
 
     def __init__(self, config: ApiConfig, stores: ApiStores, exchange: Exchange) -> None:
-        page_bytes = _page_bytes(config)
         forms_bytes = config.response_cache_bytes // GZIP_PART
         self.cache, self.forms = ResponseCache(config.response_cache_bytes - forms_bytes), GzipForms(forms_bytes)
-        own, self.greeted = OwnDatabase(self.cache.belong_to), asyncio.Event()
-        circuits = {store: Circuit(store) for store in ("redis", "postgres")}
-        view_reads = ViewReads(stores.view, circuits["redis"], page_bytes, own.identity)
-        fallback = _fallback(stores, config, circuits["postgres"], self.cache, own)
-        requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-        reader = Reader(view_reads, fallback, requests)
-        self.tokens = None if config.tokens is None else Tokens(config.tokens)
-        gate = _gate(config, self.tokens)
-        stats, self.load = Stats(), PollLoad(lambda: fallback.crowded)
-        census = Census(config.sockets.max_connections)
-        watched = MetricSources(
-            stats,
-            gate,
-            self.cache,
-            self.forms,
-            view_reads,
-            fallback,
-            reader,
-            circuits,
-            census,
-            config.max_staleness_seconds,
-        )
         self.subscription = Subscription(stores.subscribe, self._hear)
-        events = Events(
-            gate=gate,
-            cache=self.cache,
-            forms=self.forms,
-            reader=reader,
-            requests=requests,
-            stats=stats,
-            load=self.load,
-            max_staleness_seconds=config.max_staleness_seconds,
-            max_answer_bytes=config.max_answer_bytes,
-        )
+        self.tokens = None if config.tokens is None else Tokens(config.tokens)
+        self.greeted = asyncio.Event()
+        own = OwnDatabase(self.cache.belong_to)
+        sources = _sources(config, stores, self.cache, own)
+        gate, stats = _gate(config, self.tokens), Stats()
+        self.load = PollLoad(lambda: sources.fallback.crowded)
+        events = self._events(config, gate, sources, stats)
         front = Front(events, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
+        connections = Connections(front, config.sockets, Census(config.sockets.max_connections))
+        watched = self._watched(config, gate, sources, stats, connections.census)
         self.service = Service(
             config=config,
             gate=gate,
             events=events,
             front=front,
-            connections=Connections(front, config.sockets, census),
+            connections=connections,
             view=stores.view,
-            view_reads=view_reads,
-            fallback=fallback,
+            view_reads=sources.view_reads,
+            fallback=sources.fallback,
             database=own.identity,
-            requests=requests,
+            requests=sources.requests,
             history=_history(stores, config, own),
-            readiness=_readiness(stores, own, page_bytes),
+            readiness=_readiness(stores, config, own),
             exposition=Exposition(watched, exchange),
+        )
+
+    def _events(self, config: ApiConfig, gate: Gate, sources: _Sources, stats: Stats) -> Events:
+        return Events(
+            gate=gate,
+            cache=self.cache,
+            forms=self.forms,
+            reader=sources.reader,
+            requests=sources.requests,
+            stats=stats,
+            load=self.load,
+            max_staleness_seconds=config.max_staleness_seconds,
+            max_answer_bytes=config.max_answer_bytes,
+        )
+
+    def _watched(self, config: ApiConfig, gate: Gate, sources: _Sources, stats: Stats, census: Census) -> MetricSources:
+        return MetricSources(
+            stats=stats,
+            gate=gate,
+            cache=self.cache,
+            forms=self.forms,
+            view_reads=sources.view_reads,
+            fallback=sources.fallback,
+            reader=sources.reader,
+            circuits=sources.circuits,
+            census=census,
+            max_staleness_seconds=config.max_staleness_seconds,
         )
 
     def background(self) -> list[Coroutine[Any, Any, None]]:

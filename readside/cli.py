@@ -268,11 +268,11 @@ def token(
     ],
     ttl: Annotated[int, typer.Option(min=1, max=86_400 * 30, help="Seconds until the token ends.")] = 3600,
     subject: Annotated[
-        str | None, typer.Option(help="Whose token it is: bounds are kept for each.", show_default=False)
+        str | None, typer.Option(help="Whose token it is; bounds are kept for each.", show_default=False)
     ] = None,
     _version: Version = False,
 ) -> None:
-    """Mint a token that lets its bearer read these sessions, and prints it alone.
+    """Mint a token that lets its bearer read these sessions, and print it alone.
 
     It is signed with READSIDE_JWT_SECRET (the first, where there are several), for READSIDE_JWT_AUDIENCE and from
     READSIDE_JWT_ISSUER. Whoever has the token can use it until it ends: nothing takes it back but another secret.

@@ -156,10 +156,23 @@ HEADERS: dict[str, Part] = {
     "WWW-Authenticate": _header("What is asked for.", {"type": "string"}, 'Bearer realm="readside"'),
     "Retry-After": _header("Seconds until it is worth trying again.", {"type": "integer", "minimum": 1}, 1),
     "Allow": _header("The methods that the path has.", {"type": "string"}, "GET, HEAD"),
+    "X-Content-Type-Options": _header(
+        "No browser takes the answer for another kind.", {"type": "string", "const": "nosniff"}, "nosniff"
+    ),
+    "Referrer-Policy": _header(
+        "A page of ours tells nobody its address.", {"type": "string", "const": "no-referrer"}, "no-referrer"
+    ),
+    "Cross-Origin-Resource-Policy": _header(
+        "No page of another origin may embed the answer. Those that READSIDE_CORS_ORIGINS names may read it.",
+        {"type": "string", "const": "same-origin"},
+        "same-origin",
+    ),
 }
 
+EVERYWHERE = ("X-Request-ID", "X-Content-Type-Options", "Referrer-Policy", "Cross-Origin-Resource-Policy")
+"""What every answer bears."""
 FRESHNESS = ("Readside-Source", "Readside-As-Of", "Readside-Lag-Ms")
-ANSWERED = (*FRESHNESS, "ETag", "Cache-Control", "X-Poll-Interval", "Vary", "X-Request-ID")
+ANSWERED = (*FRESHNESS, "ETag", "Cache-Control", "X-Poll-Interval", "Vary", *EVERYWHERE)
 
 
 def headers(*names: str) -> Part:
@@ -179,15 +192,16 @@ def _problem(
         shown = {"examples": {name: {"value": {**example, "detail": said}} for name, said in detail.items()}}
     return {
         "description": description,
-        "headers": headers("Vary", "X-Request-ID", *more),
+        "headers": headers("Vary", *EVERYWHERE, *more),
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, **shown}},
     }
 
 
 RESPONSES: dict[str, Part] = {
     "BadRequest": _problem(
-        "A parameter or header is wrong or unknown, the page would be longer than an answer may be, or the request "
-        "could not be read as HTTP/1.1; then its connection is closed.",
+        "A parameter or header is wrong or unknown, a key came twice, the request is for a host that "
+        "READSIDE_ALLOWED_HOSTS does not name, or the page would be longer than an answer may be. Or the request could "
+        "not be read as HTTP/1.1; then its connection is closed.",
         "Bad Request",
         400,
         "limit must be a whole number from 1 to 1000, not '0'.",
@@ -240,7 +254,8 @@ RESPONSES: dict[str, Part] = {
         "Allow",
     ),
     "Malformed": _problem(
-        "The request could not be read as HTTP/1.1. Its connection is closed.",
+        "The request could not be read as HTTP/1.1, and its connection is closed. Or it is for a host that "
+        "READSIDE_ALLOWED_HOSTS does not name.",
         "Bad Request",
         400,
         "This is no request of HTTP/1.1 that could be understood.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from query_api.openapi.parts import ANSWERED, headers
+from query_api.openapi.parts import ANSWERED, EVERYWHERE, headers
 from query_api.openapi.schemas import AS_OF, EVENT_EXAMPLE, SESSION_ID
 
 Part = dict[str, Any]
@@ -191,7 +191,7 @@ def _document() -> Part:
     return _open(
         "openapi",
         "This document",
-        {"200": {"description": "OpenAPI 3.1.", "headers": headers("X-Request-ID"), "content": content}},
+        {"200": {"description": "OpenAPI 3.1.", "headers": headers(*EVERYWHERE), "content": content}},
     )
 
 
@@ -200,7 +200,7 @@ def _page(operation: str, summary: str, description: str, media_type: str, examp
     return _open(
         operation,
         summary,
-        {"200": {"description": description, "headers": headers("X-Request-ID"), "content": content}},
+        {"200": {"description": description, "headers": headers(*EVERYWHERE), "content": content}},
     )
 
 
@@ -247,7 +247,7 @@ def _errors(*names: str) -> dict[str, Part]:
 
 def _json(description: str, schema: str, example: Part) -> Part:
     content = {"application/json": {"schema": _ref("schemas", schema), "example": example}}
-    return {"description": description, "headers": headers("Vary", "X-Request-ID"), "content": content}
+    return {"description": description, "headers": headers("Vary", *EVERYWHERE), "content": content}
 
 
 def _ref(kind: str, name: str) -> Part:

@@ -15,7 +15,7 @@ from query_api.reply import SAFETY
 from tests.support.builders import BOTH_KEY, READ_KEY, events_path
 from tests.support.hostile_tokens import AUDIENCE, ISSUER, hostile_tokens, minter
 from tests.support.scraping import moved, series
-from tests.support.signing import claims, ed25519, key_set
+from tests.support.signing import SESSION, claims, ed25519, key_set
 from tests.support.stands import Stand, rows
 from tests.support.waiting import eventually
 
@@ -59,7 +59,7 @@ def told_nothing(answer: httpx.Response) -> tuple[str, str]:
 async def test_hostile_tokens_open_nothing(guarded: Stand) -> None:
     """Each gets its status and a sentence, from polls and from other routes, and no other token opens less for it."""
     opened = MINTER.good()
-    session_id = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
+    session_id = SESSION
     hostile = hostile_tokens(MINTER)
     for case in hostile:
         headers = {"authorization": f"Bearer {case.token.decode('latin-1')}"}
@@ -193,7 +193,7 @@ async def test_a_key_withdrawn_reads_nothing_more(stand: Stand, sid: str, query:
     assert (await stand.client.get("/api/v2/projection")).status_code == 401
 
 
-@pytest.mark.parametrize("path", [events_path(str(uuid4())), *OPS, f"/api/v2/sessions/{uuid4()}/warm"])
+@pytest.mark.parametrize("path", [events_path(SESSION), *OPS, f"/api/v2/sessions/{SESSION}/warm"])
 async def test_two_keys_are_400_on_every_route(stand: Stand, path: str) -> None:
     """Whether or not they are the same."""
     stand.client.headers.pop("x-api-key")
@@ -225,7 +225,7 @@ async def status_for(stand: Stand, path: str, key: str) -> int:
     ("method", "path"),
     [("GET", path) for path in ("/", "/docs", "/openapi.json", "/metrics", "/health/live", "/health/ready", "/nowhere")]
     + [("GET", path) for path in (*OPS, "/static/readside.css", "/console/poller.js")]
-    + [("PUT", "/metrics"), ("POST", f"/api/v2/sessions/{uuid4()}/warm"), ("OPTIONS", "/api/v2/projection")],
+    + [("PUT", "/metrics"), ("POST", f"/api/v2/sessions/{SESSION}/warm"), ("OPTIONS", "/api/v2/projection")],
 )
 async def test_every_answer_tells_browsers_what_it_is(stand: Stand, method: str, path: str) -> None:
     """Once."""

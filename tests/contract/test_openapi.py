@@ -16,6 +16,7 @@ from query_api.openapi import document
 from query_api.openapi.__main__ import as_yaml
 from query_api.openapi.parts import HEADERS, PARAMETERS
 from query_api.openapi.schemas import SESSION_ID
+from query_api.reply import SAFETY
 from query_api.staleness import Staleness
 
 PUBLISHED = Path(__file__).parents[2] / "specs/001-session-events/contracts/events-api.yaml"
@@ -104,6 +105,22 @@ def test_every_status_of_a_poll_is_described() -> None:
         assert {"Readside-Source", "Readside-As-Of", "Readside-Lag-Ms"} <= set(responses[status]["headers"])
     assert "WWW-Authenticate" in responses["401"]["headers"]
     assert all("Retry-After" in responses[status]["headers"] for status in ("429", "503"))
+
+
+def test_every_answer_has_the_fields_that_all_bear() -> None:
+    """The request's id, and what browsers must know."""
+    everywhere = {"x-request-id": None} | {name.decode(): value.decode() for name, value in SAFETY.pairs}
+    for path, method, operation in OPERATIONS:
+        for status, response in operation["responses"].items():
+            described = {name.lower(): resolved(part)["schema"] for name, part in _headers(response).items()}
+
+            assert described.keys() >= everywhere.keys(), f"{method} {path} {status}"
+            assert {name: described[name].get("const") for name in everywhere} == everywhere
+
+
+def _headers(response: dict[str, Any]) -> dict[str, Any]:
+    headers: dict[str, Any] = resolved(response)["headers"]
+    return headers
 
 
 def test_tokens_read_and_warm_sessions_and_nothing_else() -> None:

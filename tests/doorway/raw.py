@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from query_api.reply import SAFETY
+
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER_SECONDS = 20.0
+SAFE = {name.decode(): value.decode() for name, value in SAFETY.pairs}
+"""What every answer tells a browser."""
 
 
 class Answer(NamedTuple):
@@ -24,6 +28,7 @@ class Answer(NamedTuple):
         assert self.fields["content-type"] == "application/problem+json"
         assert self.fields["x-request-id"]
         assert self.fields["connection"] == "close"
+        assert {name: self.fields[name] for name in SAFE} == SAFE
         found: dict[str, Any] = orjson.loads(self.body)
         assert found["status"] == self.status
         return found

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -18,6 +17,7 @@ from tests.support.builders import api, api_config, events_path
 from tests.support.commanding import Site
 from tests.support.projecting import Bench, bench
 from tests.support.redis_users import refusals, restricted
+from tests.support.signing import SESSION
 from tests.support.waiting import eventually
 
 PREFIX = "readside"
@@ -39,7 +39,7 @@ FOREIGN: dict[Program, list[tuple[str, ...]]] = {
     "api": [
         ("HSET", f"{OURS}position", "term", "x"), ("HDEL", f"{OURS}projectors", "x"), ("ZADD", f"{OURS}hot", "1", "m"),
         ("DEL", f"{OURS}position"), ("UNLINK", f"{OURS}position"), ("EXPIRE", f"{OURS}position", "1"),
-        ("HSET", f"{OURS}s:{uuid4()}", "status", "x"), ("PUBLISH", f"{OURS}changes:0", "m"),
+        ("HSET", f"{OURS}s:{SESSION}", "status", "x"), ("PUBLISH", f"{OURS}changes:0", "m"),
         ("PUBLISH", f"{OURS}replies:0:x", "m"), ("SUBSCRIBE", f"{OURS}requests:0"),
         ("RENAME", f"{OURS}hot", f"{OURS}x"),
         ("HGETALL", "others:key"), ("HSET", "others:apis", "a", "b"), ("EVAL", "return 1", "0"), ("FLUSHALL",),

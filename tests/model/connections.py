@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from projector.tail.lead_holders import OUR_NAME
 from readmodel.event import EventRow
 from tests.model.chance import Line, Machine
 from tests.model.letter_tables import HEAP_BYTES, INDEXED_BYTES
@@ -136,6 +137,7 @@ class LeaderConnection(ServerConnection):
         return {
             "fresh AS MATERIALIZED": self._read,
             "AS heaps": self._household,
+            "AS is_our_role": self._lead_holders,
             "AS holder": self._holders,
             "AS presence": self._renew,
             "empty_letters(": self._empty,
@@ -151,6 +153,12 @@ class LeaderConnection(ServerConnection):
 
     async def _holders(self, sql: str) -> list[Row]:
         return [Row(holder=holder) for holder in self.postgres.letterbox.holders(sql)]
+
+    async def _lead_holders(self, _sql: str, key: int) -> list[Row]:
+        """Give who else holds the lead: projectors alone take it here."""
+        ours = {"role": "readside", "application_name": OUR_NAME, "prepared": None, "is_our_role": True, "database": ""}
+        holders = [one for one in self.postgres.connections if one is not self and key in one.keys]
+        return [Row(ours, pid=one.pid) for one in holders]
 
     async def _renew(self, sql: str, *arguments: int) -> list[Row]:
         presence = self.postgres.letterbox.renew(sql, *arguments)

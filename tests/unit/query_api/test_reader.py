@@ -263,7 +263,7 @@ async def test_a_newcomers_poll_of_the_view_is_sent_at_once(bench: Bench) -> Non
     calls = [asyncio.create_task(bench.view_reads.read(_poll(number), "hog")) for number in range(1_000)]
     await eventually(lambda: len(bench.view.round_trips) == view_reads.TRIPS_OF_ONE, "the hog's round trips")
     calls.append(asyncio.create_task(bench.view_reads.read(POLL, "victim")))
-    await eventually(lambda: len(bench.view.round_trips) == view_reads.MAX_ROUND_TRIPS, "one more")
+    await eventually(lambda: len(bench.view.round_trips) > view_reads.TRIPS_OF_ONE, "one more")
 
     assert bench.view.polls[-1] == POLL
     assert bench.view.round_trips[-1] == 1
@@ -290,25 +290,7 @@ async def test_polls_of_long_pages_do_not_share_a_round_trip(bench: Bench) -> No
     polls = [Poll(SID, limit=1_000, page=page) for page in range(1, 8)]
     await asyncio.gather(*(bench.view_reads.read(poll) for poll in polls))
 
-    assert bench.view.round_trips == [view_reads.EVENTS_TOGETHER // 1_000] * 3 + [1]
-
-
-async def test_long_pages_of_a_round_trip_are_handed_on_turn_by_turn(bench: Bench) -> None:
-    """What callers make of them takes time, in which the event loop does nothing else."""
-    bench.view.answer = hot()._replace(page=b"x" * (view_reads.TURN_BYTES // 2 + 1))
-    turn, turns = 0, []
-
-    async def call(number: int) -> None:
-        await bench.view_reads.read(_poll(number))
-        turns.append(turn)
-
-    calls = asyncio.gather(*(call(number) for number in range(8)))
-    while not calls.done():
-        turn += 1
-        await asyncio.sleep(0)
-
-    assert bench.view.round_trips == [8]
-    assert [turns.count(one) for one in sorted(set(turns))] == [2, 2, 2, 2]
+    assert bench.view.round_trips == [1] * 7
 
 
 async def test_what_waits_in_anothers_line_of_the_view_has_its_turn_in_ones_own(bench: Bench) -> None:
@@ -318,7 +300,7 @@ async def test_what_waits_in_anothers_line_of_the_view_has_its_turn_in_ones_own(
     calls = [asyncio.create_task(bench.view_reads.read(_poll(number), "hog")) for number in range(200)]
     await eventually(lambda: len(bench.view.round_trips) == view_reads.TRIPS_OF_ONE, "the hog's round trips")
     calls.append(asyncio.create_task(bench.view_reads.read(_poll(199), "victim")))
-    await eventually(lambda: len(bench.view.round_trips) == view_reads.MAX_ROUND_TRIPS, "one more")
+    await eventually(lambda: len(bench.view.round_trips) > view_reads.TRIPS_OF_ONE, "one more")
     sent = bench.view.polls[-1]
     bench.view.gate.set()
     await asyncio.gather(*calls)

@@ -3,6 +3,7 @@
 import pytest
 
 from readmodel.errors import ConfigurationError
+from readside.api import create_app_from_environment
 from readside.api_server import listening
 from readside.exposure import check_address, check_origins, is_loopback
 
@@ -44,6 +45,17 @@ def test_no_key_where_the_address_is_not_known() -> None:
         check_address("none", None)
     check_address("none-on-purpose", None)
     check_address("keys", None)
+
+
+def test_no_key_under_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`uvicorn --factory` is refused like that, before anything is opened."""
+    monkeypatch.setattr("readside.api.configure", lambda *_: None)  # the log stays as it is
+    monkeypatch.setenv("READSIDE_AUTH", "none")
+    monkeypatch.setenv("READSIDE_DATABASE_URL", "postgresql://127.0.0.1:1/x")
+    monkeypatch.setenv("READSIDE_REDIS_URL", "redis://127.0.0.1:1/0")
+
+    with pytest.raises(ConfigurationError, match=r"^READSIDE_AUTH=none where the address is not known "):
+        create_app_from_environment()
 
 
 @pytest.mark.parametrize("auth", ["none", "none-on-purpose"])
