@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         description="comma-separated hosts that requests may be for; default any, or loopback's where AUTH is none",
     )
     polls_per_second: float | None = Field(
-        default=None, gt=0, le=1_000_000, description="what one key or token may ask, polls a second; default any"
+        default=None, ge=0.001, le=1_000_000, description="what one key or token may ask, polls a second; default any"
     )
     max_staleness_seconds: Seconds = Field(default=5.0, description="how far behind Redis may be, seconds")
     heartbeat_seconds: Seconds = Field(default=0.5, ge=0.01, description="time between two proofs of the tail, seconds")

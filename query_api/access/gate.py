@@ -117,6 +117,11 @@ class Gate:
         """Whether a key is needed at all."""
         return self._keys is not None
 
+    @property
+    def verdicts(self) -> int:
+        """How many tokens are remembered."""
+        return len(self._verdicts)
+
     def replace_keys(self, keys: ApiKeys) -> None:
         """Let in by these keys from now on, and by no others."""
         self._keys = {}  # of those withdrawn nothing holds any longer; None would let everybody in
@@ -132,10 +137,11 @@ class Gate:
             credential.edition = self.edition
 
     async def run(self) -> None:
-        """Look at the clocks, and at what is still to be told of refusals, for ever."""
+        """Look at the clocks, at tokens that ended, and at what is still to be told of refusals, for ever."""
         while True:
             await asyncio.sleep(CLOCK_SECONDS)
             self.check_clock()
+            self.forget_ended(time.monotonic())
             self.denials.tell_due()
 
     def check_clock(self) -> None:
@@ -144,6 +150,11 @@ class Gate:
         if abs(apart - self._clocks_apart) > 1.0:
             self.reconsider()
             self._clocks_apart = apart  # not each time: small steps add up
+
+    def forget_ended(self, now: float) -> None:
+        """Free what is kept of tokens that have ended: a token may name many sessions. `now` is monotonic seconds."""
+        for digest in [digest for digest, found in self._verdicts.items() if now >= found.until]:
+            del self._verdicts[digest]
 
     def credential(self, fields: RequestFields, now: float) -> Credential | Denial:
         """Tell who asks; what was found for these very fields holds until it ends. `now` is monotonic seconds."""

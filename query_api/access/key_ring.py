@@ -15,6 +15,7 @@ import structlog
 
 from query_api.access.jwks import MAX_BYTES, KeySet, UnreadableJwks, parse_jwks
 from query_api.access.token_config import is_url
+from query_api.request_id import nobodys
 from readmodel.backoff import delays
 from readmodel.errors import ConfigurationError
 from readmodel.supervise import end
@@ -235,7 +236,7 @@ class KeyRing:
 
     def _refresh(self) -> asyncio.Task[None]:
         if self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._read())
+            self._refreshing = asyncio.create_task(self._read(), context=nobodys())
         return self._refreshing
 
     async def _read(self) -> None:

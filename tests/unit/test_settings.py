@@ -563,6 +563,14 @@ def test_how_much_one_may_ask(configured: pytest.MonkeyPatch) -> None:
     assert (unset, Settings().api_config().polls_per_second) == (None, 0.5)
 
 
+@pytest.mark.parametrize("rate", ["1e-320", "0.0001"])
+def test_a_rate_that_nobody_means(configured: pytest.MonkeyPatch, rate: str) -> None:
+    """Of the smallest numbers the reciprocal is no number, and would bound nothing."""
+    configured.setenv("READSIDE_POLLS_PER_SECOND", rate)
+
+    assert refusal().startswith("READSIDE_POLLS_PER_SECOND is wrong: Input should be greater than or equal to 0.001")
+
+
 def test_nothing_shows_a_secret(configured: pytest.MonkeyPatch) -> None:
     """Neither settings nor configs, should one end up in a log line or a traceback."""
     settings = Settings()

@@ -218,6 +218,32 @@ def test_verdicts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokens.asked == 4
 
 
+def test_tokens_that_ended_are_forgotten() -> None:
+    """Whoever renews tokens leaves many of them; those that are good stay."""
+    tokens = FakeTokens(claims(seconds=60))
+    gate, now = gate_of(tokens), time.monotonic()
+    let_in(gate, shown(b"a.a.a"), now)
+    tokens.said = claims(seconds=600)
+    let_in(gate, shown(b"b.b.b"), now)
+
+    gate.forget_ended(now + 59)
+    assert gate.verdicts == 2
+    gate.forget_ended(now + 61)
+    assert gate.verdicts == 1
+    let_in(gate, shown(b"b.b.b"), now + 61)
+    assert tokens.asked == 2
+
+
+async def test_a_running_gate_forgets_tokens_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody need show another one for it."""
+    monkeypatch.setattr(gate_module, "CLOCK_SECONDS", 0.0)
+    gate = gate_of(FakeTokens(claims(seconds=0.05)))
+    let_in(gate, shown())
+    running = asyncio.create_task(gate.run())
+    await eventually(lambda: gate.verdicts == 0, "it is forgotten")
+    running.cancel()
+
+
 def test_tokens_are_judged_anew_when_the_keys_that_sign_them_change() -> None:
     """A verdict is only as good as the key behind it."""
     tokens = FakeTokens(claims())

@@ -16,6 +16,7 @@ from query_api.access.jwks import MAX_BYTES, MAX_KEYS
 from query_api.access.key_ring import UNKNOWN_KID_SECONDS, JwksFile, JwksUrl, KeyRing, UnreachableJwks
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import BadToken, KeyNotKnown, Tokens
+from query_api.request_id import current, naming
 from readmodel.supervise import end
 from tests.support.jwks_server import (
     Behaviour,
@@ -94,6 +95,23 @@ async def running(work: KeyRing | Tokens) -> AsyncIterator[None]:
         yield
     finally:
         await end([task])
+
+
+async def test_what_a_request_has_read_is_not_about_it() -> None:
+    """All requests share the keys: the log's lines about them bear no request's id."""
+    seen: list[str] = []
+
+    class Source(FakeSource):
+        async def read(self) -> bytes:
+            seen.append(current())
+            return await super().read()
+
+    ring, _ = ring_of(Source(OLD))
+    with naming(b"mine"):
+        ring.ask()
+    await ring.settled()
+
+    assert seen == [""]
 
 
 def kids(ring: KeyRing) -> list[str | None]:
