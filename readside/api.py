@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from redis.asyncio import Redis
+
 from query_api.access.gate import Gate
 from query_api.access.hosts import Hosts
 from query_api.access.tokens import Tokens
@@ -43,7 +45,7 @@ from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
-from readmodel.postgres_client import Connection, check_rows_visible, check_url, create_pool
+from readmodel.postgres_client import Connection, Pool, check_rows_visible, check_url, create_pool
 from readmodel.projection import read_projection
 from readmodel.redis_client import connect, keys_of
 from readmodel.subscription import heard
@@ -138,15 +140,10 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
     """
     check_url(config.database_url, "READSIDE_DATABASE_URL")
     redis = connect(config.redis_url, name="readside-api")
-    keys = keys_of(redis, config.redis_prefix)
     finder = TableFinder(config.database_url, application_name="readside-api", timeout_seconds=CONNECT_SECONDS)
 
     async def check(connection: Connection) -> None:
         await check_rows_visible(connection, await finder.tables())
-
-    async def reconnect() -> None:
-        finder.forget()
-        await pool.expire_connections()
 
     pool = await create_pool(
         config.database_url,
@@ -157,7 +154,22 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         statement_cache_size=config.statement_cache_size,
         init=check,
     )
-    stores = ApiStores(
+    try:
+        async with running(config, _stores(config, redis, pool, finder)) as app:
+            yield app
+    finally:
+        pool.terminate()  # no query of ours changes anything, so none is waited for
+        await redis.aclose()
+
+
+def _stores(config: ApiConfig, redis: Redis, pool: Pool, finder: TableFinder) -> ApiStores:
+    keys = keys_of(redis, config.redis_prefix)
+
+    async def reconnect() -> None:
+        finder.forget()
+        await pool.expire_connections()
+
+    return ApiStores(
         view=ViewReader(redis, keys),
         log=EventLog(pool, config.database_url, finder),
         line=RequestLine(redis, keys),
@@ -165,12 +177,6 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         reconnect=reconnect,
         probe=partial(take_connection, config.database_url, CONNECT_SECONDS),
     )
-    try:
-        async with running(config, stores) as app:
-            yield app
-    finally:
-        pool.terminate()  # no query of ours changes anything, so none is waited for
-        await redis.aclose()
 
 
 @asynccontextmanager
