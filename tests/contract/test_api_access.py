@@ -182,6 +182,19 @@ async def test_a_token_signed_by_a_new_key_is_believed_at_once(stand_of: StandOf
         assert (await stand.poll(mine, authorization=bearer(mine))).status_code == 401
 
 
+async def test_a_token_signed_by_a_new_key_warms_at_once(stand_of: StandOf, tmp_path: Path) -> None:
+    """The other routes wait for the key set too."""
+    jwks, new = tmp_path / "jwks.json", ed25519("new")
+    jwks.write_bytes(key_set(MINTER.es))
+    async with stand_of(tokens=TokenConfig(str(jwks), (), AUDIENCE, ISSUER)) as stand:
+        stand.client.headers.pop("x-api-key")
+        mine = await hot(stand)
+        jwks.write_bytes(key_set(new))
+        shown = {"authorization": f"Bearer {new.token(claims(mine, iss=ISSUER)).decode()}"}
+
+        assert (await stand.client.post(f"/api/v2/sessions/{mine}/warm", headers=shown)).status_code == 202
+
+
 @pytest.mark.parametrize("query", ["", "?since=2026-01-01T00:00:00Z"])
 async def test_a_key_withdrawn_reads_nothing_more(stand: Stand, sid: str, query: str) -> None:
     """Not even what memory answered a moment ago, over the same connection."""
