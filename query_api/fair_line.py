@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from math import ceil
 from typing import Generic, TypeVar
 
 ASKED_SECONDS = 10.0
 """Who asked so lately still counts: its next poll shall find a place that is free, and a server that is not busy."""
-BESIDE_PART = 4
-"""While others ask, one principal holds at most so small a part of the places: how fast a server answers depends on
-what else it does, so a fair share of places alone would not keep others' polls fast."""
+ALONE_PART = 2
+"""One that asks alone holds so small a part of the places."""
+BESIDE_PART = 2
+"""While others ask it holds so small a part of that: few enough that their queries are not much slower, and no fewer,
+since one that asks a little must not slow one that asks much to less than half."""
 LONG_SECONDS = 0.01
-"""One whose queries take longer, as a rule, holds a single place while others ask: they are large, or the server is
-busy, and either way a second one would slow others."""
+"""One whose queries take so much longer than the cheapest holds half as many again: they are large, or the server is
+busy, and either way each slows all others."""
 SPARE_PART = 4
 """So small a part of the places is kept for principals that hold none: whoever comes anew does not wait for others."""
 MAX_IDLE = 1_000
@@ -26,8 +29,8 @@ Item = TypeVar("Item", bound=Hashable)
 class Share(Generic[Item]):
     """What one principal takes: the places that it holds, the seconds that it had of them, and its line.
 
-    `usual` is what one of its queries takes, the latest counting most. Seconds are counted from what the others had
-    when it came: who was idle has nothing saved up.
+    `usual` is what one of its queries takes beyond the cheapest, the latest counting most. Seconds are counted from
+    what the others had when it came: who was idle has nothing saved up.
     """
 
     __slots__ = ("held", "principal", "seconds", "usual", "waiting")
@@ -54,8 +57,9 @@ class FairLine(Generic[Item]):
         self._most = most
         self._clock = clock
         self._spare = places // SPARE_PART
-        self._alone = places - self._spare
-        self._beside = max(1, places // BESIDE_PART)
+        self._places = places
+        self.cheapest_seconds = 0.0
+        """What a query takes that finds nothing: the way to the server and back, however far it is."""
         self._lines: dict[Hashable, Share[Item]] = {}  # of those who wait
         self._busy: dict[Hashable, Share[Item]] = {}  # of those who wait or hold a place
         self._idle: OrderedDict[Hashable, Share[Item]] = OrderedDict()  # the longest idle first
@@ -127,7 +131,7 @@ class FairLine(Generic[Item]):
         self._free += 1
         share.held -= 1
         share.seconds += seconds
-        share.usual += (seconds - share.usual) / 4
+        share.usual += (max(0.0, seconds - self.cheapest_seconds) - share.usual) / 4
         self._rest(share)
 
     def _next(self) -> Share[Item] | None:
@@ -138,16 +142,13 @@ class FairLine(Generic[Item]):
         best: Share[Item] | None = None
         for principal, share in self._lines.items():
             others = self._last_other if principal == who else at
-            if share.held >= (self._most_beside(share) if others > since else self._alone):
+            if share.held >= most_of_one(self._places, beside=others > since, long=share.usual > LONG_SECONDS):
                 continue
             if share.held and self._free <= self._spare:
                 continue
             if best is None or (share.held, share.seconds) < (best.held, best.seconds):
                 best = share
         return best
-
-    def _most_beside(self, share: Share[Item]) -> int:
-        return 1 if share.usual > LONG_SECONDS else self._beside
 
     def _awaken(self, principal: Hashable) -> Share[Item]:
         share = self._idle.pop(principal, None) or Share(principal, self._seconds)
@@ -170,3 +171,14 @@ class FairLine(Generic[Item]):
         self._idle[share.principal] = share
         if len(self._idle) > MAX_IDLE:
             self._idle.popitem(last=False)
+
+
+def most_of_one(places: int, *, beside: bool, long: bool) -> int:
+    """How many places one principal may hold: `beside` others that ask, and where its queries are `long`.
+
+    Beside others it is no less than half of what it is alone: one that asks a little must not hold up another.
+    """
+    most = ceil(places / ALONE_PART)
+    if beside:
+        most = ceil(most / BESIDE_PART)
+    return ceil(most / 2) if long else most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,8 @@ LINE_PER_SLOT = 8
 """Queries of one principal that may wait for each one that may run."""
 LINES = 8
 """All principals together may have so many times as many waiting: past it the longest line loses its last."""
+CHEAPEST_OF = 12
+"""Queries that found nothing, of which the fastest tells how far away the server is: those of a minute."""
 MISSING_SECONDS = 1.0
 """An unknown session is looked up at most so often."""
 MAX_MISSING = 10_000
@@ -113,6 +115,7 @@ class Fallback:
         self._watch = QueryWatch(probe)
         most_each = concurrency * LINE_PER_SLOT
         self._line = FairLine[_Query](concurrency, most_each=most_each, most=LINES * most_each, clock=clock)
+        self._cheapest: deque[float] = deque(maxlen=CHEAPEST_OF)
         self._waiting: dict[Poll, dict[Hashable, _Query]] = {}
         self._running: dict[Poll, _Query] = {}
         self._sent: set[_Query] = set()
@@ -161,7 +164,10 @@ class Fallback:
     async def identify(self) -> None:
         """Learn which database answers, beside all polls; raises StoreUnavailable, StoreRefused."""
         self._circuit.admit()
-        await self._ask(_NO_SESSION, self._clock())
+        began = self._clock()
+        await self._ask(_NO_SESSION, began)
+        self._cheapest.append(self._clock() - began)
+        self._line.cheapest_seconds = min(self._cheapest)
 
     def forget_missing(self, session_ids: tuple[str, ...]) -> None:
         """Look these sessions up again when they are asked for (`*`: every one): something happened to them.
