@@ -1,10 +1,10 @@
-"""Which pages may poll from a browser (the CORS protocol of the Fetch standard)."""
+"""What every answer tells a browser: how to take it, and which pages may read it (CORS, by the Fetch standard)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from query_api.reply import NO_FIELDS, HeaderFields
+from query_api.reply import SAFETY, HeaderFields
 
 EXPOSED = b"ETag, Retry-After, X-Poll-Interval, X-Request-ID, Readside-Source, Readside-As-Of, Readside-Lag-Ms"
 _METHODS = b"GET, HEAD, POST"
@@ -17,7 +17,7 @@ _VARY = (b"vary", b"Origin")
 
 
 class Cors:
-    """Builds the fields for one list of origins (`*`: any page); without origins it adds nothing.
+    """Builds the fields for one list of origins (`*`: any page). Without origins answers bear SAFETY alone.
 
     Keys travel in headers, so no cookie is ever wanted and Access-Control-Allow-Credentials is never sent.
     """
@@ -26,7 +26,7 @@ class Cors:
         self.on = bool(origins)
         self._any = "*" in origins
         self._allowed = {origin.encode(): self._granted(origin.encode()) for origin in origins}
-        self._refused = HeaderFields([_VARY]) if self.on else NO_FIELDS
+        self._refused = HeaderFields([*SAFETY.pairs, _VARY]) if self.on else SAFETY
 
     def fields(self, origin: bytes | None) -> HeaderFields:
         """Give the fields that every answer to a page of this origin bears."""
@@ -47,4 +47,4 @@ class Cors:
     @staticmethod
     def _granted(origin: bytes) -> HeaderFields:
         pairs = [_VARY, (b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED)]
-        return HeaderFields(pairs)
+        return HeaderFields([*SAFETY.pairs, *pairs])

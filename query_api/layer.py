@@ -12,7 +12,7 @@ from query_api import request_log
 from query_api.doorway.connections import CONNECTION, Connections
 from query_api.events import Question
 from query_api.front import BROKEN, Front, polled_session
-from query_api.reply import SAFETY, Pairs, Reply
+from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
 from query_api.request_id import HEADER, about
 
@@ -55,7 +55,7 @@ class Layer:
             path = self._below_the_prefix(scope)
         fields = wanted(scope["headers"])
         name, address = front.name(fields), address_of(scope)
-        extra = [*SAFETY.pairs, *front.common(fields).pairs, (HEADER, name)]
+        extra = [*front.common(fields).pairs, (HEADER, name)]
         about(name)
         if front.tells:
             send = request_log.LoggingSend(send, method, path)
@@ -65,7 +65,7 @@ class Layer:
             return
         preflight = front.preflight(method, fields)
         if preflight is not None:
-            await respond(send, preflight, method, [*SAFETY.pairs, (HEADER, name)])
+            await respond(send, preflight, method, [(HEADER, name)])
             return
         session_id = polled_session(path)
         if session_id is None:

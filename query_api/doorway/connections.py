@@ -15,7 +15,7 @@ from query_api.doorway.heads import END, PLAIN_LINE, poll_pattern, usual_fields
 from query_api.doorway.message import Message
 from query_api.events import Question
 from query_api.front import Front, own_name
-from query_api.reply import SAFETY, HeaderFields, Pairs, Reply
+from query_api.reply import HeaderFields, Pairs, Reply
 from query_api.request_fields import RequestFields
 
 CONNECTIONS, CONNECTION = "readside.connections", "readside.connection"
@@ -179,7 +179,7 @@ class Connections:
         if start is None:
             status = HTTPStatus(reply.status)
             line = b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
-            start = self._starts[reply.status] = line + HeaderFields(defaults).lines + SAFETY.lines
+            start = self._starts[reply.status] = line + HeaderFields(defaults).lines
         if len(reply.fields) == 3:  # a poll's: without a loop it takes a thirtieth less
             fixed, dated, live = reply.fields
             return [start, fixed.lines, dated.lines, live.lines, common.lines, _NAME, name, end, reply.body]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from query_api.reply import SAFETY
 from tests.doorway.conversations import Answered, Speaker
 from tests.doorway.streams import Stream, streams
 from tests.doorway.twins import Twins
@@ -21,7 +22,9 @@ OF_THE_MOMENT = (
 """What no two answers share: ids that requests gave themselves must come back."""
 NO_REQUEST = re.compile(
     rb"HTTP/1\.1 400 Bad Request\r\ndate: [^\r]+\r\ncontent-type: application/problem\+json\r\ncontent-length: \d+\r\n"
-    rb"cache-control: no-store\r\nvary: Origin\r\nx-request-id: [^\r]+\r\nconnection: close\r\n\r\n"
+    rb"cache-control: no-store\r\n"
+    + re.escape(SAFETY.lines)
+    + rb"vary: Origin\r\nx-request-id: [^\r]+\r\nconnection: close\r\n\r\n"
     rb'\{[^}]*"detail":"(?:This is no request of HTTP/1\.1|The request\'s target must be a path)[^}]*\}\Z'
 )
 PLAIN_NO_REQUEST = re.compile(
