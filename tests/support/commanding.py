@@ -98,7 +98,10 @@ class Site:
         return projection
 
     async def becomes(self, status: str, **changes: str) -> dict[str, Any]:
-        """Wait until the projection has this status, then have `readside status` say so."""
+        """Wait until the projection has this status, and `readside status` says so.
+
+        Each try to lead is reported as one, for a moment: the command may look just then.
+        """
         settings = {**self.settings, **changes}
         staleness = float(settings.get("MAX_STALENESS_SECONDS", "5"))
         redis = connect(settings["REDIS_URL"], name="test")
@@ -107,10 +110,15 @@ class Site:
         async def reached() -> bool:
             return (await read_projection(view, staleness)).status == status
 
+        told: dict[str, Any] = {}
+
+        async def said() -> bool:
+            told.update(await self.status(**changes))
+            return bool(told["status"] == status)
+
         try:
             await eventually(reached, f"the projection is {status}")
-            told = await self.status(**changes)
-            assert told["status"] == status, told
+            await eventually(said, f"`readside status` says {status}")
             return told
         finally:
             await redis.aclose()
