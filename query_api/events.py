@@ -56,6 +56,7 @@ class Question:
         "edition",
         "fields",
         "if_none_match",
+        "is_long",
         "method",
         "name",
         "newest_key",
@@ -98,6 +99,8 @@ class Question:
         self.if_none_match = fields.get(b"if-none-match")
         self.takes_gzip = b"accept-encoding" in fields and accepts_gzip(fields[b"accept-encoding"])
         self.edition: object = None
+        self.is_long = False
+        """Whether an answer to it was long."""
         self.until = 0.0
         """The monotonic second when its token ends."""
 

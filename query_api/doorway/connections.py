@@ -26,6 +26,9 @@ REQUESTS_PART = 8
 """Requests may hold a part of what answers may: they are small, but where harm is meant."""
 STARTED_A_TURN = 8
 """Requests that the application is given before the event loop turns: a crowd that asks at once holds no poll up."""
+LONG_BYTES, LONG_BYTES_A_TURN = 131_072, 300_000
+"""Answers from so long on count, and past so many bytes of them in a turn of the loop the next ones wait for another: a
+crowd that asks for long pages, and reads none, would hold polls of others up until all of them are written."""
 KEPT_UNUSED = 256
 """Protocols of uvicorn's that are kept with nothing in hand: each takes more than all else that a connection takes."""
 LEFT_BYTES = 1_000_000
@@ -72,7 +75,8 @@ class Connections:
         self.unused: dict[SweptConnection, None] = {}
         """Those with a protocol of uvicorn's that has nothing in hand, in the order in which they last used it."""
         self._left_bytes = 0
-        self._started = 0
+        self._started = self._long_bytes = 0
+        self._turn_ends = False
         self._turn: deque[SweptConnection] = deque()
         self.polls: OrderedDict[bytes, Question] = OrderedDict()
         """Whole heads whose meaning is remembered."""
@@ -105,12 +109,23 @@ class Connections:
     def may_start(self, connection: SweptConnection, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether the application may be given a request in this turn of the loop; if not, `go_on` is called soon."""
         if self._started < STARTED_A_TURN:
-            if not self._started:
-                loop.call_soon(self._next_turn, loop)
+            self._end_turn_soon(loop)
             self._started += 1
             return True
         self._turn.append(connection)
         return False
+
+    def may_answer(self, connection: SweptConnection) -> bool:
+        """Whether an answer that may be long can leave in this turn of the loop; if not, `go_on` is called soon."""
+        if self._long_bytes < LONG_BYTES_A_TURN:
+            return True
+        self._turn.append(connection)
+        return False
+
+    def long_answer(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Count a long answer that leaves."""
+        self._end_turn_soon(loop)
+        self._long_bytes += size
 
     def keep_unused(self, connection: SweptConnection) -> None:
         """Let a connection keep its protocol of uvicorn's for its next request, and the one that used its last none."""
@@ -125,14 +140,20 @@ class Connections:
             self._left_bytes = 0
             gc.collect(0)
 
+    def _end_turn_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._turn_ends:
+            self._turn_ends = True
+            loop.call_soon(self._next_turn, loop)
+
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let those go on that were to wait, before others come."""
         due = [self._turn.popleft() for _ in range(min(STARTED_A_TURN, len(self._turn)))]
-        self._started = 0
+        self._started = self._long_bytes = 0
+        self._turn_ends = False
         for connection in due:
             connection.go_on()
-        if self._turn and not self._started:
-            loop.call_soon(self._next_turn, loop)
+        if self._turn:
+            self._end_turn_soon(loop)
 
     def read(self, head: bytes) -> Question | Message | None:
         """Read a whole head: a poll, or what is handed on; None where more of it must be looked at."""

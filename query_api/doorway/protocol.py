@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from query_api import request_log
 from query_api.doorway.census import Reason
-from query_api.doorway.connections import CLOSES, CONNECTION, CONNECTIONS, Connections
+from query_api.doorway.connections import CLOSES, CONNECTION, CONNECTIONS, LONG_BYTES, Connections
 from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.inner import let_go
@@ -110,7 +110,7 @@ class Doorway(asyncio.Protocol):
             self._take(data)
         else:
             question = self._shared.polls.get(data)
-            if question is None:
+            if question is None or question.is_long:
                 self._serve(data)
             else:
                 self._answer(data, question, new=False)
@@ -244,6 +244,9 @@ class Doorway(asyncio.Protocol):
                 break
             head = data if end - start == length else data[start:end]
             known = shared.polls.get(head)
+            if (known is None or known.is_long) and not shared.may_answer(self):
+                self._rests = True
+                break
             if known is not None:
                 self._answer(head, known, new=False)
             elif not self._begin(head.lstrip(b"\r\n")):
@@ -305,6 +308,9 @@ class Doorway(asyncio.Protocol):
             self._transport.write(b"".join(parts))
         else:
             self._transport.writelines(parts)
+            if len(reply.body) >= LONG_BYTES:
+                question.is_long = True
+                shared.long_answer(len(reply.body), self._loop)
         self._is_used = True
         if shared.front.tells:
             request_log.tell(name, question.method, events_path(question.session_id), reply, started)

@@ -81,6 +81,11 @@ class Conversation:
                 quiet = 0 if self._read() or self._server.server_state.tasks else quiet + 1
         return self.answered
 
+    def read(self) -> Answered:
+        """Read what has come, in this very turn of the loop."""
+        self._read()
+        return self.answered
+
     def shut(self) -> None:
         """Send nothing more; go on listening."""
         self._socket.shutdown(socket.SHUT_WR)

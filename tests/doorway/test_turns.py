@@ -1,14 +1,16 @@
 """One client's many requests: the others are served meanwhile, and it is served to the end, however slowly it reads."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
+from query_api.doorway import connections, protocol
 from query_api.doorway.protocol import TURN_ANSWERS
 from tests.doorway.answers import answers
 from tests.doorway.conversations import Answered, Speaker
 from tests.doorway.smuggled import HIDDEN, NEXT
-from tests.doorway.twins import Twins
+from tests.doorway.twins import BIG, HOT, Twins
 
 CROWD, FEW = 6 * TURN_ANSWERS, 3 * TURN_ANSWERS
 """Polls that come at once, and how many of them may be answered before another client's."""
@@ -40,6 +42,35 @@ def test_who_asks_for_much_at_once_holds_nobody_up(runner: asyncio.Runner, speak
     assert one.told == ["next 200"]
     assert len(meanwhile.told) <= FEW
     assert many.told == ["hidden 200"] * CROWD
+
+
+def test_a_crowd_that_asks_for_long_pages_holds_nobody_up(
+    runner: asyncio.Runner, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their pages leave a few a turn, each in the end; a poll that came later is answered before most of them."""
+    monkeypatch.setattr(protocol, "LONG_BYTES", 1_000)
+    monkeypatch.setattr(connections, "LONG_BYTES_A_TURN", 1_000)
+    page = HIDDEN.replace(HOT.encode(), BIG.encode())
+
+    async def scenario() -> tuple[Answered, int, list[Answered]]:
+        async with AsyncExitStack() as stack:
+            crowd = [await stack.enter_async_context(speaker.connected()) for _ in range(CROWD)]
+            one = await stack.enter_async_context(speaker.connected())
+            await crowd[0].send(page)
+            await crowd[0].settle()  # it is known to be long from now on
+            for each in crowd[1:]:
+                await each.send(page, turns=0)
+            await one.send(NEXT, turns=0)
+            while not one.answered.received:
+                await one.turn(1)
+            meanwhile = sum(bool(each.read().received) for each in crowd[1:])
+            return one.answered, meanwhile, [await each.settle() for each in crowd]
+
+    one, meanwhile, crowd = runner.run(scenario())
+
+    assert one.told == ["next 200"]
+    assert meanwhile <= CROWD // 2
+    assert [each.told for each in crowd] == [["hidden 200"]] * CROWD
 
 
 def test_who_reads_late_is_answered_to_the_end(runner: asyncio.Runner, speaker: Speaker) -> None:
