@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 @pytest.fixture
 async def stand(database_url: str, redis_url: str) -> AsyncIterator[Stand]:
     """An API over servers of which each test takes one away."""
-    async with real_stand(database_url, redis_url, fallback_concurrency=2) as made:
+    async with real_stand(database_url, redis_url, fallback_concurrency=4) as made:
         yield made
 
 
@@ -57,7 +57,7 @@ async def test_a_redis_that_hangs_holds_nobody_for_long(stand: Stand, hot: str, 
 async def test_past_the_bound_cold_polls_are_refused_and_hot_ones_go_on(
     stand: Stand, hot: str, database_url: str
 ) -> None:
-    """503 with Retry-After within 2 s, while a lock holds every query up."""
+    """503 with Retry-After within 2 s, while a lock holds every query up: one key has half of four places."""
     sessions = [str(uuid4()) for _ in range(40)]
     for session_id in sessions:
         await stand.write(session_id)
@@ -82,7 +82,7 @@ async def test_past_the_bound_cold_polls_are_refused_and_hot_ones_go_on(
 async def test_past_the_bound_a_stale_view_is_served(database_url: str, redis_url: str) -> None:
     """Every poll of a hot session wants Postgres, which a lock holds up: the view answers, with its true as-of."""
     async with (
-        real_stand(database_url, redis_url, fallback_concurrency=2, max_staleness_seconds=0.01) as stand,
+        real_stand(database_url, redis_url, fallback_concurrency=4, max_staleness_seconds=0.01) as stand,
         connected(database_url) as blocker,
     ):
         session_id = str(uuid4())
@@ -126,7 +126,7 @@ async def test_a_postgres_that_hangs_harms_no_hot_poll(
 ) -> None:
     """Cold polls are refused in time (long before a query may take), and answered when it goes on."""
     monkeypatch.setattr("readside.api.CONNECT_SECONDS", 1.0)
-    async with real_stand(database_url, redis_url, fallback_concurrency=2) as stand, connected(database_url) as watcher:
+    async with real_stand(database_url, redis_url, fallback_concurrency=4) as stand, connected(database_url) as watcher:
         hot, cold = str(uuid4()), str(uuid4())
         await stand.write(hot, rows(hot, 5))
         await stand.write(cold, rows(cold, 5))
