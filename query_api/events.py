@@ -148,7 +148,7 @@ class Events:
         self._reader = reader
         self._requests = requests
         self._stats = stats
-        self._count_of_memory = stats.of["memory"].poll
+        self._of_memory = stats.of["memory"]
         self._load = load
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
         self._max_answer_bytes = max_answer_bytes
@@ -169,11 +169,8 @@ class Events:
                 if waits and isinstance(refusal, Denial) and refusal.waits:
                     return EventsRequest(question, started, unjudged=address)
                 return self._refused(refusal, address, started)
-        else:
-            principal = question.principal
-            principal.requests += 1
-            if principal.rate_limit is not None and not principal.rate_limit.take(started):
-                return self._refused(self._gate.slow_down(principal), address, started)
+        elif not question.principal.takes(started):
+            return self._refused(self._gate.slow_down(question.principal), address, started)
         kept = self._kept(question, started)
         if kept is None:
             return EventsRequest(question, started)
@@ -181,7 +178,7 @@ class Events:
         if question.takes_gzip and self._lacks_form(question, answer):
             return EventsRequest(question, started, answer)
         reply = self._reply(question, answer, freshness, "memory", started)
-        self._count_of_memory(reply.status, time.monotonic() - started)
+        self._of_memory.poll(reply.status, time.monotonic() - started)
         return reply
 
     def _refused(self, refusal: Reply | Denial, address: str, started: float) -> Reply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -74,7 +74,7 @@ class Denials:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.counts = Counter(dict.fromkeys(REASONS, 0))
-        self._addresses: OrderedDict[str, _Address] = OrderedDict()
+        self._addresses: dict[str, _Address] = {}
         self._others = _Address()
 
     def note(self, denial: Denial, address: str) -> None:
@@ -88,7 +88,10 @@ class Denials:
             self._tell(OTHERS if known is self._others else address, known, now)
 
     def tell_due(self) -> None:
-        """Tell what was refused after an address was last told of, a minute later: who fell silent is told of, too."""
+        """Tell what was refused after an address was last told of, a minute later: who fell silent is told of, too.
+
+        Forget who was silent for that minute: that makes room for others.
+        """
         now = self._clock()
         for address, known in [(OTHERS, self._others), *self._addresses.items()]:
             if now - known.told_at < AUDIT_SECONDS:
@@ -101,21 +104,10 @@ class Denials:
     def _of(self, address: str) -> _Address:
         known = self._addresses.get(address)
         if known is None:
-            if len(self._addresses) >= MAX_ADDRESSES and not self._forget_one():
+            if len(self._addresses) >= MAX_ADDRESSES:
                 return self._others
             known = self._addresses[address] = _Address()
-        self._addresses.move_to_end(address)
         return known
-
-    def _forget_one(self) -> bool:
-        """Make room by the address that has been quiet longest, if its next line would be due."""
-        address, oldest = next(iter(self._addresses.items()))
-        if self._clock() - oldest.told_at < AUDIT_SECONDS:
-            return False
-        if oldest.reasons:
-            self._tell(address, oldest, self._clock())
-        del self._addresses[address]
-        return True
 
     def _tell(self, address: str, known: _Address, now: float) -> None:
         _log.warning("requests refused", address=address, refused=dict(known.reasons))

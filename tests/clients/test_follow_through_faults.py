@@ -108,6 +108,18 @@ async def service(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIte
         yield made
 
 
+async def without_stores(service: Service, redis_server: EmbeddedRedis, watched: Watched) -> None:
+    """Take both stores away, until each client has met it; then have them back, and a projector."""
+    await redis_server.stop()
+    service.back.cut(refuse=True)
+    await watched.burst()
+    await watched.meet("No store can answer")
+    service.back.mend()
+    await redis_server.start()
+    service.start_projector()
+    await watched.burst()
+
+
 async def test_each_event_comes_once_through_bursts_and_faults(
     service: Service, redis_server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,14 +138,7 @@ async def test_each_event_comes_once_through_bursts_and_faults(
         await watched.burst()
         await watched.complete()  # from Postgres
 
-        await redis_server.stop()
-        service.back.cut(refuse=True)
-        await watched.burst()
-        await watched.meet("No store can answer")
-        service.back.mend()
-        await redis_server.start()
-        service.start_projector()
-        await watched.burst()
+        await without_stores(service, redis_server, watched)
         await watched.complete()
 
         await service.kill(service.api)
