@@ -38,6 +38,8 @@ class Answering:
     """Given in the place of the next answers."""
     most: int = 1000
     """Events that fit into an answer."""
+    shortens: bool = False
+    """Whether a page that was asked for too long is shortened, rather than refused."""
     interval: str = "1"
 
     def add(
@@ -85,9 +87,11 @@ class Answering:
     def found(self, request: Request) -> Reply:
         """Answer from the events."""
         asks = parse_qs(urlsplit(request.url).query)
-        page, limit = int(asks["page"][0]), int(asks["limit"][0])
+        page, limit = int(asks["page"][0]), int(asks.get("limit", [str(min(100, self.most))])[0])
+        if self.shortens:
+            limit = min(limit, self.most)
         matches = [event for event in self.events if _matches(event, asks)]
-        matches.sort(key=lambda event: (event["timestamp"], event["id"]), reverse=True)
+        matches.sort(key=lambda event: (event["timestamp"], event["id"]), reverse=asks.get("order") != ["asc"])
         items, pages = matches[(page - 1) * limit : page * limit], -(-len(matches) // limit)
         if len(items) > self.most:
             return problem(400, f"limit={self.most} would fit.", parameter="limit")
@@ -103,8 +107,8 @@ class Answering:
 
 
 def _matches(event: dict[str, Any], asks: dict[str, list[str]]) -> bool:
-    return event["timestamp"] > asks.get("since", [""])[0] and event["event_type"] in asks.get(
-        "event_type", [event["event_type"]]
+    return event["timestamp"] > asks.get("since", [""])[0] and all(
+        event[name] in asks[name] for name in ("event_type", "step_id") if name in asks
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import readside_client
 from readside_client.errors import BadRequest, Forbidden, RequestRefused, SessionNotFound, Unauthorized, Unavailable
+from readside_client.exact_json import ExactJson
 from readside_client.model import Page
 from readside_client.protocol import NotModified, answer_of, asked, retry_after_seconds
 from tests.clients.answering import SESSION, START, Answering, problem, query
@@ -19,7 +20,7 @@ NOW = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
 def test_a_request_holds_what_was_asked() -> None:
     """In the API's words; an instant with its zone converted."""
     since = datetime(2026, 1, 13, 15, 30, 0, 1, tzinfo=timezone(timedelta(hours=1)))
-    request = asked(SESSION, since, ("a", "b"), 0).request(limit=7, page=3, etag='"x"')
+    request = asked(SESSION, since, ("a", "b"), max_staleness_seconds=0).request(limit=7, page=3, etag='"x"')
     url = urlsplit(request.url)
 
     assert url.path == f"/api/v2/sessions/{SESSION}/events"
@@ -52,7 +53,7 @@ def test_a_page_holds_its_events_and_how_fresh_they_are() -> None:
     api = Answering()
     ids = api.add(3, ago=3, step=1)
     api.events[2]["event_data"] = {"price": 0.1, "big": 2**80}
-    page = answer_of(*api.found(query().request(limit=2)), parse_float=Decimal)
+    page = answer_of(*api.found(query().request(limit=2)), ExactJson(Decimal))
 
     assert isinstance(page, Page)
     assert [event.id for event in page.items] == [ids[2], ids[1]]
