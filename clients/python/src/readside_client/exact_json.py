@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from json import JSONDecoder
-from math import isinf
+from math import isfinite
 from typing import Any, Never
 
 ParseFloat = Callable[[str], Any]
 Read = Callable[[str, int], tuple[Any, int]]
 """Reads what begins at a place of a text, and tells where it ends; raises NotJson."""
 
+_BLANK = frozenset(" \t\n\r")
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DIGITS = 500
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -76,16 +77,20 @@ class ExactJson:
             if ended:
                 return found, at
 
-    def elements(self, text: str, start: int, read: Read) -> tuple[list[Any], int]:
-        """Read an array whose elements are read so."""
+    def elements(self, text: str, start: int, build: Callable[[Any, str], Any]) -> tuple[list[Any], int]:
+        """Read an array; each element is built of its value and its own text."""
         found: list[Any] = []
+        scan = self._scan
         at = after_blanks(text, _past("[", text, start))
         if text[at : at + 1] == "]":
             return found, at + 1
         while True:
-            element, at = read(text, at)
-            found.append(element)
-            at, ended = _next(text, at, "]")
+            try:
+                value, end = scan(text, at)
+            except (ValueError, RecursionError):
+                value, end = self._by_loop(text, at)
+            found.append(build(value, text[at:end]))
+            at, ended = _next(text, end, "]")
             if ended:
                 return found, at
 
@@ -166,12 +171,12 @@ def whole(text: str) -> int:
 def nearest(text: str) -> float | Decimal:
     """Make the float that is nearest; a Decimal of what is too large or too small for one."""
     number = float(text)
-    if isinf(number) or (not number and text.lower().partition("e")[0].strip("-0.")):
-        try:
-            return Decimal(text)
-        except InvalidOperation:
-            _no_json(text)
-    return number
+    if (number and isfinite(number)) or not text.lower().partition("e")[0].strip("-0."):
+        return number
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        _no_json(text)
 
 
 def after_blanks(text: str, at: int) -> int:
@@ -181,10 +186,12 @@ def after_blanks(text: str, at: int) -> int:
 
 def _next(text: str, at: int, closing: str) -> tuple[int, bool]:
     """Tell where the next member begins, or where the container ends, and True."""
-    at = after_blanks(text, at)
+    if text[at : at + 1] in _BLANK:
+        at = after_blanks(text, at)
     if text[at : at + 1] == closing:
         return at + 1, True
-    return after_blanks(text, _past(",", text, at)), False
+    at = _past(",", text, at)
+    return (after_blanks(text, at) if text[at : at + 1] in _BLANK else at), False
 
 
 def _past(wanted: str, text: str, at: int) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from readside_client.exact_json import ANY_JSON, ExactJson, NotJson, ParseFloat, Read
+from readside_client.exact_json import ANY_JSON, ExactJson, NotJson, ParseFloat
 from readside_client.instants import instant_of, timestamp_us
 
 _FIELDS = itemgetter("id", "session_id", "step_id", "event_type", "event_data", "message", "timestamp")
@@ -30,14 +30,13 @@ class Event:
     timestamp: str
     json: str
 
-    @classmethod
-    def from_json(cls, json: str, parse_float: ParseFloat = float) -> Event:
+    @staticmethod
+    def from_json(json: str, parse_float: ParseFloat = float) -> Event:
         """Read an event's own text again, such as one that was stored; raises ValueError."""
-        event: Event
-        event, end = event_reader(ExactJson(parse_float))(json, 0)
+        item, end = ExactJson(parse_float).value(json, 0)
         if end != len(json):
             raise NotJson(f"at character {end} an event ends, and more follows")
-        return event
+        return event_of(item, json)
 
     def __repr__(self) -> str:
         return f"Event.from_json({self.json!r})"
@@ -88,17 +87,10 @@ class Page:
     poll_interval_seconds: float
 
 
-def event_reader(exact: ExactJson) -> Read:
-    """Give what reads an event of an answer, whatever else it holds."""
-    value = exact.value
-
-    def read(text: str, at: int) -> tuple[Event, int]:
-        item, end = value(text, at)
-        try:
-            event_id, session_id, step_id, event_type, event_data, message, timestamp = _FIELDS(item)
-        except (KeyError, TypeError) as error:
-            raise NotJson(f"at character {at} stands no event: {error!r}") from None
-        json = text[at:end]
-        return Event(event_id, session_id, step_id, event_type, event_data, message, timestamp, json), end
-
-    return read
+def event_of(item: Any, json: str) -> Event:
+    """Build an event of an item of an answer, whatever else it holds, and of the item's text; raises NotJson."""
+    try:
+        event_id, session_id, step_id, event_type, event_data, message, timestamp = _FIELDS(item)
+    except (KeyError, TypeError) as error:
+        raise NotJson(f"{json[:20]!r} is no event: {error!r}") from None
+    return Event(event_id, session_id, step_id, event_type, event_data, message, timestamp, json)

@@ -23,7 +23,7 @@ from readside_client.errors import (
 )
 from readside_client.exact_json import ANY_JSON, ExactJson, NotJson, Read, after_blanks
 from readside_client.instants import asked_since, microseconds, printed
-from readside_client.model import Freshness, Page, event_reader
+from readside_client.model import Freshness, Page, event_of
 
 DEFAULT_INTERVAL_SECONDS = 1.0
 """Between polls where an answer names none."""
@@ -136,8 +136,8 @@ def retry_after_seconds(headers: Headers) -> float | None:
 
 def _envelope(body: bytes, exact: ExactJson) -> dict[str, Any]:
     """Read an answer's body; its items are Events."""
-    text, read = body.decode(), event_reader(exact)
-    items: dict[str, Read] = {"items": lambda text, at: exact.elements(text, at, read)}
+    text = body.decode()
+    items: dict[str, Read] = {"items": lambda text, at: exact.elements(text, at, event_of)}
     found, end = exact.members(text, after_blanks(text, 0), items)
     if after_blanks(text, end) != len(text):
         raise NotJson(f"at character {end} it ends, and more follows")
