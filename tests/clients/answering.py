@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
+from readside_client.instants import timestamp_us
 from readside_client.model import Event
 from readside_client.protocol import Query, Request, asked
 
@@ -91,7 +92,9 @@ class Answering:
         if self.shortens:
             limit = min(limit, self.most)
         matches = [event for event in self.events if _matches(event, asks)]
-        matches.sort(key=lambda event: (event["timestamp"], event["id"]), reverse=asks.get("order") != ["asc"])
+        matches.sort(
+            key=lambda event: (timestamp_us(event["timestamp"]), event["id"]), reverse=asks.get("order") != ["asc"]
+        )
         items, pages = matches[(page - 1) * limit : page * limit], -(-len(matches) // limit)
         if len(items) > self.most:
             return problem(400, f"limit={self.most} would fit.", parameter="limit")
@@ -107,12 +110,11 @@ class Answering:
 
 
 def _matches(event: dict[str, Any], asks: dict[str, list[str]]) -> bool:
-    return event["timestamp"] > asks.get("since", [""])[0] and all(
-        event[name] in asks[name] for name in ("event_type", "step_id") if name in asks
-    )
+    later = "since" not in asks or timestamp_us(event["timestamp"]) > timestamp_us(asks["since"][0])
+    return later and all(event[name] in asks[name] for name in ("event_type", "step_id") if name in asks)
 
 
-def problem(status: int, detail: str = "No.", headers: dict[str, str] | None = None, **more: str) -> Reply:
+def problem(status: int, detail: str = "No.", headers: dict[str, str] | None = None, **more: object) -> Reply:
     """An error of the API."""
     return status, headers or {}, json.dumps({"status": status, "detail": detail, **more}).encode()
 

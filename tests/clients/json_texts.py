@@ -75,20 +75,35 @@ def wrapped(inner: Told, levels: int, named: bool) -> Told:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal, types and order of members included; without recursion."""
+    """Whether two values are equal: types, digits and the order of members included. Nothing recurses."""
+    return _compared(one, other, exactly=True)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two values are equal as jsonb has it: by numbers, whatever their digits, and in any order of members."""
+    return _compared(one, other, exactly=False)
+
+
+def _compared(one: Any, other: Any, *, exactly: bool) -> bool:
     pairs = [(one, other)]
     while pairs:
         left, right = pairs.pop()
-        if type(left) is not type(right):
-            return False
-        if isinstance(left, dict):
-            if list(left) != list(right):
+        if isinstance(left, dict) and isinstance(right, dict):
+            if left.keys() != right.keys() or (exactly and list(left) != list(right)):
                 return False
-            pairs += zip(left.values(), right.values(), strict=True)
-        elif isinstance(left, list):
+            pairs += [(left[name], right[name]) for name in left]
+        elif isinstance(left, list) and isinstance(right, list):
             if len(left) != len(right):
                 return False
             pairs += zip(left, right, strict=True)
-        elif left != right or (isinstance(left, Decimal) and left.as_tuple() != right.as_tuple()):
+        elif left != right or (exactly and _written(left) != _written(right)) or _is_word(left) != _is_word(right):
             return False
     return True
+
+
+def _written(value: Any) -> object:
+    return type(value), value.as_tuple() if isinstance(value, Decimal) else None
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, bool)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-EARLIEST_US = -(2**63)
-LATEST_US = 2**63
+EARLIEST_US = -(2**64)
+LATEST_US = 2**64
 """Stand for `-infinity` and `infinity`: below and above all that Postgres holds besides."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -18,7 +18,7 @@ _FAR = re.compile(
     r"(\d{4,6})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:\+00(?::00)?|Z)( BC)?",
     re.ASCII,
 )
-_ACCEPTED = "an ISO 8601 instant such as 2026-01-13T14:30:00Z, or a datetime with an offset"
+_ACCEPTED = "an ISO 8601 instant of the years 1 to 9999, such as 2026-01-13T14:30:00Z, or a datetime with an offset"
 
 
 def microseconds(instant: datetime) -> int:
@@ -35,15 +35,14 @@ LAST_US = microseconds(datetime.max.replace(tzinfo=UTC))
 
 def asked_since(since: datetime | str) -> int:
     """Read a `since`, as microseconds; a text without an offset is UTC, as for the API. Raises ValueError."""
-    if isinstance(since, datetime):
-        if since.utcoffset() is None:
-            raise ValueError(f"since must be {_ACCEPTED}, not {since!r}.")
-        return microseconds(since)
     try:
-        at = datetime.fromisoformat(since)
+        at = datetime.fromisoformat(since) if isinstance(since, str) else since
+        since_us = microseconds(at.replace(tzinfo=at.tzinfo or UTC) if isinstance(since, str) else at)
     except ValueError:
-        raise ValueError(f"since must be {_ACCEPTED}, not {since!r}.") from None
-    return microseconds(at if at.utcoffset() is not None else at.replace(tzinfo=UTC))
+        since_us = LATEST_US
+    if not FIRST_US <= since_us <= LAST_US:
+        raise ValueError(f"since must be {_ACCEPTED}, not {since!r}.")
+    return since_us
 
 
 def printed(instant_us: int) -> str:

@@ -55,7 +55,7 @@ class Event:
 
     @property
     def timestamp_us(self) -> int:
-        """The timestamp as microseconds since 1970, of any year; 2**63 and its negative for the infinities."""
+        """The timestamp as microseconds since 1970, of any year; 2**64 and its negative for the infinities."""
         return timestamp_us(self.timestamp)
 
 
