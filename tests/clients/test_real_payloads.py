@@ -17,7 +17,7 @@ from tests.support.servers import connected
 
 NUMBERS = WHOLE | POINTED | POWERED
 EXAMPLES = settings(
-    max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 # Postgres rounds the epoch's microseconds in the last years of its range, and whole seconds nowhere.
 HELD = """
