@@ -7,7 +7,8 @@ import orjson
 
 from query_api.reply import Reply
 from readmodel.event import EventRow
-from readmodel.poll import Poll, parse_since, render
+from readmodel.poll import Poll, render
+from readmodel.poll_query import parse_since
 from tests.model.postgres import TERMINAL, Postgres
 from tests.model.transactions import State
 from tests.support.viewing import newest_first
