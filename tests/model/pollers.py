@@ -7,7 +7,7 @@ from random import Random
 
 from query_api.reply import Reply
 from tests.model.postgres import Postgres
-from tests.model.writers import NOON, SESSIONS
+from tests.model.writers import NOON, SESSIONS, STEPS
 
 PLAIN = (
     ("limit=1000",),
@@ -17,6 +17,8 @@ PLAIN = (
     ("event_type=step_created",),
     ("type=step_created", "type=artifact_created", "limit=3"),
     (),
+    ("order=asc", "limit=3"),
+    ("order=asc", f"step_id={STEPS[0]}"),
 )
 BESIDE_SINCE: tuple[tuple[str, ...], ...] = (
     (),
@@ -25,6 +27,8 @@ BESIDE_SINCE: tuple[tuple[str, ...], ...] = (
     ("limit=5",),
     ("event_type=step_created",),
     ("page=2", "limit=1"),
+    ("order=asc", "limit=2"),
+    (f"step_id={STEPS[0]}", f"step_id={STEPS[1]}"),
 )
 
 
