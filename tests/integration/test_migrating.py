@@ -1,13 +1,11 @@
 """The guide from an endpoint of one's own to readside: its tables and its proxy, run as they stand there."""
 
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -69,11 +67,9 @@ async def ways(database_url: str, redis_url: str) -> AsyncIterator[Ways]:
         await written(writer)
         app = await stack.enter_async_context(opened(config(database_url, redis_url)))
         urls = [await stack.enter_async_context(it) for it in (original(database_url), serving(app))]
-        clients = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=url, headers={"X-API-Key": KEY}, timeout=30))
-            for url in urls
-        ]
-        yield Ways(*clients, writer)
+        clients = [httpx.AsyncClient(base_url=url, headers={"X-API-Key": KEY}, timeout=30) for url in urls]
+        before, after = [await stack.enter_async_context(client) for client in clients]
+        yield Ways(before, after, writer)
 
 
 async def written(writer: Writer) -> None:
@@ -96,28 +92,24 @@ def told(cell: str) -> tuple[int, int | None]:
     return int(status[0]), int(count[1]) if count else None
 
 
-def given(answer: httpx.Response) -> tuple[int, int | None]:
-    """The status of an answer, and how many events it has."""
-    return answer.status_code, len(answer.json()["items"]) if answer.status_code == 200 else None
+async def given(client: httpx.AsyncClient, path: str, wanted: tuple[int, int | None]) -> tuple[int, int | None]:
+    """The status of an answer, and how many events it has, where that is told."""
+    answer = await client.get(path)
+    counted = answer.status_code == 200 and wanted[1] is not None
+    return answer.status_code, len(answer.json()["items"]) if counted else None
 
 
-@pytest.mark.parametrize(("asked", "application", "readside"), rows("What may be asked"), ids=lambda it: it[:60])
-async def test_what_may_be_asked(ways: Ways, asked: str, application: str, readside: str) -> None:
+async def test_what_may_be_asked(ways: Ways) -> None:
     """Each line of the table, at both."""
-    path = asked.strip("`")
-    answers = await ways.both(path if path.startswith("/") else EVENTS + path)
+    wanted = {asked: (told(application), told(readside)) for asked, application, readside in rows("What may be asked")}
+    found = {}
+    for asked, (before, after) in wanted.items():
+        path = asked.strip("`")
+        path = path if path.startswith("/") else EVENTS + path
+        found[asked] = (await given(ways.application, path, before), await given(ways.readside, path, after))
 
-    assert [given(answer) for answer in answers] == [_whichever(told(application), answers[0]), told(readside)]
-    assert (
-        answers[1]
-        .headers["content-type"]
-        .startswith("application/json" if answers[1].status_code == 200 else "application/problem+json")
-    )
-
-
-def _whichever(wanted: tuple[int, int | None], answer: httpx.Response) -> tuple[int, int | None]:
-    """Where a cell tells a status alone, any number of events will do."""
-    return wanted if wanted[1] is not None else (wanted[0], given(answer)[1])
+    assert len(wanted) > 25
+    assert found == wanted
 
 
 async def test_events_and_pagination_are_the_same_where_both_answer(ways: Ways) -> None:
@@ -145,9 +137,7 @@ async def test_a_whole_second_has_six_decimals(ways: Ways) -> None:
 
     assert (before, after) == ("2026-01-13T14:30:44Z", "2026-01-13T14:30:44.000000Z")
     (row,) = [row for row in rows("What is answered") if "whole second" in row[0]]
-    assert [re.sub(r"\d\d(?=Z|\.)", "00", text, count=1) for text in (before, after)] == re.findall(
-        r"`(2026\S+?)`", " ".join(row[1:])
-    )
+    assert re.findall(r"`2026\S+?(\.\d+)?Z`", " ".join(row)) == ["", ".000000"]
 
 
 async def test_numbers_keep_their_digits(ways: Ways) -> None:
@@ -162,10 +152,9 @@ async def test_numbers_keep_their_digits(ways: Ways) -> None:
 async def test_event_data_may_be_anything(ways: Ways) -> None:
     """The application fails at what is no object."""
     await ways.writer.event(SESSION, timestamp="2026-02-01T00:00:00Z", data="[1]")
-    with pytest.raises(Exception, match=r"validation error"):
-        await ways.application.get(EVENTS)
-    after = await ways.readside.get(EVENTS)
+    before, after = await ways.both()
 
+    assert before.status_code == 500
     assert after.json()["items"][0]["event_data"] == [1]
 
 
@@ -201,13 +190,12 @@ async def test_an_answer_says_how_old_it_is(ways: Ways) -> None:
 
 async def test_the_applications_key_is_known_in_either_header(ways: Ways) -> None:
     """`Authorization` is readside's alone."""
-    bearer = {"X-API-Key": "", "Authorization": f"Bearer {KEY}"}
-    answers = [
-        await httpx.AsyncClient(base_url=way.base_url).get(EVENTS, headers={"Authorization": bearer["Authorization"]})
-        for way in (ways.application, ways.readside)
-    ]
+    statuses = []
+    for way in (ways.application, ways.readside):
+        async with httpx.AsyncClient(base_url=way.base_url, headers={"Authorization": f"Bearer {KEY}"}) as client:
+            statuses.append((await client.get(EVENTS)).status_code)
 
-    assert [answer.status_code for answer in answers] == [401, 200]
+    assert statuses == [401, 200]
 
 
 async def test_errors_differ_as_the_guide_says(ways: Ways) -> None:
@@ -245,43 +233,35 @@ async def front(ways: Ways) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize(
-    "path",
-    [EVENTS, f"{EVENTS}/", EVENTS.replace(SESSION, SESSION.replace("-", "")), EVENTS.replace(SESSION, SESSION.upper()),
-     EVENTS.replace(SESSION, f"urn:uuid:{SESSION}"), EVENTS.replace(SESSION, f"urn%3Auuid%3A{SESSION}"),
-     f"{EVENTS}?per_page=5&since=2026-01-13T15:30:39%2B01:00&event_type=step_created", f"{EVENTS}?page=0",
-     EVENTS.replace("events", "stream?offset=-1")],
-)  # fmt: skip
-async def test_the_proxy_sends_events_to_readside(ways: Ways, front: httpx.AsyncClient, path: str) -> None:
-    """As they came; what it answers comes back whole."""
-    direct, through = await ways.readside.get(path), await front.get(path, headers={"X-API-Key": KEY})
+async def test_the_proxy_sends_events_to_readside(ways: Ways, front: httpx.AsyncClient) -> None:
+    """In each form of their paths, as they came; what readside answers comes back whole."""
+    forms = [SESSION, SESSION.replace("-", ""), SESSION.upper(), f"urn:uuid:{SESSION}", f"urn%3Auuid%3A{SESSION}"]
+    queries = ["/", "?page=0", "?per_page=5&since=2026-01-13T15:30:39%2B01:00&event_type=step_created", "?order=asc"]
+    for path in [EVENTS.replace(SESSION, form) for form in forms] + [EVENTS + query for query in queries]:
+        direct, through = await ways.readside.get(path), await front.get(path, headers={"X-API-Key": KEY})
 
-    assert (through.status_code, through.content) == (direct.status_code, direct.content)
-    assert through.headers.get("etag") == direct.headers.get("etag")
-    assert ("readside-source" in through.headers) == ("readside-source" in direct.headers)
+        assert (through.status_code, through.content) == (direct.status_code, direct.content)
+        assert through.headers.get("etag") == direct.headers.get("etag")
+        assert "x-request-id" in through.headers
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "/health"), ("POST", "/api/v2/sessions"), ("GET", f"/api/v2/sessions/{SESSION}"),
-     ("GET", f"/api/v2/sessions/{SESSION}/steps"), ("GET", f"{EVENTS}/export"), ("GET", "/openapi.json")],
-)  # fmt: skip
-async def test_the_proxy_leaves_all_else_to_the_application(
-    ways: Ways, front: httpx.AsyncClient, method: str, path: str
-) -> None:
+async def test_the_proxy_leaves_all_else_to_the_application(ways: Ways, front: httpx.AsyncClient) -> None:
     """Other routes, and those below the ones that it sends over."""
-    direct = await ways.application.request(method, path)
-    through = await front.request(method, path, headers={"X-API-Key": KEY})
+    session = f"/api/v2/sessions/{SESSION}"
+    for path in ("/health", session, f"{session}/steps", f"{EVENTS}/export", "/openapi.json"):
+        direct, through = await ways.application.get(path), await front.get(path, headers={"X-API-Key": KEY})
 
-    assert direct.is_success
-    assert (through.status_code, through.json()) == (direct.status_code, direct.json())
+        assert direct.is_success
+        assert (through.status_code, through.json()) == (direct.status_code, direct.json())
+    made = await front.post("/api/v2/sessions", headers={"X-API-Key": KEY})
+    assert (made.status_code, made.json()) == (201, {"answered_by": "the application"})
 
 
-async def test_the_proxy_lets_conditions_warming_and_waiting_through(ways: Ways, front: httpx.AsyncClient) -> None:
+async def test_the_proxy_lets_conditions_and_warming_through(ways: Ways, front: httpx.AsyncClient) -> None:
     """And ids of requests."""
     front.headers["X-API-Key"] = KEY
     first = await front.get(EVENTS, headers={"X-Request-ID": "mine"})
-    again = await front.get(f"{EVENTS}?wait=0.2", headers={"If-None-Match": first.headers["etag"]})
+    again = await front.get(EVENTS, headers={"If-None-Match": first.headers["etag"]})
     warming = await front.post(EVENTS.replace("events", "warm"))
 
     assert first.headers["x-request-id"] == "mine"
@@ -299,9 +279,8 @@ async def test_the_proxy_gives_readside_another_key_where_the_old_one_is_none_fo
     assert NEW_KEY in example()
 
 
-def test_the_guides_commands_name_the_ports_of_the_proxy() -> None:
-    """And a key of readside's length."""
-    assert "--port 8001" in GUIDE
-    assert f"dashboards:{KEY}," in GUIDE
-    assert urlsplit("http://127.0.0.1:8001").netloc in example()
-    assert json.dumps(KEY)
+def test_the_guides_commands_and_its_proxy_agree() -> None:
+    """On readside's port, and on the key that both know."""
+    assert "readside api --port 8001" in GUIDE
+    assert "upstream readside { server 127.0.0.1:8001;" in example()
+    assert f"READSIDE_API_KEYS=dashboards:{KEY}," in GUIDE

@@ -50,7 +50,7 @@ async def nginx(example: str, listen: str) -> AsyncIterator[str]:
             PROGRAM, "-p", str(directory), "-c", str(path), "-e", str(directory / "error.log")
         )
         try:
-            await eventually(lambda: accepts(port), f"nginx listens: {(directory / 'error.log').read_text()}")
+            await eventually(lambda: accepts(port), "nginx listens")
             yield f"http://{LOOPBACK}:{port}"
         finally:
             if process.returncode is None:
