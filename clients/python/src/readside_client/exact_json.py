@@ -80,7 +80,7 @@ class ExactJson:
     def elements(self, text: str, start: int, build: Callable[[Any, str], Any]) -> tuple[list[Any], int]:
         """Read an array; each element is built of its value and its own text."""
         found: list[Any] = []
-        scan = self._scan
+        add, scan = found.append, self._scan
         at = after_blanks(text, _past("[", text, start))
         if text[at : at + 1] == "]":
             return found, at + 1
@@ -89,7 +89,10 @@ class ExactJson:
                 value, end = scan(text, at)
             except (ValueError, RecursionError):
                 value, end = self._by_loop(text, at)
-            found.append(build(value, text[at:end]))
+            add(build(value, text[at:end]))
+            if text[end : end + 2] == ",{":
+                at = end + 1
+                continue
             at, ended = _next(text, end, "]")
             if ended:
                 return found, at
