@@ -49,7 +49,10 @@ class Pollers:
         session_id = chance.choice(SESSIONS)
         parts = list(chance.choice(RARE if chance.random() < 0.05 else PLAIN))
         if chance.random() < 0.4:
-            parts = [f"since={self._spelled(self._instant(session_id))}", *chance.choice(RARE if chance.random() < 0.05 else BESIDE_SINCE)]
+            parts = [
+                f"since={self._spelled(self._instant(session_id))}",
+                *chance.choice(RARE if chance.random() < 0.05 else BESIDE_SINCE),
+            ]
         chance.shuffle(parts)
         query, given = "&".join(parts).encode(), {}
         if chance.random() < 0.03:
