@@ -25,6 +25,8 @@ LONG_BYTES = 1_000_000
 """A longer page takes a round trip of its own, so that no other poll waits for it."""
 LONG_READ_SECONDS = 2.0
 """A page of 32 MB takes a third of a second on a busy machine. What takes longer is left to Postgres."""
+WALKED_EVENTS = 2_000
+"""Events that Redis looks at, at most, for a poll of steps (`read.lua`)."""
 MAX_TOGETHER = 16
 """Polls that share a round trip."""
 EVENTS_TOGETHER = 1_600
@@ -143,7 +145,7 @@ class ViewReads:
                 del self._turns[principal]
                 continue
             poll = next(iter(self._lines[principal]))
-            events += poll.limit
+            events += WALKED_EVENTS if poll.steps else poll.limit
             if load and events > EVENTS_TOGETHER:
                 break
             load.append((poll, principal))

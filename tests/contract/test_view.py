@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from projector.core.operations import Add, Drop, Put, Stamp, Status, Touch
 from projector.view.writer import BatchResult, StagingLost, TermRefused
+from query_api.view_reads import WALKED_EVENTS
 from readmodel.errors import AnswerTooLarge, ForeignView
 from readmodel.event import SCORE_BOUND
 from readmodel.messages import Change, decode_change
@@ -508,7 +509,7 @@ async def test_one_event_that_fits_into_no_answer_is_told(stage: Stage) -> None:
 
 async def test_steps_among_many_events_are_left_to_postgres(stage: Stage) -> None:
     """The view has no index of steps: a walk of a long session would hold up all others."""
-    events = [event(SID, NOON + i, step_id=STEPS[i % 2]) for i in range(2_001)]
+    events = [event(SID, NOON + i, step_id=STEPS[i % 2]) for i in range(WALKED_EVENTS + 1)]
     await stage.put(SID, events)
 
     assert await stage.read(SID, steps=(STEPS[0],)) == Cold("steps among many events")
