@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -93,7 +94,7 @@ class Answering:
             limit = min(limit, self.most)
         matches = [event for event in self.events if _matches(event, asks)]
         matches.sort(
-            key=lambda event: (timestamp_us(event["timestamp"]), event["id"]), reverse=asks.get("order") != ["asc"]
+            key=lambda event: (_instant(event["timestamp"]), event["id"]), reverse=asks.get("order") != ["asc"]
         )
         items, pages = matches[(page - 1) * limit : page * limit], -(-len(matches) // limit)
         if len(items) > self.most:
@@ -109,8 +110,11 @@ class Answering:
         return 200, headers, body
 
 
+_instant = cache(timestamp_us)
+
+
 def _matches(event: dict[str, Any], asks: dict[str, list[str]]) -> bool:
-    later = "since" not in asks or timestamp_us(event["timestamp"]) > timestamp_us(asks["since"][0])
+    later = "since" not in asks or _instant(event["timestamp"]) > _instant(asks["since"][0])
     return later and all(event[name] in asks[name] for name in ("event_type", "step_id") if name in asks)
 
 

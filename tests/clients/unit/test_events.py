@@ -38,7 +38,7 @@ def answered(events: list[str], exact: ExactJson = EXACT) -> tuple[Event, ...]:
     return page.items
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.lists(PAYLOADS, min_size=1, max_size=4))
 def test_event_data_is_what_the_text_says(payloads: list[Told]) -> None:
     """Of each event of an answer, and its text is at hand, to the character."""
@@ -91,7 +91,7 @@ def test_an_event_can_be_stored_and_read_again() -> None:
             Event.from_json(wrong)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.integers(FIRST_US, LAST_US))
 def test_an_instant_is_its_text(instant_us: int) -> None:
     """To the microsecond, from the year 1 to 9999."""

@@ -35,7 +35,7 @@ def read(text: str, exact: ExactJson | None = None) -> Any:
     return value
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(ANY)
 def test_a_value_is_what_the_text_says(told: Told) -> None:
     """Of any depth, with numbers of any length, in any characters, with blanks between."""
@@ -44,7 +44,7 @@ def test_a_value_is_what_the_text_says(told: Told) -> None:
     assert same(read(text), value)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(ANY, st.text(" \t\n,]}", max_size=3))
 def test_a_value_ends_where_its_text_ends(told: Told, behind: str) -> None:
     """So that its own text can be told from what follows."""
