@@ -111,6 +111,7 @@ export class SessionPage {
     }
     write(byId("following"), { running: "yes", waiting: "trying again", hidden: "resting" }[state] ?? state);
     this.#trouble(state === "waiting" ? `${error.message} Trying again.` : null);
+    if (state === "waiting") for (const name of ["session-lag", "session-source"]) write(byId(name), "–"); // true of the last answer only
     if (state !== "running" || asOf === undefined) return;
     this.#total = total ?? this.#total;
     write(byId("total"), count(this.#total));

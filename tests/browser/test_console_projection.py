@@ -118,7 +118,7 @@ async def test_everything_about_the_projection_is_there(service: Service, visito
     await expect(page.locator("#tail")).to_contain_text("a beat's way")
     await expect(page.locator("#queue-text")).to_contain_text("% full")
     await expect(page.locator("#drift")).to_have_text("None found since this projector began.")
-    await expect(page.locator("#errors")).to_have_text("None.")
+    await expect(page.locator("#errors")).to_have_text("None of this leader, nor of one before it.")
 
 
 async def test_events_a_second_are_told(service: Service, visitor: Tab) -> None:
