@@ -9,7 +9,8 @@ const ROWS_A_FRAME = 250;
 export const LIVE_ROWS = 2_000;
 const MOST_ROWS = 20_000;
 const MESSAGE_IN_ROW = 1_000; // characters; the rest is shown with the payload
-const FIRST_PART = 32_768; // characters of a text that are shown at once: laying out a megabyte holds the page up
+const AT_ONCE = 262_144; // characters of a text that are shown when it is opened
+const PART = 4_096; // characters that are laid out together, once they come into sight: a megabyte of them takes seconds
 
 export class EventList {
   #list; #rows = []; #waiting = []; #frame = null; #bound = LIVE_ROWS; #onChange; #onDropped;
@@ -126,17 +127,16 @@ function fill(details, event) {
   );
 }
 
-// A long text is shown as far as a page is laid out at once; a button brings more, each time as much again.
+// A long text is shown as far as a page is made at once; a button brings more, each time as much again.
 function inParts(name, text) {
-  const shown = element("pre", { tabindex: "0", "aria-label": name }, text.more(FIRST_PART));
+  const shown = element("pre", { tabindex: "0", "aria-label": name });
+  shown.addEventListener("copy", (copied) => copyAsItIs(copied, shown));
+  grow(shown, text, AT_ONCE);
   if (!text.left) return [shown];
-  const button = element("button", { type: "button" }), note = element("span", { class: "dim", role: "status" });
-  const tell = () => {
-    button.textContent = `Show more of the ${name}`;
-    note.textContent = text.left ? `${count(text.left)} characters to come` : "All is shown.";
-  };
+  const button = element("button", { type: "button" }, `Show more of the ${name}`), note = element("span", { class: "dim", role: "status" });
+  const tell = () => { note.textContent = text.left ? `${count(text.left)} characters to come` : "All is shown."; };
   button.addEventListener("click", () => {
-    shown.append(text.more(Math.max(FIRST_PART, shown.textContent.length)));
+    grow(shown, text, shown.textContent.length);
     tell();
     if (text.left) return;
     button.remove();
@@ -144,4 +144,18 @@ function inParts(name, text) {
   });
   tell();
   return [shown, element("p", { class: "tools" }, button, note)];
+}
+
+function grow(shown, text, by) {
+  const made = document.createDocumentFragment();
+  for (let size = 0; size < by && text.left; size += made.lastChild.textContent.length) made.append(element("span", {}, text.more(PART)));
+  shown.append(made);
+}
+
+// Parts are blocks, and a browser would copy a line's end between two: what is copied is the text alone.
+function copyAsItIs(copied, shown) {
+  const range = getSelection().getRangeAt(0);
+  if (!shown.contains(range.commonAncestorContainer)) return;
+  copied.clipboardData.setData("text/plain", range.toString());
+  copied.preventDefault();
 }

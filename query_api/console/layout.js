@@ -3,7 +3,7 @@
 import { afterSpace, closes, endOfValue, opens } from "./exact.js";
 
 const DEEPEST = 16; // what lies deeper stays on its line, as it came: no screen has room for more indentation
-const STRETCH = 8_192; // long values are handed over in stretches of so many characters
+const STRETCH = 2_048; // long values are handed over in stretches of so many characters
 
 // What is not seen, or turns the direction of what is. Joiners stay: they are part of scripts and of emoji.
 const HIDDEN = /[\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\u{e0000}-\u{e0fff}\p{Cs}\p{Noncharacter_Code_Point}]/gu;
@@ -21,7 +21,7 @@ export function wholeBefore(text, at) {
   return at < text.length && unit >= 0xd800 && unit < 0xdc00 ? at - 1 : at;
 }
 
-/** Hands over text as it is, a part at a time. */
+/** Hands over text as it is, a part at a time; a part ends with a line where it can. */
 export class PlainText {
   #text; #at = 0;
 
@@ -36,37 +36,44 @@ export class PlainText {
 
   /** The next part, of about so many characters. */
   more(most) {
-    const from = this.#at;
-    this.#at = wholeBefore(this.#text, Math.min(this.#text.length, from + most));
+    const from = this.#at, to = Math.min(this.#text.length, from + most), line = this.#text.lastIndexOf("\n", to - 1) + 1;
+    this.#at = line > from && to < this.#text.length ? line : wholeBefore(this.#text, to);
     return this.#text.slice(from, this.#at);
   }
 }
 
-/** Hands over JSON text in lines, a part at a time. */
+/** Hands over JSON text in lines, a part at a time; a part ends with a line where it can. */
 export class LinedJson {
-  #text; #at = 0; #depth = 0; #copyTo = 0;
+  #text; #at = 0; #depth = 0; #copyTo = 0; #due = "";
 
   constructor(text) {
     this.#text = text.trim();
   }
 
   get left() {
-    return this.#text.length - this.#at;
+    return this.#text.length - this.#at + this.#due.length;
   }
 
   more(most) {
     const parts = [];
-    for (let size = 0; size < most && this.left > 0; size += parts.at(-1).length) parts.push(this.#next());
+    for (let size = 0; this.left > 0 && (size < most || (size < 2 * most && !parts.at(-1).endsWith("\n"))); size += parts.at(-1).length) {
+      parts.push(this.#next());
+    }
     return parts.join("");
   }
 
   #next() {
-    if (this.#at < this.#copyTo) return this.#stretch();
+    const due = this.#due;
+    this.#due = "";
+    return due || (this.#at < this.#copyTo ? this.#stretch() : this.#token());
+  }
+
+  #token() {
     const at = afterSpace(this.#text, this.#at), code = this.#text.charCodeAt(at);
     this.#at = at + 1;
     if (opens(code)) return this.#open(at);
-    if (closes(code)) return this.#line(-1) + this.#text[at];
-    if (this.#text[at] === ",") return `,${this.#line(0)}`;
+    if (closes(code)) return this.#line(-1, "", this.#text[at]);
+    if (this.#text[at] === ",") return this.#line(0, ",");
     if (this.#text[at] === ":") return ": ";
     return this.#copy(at);
   }
@@ -77,12 +84,14 @@ export class LinedJson {
       this.#at = next + 1;
       return this.#text[at] + this.#text[next];
     }
-    return this.#depth < DEEPEST ? this.#text[at] + this.#line(1) : this.#copy(at);
+    return this.#depth < DEEPEST ? this.#line(1, this.#text[at]) : this.#copy(at);
   }
 
-  #line(deeper) {
+  // The end of a line; what begins the next one is due.
+  #line(deeper, end, begin = "") {
     this.#depth += deeper;
-    return `\n${"  ".repeat(this.#depth)}`;
+    this.#due = "  ".repeat(this.#depth) + begin;
+    return `${end}\n`;
   }
 
   #copy(at) {

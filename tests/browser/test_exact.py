@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Page
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.browser.browsing import modules
+from tests.browser.json_tokens import tokens
 from tests.support.servers import connected, fresh_database
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -78,14 +79,6 @@ async def stage(browser: Browser, postgres_server: EmbeddedPostgres) -> AsyncIte
 def answer(found: Sequence[Any]) -> str:
     """What a poll would get."""
     return f'{{"items":[{",".join(event["event"] for event in found)}],"total":{len(found)},"pagination":{{}}}}'
-
-
-TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"]')
-
-
-def tokens(text: str) -> list[object]:
-    """JSON text without the space between its tokens; strings by what they mean."""
-    return [json.loads(found) if found[0] == '"' else found for found in TOKEN.findall(text)]
 
 
 NUMBERS = st.from_regex(
