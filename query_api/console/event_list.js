@@ -2,7 +2,7 @@
 
 import { asDate, isNewer } from "./instants.js";
 import { kindOf } from "./kinds.js";
-import { LinedJson, PlainText, wholeBefore } from "./layout.js";
+import { LinedJson, PlainText, inDirections, wholeBefore } from "./layout.js";
 import { count, element, timeOfDay } from "./page.js";
 
 const ROWS_A_FRAME = 250;
@@ -100,20 +100,16 @@ export class EventList {
 
 function row(event) {
   const { kind, sign } = kindOf(event.event_type);
-  const { timestamp } = event, message = event.message ?? "";
+  const { timestamp } = event, message = event.message ?? "", cut = message.length > MESSAGE_IN_ROW;
   const details = element("details", {},
     element("summary", {},
       element("time", { datetime: asDate(timestamp) && timestamp, title: timestamp }, timeOfDay(timestamp)),
       element("span", { class: "sign", "aria-hidden": "true" }, sign),
       element("span", { class: "type" }, event.event_type ?? "–"),
-      element("span", { class: "message" }, inRow(message)),
+      element("span", { class: cut ? "message cut" : "message" }, cut ? `${message.slice(0, wholeBefore(message, MESSAGE_IN_ROW))}…` : message),
     ));
   details.addEventListener("toggle", () => fill(details, event), { once: true });
   return element("li", { class: `event kind-${kind}`, "data-id": event.id }, details);
-}
-
-function inRow(message) {
-  return message.length > MESSAGE_IN_ROW ? `${message.slice(0, wholeBefore(message, MESSAGE_IN_ROW))}…` : message;
 }
 
 // The payload is written when it is first looked at.
@@ -148,7 +144,10 @@ function inParts(name, text) {
 
 function grow(shown, text, by) {
   const made = document.createDocumentFragment();
-  for (let size = 0; size < by && text.left; size += made.lastChild.textContent.length) made.append(element("span", {}, text.more(PART)));
+  for (let size = 0; size < by && text.left; size += made.lastChild.textContent.length) {
+    const pieces = inDirections(text.more(PART));
+    made.append(element("span", {}, ...pieces.map((piece, place) => (place % 2 ? element("bdi", {}, piece) : piece))));
+  }
   shown.append(made);
 }
 

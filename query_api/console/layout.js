@@ -2,11 +2,22 @@
 
 import { afterSpace, closes, endOfValue, opens } from "./exact.js";
 
-const DEEPEST = 16; // what lies deeper stays on its line, as it came: no screen has room for more indentation
+const DEEPEST = 12; // what lies deeper stays on its line, as it came: no screen has room for more indentation
 const STRETCH = 2_048; // long values are handed over in stretches of so many characters
 
 // What is not seen, or turns the direction of what is. Joiners stay: they are part of scripts and of emoji.
 const HIDDEN = /[\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\u{e0000}-\u{e0fff}\p{Cs}\p{Noncharacter_Code_Point}]/gu;
+
+// Scripts that are written from right to left, from the first of their letters in a string to the last.
+const LEFTWARD = /([\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}](?:[^"\n]*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}])?)/u;
+
+/**
+ * Text in pieces, where each second one is written from right to left. It must be kept apart, else what stands beside it
+ * changes sides: of a Hebrew name and its number the number would be shown first.
+ */
+export function inDirections(text) {
+  return text.split(LEFTWARD);
+}
 
 /** Text with its hidden characters as JSON's escapes; within a string of JSON text it means the same. */
 export function withEscapes(text) {
