@@ -27,6 +27,8 @@
 //
 // - An event's `event_data` is what JSON.parse gives, which rounds numbers past 2^53 and makes 1 of 1.0. The text as Postgres
 //   holds it, digit for digit, is in `event.event_data_json`, for a parser of your choice.
+// - `isNewer(a, b)` compares two events as Postgres orders them. Strings do not: `infinity`, years past 9999 and before 1 are
+//   printed as Postgres prints them.
 // - Where events are so large that a page of them is longer than the API sends, it asks for shorter pages.
 //
 // What it does not promise: events are only ever added to a session, and are purged with it. Where single events are
@@ -37,6 +39,7 @@ import { parseAnswer } from "./exact.js";
 import { Loop, request, systemClock } from "./loop.js";
 
 export { claimsOf, isToken } from "./credential.js";
+export { isNewer } from "./instants.js";
 export { Loop, PollError, request, retryAfterSeconds, systemClock, waitAfter } from "./loop.js";
 
 const DEFAULT_INTERVAL_SECONDS = 1;
