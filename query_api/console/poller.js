@@ -241,7 +241,7 @@ export class EventPoller {
         return await work();
       } catch (error) {
         if (error.parameter !== "limit" || !(this.#limit > 1 && this.#limit <= MOST_A_PAGE)) throw error;
-        [this.#limit, this.#etag] = [Math.floor(this.#limit / 2), ""];
+        this.#limit = Math.floor(this.#limit / 2);
       }
     }
   }

@@ -33,8 +33,8 @@ SELECT {EVENT_JSON} AS event, e.id::text, e.event_data::text AS held,
                   + 60000000 * extract(minute FROM e.timestamp)::numeric
                   + 3600000000 * extract(hour FROM e.timestamp)::numeric)::text
             ELSE replace(e.timestamp::text, 'infinity', 'Infinity') END AS since_1970
-FROM (SELECT id, id AS session_id, NULL::uuid AS step_id, 'step_created' AS event_type, data::jsonb AS event_data,
-             NULL AS message, timestamp::timestamptz AS timestamp
+FROM (SELECT id, id AS session_id, NULL::uuid AS step_id, 'event_data' AS event_type, data::jsonb AS event_data,
+             'event_data' AS message, timestamp::timestamptz AS timestamp
       FROM unnest($1::uuid[], $2::text[], $3::text[]) AS given(id, data, timestamp)) e
 ORDER BY e.timestamp DESC, e.id DESC
 """
@@ -146,6 +146,13 @@ async def test_every_payload_is_shown_as_postgres_holds_it(stage: Stage, payload
 async def test_what_scripts_get_is_what_json_parse_gives(stage: Stage, payloads: list[str]) -> None:
     """Beside the text, for whoever does with rounded numbers."""
     assert await stage.asks("parsesAlike", answer(await stage.held(payloads)))
+
+
+async def test_only_the_data_of_events_is_kept_as_text(stage: Stage) -> None:
+    """What has its name elsewhere is what it is."""
+    given = '{"event_data":[1],"items":[{"in":{"event_data":[3]},"event_data" : [4]}],"total":1}'
+
+    assert await stage.asks("parsesAlike", given)
 
 
 @DRAWN
