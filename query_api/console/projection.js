@@ -13,6 +13,7 @@ const EVERY_SECONDS = 1;
 const SESSIONS_EVERY_SECONDS = 4;
 const SESSIONS = 500; // each costs the API some reads of Redis
 const REPORTS = 6; // the rate is over so many reports, a second apart
+const ERRORS = 5;
 const SILENT_MS = 2_500; // projectors report each second, and this page asks each second
 const SKEW_MS = 3_000; // clocks that differ more than this are brought together
 
@@ -170,9 +171,10 @@ export class ProjectionPage {
     ] : []);
   }
 
-  // A leader tells those of the leaders before it too.
+  // A leader tells those of the leaders before it too; one of them may be back.
   #errors(reports, leader) {
-    const errors = reports.flatMap((report) => report.errors ?? []).sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, 5);
+    const told = new Map(reports.flatMap((report) => report.errors ?? []).map((error) => [`${error.at} ${error.text}`, error]));
+    const errors = [...told.values()].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, ERRORS);
     byId("errors").replaceChildren(...errors.map(({ at, text }) =>
       element("li", {}, element("time", { datetime: at, title: at }, ago(at)), ` ${text}`)));
     if (!errors.length) byId("errors").append(element("li", {}, leader ? "None of this leader, nor of one before it." : "Not known: no projector leads."));

@@ -276,6 +276,18 @@ async def test_last_errors_outlive_the_leader_that_had_them(service: Service, vi
     await expect(page.locator("#errors")).to_contain_text("PostgreSQL closed the connection.")
 
 
+async def test_an_error_that_two_projectors_tell_is_shown_once(service: Service, visitor: Tab) -> None:
+    """A leader that was frozen comes back as a standby, and its successor has taken its errors over."""
+    told = (await service.get("/api/v2/projection")).json()
+    had = {"errors": [{"at": "2026-01-13T14:30:00.000000Z", "text": "PostgreSQL closed the connection."}]}
+    told |= {"leader": told["leader"] | had, "standbys": [told["leader"] | had | {"role": "standby"}]}
+    await visitor.page.route("**/api/v2/projection", lambda route: route.fulfill(json=told))
+    page = await enter(visitor, service.url, BOTH_KEY)
+
+    await expect(page.locator("#errors li")).to_have_count(1)
+    await expect(page.locator("#errors")).to_contain_text("PostgreSQL closed the connection.")
+
+
 async def test_without_a_leader_errors_are_not_known(service: Service, visitor: Tab) -> None:
     """That is something else than none."""
     told = (await service.get("/api/v2/projection")).json()
