@@ -6,7 +6,9 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -16,9 +18,9 @@ from redis.asyncio import Redis
 from projector.standing import STILL_SECONDS, standing
 from projector.telemetry import Telemetry
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.freshness import rfc3339
+from readmodel.freshness import microseconds, rfc3339
 from readmodel.keys import Keys
-from readmodel.projection import old_reports
+from readmodel.projection import FRESH_REPORT_SECONDS, old_reports
 from readmodel.redis_client import translated
 from readmodel.view import ViewReader
 
@@ -29,6 +31,8 @@ MAX_SHOWN_ASIDE = 20
 """Sessions set aside whose reasons a report tells, the latest."""
 FORGOTTEN_SECONDS = 60.0
 """Reports of dead processes are cleared away after this."""
+LAST_ERRORS = "ended"
+"""The field for the errors of processes that ended in order: one for all of them, so that restarts leave no more."""
 
 
 class Reporter:
@@ -55,21 +59,32 @@ class Reporter:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def leave(self) -> None:
-        """Take the report away, as a process does that ends in order."""
-        with suppress(StoreUnavailable, StoreRefused), translated(self._redis):
-            await self._redis.hdel(self._keys.projectors, self.id)
+        """Take the report away, as a process does that ends in order; its errors stay for the next leader."""
+        with suppress(StoreUnavailable, StoreRefused):
+            if self._telemetry.errors:
+                self._telemetry.inherit_errors(_errors_in((await self._view.projectors()).get(LAST_ERRORS, b"{}")))
+                left = {"errors": self._errors(), "reported_at_us": 0}
+                with translated(self._redis):
+                    await self._redis.hset(self._keys.projectors, LAST_ERRORS, orjson.dumps(left))
+            with translated(self._redis):
+                await self._redis.hdel(self._keys.projectors, self.id)
 
     async def _report(self) -> None:
         now_us = await self._view.now_us()
+        others = await self._view.projectors() if self._telemetry.role == "leader" else {}
+        self._inherit(others, now_us)
         with translated(self._redis):
             await self._redis.hset(self._keys.projectors, self.id, orjson.dumps(self.report(now_us)))
-        if self._telemetry.role == "leader":
-            await self._clear_away(now_us)
-
-    async def _clear_away(self, now_us: int) -> None:
-        for name in old_reports(await self._view.projectors(), now_us, FORGOTTEN_SECONDS):
+        for name in old_reports(others, now_us, FORGOTTEN_SECONDS):  # after ours has what they told
             with translated(self._redis):
                 await self._redis.hdel(self._keys.projectors, name)
+
+    def _inherit(self, others: Mapping[str, bytes], now_us: int) -> None:
+        for name in old_reports(others, now_us, FRESH_REPORT_SECONDS):
+            self._telemetry.inherit_errors(_errors_in(others[name]))
+
+    def _errors(self) -> list[dict[str, str]]:
+        return [{"at": rfc3339(at_us), "text": text} for at_us, text in reversed(self._telemetry.errors)]
 
     def report(self, now_us: int) -> dict[str, Any]:
         """Give the report: instants RFC 3339, `reported_at_us` by Redis' clock."""
@@ -84,7 +99,7 @@ class Reporter:
             "state": state,
             "reason": reason,
             "last_error": t.last_error,
-            "errors": [{"at": rfc3339(at_us), "text": text} for at_us, text in reversed(t.errors)],
+            "errors": self._errors(),
             "started_at": rfc3339(self._started_at_us),
             "reported_at_us": now_us,
             "term": t.term,
@@ -111,3 +126,12 @@ class Reporter:
             "compared": t.compared,
             "drift": t.drift,
         }
+
+
+def _errors_in(report: bytes) -> list[tuple[int, str]]:
+    """Give the errors that a report tells, with when they came; none where it is of another version."""
+    try:
+        errors = orjson.loads(report).get("errors", ())
+        return [(microseconds(datetime.fromisoformat(error["at"])), str(error["text"])) for error in errors]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []

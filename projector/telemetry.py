@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -83,9 +83,19 @@ class Telemetry:
 
     def note_error(self, sentence: str) -> None:
         """Keep an error with when it came (µs since 1970); while the same comes again and again, when it last came."""
+        self._keep_error(time.time_ns() // 1000, sentence)
+
+    def inherit_errors(self, errors: Iterable[tuple[int, str]]) -> None:
+        """Take over what a process told that has ended: the newest stay. Taking the same over again changes nothing."""
+        merged = sorted({*self.errors, *errors})
+        self.errors.clear()
+        for at_us, sentence in merged:
+            self._keep_error(at_us, sentence)
+
+    def _keep_error(self, at_us: int, sentence: str) -> None:
         if self.errors and self.errors[-1][1] == sentence:
             self.errors.pop()
-        self.errors.append((time.time_ns() // 1000, sentence))
+        self.errors.append((at_us, sentence))
 
     def batch_waits(self, why: Exception | None) -> None:
         """Note why Redis does not take a batch, or that it takes them again; the log is told once for each reason."""

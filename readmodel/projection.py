@@ -170,11 +170,15 @@ def _status(
 
 
 def _standing(position: Position | None, leader: Mapping[str, Any], now_us: int | None) -> tuple[Status, str | None]:
-    """Tell what a live view's leader says of itself: that it waits for a store, or nothing any more."""
+    """Tell what a live view's leader says of itself: that it waits, that it catches up, or nothing any more."""
     if leader.get("state") == "waiting" and leader.get("reason"):
         return "stale", str(leader["reason"])
-    silent_us = 0 if now_us is None else now_us - int(leader.get("reported_at_us", now_us))
     lag_us = (position and position.lag_us) or 0
+    if leader.get("state") == "catching_up" and lag_us > SILENT_SECONDS * 1_000_000:
+        return "catching_up", str(
+            leader.get("reason") or "A projector has just taken the lead, and reads what it missed."
+        )
+    silent_us = 0 if now_us is None else now_us - int(leader.get("reported_at_us", now_us))
     if min(silent_us, lag_us) > SILENT_SECONDS * 1_000_000:
         return "stale", f"The leading projector has not reported for {_seconds(silent_us)}, and as-of stands still."
     return "live", None

@@ -1,6 +1,7 @@
 // Asking the API: with the key or token that was given, kept for this tab and sent in a header only.
 
 import { headersFor } from "./credential.js";
+import { parseAnswer } from "./exact.js";
 import { request } from "./poller.js";
 
 const KEPT_AS = "readside.key";
@@ -21,5 +22,5 @@ export const key = {
 
 /** Ask for JSON below the service's address; rejects with a PollError. */
 export async function ask(path, { method = "GET", signal } = {}) {
-  return (await request(new URL(path, BASE), { method, headers: headersFor(key.get()), signal })).body;
+  return (await request(new URL(path, BASE), { method, headers: headersFor(key.get()), signal, parse: parseAnswer })).body;
 }

@@ -1,16 +1,16 @@
 // The list of a session's events, newest first: thousands of rows, changed once a frame, filled with text only.
 
+import { asDate, isNewer } from "./instants.js";
 import { kindOf } from "./kinds.js";
-import { element, timeOfDay } from "./page.js";
+import { LinedJson, PlainText, inDirections, wholeBefore } from "./layout.js";
+import { count, element, timeOfDay } from "./page.js";
 
 const ROWS_A_FRAME = 250;
 export const LIVE_ROWS = 2_000;
 const MOST_ROWS = 20_000;
-
-/** Whether an event comes before another in the order of the API: timestamp, then id, both descending. */
-function isNewer(a, b) {
-  return a.timestamp > b.timestamp || (a.timestamp === b.timestamp && a.id > b.id);
-}
+const MESSAGE_IN_ROW = 1_000; // characters; the rest is shown with the payload
+const AT_ONCE = 262_144; // characters of a text that are shown when it is opened
+const PART = 4_096; // characters that are laid out together, once they come into sight: a megabyte of them takes seconds
 
 export class EventList {
   #list; #rows = []; #waiting = []; #frame = null; #bound = LIVE_ROWS; #onChange; #onDropped;
@@ -100,12 +100,13 @@ export class EventList {
 
 function row(event) {
   const { kind, sign } = kindOf(event.event_type);
+  const { timestamp } = event, message = event.message ?? "", cut = message.length > MESSAGE_IN_ROW;
   const details = element("details", {},
     element("summary", {},
-      element("time", { datetime: event.timestamp, title: event.timestamp }, timeOfDay(event.timestamp)),
+      element("time", { datetime: asDate(timestamp) && timestamp, title: timestamp }, timeOfDay(timestamp)),
       element("span", { class: "sign", "aria-hidden": "true" }, sign),
-      element("span", { class: "type" }, event.event_type),
-      element("span", { class: "message" }, event.message ?? ""),
+      element("span", { class: "type" }, event.event_type ?? "–"),
+      element("span", { class: cut ? "message cut" : "message" }, cut ? `${message.slice(0, wholeBefore(message, MESSAGE_IN_ROW))}…` : message),
     ));
   details.addEventListener("toggle", () => fill(details, event), { once: true });
   return element("li", { class: `event kind-${kind}`, "data-id": event.id }, details);
@@ -113,10 +114,47 @@ function row(event) {
 
 // The payload is written when it is first looked at.
 function fill(details, event) {
-  const facts = [["event", event.id], ["time", event.timestamp], ["step", event.step_id ?? "–"]];
+  const facts = [["event", event.id], ["time", event.timestamp ?? "–"], ["step", event.step_id ?? "–"]];
   details.append(
     element("dl", { class: "facts" }, ...facts.flatMap(([name, value]) =>
       [element("dt", {}, name), element("dd", {}, value)])),
-    element("pre", { tabindex: "0", "aria-label": "payload" }, JSON.stringify(event.event_data, null, 2)),
+    ...((event.message ?? "").length > MESSAGE_IN_ROW ? inParts("message", new PlainText(event.message)) : []),
+    ...inParts("payload", new LinedJson(event.event_data_json ?? "")),
   );
+}
+
+// A long text is shown as far as a page is made at once; a button brings more, each time as much again.
+function inParts(name, text) {
+  const shown = element("pre", { tabindex: "0", "aria-label": name });
+  shown.addEventListener("copy", (copied) => copyAsItIs(copied, shown));
+  grow(shown, text, AT_ONCE);
+  if (!text.left) return [shown];
+  const button = element("button", { type: "button" }, `Show more of the ${name}`), note = element("span", { class: "dim", role: "status" });
+  const tell = () => { note.textContent = text.left ? `${count(text.left)} characters to come` : "All is shown."; };
+  button.addEventListener("click", () => {
+    grow(shown, text, shown.textContent.length);
+    tell();
+    if (text.left) return;
+    button.remove();
+    shown.focus({ preventScroll: true });
+  });
+  tell();
+  return [shown, element("p", { class: "tools" }, button, note)];
+}
+
+function grow(shown, text, by) {
+  const made = document.createDocumentFragment();
+  for (let size = 0; size < by && text.left; size += made.lastChild.textContent.length) {
+    const pieces = inDirections(text.more(PART));
+    made.append(element("span", {}, ...pieces.map((piece, place) => (place % 2 ? element("bdi", {}, piece) : piece))));
+  }
+  shown.append(made);
+}
+
+// Parts are blocks, and a browser would copy a line's end between two: what is copied is the text alone.
+function copyAsItIs(copied, shown) {
+  const range = getSelection().getRangeAt(0);
+  if (!shown.contains(range.commonAncestorContainer)) return;
+  copied.clipboardData.setData("text/plain", range.toString());
+  copied.preventDefault();
 }

@@ -12,15 +12,17 @@ export const systemClock = {
 
 /**
  * Why a poll failed. `status` is HTTP's (0: no answer came), `retryAfterSeconds` what the server asked for, or null.
- * `passing`: it is worth asking again, whatever the status (a 401, where a fresh token may come).
+ * `passing`: it is worth asking again, whatever the status (a 401, where a fresh token may come). `parameter`: the one that
+ * the API refuses, or null.
  */
 export class PollError extends Error {
-  constructor(message, { status = 0, retryAfterSeconds = null, passing = false } = {}) {
+  constructor(message, { status = 0, retryAfterSeconds = null, passing = false, parameter = null } = {}) {
     super(message);
     this.name = "PollError";
     this.status = status;
     this.retryAfterSeconds = retryAfterSeconds;
     this.passing = passing;
+    this.parameter = parameter;
   }
 
   /** Whether asking again changes nothing. */
@@ -47,7 +49,7 @@ export function waitAfter(error, failures, { random = Math.random, base = 1, mos
 /**
  * Send a request; gives `{ status, headers, body }`, the body parsed from JSON (null for a 304). Rejects with a PollError.
  *
- * The browser's own cache is left out of it: the 304 is ours. `parse` may be a parser that keeps every digit of a number.
+ * The browser's own cache is left out of it: the 304 is ours. `parse` gives the body for the answer's text.
  */
 export async function request(url, {
   method = "GET", headers = {}, signal, parse = JSON.parse, fetch = globalThis.fetch, clock = systemClock,
@@ -59,7 +61,7 @@ export async function request(url, {
   try {
     const response = await fetch.call(globalThis, url, { method, headers, cache: "no-store", signal: abort.signal });
     if (!response.ok && response.status !== 304) throw await refusal(response, clock);
-    const body = response.status === 304 ? null : parse(await response.text());
+    const body = response.status === 304 ? null : read(parse, await response.text(), response.status);
     return { status: response.status, headers: response.headers, body };
   } catch (error) {
     if (error instanceof PollError) throw error;
@@ -70,10 +72,20 @@ export async function request(url, {
   }
 }
 
+// An answer that came is told apart from one that did not.
+function read(parse, text, status) {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new PollError(`What the API answered cannot be read: ${error?.message ?? error}`, { status, passing: true });
+  }
+}
+
 async function refusal(response, clock) {
   const told = await response.json().catch(() => null);
   return new PollError(told?.detail ?? `The API answered ${response.status}.`, {
     status: response.status,
+    parameter: told?.parameter ?? null,
     retryAfterSeconds: retryAfterSeconds(response.headers.get("Retry-After"), clock.now()),
   });
 }

@@ -1,5 +1,7 @@
 // Building and filling elements: always by text, never by markup; and how times, spans and numbers are written.
 
+import { asDate } from "./instants.js";
+
 /** Make an element: attributes by name (`class`, `aria-label`, …), then children, where a string is text. */
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -52,23 +54,24 @@ export function span(milliseconds) {
 
 /** How long ago an instant was, to the second. */
 export function ago(instant, now = Date.now()) {
-  const passed = now - Date.parse(instant);
-  if (Number.isNaN(passed)) return instant ?? "–";
+  const at = asDate(instant);
+  if (at === null) return instant ?? "–";
+  const passed = now - at.getTime();
   if (passed < 1500) return "just now";
   return passed < 60_000 ? `${Math.floor(passed / 1000)} s ago` : `${span(passed)} ago`;
 }
 
-/** The time of day here, with milliseconds; what is no instant of this calendar stays as it came. */
+/** The time of day here, with milliseconds. An instant before the year 1 or after 9999 stays as Postgres prints it. */
 export function timeOfDay(instant) {
-  const at = new Date(instant);
-  if (Number.isNaN(at.getTime())) return instant ?? "–";
+  const at = asDate(instant);
+  if (at === null) return instant ?? "–";
   return `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
 }
 
 /** The day and the time of day here, to the second. */
 export function dayAndTime(instant) {
-  const at = new Date(instant);
-  return Number.isNaN(at.getTime()) ? (instant ?? "–") : `${dated.format(at)}, ${clock.format(at)}`;
+  const at = asDate(instant);
+  return at === null ? (instant ?? "–") : `${dated.format(at)}, ${clock.format(at)}`;
 }
 
 /** Say something to who listens instead of looking; the same words twice are said once. */

@@ -25,17 +25,26 @@
 // - It stops, with a sentence that says why, where asking again changes nothing: 400, 403, 404, and a 401 where no
 //   function can give a fresh token, or where it gives null.
 //
+// - An event's `event_data` is what JSON.parse gives, which rounds numbers past 2^53 and makes 1 of 1.0. The text as Postgres
+//   holds it, digit for digit, is in `event.event_data_json`, for a parser of your choice.
+// - `isNewer(a, b)` compares two events as Postgres orders them. Strings do not: `infinity`, years past 9999 and before 1 are
+//   printed as Postgres prints them.
+// - Where events are so large that a page of them is longer than the API sends, it asks for shorter pages.
+//
 // What it does not promise: events are only ever added to a session, and are purged with it. Where single events are
 // deleted while others are added, `total` may stay as it was, and an event may be passed over.
 
 import { Credential, headersFor, keyHeaders } from "./credential.js";
+import { parseAnswer } from "./exact.js";
 import { Loop, request, systemClock } from "./loop.js";
 
 export { claimsOf, isToken } from "./credential.js";
+export { isNewer } from "./instants.js";
 export { Loop, PollError, request, retryAfterSeconds, systemClock, waitAfter } from "./loop.js";
 
 const DEFAULT_INTERVAL_SECONDS = 1;
 const BEHIND_SECONDS = 30;
+const MOST_A_PAGE = 1000;
 
 /**
  * Follows the events of one session.
@@ -54,7 +63,7 @@ const BEHIND_SECONDS = 30;
  * | `onEvents(events, { older, restarted })` | new events, newest first; `restarted`: forget what you hold |
  * | `onRemoved(ids)` | events that are gone from the session |
  * | `onState(state)` | what `Loop` tells, and `total`, `hasOlder`, `asOf`, `lagMs`, `source` of the last answer |
- * | `parse(text)` | parses an answer; `JSON.parse`, which rounds numbers past 2^53 |
+ * | `parse(text)` | parses an answer, in the place of what gives each event its `event_data_json` too |
  * | `fetch`, `clock`, `random`, `page` | stand-ins, for tests |
  */
 export class EventPoller {
@@ -67,7 +76,7 @@ export class EventPoller {
   constructor({
     sessionId, token = null, apiKey = null, baseUrl = new URL("..", import.meta.url), types = [], since = null, limit = 200,
     history = "newest", maxBurst = 2000, mostSeconds = 30, onEvents = () => {}, onRemoved = () => {}, onState = () => {},
-    parse = JSON.parse, fetch = (...given) => globalThis.fetch(...given), clock = systemClock, random = Math.random, page = globalThis.document,
+    parse = parseAnswer, fetch = (...given) => globalThis.fetch(...given), clock = systemClock, random = Math.random, page = globalThis.document,
   }) {
     const base = String(baseUrl).replace(/\/*$/, "/");
     this.#url = new URL(`api/v2/sessions/${encodeURIComponent(sessionId)}/events`, base);
@@ -77,7 +86,7 @@ export class EventPoller {
     [this.#limit, this.#all, this.#maxBurst] = [limit, history === "all", history === "all" ? Infinity : maxBurst];
     [this.#onEvents, this.#onRemoved, this.#onState] = [onEvents, onRemoved, onState];
     [this.#random, this.#clock, this.#transport] = [random, clock, { fetch, clock, parse }];
-    this.#loop = new Loop((signal) => this.#exclusive(() => this.#round(signal)), {
+    this.#loop = new Loop((signal) => this.#exclusive(() => this.#fitting(() => this.#round(signal))), {
       clock, random, page, mostSeconds, onState: (told) => this.#onState({ ...this.#last, ...told }),
     });
   }
@@ -95,7 +104,7 @@ export class EventPoller {
 
   /** Hand over the next page of older events; resolves to how many there were. Rejects with a PollError. */
   loadOlder() {
-    return this.#exclusive(async () => {
+    return this.#exclusive(() => this.#fitting(async () => {
       for (let page = Math.floor(this.#seen.size / this.#limit) + 1; this.#begun && this.hasOlder; page += 1) {
         const { body } = await this.#read(page);
         const fresh = this.#news(body.items);
@@ -105,7 +114,7 @@ export class EventPoller {
         if (fresh.length) return fresh.length;
       }
       return 0;
-    });
+    }));
   }
 
   /** Take note that the consumer no longer holds these events, its oldest: `loadOlder()` brings them again. */
@@ -223,6 +232,18 @@ export class EventPoller {
     this.#last.hasOlder = this.hasOlder;
     const seconds = Number(headers.get("X-Poll-Interval") ?? DEFAULT_INTERVAL_SECONDS) || DEFAULT_INTERVAL_SECONDS;
     return seconds * (1 + 0.1 * this.#random());
+  }
+
+  // Pages of large events may be longer than the API sends: it then refuses the limit.
+  async #fitting(work) {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (error.parameter !== "limit" || !(this.#limit > 1 && this.#limit <= MOST_A_PAGE)) throw error;
+        this.#limit = Math.floor(this.#limit / 2);
+      }
+    }
   }
 
   // Rounds and older pages take turns: both count what is held.

@@ -13,6 +13,8 @@ const EVERY_SECONDS = 1;
 const SESSIONS_EVERY_SECONDS = 4;
 const SESSIONS = 500; // each costs the API some reads of Redis
 const REPORTS = 6; // the rate is over so many reports, a second apart
+const ERRORS = 5;
+const SILENT_MS = 2_500; // projectors report each second, and this page asks each second
 const SKEW_MS = 3_000; // clocks that differ more than this are brought together
 
 /** Events a second between two reports of one leader; null where they tell none. */
@@ -22,6 +24,14 @@ export function eventRate(before, after) {
   return passedUs > 0 ? Math.max(0, (after.events_applied - before.events_applied) / passedUs) * 1e6 : null;
 }
 
+/** What is known while the view counts as live: how old its last beat is, and whatever its leader has not done. */
+export function liveInWords(lagMs, leader, silentMs) {
+  const told = [`The last beat that came through the whole pipe is ${span(lagMs)} old.`];
+  if (leader && leader.state !== "live") told.push(`The leading projector is ${String(leader.state).replace("_", " ")}.`);
+  if (silentMs > SILENT_MS) told.push(`The leading projector has not reported for ${span(silentMs)}.`);
+  return told.join(" ");
+}
+
 function lettersInWords(leader) {
   if (leader.letters_disk_full) return leader.letters_disk_full;
   return leader.letters_open === false ? "none is written: the view is compared instead" : "written";
@@ -29,14 +39,14 @@ function lettersInWords(leader) {
 
 export class ProjectionPage {
   #onStopped; #trouble; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #reports = []; #rate = null;
-  #hot = new HotSessions(); #answeredAt = null; #said = null;
+  #hot = new HotSessions(); #answeredAt = null; #said = null; #heard = { report: null, at: 0 };
 
   constructor({ onStopped }) {
     this.#onStopped = onStopped;
   }
 
   open(_, trouble) {
-    [this.#trouble, this.#samples, this.#history, this.#answeredAt] = [trouble, new Samples(), false, Date.now()];
+    [this.#trouble, this.#samples, this.#history, this.#answeredAt] = [trouble, new Samples(), false, null];
     this.#reports = [];
     this.#chart ??= new LagChart(byId("chart"));
     this.#loop = new Loop((signal) => this.#look(signal), { mostSeconds: 4, onState: (told) => this.#state(told) });
@@ -80,15 +90,16 @@ export class ProjectionPage {
     if (state === "running") this.#trouble(null);
     if (state !== "waiting") return;
     this.#history = false;
-    this.#trouble(`${error.message} The figures below are from ${ago(this.#answeredAt)}; trying again.`);
-    this.#word("unknown", "The API does not answer, so nothing is known of the projection.");
+    const old = this.#answeredAt === null ? "" : ` The figures below are from ${dayAndTime(this.#answeredAt)}.`;
+    this.#trouble(`${error.message}${old} Trying again.`);
+    this.#word("unknown", `The API ${error.status ? "answers, but not this" : "does not answer"}, so nothing is known of the projection.`);
   }
 
   #show(projection) {
     const { status, lag_ms: lagMs, leader } = projection;
     this.#reports = leader ? [...this.#reports.filter((one) => one.id === leader.id), leader].slice(-REPORTS) : [];
     this.#rate = eventRate(this.#reports[0], leader) ?? (leader ? this.#rate : null);
-    this.#word(status, projection.reason ?? "Every beat comes through the whole pipe.");
+    this.#word(status, projection.reason ?? liveInWords(lagMs, leader, this.#silence(leader)));
     write(byId("lag"), span(lagMs));
     write(byId("as-of"), projection.as_of ? dayAndTime(projection.as_of) : "–");
     write(byId("event-rate"), rate(status === "live" ? this.#rate : null));
@@ -98,7 +109,14 @@ export class ProjectionPage {
     this.#projectors(leader ? [leader, ...projection.standbys] : projection.standbys);
     this.#tail(projection, leader);
     this.#drift(leader);
-    this.#errors([leader, ...projection.standbys].filter(Boolean));
+    this.#errors([leader, ...projection.standbys].filter(Boolean), leader);
+  }
+
+  // How long this page has seen nothing new of the leader, ms: by this machine's clock alone.
+  #silence(leader) {
+    const report = leader ? `${leader.id} ${leader.reported_at_us}` : null, now = performance.now();
+    if (report !== this.#heard.report) this.#heard = { report, at: now };
+    return now - this.#heard.at;
   }
 
   #word(status, reason) {
@@ -153,11 +171,13 @@ export class ProjectionPage {
     ] : []);
   }
 
-  #errors(reports) {
-    const errors = reports.flatMap((report) => report.errors ?? []).sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, 5);
+  // A leader tells those of the leaders before it too; one of them may be back.
+  #errors(reports, leader) {
+    const told = new Map(reports.flatMap((report) => report.errors ?? []).map((error) => [`${error.at} ${error.text}`, error]));
+    const errors = [...told.values()].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, ERRORS);
     byId("errors").replaceChildren(...errors.map(({ at, text }) =>
       element("li", {}, element("time", { datetime: at, title: at }, ago(at)), ` ${text}`)));
-    if (!errors.length) byId("errors").append(element("li", {}, "None."));
+    if (!errors.length) byId("errors").append(element("li", {}, leader ? "None of this leader, nor of one before it." : "Not known: no projector leads."));
   }
 }
 

@@ -2,7 +2,6 @@
 
 import { BASE, ask, key } from "./api.js";
 import { EventList, LIVE_ROWS } from "./event_list.js";
-import { parseExactly } from "./exact.js";
 import { KNOWN_TYPES, STATIONS, kindOf } from "./kinds.js";
 import { announce, byId, count, element, set, span, timeOfDay, write } from "./page.js";
 import { EventPoller } from "./poller.js";
@@ -39,7 +38,7 @@ export class SessionPage {
     this.#offer([...KNOWN_TYPES, ...types]);
     this.#showPause();
     this.#poller = new EventPoller({
-      sessionId: this.#id, token: key.get(), baseUrl: BASE, types, limit: PAGE, mostSeconds: 4, parse: parseExactly,
+      sessionId: this.#id, token: key.get(), baseUrl: BASE, types, limit: PAGE, mostSeconds: 4,
       onEvents: (events, told) => this.#take(events, told),
       onRemoved: (ids) => this.#list.remove(ids),
       onState: (told) => this.#state(told),
@@ -63,7 +62,8 @@ export class SessionPage {
     const stations = new URLSearchParams([...STATIONS.map((type) => ["event_type", type]), ["limit", "500"]]);
     this.#life.mark((await ask(`${events}?${stations}`, { signal })).items);
     const { total } = await ask(`${events}?limit=1`, { signal });
-    if (total) this.#life.begin((await ask(`${events}?limit=1&page=${total}`, { signal })).items.at(-1)?.timestamp);
+    const [first] = total ? (await ask(`${events}?limit=1&page=${total}`, { signal })).items : [];
+    if (first) this.#life.begin(first);
     this.#drawSoon();
   }
 
@@ -111,6 +111,7 @@ export class SessionPage {
     }
     write(byId("following"), { running: "yes", waiting: "trying again", hidden: "resting" }[state] ?? state);
     this.#trouble(state === "waiting" ? `${error.message} Trying again.` : null);
+    if (state === "waiting") for (const name of ["session-lag", "session-source"]) write(byId(name), "–"); // true of the last answer only
     if (state !== "running" || asOf === undefined) return;
     this.#total = total ?? this.#total;
     write(byId("total"), count(this.#total));

@@ -1,6 +1,7 @@
 // The page of a token that names several sessions: which they are, and when it ends. What it says is shown, not checked.
 
 import { claimsOf, isToken } from "./credential.js";
+import { asDate } from "./instants.js";
 import { byId, count, dayAndTime, element, write } from "./page.js";
 
 const ID = /^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
@@ -18,10 +19,10 @@ export function names(sessions, id) {
   return sessions === null || sessions.some((one) => plain(one) === plain(id));
 }
 
-/** When a token ends, ms since 1970; null where it does not say. */
+/** When a token ends, ms since 1970; null where it does not say, or no calendar reaches so far. */
 export function endOf(held) {
   const exp = claimsOf(held)?.exp;
-  return Number.isFinite(exp) ? exp * 1000 : null;
+  return Number.isFinite(exp) && asDate(exp * 1000) ? exp * 1000 : null;
 }
 
 export class TokenPage {

@@ -4,11 +4,15 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright, expect
 
+import query_api
+
+CONSOLE = Path(query_api.__file__).parent / "console"
 FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
 PATIENCE_MS = 15_000
 MISSING = "The browser tests need Chromium: install it with `make install-tools` (Debian: apt-get install chromium)."
@@ -59,6 +63,24 @@ async def tab(browser: Browser, **options: Any) -> AsyncIterator[Tab]:
     finally:
         await context.close()
     assert opened.unexpected() == []
+
+
+@asynccontextmanager
+async def modules(browser: Browser, cases: Path) -> AsyncIterator[Tab]:
+    """An empty page that may import the console's modules from /console, and the cases beside them."""
+
+    async def from_disk(route: Route) -> None:
+        name = route.request.url.rpartition("/")[2]
+        if not name.endswith(".js"):
+            await route.fulfill(body="<!doctype html>", content_type="text/html")
+        else:
+            body = (cases if name == cases.name else CONSOLE / name).read_text()
+            await route.fulfill(body=body, content_type="text/javascript")
+
+    async with tab(browser) as opened:
+        await opened.page.route("http://poller.test/**", from_disk)
+        await opened.page.goto("http://poller.test/")
+        yield opened
 
 
 async def enter(opened: Tab, address: str, key: str | None) -> Page:

@@ -98,7 +98,7 @@ function follow(session, { clock = new Clock(), ...options } = {}) {
 function equal(found, wanted, what = "") {
   if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${what}: found ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}`);
 }
-const refuse = (status, headers = {}, detail = "No.") => new Response(JSON.stringify({ detail }), { status, headers });
+const refuse = (status, headers = {}, detail = "No.", parameter = undefined) => new Response(JSON.stringify({ detail, parameter }), { status, headers });
 const base64url = (value) => btoa(JSON.stringify(value)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 
 // What a function for fresh tokens gives: each lives so long, from its call on, and bears a number of its own.
@@ -315,6 +315,49 @@ export const cases = {
       const { clock, last } = follow(session);
       await clock.pass(60);
       equal([session.requests.length, last().state, last().error.status, last().error.message], [1, "stopped", status, `Because of ${status}.`]);
+    }
+  },
+  async what_cannot_be_read_is_told_and_asked_again() {
+    const session = new Session(3);
+    session.failures = [new Response('{"items": ["')];
+    const { clock, got, states } = follow(session);
+    await clock.pass(2);
+    const failed = states.find((told) => told.state === "waiting");
+    equal([failed.error.message.startsWith("What the API answered cannot be read: "), got.length], [true, 3]);
+  },
+  async the_text_of_an_events_data_is_at_hand() {
+    const data = '{"n": 1.10, "z": 1.0, "big": 750727362669608961, "__proto__": {"polluted": 1}, "s": "}]\\"{"}';
+    const session = new Session(1), taken = [];
+    session.failures = [new Response(`{"items":[{"id":"e","event_data":${data}},{"id":"f","event_data" : null}],"total":2,"pagination":{}}`)];
+    const { clock } = follow(session, { onEvents: (events) => taken.push(...events) });
+    await clock.pass(0);
+    equal(taken.map((event) => event.event_data_json), [data, "null"]);
+    equal(taken.map((event) => event.event_data), [JSON.parse(data), null]);
+    equal([JSON.stringify(taken[0]), taken[0].event_data === taken[0].event_data, "polluted" in {}], [`{"id":"e","event_data":${JSON.stringify(JSON.parse(data))}}`, true, false]);
+    equal({ ...taken[0] }.event_data, taken[0].event_data, "a copy");
+  },
+  async a_page_that_is_too_long_is_asked_for_in_shorter_ones() {
+    const session = new Session(25), tooLong = () => refuse(400, {}, "The answer would be longer than 32 MB: limit=3 would fit.", "limit");
+    session.failures = [tooLong(), tooLong()];
+    const { clock, got, poller } = follow(session, { limit: 12, history: "all" });
+    await clock.pass(0);
+    equal(session.requests.map((request) => request.url.searchParams.get("limit")).slice(0, 3), ["12", "6", "3"]);
+    equal([got, poller.hasOlder], [session.events.map((event) => event.id), false]);
+  },
+  async older_pages_that_are_too_long_are_too() {
+    const session = new Session(25), { clock, got, poller } = follow(session);
+    await clock.pass(0);
+    session.failures = [refuse(400, {}, "The answer would be longer than 32 MB: limit=7 would fit.", "limit")];
+    while (poller.hasOlder) await Promise.all([poller.loadOlder(), clock.pass(0)]);
+    equal(got, session.events.map((event) => event.id));
+  },
+  async a_limit_that_is_wrong_stops_it() {
+    for (const limit of [5000, "many", 0, 1]) {
+      const session = new Session(1);
+      session.failures = [refuse(400, {}, "No such limit.", "limit")];
+      const { clock, last } = follow(session, { limit });
+      await clock.pass(60);
+      equal([session.requests.length, last().state, last().error.parameter], [1, "stopped", "limit"], limit);
     }
   },
   async a_session_that_is_purged_stops_it() {

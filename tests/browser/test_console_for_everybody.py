@@ -70,6 +70,22 @@ async def test_axe_finds_nothing(service: Service, browser: Browser, viewport: d
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
+@pytest.mark.parametrize(("viewport", "scheme"), [(PHONE, "dark"), (DESK, "light")], ids=["phone-dark", "desk-light"])
+async def test_axe_finds_nothing_about_odd_events(
+    service: Service, browser: Browser, viewport: dict[str, int], scheme: str
+) -> None:
+    """Of an instant far away, with a message and a payload that open in parts, in two directions."""
+    session_id = await service.session()
+    odd = {"message": "w " * 200_000, "data": {"\u05e9\u05dc": ["x" * 300_000]}}
+    await service.write(session_id, {**odd, "timestamp": "0044-03-15 12:00:00+00 BC"}, {"timestamp": "infinity"})
+    async with looking(browser, viewport, scheme) as opened:
+        page = await enter(opened, f"{service.url}/#session={session_id}", BOTH_KEY)
+        await page.locator("#events summary").last.click()
+        await expect(page.get_by_role("button", name="Show more of the")).to_have_count(2)
+
+        assert await violations(page) == []
+
+
 @pytest.mark.parametrize("viewport", [PHONE, WALL], ids=["phone", "wall"])
 async def test_nothing_sticks_out(service: Service, browser: Browser, viewport: dict[str, int]) -> None:
     """No page is wider than its window; what is wide scrolls in a place of its own."""

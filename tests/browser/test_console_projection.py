@@ -1,11 +1,13 @@
 """The console's page about the projection, in Chromium, over a real service."""
 
+import json
 import re
 from dataclasses import replace
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
+from readmodel.redis_client import connect, keys_of
 from readside.api import opened
 from readside.demo.processes import free_port
 from tests.browser.browsing import Tab, enter, tab
@@ -118,7 +120,7 @@ async def test_everything_about_the_projection_is_there(service: Service, visito
     await expect(page.locator("#tail")).to_contain_text("a beat's way")
     await expect(page.locator("#queue-text")).to_contain_text("% full")
     await expect(page.locator("#drift")).to_have_text("None found since this projector began.")
-    await expect(page.locator("#errors")).to_have_text("None.")
+    await expect(page.locator("#errors")).to_have_text("None of this leader, nor of one before it.")
 
 
 async def test_events_a_second_are_told(service: Service, visitor: Tab) -> None:
@@ -218,11 +220,82 @@ async def test_an_api_that_is_away_is_told_and_so_is_its_return(service: Service
     await expect(page.locator("#status")).to_have_text("live")
     await service.stop_api()
     await expect(page.get_by_role("alert").filter(has_text="The API does not answer.")).to_be_visible()
+    await expect(page.locator("#trouble")).to_have_text(
+        re.compile(r"The figures below are from \d+ \w+ \d{4}, \d\d:\d\d:\d\d\. Trying again\.$")
+    )
     await expect(page.locator("#status")).to_have_text("unknown")
     await service.start_api()
 
     await expect(page.locator("#status")).to_have_text("live")
     await expect(page.locator("#trouble")).to_be_hidden()
+
+
+async def test_without_any_answer_no_figures_are_told_of(service: Service, visitor: Tab) -> None:
+    """There are none below; and an API that answers with an error does answer."""
+    visitor.expected.append(AWAY)
+    await visitor.page.route("**/api/v2/projection/**", _broken)
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#trouble")).to_have_text("Something is wrong. Trying again.")
+
+    await expect(page.locator("#reason")).to_have_text(
+        "The API answers, but not this, so nothing is known of the projection."
+    )
+
+
+async def _broken(route: Route) -> None:
+    await route.fulfill(status=500, json={"detail": "Something is wrong."})
+
+
+async def test_a_live_view_is_told_as_far_as_it_is_known(service: Service, visitor: Tab) -> None:
+    """How old the last beat is; that its leader is silent, or catches up: never that every beat comes."""
+    told = (await service.get("/api/v2/projection")).json()
+    told |= {"status": "live", "reason": None, "lag_ms": 4_400, "leader": {**told["leader"], "state": "catching_up"}}
+    await visitor.page.route("**/api/v2/projection", lambda route: route.fulfill(json=told))
+    page = await enter(visitor, service.url, BOTH_KEY)
+    reason = page.locator("#reason")
+    await expect(reason).to_have_text(
+        "The last beat that came through the whole pipe is 4.4 s old. The leading projector is catching up."
+    )
+
+    await expect(reason).to_contain_text("The leading projector has not reported for")
+
+
+async def test_last_errors_outlive_the_leader_that_had_them(service: Service, visitor: Tab) -> None:
+    """The next one tells them, with when they came."""
+    at = "2026-01-13T14:30:00.000000Z"
+    left = {"errors": [{"at": at, "text": "PostgreSQL closed the connection."}], "reported_at_us": 0}
+    redis = connect(service.config.redis_url, name="test")
+    await redis.hset(keys_of(redis, service.config.redis_prefix).projectors, "killed", json.dumps(left))
+    await redis.aclose()
+    page = await enter(visitor, service.url, BOTH_KEY)
+
+    await expect(page.locator("#errors")).to_contain_text("PostgreSQL closed the connection.")
+    await expect(page.locator("#errors time")).to_have_attribute("title", at)
+    await service.kill_projector()
+    await service.start_projector()
+    await expect(page.locator("#errors")).to_contain_text("PostgreSQL closed the connection.")
+
+
+async def test_an_error_that_two_projectors_tell_is_shown_once(service: Service, visitor: Tab) -> None:
+    """A leader that was frozen comes back as a standby, and its successor has taken its errors over."""
+    told = (await service.get("/api/v2/projection")).json()
+    had = {"errors": [{"at": "2026-01-13T14:30:00.000000Z", "text": "PostgreSQL closed the connection."}]}
+    told |= {"leader": told["leader"] | had, "standbys": [told["leader"] | had | {"role": "standby"}]}
+    await visitor.page.route("**/api/v2/projection", lambda route: route.fulfill(json=told))
+    page = await enter(visitor, service.url, BOTH_KEY)
+
+    await expect(page.locator("#errors li")).to_have_count(1)
+    await expect(page.locator("#errors")).to_contain_text("PostgreSQL closed the connection.")
+
+
+async def test_without_a_leader_errors_are_not_known(service: Service, visitor: Tab) -> None:
+    """That is something else than none."""
+    told = (await service.get("/api/v2/projection")).json()
+    told |= {"status": "down", "reason": "No projector leads.", "leader": None, "standbys": []}
+    await visitor.page.route("**/api/v2/projection", lambda route: route.fulfill(json=told))
+    page = await enter(visitor, service.url, BOTH_KEY)
+
+    await expect(page.locator("#errors")).to_have_text("Not known: no projector leads.")
 
 
 def _several_points() -> re.Pattern[str]:

@@ -6,35 +6,22 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Route
+from playwright.async_api import Browser
 
-import query_api
-from tests.browser.browsing import Tab, tab
+from tests.browser.browsing import CONSOLE, Tab, modules
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CONSOLE = Path(query_api.__file__).parent / "console"
 CASES = Path(__file__).with_name("poller_cases.js")
+QUICKSTART = Path(__file__).parents[2] / "specs/001-session-events/quickstart.md"
 TEXT = CASES.read_text().partition("export const cases")[2]
 NAMES = re.findall(r"^  async (\w+)\(\) \{$", TEXT, re.MULTILINE)
 
 
-async def from_disk(route: Route) -> None:
-    """Serve the module, and the cases."""
-    name = route.request.url.rpartition("/")[2]
-    if not name.endswith(".js"):
-        await route.fulfill(body="<!doctype html>", content_type="text/html")
-    else:
-        body = (CASES if name == CASES.name else CONSOLE / name).read_text()
-        await route.fulfill(body=body, content_type="text/javascript")
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def bench(browser: Browser) -> AsyncIterator[Tab]:
-    """A page that has loaded the cases."""
-    async with tab(browser) as opened:
-        await opened.page.route("http://poller.test/**", from_disk)
-        await opened.page.goto("http://poller.test/")
+    """A page that may load the cases."""
+    async with modules(browser, CASES) as opened:
         yield opened
 
 
@@ -42,6 +29,18 @@ async def bench(browser: Browser) -> AsyncIterator[Tab]:
 async def test_the_poller(bench: Tab, name: str) -> None:
     """The case of this name in poller_cases.js passes."""
     await bench.page.evaluate("async (name) => (await import('/poller_cases.js')).cases[name]()", name)
+
+
+async def test_who_copies_the_poller_is_told_every_module_that_it_needs() -> None:
+    """In the quickstart."""
+    told = QUICKSTART.read_text().partition("or copy it with")[2].partition("beside it")[0]
+
+    assert set(re.findall(r"`(\w+\.js)`", told)) == _imported("poller.js") - {"poller.js"}
+
+
+def _imported(name: str) -> set[str]:
+    others = re.findall(r'^(?:im|ex)port .* from "\./(.+)";$', (CONSOLE / name).read_text(), re.MULTILINE)
+    return {name}.union(*map(_imported, others))
 
 
 async def test_every_case_is_run() -> None:

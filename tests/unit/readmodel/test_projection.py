@@ -218,3 +218,13 @@ def test_a_leader_that_is_silent_while_as_of_stands_still(silent_us: int, lag_us
 
     assert projection.status == status
     assert (projection.reason is None) == (status == "live")
+
+
+@pytest.mark.parametrize(("lag_us", "status"), [(2_000_001, "catching_up"), (90_000, "live")])
+def test_a_leader_that_catches_up_while_as_of_grows_old(lag_us: int, status: str) -> None:
+    """It has just taken the lead of a view that was live; for a moment that is nothing to be told."""
+    leader = {**LEADER, "state": "catching_up", "reported_at_us": NOON}
+    projection = judge(replace(POSITION, lag_us=lag_us), 3, [leader], 5.0, now_us=NOON)
+
+    assert projection.status == status
+    assert (projection.reason is None) == (status == "live")
