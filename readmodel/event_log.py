@@ -93,8 +93,9 @@ class EventLog:
         return row
 
     async def _refuse(self, tables: Tables) -> None:
-        """Say in full what is wrong with the tables, if it still is; they are looked for again in any case."""
+        """Look for the tables again, and say in full what is wrong with them, if it still is."""
         self._finder.forget(tables)
+        tables = await self._finder.tables()
         with translated(self._url):
             async with self._pool.acquire() as connection:
                 await check_tables(cast("Connection", connection), tables, self._url)

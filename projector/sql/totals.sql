@@ -7,4 +7,4 @@ SELECT :status AS status, pg_catalog.pg_current_snapshot()::text AS snapshot, :e
        coalesce(pg_catalog.sum(:size) FILTER (WHERE e.id IS NOT NULL), 0)::bigint AS size
 FROM :sessions s LEFT JOIN :events e ON e.session_id = s.id
 WHERE s.id = $1
-GROUP BY s.status, :event_type
+GROUP BY :status, :event_type

@@ -1,6 +1,6 @@
 -- What Postgres holds of a session, and of one event wherever it is. $1 session, $2 event or NULL. Always one row.
 -- clock_timestamp() is later than the snapshot, as now() may not be.
-SELECT :status AS status, t.count, t.hi, t.lo, t.newest, t.unfit,
+SELECT CASE WHEN s.id IS NOT NULL THEN :status END AS status, t.count, t.hi, t.lo, t.newest, t.unfit,
        found.session_id::text AS event_session, found.event_type, found.score, found.event_timestamp,
        (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000::numeric)::bigint AS now_us
 FROM (SELECT $1::uuid AS id) wanted
