@@ -13,6 +13,8 @@ CROSS JOIN LATERAL (
   FROM :events e WHERE e.session_id = wanted.id
 ) t
 LEFT JOIN LATERAL (
-  SELECT e.session_id, e.event_type::text AS event_type, e.timestamp::text AS event_timestamp, :score AS score
+  SELECT e.session_id, e.timestamp::text AS event_timestamp, :score AS score,
+         CASE WHEN pg_catalog.getdatabaseencoding() = 'UTF8'::name THEN e.event_type::text -- else it may hold any bytes
+              ELSE pg_catalog.encode(pg_catalog.convert_to(e.event_type::text, 'SQL_ASCII'), 'escape') END AS event_type
   FROM :events e WHERE e.id = $2::uuid
 ) found ON true
