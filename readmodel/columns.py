@@ -32,7 +32,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("timestamp", ("timestamp with time zone",)),
     ),
 }
-"""By table. `readmodel/sql/fit.sql` says the same to Postgres."""
+"""By table."""
 
 Found = Mapping[str, Mapping[str, Any]]
 """Columns as the catalog has them, by name: `type`, `not_null`, and `unvalidated`, the NOT NULL that is NOT VALID."""

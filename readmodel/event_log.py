@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -24,6 +25,8 @@ from readmodel.sql import Tables, statement
 from readmodel.tables import TableFinder, check_tables
 from readmodel.unreadable import EventFinder, UnreadableEvent
 
+CHECKED_SECONDS = 2.0
+"""The tables are looked at so often. What would make an answer wrong before is noticed by the statement itself."""
 MAX_UNREADABLE = 1_000
 """Polls of which it is remembered which event kept them from being answered: that one is tried first."""
 
@@ -52,6 +55,7 @@ class EventLog:
         self._pool = pool
         self._url = url
         self._finder = finder
+        self._checked_at = float("-inf")
         self._unreadable: OrderedDict[Poll, UnreadableEvent] = OrderedDict()
 
     async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
@@ -78,6 +82,8 @@ class EventLog:
 
     async def _row(self, arguments: Sequence[object]) -> asyncpg.Record:
         tables = await self._finder.tables()
+        if time.monotonic() - self._checked_at > CHECKED_SECONDS:
+            await self._check(tables)
         try:
             with translated(self._url):
                 row = await self._pool.fetchrow(statement("answer", tables), *arguments)
@@ -87,7 +93,7 @@ class EventLog:
             raise
         if row is None:
             raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
-        if not row["fit"]:
+        if not row["visible"]:
             await self._refuse(tables)
             raise SchemaMissing("The tables were changed while they were read.")
         return row
@@ -95,10 +101,17 @@ class EventLog:
     async def _refuse(self, tables: Tables) -> None:
         """Look for the tables again, and say in full what is wrong with them, if it still is."""
         self._finder.forget(tables)
-        tables = await self._finder.tables()
-        with translated(self._url):
-            async with self._pool.acquire() as connection:
-                await check_tables(cast("Connection", connection), tables, self._url)
+        await self._check(await self._finder.tables())
+
+    async def _check(self, tables: Tables) -> None:
+        before, self._checked_at = self._checked_at, time.monotonic()  # others need not look at the same time
+        try:
+            with translated(self._url):
+                async with self._pool.acquire() as connection:
+                    await check_tables(cast("Connection", connection), tables, self._url)
+        except BaseException:
+            self._checked_at = before
+            raise
 
     async def _named(self, poll: Poll, error: BadEvents) -> BadEvents:
         """Name the event that keeps a page from being answered, as far as it can still be found."""

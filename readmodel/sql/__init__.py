@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-_SHARED = ("database", "event_json", "event_type", "fit", "row_hash", "score", "since", "status")
+_SHARED = ("database", "event_json", "event_type", "row_hash", "score", "since", "status", "visible")
 _MARK = re.compile(r"(?<!:):([a-z_]+)\b")
 
 

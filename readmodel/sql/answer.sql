@@ -9,6 +9,7 @@ WITH RECURSIVE matching AS MATERIALIZED (
   WHERE e.session_id = $1
     AND ($2::bigint IS NULL OR e.timestamp > :since)
     AND ($3::text[] IS NULL OR :event_type = ANY ($3))
+    AND (e.id = NULL::uuid) IS NULL -- costs nothing, and fails where ids are of a type that sorts otherwise
 ), counted AS MATERIALIZED (
   SELECT c.total, $5::bigint > c.total - $5::bigint - $4::bigint AS is_late
   FROM (SELECT pg_catalog.count(*) AS total FROM matching) c
@@ -51,7 +52,7 @@ SELECT (SELECT :status FROM :sessions s WHERE s.id = $1) AS status,
        (extract(epoch FROM pg_catalog.now()) * 1000000::numeric)::bigint AS as_of_us,
        pg_catalog.pg_is_in_recovery() AS in_recovery,
        :database AS database,
-       :fit AS fit,
+       :visible AS visible,
        (SELECT pg_catalog.count(*) FROM page) AS asked,
        pg_catalog.sum(fitting)::bigint AS fitting,
        pg_catalog.sum(unreadable)::bigint AS unreadable,

@@ -8,10 +8,10 @@ from time import perf_counter
 import asyncpg
 import pytest
 
-from projector import sql as rights
+from projector.sql import statement
 from projector.tail.shape import shape_sql
 from readmodel.columns import COLUMNS
-from readmodel.sql import Tables, statement
+from readmodel.sql import Tables
 from tests.support.projecting import INSERT_SESSION, Writer
 from tests.support.servers import TABLES, connected
 
@@ -80,7 +80,7 @@ async def _execute(connection: "asyncpg.Connection[asyncpg.Record]", script: str
 
 def test_it_is_of_every_column_that_is_read() -> None:
     """The very columns that the tables and our rights to them are checked for."""
-    for text in (SHAPE, statement("fit", TABLES), rights.statement("rights", TABLES)):
+    for text in (SHAPE, statement("rights", TABLES)):
         assert {column.name for columns in COLUMNS.values() for column in columns} <= set(re.findall(r"\w+", text))
 
 
