@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from readmodel.event import is_askable
 from tests.support.builders import api, api_config
+from tests.support.drawing import drawn
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.whole import Whole
@@ -110,17 +110,7 @@ async def test_a_session_that_is_over_in_another_spelling_is_warmed(database_url
             assert not await stage.is_hot(over)
 
 
-def _lists_of_types() -> list[list[str]]:
-    drawn: list[list[str]] = []
-    near = st.text(st.sampled_from("abABáÁ_-ß\u0301"), min_size=1, max_size=3)
-
-    @settings(max_examples=8, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
-    @given(st.lists(near, min_size=5, max_size=20))
-    def draw(types: list[str]) -> None:
-        drawn.append(types)
-
-    draw()
-    return drawn
+NEAR = st.lists(st.text(st.sampled_from("abABáÁ_-ß\u0301"), min_size=1, max_size=3), min_size=5, max_size=20)
 
 
 async def test_any_types_are_counted_alike(database_url: str, redis_url: str) -> None:
@@ -128,7 +118,7 @@ async def test_any_types_are_counted_alike(database_url: str, redis_url: str) ->
     if not await knows(database_url, "und-u-ks-level1"):
         return
     async with collated(database_url, redis_url) as whole:
-        for types in _lists_of_types():
+        for types in drawn(NEAR, 8):
             session_id = await _write(whole.bench, types)
             await whole.bench.hot(session_id)
             for wanted in filter(is_askable, {*types, "a", "b", "ab"}):
