@@ -46,7 +46,6 @@ OTHERS = {
     "min_parallel_table_scan_size": ["0"],
     "debug_parallel_query": ["on", "regress"],
     "parallel_leader_participation": ["off"],
-    "max_parallel_workers_per_gather": ["4", "0"],
     "synchronous_commit": ["off"],
     "session_replication_role": ["replica", "local"],
     "timezone_abbreviations": ["India"],
@@ -78,7 +77,6 @@ OTHERS = {
     "plpgsql.extra_warnings": ["all"],
     "plpgsql.check_asserts": ["off"],
     "plpgsql.print_strict_params": ["on"],
-    "temp_file_limit": ["0"],
     "readside.schemas": ["{nonsense"],  # settings of our own while we install
     "readside.events": ["1"],
 }
@@ -206,7 +204,7 @@ async def _of(server: EmbeddedPostgres, redis_url: str, combination: Combination
         return await _answers(stage, role)
 
 
-COMBINATIONS = drawn(COMBINATION, 50)
+COMBINATIONS = drawn(COMBINATION, 10)
 
 
 @pytest.mark.parametrize("number", range(len(COMBINATIONS)))
