@@ -279,8 +279,8 @@ RESPONSES: dict[str, Part] = {
         "The request's head is too long.",
     ),
     "Unavailable": _problem(
-        "Overloaded, or no store can answer, or PostgreSQL's tables or our rights to them are not as they must be: then "
-        "the sentence says what to mend. Or as many connections are open as may be, or too much waits to be "
+        "Overloaded, or no store can answer, or PostgreSQL's tables or our rights to them are not as they must be: "
+        "then the sentence says what to mend. Or as many connections are open as may be, or too much waits to be "
         "answered: then this connection is closed.",
         "Service Unavailable",
         503,
