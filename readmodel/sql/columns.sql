@@ -7,7 +7,7 @@ SELECT coalesce(pg_catalog.quote_ident(s.nspname::text) || '.' || pg_catalog.quo
           FROM pg_catalog.pg_attribute a LEFT JOIN LATERAL (
             SELECT pg_catalog.quote_ident(k.conname::text) AS name FROM pg_catalog.pg_constraint k
             WHERE k.conrelid = a.attrelid AND k.contype = 'n'::pg_catalog."char" AND NOT k.convalidated
-              AND k.conkey = ARRAY[a.attnum] LIMIT 1) k ON true
+              AND k.conkey[1] = a.attnum LIMIT 1) k ON true
          WHERE a.attrelid = c.oid AND a.attnum > 0::int2 AND NOT a.attisdropped) AS columns
 FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS named (name, place)
 LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(named.name)::oid
