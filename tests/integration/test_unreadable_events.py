@@ -150,6 +150,8 @@ async def test_a_status_of_such_bytes(whole: Whole) -> None:
     await stage.writer.end_the_term()  # so that all are compared
     for one in (session_id, other):
         await stage.writer.event(one)
+        await stage.caught_up()
+        await stage.hot(one)  # it may be loaded anew
         assert (await stage.same(one)).total == 4
         assert (await whole.poll(one, readside_max_staleness="0")).json()["total"] == 4
 
