@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from query_api import pages, routes
 from query_api.layer import Layer
-from query_api.problems import broken, problem, problem_of
+from query_api.problems import bad_request, broken, problem, problem_of
 from query_api.service import Service
-from readmodel.errors import ServiceError
+from readmodel.errors import InvalidParameter, ServiceError
 
 
 def build_app(service: Service) -> Layer:
@@ -58,4 +58,4 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     name = str(first["loc"][-1])
-    return routes.response(problem(400, f"{name} is not acceptable: {first['msg']}.", parameter=name))
+    return routes.response(bad_request(InvalidParameter(name, f"{name} is not acceptable: {first['msg']}.")))

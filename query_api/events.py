@@ -26,8 +26,9 @@ from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
 from query_api.stats import Stats
 from readmodel import tracing
-from readmodel.errors import AnswerTooLarge, BadEvents, ServiceError
-from readmodel.poll import Poll, parse_poll, render
+from readmodel.errors import AnswerTooLarge, BadEvents, InvalidParameter, ServiceError
+from readmodel.poll import Poll, render
+from readmodel.poll_query import parse_poll
 
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
@@ -201,12 +202,9 @@ class Events:
         denial = credential.lacks("read")
         if denial is not None:
             return denial
-        stated, query_string = question.fields.get(b"readside-max-staleness"), question.query_string
         try:
-            wanted = self._wanted if stated is None else parse_staleness(stated)
-            parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
-            poll = parse(question.session_id, query_string)
-        except ServiceError as error:
+            poll, wanted = _parse(question, self._wanted)
+        except InvalidParameter as error:
             return problem_of(error)
         denial = credential.denies(poll.session_id, wanted)
         if denial is None:
@@ -333,6 +331,23 @@ class Events:
         return Reply(200, (answer.fields, dated, live), answer.body)
 
 
+def _parse(question: Question, usual: Staleness) -> tuple[Poll, Staleness]:
+    """Parse what a question asks; raises InvalidParameter, which names all that is wrong."""
+    query_string, stated = question.query_string, question.fields.get(b"readside-max-staleness")
+    parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
+    if stated is None:
+        return parse(question.session_id, query_string), usual
+    try:
+        wanted = parse_staleness(stated)
+    except InvalidParameter as error:
+        try:
+            parse(question.session_id, query_string)
+        except InvalidParameter as first:
+            raise InvalidParameter.all_of([first, *first.others, error]) from None
+        raise
+    return parse(question.session_id, query_string), wanted
+
+
 def _is_held(answer: Answer, if_none_match: bytes) -> bool:
     """Tell whether the client holds this answer, in either form."""
     return matches(if_none_match, answer.etag, answer.gzip.etag if answer.gzip else b"")
@@ -347,5 +362,7 @@ def _is_fresh(reading: StoreAnswer, asked: EventsRequest) -> bool:
 def _finish(poll: Poll, reading: StoreAnswer) -> Answer:
     if reading.status is None:
         return missing(poll.session_id)
+    if reading.shortened_to is not None:
+        poll = poll._replace(limit=reading.shortened_to)
     terminal = reading.status in TERMINAL
     return found(poll.session_id, render(reading.page, reading.total, poll), terminal=terminal)

@@ -96,6 +96,7 @@ def events_path(session_id: str) -> str:
 
 def polled_session(path: str) -> str | None:
     """The session whose events are at this path, as it stands there; None where that is no such path."""
+    path = path.removesuffix("/")
     session_id = path[_BEFORE:_AFTER]
     if path[:_BEFORE] != SESSIONS or path[_AFTER:] != EVENTS or "/" in session_id:
         return None

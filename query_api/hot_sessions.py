@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
-from readmodel.errors import InvalidParameter
 from readmodel.freshness import rfc3339
 from readmodel.header import Header
+from readmodel.parameters import Parameters, whole
 from readmodel.view import ViewReader
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
 MAX_PAGE = 10**9
-_BOUNDS = {"limit": MAX_LIMIT, "page": MAX_PAGE}
 
 
 class HotSessionsPage(NamedTuple):
@@ -25,18 +24,11 @@ class HotSessionsPage(NamedTuple):
 
 def parse_page(query_string: bytes) -> HotSessionsPage:
     """Parse `limit` and `page`; raises InvalidParameter."""
-    given: dict[str, int] = {}
-    for name, value in parse_qsl(query_string.decode("ascii", "replace"), keep_blank_values=True):
-        most = _BOUNDS.get(name)
-        if most is None:
-            shown = ascii(name[:60])
-            raise InvalidParameter(name, f"There is no parameter {shown}; accepted are limit and page.")
-        if name in given:
-            raise InvalidParameter(name, f"{name} is given more than once; it is accepted once.")
-        if not (value.isascii() and value.isdigit() and len(value) <= 20 and 1 <= int(value) <= most):
-            raise InvalidParameter(name, f"{name} must be a whole number from 1 to {most}, not {value[:60]!a}.")
-        given[name] = int(value)
-    return HotSessionsPage(**given)
+    given = Parameters(query_string, ("limit", "page"), "accepted are limit and page")
+    limit = given.one(("limit",), partial(whole, most=MAX_LIMIT))
+    page = given.one(("page",), partial(whole, most=MAX_PAGE))
+    given.check()
+    return HotSessionsPage(limit or DEFAULT_LIMIT, page or 1)
 
 
 async def list_hot_sessions(view: ViewReader, page: HotSessionsPage) -> dict[str, Any]:

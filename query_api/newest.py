@@ -16,7 +16,10 @@ OVERHEAD_BYTES = 1_000
 MAX_ANSWERS = 4
 """Answers that are kept ready; dashboards that are equally far behind ask for the same one."""
 
-_TYPE = re.compile(rb'\{"id":"[^"]*","session_id":"[^"]*","step_id":(?:null|"[^"]*"),"event_type":"([^"\\]*)"')
+_FILTERED = re.compile(
+    rb'\{"id":"[^"]*","session_id":"[^"]*","step_id":(?:null|"([^"]*)"),"event_type":(?:"([^"\\]*)")?'
+)
+"""Matches an event: (step or None, type or None where no poll can name it)."""
 
 
 def newest_key(session_id: str) -> str:
@@ -51,7 +54,7 @@ class Newest:
         self.size = OVERHEAD_BYTES + 2 * sum(map(len, members))  # answers hold some of them a second time
         self._negated = list(map(neg, scores))  # ascending, as bisect wants it
         self._members = members
-        self._answers: dict[tuple[int, tuple[str, ...], int, int], Answer] = {}
+        self._answers: dict[Poll, Answer] = {}
 
     def answer(self, poll: Poll) -> Answer | None:
         """Answer a poll for events later than an instant; None where that goes further back than this does."""
@@ -60,7 +63,7 @@ class Newest:
         if poll.since_us >= self.latest_us:
             return nothing(poll.limit, poll.page, self.terminal)
         later = bisect_left(self._negated, -poll.since_us)
-        key = (later, poll.types, poll.limit, poll.page)
+        key = poll._replace(since_us=later)
         answer = self._answers.get(key)
         if answer is None:
             if len(self._answers) >= MAX_ANSWERS:
@@ -70,8 +73,16 @@ class Newest:
 
     def _build(self, poll: Poll, later: int) -> Answer:
         matching = self._members[:later]
-        if poll.types:
-            wanted = {name.encode() for name in poll.types}
-            matching = [member for member in matching if (its := _TYPE.match(member)) and its[1] in wanted]
+        if poll.types or poll.steps:
+            steps, types = {step.encode() for step in poll.steps}, {name.encode() for name in poll.types}
+            matching = [
+                member
+                for member in matching
+                if (its := _FILTERED.match(member))
+                and (not steps or its[1] in steps)
+                and (not types or its[2] in types)
+            ]
+        if poll.oldest_first:
+            matching = matching[::-1]
         page = b",".join(matching[poll.offset : poll.offset + poll.limit])
         return found(self.session_id, render(page, len(matching), poll), terminal=self.terminal)

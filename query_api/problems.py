@@ -27,17 +27,15 @@ NO_STORE = "No store can answer at the moment; try again in a second."
 _PLACE = re.compile(r"\b(PostgreSQL|Redis) at \S+?(?=:?\s)")
 
 
-def problem(status: int, detail: str, *, headers: Pairs | None = None, parameter: str | None = None) -> Reply:
-    """Build an error; `parameter` names the one that is wrong."""
+def problem(status: int, detail: str, *, headers: Pairs | None = None, **more: object) -> Reply:
+    """Build an error; `more` are members of its own."""
     content: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
     }
-    if parameter is not None:
-        content["parameter"] = parameter.encode("utf-8", "replace").decode()
-    body = orjson.dumps(content)
+    body = orjson.dumps(content | more)
     fixed = [
         (b"content-type", MEDIA_TYPE),
         (b"content-length", b"%d" % len(body)),
@@ -55,9 +53,9 @@ def problem_of(error: ServiceError) -> Reply:
     """Build the answer to an error; what is not the caller's doing names no server."""
     match error:
         case InvalidParameter():
-            return problem(400, str(error), parameter=error.parameter)
+            return bad_request(error, *error.others)
         case AnswerTooLarge():
-            return problem(400, str(error), parameter="limit")
+            return bad_request(InvalidParameter("limit", str(error)))
         case Overload():
             return retry_later(str(error), error.retry_after_seconds)
         case StoreUnavailable() | StoreRefused():
@@ -71,6 +69,16 @@ def problem_of(error: ServiceError) -> Reply:
 def placeless(error: ServiceError) -> str:
     """Say an error without the server and the database that it names."""
     return _PLACE.sub(r"\1", str(error))
+
+
+def bad_request(*errors: InvalidParameter) -> Reply:
+    """Build a 400 that names everything that is wrong; `parameter` is the first."""
+    named = [{"parameter": _unicode(error.parameter), "detail": str(error)} for error in errors]
+    return problem(400, " ".join(map(str, errors)), parameter=named[0]["parameter"], errors=named)
+
+
+def _unicode(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
 
 
 def broken() -> Reply:

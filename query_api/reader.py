@@ -29,7 +29,8 @@ class StoreAnswer(NamedTuple):
     """What a store gave: `status` is None when there is no such session.
 
     `page` is the events' JSON joined by commas; `number` is None when the answer must not be kept. `newest` is
-    what the store told beside of the session's newest events.
+    what the store told beside of the session's newest events. `shortened_to` is how long pages are where that is less
+    than the poll's limit.
     """
 
     source: Source
@@ -39,6 +40,7 @@ class StoreAnswer(NamedTuple):
     freshness: AsOf
     number: Number | None
     newest: Newest | None = None
+    shortened_to: int | None = None
 
 
 class Reader:
@@ -125,9 +127,20 @@ def _from_view(session_id: str, seen: ViewAnswer) -> StoreAnswer:
         found.newest_members,
         whole=found.newest_is_all,
     )
-    return StoreAnswer("redis", found.page, found.total, found.status, seen.freshness, number, newest)
+    return StoreAnswer(
+        "redis", found.page, found.total, found.status, seen.freshness, number, newest, found.shortened_to
+    )
 
 
 def _from_log(fetched: FallbackAnswer) -> StoreAnswer:
     logged = fetched.logged
-    return StoreAnswer("postgres", logged.page, logged.total, logged.status, fetched.freshness, fetched.number)
+    shortened_to = logged.shortened_to
+    return StoreAnswer(
+        "postgres",
+        logged.page,
+        logged.total,
+        logged.status,
+        fetched.freshness,
+        fetched.number,
+        shortened_to=shortened_to,
+    )

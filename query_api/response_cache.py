@@ -171,5 +171,5 @@ class ResponseCache:
 
 
 def _bytes_of(key: Key) -> int:
-    """Give what is long in a key: a poll may name a hundred types, each a string of its own."""
-    return len(key) if isinstance(key, str) else sum([len(name) + STRING_BYTES for name in key.types])
+    """Give what is long in a key: a poll may name a hundred types and steps, each a string of its own."""
+    return len(key) if isinstance(key, str) else sum([len(name) + STRING_BYTES for name in key.types + key.steps])

@@ -17,8 +17,10 @@ from query_api.reply import Reply
 from query_api.request_fields import wanted
 from query_api.service import Service
 from query_api.view_reads import ViewAnswer
-from readmodel.errors import ForeignView, InvalidParameter, StoreRefused, StoreUnavailable, ViewUnavailable
-from readmodel.poll import Poll, parse_session_id
+from readmodel.errors import ForeignView, StoreRefused, StoreUnavailable, ViewUnavailable
+from readmodel.ids import parse_session_id
+from readmodel.parameters import Parameters
+from readmodel.poll import Poll
 from readmodel.projection import read_projection
 from readmodel.view import Cold
 
@@ -164,8 +166,7 @@ def _json(content: Any, status: int = 200) -> Response:
 
 
 def _no_parameters(request: Request) -> None:
-    for name in request.query_params:
-        raise InvalidParameter(name, f"There is no parameter {name[:60]!a}; none is accepted here.")
+    Parameters(request.scope["query_string"], (), "none is accepted here").check()
 
 
 def _missing(session_id: str, freshness: AsOf) -> Response:

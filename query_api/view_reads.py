@@ -17,10 +17,16 @@ from readmodel.histogram import Histogram
 from readmodel.patience import patience
 from readmodel.poll import Poll
 from readmodel.supervise import end
-from readmodel.view import Cold, ViewPage
+from readmodel.view import LONG_PAGE, Cold, ViewPage
 
 READ_SECONDS = 0.5
 """A script answers within milliseconds; one that a load's big call holds up, within a few tens of them."""
+LONG_BYTES = 1_000_000
+"""A longer page takes a round trip of its own, so that no other poll waits for it."""
+LONG_READ_SECONDS = 2.0
+"""A page of 32 MB takes a third of a second on a busy machine. What takes longer is left to Postgres."""
+WALKED_EVENTS = 2_000
+"""Events that Redis looks at, at most, for a poll of steps (`read.lua`)."""
 MAX_TOGETHER = 16
 """Polls that share a round trip."""
 EVENTS_TOGETHER = 1_600
@@ -35,9 +41,11 @@ class View(Protocol):
     """What answers polls from Redis."""
 
     async def read_all(
-        self, polls: Sequence[Poll], max_bytes: int, database: str
+        self, polls: Sequence[Poll], max_bytes: int, database: str, reply_bytes: int
     ) -> list[ViewPage | Cold | ServiceError]:
         """Answer polls in one round trip; raises ViewUnavailable or AccessRefused.
+
+        LONG_PAGE stands in the place of a page that is longer than `reply_bytes`.
 
         In a poll's place may stand AnswerTooLarge, what Redis refused, or ForeignView, where the view is of another
         database than `database` ("" takes any).
@@ -67,6 +75,8 @@ class ViewReads:
         self._waiting: dict[Poll, list[asyncio.Future[ViewAnswer | Cold]]] = {}
         self._askers: dict[Poll, list[Hashable]] = {}  # of what is not sent yet: in whose lines it stands
         self._round_trips: set[asyncio.Task[None]] = set()
+        self._long_reads: set[asyncio.Task[None]] = set()
+        self._one_long_read = asyncio.Lock()
         self._trips_of: Counter[Hashable] = Counter()
         self._is_due = False
         self.shared = 0
@@ -92,7 +102,7 @@ class ViewReads:
         """Cancel what is under way."""
         self._lines.clear()
         self._turns.clear()
-        await end(self._round_trips)
+        await end(self._round_trips | self._long_reads)
         for waiting in self._waiting.values():
             for caller in waiting:
                 caller.cancel()
@@ -135,7 +145,7 @@ class ViewReads:
                 del self._turns[principal]
                 continue
             poll = next(iter(self._lines[principal]))
-            events += poll.limit
+            events += WALKED_EVENTS if poll.steps else poll.limit
             if load and events > EVENTS_TOGETHER:
                 break
             load.append((poll, principal))
@@ -161,24 +171,48 @@ class ViewReads:
             answers = [error] * len(polls)
         self.durations.observe(time.monotonic() - started)
         for poll, answer in zip(polls, answers, strict=True):
-            for caller in self._waiting.pop(poll):
-                if caller.cancelled():
-                    continue
-                if isinstance(answer, Exception):
-                    caller.set_exception(answer)
-                    caller.exception()  # seen, even if the caller has just left
-                else:
-                    caller.set_result(answer)
+            if answer == LONG_PAGE:
+                self._long_reads.add(task := asyncio.create_task(self._long_read(poll), context=nobodys()))
+                task.add_done_callback(self._long_reads.discard)
+            else:
+                self._settle(poll, answer)
+
+    def _settle(self, poll: Poll, answer: ViewAnswer | Cold | Exception) -> None:
+        for caller in self._waiting.pop(poll):
+            if caller.cancelled():
+                continue
+            if isinstance(answer, Exception):
+                caller.set_exception(answer)
+                caller.exception()  # seen, even if the caller has just left
+            else:
+                caller.set_result(answer)
+
+    async def _long_read(self, poll: Poll) -> None:
+        """Read a long page: one at a time, and none for long. That it is slow says nothing of Redis."""
+        answer: ViewAnswer | Cold | Exception
+        try:
+            async with patience(LONG_READ_SECONDS), self._one_long_read:
+                (answer,) = await self._read_all([poll], self._max_bytes)
+        except TimeoutError:
+            answer = LONG_PAGE
+        except Exception as error:  # noqa: BLE001 (each of the callers raises it)
+            answer = error
+        self._settle(poll, answer)
 
     async def _read(self, polls: list[Poll]) -> Sequence[ViewAnswer | Cold | ServiceError]:
-        called_at, database = time.monotonic(), self._database()
+        called_at = time.monotonic()
         try:
             async with patience(READ_SECONDS):
-                answers = await self._view.read_all(polls, self._max_bytes, database)
+                return await self._read_all(polls, LONG_BYTES)
         except TimeoutError as exc:
             error = ViewUnavailable(f"Redis did not answer within {READ_SECONDS} s.")
             self._circuit.failed(error, called_at)
             raise error from exc
+
+    async def _read_all(self, polls: list[Poll], reply_bytes: int) -> Sequence[ViewAnswer | Cold | ServiceError]:
+        called_at, database = time.monotonic(), self._database()
+        try:
+            answers = await self._view.read_all(polls, self._max_bytes, database, reply_bytes)
         except (StoreUnavailable, StoreRefused) as error:
             self._circuit.failed(error, called_at)
             raise

@@ -25,6 +25,10 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 └── NoLeader                  no leading projector answered a request
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class ServiceError(Exception):
     """Base of all; `str(error)` is one full sentence without secrets."""
@@ -37,12 +41,19 @@ class ConfigurationError(ServiceError):
 class InvalidParameter(ServiceError):
     """A poll's parameter is not acceptable.
 
-    `parameter` is its name as the caller wrote it; the sentence says what it accepts.
+    `parameter` is its name as the caller wrote it; the sentence says what it accepts. `others` are wrong beside it.
     """
 
-    def __init__(self, parameter: str, sentence: str) -> None:
+    def __init__(self, parameter: str, sentence: str, others: Sequence[InvalidParameter] = ()) -> None:
         super().__init__(sentence)
         self.parameter = parameter
+        self.others = others
+
+    @classmethod
+    def all_of(cls, errors: Sequence[InvalidParameter]) -> InvalidParameter:
+        """Join several into one."""
+        first, *others = errors
+        return cls(first.parameter, str(first), others)
 
 
 class AnswerTooLarge(ServiceError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import NamedTuple, cast
 from uuid import UUID
 
@@ -39,6 +38,7 @@ class LogPage(NamedTuple):
     `status` is None when there is no such session. `page` is the events' JSON joined by commas; `as_of_us` the
     statement's `now()`, microseconds since 1970: every event committed before it is counted. `database` is the identity
     of the database that answered: a pooler or an address may lead to another one from one statement to the next.
+    `shortened_to` is how long pages are where that is less than the poll's limit.
     """
 
     status: str | None
@@ -46,6 +46,18 @@ class LogPage(NamedTuple):
     total: int
     as_of_us: int
     database: str
+    shortened_to: int | None = None
+
+
+_NEWEST_FIRST, _OLDEST_FIRST = (("forth", "DESC"), ("back", "ASC")), (("forth", "ASC"), ("back", "DESC"))
+_OF_STEPS = ("of_steps", "AND e.step_id = ANY ($7::uuid[])")
+_OF_ANY_STEP = ("of_steps", "")
+
+
+def answer_statement(tables: Tables, poll: Poll, name: str = "answer") -> str:
+    """Write the statement that answers a poll, or another of its page; steps, if any, are its seventh parameter."""
+    order = _OLDEST_FIRST if poll.oldest_first else _NEWEST_FIRST
+    return statement(name, tables, words=(*order, _OF_STEPS if poll.steps else _OF_ANY_STEP))
 
 
 class EventLog:
@@ -63,30 +75,44 @@ class EventLog:
 
         Raises AnswerTooLarge past `max_bytes` of events, ServerInRecovery, and BadEvents, which names the event of the
         page that cannot be read.
+        Where no limit was asked for, pages are as long as the first one can be: a second statement finds that out.
         """
-        arguments = (*_matching(poll), max_bytes)
+        if not poll.may_shorten or poll.page == 1:
+            return await self._page(poll, max_bytes)
+        first = await self._page(poll._replace(page=1), max_bytes)
+        if first.shortened_to is None:
+            return await self._page(poll._replace(may_shorten=False), max_bytes)
+        short = poll._replace(limit=first.shortened_to, may_shorten=False)
+        return (await self._page(short, max_bytes))._replace(shortened_to=first.shortened_to)
+
+    async def _page(self, poll: Poll, max_bytes: int) -> LogPage:
         try:
             try:
-                row = await self._row(arguments)
+                row = await self._row(poll, max_bytes)
             except SchemaMissing:
-                row = await self._row(arguments)  # a table was moved to another schema: look for it, once
+                row = await self._row(poll, max_bytes)  # a table was moved to another schema: look for it, once
         except BadEvents as error:
-            raise await self._named(poll, error) from error
+            raise await self._named(poll, max_bytes, error) from error
         if row["unreadable"]:
-            raise await self._named(poll, BadEvents("An event of this page cannot be read: it holds NULL."))
+            raise await self._named(poll, max_bytes, BadEvents("An event of this page cannot be read: it holds NULL."))
         if row["in_recovery"]:
             raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
-        if row["fitting"] < row["asked"]:
-            raise AnswerTooLarge(row["fitting"], max_bytes)
-        return LogPage(row["status"], row["page"].encode(), row["total"], row["as_of_us"], row["database"])
+        fitting = row["fitting"]
+        is_whole = fitting == row["asked"]
+        if not is_whole and not (poll.may_shorten and fitting):
+            raise AnswerTooLarge(fitting, max_bytes)
+        page = row["page"].encode()
+        return LogPage(
+            row["status"], page, row["total"], row["as_of_us"], row["database"], None if is_whole else fitting
+        )
 
-    async def _row(self, arguments: Sequence[object]) -> asyncpg.Record:
+    async def _row(self, poll: Poll, max_bytes: int) -> asyncpg.Record:
         tables = await self._finder.tables()
         if time.monotonic() - self._checked_at > CHECKED_SECONDS:
             await self._check(tables)
         try:
             with translated(self._url):
-                row = await self._pool.fetchrow(statement("answer", tables), *arguments)
+                row = await self._pool.fetchrow(answer_statement(tables, poll), *_arguments(poll, max_bytes))
         except ServiceError as error:
             if isinstance(error, SchemaMissing) or _is_of_schema(error):
                 await self._refuse(tables)
@@ -113,14 +139,14 @@ class EventLog:
             self._checked_at = before
             raise
 
-    async def _named(self, poll: Poll, error: BadEvents) -> BadEvents:
+    async def _named(self, poll: Poll, max_bytes: int, error: BadEvents) -> BadEvents:
         """Name the event that keeps a page from being answered, as far as it can still be found."""
         tables, known = await self._finder.tables(), self._unreadable.pop(poll, None)
         find = EventFinder(self._pool, self._url, tables)
         found = await find.first([known.id]) if known else None
         if found is None:
             with translated(self._url):
-                rows = await self._pool.fetch(statement("page_ids", tables), *_matching(poll))
+                rows = await self._pool.fetch(answer_statement(tables, poll, "page_ids"), *_arguments(poll, max_bytes))
             found = await find.first([row["id"] for row in rows])
         if found is None:
             return error
@@ -140,9 +166,10 @@ class EventLog:
             await self._pool.fetchval("SELECT 1")
 
 
-def _matching(poll: Poll) -> tuple[object, ...]:
-    """Give the arguments that say which events a poll asks for."""
-    return UUID(poll.session_id), poll.since_us, list(poll.types) or None, poll.limit, poll.offset
+def _arguments(poll: Poll, max_bytes: int) -> tuple[object, ...]:
+    types, steps = list(poll.types) or None, [UUID(step) for step in poll.steps]
+    wanted = UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
+    return (*wanted, steps) if steps else wanted
 
 
 def _is_of_schema(error: ServiceError) -> bool:

@@ -34,13 +34,18 @@ class Cold(NamedTuple):
         return self.reason == "damaged"
 
 
+LONG_PAGE = Cold("a long page")
+"""The view has it, and it is longer than the reply might be."""
+
+
 class ViewPage(NamedTuple):
     """A page from the view.
 
     `page` is the events' JSON joined by commas. `as_of_us` is microseconds since 1970 by Postgres' clock, `lag_us` how
     old that instant was when Redis answered. `term` is "" when the answer is right at its as-of but must not be kept.
     `newest_us` is the session's latest timestamp, whatever the poll asked; None when it has no events. A poll with
-    `since` that finds a few gives the newest events too, newest first, and whether there are no others.
+    `since` that finds a few gives the newest events too, newest first, and whether there are no others. `shortened_to`
+    is how long pages are where that is less than the poll's limit.
     """
 
     page: bytes
@@ -54,6 +59,7 @@ class ViewPage(NamedTuple):
     newest_scores: Sequence[int] = ()
     newest_members: Sequence[bytes] = ()
     newest_is_all: bool = False
+    shortened_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +104,19 @@ class ViewReader:
         return answer
 
     async def read_all(
-        self, polls: Sequence[Poll], max_bytes: int, database: str = ""
+        self, polls: Sequence[Poll], max_bytes: int, database: str = "", reply_bytes: int | None = None
     ) -> list[ViewPage | Cold | ServiceError]:
         """Answer polls in one round trip, each by one call; what `read` would raise stands in a poll's place.
 
-        Raises what concerns them all: ViewUnavailable, AccessRefused.
+        LONG_PAGE stands in the place of a page that is longer than `reply_bytes` (None: none is). Raises what concerns
+        them all: ViewUnavailable, AccessRefused.
         """
         keys, calls = self.keys, []
         for poll in polls:
             sid, since = poll.session_id, "" if poll.since_us is None else str(poll.since_us)
-            arguments = [ENCODING_VERSION, database, poll.offset, poll.limit, since, max_bytes, *poll.types]
+            asked = [poll.page, poll.limit, int(poll.may_shorten), int(poll.oldest_first), len(poll.steps)]
+            bounds = max_bytes, max_bytes if reply_bytes is None else reply_bytes
+            arguments = [ENCODING_VERSION, database, since, *bounds, *asked, *poll.steps, *poll.types]
             calls.append(([keys.position, keys.header(sid), keys.events(sid), keys.index(sid)], arguments))
         with translated(self.redis):
             replies = await self._read.run(calls)
@@ -267,7 +276,7 @@ class ViewReader:
 
 
 def _found(reply: list[Any]) -> ViewPage:
-    _, members, total, status, as_of, round_trip, age, term, n, newest, events, whole = reply
+    _, members, total, status, as_of, round_trip, age, term, n, newest, events, whole, shortened_to = reply
     lag = int(round_trip) + int(age)
     return ViewPage(
         b",".join(members),
@@ -281,4 +290,5 @@ def _found(reply: list[Any]) -> ViewPage:
         list(map(int, events[1::2])),
         events[::2],
         bool(whole),
+        shortened_to or None,
     )

@@ -13,10 +13,11 @@ from typing import Protocol
 from query_api.access.denials import Denial, Denials, forbidden, too_many, unauthorized
 from query_api.access.principals import Principal, Principals
 from query_api.access.tokens import BadToken, Claims, KeyNotKnown
-from query_api.problems import problem, retry_later
+from query_api.problems import bad_request, retry_later
 from query_api.reply import Reply
 from query_api.request_fields import TWICE, RequestFields
 from query_api.staleness import Staleness
+from readmodel.errors import InvalidParameter
 
 TOKEN_STALENESS_SECONDS = 1.0
 """A token asks for no fresher answer: each of those is a query of Postgres (the contract's figure)."""
@@ -199,7 +200,8 @@ class Gate:
         key, authorization = fields.get(b"x-api-key", b""), fields.get(b"authorization", b"")
         if TWICE in key or TWICE in authorization:
             name = "X-API-Key" if TWICE in key else "Authorization"
-            return Denial("twice", problem(400, f"{name} came more than once; it may come once.", parameter=name))
+            error = InvalidParameter(name, f"{name} came more than once; it may come once.")
+            return Denial("twice", bad_request(error))
         key = key.strip(_BLANKS)
         secret = key or _bearer(authorization)
         if not secret:

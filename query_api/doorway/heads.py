@@ -20,7 +20,7 @@ _UNUSUAL = frozenset(
     {b"expect", b"upgrade", b"transfer-encoding", b"content-length", b"connection"}
     | {b"proxy-connection"}  # the parser takes it for `connection`
 )
-_POLL = rb"(GET|HEAD) %b/api/v2/sessions/([0-9A-Za-z-]{1,64})/events(?:\?([!$-;=?-Z_a-z~]*))? HTTP/1\.1\r\n"
+_POLL = rb"(GET|HEAD) %b/api/v2/sessions/([0-9A-Za-z-]{1,64})/events/?(?:\?([!$-;=?-Z_a-z~]*))? HTTP/1\.1\r\n"
 PLAIN_LINE = re.compile(rb"(GET|HEAD) /(?:[0-9A-Za-z_~.-][0-9A-Za-z/_~.-]*)?(?:\?[!$-;=?-Z_a-z~]*)? HTTP/1\.1\r\n")
 """Matches the request line of what every parser reads alike: (method)."""
 _SIMPLE = re.compile(r"[/0-9A-Za-z_-]*")

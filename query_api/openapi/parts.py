@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from query_api.openapi.schemas import AS_OF, SESSION_ID
+from query_api.openapi.schemas import AS_OF, SESSION_ID, STEP_ID
 
 Part = dict[str, Any]
 
@@ -30,7 +30,7 @@ PARAMETERS: dict[str, Part] = {
     "session_id": _parameter(
         "session_id",
         "path",
-        "The session's id, a UUID.",
+        "The session's id, a UUID: in small letters or capitals, with dashes or without, with `urn:uuid:` or without.",
         {"type": "string", "format": "uuid"},
         required=True,
         example=SESSION_ID,
@@ -38,7 +38,7 @@ PARAMETERS: dict[str, Part] = {
     "since": _parameter(
         "since",
         "query",
-        "Only events with a later timestamp: ISO 8601 with a UTC offset or `Z`. A `+` that arrived as a space is "
+        "Only events with a later timestamp: ISO 8601, UTC unless it has an offset. A `+` that arrived as a space is "
         "understood; digits past the microsecond are cut off.",
         {"type": "string", "format": "date-time"},
         example="2026-01-13T14:00:00Z",
@@ -61,11 +61,35 @@ PARAMETERS: dict[str, Part] = {
         explode=True,
         example=["workflow_failed"],
     ),
+    "step_id": _parameter(
+        "step_id",
+        "query",
+        "Only events of this step; repeated: of any of these. A UUID in the forms that `session_id` has.",
+        {"type": "array", "maxItems": 100, "items": {"type": "string", "format": "uuid"}},
+        style="form",
+        explode=True,
+        example=[STEP_ID],
+    ),
     "limit": _parameter(
-        "limit", "query", "How long a page is. Give this or `per_page`, not both.", _whole(1, 1000, 100), example=50
+        "limit",
+        "query",
+        "How long a page is. Give this or `per_page`, not both. Without it a page that would be longer than an answer "
+        "may be is shortened: `per_page` says to what. Page 2 then begins where that page ends.",
+        _whole(1, 1000, 100),
+        example=50,
     ),
     "per_page": _parameter("per_page", "query", "Another name of `limit`.", _whole(1, 1000, 100), example=50),
     "page": _parameter("page", "query", "Which page, from 1.", _whole(1, 10**9, 1), example=2),
+    "order": _parameter(
+        "order",
+        "query",
+        "`desc`: the newest first; `asc`: the oldest first, as whole trails are read.",
+        {"type": "string", "enum": ["desc", "asc"], "default": "desc"},
+        example="asc",
+    ),
+    "cache_buster": _parameter(
+        "_", "query", "Asks nothing: some libraries add it so that no cache answers.", {"type": "string"}, example="1"
+    ),
     "list_limit": _parameter("limit", "query", "How long a page is.", _whole(1, 1000, 100), example=20),
     "if_none_match": _parameter(
         "If-None-Match",
@@ -186,7 +210,7 @@ def _problem(
     """Describe a problem by one example, or by several, each under its name."""
     example: Part = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if parameter:
-        example["parameter"] = parameter
+        example |= {"parameter": parameter, "errors": [{"parameter": parameter, "detail": detail}]}
     shown: Part = {"example": example}
     if isinstance(detail, Mapping):
         shown = {"examples": {name: {"value": {**example, "detail": said}} for name, said in detail.items()}}
@@ -199,9 +223,9 @@ def _problem(
 
 RESPONSES: dict[str, Part] = {
     "BadRequest": _problem(
-        "A parameter or header is wrong or unknown, a key came twice, the request is for a host that "
-        "READSIDE_ALLOWED_HOSTS does not name, or the page would be longer than an answer may be. Or the request could "
-        "not be read as HTTP/1.1; then its connection is closed.",
+        "Parameters or header fields are wrong or unknown (all of them are named). Or a key came twice, the request is "
+        "for a host that READSIDE_ALLOWED_HOSTS does not name, or the page would be longer than an answer may be. Or "
+        "the request could not be read as HTTP/1.1; then its connection is closed.",
         "Bad Request",
         400,
         "limit must be a whole number from 1 to 1000, not '0'.",

@@ -86,7 +86,7 @@ def paths() -> dict[str, Part]:
 
 
 def _events() -> Part:
-    query = ("since", "event_type", "type", "limit", "per_page", "page")
+    query = ("since", "event_type", "type", "step_id", "limit", "per_page", "page", "order", "cache_buster")
     names = ("session_id", *query, "if_none_match", "accept_encoding", "max_staleness", "traceparent")
     found = {
         "description": "The page.",
@@ -106,7 +106,8 @@ def _events() -> Part:
         "operationId": "readEvents",
         "tags": ["events"],
         "summary": "Events of a session",
-        "description": "Newest first. Scope: `read`, or a token that names the session.",
+        "description": "Newest first, unless `order` says otherwise. A slash after `events` is understood. Scope: "
+        "`read`, or a token that names the session.",
         "security": _FOR_TOKENS_TOO,
         "parameters": [_ref("parameters", name) for name in names],
         "responses": {
@@ -168,7 +169,7 @@ def _hot_sessions() -> Part:
         "tags": ["projection"],
         "summary": "The sessions in Redis",
         "description": "Most recently active first. Scope: `ops`.",
-        "parameters": [_ref("parameters", "list_limit"), _ref("parameters", "page")],
+        "parameters": [_ref("parameters", name) for name in ("list_limit", "page", "cache_buster")],
         "responses": {
             "200": _json("A page of them.", "HotSessions", {"items": [_HOT], "total": 1}),
             **_errors(*_KEYED),

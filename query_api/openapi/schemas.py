@@ -8,6 +8,7 @@ Schema = dict[str, Any]
 
 SESSION_ID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
 EVENT_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+STEP_ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 AS_OF = "2026-01-13T14:30:01.250000Z"
 STATUSES = ["pending", "in_progress", "paused", "completed", "failed", "cancelled"]
 
@@ -66,7 +67,7 @@ SCHEMAS: dict[str, Schema] = {
         "Where this page is among all that match.",
         {
             "page": _whole("This page's number, from 1.", 1),
-            "per_page": _whole("How long a page is.", 1),
+            "per_page": _whole("How long a page is: what was asked for, or what it was shortened to.", 1),
             "total": _whole("All matches."),
             "total_pages": _whole("0 when nothing matches."),
             "has_next": {"type": "boolean", "description": "page < total_pages"},
@@ -74,7 +75,8 @@ SCHEMAS: dict[str, Schema] = {
         },
     ),
     "EventPage": _object(
-        "A page of events, newest first: timestamp descending, then id descending.",
+        "A page of events, newest first: timestamp descending, then id descending. With `order=asc` the other way "
+        "round.",
         {
             "items": {"type": "array", "maxItems": 1000, "items": {"$ref": "#/components/schemas/Event"}},
             "total": _whole("All events that match, on this page or not; exact."),
@@ -88,9 +90,21 @@ SCHEMAS: dict[str, Schema] = {
             "title": _text("The status' phrase."),
             "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
             "detail": _text("A full sentence for people."),
-            "parameter": _text("The parameter or header that is wrong."),
+            "parameter": _text("The first parameter or header field that is wrong."),
+            "errors": {
+                "type": "array",
+                "maxItems": 21,
+                "description": "All that are wrong.",
+                "items": _object(
+                    "One of them.",
+                    {
+                        "parameter": _text("Its name, as it was sent."),
+                        "detail": _text("A full sentence for people: what it accepts."),
+                    },
+                ),
+            },
         },
-        optional=("parameter",),
+        optional=("parameter", "errors"),
     ),
     "Warm": _object(
         "Whether a session is in Redis already.",

@@ -1,18 +1,24 @@
 -- One poll: a page, its total, and how fresh they are, or why this Redis cannot tell.
 -- KEYS: position, header, events, index
--- ARGV: version, database that the view must be of ('' for any), offset, limit, since µs or '', bytes an answer may
---       have, then the types asked for
+-- ARGV: version, database that the view must be of ('' for any), since µs or '', bytes an answer may have, bytes that
+--       this reply may have, page, limit, 1 if pages may be shortened, 1 if the oldest come first, how many steps, these,
+--       then the types asked for
 -- Gives {'cold', reason}
 --     | {'foreign', database found}
 --     | {'large', how many events of the page fit}
 --     | {'ok', {event, …}, total, status, as-of µs, round trip µs, µs since as-of arrived here, term or '', n, newest score or '',
---        {newest event, its score, …} where since was asked and found a few, 1 if that is all of them}
+--        {newest event, its score, …} where since was asked and found a few, 1 if that is all of them,
+--        what pages were shortened to or 0}
 -- An empty term says: right at its as-of, under the previous term, not to be kept.
 -- The reason 'damaged' is said of no session that is as the projector left it, whatever is wrong with its keys.
 local position, header, events, index = unpack(KEYS)
-local version, database, offset, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local since, bound = ARGV[5], tonumber(ARGV[6])
-local TYPES, DEEPEST, STRIDE = 7, 10000, 500
+local version, database, since, bound = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local reply_bound, page, limit = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local may_shorten, oldest_first = ARGV[8] == '1', ARGV[9] == '1'
+local STEPS = 11
+local TYPES = STEPS + tonumber(ARGV[10])
+local DEEPEST, STRIDE = 10000, 500
+local MOST_WALKED, MOST_WALKED_BYTES = 2000, 1048576
 local NEWEST, NEWEST_BYTES = 16, 16384
 
 local at = redis.call('HMGET', position, 'term', 'n', 'as_of', 'round_trip_us', 'as_of_at', 'version',
@@ -126,6 +132,99 @@ local function newest(list, skip, most)
   return entries
 end
 
+local function reversed(list)
+  local other = {}
+  for place = #list, 1, -1 do other[#other + 1] = list[place] end
+  return other
+end
+
+-- How many fit into an answer, and their bytes.
+local function fitting_of(members)
+  local length = 0
+  for place, member in ipairs(members) do
+    if length + #member + 1 > bound then return place - 1, length end
+    length = length + #member + 1
+  end
+  return #members, length
+end
+
+-- The matches where steps are asked for: no index knows them, so all that is late enough is looked at, if that is little.
+local function of_steps(held, bytes)
+  local steps, types, found = {}, {}, {}
+  for s = STEPS, TYPES - 1 do steps[ARGV[s]] = true end
+  for t = TYPES, #ARGV do types[ARGV[t]] = true end
+  local walked = since == '' and held or redis.call('ZCOUNT', events, '(' .. since, '+inf')
+  if walked > MOST_WALKED or (bytes or 0) / math.max(1, held) * walked > MOST_WALKED_BYTES then
+    return nil, 'steps among many events'
+  end
+  local members = walked > 0 and redis.call('ZREVRANGE', events, 0, walked - 1) or {}
+  if #members ~= walked then return nil, 'damaged' end
+  for _, member in ipairs(members) do
+    -- {"id":"…","session_id":"…","step_id":"…","event_type":"…"
+    if steps[string.sub(member, 109, 144)]
+      and (TYPES > #ARGV or types[string.match(member, '^"event_type":"([a-z_]+)"', 147) or '']) then
+      found[#found + 1] = member
+    end
+  end
+  return {total = #found, newest = function(skip, most) return {unpack(found, skip + 1, skip + most)} end}
+end
+
+-- The matches of any type: since is a bound from below, so they are the newest.
+local function of_any_type(count, held, floor)
+  local total = since == '' and count or redis.call('ZCOUNT', events, '(' .. since, '+inf')
+  return {total = total, newest = function(skip, most)
+    if most == 0 then return {} end
+    if skip + most > held then return nil, floor and 'older than the window' or 'damaged' end
+    local members = redis.call('ZREVRANGE', events, skip, skip + most - 1)
+    if #members ~= most then return nil, 'damaged' end
+    return members
+  end}
+end
+
+local function of_types(floor)
+  local total, found, lists = 0, 0, {}
+  for t = TYPES, #ARGV do
+    local list = listed(ARGV[t])
+    local here = since == '' and list.count or later(list)
+    local counted = tonumber(redis.call('HGET', header, 't:' .. ARGV[t]) or '0')
+    if not floor and counted ~= list.count then return nil, 'damaged' end
+    found = found + here
+    total = total + (since == '' and counted or here)
+    lists[#lists + 1] = list
+  end
+  return {total = total, newest = function(skip, most)
+    if most == 0 then return {} end
+    local last = skip + most
+    if last > found then return nil, floor and 'older than the window' or 'damaged' end
+    local entries
+    if #lists == 1 then
+      entries = newest(lists[1], skip, most)
+    else
+      if last > DEEPEST then return nil, 'a deep page of several types' end
+      local parts, first = {}, 1
+      for t = 1, #lists do parts[t] = newest(lists[t], 0, last) end
+      while first < #parts do -- two by two, so that many types cost little more than few
+        parts[#parts + 1] = merged(parts[first], parts[first + 1], last)
+        first = first + 2
+      end
+      entries = {unpack(parts[#parts], skip + 1, last)}
+    end
+    local members = members_of(entries)
+    if not members or #members ~= most then return nil, 'damaged' end
+    return members
+  end}
+end
+
+-- What the poll asks for, whichever page of it: how many there are, and a part of them, newest first; or nil, why not.
+local function matches_of(count, held, floor, bytes)
+  if STEPS < TYPES then
+    if floor and since == '' then return nil, 'older than the window' end
+    return of_steps(held, bytes)
+  end
+  if TYPES > #ARGV then return of_any_type(count, held, floor) end
+  return of_types(floor)
+end
+
 local function answer()
   local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status', 'newest', 'bytes')
   if not has[1] or has[2] ~= version then return {'cold', 'not hot'} end
@@ -157,55 +256,46 @@ local function answer()
     if redis.call('ZCOUNT', events, '-inf', floor) == 0 then return {'cold', 'damaged'} end -- it is the oldest's
   end
 
-  local total, found, members, lists = 0, held, nil, {}
-  if #ARGV < TYPES then
-    total = since == '' and count or redis.call('ZCOUNT', events, '(' .. since, '+inf')
-  else
-    found = 0
-    for t = TYPES, #ARGV do
-      local list = listed(ARGV[t])
-      local here = since == '' and list.count or later(list)
-      local counted = tonumber(redis.call('HGET', header, 't:' .. ARGV[t]) or '0')
-      if not floor and counted ~= list.count then return {'cold', 'damaged'} end
-      found = found + here
-      total = total + (since == '' and counted or here)
-      lists[#lists + 1] = list
-    end
-  end
-  local last = math.min(offset + limit, total)
-  if offset < total and last > found then return {'cold', floor and 'older than the window' or 'damaged'} end
+  local matches, why = matches_of(count, held, floor, tonumber(has[8] or ''))
+  if not matches then return {'cold', why} end
+  local total = matches.total
 
-  if offset >= total then
-    members = {}
-  elseif #lists == 0 then
-    -- since is a bound from below: the newest are the matches
-    members = redis.call('ZREVRANGE', events, offset, last - 1)
-  elseif #lists == 1 then
-    members = members_of(newest(lists[1], offset, last - offset))
-  else
-    if last > DEEPEST then return {'cold', 'a deep page of several types'} end
-    local page = {}
-    for t = 1, #lists do lists[t] = newest(lists[t], 0, last) end
-    local first = 1
-    while first < #lists do -- two by two, so that many types cost little more than few
-      lists[#lists + 1] = merged(lists[first], lists[first + 1], last)
-      first = first + 2
-    end
-    local entries = lists[#lists]
-    for entry = offset + 1, last do page[#page + 1] = entries[entry] end
-    members = members_of(page)
+  -- The events of a page, in the order that is asked for.
+  local function page_from(offset)
+    local most = math.max(0, math.min(limit, total - offset))
+    if not oldest_first then return matches.newest(offset, most) end
+    local members, reason = matches.newest(total - offset - most, most)
+    return members and reversed(members), reason
   end
-  if damaged or not members or #members ~= math.max(0, last - offset) then return {'cold', 'damaged'} end
 
   -- The walk is seldom needed: most sessions are smaller than an answer may be.
-  local bytes = tonumber(has[8] or '')
-  if not bytes or bytes + held > bound then
-    local length = 0
-    for place, member in ipairs(members) do
-      length = length + #member + 1
-      if length > bound then return {'large', place - 1} end
-    end
+  local bytes, shortened = tonumber(has[8] or ''), 0
+  local may_be_long = not bytes or bytes + held > math.min(bound, reply_bound)
+  if may_be_long and reply_bound < bound then
+    -- By the mean it is longer than this reply may be: then it is not even read.
+    local most = math.max(0, math.min(limit, total - (page - 1) * limit))
+    if not bytes or bytes / math.max(1, held) * most > reply_bound then return {'cold', 'a long page'} end
   end
+  local members
+  members, why = page_from(may_be_long and may_shorten and 0 or (page - 1) * limit)
+  if members and may_be_long then
+    local fitting, length = fitting_of(members)
+    if may_shorten then
+      if fitting < #members then
+        if fitting == 0 then return {'large', 0} end
+        limit, shortened = fitting, fitting
+      end
+      if page == 1 then
+        for place = #members, fitting + 1, -1 do members[place] = nil end
+      else
+        members, why = page_from((page - 1) * limit)
+        fitting, length = fitting_of(members or {})
+      end
+    end
+    if members and fitting < #members then return {'large', fitting} end
+    if length > reply_bound then return {'cold', 'a long page'} end
+  end
+  if damaged or not members then return {'cold', damaged and 'damaged' or why} end
 
   -- Who asks for what is later than an instant asks again, and so do others, with other instants: give them the
   -- newest events, which answer all that comes until the session changes. Not where nothing was found, which the
@@ -224,7 +314,7 @@ local function answer()
   local age = math.max(0, time[1] * 1000000 + time[2] - as_of_at)
   return {'ok', members, total, -- whoever asks joins them: three times as fast as `table.concat`
     status, as_of, round_trip, string.format('%.0f', age), term, n,
-    has[7] or '', newest_events, #newest_events == 2 * count and 1 or 0}
+    has[7] or '', newest_events, #newest_events == 2 * count and 1 or 0, shortened}
 end
 
 local ok, reply = pcall(answer)

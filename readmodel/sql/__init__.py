@@ -41,14 +41,23 @@ def _quoted(name: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def statement(name: str, tables: Tables | None = None, package: str = __name__, own: Sequence[str] = ()) -> str:
+def statement(
+    name: str,
+    tables: Tables | None = None,
+    package: str = __name__,
+    own: Sequence[str] = (),
+    words: tuple[tuple[str, str], ...] = (),
+) -> str:
     """Return the text of a package's `<name>.sql`, with the tables and the expressions, its `own` and shared, in place.
 
-    Raises ValueError for a statement that names tables where none are given.
+    `words` are marks and what they stand for. Raises ValueError for a statement that names tables where none are given.
     """
+    given = dict(words)
 
     def fill(mark: re.Match[str]) -> str:
         word = mark[1]
+        if word in given:
+            return given[word]
         if word in {"sessions", "events", "sessions_name", "events_name"}:
             if tables is None:
                 raise ValueError(f"{name}.sql names the tables")

@@ -1,5 +1,7 @@
 -- One poll, whole, in one statement (one snapshot).
 -- $1 session, $2 since µs or NULL, $3 types or NULL, $4 limit, $5 offset, $6 bytes a page may have.
+-- Where steps are asked for they are one parameter more, of a statement of its own: its plan may use their index.
+-- `forth` and `back` are DESC and ASC, or the other way round where the oldest come first.
 -- now() is the as-of: statement_timestamp() is later than the snapshot in the extended protocol.
 -- Only ids and instants are sorted, and from the nearer end: a page costs the more the nearer it is to the middle, and
 -- one past the end sorts nothing. (A LIMIT of 0 runs nothing of what is below it.)
@@ -10,16 +12,17 @@ WITH RECURSIVE matching AS MATERIALIZED (
     AND ($2::bigint IS NULL OR e.timestamp > :since)
     AND ($3::text[] IS NULL OR :event_type = ANY ($3))
     AND (e.id = NULL::uuid) IS NULL -- costs nothing, and fails where ids are of a type that sorts otherwise
+    :of_steps
 ), counted AS MATERIALIZED (
   SELECT c.total, $5::bigint > c.total - $5::bigint - $4::bigint AS is_late
   FROM (SELECT pg_catalog.count(*) AS total FROM matching) c
 ), page AS MATERIALIZED (
-  SELECT m.id, pg_catalog.row_number() OVER (ORDER BY m.timestamp DESC, m.id DESC) AS place
+  SELECT m.id, pg_catalog.row_number() OVER (ORDER BY m.timestamp :forth, m.id :forth) AS place
   FROM (
-    (SELECT id, timestamp FROM matching ORDER BY timestamp DESC, id DESC
+    (SELECT id, timestamp FROM matching ORDER BY timestamp :forth, id :forth
      LIMIT (SELECT CASE WHEN is_late THEN 0::bigint ELSE $4::bigint END FROM counted) OFFSET $5::bigint)
     UNION ALL
-    (SELECT id, timestamp FROM matching ORDER BY timestamp, id
+    (SELECT id, timestamp FROM matching ORDER BY timestamp :back, id :back
      LIMIT (SELECT CASE WHEN is_late THEN greatest(0::bigint, least($4::bigint, total - $5::bigint)) ELSE 0::bigint END
             FROM counted)
      OFFSET (SELECT greatest(0::bigint, total - $5::bigint - $4::bigint) FROM counted))

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import orjson
 import typer
 
-from readmodel.errors import InvalidParameter, ServiceError, StoreRefused, StoreUnavailable
-from readmodel.poll import parse_session_id
+from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
+from readmodel.ids import parse_event_id, parse_session_id
 from readmodel.postgres_client import Connection, check_rows_visible, check_server, translated
 from readmodel.projection import read_projection
 from readmodel.sql import Tables
@@ -38,7 +38,7 @@ async def explain(settings: Settings, session: str, event: str | None, *, json: 
     Raises InvalidParameter, ConfigurationError, and a store's error where neither can be asked.
     """
     session_id = parse_session_id(session)
-    event_id = None if event is None else _parse_event_id(event)
+    event_id = None if event is None else parse_event_id(event)
     errors: list[ServiceError] = []
     async with _looking(settings, errors) as looking:
         facts = await looking.facts(session_id, event_id)
@@ -46,13 +46,6 @@ async def explain(settings: Settings, session: str, event: str | None, *, json: 
         raise type(errors[0])(" ".join(map(str, errors)))
     _print(facts, errors, json=json)
     return UNREACHABLE if errors else 0
-
-
-def _parse_event_id(text: str) -> str:
-    try:
-        return parse_session_id(text)
-    except InvalidParameter as error:
-        raise InvalidParameter("event_id", str(error).replace("session id", "event id", 1)) from None
 
 
 @asynccontextmanager

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from readmodel.errors import ForeignView, InvalidParameter, ServiceError
+from readmodel.ids import parse_session_id
 from readmodel.keys import Keys
 from readmodel.messages import ProjectorRequest
-from readmodel.poll import parse_session_id
 from readmodel.postgres_client import check_server, target
 from readmodel.redis_client import target as redis_target
 from readmodel.tables import look_for_tables

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
+from readside_client.instants import timestamp_us
 from readside_client.model import Event
 from readside_client.protocol import Query, Request, asked
 
@@ -38,6 +40,8 @@ class Answering:
     """Given in the place of the next answers."""
     most: int = 1000
     """Events that fit into an answer."""
+    shortens: bool = False
+    """Whether a page that was asked for too long is shortened, rather than refused."""
     interval: str = "1"
 
     def add(
@@ -85,9 +89,13 @@ class Answering:
     def found(self, request: Request) -> Reply:
         """Answer from the events."""
         asks = parse_qs(urlsplit(request.url).query)
-        page, limit = int(asks["page"][0]), int(asks["limit"][0])
+        page, limit = int(asks["page"][0]), int(asks.get("limit", [str(min(100, self.most))])[0])
+        if self.shortens:
+            limit = min(limit, self.most)
         matches = [event for event in self.events if _matches(event, asks)]
-        matches.sort(key=lambda event: (event["timestamp"], event["id"]), reverse=True)
+        matches.sort(
+            key=lambda event: (_instant(event["timestamp"]), event["id"]), reverse=asks.get("order") != ["asc"]
+        )
         items, pages = matches[(page - 1) * limit : page * limit], -(-len(matches) // limit)
         if len(items) > self.most:
             return problem(400, f"limit={self.most} would fit.", parameter="limit")
@@ -102,13 +110,15 @@ class Answering:
         return 200, headers, body
 
 
+_instant = cache(timestamp_us)
+
+
 def _matches(event: dict[str, Any], asks: dict[str, list[str]]) -> bool:
-    return event["timestamp"] > asks.get("since", [""])[0] and event["event_type"] in asks.get(
-        "event_type", [event["event_type"]]
-    )
+    later = "since" not in asks or _instant(event["timestamp"]) > _instant(asks["since"][0])
+    return later and all(event[name] in asks[name] for name in ("event_type", "step_id") if name in asks)
 
 
-def problem(status: int, detail: str = "No.", headers: dict[str, str] | None = None, **more: str) -> Reply:
+def problem(status: int, detail: str = "No.", headers: dict[str, str] | None = None, **more: object) -> Reply:
     """An error of the API."""
     return status, headers or {}, json.dumps({"status": status, "detail": detail, **more}).encode()
 

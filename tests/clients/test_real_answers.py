@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from uuid import uuid4
 
 import pytest
 
@@ -63,6 +65,56 @@ async def test_each_refusal_has_its_class(url: str, writer: Writer) -> None:
             await client.events(session_id, types="Not a type")
 
     assert caught.value.parameter == "event_type"
+
+
+async def test_all_that_is_wrong_is_told(url: str, writer: Writer) -> None:
+    """Each parameter with its sentence."""
+    session_id = await writer.session()
+    async with AsyncClient(url, READ_KEY) as client:
+        with pytest.raises(BadRequest) as caught:
+            await client.events(session_id, types="Not a type", step_ids="no step", limit=0, page=0)
+
+    assert {error.parameter for error in caught.value.errors} == {"event_type", "step_id", "limit", "page"}
+    assert all(error.detail in str(caught.value) for error in caught.value.errors)
+
+
+async def test_a_steps_events_from_the_oldest(url: str, writer: Writer) -> None:
+    """In a page, and to who follows; several steps too."""
+    session_id, steps = await writer.session(), [uuid4() for _ in range(3)]
+    await writer.connection.execute(
+        """INSERT INTO events (id, session_id, step_id, event_type, event_data, timestamp)
+           SELECT gen_random_uuid(), $1::uuid, ($2::uuid[])[1 + n % 3], 'step_created', to_jsonb(n),
+                  now() + n * interval '1 ms' FROM generate_series(0, 29) n""",
+        session_id,
+        steps,
+    )
+    async with AsyncClient(url, READ_KEY) as client:
+        page = await client.events(session_id, step_ids=steps[0], order="asc", max_staleness_seconds=0)
+        newest = await client.events(session_id, step_ids=steps[:2], limit=3, max_staleness_seconds=0)
+        async with aclosing(client.follow(session_id, step_ids=[str(steps[2])])) as events:
+            followed = [await anext(events) for _ in range(10)]
+
+    assert [event.event_data for event in page.items] == list(range(0, 30, 3))
+    assert ([event.event_data for event in newest.items], newest.total) == ([28, 27, 25], 20)
+    assert [event.event_data for event in followed] == list(range(2, 30, 3))
+    assert {event.step_id for event in followed} == {str(steps[2])}
+
+
+async def test_long_events_come_whole_whatever_was_asked_for(database_url: str, redis_url: str, writer: Writer) -> None:
+    """Where a page of them is longer than an answer may be: it is shortened, and who follows reads on."""
+    session_id = await writer.session()
+    ids = [await writer.event(session_id, data={"n": place, "text": "x" * 5_000}) for place in range(40)]
+    config = api_config(database_url, redis_url, max_answer_bytes=60_000)
+    async with opened(config) as app, serving(app) as url, AsyncClient(url, READ_KEY) as client:
+        first = await client.events(session_id)
+        found = list(first.items)
+        for page in range(2, first.total_pages + 1):
+            found += (await client.events(session_id, limit=first.per_page, page=page)).items
+        async with aclosing(client.follow(session_id)) as events:
+            followed = [await anext(events) for _ in range(40)]
+
+    assert 1 < first.per_page < 40
+    assert [event.id for event in reversed(found)] == [event.id for event in followed] == ids
 
 
 async def test_a_purge_ends_what_follows(url: str, writer: Writer) -> None:

@@ -24,11 +24,11 @@ class Calls:
         read_all = ViewReader.read_all
 
         async def counted(
-            view: ViewReader, polls: list[Poll], max_bytes: int, database: str = ""
+            view: ViewReader, polls: list[Poll], max_bytes: int, database: str = "", reply_bytes: int | None = None
         ) -> list[ViewPage | Cold | ServiceError]:
             self.polls += polls
             self.round_trips += 1
-            return await read_all(view, polls, max_bytes, database)
+            return await read_all(view, polls, max_bytes, database, reply_bytes)
 
         patch.setattr(ViewReader, "read_all", counted)
 

@@ -100,12 +100,15 @@ BAD = [
     ("limit=%00", "limit"), ("limit=%F0%9F%98%80", "limit"), ("limit=" + "9" * 10_000, "limit"),
     ("per_page=0", "per_page"), ("limit=1&per_page=1", "per_page"), ("page=0", "page"), ("page=1000000001", "page"),
     ("page=-1", "page"), ("page=", "page"), ("page=1&page=1", "page"), ("page=%D9%A1", "page"),
-    ("since=", "since"), ("since=yesterday", "since"), ("since=2026-01-13T14:30:00", "since"),
+    ("since=", "since"), ("since=yesterday", "since"),
     ("since=2026-13-01T00:00:00Z", "since"), ("since=2026-01-13", "since"), ("since=%00", "since"),
     ("since=2026-01-13T14:30:00Z&since=2026-01-13T14:30:00Z", "since"), ("since=" + "1" * 10_000, "since"),
     ("since=%F0%9F%98%80", "since"), ("since=0000-01-01T00:00:00Z", "since"), ("since=%ff", "since"),
     ("event_type=", "event_type"), ("event_type=Step", "event_type"), ("event_type=a-b", "event_type"),
     ("event_type=" + "a" * 101, "event_type"), ("event_type=a%00", "event_type"), ("type=1", "type"),
+    ("step_id=", "step_id"), ("step_id=7", "step_id"),
+    ("step_id=%00", "step_id"), ("step_id=" + "a" * 10_000, "step_id"),
+    ("order=", "order"), ("order=up", "order"), ("order=asc&order=asc", "order"), ("order=ASC", "order"),
     ("event_type=%F0%9F%98%80", "event_type"), ("event_type=" + "a" * 10_000, "event_type"),
     ("unknown=1", "unknown"), ("Limit=1", "Limit"), ("%F0%9F%98%80=1", "😀"), ("limit%00=1", "limit\0"), ("x", "x"),
 ]  # fmt: skip
@@ -120,13 +123,97 @@ async def test_a_bad_parameter_is_400(stand: Stand, sid: str, query: str, parame
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert (problem["status"], problem["title"], problem["type"]) == (400, "Bad Request", "about:blank")
     assert problem["parameter"] == parameter
+    assert problem["errors"] == [{"parameter": parameter, "detail": problem["detail"]}]
     assert problem["detail"].endswith(".")
     assert len(problem["detail"]) < 400
 
 
+async def test_all_bad_parameters_are_named_in_one_answer(stand: Stand) -> None:
+    """The session id and the header field among them; `detail` says it all, `errors` one by one."""
+    path = events_path("7") + "?since=yesterday&limit=0&x=1"
+    answer = await stand.client.get(path, headers={"readside-max-staleness": "soon"})
+    problem = answer.json()
+
+    assert answer.status_code == 400
+    named = ["x", "session_id", "limit", "since", "Readside-Max-Staleness"]
+    assert [error["parameter"] for error in problem["errors"]] == named
+    assert problem["parameter"] == named[0]
+    assert problem["detail"] == " ".join(error["detail"] for error in problem["errors"])
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{dashes}", "{hex}", "{capitals}", "urn:uuid:{dashes}", "urn%3Auuid%3A{dashes}", "URN:UUID:{hex}"],
+)
+@pytest.mark.parametrize("end", ["/events", "/events/", "/events?_=1768314600", "/events/?_=1768314600&_="])
+async def test_a_poll_in_every_form_has_the_same_answer(stand: Stand, sid: str, form: str, end: str) -> None:
+    """Ids as the original's users write them, a slash more, a cache-buster: byte for byte."""
+    wanted = await stand.poll(sid)
+    path = form.format(dashes=sid, hex=sid.replace("-", ""), capitals=sid.upper())
+    answer = await stand.client.get(f"/api/v2/sessions/{path}{end}")
+
+    assert (answer.status_code, answer.content) == (200, wanted.content)
+    assert answer.headers["etag"] == wanted.headers["etag"]
+
+
+@pytest.mark.parametrize("path", ["{sid}/events//", "{sid}//events", "{sid}/events/x", "/events/", "//events/"])
+async def test_no_other_slash_is_a_poll(stand: Stand, sid: str, path: str) -> None:
+    """One slash after `events` is understood, and none elsewhere."""
+    answer = await stand.client.get(f"/api/v2/sessions/{path.format(sid=sid)}")
+
+    assert answer.status_code in {400, 404}
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_session_is_warmed_by_its_id_in_any_form(stand: Stand, sid: str) -> None:
+    """The answer names it as Postgres does."""
+    await stand.heat(sid)
+    answer = await stand.client.post(f"/api/v2/sessions/urn:uuid:{sid.replace('-', '').upper()}/warm?_=1")
+
+    assert answer.status_code == 202
+    assert answer.json()["session_id"] == sid
+
+
+async def test_since_without_an_offset_is_utc(stand: Stand, sid: str) -> None:
+    """As the original hands its instants out."""
+    with_offset, without = [await stand.poll(sid, f"?since=2026-01-13T14:30:05{offset}") for offset in ("%2B00:00", "")]
+
+    assert with_offset.json()["total"] < 10
+    assert without.content == with_offset.content
+
+
+async def test_the_events_of_a_step(stand: Stand) -> None:
+    """One step, or any of several, in every form of their ids; from memory, Redis and Postgres alike."""
+    session_id, steps = str(uuid4()), [str(uuid4()) for _ in range(3)]
+    rows = [Row(session_id, NOON_US + n, step_id=[None, *steps][n % 4]) for n in range(20)]
+    await stand.write(session_id, rows)
+    await stand.heat(session_id)
+    for asked in (steps[:1], steps[:2], [str(uuid4())]):
+        queries = ["?" + "&".join(f"step_id={step}" for step in asked)]
+        queries.append(queries[0].upper().replace("STEP_ID", "step_id"))
+        answers = [await stand.poll(session_id, query) for query in queries * 2]
+        answers.append(await stand.poll(session_id, queries[0], readside_max_staleness="0"))
+
+        assert {answer.headers["readside-source"] for answer in answers} == {"redis", "memory", "postgres"}
+        assert len({answer.content for answer in answers}) == 1
+        wanted = [str(row.id) for row in reversed(rows) if row.step_id in asked]
+        assert [item["id"] for item in answers[0].json()["items"]] == wanted
+
+
+async def test_the_oldest_first(stand: Stand, sid: str) -> None:
+    """The whole trail, page by page, is the usual one read from its end; from memory, Redis and Postgres alike."""
+    await stand.heat(sid)
+    usual = [item["id"] for item in (await stand.poll(sid)).json()["items"]]
+    for headers in ({}, {}, {"readside_max_staleness": "0"}):
+        pages = [(await stand.poll(sid, f"?order=asc&limit=4&page={page}", **headers)).json() for page in (1, 2, 3)]
+
+        assert [item["id"] for page in pages for item in page["items"]] == usual[::-1]
+        assert [page["pagination"]["has_next"] for page in pages] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     "text",
-    ["1", "not-a-uuid", "7d4448409dc011d1b2455ffdce74fad2", "%00", "%F0%9F%98%80", "%ff", "a" * 10_000, "%20", "."],
+    ["1", "not-a-uuid", "7d44-48409dc011d1b2455ffdce74fad2", "%00", "%F0%9F%98%80", "%ff", "a" * 10_000, "%20", "."],
 )
 async def test_a_session_id_that_is_no_uuid_is_400(stand: Stand, text: str) -> None:
     """And never 404 or 500."""
@@ -178,32 +265,38 @@ async def test_other_methods_are_405(stand: Stand, sid: str, method: str) -> Non
 
 
 _TYPES = ("step_created", "artifact_created", "new_type", "Odd Type")
+_STEPS = (None, "33333333-3333-4333-8333-333333333333", "44444444-4444-4444-8444-444444444444")
 _ASKABLE = st.sampled_from([*_TYPES[:3], "never_seen"])
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    shape=st.lists(st.tuples(st.integers(0, 4), st.sampled_from(_TYPES)), max_size=40),
+    shape=st.lists(st.tuples(st.integers(0, 4), st.sampled_from(_TYPES), st.sampled_from(_STEPS)), max_size=40),
     polls=st.lists(
         st.tuples(
             st.none() | st.integers(-1, 5),
             st.lists(_ASKABLE, max_size=3),
             st.integers(1, 9) | st.just(1000),
             st.integers(1, 4),
+            st.lists(st.sampled_from(_STEPS[1:]), max_size=2, unique=True),
+            st.sampled_from(["", "asc", "desc"]),
         ),
         min_size=1,
         max_size=4,
     ),
 )
 async def test_random_polls_of_equal_timestamps(
-    stand: Stand, shape: list[tuple[int, str]], polls: list[tuple[int | None, list[str], int, int]]
+    stand: Stand,
+    shape: list[tuple[int, str, str | None]],
+    polls: list[tuple[int | None, list[str], int, int, list[str], str]],
 ) -> None:
     """The same bytes from memory, Redis and Postgres, and the rows that a plain sort gives."""
     session_id = str(uuid4())
-    await stand.write(session_id, [Row(session_id, NOON_US + at, kind) for at, kind in shape])
+    await stand.write(session_id, [Row(session_id, NOON_US + at, kind, step_id=step) for at, kind, step in shape])
     await stand.heat(session_id)
-    for since, types, limit, page in polls:
+    for since, types, limit, page, steps, order in polls:
         query = "&".join([f"limit={limit}", f"page={page}", *(f"type={kind}" for kind in types)])
+        query += "".join(f"&step_id={step}" for step in steps) + (order and f"&order={order}")
         since_us = None if since is None else NOON_US + since
         if since_us is not None:
             query += f"&since=2026-01-13T14:{'30:00' if since_us >= NOON_US else '29:59'}.{since_us % 1_000_000:06}Z"
@@ -212,5 +305,7 @@ async def test_random_polls_of_equal_timestamps(
         answers.append(await stand.poll(session_id, f"?{query}", readside_max_staleness="0"))
 
         assert len({answer.content for answer in answers}) == 1
-        wanted = expected_rows(stand.kept[session_id], Poll(session_id, since_us, tuple(types), limit, page))
+        wanted = expected_rows(
+            stand.kept[session_id], Poll(session_id, since_us, tuple(types), limit, page, tuple(steps), order == "asc")
+        )
         assert [item["id"] for item in json.loads(answers[0].content)["items"]] == wanted

@@ -8,16 +8,18 @@ from redis.asyncio import Redis
 
 from projector.core.operations import Add, Drop, Put, Stamp, Status, Touch
 from projector.view.writer import BatchResult, StagingLost, TermRefused
+from query_api.view_reads import WALKED_EVENTS
 from readmodel.errors import AnswerTooLarge, ForeignView
 from readmodel.event import SCORE_BOUND
 from readmodel.messages import Change, decode_change
 from readmodel.poll import Poll
-from readmodel.view import Cold, ViewPage
+from readmodel.view import LONG_PAGE, Cold, ViewPage
 from tests.support.viewing import DATABASE, MAX_BYTES, SHAPE, Stage, event, expected
 
 SID = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
 NOON = 1_768_314_600_000_000
+STEPS = [f"{number:08}-3333-4333-8333-333333333333" for number in range(3)]
 
 
 async def test_nothing_is_answered_before_a_first_beat(redis: Redis) -> None:
@@ -41,11 +43,11 @@ async def test_an_empty_session_is_an_empty_page(stage: Stage) -> None:
 
 
 async def test_random_polls_are_answered_as_by_hand(stage: Stage) -> None:
-    """Since, types, limit and page over many equal timestamps give the rows that plain Python gives."""
+    """Every filter, order and page over many equal timestamps gives the rows that plain Python gives."""
     chance = random.Random(5)
     types = ["step_created", "workflow_error", "made_up", "Odd-Type", "status_changed"]
     scores = [NOON + chance.choice([-5, -1, 0, 0, 0, 1, 7]) * chance.choice([1, 1_000_000]) for _ in range(300)]
-    events = [event(SID, score, chance.choice(types)) for score in scores]
+    events = [event(SID, score, chance.choice(types), step_id=chance.choice([None, *STEPS])) for score in scores]
     await stage.put(SID, events[:150])
     await stage.add(SID, *events[100:])  # fifty of them a second time
     for _ in range(150):
@@ -57,6 +59,8 @@ async def test_random_polls_are_answered_as_by_hand(stage: Stage) -> None:
             ),
             limit=chance.choice([1, 7, 100, 1000]),
             page=chance.choice([1, 1, 2, 3, 10**9]),
+            steps=tuple(chance.sample(STEPS, chance.choice([0, 0, 1, 2]))),
+            oldest_first=chance.random() < 0.5,
         )
         found = await stage.reader.read(poll, MAX_BYTES)
 
@@ -431,6 +435,103 @@ async def test_a_page_past_the_bound_names_the_limit_that_fits(stage: Stage) -> 
         await stage.reader.read(Poll(SID), 3 * (len(events[0].member) + 1))
 
     assert error.value.fitting_limit == 3
+
+
+async def first_page(stage: Stage, sizes: list[int], bound: int, **asked: object) -> ViewPage | Cold:
+    """Read a page without a limit of a session whose events, newest first, have these sizes."""
+    events = [event(SID, NOON - place, size=size) for place, size in enumerate(sizes)]
+    await stage.put(SID, events)
+    return await stage.reader.read(Poll(SID, may_shorten=True, **asked), bound)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_a_page_without_a_limit_is_shortened(stage: Stage, oldest_first: bool) -> None:
+    """To what fits from the end that is asked for; the pages behind it are as long."""
+    events = [event(SID, NOON + i, size=1000) for i in range(10)]
+    await stage.put(SID, events)
+    bound, found = 4 * (len(events[0].member) + 1), b""
+    for page in (1, 2, 3):
+        poll = Poll(SID, page=page, may_shorten=True, oldest_first=oldest_first)
+        answer = await stage.reader.read(poll, bound)
+        assert isinstance(answer, ViewPage)
+        assert (answer.total, answer.shortened_to) == (10, 4)
+        found += answer.page + b"," * (page < 3)
+
+    assert found == expected(events, Poll(SID, oldest_first=oldest_first))[0]
+
+
+async def test_a_page_that_fits_is_not_shortened(stage: Stage) -> None:
+    """Though the session would be too long for one answer."""
+    answer = await first_page(stage, [10] * 100 + [5000] * 2, 50_000)
+
+    assert isinstance(answer, ViewPage)
+    assert (answer.total, answer.shortened_to) == (102, None)
+
+
+async def test_a_later_page_that_is_longer_than_the_first_names_the_limit(stage: Stage) -> None:
+    """Shortened again, it would leave out what stands between it and the next one."""
+    with pytest.raises(AnswerTooLarge) as error:
+        await first_page(stage, [1000] * 5 + [1500] * 10, 6_000, page=2)
+
+    assert error.value.fitting_limit == 3
+
+
+async def test_a_page_longer_than_the_reply_may_be_is_told(stage: Stage) -> None:
+    """By its own length, and by what events are long on average; one that fits comes."""
+    await stage.put(SID, [event(SID, NOON + i, size=1000) for i in range(10)])
+    polls = [Poll(SID, limit=limit, may_shorten=limit == 10) for limit in (2, 9, 10)]
+
+    short, long, shortened = await stage.reader.read_all(polls, 5_000, "", 3_000)
+
+    assert isinstance(short, ViewPage)
+    assert long == shortened == LONG_PAGE
+
+
+async def test_a_page_of_events_longer_than_most_is_told_too(stage: Stage) -> None:
+    """The mean says nothing of it."""
+    sizes = [10] * 50 + [1_000] * 4 + [10] * 50
+    await stage.put(SID, [event(SID, NOON - place, size=size) for place, size in enumerate(sizes)])
+    polls = [Poll(SID, limit=10, page=page) for page in (1, 6)]
+
+    short, long = await stage.reader.read_all(polls, 50_000, "", 4_000)
+
+    assert isinstance(short, ViewPage)
+    assert long == LONG_PAGE
+
+
+async def test_one_event_that_fits_into_no_answer_is_told(stage: Stage) -> None:
+    """No limit would fit."""
+    with pytest.raises(AnswerTooLarge) as error:
+        await first_page(stage, [1000], 500)
+
+    assert error.value.fitting_limit == 0
+
+
+async def test_steps_among_many_events_are_left_to_postgres(stage: Stage) -> None:
+    """The view has no index of steps: a walk of a long session would hold up all others."""
+    events = [event(SID, NOON + i, step_id=STEPS[i % 2]) for i in range(WALKED_EVENTS + 1)]
+    await stage.put(SID, events)
+
+    assert await stage.read(SID, steps=(STEPS[0],)) == Cold("steps among many events")
+    wanted = expected(events, Poll(SID, since_us=NOON, steps=(STEPS[0],)))
+    assert await stage.page(SID, since_us=NOON, steps=(STEPS[0],)) == wanted
+
+
+async def test_steps_of_a_trimmed_session(stage: Stage) -> None:
+    """Answered as far back as the view reaches, and no further."""
+    events = [event(SID, NOON + i, step_id=STEPS[i % 2]) for i in range(1_100)]
+    await stage.put(SID, events, held=1_000)
+
+    assert await stage.read(SID, steps=(STEPS[0],)) == Cold("older than the window")
+    wanted = expected(events, Poll(SID, since_us=NOON + 500, steps=(STEPS[0],), oldest_first=True))
+    assert await stage.page(SID, since_us=NOON + 500, steps=(STEPS[0],), oldest_first=True) == wanted
+
+
+async def test_the_oldest_of_a_trimmed_session_are_left_to_postgres(stage: Stage) -> None:
+    """The view does not hold them."""
+    await stage.put(SID, [event(SID, NOON + i) for i in range(1_100)], held=1_000)
+
+    assert await stage.read(SID, oldest_first=True) == Cold("older than the window")
 
 
 async def test_keys_of_others_are_never_touched(stage: Stage) -> None:

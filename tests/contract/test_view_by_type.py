@@ -13,6 +13,7 @@ from tests.support.viewing import Stage, event, expected, indexed
 SID = "11111111-1111-4111-8111-111111111111"
 NOON = 1_768_314_600_000_000
 TYPES = ["step_created", "status_changed", "artifact_created"]
+STEPS = [f"{number:08}-3333-4333-8333-333333333333" for number in range(3)]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -20,7 +21,13 @@ async def test_events_that_arrive_in_any_order(stage: Stage, seed: int) -> None:
     """Late ones go into the middle of full chunks, many share an instant: every poll by type is as by hand."""
     dice = random.Random(seed)
     events = [
-        event(SID, NOON + dice.randrange(60), dice.choice(TYPES), UUID(int=dice.getrandbits(128)))
+        event(
+            SID,
+            NOON + dice.randrange(60),
+            dice.choice(TYPES),
+            UUID(int=dice.getrandbits(128)),
+            step_id=dice.choice([None, *STEPS]),
+        )
         for _ in range(6 * CHUNK_ENTRIES)
     ]
     await stage.put(SID, events[:CHUNK_ENTRIES], as_of_us=NOON)
@@ -36,9 +43,11 @@ async def test_events_that_arrive_in_any_order(stage: Stage, seed: int) -> None:
             types=tuple(dice.sample(TYPES, dice.randrange(1, 4))),
             limit=dice.choice([1, 7, 100]),
             page=dice.randrange(1, 4),
+            steps=tuple(dice.sample(STEPS, dice.choice([0, 0, 1, 2]))),
+            oldest_first=dice.random() < 0.5,
         )
-        asked = {"since_us": poll.since_us, "types": poll.types, "limit": poll.limit, "page": poll.page}
-        assert await stage.page(SID, **asked) == expected(events, poll)
+        asked = poll._asdict()
+        assert await stage.page(asked.pop("session_id"), **asked) == expected(events, poll)
 
 
 async def test_what_is_added_one_by_one_is_packed_as_what_is_loaded(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
+from itertools import accumulate
 from uuid import UUID, uuid4
 
 from readmodel.errors import AnswerTooLarge, ServiceError
@@ -79,16 +80,16 @@ class FakeEventLog:
         self.queries.append(poll)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
-        as_of_us, status, page, total = time.time_ns() // 1000, *self._look(poll, max_bytes)
+        as_of_us, (status, page, total, shortened_to) = time.time_ns() // 1000, self._look(poll, max_bytes)
         try:
             await self._gate.wait()
         finally:
             self.running -= 1
         if self.error:
             raise self.error
-        return LogPage(status, page, total, as_of_us, self.database)
+        return LogPage(status, page, total, as_of_us, self.database, shortened_to)
 
-    def _look(self, poll: Poll, max_bytes: int) -> tuple[str | None, bytes, int]:
+    def _look(self, poll: Poll, max_bytes: int) -> tuple[str | None, bytes, int, int | None]:
         matching = sorted(
             (
                 row
@@ -96,14 +97,25 @@ class FakeEventLog:
                 if row.session_id == poll.session_id
                 and (poll.since_us is None or row.timestamp_us > poll.since_us)
                 and (not poll.types or row.event_type in poll.types)
+                and (not poll.steps or row.step_id in poll.steps)
             ),
             key=lambda row: (row.timestamp_us, row.id.bytes),
-            reverse=True,
+            reverse=not poll.oldest_first,
         )
-        members, length = [], 0
-        for place, row in enumerate(matching[poll.offset : poll.offset + poll.limit]):
-            members.append(row.member())
-            length += len(members[-1]) + 1
-            if length > max_bytes:
-                raise AnswerTooLarge(place, max_bytes)
-        return self.statuses.get(poll.session_id), b",".join(members), len(matching)
+        shortened_to, status, members = None, self.statuses.get(poll.session_id), [row.member() for row in matching]
+        if poll.may_shorten:
+            first = members[: poll.limit]
+            fitting = _fitting(first, max_bytes)
+            if fitting == 0 < len(first):
+                raise AnswerTooLarge(0, max_bytes)
+            if fitting < len(first):
+                poll, shortened_to = poll._replace(limit=fitting), fitting
+        page = members[poll.offset : poll.offset + poll.limit]
+        if _fitting(page, max_bytes) < len(page):
+            raise AnswerTooLarge(_fitting(page, max_bytes), max_bytes)
+        return status, b",".join(page), len(matching), shortened_to
+
+
+def _fitting(members: list[bytes], max_bytes: int) -> int:
+    lengths = accumulate(len(member) + 1 for member in members)
+    return sum(length <= max_bytes for length in lengths)

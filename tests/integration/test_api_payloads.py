@@ -6,10 +6,11 @@ from uuid import uuid4
 
 import pytest
 
+from tests.fakes.event_log import Row
 from tests.support.builders import api, api_config
 from tests.support.projecting import bench
 from tests.support.servers import connected
-from tests.support.stands import real_stand
+from tests.support.stands import NOON_US, real_stand
 from tests.support.whole import Whole, whole_service
 
 
@@ -84,13 +85,39 @@ async def test_an_answer_past_the_bound_is_400_and_names_the_limit(database_url:
         await made.hot(session_id)
         await made.caught_up()
 
-        answers = [await whole.poll(session_id, **headers) for headers in ({}, {"readside_max_staleness": "0"})]
+        answers = [
+            await whole.poll(session_id, "?limit=100", **headers) for headers in ({}, {"readside_max_staleness": "0"})
+        ]
         fitting = await whole.poll(session_id, "?limit=2")
 
     for answer in answers:
         assert answer.status_code == 400
         assert answer.json()["detail"] == "The answer would be longer than 3 MB: limit=2 would fit."
     assert (fitting.status_code, len(fitting.json()["items"])) == (200, 2)
+
+
+async def test_the_first_poll_of_forty_events_of_a_megabyte(database_url: str, redis_url: str) -> None:
+    """No limit was asked for: the page is shortened, says to what, and its next ones follow without a gap."""
+    async with real_stand(database_url, redis_url) as stand:
+        session_id = str(uuid4())
+        rows = [Row(session_id, NOON_US + n, data={"n": n, "text": "x" * 950_000}) for n in range(40)]
+        await stand.write(session_id, rows)
+        cold = await stand.poll(session_id)
+        await stand.heat(session_id)
+        hot, second, log = [
+            await stand.poll(session_id, query, **headers)
+            for query, headers in (("", {}), ("?page=2", {}), ("?page=2", {"readside_max_staleness": "0"}))
+        ]
+
+    assert [answer.headers["readside-source"] for answer in (cold, hot, second, log)] == [
+        "postgres", "redis", "redis", "postgres",
+    ]  # fmt: skip
+    assert (cold.content, second.content) == (hot.content, log.content)
+    first = hot.json()
+    assert first["pagination"] == {
+        "page": 1, "per_page": 33, "total": 40, "total_pages": 2, "has_next": True, "has_prev": False,
+    }  # fmt: skip
+    assert [item["event_data"]["n"] for item in first["items"] + second.json()["items"]] == list(range(39, -1, -1))
 
 
 async def test_a_page_of_a_thousand_large_events_is_refused_in_time(database_url: str, redis_url: str) -> None:

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from readmodel.event_log import EventLog
+from readmodel.event_log import EventLog, answer_statement
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, create_pool
-from readmodel.sql import Tables, statement
+from readmodel.sql import Tables
 from readmodel.tables import TableFinder
 from tests.support.projecting import INSERT_SESSION
 from tests.support.servers import connected
@@ -48,7 +48,9 @@ class Pages:
         """How many rows each of the two sorts of the session gave; None where it did not run."""
         values = f"'{self.session_id}'::uuid", "NULL", "NULL", str(limit), str(offset), "1000000"
         sql = re.sub(
-            r"\$(\d)", lambda found: values[int(found[1]) - 1], statement("answer", Tables.within("public", "public"))
+            r"\$(\d)",
+            lambda found: values[int(found[1]) - 1],
+            answer_statement(Tables.within("public", "public"), Poll("")),
         )
         rows = await self.connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}")
         found = re.findall(
@@ -76,15 +78,18 @@ async def pages(database_url: str) -> AsyncIterator[Pages]:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 10, 25, 49, 50, 51, 1_000])
-async def test_pages_follow_one_another_whichever_end_they_are_nearer_to(pages: Pages, limit: int) -> None:
-    """Each event once, newest first, to the last page and the empty ones behind it."""
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_pages_follow_one_another_whichever_end_they_are_nearer_to(
+    pages: Pages, limit: int, oldest_first: bool
+) -> None:
+    """Each event once, from either end, to the last page and the empty ones behind it."""
     expected = [row[0] for row in await pages.connection.fetch(NEWEST_FIRST, pages.session_id)]
     found: list[str] = []
     for page in range(1, EVENTS // limit + 3):
-        found += await pages.ids(page, limit)
+        found += await pages.ids(page, limit, oldest_first=oldest_first)
 
-    assert found == expected
-    assert await pages.ids(10**9, 1_000) == []
+    assert found == (expected[::-1] if oldest_first else expected)
+    assert await pages.ids(10**9, 1_000, oldest_first=oldest_first) == []
 
 
 async def test_pages_of_a_type_follow_one_another(pages: Pages) -> None:

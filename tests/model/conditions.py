@@ -43,6 +43,7 @@ _BOUNDS = {
     # Time passes for nobody in these: what is known of another database's clock or of a store that was away.
     "projector.view.writer.STILL_MOVING_SECONDS": 0.0,
     "readmodel.type_index._CHUNK_BYTES": 2 * ENTRY_BYTES,
+    "query_api.view_reads.LONG_BYTES": 3_000,
     "query_api.circuit.RETRY_SECONDS": 0.03,
     "query_api.fallback.MISSING_SECONDS": 0.2,
     "query_api.projector_requests.WARM_AGAIN_SECONDS": 0.2,
@@ -51,7 +52,8 @@ _BOUNDS = {
 _SCRIPT_BOUNDS = {
     "local ENTRY, CHUNK = 24, 42": ("local ENTRY, CHUNK = 24, 2", ("apply", "read", "served")),
     "local NEWEST, NEWEST_BYTES = 16, 16384": ("local NEWEST, NEWEST_BYTES = 3, 900", ("read",)),
-    "DEEPEST, STRIDE = 7, 10000, 500": ("DEEPEST, STRIDE = 7, 10000, 2", ("read",)),
+    "local DEEPEST, STRIDE = 10000, 500": ("local DEEPEST, STRIDE = 10000, 2", ("read",)),
+    "MOST_WALKED, MOST_WALKED_BYTES = 2000, 1048576": ("MOST_WALKED, MOST_WALKED_BYTES = 8, 4000", ("read",)),
 }
 
 _TIMED = (

@@ -7,10 +7,11 @@ import orjson
 
 from query_api.reply import Reply
 from readmodel.event import EventRow
-from readmodel.poll import Poll, parse_since, render
+from readmodel.poll import Poll, render
+from readmodel.poll_query import parse_since
 from tests.model.postgres import TERMINAL, Postgres
 from tests.model.transactions import State
-from tests.support.viewing import newest_first
+from tests.support.viewing import newest_first, step_of
 
 _INSTANT = re.compile(rb"(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+)\.(\d{6})Z")
 
@@ -76,6 +77,8 @@ def _page_fault(
         if not versions:
             return f"{item['id'][-4:]} was not there, or not so"
         page.append(versions[0])
+    if poll.oldest_first:
+        page.reverse()
     if page != newest_first(page) or len({event.id for event in page}) < len(page):
         return "it is not in order"
     least, most = len({event.id for event in always}), len(by_id)
@@ -83,13 +86,15 @@ def _page_fault(
         return f"its total is {total}, not {least} to {most}"
     if len(page) != max(0, min(poll.limit, total - poll.offset)):
         return "page and total do not agree"
-    if page and _missing(always, page, poll):
+    offset = total - poll.offset - len(page) if poll.oldest_first else poll.offset
+    if page and _missing(always, page, offset):
         return "it lacks an event"
-    return None if body == render(b",".join(event.member for event in page), total, poll) else "its form is another"
+    members = [event.member for event in (reversed(page) if poll.oldest_first else page)]
+    return None if body == render(b",".join(members), total, poll) else "its form is another"
 
 
-def _missing(always: Iterable[EventRow], page: list[EventRow], poll: Poll) -> bool:
-    """Tell whether an event that was always there should stand on this page and does not."""
+def _missing(always: Iterable[EventRow], page: list[EventRow], offset: int) -> bool:
+    """Tell whether an event that was always there should stand on this page, behind so many, and does not."""
 
     def place(event: EventRow) -> tuple[int, bytes]:
         return event.score or 0, event.id
@@ -99,7 +104,7 @@ def _missing(always: Iterable[EventRow], page: list[EventRow], poll: Poll) -> bo
     others = [event for event in always if event.id not in ids]
     before = sum(place(event) > first for event in others)
     between = any(last < place(event) < first for event in others)
-    return between or before > poll.offset
+    return between or before > offset
 
 
 def _matching(events: Iterable[EventRow], poll: Poll) -> list[EventRow]:
@@ -108,4 +113,5 @@ def _matching(events: Iterable[EventRow], poll: Poll) -> list[EventRow]:
         for event in events
         if (poll.since_us is None or (event.score or 0) > poll.since_us)
         and (not poll.types or event.event_type in poll.types)
+        and (not poll.steps or step_of(event) in poll.steps)
     ]

@@ -7,7 +7,7 @@ from random import Random
 
 from query_api.reply import Reply
 from tests.model.postgres import Postgres
-from tests.model.writers import NOON, SESSIONS
+from tests.model.writers import NOON, SESSIONS, STEPS
 
 PLAIN = (
     ("limit=1000",),
@@ -18,6 +18,8 @@ PLAIN = (
     ("type=step_created", "type=artifact_created", "limit=3"),
     (),
 )
+RARE = (("order=asc", "limit=3"), ("order=asc", f"step_id={STEPS[0]}"), (f"step_id={STEPS[0]}", f"step_id={STEPS[1]}"))
+"""Such polls are few: what is answered again and again is what memory is tested by."""
 BESIDE_SINCE: tuple[tuple[str, ...], ...] = (
     (),
     (),
@@ -45,9 +47,12 @@ class Pollers:
         """Draw a session id, a query string, and headers."""
         chance = self._chance
         session_id = chance.choice(SESSIONS)
-        parts = list(chance.choice(PLAIN))
+        parts = list(chance.choice(RARE if chance.random() < 0.05 else PLAIN))
         if chance.random() < 0.4:
-            parts = [f"since={self._spelled(self._instant(session_id))}", *chance.choice(BESIDE_SINCE)]
+            parts = [
+                f"since={self._spelled(self._instant(session_id))}",
+                *chance.choice(RARE if chance.random() < 0.05 else BESIDE_SINCE),
+            ]
         chance.shuffle(parts)
         query, given = "&".join(parts).encode(), {}
         if chance.random() < 0.03:

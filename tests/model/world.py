@@ -20,7 +20,7 @@ from query_api.reply import Reply
 from query_api.request_fields import RequestFields
 from query_api.request_line import RequestLine
 from readmodel.keys import Keys
-from readmodel.poll import parse_poll
+from readmodel.poll_query import parse_poll
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader

@@ -18,6 +18,7 @@ SESSIONS = tuple(
     for number in range(1, 5)
 )
 KINDS = ("step_created", "artifact_created", "Odd kind")
+STEPS = tuple(f"{number:08}-5555-4555-8555-555555555555" for number in range(3))
 NOON = 1_700_000_000_000_000
 See = Callable[[str], State | None]
 """How a transaction sees a session."""
@@ -80,6 +81,7 @@ class Deeds:
             self._chance.choice(KINDS),
             UUID(int=(self._chance.getrandbits(112) << 16) + self._made),
             self._chance.choice((0, 0, 0, 300, 1_400)) if size is None else size,
+            (None, *STEPS)[self._made % 4],
         )
 
     def _add(self, session_id: str, _state: State, _see: See) -> list[Statement]:

@@ -26,6 +26,8 @@ class Question:
     types: frozenset[str] = frozenset()
     limit: int = 100
     page: int = 1
+    steps: frozenset[str] = frozenset()
+    oldest_first: bool = False
 
     @property
     def offset(self) -> int:
@@ -35,7 +37,8 @@ class Question:
     def wants(self, event: Event) -> bool:
         """Whether an event matches."""
         after = self.since_us is None or event.timestamp_us > self.since_us
-        return after and (not self.types or event.event_type in self.types)
+        of_step = not self.steps or event.step_id in self.steps
+        return after and of_step and (not self.types or event.event_type in self.types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,12 @@ def judge(history: History | None, question: Question, given: Given) -> None:
     _check_pagination(question, total, given.body["pagination"])
     if len(items) != max(0, min(question.limit, total - question.offset)):
         raise Wrong(f"{len(items)} items on page {question.page} of {question.limit}, total {total}")
+    offset = question.offset
+    if question.oldest_first:
+        items, offset = items[::-1], total - offset - len(items)
     _check_items(items, span, possible)
     if items:
-        _check_places(items, question.offset, total, certain, possible)
+        _check_places(items, offset, total, certain, possible)
 
 
 def matches(history: History, question: Question, given: Given) -> tuple[dict[str, Event], Lives]:

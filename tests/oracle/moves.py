@@ -25,10 +25,10 @@ STATUSES = ("pending", "in_progress", "paused", "completed", "failed", "cancelle
 MESSAGES = (None, "", 'quotes " and \\ and \n', "größer €", "x" * 300)
 MAX_SESSIONS, MAX_EVENTS = 24, 3500
 DAY_US = 86_400_000_000
-COLUMNS = ["id", "session_id", "event_type", "event_data", "message", "timestamp"]
+COLUMNS = ["id", "session_id", "step_id", "event_type", "event_data", "message", "timestamp"]
 INSERT = """
-INSERT INTO events (id, session_id, event_type, event_data, message, timestamp)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[])
+INSERT INTO events (id, session_id, step_id, event_type, event_data, message, timestamp)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[], $6::text[], $7::timestamptz[])
 """
 
 # What a migration may have put aside is read and kept by name, wherever it is.
@@ -115,7 +115,16 @@ class Moves:
         """COPY, over several sessions."""
         events = [event for _ in range(3) for event in self.events(self.session(), 5)]
         rows = [
-            (UUID(e.id), UUID(e.session_id), e.event_type, json.dumps(e.data), e.message, e.timestamp) for e in events
+            (
+                UUID(e.id),
+                UUID(e.session_id),
+                e.step_id and UUID(e.step_id),
+                e.event_type,
+                json.dumps(e.data),
+                e.message,
+                e.timestamp,
+            )
+            for e in events
         ]
         await self.connection.copy_records_to_table("events", records=rows, columns=COLUMNS)
         self.draft.added += events
@@ -173,7 +182,10 @@ class Moves:
     async def write(self, events: Sequence[Event]) -> None:
         """Insert events in one statement."""
         columns = zip(
-            *((e.id, e.session_id, e.event_type, json.dumps(e.data), e.message, e.timestamp) for e in events),
+            *(
+                (e.id, e.session_id, e.step_id, e.event_type, json.dumps(e.data), e.message, e.timestamp)
+                for e in events
+            ),
             strict=True,
         )
         await self.connection.execute(INSERT, *(list(column) for column in columns))

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 import orjson
 
-from tests.oracle.histories import EPOCH, Event, timestamp_text
+from tests.oracle.histories import EPOCH, STEPS, Event, timestamp_text
 from tests.oracle.judge import Given, Question, Wrong, judge
 from tests.oracle.ledger import Ledger
 from tests.oracle.moves import DAY_US, TYPES
@@ -38,6 +38,9 @@ class Ask:
         """Path and query."""
         asked = self.question
         parts = [f"limit={asked.limit}", f"page={asked.page}", *(f"event_type={each}" for each in sorted(asked.types))]
+        parts += [f"step_id={step}" for step in sorted(asked.steps)]
+        if asked.oldest_first:
+            parts.append("order=asc")
         if asked.since_us is not None:
             parts.append(f"since={quote(timestamp_text(asked.since_us))}")
         turn = self.order % len(parts)
@@ -91,7 +94,9 @@ class Poller:
         types = self.random.sample((*TYPES, "unheard_of"), self.random.choice((0, 0, 0, 1, 2)))
         limit = self.random.choice((1, 2, 10, 100, 1000, 1000, 1000))
         page = self.random.choice((1, 1, 1, 2, 3, 40))
-        question = Question(session_id, since_us, frozenset(types), limit, page)
+        steps = self.random.sample(STEPS, self.random.choice((0, 0, 0, 1, 2)))
+        oldest_first = self.random.random() < 0.2
+        question = Question(session_id, since_us, frozenset(types), limit, page, frozenset(steps), oldest_first)
         return Ask(question, self.random.randrange(2))
 
     def session(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.histories import Commit, Edit, Event
+from tests.oracle.histories import STEPS, Commit, Edit, Event
 from tests.oracle.judge import Given, Question, Wrong, judge
 from tests.oracle.ledger import Draft, Ledger
 
@@ -46,6 +46,25 @@ def check(
 ) -> None:
     """Judge an answer."""
     judge(known.sessions.get(SESSION), question or Question(SESSION), Given(as_of, received, body))
+
+
+def test_the_oldest_first_is_another_order() -> None:
+    """Each page is judged by the order that was asked for."""
+    question = Question(SESSION, limit=2, oldest_first=True)
+    check(ledger(1, 2, 3), answer(1, 2, total=3, question=question), 31, 40, question)
+    for shown in ((2, 1), (2, 3), (1, 3)):
+        with pytest.raises(Wrong):
+            check(ledger(1, 2, 3), answer(*shown, total=3, question=question), 31, 40, question)
+
+
+def test_what_is_of_no_step_that_was_asked_for_is_wrong() -> None:
+    """Which step an event belongs to, its id tells."""
+    step = event(3).step_id
+    assert step is None
+    question = Question(SESSION, steps=frozenset(STEPS))
+    check(ledger(3), answer(question=question), 31, 40, question)
+    with pytest.raises(Wrong):
+        check(ledger(3), answer(3, question=question), 31, 40, question)
 
 
 @pytest.mark.parametrize(

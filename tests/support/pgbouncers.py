@@ -42,7 +42,7 @@ async def pgbouncer(url: str) -> AsyncIterator[str]:
             PROGRAM, "-q", *as_root, str(configuration), stderr=asyncio.subprocess.DEVNULL
         )
         try:
-            await eventually(lambda: _accepts(port), "PgBouncer accepts connections")
+            await eventually(lambda: accepts(port), "PgBouncer accepts connections")
             yield url.replace(f":{parts.port}/", f":{port}/", 1)
         finally:
             if process.returncode is None:
@@ -61,7 +61,8 @@ def configured(directory: Path, url: str, port: int) -> Path:
     return path
 
 
-async def _accepts(port: int) -> bool:
+async def accepts(port: int) -> bool:
+    """Whether something listens there."""
     try:
         _, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:

@@ -210,9 +210,10 @@ def expected_rows(written: Sequence[Row], poll: Poll) -> list[str]:
             for row in written
             if (poll.since_us is None or row.timestamp_us > poll.since_us)
             and (not poll.types or row.event_type in poll.types)
+            and (not poll.steps or row.step_id in poll.steps)
         ),
         key=lambda row: (row.timestamp_us, row.id.bytes),
-        reverse=True,
+        reverse=not poll.oldest_first,
     )
     return [str(row.id) for row in matching[poll.offset : poll.offset + poll.limit]]
 

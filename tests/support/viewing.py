@@ -28,16 +28,28 @@ MAX_BYTES = 32_000_000
 
 
 def event(
-    session_id: str, score: int, event_type: str = "step_created", event_id: UUID | None = None, size: int = 0
+    session_id: str,
+    score: int,
+    event_type: str = "step_created",
+    event_id: UUID | None = None,
+    size: int = 0,
+    step_id: str | None = None,
 ) -> EventRow:
     """Make an event with the JSON that the SQL encoder would give; its hash is made up from its id."""
     made = event_id or uuid4()
     member = (
-        f'{{"id":"{made}","session_id":"{session_id}","step_id":null,"event_type":{orjson.dumps(event_type).decode()},'
+        f'{{"id":"{made}","session_id":"{session_id}","step_id":{orjson.dumps(step_id).decode()},'
+        f'"event_type":{orjson.dumps(event_type).decode()},'
         f'"event_data":{{"x": "{"x" * size}"}},"message":null,"timestamp":"{rfc3339(score)}"}}'
     )
     number = made.int & (2**64 - 1)
     return EventRow(session_id, made.bytes, score, event_type, number >> 32, number & 0xFFFFFFFF, member.encode())
+
+
+def step_of(event: EventRow) -> str | None:
+    """The step that an event belongs to."""
+    step: str | None = orjson.loads(event.member)["step_id"]
+    return step
 
 
 def newest_first(events: Iterable[EventRow]) -> list[EventRow]:
@@ -50,8 +62,12 @@ def expected(events: Iterable[EventRow], poll: Poll) -> tuple[bytes, int]:
     matching = [
         e
         for e in newest_first(events)
-        if (poll.since_us is None or (e.score or 0) > poll.since_us) and (not poll.types or e.event_type in poll.types)
+        if (poll.since_us is None or (e.score or 0) > poll.since_us)
+        and (not poll.types or e.event_type in poll.types)
+        and (not poll.steps or step_of(e) in poll.steps)
     ]
+    if poll.oldest_first:
+        matching.reverse()
     return b",".join(e.member for e in matching[poll.offset : poll.offset + poll.limit]), len(matching)
 
 

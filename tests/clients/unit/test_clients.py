@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -102,6 +103,37 @@ async def test_events_come_through_a_burst_and_an_outage(opened: Open, api: Answ
         seen = [event.id async for event in client.follow(page_size=10, until=api.now)]
 
     assert seen == ids
+
+
+async def test_steps_and_the_order_are_asked_for(opened: Open, api: Answering) -> None:
+    """By a single poll and by following; a limit only where there is one."""
+    api.add(3, ago=3, step=1)
+    for event, step in zip(api.events, ("one", "two", "one"), strict=True):
+        event["step_id"] = step
+    async with opened(transport(api)) as client:
+        page = await client.events(step_ids="one", order="asc")
+        followed = [event.id async for event in client.follow(step_ids=["two"], until=api.now)]
+
+    assert [event.id for event in page.items] == [api.ids[0], api.ids[2]]
+    assert followed == [api.ids[1]]
+    assert api.asked[0].url.endswith("/events?page=1&step_id=one&order=asc")
+    assert "limit=200&page=1&step_id=two" in api.asked[1].url
+
+
+async def test_numbers_are_what_the_caller_wants(api: Answering) -> None:
+    """In a page and in what follows, by both clients."""
+    api.add(1)
+    api.events[0]["event_data"] = 1.5
+    over = transport(api)
+    with Client(URL, transport=over, parse_float=Decimal) as one:
+        found = [one.events(SESSION).items[0], next(one.follow(SESSION))]
+    async with (
+        AsyncClient(URL, transport=over, parse_float=Decimal) as other,
+        aclosing(other.follow(SESSION)) as events,
+    ):
+        found += [(await other.events(SESSION)).items[0], await anext(events)]
+
+    assert [repr(event.event_data) for event in found] == ["Decimal('1.5')"] * 4
 
 
 async def test_errors_are_raised(opened: Open, api: Answering) -> None:

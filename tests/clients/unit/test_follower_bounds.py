@@ -117,6 +117,22 @@ def test_infinite_timestamps_are_known_by_id_like_others(api: Answering) -> None
     assert sorted(follower.ids) == sorted(api.ids)
 
 
+def test_instants_that_since_cannot_say_are_remembered_rather_than_asked_for_again(api: Answering) -> None:
+    """More of them than are remembered, below the year 1 and above 9999: nothing comes twice, nothing stops."""
+    api.add(300, ago=500, step=1)
+    for place, event in enumerate(api.events):
+        if place < 120:
+            event["timestamp"] = "-infinity" if place % 2 else f"{4700 - place:04}-01-01 00:00:00+00 BC"
+        elif place >= 180:
+            event["timestamp"] = "infinity" if place % 2 else f"{10000 + place}-01-01 00:00:00+00"
+    follower = driven(api, remember=100)
+    follower.rounds(3)
+    api.add(150)
+    follower.rounds(3)
+
+    assert sorted(follower.ids) == sorted(api.ids)
+
+
 def test_until_ends_it_once_all_that_was_committed_before_has_come(api: Answering) -> None:
     """Also by a 304."""
     api.add(25)

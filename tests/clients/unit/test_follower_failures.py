@@ -18,6 +18,23 @@ def test_pages_too_long_to_be_sent_are_asked_for_smaller(api: Answering) -> None
     assert driven(api).rounds() == ids
 
 
+def test_pages_that_come_shorter_than_asked_are_read_on_where_they_end(api: Answering) -> None:
+    """`per_page` says how long they are; a burst comes whole and in order."""
+    api.shortens, api.most = True, 3
+    api.add(20, ago=30, step=1)
+    follower = driven(api)
+    follower.rounds()
+    api.later(1)
+    api.add(11, ago=0.9, step=0.01)
+    follower.rounds()
+    assert follower.ids == api.ids
+    api.most = 2
+    api.add(7)
+
+    assert sorted(follower.rounds()) == sorted(api.ids[31:])
+    assert follower.requests() == 1
+
+
 def test_a_page_of_one_that_is_too_long_is_an_error(api: Answering) -> None:
     """Nothing smaller can be asked."""
     api.most = 0
@@ -25,6 +42,24 @@ def test_a_page_of_one_that_is_too_long_is_an_error(api: Answering) -> None:
 
     with pytest.raises(BadRequest):
         driven(api).rounds()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 3000 + "]" * 3000, '{"n":1e5000}', '{"n":' + "9" * 5000 + "}", '["\\ud800"]', "7" * 400 + ".5"],
+    ids=["3,000 levels", "1e5000", "5,000 digits", "half a pair", "400 digits and a point"],
+)
+def test_no_event_stops_what_follows(api: Answering, text: str) -> None:
+    """The others come, it comes, and its text is at hand."""
+    ids = api.add(3, ago=3, step=1)
+    api.events[1]["event_data"] = "here"
+    follower = driven(api)
+    status, headers, body = api.answer(follower.follower.ask())
+    step = follower.follower.answered(status, headers, body.replace(b'"here"', text.encode()))
+
+    assert [event.id for event in step.events] == ids
+    assert step.events[1].event_data_json == text
+    assert step.wait_seconds == 1
 
 
 def test_failures_in_the_middle_of_a_burst_lose_nothing(api: Answering) -> None:

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import pytest
 
 import readside_client
 from readside_client.errors import BadRequest, Forbidden, RequestRefused, SessionNotFound, Unauthorized, Unavailable
+from readside_client.exact_json import ExactJson
 from readside_client.model import Page
 from readside_client.protocol import NotModified, answer_of, asked, retry_after_seconds
 from tests.clients.answering import SESSION, START, Answering, problem, query
@@ -19,7 +21,7 @@ NOW = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
 def test_a_request_holds_what_was_asked() -> None:
     """In the API's words; an instant with its zone converted."""
     since = datetime(2026, 1, 13, 15, 30, 0, 1, tzinfo=timezone(timedelta(hours=1)))
-    request = asked(SESSION, since, ("a", "b"), 0).request(limit=7, page=3, etag='"x"')
+    request = asked(SESSION, since, ("a", "b"), max_staleness_seconds=0).request(limit=7, page=3, etag='"x"')
     url = urlsplit(request.url)
 
     assert url.path == f"/api/v2/sessions/{SESSION}/events"
@@ -40,11 +42,48 @@ def test_a_session_id_stays_in_its_place_in_the_path() -> None:
     assert parse_qs(url.query)["event_type"] == ["one"]
 
 
-@pytest.mark.parametrize("since", ["yesterday", "2026-01-13T14:30:00", datetime(2026, 1, 13)])  # noqa: DTZ001
-def test_an_instant_needs_an_offset(since: datetime | str) -> None:
-    """Else nobody knows which instant is meant."""
-    with pytest.raises(ValueError, match=r"offset|isoformat"):
-        asked(SESSION, since, ())
+@pytest.mark.parametrize("since", ["yesterday", "", "infinity", "0044-03-15 00:00:00+00 BC", "10000-01-01 00:00:00+00",
+                                   "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])  # fmt: skip
+def test_a_since_that_is_no_instant_is_refused_with_what_is_accepted(since: str) -> None:
+    """At the call, in one sentence."""
+    with pytest.raises(
+        ValueError, match=r"^since must be an ISO 8601 instant .* such as 2026-01-13T14:30:00Z, or a d"
+    ) as it:
+        asked(SESSION, since)
+    assert str(it.value).endswith(f"not {since!r}.")
+
+
+def test_a_datetime_without_an_offset_is_refused() -> None:
+    """Nobody knows which instant is meant."""
+    with pytest.raises(ValueError, match=r"^since must be .* a datetime with an offset, not datetime\.datetime\(2026"):
+        asked(SESSION, datetime(2026, 1, 13))  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("since", ["2026-01-13T14:30:00", "2026-01-13 14:30:00", "2026-01-13T14:30:00Z",
+                                   "2026-01-13T15:30:00+01:00", START])  # fmt: skip
+def test_a_since_without_an_offset_is_utc(since: str | datetime) -> None:
+    """As for the API, where it is a text."""
+    assert "since=2026-01-13T14%3A30%3A00.000000Z" in asked(SESSION, since).request().url
+
+
+def test_what_is_not_asked_for_is_not_sent() -> None:
+    """An older API refuses parameters that it does not know."""
+    assert urlsplit(asked(SESSION).request().url).query == "page=1"
+
+
+def test_steps_and_the_order_are_sent() -> None:
+    """One step or several, as text or as UUID."""
+    step = UUID("00000000-0000-0000-0000-00000000000a")
+    url = asked(SESSION, step_ids=[step, "b"], order="asc").request(limit=5).url
+
+    assert parse_qs(urlsplit(url).query) == {
+        "limit": ["5"],
+        "page": ["1"],
+        "step_id": [str(step), "b"],
+        "order": ["asc"],
+    }
+    assert all("step_id=x" in asked(SESSION, step_ids=one).request().url for one in ("x", ["x"]))
+    assert f"step_id={step}" in asked(SESSION, step_ids=step).request().url
 
 
 def test_a_page_holds_its_events_and_how_fresh_they_are() -> None:
@@ -52,7 +91,7 @@ def test_a_page_holds_its_events_and_how_fresh_they_are() -> None:
     api = Answering()
     ids = api.add(3, ago=3, step=1)
     api.events[2]["event_data"] = {"price": 0.1, "big": 2**80}
-    page = answer_of(*api.found(query().request(limit=2)), parse_float=Decimal)
+    page = answer_of(*api.found(query().request(limit=2)), ExactJson(Decimal))
 
     assert isinstance(page, Page)
     assert [event.id for event in page.items] == [ids[2], ids[1]]
@@ -93,6 +132,27 @@ def test_what_asking_again_does_not_mend_is_refused(status: int, kind: type[Requ
     assert getattr(caught.value, "parameter", "since") == "since"
 
 
+def test_all_that_is_wrong_is_told() -> None:
+    """By parameter, and in the error's own text; the first has its old name."""
+    errors = [{"parameter": "limit", "detail": "limit must be less."}, {"parameter": "page", "detail": "page is none."}]
+    status, headers, body = problem(400, "limit must be less.", errors=errors)
+    with pytest.raises(BadRequest) as caught:
+        answer_of(status, headers, body)
+
+    assert caught.value.errors == (("limit", "limit must be less."), ("page", "page is none."))
+    assert caught.value.parameter == "limit"
+    assert str(caught.value) == "limit must be less. page is none. (HTTP 400)"
+
+
+@pytest.mark.parametrize("errors", [None, 1, "x", [1], [{}], [{"parameter": 1, "detail": "x"}], {"a": 1}], ids=range(7))
+def test_errors_of_another_form_are_passed_over(errors: object) -> None:
+    """The sentence remains."""
+    with pytest.raises(BadRequest, match=r"^No\. \(HTTP 400\)$") as caught:
+        answer_of(*problem(400, "No.", parameter="since", errors=errors))
+
+    assert caught.value.parameter == "since"
+
+
 def test_code_written_for_version_0_1_goes_on_catching_refusals() -> None:
     """By the name that they had."""
     with pytest.raises(readside_client.Refused):
@@ -109,7 +169,20 @@ def test_what_passes_is_unavailable(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"{}", b'{"items":[{}],"total":1,"pagination":{}}', b"[" * 9999]
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"items":[{}],"total":1,"pagination":{}}',
+        b"[" * 9999,
+        b"\xff{}",
+        b"{} {}",
+        b'{"items":[1],"total":1,"pagination":{}}',
+        b'{"items":{},"total":NaN,"pagination":{}}',
+    ],
+    ids=range(10),
 )
 def test_a_200_that_is_not_readsides_is_no_answer(body: bytes) -> None:
     """A proxy's page, most likely."""

@@ -11,6 +11,7 @@ from readmodel.poll import Poll, render
 from tests.support.viewing import event, expected, newest_first
 
 SID = "11111111-1111-4111-8111-111111111111"
+STEPS = ["33333333-3333-4333-8333-333333333333", "44444444-4444-4444-8444-444444444444"]
 TYPES = ["step_created", "status_changed", "artifact_created", "Odd/Type", 'with "quotes"']
 
 
@@ -24,9 +25,12 @@ def known(events: list[EventRow], most: int) -> Newest:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_poll_is_answered_as_by_hand_or_not_at_all(seed: int) -> None:
-    """Whatever the instants (many are alike), the types and the page; and where it reaches it does answer."""
+    """Whatever the instants (many are alike), the filters, order and page; and where it reaches it does answer."""
     dice = random.Random(seed)
-    events = [event(SID, dice.randrange(30), dice.choice(TYPES)) for _ in range(dice.randrange(0, 40))]
+    events = [
+        event(SID, dice.randrange(30), dice.choice(TYPES), step_id=dice.choice([None, *STEPS]))
+        for _ in range(dice.randrange(0, 40))
+    ]
     newest = known(events, dice.choice([0, 1, 5, 16, 40]))
     for _ in range(100):
         poll = Poll(
@@ -35,6 +39,8 @@ def test_every_poll_is_answered_as_by_hand_or_not_at_all(seed: int) -> None:
             types=tuple(sorted(dice.sample(TYPES[:3], dice.randrange(0, 3)))),
             limit=dice.choice([1, 3, 100]),
             page=dice.randrange(1, 4),
+            steps=tuple(dice.sample(STEPS, dice.choice([0, 0, 1]))),
+            oldest_first=dice.random() < 0.5,
         )
         answer = newest.answer(poll)
         reaches = poll.since_us is not None and poll.since_us >= newest.reaches_us

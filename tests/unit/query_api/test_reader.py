@@ -14,10 +14,10 @@ from query_api.fallback import Fallback, LineFull
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader
 from query_api.staleness import Staleness
-from query_api.view_reads import ViewReads
+from query_api.view_reads import LONG_BYTES, ViewReads
 from readmodel.errors import AnswerTooLarge, BadEvents, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
 from readmodel.poll import Poll
-from readmodel.view import Cold, ViewPage
+from readmodel.view import LONG_PAGE, Cold, ViewPage
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.fakes.projector_line import FakeLine
 from tests.support.viewing import DATABASE
@@ -25,6 +25,7 @@ from tests.support.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
 POLL = Poll(SID)
+MAX_BYTES = 2 * LONG_BYTES
 USUAL = Staleness(5.0, explicit=False)
 AWAY = EventLogUnavailable("PostgreSQL does not answer.")
 
@@ -40,21 +41,29 @@ class FakeView:
     round_trips: list[int] = field(default_factory=list)
     databases: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    long: set[str] = field(default_factory=set)
+    long_gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
     async def read_all(
-        self, polls: Sequence[Poll], max_bytes: int, database: str
+        self, polls: Sequence[Poll], max_bytes: int, database: str, reply_bytes: int
     ) -> list[ViewPage | Cold | ServiceError]:
-        """Answer."""
+        """Answer; a page of `long` only where the reply may be as long as an answer, once it is let through."""
         self.round_trips.append(len(polls))
         self.polls += polls
         self.databases.append(database)
         await self.gate.wait()
+        if reply_bytes == max_bytes:
+            await self.long_gate.wait()
         if self.error:
             raise self.error
-        return [self.refused.get(poll.session_id, self.answer) for poll in polls]
+        is_short = reply_bytes < max_bytes
+        return [
+            LONG_PAGE if is_short and poll.session_id in self.long else self.refused.get(poll.session_id, self.answer)
+            for poll in polls
+        ]
 
 
 class Bench:
@@ -68,9 +77,9 @@ class Bench:
             concurrency=2,
             circuit=Circuit("postgres"),
             number=lambda: Number("t", 1, DATABASE),
-            max_bytes=10_000,
+            max_bytes=MAX_BYTES,
         )
-        self.view_reads = ViewReads(self.view, Circuit("redis"), 10_000, lambda: self.database)
+        self.view_reads = ViewReads(self.view, Circuit("redis"), MAX_BYTES, lambda: self.database)
         self.reader = Reader(self.view_reads, self.fallback, self.requests)
 
     async def source(self, seconds: float | None = None) -> str:
@@ -114,6 +123,29 @@ async def test_a_cold_session_is_answered_by_postgres_and_warmed(bench: Bench) -
     await bench.requests.send_warms()
 
     assert bench.line.asked("warm") == [{SID}]
+
+
+async def test_a_long_page_holds_up_no_other_poll(bench: Bench) -> None:
+    """It takes a round trip of its own; what was asked with it is answered meanwhile."""
+    bench.view.answer, bench.view.long = hot(), {SID}
+    long = asyncio.create_task(bench.reader.read(POLL, USUAL))
+    other = await bench.reader.read(_poll(1), USUAL)
+
+    assert (other.source, long.done()) == ("redis", False)
+    bench.view.long_gate.set()
+    assert (await long).source == "redis"
+    assert bench.log.queries == []
+
+
+async def test_a_long_page_that_takes_too_long_is_left_to_postgres(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says nothing of Redis: the next poll is asked there."""
+    monkeypatch.setattr(view_reads, "LONG_READ_SECONDS", 0.01)
+    bench.view.answer, bench.view.long = hot(), {SID}
+
+    assert await bench.source() == "postgres"
+    assert (await bench.reader.read(_poll(1), USUAL)).source == "redis"
 
 
 async def test_a_session_is_not_asked_for_again_at_once(bench: Bench) -> None:

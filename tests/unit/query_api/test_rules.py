@@ -119,6 +119,26 @@ def test_a_problem_names_the_parameter() -> None:
         "status": 400,
         "detail": "limit must be small.",
         "parameter": "limit",
+        "errors": [{"parameter": "limit", "detail": "limit must be small."}],
+    }
+
+
+def test_a_problem_names_all_that_is_wrong() -> None:
+    """One sentence each, in `detail` together and in `errors` apart."""
+    wrong = InvalidParameter.all_of(
+        [InvalidParameter("limit", "limit must be small."), InvalidParameter("\ud800", "No such name.")]
+    )
+
+    assert orjson.loads(problem_of(wrong).body) == {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "limit must be small. No such name.",
+        "parameter": "limit",
+        "errors": [
+            {"parameter": "limit", "detail": "limit must be small."},
+            {"parameter": "?", "detail": "No such name."},
+        ],
     }
 
 
@@ -181,6 +201,14 @@ def test_another_page_is_refused(query: bytes) -> None:
     """Named, as with polls."""
     with pytest.raises(InvalidParameter):
         parse_page(query)
+
+
+def test_another_page_is_refused_for_all_that_is_wrong() -> None:
+    """As with polls; and the cache-buster asks nothing."""
+    with pytest.raises(InvalidParameter) as caught:
+        parse_page(b"_=1&limit=0&x=1&page=0")
+
+    assert [caught.value.parameter, *(other.parameter for other in caught.value.others)] == ["x", "limit", "page"]
 
 
 def test_transit_is_measured_against_the_quickest_message() -> None:

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from readmodel.errors import InvalidParameter
 from readmodel.freshness import microseconds
-from readmodel.poll import MAX_PAGE, MAX_TYPES, Poll, parse_poll, parse_session_id, parse_since, render
+from readmodel.ids import parse_session_id
+from readmodel.parameters import MOST_WRONG
+from readmodel.poll import Poll, render
+from readmodel.poll_query import MAX_PAGE, MAX_STEPS, MAX_TYPES, parse_poll, parse_since
 
 SID = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 NOON = 1_768_314_600_123_456  # 2026-01-13T14:30:00.123456Z
+STEPS = ("0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7")
 HOSTILE = ["", " ", "\0", "🙂", "x" * 10_000, "'; DROP TABLE events; --", "%", "\r\nX-Header: 1", "\ud7ff", "null"]
 INSTANTS = st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29))  # noqa: DTZ001
 OFFSETS = st.integers(min_value=-(24 * 60 - 1), max_value=24 * 60 - 1)
@@ -39,14 +43,17 @@ def refusal(query: str | bytes) -> InvalidParameter:
 
 def test_nothing_asked_is_the_newest_hundred() -> None:
     """No parameter: any event, the first page of a hundred."""
-    assert ask("") == ask("&&") == Poll(SID, since_us=None, types=(), limit=100, page=1)
+    assert ask("") == ask("&&") == Poll(SID, since_us=None, types=(), limit=100, page=1, may_shorten=True)
 
 
 def test_everything_asked() -> None:
     """Every parameter at once, in any order, escaped or not."""
-    query = "page=3&limit=7&event_type=workflow_error&since=2026-01-13T14%3A30%3A00.123456Z&event_type=a"
+    query = (
+        "page=3&limit=7&event_type=workflow_error&since=2026-01-13T14%3A30%3A00.123456Z&event_type=a&order=asc"
+        f"&step_id={STEPS[1]}&step_id={STEPS[0]}"
+    )
 
-    assert ask(query) == Poll(SID, NOON, ("a", "workflow_error"), 7, 3)
+    assert ask(query) == Poll(SID, NOON, ("a", "workflow_error"), 7, 3, STEPS, oldest_first=True)
 
 
 def test_aliases_mean_the_same() -> None:
@@ -91,7 +98,7 @@ def test_one_past_the_bound_is_out(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *HOSTILE, "2026-01-13T14:30:00", "2026-01-13", "14:30:00Z", "yesterday", "1768314600", "-1", "0",
+        *HOSTILE, "2026-01-13", "14:30:00Z", "yesterday", "1768314600", "-1", "0",
         "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z",
         "2026-01-13T24:00:00Z", "2026-01-13T14:60:00Z", "2026-01-13T14:30:60Z", "2026-01-13T14:30:00+24:00",
         "2026-01-13T14:30:00+00:60", "2026-01-13T14:30:00.Z", "2026-01-13T14:30:00+1", "2026-01-13T14:30:00ZZ",
@@ -99,12 +106,12 @@ def test_one_past_the_bound_is_out(name: str, value: str) -> None:
         "2026-01-13T14:30:00Z ", "-2026-01-13T14:30:00Z", "+2026-01-13T14:30:00Z", "2026-W03-2T14:30:00Z",
     ],
 )  # fmt: skip
-def test_since_is_an_instant_with_an_offset(value: str) -> None:
-    """Without an offset, out of the calendar, or no instant at all: refused, with an example that works."""
+def test_since_is_an_instant(value: str) -> None:
+    """Out of the calendar, or no instant at all: refused, with an example that works."""
     error = refusal(f"since={quote(value, safe='')}")
 
     assert error.parameter == "since"
-    assert str(error).startswith("since must be an ISO 8601 instant with a UTC offset or Z, such as 2026-")
+    assert str(error).startswith("since must be an ISO 8601 instant (UTC unless it has an offset), such as 2026-")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +130,8 @@ def test_since_is_an_instant_with_an_offset(value: str) -> None:
         "2026-01-13T15:30:00.123456+0100",
         "2026-01-13T20:15:00.123456+05:45",
         "2026-01-13T14:30:00.123456-00:00",
+        "2026-01-13T14:30:00.123456",
+        "2026-01-13+14:30:00.123456",
         "2026-01-13T04:30:00.123456-10:00",
         "2026-01-12T14:31:00.123456-23:59",
         "2026-01-13T14:30:00.123456789Z",
@@ -130,7 +139,7 @@ def test_since_is_an_instant_with_an_offset(value: str) -> None:
     ],
 )
 def test_one_instant_in_many_ways(query: str) -> None:
-    """A lost +, other separators, short offsets and digits past the microsecond all mean the same instant."""
+    """A lost +, other separators, short offsets or none, and digits past the microsecond all mean the same instant."""
     assert ask(f"since={query}").since_us == NOON
 
 
@@ -209,7 +218,7 @@ def test_types_have_a_bound() -> None:
     assert f"at most {MAX_TYPES}" in str(error)
 
 
-@pytest.mark.parametrize("name", ["since", "limit", "per_page", "page"])
+@pytest.mark.parametrize("name", ["since", "limit", "per_page", "page", "order"])
 def test_repeated_where_one_is_meant(name: str) -> None:
     """The very same value twice is refused as well."""
     value = "2026-01-13T14:30:00Z" if name == "since" else "1"
@@ -233,7 +242,77 @@ def test_unknown_names_are_refused(name: str) -> None:
     error = refusal(f"limit=5&{quote_plus(name, safe='')}=1")
 
     assert error.parameter == name
-    assert "accepted are since, event_type (or type), limit (or per_page) and page." in str(error)
+    accepted = "accepted are since, event_type (or type), step_id, limit (or per_page), page and order."
+    assert accepted in str(error)
+
+
+def test_the_cache_buster_asks_nothing() -> None:
+    """Whatever its value, and however often it comes."""
+    assert ask("_=1768314600&limit=7&_=%ff&_") == ask("limit=7")
+
+
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    """The session id, each parameter, each unknown name: whoever mends one need not come back for the next."""
+    with pytest.raises(InvalidParameter) as caught:
+        parse_poll("7", b"since=yesterday&limit=0&page=0&type=A&type=b&x=1&step_id=7&order=up&x=2&page=%ff&y=1")
+    wrong = [caught.value, *caught.value.others]
+
+    names = ["x", "page", "y", "session_id", "limit", "since", "event_type", "page", "step_id", "order"]
+    assert sorted(error.parameter for error in wrong) == sorted(
+        name if name != "event_type" else "type" for name in names
+    )
+    assert all(str(error).endswith(".") for error in wrong)
+
+
+def test_no_more_is_named_than_anybody_reads() -> None:
+    """A query string of 60 kB may hold thousands of mistakes."""
+    error = refusal("&".join(f"x{number}=1" for number in range(10_000)))
+
+    assert len(error.others) == MOST_WRONG - 1
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "7", f"{STEPS[0]},{STEPS[1]}", STEPS[0] + "\n", "null"])
+def test_a_step_is_a_uuid(value: str) -> None:
+    """In any of the forms that a session's id may have."""
+    error = refusal(f"step_id={STEPS[0]}&step_id={quote(value, safe='')}")
+
+    assert error.parameter == "step_id"
+    assert str(error).startswith("step_id must be a UUID such as ")
+
+
+def test_steps_in_any_form_are_told_once() -> None:
+    """Sorted and without their repetitions: a poll has one key in memory."""
+    first, second = STEPS
+    query = f"step_id={second}&step_id={first.replace('-', '')}&step_id=urn:uuid:{first.upper()}"
+
+    assert ask(query).steps == STEPS
+
+
+def test_steps_have_a_bound() -> None:
+    """As types have."""
+    error = refusal("&".join(f"step_id={number:032x}" for number in range(MAX_STEPS + 1)))
+
+    assert error.parameter == "step_id"
+    assert f"at most {MAX_STEPS}" in str(error)
+
+
+@pytest.mark.parametrize(("value", "oldest_first"), [("asc", True), ("desc", False)])
+def test_the_order_is_told(value: str, oldest_first: bool) -> None:
+    """The newest first, as ever, or the oldest."""
+    assert ask(f"order={value}").oldest_first == oldest_first
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "ASC", "ascending", "timestamp", "-timestamp", "1"])
+def test_another_order_is_refused(value: str) -> None:
+    """Named, with what is accepted."""
+    assert str(refusal(f"order={quote(value, safe='')}")).startswith("order must be asc or desc, not ")
+
+
+def test_a_page_may_be_shortened_where_no_limit_was_asked_for() -> None:
+    """Who asks for a limit gets it, or hears which one fits."""
+    assert ask("page=2").may_shorten
+    assert not ask("limit=100").may_shorten
+    assert not ask("per_page=100").may_shorten
 
 
 def test_a_name_without_a_value_is_empty() -> None:
@@ -259,13 +338,28 @@ def test_no_query_raises_anything_else(query: bytes) -> None:
     assert 1 <= poll.page <= MAX_PAGE
 
 
-def test_a_session_id_in_any_case() -> None:
-    """Ids are compared in lower case, as Postgres prints them."""
-    assert parse_session_id(SID.upper()) == SID
+@pytest.mark.parametrize("text", [SID, SID.upper(), SID.replace("-", ""), f"urn:uuid:{SID}", f"URN:UUID:{SID}"])
+def test_a_session_id_in_any_form(text: str) -> None:
+    """Ids are compared as Postgres prints them."""
+    assert parse_session_id(text) == parse_poll(text, b"").session_id == SID
 
 
 @pytest.mark.parametrize(
-    "text", [*HOSTILE, SID[:-1], SID + "0", SID.replace("-", ""), f"{{{SID}}}", f"urn:uuid:{SID}", SID + "\n", "g" * 36]
+    "text",
+    [
+        *HOSTILE,
+        SID[:-1],
+        SID + "0",
+        SID.replace("-", "", 1),
+        f"{{{SID}}}",
+        f"urn:{SID}",
+        f"uuid:{SID}",
+        SID + "\n",
+        "g" * 36,
+        "-" * 36,
+        SID.replace("-", "--"),
+        SID[:18] + SID[18:].replace("-", ""),
+    ],
 )
 def test_a_session_id_that_is_no_uuid(text: str) -> None:
     """Refused by a sentence that shows what came, shortened."""

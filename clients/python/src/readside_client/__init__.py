@@ -10,6 +10,7 @@ from readside_client.errors import (
     SessionNotFound,
     Unauthorized,
     Unavailable,
+    WrongParameter,
 )
 from readside_client.model import Event, Freshness, Page
 
@@ -30,4 +31,5 @@ __all__ = [
     "SessionNotFound",
     "Unauthorized",
     "Unavailable",
+    "WrongParameter",
 ]

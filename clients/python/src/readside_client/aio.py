@@ -15,10 +15,11 @@ import httpx
 
 from readside_client.connection import TIMEOUT_SECONDS, Connection, not_given, unavailable
 from readside_client.errors import Unavailable
+from readside_client.exact_json import ParseFloat
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
 from readside_client.model import Event, Page
-from readside_client.protocol import ParseFloat, Request, asked
+from readside_client.protocol import Order, Request, asked
 
 TokenSource = Callable[[], str | Awaitable[str | None] | None]
 """Gives a fresh token, now or later, or None where there are no more."""
@@ -32,7 +33,7 @@ class AsyncClient:
     function that gives one, called anew before that has ended; None from it means no more. A coroutine function
     is awaited, for half a minute at most. Give neither where the API asks for none.
     `timeout_seconds`: for connecting, and for each wait for bytes. `transport`: httpx' own by default.
-    `parse_float`: makes the numbers of `event_data` that have a point; `decimal.Decimal` keeps every digit.
+    `parse_float`: makes the numbers of `event_data` that have a point, of its text; `decimal.Decimal` keeps each digit.
     Raises ValueError for a base URL that is none, and for a key or token that no header can hold.
     """
 
@@ -70,32 +71,37 @@ class AsyncClient:
         self._closed.set()
         await self._http.aclose()
 
-    async def events(
+    async def events(  # noqa: PLR0913 (options, each by its name)
         self,
         session_id: str | UUID,
         *,
         since: datetime | str | None = None,
         types: str | Iterable[str] = (),
-        limit: int = 100,
+        step_ids: str | UUID | Iterable[str | UUID] = (),
+        order: Order = "desc",
+        limit: int | None = None,
         page: int = 1,
         previous: Page | None = None,
         max_staleness_seconds: float | None = None,
     ) -> Page:
         """Give one page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
 
-        `since` is exclusive. `previous`: an answer to the same question, given back with its new freshness and interval
-        where nothing has changed. `max_staleness_seconds`: 0 asks for all that is committed when the API is asked.
+        `since` is exclusive. `order`: newest first, or `asc`. `limit`: how long a page is; without one it is 100, or as
+        many as fit into an answer, and `per_page` says so. `previous`: an answer to the same question, given back
+        with its new freshness and interval where nothing has changed. `max_staleness_seconds`: 0 asks for all that is
+        committed when the API is asked.
         """
-        query = asked(session_id, since, types, max_staleness_seconds)
+        query = asked(session_id, since, types, step_ids, order=order, max_staleness_seconds=max_staleness_seconds)
         response = await self._send(query.request(limit=limit, page=page, etag=previous.etag if previous else ""))
         return self._connection.page(response, previous)
 
-    def follow(
+    def follow(  # noqa: PLR0913 (options, each by its name)
         self,
         session_id: str | UUID,
         *,
         since: datetime | str | None = None,
         types: str | Iterable[str] = (),
+        step_ids: str | UUID | Iterable[str | UUID] = (),
         overlap_seconds: float | None = None,
         until: datetime | None = None,
         patience_seconds: float | None = None,
@@ -109,7 +115,7 @@ class AsyncClient:
         Ends when the client is closed, and with `until` when all that was committed before it has been given.
         """
         following = Following(overlap_seconds, until, patience_seconds, page_size, remember)
-        return self._follow(self._connection.follower(asked(session_id, since, types), following))
+        return self._follow(self._connection.follower(asked(session_id, since, types, step_ids), following))
 
     async def _follow(self, follower: Follower) -> AsyncGenerator[Event, None]:
         while not self._closed.is_set():

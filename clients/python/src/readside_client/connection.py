@@ -9,10 +9,11 @@ import httpx
 
 from readside_client.credential import RenewableCredential, is_header_text
 from readside_client.errors import Unauthorized, Unavailable
+from readside_client.exact_json import ExactJson, ParseFloat
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
 from readside_client.model import Page
-from readside_client.protocol import NotModified, ParseFloat, Query, answer_of
+from readside_client.protocol import NotModified, Query, answer_of
 
 TIMEOUT_SECONDS = 10.0
 
@@ -25,7 +26,8 @@ class Connection:
     headers: dict[str, str] = field(repr=False)
     credential: RenewableCredential
     """What is sent besides `headers`."""
-    parse_float: ParseFloat
+    exact: ExactJson
+    """Reads the numbers of answers as the caller wants them."""
 
     @classmethod
     def to(
@@ -46,11 +48,11 @@ class Connection:
             raise ValueError("The token holds what no header can, or nothing.")
         headers = {"accept": "application/json"} if key is None else {"accept": "application/json", "x-api-key": key}
         fixed = token if isinstance(token, str) else None
-        return cls(url, headers, RenewableCredential(fixed, renews=callable(token)), parse_float)
+        return cls(url, headers, RenewableCredential(fixed, renews=callable(token)), ExactJson(parse_float))
 
     def page(self, response: httpx.Response, previous: Page | None) -> Page:
         """Read the answer to one poll; raises RequestRefused and Unavailable."""
-        answer = answer_of(response.status_code, response.headers, response.content, self.parse_float)
+        answer = answer_of(response.status_code, response.headers, response.content, self.exact)
         if isinstance(answer, Page):
             return answer
         if previous is None:
@@ -59,7 +61,7 @@ class Connection:
 
     def follower(self, query: Query, following: Following) -> Follower:
         """Build the state machine of a `follow`."""
-        return Follower(query, following, parse_float=self.parse_float)
+        return Follower(query, following, exact=self.exact)
 
     def step(self, follower: Follower, response: httpx.Response) -> Step:
         """Give a response to a `follow`; what refuses a token is waited out where a fresh one may come."""

@@ -2,7 +2,7 @@
 
 ReadsideError
 ├── RequestRefused: asking the same again changes nothing; `status`, `detail`
-│   ├── BadRequest (400): `parameter` names what is wrong
+│   ├── BadRequest (400): `errors` names what is wrong, `parameter` the first of it
 │   ├── Unauthorized (401)
 │   ├── Forbidden (403)
 │   └── SessionNotFound (404)
@@ -10,6 +10,9 @@ ReadsideError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class ReadsideError(Exception):
@@ -25,12 +28,24 @@ class RequestRefused(ReadsideError):
         self.detail = detail
 
 
-class BadRequest(RequestRefused):
-    """A parameter is wrong; `parameter` names it where the API did."""
+class WrongParameter(NamedTuple):
+    """A parameter that the API does not accept, and the sentence that says why."""
 
-    def __init__(self, status: int, detail: str, parameter: str | None = None) -> None:
+    parameter: str
+    detail: str
+
+
+class BadRequest(RequestRefused):
+    """Parameters are wrong; `errors` has all that the API named, `parameter` is the first of them."""
+
+    def __init__(
+        self, status: int, detail: str, parameter: str | None = None, errors: Sequence[WrongParameter] = ()
+    ) -> None:
+        more = [error.detail for error in errors if error.detail not in detail]
         super().__init__(status, detail)
-        self.parameter = parameter
+        self.args = (f"{' '.join([detail, *more])} (HTTP {status})",)
+        self.parameter = parameter or next((error.parameter for error in errors), None)
+        self.errors = tuple(errors)
 
 
 class Unauthorized(RequestRefused):

@@ -17,10 +17,11 @@ from dataclasses import replace
 from readside_client.backoff import Backoff
 from readside_client.climb import Climb, pages_of
 from readside_client.errors import BadRequest, Unavailable
+from readside_client.exact_json import ANY_JSON, ExactJson
 from readside_client.following import Following, Step
 from readside_client.instants import EARLIEST_US, microseconds
 from readside_client.model import Event, Freshness, Page
-from readside_client.protocol import Headers, NotModified, ParseFloat, Query, Request, answer_of
+from readside_client.protocol import Headers, NotModified, Query, Request, answer_of
 from readside_client.window import Window
 
 MOST_IDLE = 10
@@ -40,13 +41,13 @@ class Follower:
         query: Query,
         following: Following,
         *,
-        parse_float: ParseFloat = float,
+        exact: ExactJson = ANY_JSON,
         clock: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
     ) -> None:
         self._query = query
         self._following = following
-        self._parse_float = parse_float
+        self._exact = exact
         self._clock = clock
         self._backoff = Backoff(chance)
         self._window = Window(query.since_us)
@@ -67,7 +68,7 @@ class Follower:
     def answered(self, status: int, headers: Headers, body: bytes) -> Step:
         """Take an answer in. Raises RequestRefused where asking again is vain, Unavailable past the patience."""
         try:
-            answer = answer_of(status, headers, body, self._parse_float)
+            answer = answer_of(status, headers, body, self._exact)
         except BadRequest as refused:
             return self._with_smaller_pages(refused)
         except Unavailable as unavailable:
@@ -77,6 +78,8 @@ class Follower:
         self._came()
         if isinstance(answer, NotModified):
             return self._rest((), answer.freshness, answer.poll_interval_seconds)
+        if 0 < answer.per_page < self._limit:
+            return self._with_pages_of(answer.per_page)
         step = self._climbed(self._climb, answer) if self._climb else self._first_page(answer)
         self._as_of_us = max(self._as_of_us, microseconds(answer.freshness.as_of))
         return step
@@ -102,7 +105,11 @@ class Follower:
         """Pages of large events may be longer than the API sends; raises what is refused for another reason."""
         if refused.parameter != "limit" or self._limit == 1:
             raise refused
-        self._limit //= 2
+        return self._with_pages_of(self._limit // 2)
+
+    def _with_pages_of(self, limit: int) -> Step:
+        """Count in shorter pages from here on, and from the first."""
+        self._limit = limit
         self._start_over()
         return Step()
 

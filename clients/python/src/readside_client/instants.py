@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
-EARLIEST_US = -(2**62)
-LATEST_US = 2**62
-"""Stand for what no datetime holds: `-infinity` and BC below, `infinity` and years past 9999 above."""
+EARLIEST_US = -(2**64)
+LATEST_US = 2**64
+"""Stand for `-infinity` and `infinity`: below and above all that Postgres holds besides."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_DAY_US = 86_400_000_000
+_DAYS_TO_1970 = _EPOCH.toordinal()
+# What the API prints of the years that ISO 8601 has no four digits for.
+_FAR = re.compile(
+    r"(\d{4,6})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:\+00(?::00)?|Z)( BC)?",
+    re.ASCII,
+)
+_ACCEPTED = "an ISO 8601 instant of the years 1 to 9999, such as 2026-01-13T14:30:00Z, or a datetime with an offset"
 
 
 def microseconds(instant: datetime) -> int:
@@ -19,19 +28,59 @@ def microseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
-def instant_of(instant_us: int) -> datetime:
-    """Give the datetime, in UTC."""
-    return _EPOCH + timedelta(microseconds=instant_us)
+FIRST_US = microseconds(datetime.min.replace(tzinfo=UTC))
+LAST_US = microseconds(datetime.max.replace(tzinfo=UTC))
+"""What `since` can say: the years 1 to 9999."""
+
+
+def asked_since(since: datetime | str) -> int:
+    """Read a `since`, as microseconds; a text without an offset is UTC, as for the API. Raises ValueError."""
+    try:
+        at = datetime.fromisoformat(since) if isinstance(since, str) else since
+        since_us = microseconds(at.replace(tzinfo=at.tzinfo or UTC) if isinstance(since, str) else at)
+    except ValueError:
+        since_us = LATEST_US
+    if not FIRST_US <= since_us <= LAST_US:
+        raise ValueError(f"since must be {_ACCEPTED}, not {since!r}.")
+    return since_us
 
 
 def printed(instant_us: int) -> str:
     """Print as `2026-01-13T14:30:00.123456Z`."""
-    return f"{instant_of(instant_us).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    instant = _EPOCH + timedelta(microseconds=instant_us)
+    return f"{instant.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
-def timestamp_us(text: str) -> int:
-    """Place an event's timestamp on the line of microseconds, those too that no datetime holds."""
+def instant_of(timestamp: str) -> datetime | None:
+    """Give the datetime of an event's timestamp, in UTC; None for what no datetime holds."""
     try:
-        return microseconds(datetime.fromisoformat(text))
+        at = datetime.fromisoformat(timestamp)
     except ValueError:
-        return EARLIEST_US if text.startswith("-") or text.endswith("BC") else LATEST_US
+        return None
+    return at if at.utcoffset() is not None else None
+
+
+def timestamp_us(timestamp: str) -> int:
+    """Place an event's timestamp on the line of microseconds, those too that no datetime holds.
+
+    What cannot be read lies above all, where nothing is forgotten.
+    """
+    at = instant_of(timestamp)
+    if at is not None:
+        return microseconds(at)
+    far = _FAR.fullmatch(timestamp)
+    if far is None:
+        return EARLIEST_US if timestamp == "-infinity" else LATEST_US
+    year, month, day, hour, minute, second = (int(part) for part in far.groups()[:6])
+    seconds = (hour * 60 + minute) * 60 + second
+    return (
+        _days(1 - year if far[8] else year, month, day) * _DAY_US
+        + seconds * 1_000_000
+        + int((far[7] or "0").ljust(6, "0"))
+    )
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Count days since 1970 in the Gregorian calendar, of any year (0 is 1 BC): it repeats itself every 400 years."""
+    cycles, within = divmod(year, 400)
+    return datetime(within + 400, month, day, tzinfo=UTC).toordinal() + (cycles - 1) * 146_097 - _DAYS_TO_1970

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from readside_client.errors import BadRequest, Forbidden, RequestRefused, SessionNotFound, Unauthorized, Unavailable
-from readside_client.instants import microseconds, printed
-from readside_client.model import Event, Freshness, Page
+from readside_client.errors import (
+    BadRequest,
+    Forbidden,
+    RequestRefused,
+    SessionNotFound,
+    Unauthorized,
+    Unavailable,
+    WrongParameter,
+)
+from readside_client.exact_json import ANY_JSON, ExactJson, NotJson, Read, after_blanks
+from readside_client.instants import asked_since, microseconds, printed
+from readside_client.model import Freshness, Page, event_of
 
 DEFAULT_INTERVAL_SECONDS = 1.0
 """Between polls where an answer names none."""
@@ -23,7 +32,7 @@ LONGEST_WAIT_SECONDS = 3600.0
 """No header makes a client wait longer: whoever asked for more has most likely a wrong clock."""
 LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-ParseFloat = Callable[[str], Any]
+Order = Literal["desc", "asc"]
 Headers = Mapping[str, str]
 """Looked up in lower case: of a mapping that does not care about case, or whose names are lower case."""
 
@@ -37,22 +46,35 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked, page apart; `since_us` is microseconds since 1970, exclusive; no `types` means any."""
+    """What is asked, page apart; `since_us` is microseconds since 1970, exclusive; no `types` or `step_ids`: any."""
 
     session_id: str
     since_us: int | None = None
     types: tuple[str, ...] = ()
+    step_ids: tuple[str, ...] = ()
+    order: Order = "desc"
     headers: dict[str, str] = field(default_factory=dict)
 
-    def request(self, *, limit: int, page: int = 1, etag: str = "") -> Request:
-        """Build the request for a page; `etag` of the answer that is at hand already."""
-        params = [("limit", str(limit)), ("page", str(page))]
+    def request(self, *, limit: int | None = None, page: int = 1, etag: str = "") -> Request:
+        """Build the request for a page; `etag` of the answer that is at hand already.
+
+        What is not asked for is not sent: servers refuse parameters that they do not know.
+        """
+        params = [] if limit is None else [("limit", str(limit))]
+        params += [("page", str(page))]
         params += [("event_type", name) for name in self.types]
+        params += [("step_id", step_id) for step_id in self.step_ids]
+        if self.order != "desc":
+            params.append(("order", self.order))
         if self.since_us is not None:
             params.append(("since", printed(self.since_us)))
         headers = {**self.headers, "if-none-match": etag} if etag else dict(self.headers)
         path = f"/api/v2/sessions/{quote(self.session_id, safe='')}/events"
         return Request(f"{path}?{urlencode(params)}", headers)
+
+
+class NotReadside(ValueError):
+    """A response lacks what each of the API's has."""
 
 
 class NotModified(NamedTuple):
@@ -64,33 +86,39 @@ class NotModified(NamedTuple):
 
 def asked(
     session_id: str | UUID,
-    since: datetime | str | None,
-    types: str | Iterable[str],
+    since: datetime | str | None = None,
+    types: str | Iterable[str] = (),
+    step_ids: str | UUID | Iterable[str | UUID] = (),
+    *,
+    order: Order = "desc",
     max_staleness_seconds: float | None = None,
 ) -> Query:
-    """Build a query of what callers give; raises ValueError for a `since` that is not ISO 8601 or has no offset."""
-    if isinstance(since, str):
-        since = datetime.fromisoformat(since)
-    since_us = None if since is None else microseconds(since)
+    """Build a query of what callers give; raises ValueError for a `since` that is no instant."""
+    since_us = None if since is None else asked_since(since)
     headers = {} if max_staleness_seconds is None else {"readside-max-staleness": f"{max_staleness_seconds:.6f}"}
-    return Query(str(session_id), since_us, (types,) if isinstance(types, str) else tuple(types), headers)
+    types = (types,) if isinstance(types, str) else tuple(types)
+    steps = (step_ids,) if isinstance(step_ids, str | UUID) else step_ids
+    return Query(str(session_id), since_us, types, tuple(str(step_id) for step_id in steps), order, headers)
 
 
-def answer_of(status: int, headers: Headers, body: bytes, parse_float: ParseFloat = float) -> Page | NotModified:
+def answer_of(status: int, headers: Headers, body: bytes, exact: ExactJson = ANY_JSON) -> Page | NotModified:
     """Read an answer; raises RequestRefused where asking again changes nothing, else Unavailable."""
     try:
         match status:
             case 200:
-                return _page(json.loads(body, parse_float=parse_float), headers)
+                return _page(_envelope(body, exact), headers)
             case 304:
                 return NotModified(_freshness(headers), _interval(headers))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Unavailable(f"The answer is not readside's, but some proxy's perhaps: {error!r}.", status) from error
-    detail, parameter = _problem(status, body)
+    except (NotReadside, NotJson, UnicodeDecodeError) as error:
+        raise Unavailable(f"The answer is not readside's, but some proxy's perhaps: {error}.", status) from error
+    problem = _problem(body)
+    detail = _text(problem, "detail") or f"The server answered {status}."
     if status in LATER:
         raise Unavailable(detail, status, retry_after_seconds(headers))
+    if status == 400:
+        raise BadRequest(status, detail, _text(problem, "parameter"), _wrong_parameters(problem))
     kinds = {401: Unauthorized, 403: Forbidden, 404: SessionNotFound}
-    raise BadRequest(status, detail, parameter) if status == 400 else kinds.get(status, RequestRefused)(status, detail)
+    raise kinds.get(status, RequestRefused)(status, detail)
 
 
 def retry_after_seconds(headers: Headers) -> float | None:
@@ -106,26 +134,42 @@ def retry_after_seconds(headers: Headers) -> float | None:
     return None if seconds is None else min(max(0.0, seconds), LONGEST_WAIT_SECONDS)
 
 
-def _page(body: Any, headers: Headers) -> Page:
-    pagination = body["pagination"]
-    return Page(
-        items=tuple(Event.of(item) for item in body["items"]),
-        total=int(body["total"]),
-        page=int(pagination["page"]),
-        per_page=int(pagination["per_page"]),
-        total_pages=int(pagination["total_pages"]),
-        has_next=bool(pagination["has_next"]),
-        has_prev=bool(pagination["has_prev"]),
-        etag=headers.get("etag", ""),
-        freshness=_freshness(headers),
-        poll_interval_seconds=_interval(headers),
-    )
+def _envelope(body: bytes, exact: ExactJson) -> dict[str, Any]:
+    """Read an answer's body; its items are Events."""
+    text = body.decode()
+    items: dict[str, Read] = {"items": lambda text, at: exact.elements(text, at, event_of)}
+    found, end = exact.members(text, after_blanks(text, 0), items)
+    if after_blanks(text, end) != len(text):
+        raise NotJson(f"at character {end} it ends, and more follows")
+    return found
+
+
+def _page(body: dict[str, Any], headers: Headers) -> Page:
+    try:
+        pagination = body["pagination"]
+        return Page(
+            items=tuple(body["items"]),
+            total=int(body["total"]),
+            page=int(pagination["page"]),
+            per_page=int(pagination["per_page"]),
+            total_pages=int(pagination["total_pages"]),
+            has_next=bool(pagination["has_next"]),
+            has_prev=bool(pagination["has_prev"]),
+            etag=headers.get("etag", ""),
+            freshness=_freshness(headers),
+            poll_interval_seconds=_interval(headers),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotReadside(repr(error)) from error
 
 
 def _freshness(headers: Headers) -> Freshness:
-    as_of = datetime.fromisoformat(headers["readside-as-of"])
-    microseconds(as_of)  # refuses one without an offset
-    return Freshness(headers["readside-source"], as_of, int(headers["readside-lag-ms"]))
+    try:
+        as_of = datetime.fromisoformat(headers["readside-as-of"])
+        microseconds(as_of)  # refuses one without an offset
+        return Freshness(headers["readside-source"], as_of, int(headers["readside-lag-ms"]))
+    except (KeyError, ValueError) as error:
+        raise NotReadside(repr(error)) from error
 
 
 def _interval(headers: Headers) -> float:
@@ -135,16 +179,26 @@ def _interval(headers: Headers) -> float:
     return min(max(seconds, SHORTEST_INTERVAL_SECONDS), LONGEST_WAIT_SECONDS)
 
 
-def _problem(status: int, body: bytes) -> tuple[str, str | None]:
-    """Give an error's sentence and the parameter that it names (RFC 9457)."""
+def _problem(body: bytes) -> dict[str, Any]:
+    """Read what an error says of itself (RFC 9457), if it does."""
     try:
         problem = json.loads(body)
     except (ValueError, RecursionError):
-        problem = None
-    told = problem if isinstance(problem, dict) else {}
-    detail, parameter = told.get("detail"), told.get("parameter")
-    sentence = detail if isinstance(detail, str) and detail else f"The server answered {status}."
-    return sentence, parameter if isinstance(parameter, str) else None
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _wrong_parameters(problem: dict[str, Any]) -> tuple[WrongParameter, ...]:
+    """Read which parameters a 400 names, one or several."""
+    listed = problem.get("errors")
+    told = [it for it in listed if isinstance(it, dict)] if isinstance(listed, list) else [problem]
+    found = ((_text(it, "parameter"), _text(it, "detail")) for it in told)
+    return tuple(WrongParameter(name, detail) for name, detail in found if name and detail)
+
+
+def _text(told: dict[str, Any], name: str) -> str | None:
+    value = told.get(name)
+    return value if isinstance(value, str) else None
 
 
 def _number(text: str) -> float | None:

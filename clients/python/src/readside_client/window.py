@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from readside_client.instants import LATEST_US
+from readside_client.instants import FIRST_US, LAST_US, LATEST_US
 from readside_client.model import Event
 
 
@@ -52,11 +52,14 @@ class Window:
     def shrink(self, keep: int, below_us: int = LATEST_US) -> int:
         """Raise the floor so that about the newest `keep` stay; gives how many were forgotten, perhaps none.
 
-        It stays below `below_us`, and below the newest instant: more events that share it may come.
+        It stays below `below_us`, and below the newest instant: more events that share it may come. And it is one that
+        `since` can say.
         """
         instants = sorted(self._timestamps.values())
         limit_us = min(below_us, instants[-1])
-        floor_us = max((at for at in instants[: len(instants) - keep] if at < limit_us), default=None)
+        floor_us = max(
+            (at for at in instants[: len(instants) - keep] if FIRST_US <= at <= LAST_US and at < limit_us), default=None
+        )
         if floor_us is None:
             return 0
         before = len(self)

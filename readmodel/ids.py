@@ -1,0 +1,37 @@
+"""UUIDs as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from readmodel.errors import InvalidParameter
+from readmodel.shown import shown
+
+_UUID = re.compile(
+    r"(?:urn:uuid:)?([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.IGNORECASE
+)
+
+
+def parse_uuid(text: str) -> str | None:
+    """Give a UUID as Postgres prints it, None where it is none. Capitals, `urn:uuid:` or no dashes are understood."""
+    match = _UUID.fullmatch(text)
+    return "-".join(match.group(1, 3, 4, 5, 6)).lower() if match else None
+
+
+def parse_session_id(text: str) -> str:
+    """Give the id as Postgres prints it; raises InvalidParameter unless it is a UUID."""
+    return _parse_id("session", text)
+
+
+def parse_event_id(text: str) -> str:
+    """Give the id as Postgres prints it; raises InvalidParameter unless it is a UUID."""
+    return _parse_id("event", text)
+
+
+def _parse_id(of: str, text: str) -> str:
+    parsed = parse_uuid(text)
+    if parsed is None:
+        raise InvalidParameter(
+            f"{of}_id", f"The {of} id {shown(text)} is not a UUID such as 7d444840-9dc0-11d1-b245-5ffdce74fad2."
+        )
+    return parsed
