@@ -24,6 +24,7 @@ from projector.view.writer import TermRefused, ViewWriter
 from readmodel.backoff import delays
 from readmodel.errors import (
     AccessRefused,
+    BadEvents,
     EventLogUnavailable,
     ForeignView,
     NotInstalled,
@@ -98,7 +99,7 @@ class Leader:
             started, connections = time.monotonic(), self._telemetry.connections
             try:
                 await self._connect_and_lead()
-            except (StoreUnavailable, StoreRefused) as error:
+            except (StoreUnavailable, StoreRefused, BadEvents) as error:
                 self._say(error)
                 self._telemetry.reconnects[_cause(error)] += self._telemetry.connections - connections
             self._telemetry.role, self._telemetry.state = "starting", "waiting"

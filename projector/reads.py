@@ -32,6 +32,7 @@ from readmodel.postgres_client import (
 from readmodel.sql import Tables
 from readmodel.sql import statement as shared_statement
 from readmodel.tables import find_tables
+from readmodel.unreadable import EventFinder
 
 POOL_SIZE = 8
 SMALL_SECONDS = 5.0
@@ -133,7 +134,7 @@ class Reads:
             try:
                 await self._fetch([pair for pair in chunk if pair[0] == sid], found)
             except BadEvents as error:
-                found.bad[sid] = str(error)
+                found.bad[sid] = await self._why([UUID(event_id) for owner, event_id in chunk if owner == sid], error)
 
     async def _fetch(self, chunk: Sequence[tuple[str, str]], found: NewEvents) -> None:
         session_of = {event_id: session_id for session_id, event_id in chunk}
@@ -188,8 +189,33 @@ class Reads:
     async def snapshot(self, session_id: str, window: tuple[int, int]) -> AsyncIterator[Snapshot]:
         """Open one session's snapshot, of its newest events within a window: how many, and the bytes of their JSON.
 
-        Raises BadEvents when a timestamp of it has no score.
+        Raises BadEvents, which names the event, when one cannot be read or its timestamp has no score.
         """
+        try:
+            async with self._snapshot(session_id, window) as snapshot:
+                yield snapshot
+        except BadEvents as error:
+            raise BadEvents(await self._why_unfit(session_id, window[0], error)) from error
+
+    async def _why_unfit(self, session_id: str, most_events: int, error: BadEvents) -> str:
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                statement("fitness", self.tables), UUID(session_id), most_events, timeout=LOAD_TIMEOUT_SECONDS
+            )
+        if rows and rows[0]["is_far"]:
+            return unscored(rows[0]["id"].bytes)
+        return await self._why([row["id"] for row in rows], error)
+
+    async def _why(self, ids: Sequence[UUID], error: BadEvents) -> str:
+        """Name the event that cannot be read, as far as it can be found."""
+        try:
+            found = await EventFinder(self._pool, self._url, self.tables).first(ids)
+        except BadEvents as other:
+            return str(other)
+        return str(found or error).rstrip(".")
+
+    @asynccontextmanager
+    async def _snapshot(self, session_id: str, window: tuple[int, int]) -> AsyncIterator[Snapshot]:
         session, (most_events, most_bytes) = UUID(session_id), window
         bounds = min(most_events, MOST_ROWS), min(most_bytes, SMALL_BYTES)
         async with self._connection() as connection:
@@ -291,9 +317,11 @@ async def _owners_connection(url: str, check: Check | None) -> AsyncIterator[Con
 
 
 def scored(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
-    """Give a session's totals again; raises BadEvents when a timestamp of it has no score."""
+    """Give a session's totals again; raises BadEvents when an event of it has no score, or no JSON."""
     if any(row["unscored"] for row in rows):
-        raise BadEvents(unscored(None))
+        raise BadEvents(
+            "an event has a timestamp that a sorted set cannot hold, or a NULL where readside needs a value"
+        )
     return rows
 
 
@@ -304,7 +332,9 @@ def _take(event: EventRow, found: NewEvents) -> None:
         found.take(event)
 
 
-def unscored(event_id: bytes | None) -> str:
+def unscored(event_id: bytes) -> str:
     """Say that a timestamp has no score."""
-    which = f"event {UUID(bytes=event_id)}" if event_id else "an event"
-    return f"{which} has a timestamp that a sorted set cannot hold exactly (before 1684, after 2255, or infinite)"
+    return (
+        f"event {UUID(bytes=event_id)} has a timestamp that a sorted set cannot hold exactly (before 1684, after 2255, "
+        "or infinite)"
+    )

@@ -26,7 +26,7 @@ from query_api.response_cache import ResponseCache
 from query_api.staleness import Staleness, parse_staleness
 from query_api.stats import Stats
 from readmodel import tracing
-from readmodel.errors import AnswerTooLarge, InvalidParameter, ServiceError
+from readmodel.errors import AnswerTooLarge, BadEvents, InvalidParameter, ServiceError
 from readmodel.poll import Poll, render
 from readmodel.poll_query import parse_poll
 
@@ -231,7 +231,7 @@ class Events:
             except ServiceError as error:
                 reply = problem_of(error)
                 span.note(error=type(error).__name__)
-                if reply.status == 500:
+                if reply.status == 500 and not isinstance(error, BadEvents):  # whoever found that has told the log
                     _log.error("a poll failed", session_id=poll.session_id, error=str(error))
             span.note(source=source, status=reply.status)
         self._stats.of[source].poll(reply.status, time.monotonic() - asked.at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 import orjson
@@ -9,8 +10,11 @@ import orjson
 from query_api.reply import HeaderFields, Pairs, Reply
 from readmodel.errors import (
     AnswerTooLarge,
+    BadEvents,
     InvalidParameter,
     Overload,
+    RightsMissing,
+    SchemaMissing,
     ServiceError,
     StoreRefused,
     StoreUnavailable,
@@ -20,6 +24,7 @@ MEDIA_TYPE = b"application/problem+json"
 RETRY_SECONDS = 1
 """When it is worth asking again after no store could answer: stores that are away are tried once a second."""
 NO_STORE = "No store can answer at the moment; try again in a second."
+_PLACE = re.compile(r"\b(PostgreSQL|Redis) at \S+?(?=:?\s)")
 
 
 def problem(status: int, detail: str, *, headers: Pairs | None = None, **more: object) -> Reply:
@@ -54,8 +59,16 @@ def problem_of(error: ServiceError) -> Reply:
         case Overload():
             return retry_later(str(error), error.retry_after_seconds)
         case StoreUnavailable() | StoreRefused():
-            return retry_later(NO_STORE)
+            must_be_mended = isinstance(error, SchemaMissing | RightsMissing)
+            return retry_later(placeless(error) if must_be_mended else NO_STORE)
+        case BadEvents():
+            return problem(500, placeless(error))
     return broken()
+
+
+def placeless(error: ServiceError) -> str:
+    """Say an error without the server and the database that it names."""
+    return _PLACE.sub(r"\1", str(error))
 
 
 def bad_request(*errors: InvalidParameter) -> Reply:

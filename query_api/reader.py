@@ -15,7 +15,7 @@ from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
 from query_api.view_reads import ViewAnswer, ViewReads
 from readmodel import tracing
-from readmodel.errors import Overload, StoreRefused, StoreUnavailable
+from readmodel.errors import BadEvents, Overload, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold
 
@@ -53,7 +53,8 @@ class Reader:
         self.fallbacks = Counter(cold=0, stale=0, asked=0, redis_away=0)
 
     async def read(self, poll: Poll, wanted: Staleness, principal: Hashable = None) -> StoreAnswer:
-        """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, Overload, StoreUnavailable or StoreRefused.
+        """Answer a poll as fresh as `wanted`; raises AnswerTooLarge, BadEvents, Overload, StoreUnavailable or
+        StoreRefused.
 
         `principal` is who asks: the stores are shared fairly. A wish that nobody spoke out gives way when Postgres
         cannot answer: then the view does, with its true as-of.
@@ -70,6 +71,10 @@ class Reader:
                         fetched = await self._fallback.answer(poll, wanted.seconds, principal)
                 else:
                     fetched = await self._fallback.answer(poll, wanted.seconds, principal)
+        except BadEvents:
+            if cold:
+                self._ask_for(poll.session_id, cold)  # the projector sets it aside, with the reason
+            raise
         except (TimeoutError, Overload, StoreUnavailable, StoreRefused) as error:
             if seen and not wanted.explicit:
                 return _from_view(poll.session_id, seen)

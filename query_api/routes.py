@@ -12,7 +12,7 @@ from query_api.access.gate import Credential
 from query_api.answers import LAGS_OF_MISSING, AsOf, as_of, missing
 from query_api.hot_sessions import list_hot_sessions, parse_page
 from query_api.layer import address_of
-from query_api.problems import retry_later
+from query_api.problems import placeless, retry_later
 from query_api.reply import Reply
 from query_api.request_fields import wanted
 from query_api.service import Service
@@ -147,6 +147,8 @@ async def live() -> Response:
 async def ready(service: Parts) -> Response:
     """Tell whether polls can be answered."""
     state = await service.readiness.state()
+    if service.readiness.refusal is not None:
+        return response(retry_later(placeless(service.readiness.refusal)))
     if not any(state.values()):
         return response(retry_later("Neither Redis nor PostgreSQL answers, so polls cannot be answered."))
     stores = {name: "up" if up else "down" for name, up in state.items()}

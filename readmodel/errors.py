@@ -21,7 +21,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 │   ├── NotInstalled          our triggers are missing, disabled or altered
 │   ├── PoolerInTheWay        LISTEN goes through a transaction pooler
 │   └── ForeignView           our keys hold other data, or another database's view
-├── BadEvents                 rows of the event log that cannot be read or encoded
+├── BadEvents                 rows of the event log that cannot be read or encoded (names the event where it is known)
 └── NoLeader                  no leading projector answered a request
 """
 
@@ -143,7 +143,7 @@ class ForeignView(StoreRefused):
 
 
 class BadEvents(ServiceError):
-    """Rows of the event log that cannot be read or encoded; the session is served from Postgres."""
+    """Rows of the event log that cannot be read or encoded; other rows can."""
 
 
 class NoLeader(ServiceError):

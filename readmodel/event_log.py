@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import time
+from collections import OrderedDict
+from typing import NamedTuple, cast
 from uuid import UUID
 
 import asyncpg
+import structlog
 
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable, SchemaMissing, ServerInRecovery
+from readmodel.errors import (
+    AnswerTooLarge,
+    BadEvents,
+    EventLogUnavailable,
+    SchemaMissing,
+    ServerInRecovery,
+    ServiceError,
+)
 from readmodel.poll import Poll
-from readmodel.postgres_client import Pool, target, translated
+from readmodel.postgres_client import Connection, Pool, target, translated
 from readmodel.sql import Tables, statement
-from readmodel.tables import TableFinder
+from readmodel.tables import TableFinder, check_tables
+from readmodel.unreadable import EventFinder, UnreadableEvent
+
+CHECKED_SECONDS = 2.0
+"""The tables are looked at so often. What would make an answer wrong before is noticed by the statement itself."""
+MAX_UNREADABLE = 1_000
+"""Polls of which it is remembered which event kept them from being answered: that one is tried first."""
+
+_log = structlog.get_logger(__name__)
 
 
 class LogPage(NamedTuple):
@@ -36,10 +54,10 @@ _OF_STEPS = ("of_steps", "AND e.step_id = ANY ($7::uuid[])")
 _OF_ANY_STEP = ("of_steps", "")
 
 
-def answer_statement(tables: Tables, poll: Poll) -> str:
-    """Write the statement that answers a poll; steps, where it has any, are its seventh parameter."""
+def answer_statement(tables: Tables, poll: Poll, name: str = "answer") -> str:
+    """Write the statement that answers a poll, or another of its page; steps, if any, are its seventh parameter."""
     order = _OLDEST_FIRST if poll.oldest_first else _NEWEST_FIRST
-    return statement("answer", tables, words=(*order, _OF_STEPS if poll.steps else _OF_ANY_STEP))
+    return statement(name, tables, words=(*order, _OF_STEPS if poll.steps else _OF_ANY_STEP))
 
 
 class EventLog:
@@ -49,10 +67,14 @@ class EventLog:
         self._pool = pool
         self._url = url
         self._finder = finder
+        self._checked_at = float("-inf")
+        self._unreadable: OrderedDict[Poll, UnreadableEvent] = OrderedDict()
 
     async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
-        """Answer a poll by one statement; raises AnswerTooLarge past `max_bytes` of events, ServerInRecovery.
+        """Answer a poll by one statement.
 
+        Raises AnswerTooLarge past `max_bytes` of events, ServerInRecovery, and BadEvents, which names the event of the
+        page that cannot be read.
         Where no limit was asked for, pages are as long as the first one can be: a second statement finds that out.
         """
         if not poll.may_shorten or poll.page == 1:
@@ -65,11 +87,14 @@ class EventLog:
 
     async def _page(self, poll: Poll, max_bytes: int) -> LogPage:
         try:
-            row = await self._row(poll, max_bytes)
-        except SchemaMissing:
-            row = await self._row(poll, max_bytes)  # a table was moved to another schema: look for it, once
-        if row is None:
-            raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
+            try:
+                row = await self._row(poll, max_bytes)
+            except SchemaMissing:
+                row = await self._row(poll, max_bytes)  # a table was moved to another schema: look for it, once
+        except BadEvents as error:
+            raise await self._named(poll, max_bytes, error) from error
+        if row["unreadable"]:
+            raise await self._named(poll, max_bytes, BadEvents("An event of this page cannot be read: it holds NULL."))
         if row["in_recovery"]:
             raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
         fitting = row["fitting"]
@@ -81,20 +106,72 @@ class EventLog:
             row["status"], page, row["total"], row["as_of_us"], row["database"], None if is_whole else fitting
         )
 
-    async def _row(self, poll: Poll, max_bytes: int) -> asyncpg.Record | None:
+    async def _row(self, poll: Poll, max_bytes: int) -> asyncpg.Record:
         tables = await self._finder.tables()
-        types, steps = list(poll.types) or None, [UUID(step) for step in poll.steps]
-        arguments = UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
+        if time.monotonic() - self._checked_at > CHECKED_SECONDS:
+            await self._check(tables)
         try:
             with translated(self._url):
-                return await self._pool.fetchrow(
-                    answer_statement(tables, poll), *arguments, *([steps] if steps else [])
-                )
-        except SchemaMissing:
-            self._finder.forget(tables)
+                row = await self._pool.fetchrow(answer_statement(tables, poll), *_arguments(poll, max_bytes))
+        except ServiceError as error:
+            if isinstance(error, SchemaMissing) or _is_of_schema(error):
+                await self._refuse(tables)
             raise
+        if row is None:
+            raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
+        if not row["visible"]:
+            await self._refuse(tables)
+            raise SchemaMissing("The tables were changed while they were read.")
+        return row
+
+    async def _refuse(self, tables: Tables) -> None:
+        """Look for the tables again, and say in full what is wrong with them, if it still is."""
+        self._finder.forget(tables)
+        await self._check(await self._finder.tables())
+
+    async def _check(self, tables: Tables) -> None:
+        before, self._checked_at = self._checked_at, time.monotonic()  # others need not look at the same time
+        try:
+            with translated(self._url):
+                async with self._pool.acquire() as connection:
+                    await check_tables(cast("Connection", connection), tables, self._url)
+        except BaseException:
+            self._checked_at = before
+            raise
+
+    async def _named(self, poll: Poll, max_bytes: int, error: BadEvents) -> BadEvents:
+        """Name the event that keeps a page from being answered, as far as it can still be found."""
+        tables, known = await self._finder.tables(), self._unreadable.pop(poll, None)
+        find = EventFinder(self._pool, self._url, tables)
+        found = await find.first([known.id]) if known else None
+        if found is None:
+            with translated(self._url):
+                rows = await self._pool.fetch(answer_statement(tables, poll, "page_ids"), *_arguments(poll, max_bytes))
+            found = await find.first([row["id"] for row in rows])
+        if found is None:
+            return error
+        if found != known:
+            _log.warning("a page cannot be answered", session_id=poll.session_id, reason=str(found))
+        self._unreadable[poll] = found
+        if len(self._unreadable) > MAX_UNREADABLE:
+            self._unreadable.popitem(last=False)
+        return BadEvents(
+            f"This page cannot be answered, since {found}. Pages without this event are answered, and this one is when "
+            "the event's row is mended or deleted."
+        )
 
     async def ping(self) -> None:
         """Raise unless Postgres answers."""
         with translated(self._url):
             await self._pool.fetchval("SELECT 1")
+
+
+def _arguments(poll: Poll, max_bytes: int) -> tuple[object, ...]:
+    types, steps = list(poll.types) or None, [UUID(step) for step in poll.steps]
+    wanted = UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
+    return (*wanted, steps) if steps else wanted
+
+
+def _is_of_schema(error: ServiceError) -> bool:
+    """Tell whether Postgres found names, types or rights to be other than a statement takes them for (class 42)."""
+    return str(getattr(error.__cause__, "sqlstate", None)).startswith("42")

@@ -30,6 +30,8 @@ from readmodel.sql import Tables, statement
 from readmodel.supervise import raise_if_cancelled
 
 OLDEST_SERVER = 150000
+_TOO_LONG = "invalid memory alloc request size"
+"""How Postgres, in no other language than this, refuses to make a text of more than a gigabyte."""
 _PLACE = re.compile(r"(?:(?:[^:\[\],]*|\[[^\[\]]*\])(?::\d*)?(?:,|$))*")  # hosts, with or without ports
 # Strings: asyncpg's classes take their parameter in its stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -267,7 +269,12 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
     ),
     ((asyncpg.InsufficientPrivilegeError,), RightsMissing, "PostgreSQL at {place}: {reason}."),
     (
-        (asyncpg.DataError, asyncpg.ProgramLimitExceededError),
+        (
+            asyncpg.DataError,
+            asyncpg.ProgramLimitExceededError,
+            asyncpg.CardinalityViolationError,
+            asyncpg.DataCorruptedError,
+        ),
         BadEvents,
         "PostgreSQL at {place} cannot give these rows: {reason}.",
     ),
@@ -306,5 +313,7 @@ def _translate(url: str, exc: BaseException) -> ServiceError:
     if untrusted is not None:
         return AccessRefused(f"PostgreSQL at {target(url)} {untrusted}.")
     reason = cause(exc)
+    if _TOO_LONG in reason and isinstance(exc, asyncpg.InternalServerError):
+        return BadEvents(f"PostgreSQL at {target(url)} cannot give these rows: {reason}.")
     error, sentence = next((error, sentence) for classes, error, sentence in _REFUSALS if isinstance(exc, classes))
     return error(sentence.format(place=target(url), reason=reason))

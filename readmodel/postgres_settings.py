@@ -53,6 +53,8 @@ _PLANNING: Mapping[str, str] = {
     # A plan of ours looks up a session's events by an index. Without it each poll reads the whole table.
     "jit": "off",  # compiling costs more than a short statement
     "plan_cache_mode": "auto",
+    # A parallel worker begins with the settings of database and role, and a transaction_timeout there ends it.
+    "max_parallel_workers_per_gather": "0",
     **dict.fromkeys(
         (
             "enable_bitmapscan",

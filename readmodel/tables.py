@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from readmodel.errors import EventLogUnavailable, SchemaMissing, StoreRefused, StoreUnavailable
+from readmodel.columns import COLUMNS, found_columns, misfit
+from readmodel.errors import EventLogUnavailable, RightsMissing, SchemaMissing, StoreRefused, StoreUnavailable
 from readmodel.postgres_client import Connection, connect, target, translated
 from readmodel.sql import Tables, statement
 
@@ -24,6 +25,37 @@ async def find_tables(connection: Connection, url: str) -> Tables:
         if row[name] is None:
             raise SchemaMissing(f"Table {name} was not found in {_search(row['schemas'])}.")
     return Tables.within(row["sessions"], row["events"])
+
+
+async def check_tables(connection: Connection, tables: Tables, url: str) -> None:
+    """Raise SchemaMissing or RightsMissing unless our role can read the tables as they are; no sentence names a server.
+
+    Whoever reads without the projector has only this: the projector looks at more.
+    """
+    with translated(url):
+        rows = await connection.fetch(statement("columns"), [tables.sessions, tables.events])
+    for name, row in zip(COLUMNS, rows, strict=True):
+        wrong = _nature(row["name"], row["kind"]) or misfit(name, row["name"], found_columns(row["columns"]))
+        if wrong is not None:
+            raise SchemaMissing(wrong)
+    for name, row in zip(COLUMNS, rows, strict=True):
+        found = found_columns(row["columns"])
+        if not all(found[column.name]["readable"] for column in COLUMNS[name]):
+            raise RightsMissing(
+                f"Our role may not read table {row['name']}: it needs SELECT, which `readside install --role` grants."
+            )
+        if row["hidden"]:
+            raise RightsMissing(
+                f"Row-level security hides rows of {row['name']} from our role: give it BYPASSRLS, or use the tables' "
+                "owner."
+            )
+
+
+def _nature(name: str, kind: str | None) -> str | None:
+    """Say why this is no table that we read, if it is none."""
+    if kind is None:
+        return f"Table {name} is not there any more."
+    return None if kind in {"r", "p"} else f"{name} is not a table, and readside reads tables alone."
 
 
 async def look_for_tables(url: str, *, application_name: str, timeout_seconds: float = 5.0) -> Tables:

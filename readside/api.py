@@ -45,12 +45,12 @@ from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
-from readmodel.postgres_client import Connection, Pool, check_rows_visible, check_url, create_pool
+from readmodel.postgres_client import Connection, Pool, check_url, create_pool
 from readmodel.projection import read_projection
 from readmodel.redis_client import connect, keys_of
 from readmodel.subscription import heard
 from readmodel.supervise import end
-from readmodel.tables import TableFinder
+from readmodel.tables import TableFinder, check_tables
 from readmodel.view import ViewReader
 from readside import background, rotation
 from readside.descriptors import within_limit
@@ -143,7 +143,7 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
     finder = TableFinder(config.database_url, application_name="readside-api", timeout_seconds=CONNECT_SECONDS)
 
     async def check(connection: Connection) -> None:
-        await check_rows_visible(connection, await finder.tables())
+        await check_tables(connection, await finder.tables(), config.database_url)
 
     pool = await create_pool(
         config.database_url,

@@ -1,5 +1,5 @@
 -- What the headers of these sessions must say. $1 sessions.
-SELECT s.id::text AS session_id, s.status::text AS status, c.count, c.hi, c.lo,
+SELECT s.id::text AS session_id, :status AS status, c.count, c.hi, c.lo,
        pg_catalog.pg_current_snapshot()::text AS snapshot
 FROM pg_catalog.unnest($1::text[]::uuid[]) AS wanted (id)
 JOIN :sessions s ON s.id = wanted.id

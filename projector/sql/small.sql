@@ -8,7 +8,7 @@ WITH look AS MATERIALIZED (
         -- Hidden from the planner: for the newest, largest session it would read the whole table up to it.
         WHERE e.session_id = (SELECT $1::uuid) LIMIT $2::bigint + 1) e
 )
-SELECT s.status::text AS status, pg_catalog.pg_current_snapshot()::text AS snapshot, look.small, g.event_type,
+SELECT :status AS status, pg_catalog.pg_current_snapshot()::text AS snapshot, look.small, g.event_type,
        g.count, g.bytes, g.newest, g.lowest, g.entries, g.hi, g.lo, g.unscored,
        CASE WHEN g.bytes <= $3::bigint THEN g.words END AS words
 FROM :sessions s CROSS JOIN look LEFT JOIN (
@@ -17,7 +17,7 @@ FROM :sessions s CROSS JOIN look LEFT JOIN (
     pg_catalog.sum(r.hash & 4294967295)::bigint AS lo,
     pg_catalog.count(*) - pg_catalog.count(CASE WHEN r.member IS NOT NULL THEN r.score END) AS unscored
   FROM (SELECT m.*, :octets AS octets
-        FROM (SELECT e.id, e.event_type::text AS event_type, :row_hash AS hash, :score AS score,
+        FROM (SELECT e.id, :event_type AS event_type, :row_hash AS hash, :score AS score,
                      :event_json AS member
               FROM :events e WHERE e.session_id = $1 OFFSET 0) m) r -- so that hash, score and member are computed once
   WHERE (SELECT look.small FROM look)

@@ -188,6 +188,8 @@ def told(rows: Sequence[Any]) -> Letters:
         match row["kind"]:
             case None:
                 pass
+            case kind if session_id is None:
+                _note(letters, session_id, kind)
             case "a":
                 event = None
                 if row["member"] is not None or (row["id"] is not None and row["score"] is None):
@@ -208,6 +210,10 @@ def told_by_session(rows: Sequence[Any]) -> Letters:
         return letters
     for row in rows:
         session_id, ids = row["session_id"], row["ids"]
+        if session_id is None:
+            if row["everything"] is not None:
+                _note(letters, session_id, "x" if row["everything"] else "a")
+            continue
         for kind, is_told in (("x", row["everything"]), ("l", row["look"]), ("r", row["row"]), ("n", row["new"])):
             if is_told:
                 _note(letters, session_id, kind)
@@ -221,13 +227,14 @@ def told_by_session(rows: Sequence[Any]) -> Letters:
     return letters
 
 
-def _note(letters: Letters, session_id: str, kind: str) -> None:
-    match kind:
-        case "l":
-            letters.looks.add(session_id)
-        case "r":
-            letters.rows.add(session_id)
-        case "n":
-            letters.created[session_id] = None
-        case _:
-            letters.ended = "a statement changed too much to name (TRUNCATE, or thousands of sessions at once)"
+def _note(letters: Letters, session_id: str | None, kind: str) -> None:
+    if kind == "x":
+        letters.ended = "a statement changed too much to name (TRUNCATE, or thousands of sessions at once)"
+    elif session_id is None:
+        letters.ended = "an event was written that belongs to no session"
+    elif kind == "l":
+        letters.looks.add(session_id)
+    elif kind == "r":
+        letters.rows.add(session_id)
+    else:
+        letters.created[session_id] = None

@@ -10,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from projector.tail.sql import statement
+from readmodel.columns import COLUMNS
 from readmodel.sql import Tables, literal
-
-COLUMNS = {
-    "sessions": ("id", "status", "created_at"),
-    "events": ("id", "session_id", "step_id", "event_type", "event_data", "message", "timestamp"),
-}
-"""The columns that readside reads."""
 
 
 def shape_sql(tables: Tables) -> str:
     """Give a scalar SQL expression: 32 hex digits."""
     text = statement("shape")
     for name, qualified in (("sessions", tables.sessions), ("events", tables.events)):
-        text = text.replace(f":{name}_name", literal(qualified)).replace(f":{name}_columns", _names(COLUMNS[name]))
+        text = text.replace(f":{name}_name", literal(qualified)).replace(
+            f":{name}_columns", _names([column.name for column in COLUMNS[name]])
+        )
     return text
 
 

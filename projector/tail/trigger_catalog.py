@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from projector.tail.sql import statement
+from readmodel.columns import Found, found_columns, misfit
 
 ROW, INSERT, DELETE, UPDATE, TRUNCATE = 1, 4, 8, 16, 32
 """Bits of pg_trigger.tgtype (src/include/catalog/pg_trigger.h); without BEFORE and INSTEAD it is AFTER."""
 
 MEND = "run `readside install`"
 OF_VERSION_0_1 = f"The triggers are those of version 0.1: {MEND}."
-
-_TEXT = ("character varying", "text")
-_COLUMNS: dict[str, dict[str, tuple[tuple[str, ...], bool]]] = {
-    "sessions": {
-        "id": (("uuid",), True),
-        "status": (_TEXT, False),
-        "created_at": (("timestamp with time zone",), False),
-    },
-    "events": {
-        "id": (("uuid",), True),
-        "session_id": (("uuid",), True),
-        "step_id": (("uuid",), False),
-        "event_type": (_TEXT, False),
-        "event_data": (("jsonb",), False),
-        "message": (_TEXT, False),
-        "timestamp": (("timestamp with time zone",), False),
-    },
-}
-"""Per table and column that readside reads: the types it may have, and whether it must be NOT NULL."""
 
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "p": "a partitioned table"}
 _STATES = {"D": "is disabled", "O": "is not ENABLE ALWAYS", "R": "is not ENABLE ALWAYS"}
@@ -116,12 +97,12 @@ class Table:
     name: str
     full_name: str
     oid: int | None
-    columns: Mapping[str, Mapping[str, Any]]
+    columns: Found
     facts: Row
 
     @classmethod
     def read(cls, row: Row) -> Table:
-        return cls(row["name"], row["full_name"], row["oid"], json.loads(row["columns"]), row)
+        return cls(row["name"], row["full_name"], row["oid"], found_columns(row["columns"]), row)
 
     def unfit(self, schemas: Sequence[str]) -> str | None:
         """Say in one sentence why readside cannot tail this table; `schemas` are where it was looked for."""
@@ -131,8 +112,8 @@ class Table:
             return (
                 f"{self.full_name} is {nature}: statement triggers would not see all its rows, so readside refuses it."
             )
-        if (wrong := self._wrong_columns()) != "":
-            return f"Table {self.full_name} is not as readside needs it: {wrong}."
+        if (wrong := misfit(self.name, self.full_name, self.columns)) is not None:
+            return wrong
         if subscriptions := self.facts["subscriptions"]:
             return (
                 f"Table {self.full_name} is fed by the logical replication subscription {', '.join(subscriptions)}, "
@@ -146,18 +127,6 @@ class Table:
         if self.facts["is_temporary"]:
             return "a temporary table"
         return "a partition, or part of an inheritance tree" if self.facts["is_inherited"] else None
-
-    def _wrong_columns(self) -> str:
-        wrong = []
-        for name, (types, must_be_set) in _COLUMNS[self.name].items():
-            column = self.columns.get(name)
-            if column is None:
-                wrong.append(f"column {name} is missing")
-            elif column["type"] not in types:
-                wrong.append(f"column {name} is {column['type']} and must be {' or '.join(types)}")
-            elif must_be_set and not column["not_null"]:
-                wrong.append(f"column {name} must be NOT NULL")
-        return ", ".join(wrong)
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,7 +303,8 @@ RESPONSES: dict[str, Part] = {
         "The request's head is too long.",
     ),
     "Unavailable": _problem(
-        "Overloaded, or no store can answer. Or as many connections are open as may be, or too much waits to be "
+        "Overloaded, or no store can answer, or PostgreSQL's tables or our rights to them are not as they must be: "
+        "then the sentence says what to mend. Or as many connections are open as may be, or too much waits to be "
         "answered: then this connection is closed.",
         "Service Unavailable",
         503,
@@ -311,7 +312,8 @@ RESPONSES: dict[str, Part] = {
         "Retry-After",
     ),
     "InternalError": _problem(
-        "A fault of the server; its log says more.",
+        "A fault of the server; its log says more. Or the page holds an event that cannot be read, which the sentence "
+        "names: pages without it are answered.",
         "Internal Server Error",
         500,
         "Something in the server went wrong; it is in the server's log.",

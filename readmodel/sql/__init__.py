@@ -1,6 +1,7 @@
 """The SQL statements that both processes send.
 
-`:events` and `:sessions` stand for the tables, `:event_json`, `:row_hash` and the like for the shared expressions.
+`:events` and `:sessions` stand for the tables, `:events_name` and `:sessions_name` for their names as text, and
+`:event_json`, `:row_hash` and the like for the shared expressions.
 Every function is named with its schema, and every operator gets the very types that pg_catalog has it for: nothing in
 a search_path can then take their place, not even where a pooler keeps us from setting ours.
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-_SHARED = ("database", "event_json", "row_hash", "score", "since")
+_SHARED = ("database", "event_json", "event_type", "row_hash", "score", "since", "status", "visible")
 _MARK = re.compile(r"(?<!:):([a-z_]+)\b")
 
 
@@ -57,10 +58,11 @@ def statement(
         word = mark[1]
         if word in given:
             return given[word]
-        if word in {"sessions", "events"}:
+        if word in {"sessions", "events", "sessions_name", "events_name"}:
             if tables is None:
                 raise ValueError(f"{name}.sql names the tables")
-            return tables.sessions if word == "sessions" else tables.events
+            table = tables.sessions if word.startswith("sessions") else tables.events
+            return literal(table) if word.endswith("_name") else table
         home = package if word in own else __name__ if word in _SHARED else None
         return mark[0] if home is None else _MARK.sub(fill, _read(home, word).rstrip())
 

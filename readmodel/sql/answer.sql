@@ -10,7 +10,8 @@ WITH RECURSIVE matching AS MATERIALIZED (
   SELECT e.id, e.timestamp FROM :events e
   WHERE e.session_id = $1
     AND ($2::bigint IS NULL OR e.timestamp > :since)
-    AND ($3::text[] IS NULL OR e.event_type::text = ANY ($3))
+    AND ($3::text[] IS NULL OR :event_type = ANY ($3))
+    AND (e.id = NULL::uuid) IS NULL -- costs nothing, and fails where ids are of a type that sorts otherwise
     :of_steps
 ), counted AS MATERIALIZED (
   SELECT c.total, $5::bigint > c.total - $5::bigint - $4::bigint AS is_late
@@ -26,18 +27,19 @@ WITH RECURSIVE matching AS MATERIALIZED (
             FROM counted)
      OFFSET (SELECT greatest(0::bigint, total - $5::bigint - $4::bigint) FROM counted))
   ) m
-), parts (taken, length, fitting, members) AS (
-  SELECT 0, 0::bigint, 0::bigint, NULL::text
+), parts (taken, length, fitting, unreadable, members) AS (
+  SELECT 0, 0::bigint, 0::bigint, 0::bigint, NULL::text
   UNION ALL
-  SELECT p.taken + 20, part.length, part.fitting, part.members
+  SELECT p.taken + 20, part.length, part.fitting, part.unreadable, part.members
   FROM parts p CROSS JOIN LATERAL (
     SELECT pg_catalog.max(measured.length) AS length,
            pg_catalog.count(*) FILTER (WHERE measured.length <= $6) AS fitting,
+           pg_catalog.count(*) FILTER (WHERE measured.member IS NULL) AS unreadable,
            pg_catalog.string_agg(measured.member, ',' ORDER BY measured.place)
              FILTER (WHERE measured.length <= $6) AS members
     FROM (
       SELECT place, member,
-             p.length + (pg_catalog.sum(pg_catalog.octet_length(member) + 1) OVER (ORDER BY place))::bigint AS length
+             p.length + (pg_catalog.sum(coalesce(pg_catalog.octet_length(member), 0) + 1) OVER (ORDER BY place))::bigint AS length
       FROM (
         SELECT place, (SELECT :event_json FROM :events e WHERE e.id = page.id) AS member
         FROM page WHERE place > p.taken AND place <= p.taken + 20
@@ -48,12 +50,14 @@ WITH RECURSIVE matching AS MATERIALIZED (
   ) part
   WHERE p.length <= $6
 )
-SELECT (SELECT s.status::text FROM :sessions s WHERE s.id = $1) AS status,
+SELECT (SELECT :status FROM :sessions s WHERE s.id = $1) AS status,
        (SELECT total FROM counted) AS total,
        (extract(epoch FROM pg_catalog.now()) * 1000000::numeric)::bigint AS as_of_us,
        pg_catalog.pg_is_in_recovery() AS in_recovery,
        :database AS database,
+       :visible AS visible,
        (SELECT pg_catalog.count(*) FROM page) AS asked,
        pg_catalog.sum(fitting)::bigint AS fitting,
+       pg_catalog.sum(unreadable)::bigint AS unreadable,
        coalesce(pg_catalog.string_agg(members, ',' ORDER BY taken), '') AS page
 FROM parts

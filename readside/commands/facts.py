@@ -152,6 +152,7 @@ def _postgres(stored: LogState) -> dict[str, Any]:
             "session_id": stored.event_session,
             "event_type": stored.event_type,
             "timestamp": stored.event_timestamp if stored.event_score is None else rfc3339(stored.event_score),
+            "unreadable": stored.event_unreadable,
         }
     return {
         "status": stored.status,

@@ -147,7 +147,7 @@ def _conclude(outcomes: dict[str, str], asked: int) -> int:
 
 _MEANINGS = {
     "missing": "do not exist in Postgres",
-    "set_aside": "hold what Redis cannot, and are served from Postgres",
+    "set_aside": "hold what Redis cannot, and stay with Postgres (`readside explain` says why)",
     "no_room": "found no room (READSIDE_MAX_HOT_SESSIONS)",
     "failed": "could not be loaded",
 }

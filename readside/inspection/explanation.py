@@ -30,7 +30,7 @@ def _session(facts: SessionFacts) -> Iterator[str]:
     elif stored is None or stored.status is not None:
         yield f"It is cold: {_COLD.get(str(viewed.cold), str(viewed.cold))}."
         if facts.why_aside:
-            yield f"It is set aside, and stays with Postgres: {facts.why_aside}."
+            yield f"It is set aside, and stays with Postgres: {facts.why_aside.removesuffix('.')}."
         else:
             yield "Its next poll asks for it to be warmed; `readside warm` does the same now."
 
@@ -66,6 +66,11 @@ def _hot(facts: SessionFacts, viewed: ViewState) -> str:
 
 def _event(facts: SessionFacts) -> str:
     place, stored = facts.place(), facts.stored
+    if stored is not None and stored.event_unreadable is not None:
+        return (
+            f"Event {facts.event_id} is in Postgres, where it cannot be read: {stored.event_unreadable}. "
+            "Pages with it are not answered."
+        )
     told = _PLACES[place]
     if place == "other_session" and stored is not None:
         told = f"belongs to another session, {stored.event_session}"

@@ -14,6 +14,7 @@ from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, target, translated
 from readmodel.redis_client import translated as translated_redis
 from readmodel.sql import Tables
+from readmodel.unreadable import EventFinder
 from readmodel.view import Cold, Position, ViewReader
 from readside.inspection.sql import statement
 
@@ -46,7 +47,7 @@ class LogState:
     """What Postgres holds at `now_us`; `status` is None where there is no such session.
 
     `newest` is a score, µs since 1970; `unfit` counts events whose timestamp no score can be. `event_session` is the
-    session that the event belongs to, None where there is no such event.
+    session that the event belongs to, None where there is no such event. `event_unreadable` is why no page can hold it.
     """
 
     status: str | None
@@ -60,6 +61,7 @@ class LogState:
     event_type: str | None
     event_score: int | None
     event_timestamp: str | None
+    event_unreadable: str | None = None
 
 
 async def look_at_log(
@@ -70,6 +72,9 @@ async def look_at_log(
         row = await connection.fetchrow(statement("explain", tables), UUID(session_id), event_id and UUID(event_id))
     if row is None:
         raise EventLogUnavailable(f"PostgreSQL at {target(url)} gave no answer.")
+    unreadable = None
+    if row["event_session"] is not None:
+        unreadable = await EventFinder(connection, url, tables).first([UUID(event_id)])
     return LogState(
         status=row["status"],
         count=row["count"],
@@ -82,6 +87,7 @@ async def look_at_log(
         event_type=row["event_type"],
         event_score=row["score"],
         event_timestamp=row["event_timestamp"],
+        event_unreadable=unreadable and unreadable.reason,
     )
 
 

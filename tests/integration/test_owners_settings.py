@@ -38,6 +38,7 @@ HOSTILE = {
     "client_min_messages": ["debug5"],
     "jit": ["on"],
     "plan_cache_mode": ["force_generic_plan"],
+    "max_parallel_workers_per_gather": ["4"],
     "enable_bitmapscan": ["off"],
     "enable_hashagg": ["off"],
     "enable_hashjoin": ["off"],

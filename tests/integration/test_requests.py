@@ -124,7 +124,10 @@ async def test_a_session_that_the_view_cannot_hold_is_told(
     async with stage.projector() as telemetry:
         await live(stage)
         assert await warm(settings, [session_id]) == 1
-        assert f"1 hold what Redis cannot, and are served from Postgres: {session_id}" in capsys.readouterr().err
+        assert (
+            f"1 hold what Redis cannot, and stay with Postgres (`readside explain` says why): {session_id}"
+            in capsys.readouterr().err
+        )
         assert list(telemetry.set_aside()) == [session_id]
         await stage.writer.connection.execute("DELETE FROM events WHERE id = $1::uuid", bad)
 

@@ -1,5 +1,6 @@
 """What rows read as: what changes the shape, and what must not."""
 
+import re
 from collections.abc import AsyncIterator
 from statistics import median
 from time import perf_counter
@@ -7,8 +8,9 @@ from time import perf_counter
 import asyncpg
 import pytest
 
-from projector.tail import trigger_catalog
-from projector.tail.shape import COLUMNS, shape_sql
+from projector.sql import statement
+from projector.tail.shape import shape_sql
+from readmodel.columns import COLUMNS
 from readmodel.sql import Tables
 from tests.support.projecting import INSERT_SESSION, Writer
 from tests.support.servers import TABLES, connected
@@ -71,16 +73,15 @@ async def connection(database_url: str) -> AsyncIterator["asyncpg.Connection[asy
 
 
 async def _execute(connection: "asyncpg.Connection[asyncpg.Record]", script: str) -> None:
-    for statement in (part.strip() for part in script.split(";")):
-        if statement:
-            await connection.execute(statement)
+    for part in (part.strip() for part in script.split(";")):
+        if part:
+            await connection.execute(part)
 
 
 def test_it_is_of_every_column_that_is_read() -> None:
-    """The very columns that the tables are checked for."""
-    assert {table: set(columns) for table, columns in COLUMNS.items()} == {
-        table: set(columns) for table, columns in trigger_catalog._COLUMNS.items()
-    }
+    """The very columns that the tables and our rights to them are checked for."""
+    for text in (SHAPE, statement("rights", TABLES)):
+        assert {column.name for columns in COLUMNS.values() for column in columns} <= set(re.findall(r"\w+", text))
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -13,7 +13,9 @@ SELECT wanted.name,
                FROM pg_subscription_rel JOIN pg_subscription ON pg_subscription.oid = srsubid
               WHERE srrelid = found.oid ORDER BY 1) AS subscriptions,
        (SELECT coalesce(jsonb_object_agg(attname, jsonb_build_object(
-                 'type', format_type(atttypid, NULL), 'not_null', attnotnull, 'number', attnum)), '{}')::text
+                 'type', format_type(atttypid, NULL), 'not_null', attnotnull, 'number', attnum, 'unvalidated', (
+                   SELECT quote_ident(conname) FROM pg_constraint -- NOT NULL, but NOT VALID: from PostgreSQL 18 on
+                    WHERE conrelid = attrelid AND contype = 'n' AND conkey = ARRAY[attnum] AND NOT convalidated))), '{}')::text
           FROM pg_attribute
          WHERE attrelid = found.oid AND attnum > 0 AND NOT attisdropped) AS columns
   FROM (VALUES ('sessions'), ('events')) AS wanted (name)

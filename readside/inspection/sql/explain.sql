@@ -1,6 +1,6 @@
 -- What Postgres holds of a session, and of one event wherever it is. $1 session, $2 event or NULL. Always one row.
 -- clock_timestamp() is later than the snapshot, as now() may not be.
-SELECT s.status::text AS status, t.count, t.hi, t.lo, t.newest, t.unfit,
+SELECT CASE WHEN s.id IS NOT NULL THEN :status END AS status, t.count, t.hi, t.lo, t.newest, t.unfit,
        found.session_id::text AS event_session, found.event_type, found.score, found.event_timestamp,
        (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000::numeric)::bigint AS now_us
 FROM (SELECT $1::uuid AS id) wanted
@@ -13,6 +13,8 @@ CROSS JOIN LATERAL (
   FROM :events e WHERE e.session_id = wanted.id
 ) t
 LEFT JOIN LATERAL (
-  SELECT e.session_id, e.event_type::text AS event_type, e.timestamp::text AS event_timestamp, :score AS score
+  SELECT e.session_id, e.timestamp::text AS event_timestamp, :score AS score,
+         CASE WHEN pg_catalog.getdatabaseencoding() = 'UTF8'::name THEN e.event_type::text -- else it may hold any bytes
+              ELSE pg_catalog.encode(pg_catalog.convert_to(e.event_type::text, 'SQL_ASCII'), 'escape') END AS event_type
   FROM :events e WHERE e.id = $2::uuid
 ) found ON true

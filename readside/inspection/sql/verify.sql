@@ -1,7 +1,7 @@
 -- One session as the view must hold it: its newest events, and the totals. $1 session, $2 how many at most.
 -- No row: no such session. One row without an id: a session without events.
 -- A row's xmin changes whenever the row does. clock_timestamp() is later than the snapshot, as now() may not be.
-SELECT s.status::text AS status, s.xmin::text AS session_version, t.count, t.hi, t.lo, n.id, n.score, n.event_type, n.digest, n.version,
+SELECT :status AS status, s.xmin::text AS session_version, t.count, t.hi, t.lo, n.id, n.score, n.event_type, n.digest, n.version,
        (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000::numeric)::bigint AS now_us
 FROM :sessions s
 CROSS JOIN LATERAL (

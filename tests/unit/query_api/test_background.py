@@ -12,7 +12,7 @@ from query_api.config import ApiConfig
 from query_api.health import KEPT_SECONDS, Readiness
 from query_api.projector_requests import ProjectorRequests
 from query_api.subscription import Subscription
-from readmodel.errors import ConfigurationError, EventLogUnavailable, ViewUnavailable
+from readmodel.errors import ConfigurationError, EventLogUnavailable, SchemaMissing, ViewUnavailable
 from readmodel.messages import Change
 from readside import background
 from readside.api import Process, create_app, prefix
@@ -157,6 +157,27 @@ async def test_readiness_is_asked_once_a_second() -> None:
 
     assert states == [{"postgres": True, "redis": False}] * 3
     assert asked == [2]
+
+
+async def test_readiness_tells_what_somebody_must_mend() -> None:
+    """As long as it is so, though the other store answers."""
+    now, wrong = [10.0], [True]
+
+    async def postgres() -> None:
+        if wrong[0]:
+            raise SchemaMissing("column message is missing.")
+
+    async def redis() -> None:
+        pass
+
+    readiness = Readiness({"postgres": postgres, "redis": redis}, lambda: now[0])
+    assert readiness.refusal is None
+    await readiness.state()
+    assert str(readiness.refusal) == "column message is missing."
+    wrong[0], now[0] = False, now[0] + KEPT_SECONDS
+    await readiness.state()
+
+    assert readiness.refusal is None
 
 
 async def test_a_bug_is_500_without_its_details(

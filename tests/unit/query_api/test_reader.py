@@ -15,7 +15,7 @@ from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader
 from query_api.staleness import Staleness
 from query_api.view_reads import LONG_BYTES, ViewReads
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
+from readmodel.errors import AnswerTooLarge, BadEvents, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
 from readmodel.poll import Poll
 from readmodel.view import LONG_PAGE, Cold, ViewPage
 from tests.fakes.event_log import FakeEventLog, Row
@@ -153,6 +153,16 @@ async def test_a_session_is_not_asked_for_again_at_once(bench: Bench) -> None:
     await bench.source()
     await bench.requests.send_warms()
     await bench.source()
+    await bench.requests.send_warms()
+
+    assert bench.line.asked("warm") == [{SID}]
+
+
+async def test_a_session_with_an_event_that_cannot_be_read_is_asked_for(bench: Bench) -> None:
+    """The leader sets it aside, and so status and `explain` say why."""
+    bench.log.error = BadEvents("event 7 cannot be read.")
+    with pytest.raises(BadEvents):
+        await bench.source()
     await bench.requests.send_warms()
 
     assert bench.line.asked("warm") == [{SID}]

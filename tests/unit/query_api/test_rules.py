@@ -12,7 +12,16 @@ from query_api.problems import problem_of
 from query_api.reply import SAFETY
 from query_api.staleness import Staleness, parse_staleness
 from query_api.transit import WINDOW_SECONDS, Transit
-from readmodel.errors import AnswerTooLarge, EventLogUnavailable, InvalidParameter, Overload
+from readmodel.errors import (
+    AnswerTooLarge,
+    BadEvents,
+    EventLogUnavailable,
+    InvalidParameter,
+    Overload,
+    RightsMissing,
+    SchemaMissing,
+    ServiceError,
+)
 
 ETAG = b'"0123456789abcdef0123456789abcdef"'
 ORIGIN = b"https://a.example"
@@ -147,6 +156,22 @@ def test_a_store_that_is_away_is_not_named() -> None:
 
     assert (reply.status, dict(reply.headers)[b"retry-after"]) == (503, b"1")
     assert b"db.internal" not in reply.body
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RightsMissing("PostgreSQL at db.internal:5432/app: permission denied for schema apps."), 503),
+        (SchemaMissing("PostgreSQL at db.internal:5432/app: permission denied for schema apps."), 503),
+        (BadEvents("PostgreSQL at db.internal:5432/app: permission denied for schema apps."), 500),
+    ],
+)
+def test_what_somebody_must_mend_is_told_without_the_server(error: ServiceError, status: int) -> None:
+    """It would not end by itself, so the caller hears what it is."""
+    reply = problem_of(error)
+
+    assert reply.status == status
+    assert orjson.loads(reply.body)["detail"] == "PostgreSQL: permission denied for schema apps."
 
 
 def test_overload_says_when_to_try_again() -> None:

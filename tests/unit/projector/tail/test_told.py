@@ -115,6 +115,15 @@ def test_a_reading_under_load_tells_session_by_session(
     assert told_by_session(rows) == expected, sentence
 
 
+@pytest.mark.parametrize("kind", ["a", "l"])
+def test_an_event_of_no_session_ends_the_term(kind: str) -> None:
+    """Somebody has made its column nullable: the next term says so."""
+    under_load = of_session(None, *([] if kind == "a" else [kind]), added=int(kind == "a"), ids=E_7)
+    ended = Letters(ended="an event was written that belongs to no session")
+
+    assert told([letter(kind, None, E)]) == told_by_session([under_load]) == ended
+
+
 @pytest.mark.parametrize(("added", "is_looked_at"), [(MAX_IDS_OF_ONE, False), (MAX_IDS_OF_ONE + 1, True)])
 def test_many_events_of_one_session_make_a_look(added: int, is_looked_at: bool) -> None:
     """It is cheaper to read the session again."""

@@ -1,0 +1,247 @@
+"""An API whose tables or rights are not as it needs them: it says so, is not ready, and recovers without a restart."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.builders import api, api_config
+from tests.support.projecting import bench
+from tests.support.waiting import eventually
+from tests.support.whole import Whole
+
+ROLE = "readside_reader"
+MISFITS = {
+    "a column is missing": (
+        "ALTER TABLE events RENAME message TO text",
+        "ALTER TABLE events RENAME text TO message",
+        "Table public.events is not as readside needs it: column message is missing.",
+    ),
+    "ids are text": (
+        "ALTER TABLE events ALTER id TYPE text",
+        "ALTER TABLE events ALTER id TYPE uuid USING id::uuid",
+        "Table public.events is not as readside needs it: column id is text and must be uuid.",
+    ),
+    "ids are of a domain": (
+        "CREATE DOMAIN name_of_event AS uuid; ALTER TABLE events ALTER id TYPE name_of_event",
+        "ALTER TABLE events ALTER id TYPE uuid",
+        "Table public.events is not as readside needs it: column id is public.name_of_event and must be uuid.",
+    ),
+    "types are of a domain": (
+        "CREATE DOMAIN kind AS text; ALTER TABLE events ALTER event_type TYPE kind",
+        "ALTER TABLE events ALTER event_type TYPE varchar(100)",
+        (
+            "Table public.events is not as readside needs it: "
+            "column event_type is public.kind and must be character varying or text."
+        ),
+    ),
+    "session ids are text": (
+        "ALTER TABLE events DROP CONSTRAINT events_session_id_fkey; ALTER TABLE events ALTER session_id TYPE text",
+        "ALTER TABLE events ALTER session_id TYPE uuid USING session_id::uuid",
+        "Table public.events is not as readside needs it: column session_id is text and must be uuid.",
+    ),
+    "payloads are json": (
+        "ALTER TABLE events ALTER event_data TYPE json",
+        "ALTER TABLE events ALTER event_data TYPE jsonb",
+        "Table public.events is not as readside needs it: column event_data is json and must be jsonb.",
+    ),
+    "instants without an offset": (
+        "ALTER TABLE events ALTER timestamp TYPE timestamp",
+        "ALTER TABLE events ALTER timestamp TYPE timestamptz",
+        (
+            "Table public.events is not as readside needs it: "
+            "column timestamp is timestamp without time zone and must be timestamp with time zone."
+        ),
+    ),
+    "a status of another type": (
+        "ALTER TABLE sessions ALTER status TYPE char(20)",
+        "ALTER TABLE sessions ALTER status TYPE varchar(20)",
+        (
+            "Table public.sessions is not as readside needs it: "
+            "column status is character and must be character varying or text."
+        ),
+    ),
+    "an instant that nobody reads here": (
+        "ALTER TABLE sessions ALTER created_at TYPE timestamp",
+        "ALTER TABLE sessions ALTER created_at TYPE timestamptz",
+        (
+            "Table public.sessions is not as readside needs it: "
+            "column created_at is timestamp without time zone and must be timestamp with time zone."
+        ),
+    ),
+    "a NULL may come": (
+        "ALTER TABLE events ALTER event_data DROP NOT NULL",
+        "ALTER TABLE events ALTER event_data SET NOT NULL",
+        (
+            "Table public.events is not as readside needs it: column event_data must be NOT NULL (once no row holds "
+            "NULL there: `ALTER TABLE public.events ALTER COLUMN event_data SET NOT NULL`)."
+        ),
+    ),
+    "a view": (
+        "ALTER TABLE events RENAME TO was; CREATE VIEW events AS SELECT * FROM was",
+        "DROP VIEW events; ALTER TABLE was RENAME TO events",
+        "public.events is not a table, and readside reads tables alone.",
+    ),
+    "no table": (
+        "ALTER TABLE events RENAME TO was",
+        "ALTER TABLE was RENAME TO events",
+        "Table events was not found in schema public (the search_path of this connection).",
+    ),
+}
+
+
+async def _ready(whole: Whole) -> tuple[int, str]:
+    answer = await whole.client.get("/health/ready")
+    return answer.status_code, answer.json().get("detail", "")
+
+
+async def _told(whole: Whole, session_id: str, sentence: str) -> None:
+    """Within seconds polls and readiness say the sentence, which names no server, and when to ask again."""
+
+    async def polls_are_told() -> bool:
+        answer = await whole.poll(session_id)
+        return answer.status_code == 503 and answer.json()["detail"] == sentence and "retry-after" in answer.headers
+
+    await eventually(polls_are_told, "polls are told")
+    await eventually(lambda: _is_told(whole, sentence), "readiness says the same")
+
+
+async def _is_told(whole: Whole, sentence: str) -> bool:
+    return await _ready(whole) == (503, sentence)
+
+
+async def _recovers(whole: Whole, session_id: str, before: bytes) -> None:
+    async def answers() -> bool:
+        answer = await whole.poll(session_id)
+        return answer.status_code == 200 and answer.content == before
+
+    await eventually(answers, "polls are answered again")
+    await eventually(lambda: _is_ready(whole), "it is ready again")
+
+
+async def _is_ready(whole: Whole) -> bool:
+    return (await _ready(whole))[0] == 200
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+@pytest.mark.parametrize("when", ["at its start", "while it runs"])
+async def test_tables_that_do_not_fit(database_url: str, redis_url: str, misfit: str, when: str) -> None:
+    """503 with the sentence, not ready for the same reason; mended, it answers as before."""
+    change, back, sentence = MISFITS[misfit]
+    async with bench(database_url, redis_url, installed=False) as stage:
+        execute, session_id = stage.writer.connection.execute, await stage.writer.session()
+        await stage.writer.events(session_id, 3)
+        async with api(api_config(database_url, redis_url)) as client:
+            before = (await Whole(stage, client).poll(session_id)).content
+            if when == "while it runs":
+                await execute(change)
+                await _told(Whole(stage, client), session_id, sentence)
+                await execute(back)
+                await _recovers(Whole(stage, client), session_id, before)
+                return
+        await execute(change)
+        async with api(api_config(database_url, redis_url)) as client:
+            await _told(Whole(stage, client), session_id, sentence)
+            await execute(back)
+            await _recovers(Whole(stage, client), session_id, before)
+
+
+RIGHTS = {
+    "SELECT on a table": (
+        f"REVOKE SELECT ON events FROM {ROLE}",
+        f"GRANT SELECT ON events TO {ROLE}",
+        "Our role may not read table public.events: it needs SELECT, which `readside install --role` grants.",
+    ),
+    "SELECT on a column": (
+        f"REVOKE SELECT ON sessions FROM {ROLE}; GRANT SELECT (id, created_at) ON sessions TO {ROLE}",
+        f"GRANT SELECT ON sessions TO {ROLE}",
+        "Our role may not read table public.sessions: it needs SELECT, which `readside install --role` grants.",
+    ),
+    "every row": (
+        "ALTER TABLE events ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE events DISABLE ROW LEVEL SECURITY",
+        "Row-level security hides rows of public.events from our role: give it BYPASSRLS, or use the tables' owner.",
+    ),
+    "the schema": (
+        f"REVOKE USAGE ON SCHEMA public FROM PUBLIC, {ROLE}",
+        "GRANT USAGE ON SCHEMA public TO PUBLIC",
+        "Table sessions was not found in any schema: the search_path of this connection names none that exists.",
+    ),
+}
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+async def test_a_right_that_is_taken_away(database_url: str, redis_url: str, right: str) -> None:
+    """The same: a running API says which, and answers again when it is given back."""
+    revoke, grant, sentence = RIGHTS[right]
+    parts = urlsplit(database_url)
+    url = parts._replace(netloc=f"{ROLE}:narrow@{parts.netloc.rpartition('@')[2]}").geturl()
+    async with bench(database_url, redis_url, installed=False) as stage:
+        execute, session_id = stage.writer.connection.execute, await stage.writer.session()
+        await stage.writer.events(session_id, 3)
+        await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'; GRANT SELECT ON sessions, events TO {ROLE}")
+        try:
+            async with api(api_config(url, redis_url)) as client:
+                whole = Whole(stage, client)
+                before = (await whole.poll(session_id)).content
+                await execute(revoke)
+                await _told(whole, session_id, sentence)
+                await execute(grant)
+                await _recovers(whole, session_id, before)
+        finally:
+            await execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+
+async def test_hot_sessions_are_answered_meanwhile(database_url: str, redis_url: str) -> None:
+    """The projector may read, and so Redis is right: what the API itself may not read concerns cold sessions alone."""
+    parts = urlsplit(database_url)
+    url = parts._replace(netloc=f"{ROLE}:narrow@{parts.netloc.rpartition('@')[2]}").geturl()
+    async with bench(database_url, redis_url) as stage, stage.projector():
+        execute, hot = stage.writer.connection.execute, await stage.writer.session()
+        await stage.writer.events(hot, 3)
+        await stage.hot(hot)
+        await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'; GRANT SELECT ON sessions, events TO {ROLE}")
+        try:
+            async with api(api_config(url, redis_url)) as client:
+                whole = Whole(stage, client)
+                await whole.served(hot, "redis")
+                await execute(RIGHTS["SELECT on a table"][0])
+                await stage.writer.event(hot)
+                await whole.total(hot, 4)
+
+                assert (await whole.poll(hot, "?limit=2")).headers["readside-source"] in {"memory", "redis"}
+                await _told(whole, "00000000-0000-0000-0000-000000000001", RIGHTS["SELECT on a table"][2])
+        finally:
+            await execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+
+async def test_ids_that_sort_otherwise_are_noticed_at_once(database_url: str, redis_url: str) -> None:
+    """No page in another order leaves before the tables are looked at again."""
+    async with bench(database_url, redis_url, installed=False) as stage:
+        session_id = await stage.writer.session()
+        async with api(api_config(database_url, redis_url)) as client:
+            whole = Whole(stage, client)
+            await whole.poll(session_id)
+            await stage.writer.connection.execute("ALTER TABLE events ALTER id TYPE text")
+            refused = await whole.poll(session_id)
+
+    assert (refused.status_code, refused.json()["detail"]) == (503, MISFITS["ids are text"][2])
+
+
+async def test_rows_that_are_hidden_are_noticed_at_once(database_url: str, redis_url: str) -> None:
+    """An answer would lack them, and nobody could tell."""
+    parts = urlsplit(database_url)
+    url = parts._replace(netloc=f"{ROLE}:narrow@{parts.netloc.rpartition('@')[2]}").geturl()
+    async with bench(database_url, redis_url, installed=False) as stage:
+        execute, session_id = stage.writer.connection.execute, await stage.writer.session()
+        await stage.writer.events(session_id, 3)
+        await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'; GRANT SELECT ON sessions, events TO {ROLE}")
+        try:
+            async with api(api_config(url, redis_url)) as client:
+                whole = Whole(stage, client)
+                await whole.poll(session_id)
+                await execute(RIGHTS["every row"][0])
+                refused = await whole.poll(session_id)
+        finally:
+            await execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+    assert (refused.status_code, refused.json()["detail"]) == (503, RIGHTS["every row"][2])
