@@ -73,9 +73,9 @@ class EventLog:
     async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
         """Answer a poll by one statement.
 
+        Where no limit was asked for, pages are as long as the first one can be: a second statement finds that out.
         Raises AnswerTooLarge past `max_bytes` of events, ServerInRecovery, and BadEvents, which names the event of the
         page that cannot be read.
-        Where no limit was asked for, pages are as long as the first one can be: a second statement finds that out.
         """
         if not poll.may_shorten or poll.page == 1:
             return await self._page(poll, max_bytes)
