@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from readside.exposure import check_address
 from readside.logging import configure
 from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
+from readside.streams import StandardStreams
 
 DRAIN_SECONDS = 10
 """Running requests may take so long after a signal."""
@@ -116,6 +118,8 @@ def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uv
 
 def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secrets: tuple[str, ...]) -> Process:
     """Make the application inside a worker, which has inherited nothing but these values."""
+    if multiprocessing.parent_process() is not None:
+        StandardStreams()  # what the first process made for itself is not inherited
     configure(log_level, log_format, secrets)
     allocator.keep_freed_memory()
     collector.spare()

@@ -14,6 +14,7 @@ import typer
 from readmodel.errors import ServiceError
 from readside.logging import configure, hidden
 from readside.settings import Settings, read_as_far_as_possible, unknown_variables
+from readside.streams import StandardStreams
 
 _log = structlog.get_logger(__name__)
 
@@ -49,8 +50,12 @@ Version = Annotated[
 
 def main() -> None:
     """Run the command line; every error of ours is one line on stderr."""
+    streams = StandardStreams()
     try:
-        app(prog_name="readside")
+        try:
+            app(prog_name="readside")
+        finally:
+            streams.finish()
     except ServiceError as error:
         typer.echo(f"readside: {hidden(str(error))}", err=True)
         raise SystemExit(FAILED) from None

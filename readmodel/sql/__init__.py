@@ -59,4 +59,4 @@ def statement(name: str, tables: Tables | None = None, package: str = __name__, 
 
 
 def _read(package: str, name: str) -> str:
-    return files(package).joinpath(f"{name}.sql").read_text()
+    return files(package).joinpath(f"{name}.sql").read_text(encoding="utf-8")

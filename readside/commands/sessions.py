@@ -173,7 +173,7 @@ def _tell(verdicts: list[Verdict], different: list[Verdict], repaired: dict[str,
 
 def _describe(verdict: Verdict) -> str:
     parts = [
-        f"{len(events)} events {what} ({', '.join(events[:3])}{', …' if len(events) > 3 else ''})"
+        f"{len(events)} events {what} ({', '.join(events[:3])}{', ...' if len(events) > 3 else ''})"
         for what, events in (
             ("missing", verdict.missing),
             ("too many", verdict.extra),

@@ -25,7 +25,7 @@ def workspace(data: Path | None) -> Iterator[Path]:
         data.mkdir(parents=True, exist_ok=True)
         if not (data / MARK).exists() and any(data.iterdir()):
             raise DemoError(f"{data} holds other things: give --data an empty directory, or one of an earlier demo.")
-        mark = (data / MARK).open("w")
+        mark = (data / MARK).open("w", encoding="utf-8")
     except OSError as exc:
         raise DemoError(f"{data} cannot keep the demo's data: {exc.strerror}.") from exc
     with mark:

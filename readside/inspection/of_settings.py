@@ -148,13 +148,13 @@ def of_memory(settings: Settings, available_bytes: int | None) -> Finding:
 def available_memory(cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int | None:
     """Give the memory that this process may have, bytes: the container's bound, or the machine's; None: unknown."""
     try:
-        bound = cgroup.read_text().strip()
+        bound = cgroup.read_text(encoding="utf-8").strip()
         if bound.isdecimal():
             return int(bound)
     except OSError:
         pass
     try:
-        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemTotal:"))
+        line = next(line for line in meminfo.read_text(encoding="utf-8").splitlines() if line.startswith("MemTotal:"))
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration, ValueError, IndexError):
         return None
