@@ -19,6 +19,7 @@ from readmodel.errors import (
     ConfigurationError,
     DiskFull,
     EventLogUnavailable,
+    NotInstalled,
     QueryTooSlow,
     RightsMissing,
     SchemaMissing,
@@ -365,6 +366,11 @@ def _translate(url: str, exc: BaseException) -> ServiceError:
     if untrusted is not None:
         return AccessRefused(f"PostgreSQL at {target(url)} {untrusted}.")
     reason = cause(exc)
+    if isinstance(exc, asyncpg.InternalServerError) and reason.startswith("bad magic number in sequence"):
+        return NotInstalled(
+            f"PostgreSQL at {target(url)} lost a sequence of ours when it was promoted, and writers fail ({reason}): run "
+            "`readside uninstall`, then `readside install`, with --role as before."
+        )
     if isinstance(exc, _OF_PARAMETERS) and "parameter" in reason:
         return AccessRefused(f"PostgreSQL at {target(url)} refuses us: {reason}. Take it out of the query of its URL.")
     error, sentence = next((error, sentence) for classes, error, sentence in _REFUSALS if isinstance(exc, classes))

@@ -52,6 +52,7 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
         _log.info("api starts", host=address, port=bound_port, workers=workers, root_path=config.root_path)
         config = within_limit(config)  # workers inherit the limit, and are told what it leaves for clients
         if workers > 1:
+            _stand_where_workers_can()
             with _shared_directory() as directory:
                 shared = replace(config, metrics_directory=directory)
                 Multiprocess(server_config(shared, settings, workers), sockets=listeners).run()
@@ -64,8 +65,21 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
 def _shared_directory() -> Iterator[str]:
     """Make the directory in which the workers leave their metrics, in memory where the machine has such a place."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (the name in it is made up safely)
-    with TemporaryDirectory(prefix="readside-metrics-", dir=memory) as directory:
+    try:
+        shared = TemporaryDirectory(prefix="readside-metrics-", dir=memory)
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        raise ConfigurationError(f"Workers find no directory to share their metrics in (TMPDIR): {reason}.") from exc
+    with shared as directory:
         yield directory
+
+
+def _stand_where_workers_can() -> None:
+    """Leave a working directory that is gone, or closed to us: a worker begins by going there."""
+    try:
+        os.chdir(os.getcwd())  # noqa: PTH109 (a Path's would raise as well)
+    except OSError:
+        os.chdir("/")
 
 
 @contextmanager

@@ -18,7 +18,12 @@ def workspace(data: Path | None) -> Iterator[Path]:
     Raises DemoError when `data` holds other things, is in use by another demo, or cannot be written.
     """
     if data is None:
-        with tempfile.TemporaryDirectory(prefix="readside-demo-") as directory:
+        try:
+            temporary = tempfile.TemporaryDirectory(prefix="readside-demo-")
+        except OSError as exc:
+            reason = (exc.strerror or str(exc)).lower()
+            raise DemoError(f"No temporary directory can be made (TMPDIR): {reason}. Or use --data DIR.") from exc
+        with temporary as directory:
             yield Path(directory)
         return
     try:
