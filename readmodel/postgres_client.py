@@ -368,8 +368,8 @@ def _translate(url: str, exc: BaseException) -> ServiceError:
     reason = cause(exc)
     if isinstance(exc, asyncpg.InternalServerError) and reason.startswith("bad magic number in sequence"):
         return NotInstalled(
-            f"PostgreSQL at {target(url)} lost a sequence of ours when it was promoted, and writers fail ({reason}): run "
-            "`readside uninstall`, then `readside install`, with --role as before."
+            f"PostgreSQL at {target(url)} lost a sequence of ours when it was promoted, and writers fail ({reason}): "
+            "run `readside uninstall`, then `readside install`, with --role as before."
         )
     if isinstance(exc, _OF_PARAMETERS) and "parameter" in reason:
         return AccessRefused(f"PostgreSQL at {target(url)} refuses us: {reason}. Take it out of the query of its URL.")

@@ -16,8 +16,8 @@ FROM unnest(ARRAY['presence', 'skips', 'reader']) name
 _STANDBYS = "SELECT count(*) FROM pg_stat_replication"
 # PostgreSQL replays the making of an unlogged sequence in memory alone, and copies it from the disk at a promotion.
 _PROMOTION = (
-    "There are standbys. One that is promoted before its next restartpoint could not read our new sequences, and writers "
-    "would fail there: run CHECKPOINT here, then on each standby."
+    "There are standbys. One that is promoted before its next restartpoint could not read our new sequences, and "
+    "writers would fail there: run CHECKPOINT here, then on each standby."
 )
 
 

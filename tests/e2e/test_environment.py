@@ -12,6 +12,7 @@ import termios
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -31,6 +32,7 @@ AWAY = {
     "READSIDE_JWT_SECRET": "x" * 40,
     "READSIDE_API_KEYS": f"k:{KEY}",
     "READSIDE_LOG_FORMAT": "json",
+    "PYTHONPATH": str(Path(__file__).parents[2]),  # some start elsewhere
 }
 COMMANDS = {
     "--help": 0, "--version": 0, "install --dry-run": 0, f"token {SESSION}": 0, "status --help": 0,
