@@ -323,6 +323,15 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
         ConfigurationError,
         "The Postgres URL cannot be used: {reason}.",
     ),
+    (
+        (asyncpg.TooManyConnectionsError,),
+        EventLogUnavailable,
+        (
+            "PostgreSQL at {place} has no place for a connection of ours: {reason}; raise max_connections, or the "
+            "CONNECTION LIMIT that is meant, or end idle clients."
+        ),
+    ),
+    ((asyncpg.CannotConnectNowError,), EventLogUnavailable, "PostgreSQL at {place} serves nobody now: {reason}."),
     ((asyncpg.LockNotAvailableError,), TableLocked, "PostgreSQL at {place} has the tables locked: {reason}."),
     ((asyncpg.DiskFullError,), DiskFull, "PostgreSQL at {place} has no space left on its disk: {reason}."),
     ((asyncpg.QueryCanceledError,), QueryTooSlow, "PostgreSQL at {place} ended a query: {reason}."),
@@ -366,6 +375,8 @@ def _translate(url: str, exc: BaseException) -> ServiceError:
     if untrusted is not None:
         return AccessRefused(f"PostgreSQL at {target(url)} {untrusted}.")
     reason = cause(exc)
+    if isinstance(exc, asyncpg.InvalidAuthorizationSpecificationError) and "pg_hba.conf" in reason:
+        return AccessRefused(f"PostgreSQL at {target(url)} refuses us: {reason}; add one for us there.")
     if isinstance(exc, asyncpg.InternalServerError) and reason.startswith("bad magic number in sequence"):
         return NotInstalled(
             f"PostgreSQL at {target(url)} lost a sequence of ours when it was promoted, and writers fail ({reason}): "

@@ -180,7 +180,8 @@ def test_any_query(pairs: list[tuple[str, str]], hosts: list[str]) -> None:
     """It is read, or refused in one line that shows no value of it."""
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
     place = ",".join(quote(host, safe="") for host in hosts)
-    told, urls = "", ("postgresql://app:hunter2@",)
+    told = ""
+    urls: tuple[str, ...] = ("postgresql://app:hunter2@",)
     try:
         urls = address_of(f"postgresql://app:hunter2@{place}/shop?{query}", SETTING).urls
     except ConfigurationError as error:
