@@ -66,7 +66,7 @@ def test_when_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("projection", "users", "to_do"),
     [
-        (unreachable(ViewUnavailable("Redis at x does not answer.")), "ask Postgres", "Bring Redis back"),
+        (unreachable(ViewUnavailable("Redis at x does not answer.")), "then from Postgres", "Bring Redis back"),
         (Projection("down", REASON, hot_sessions=0), "from Postgres", "Start `readside projector`"),
         (Projection("down", REASON, lag_ms=900, as_of="T", hot_sessions=1), "answered as of T; once", "Start"),
         (Projection("down", REASON, lag_ms=9000, hot_sessions=1), "older than 5 s, so Postgres", "Start"),
