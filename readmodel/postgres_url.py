@@ -102,6 +102,8 @@ def address_of(url: str, name: str = "The Postgres URL") -> PostgresAddress:
     parts = urlsplit(url)
     # strict: a password with a ? in it that nobody percent-encoded is no list of parameters
     given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    if "" in given:
+        raise ValueError("a parameter without a name")
     seconds = _number(name, given, "connect_timeout", -1, None)
     options = tuple(_socket_options(name, given))
     ignored = tuple(sorted(given.keys() & FIXED_NAMES))

@@ -292,6 +292,9 @@ def _settings() -> Settings:
     configure(settings.log_level, settings.log_format, settings.secrets())
     for name, meant in unknown_variables().items():
         _log.warning("a variable is no setting of readside, and does nothing", variable=name, meant=meant)
+    for name, parameters in settings.without_effect().items():
+        _log.warning("parameters of a URL do nothing: our connections have names of their own", variable=name,
+                     parameters=list(parameters))  # fmt: skip
     return settings
 
 
