@@ -49,7 +49,7 @@ def judge_lead(holders: Sequence[LeadHolder] | None, projection: Projection | No
         return problem("lead", sentence)
     if leader is None:
         return problem("lead", "No projector leads.", "Start `readside projector`, or see its log.")
-    standbys = len(projection.standbys)
+    standbys = sum(report.get("role") == "standby" for report in projection.standbys)
     return fine("lead", f"{leader.get('host')} pid {leader.get('pid')} leads; standing by: {standbys}")
 
 

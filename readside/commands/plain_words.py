@@ -55,20 +55,25 @@ def users_see(projection: Projection, max_staleness_seconds: float) -> str:
         )
     if projection.status == "live":
         return f"Hot sessions are answered from memory or Redis, {projection.lag_ms} ms behind; others from Postgres."
+    if projection.lag_ms is None and projection.status == "catching_up":
+        return (
+            f"Hot sessions are answered as of the end of the term before, while that is under {bound} old; others, and "
+            "then all, from Postgres: right answers, slower; 503 under load."
+        )
     if projection.lag_ms is None:
         return _EVERY_POLL + (_UNLESS_AWAY if _misses_postgres(projection) else "")
     is_fresh = projection.lag_ms <= max_staleness_seconds * 1000
-    hot = "Hot sessions that are compared already" if projection.status == "catching_up" else "Hot sessions"
     if _misses_postgres(projection):
-        goes_on = "" if is_fresh else f"; that is older than {bound}"
+        age = "" if is_fresh else f"; that is older than {bound}"
         return (
-            f"{hot} are answered as of {projection.as_of}{goes_on}. Where the API does not reach Postgres either, they "
-            "stay so, and other sessions get 503."
+            f"Hot sessions are answered as of {projection.as_of}{age}. Where the API does not reach Postgres either, "
+            "they stay so, and other sessions get 503."
         )
     if is_fresh:
-        others = ", others from Postgres" if projection.status == "catching_up" else ""
+        before = ", or of the end of the term before" if projection.status == "catching_up" else ""
         return (
-            f"{hot} are answered as of {projection.as_of}{others}; once that is {bound} old, Postgres answers, slower."
+            f"Hot sessions are answered as of {projection.as_of}{before}; once that is {bound} old, Postgres answers, "
+            "slower."
         )
     return (
         f"What Redis holds is older than {bound}, so Postgres answers: right answers, slower. Under load, hot sessions "
