@@ -55,13 +55,8 @@ def users_see(projection: Projection, max_staleness_seconds: float) -> str:
         )
     if projection.status == "live":
         return f"Hot sessions are answered from memory or Redis, {projection.lag_ms} ms behind; others from Postgres."
-    if projection.lag_ms is None and projection.status == "catching_up":
-        return (
-            f"Hot sessions are answered as of the end of the term before, while that is under {bound} old; others, and "
-            "then all, from Postgres: right answers, slower; 503 under load."
-        )
     if projection.lag_ms is None:
-        return _EVERY_POLL + (_UNLESS_AWAY if _misses_postgres(projection) else "")
+        return _without_as_of(projection, bound)
     is_fresh = projection.lag_ms <= max_staleness_seconds * 1000
     if _misses_postgres(projection):
         age = "" if is_fresh else f"; that is older than {bound}"
@@ -81,8 +76,15 @@ def users_see(projection: Projection, max_staleness_seconds: float) -> str:
     )
 
 
-_EVERY_POLL = "Every poll is answered from Postgres: right answers, slower; 503 under load."
-_UNLESS_AWAY = " Where the API does not reach Postgres either, each gets 503."
+def _without_as_of(projection: Projection, bound: str) -> str:
+    """Say the same where no beat came under this term."""
+    if projection.status == "catching_up":
+        return (
+            f"Hot sessions are answered as of the end of the term before, while that is under {bound} old; others, and "
+            "then all, from Postgres: right answers, slower; 503 under load."
+        )
+    told = "Every poll is answered from Postgres: right answers, slower; 503 under load."
+    return f"{told} Where the API does not reach it either, each gets 503." if _misses_postgres(projection) else told
 
 
 def what_to_do(projection: Projection) -> str:
