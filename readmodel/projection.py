@@ -22,6 +22,9 @@ FRESH_API_SECONDS = 10.0
 SILENT_SECONDS = 2.0
 """A leader that has not reported for so long, while as-of stood still, may be gone: status says so at once."""
 
+FOREIGN = "The view is of "
+"""So begins the reason where a view is another database's, or another version's: nobody reads it."""
+
 Status = Literal["live", "catching_up", "stale", "down"]
 
 
@@ -191,11 +194,11 @@ def _standing(position: Position | None, leader: Mapping[str, Any], now_us: int 
 def _unreadable(position: Position, database: str) -> str | None:
     if database not in {"", position.database}:
         return (
-            f"The view is of another database ({position.database}) than READSIDE_DATABASE_URL leads to ({database}): "
+            f"{FOREIGN}another database ({position.database}) than READSIDE_DATABASE_URL leads to ({database}): "
             "set another READSIDE_REDIS_PREFIX."
         )
     if position.version != ENCODING_VERSION:
-        return f"The view is of version {position.version}, and this program reads version {ENCODING_VERSION}."
+        return f"{FOREIGN}version {position.version}, and this program reads version {ENCODING_VERSION}."
     return None
 
 

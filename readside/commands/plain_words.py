@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from readmodel.projection import Projection
+from readmodel.projection import FOREIGN, Projection
 
 QUEUE_WORRIES = 0.1
 """A notification queue that is so full has a listener which does not read; Postgres holds 8 GB by default."""
@@ -55,7 +55,7 @@ def users_see(projection: Projection, max_staleness_seconds: float) -> str:
         )
     if projection.status == "live":
         return f"Hot sessions are answered from memory or Redis, {projection.lag_ms} ms behind; others from Postgres."
-    if projection.lag_ms is None:
+    if projection.lag_ms is None or str(projection.reason).startswith(FOREIGN):
         return _without_as_of(projection, bound)
     is_fresh = projection.lag_ms <= max_staleness_seconds * 1000
     if _misses_postgres(projection):
@@ -77,7 +77,7 @@ def users_see(projection: Projection, max_staleness_seconds: float) -> str:
 
 
 def _without_as_of(projection: Projection, bound: str) -> str:
-    """Say the same where no beat came under this term."""
+    """Say the same where no beat came under this term, or an API would not read the view."""
     if projection.status == "catching_up":
         return (
             f"Hot sessions are answered as of the end of the term before, while that is under {bound} old; others, and "

@@ -32,6 +32,7 @@ STANDBY = {**LEADER, "host": "b.example", "role": "standby", "state": "waiting",
 FULL = "PostgreSQL at h/d has no space left on its disk: could not extend file."
 AWAY = "PostgreSQL at h/d does not answer: Connection refused."
 WAITING = {**STANDBY, "role": "starting", "reason": AWAY}
+OLD = "The view is of version 2, and this program reads version 3."
 REASON = "The triggers are missing: run `readside install`."
 LIVE: dict[str, Any] = {"as_of": "2026-01-13T14:30:01.250000Z", "lag_ms": 180, "hot_sessions": 42, "leader": LEADER}
 
@@ -81,6 +82,7 @@ def test_when_all_is_well() -> None:
             "of the end of the term before",
             "Wait",
         ),
+        (Projection("down", OLD, lag_ms=9, as_of="T", hot_sessions=1, leader=LEADER), "Every poll is answered", "Mend"),
         (Projection("catching_up", REASON, hot_sessions=1, leader=LEADER), "while that is under 5 s old", "Wait"),
         (
             Projection("down", AWAY, lag_ms=9, as_of="T", hot_sessions=1, standbys=(WAITING,)),
@@ -94,7 +96,7 @@ def test_when_all_is_well() -> None:
         ),
         (
             Projection("down", AWAY, hot_sessions=1, standbys=(WAITING,)),
-            "Where the API does not reach Postgres either",
+            "Where the API does not reach it either",
             "Mend",
         ),
         (
