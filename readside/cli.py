@@ -83,6 +83,9 @@ def install(
     what an earlier version installed.
 
     Needs the owner of both tables, and CREATE on the database. Refuses by name what somebody else made there.
+
+    Where there are standbys, run CHECKPOINT afterwards, here and then on each: one that is promoted before that would
+    refuse every write to sessions and events.
     """
     from projector.tail.triggers import install_sql
     from readside.commands import triggers

@@ -40,7 +40,7 @@ COMMANDS = {
     f"explain {SESSION}": 2, f"warm {SESSION}": 2, "rebuild": 2, "verify": 2, "warm nonsense": 2, "no-such-command": 2,
 }  # fmt: skip
 """Every command that ends by itself where both servers are away, and how."""
-SOME = ("--help", "install --dry-run", "status --json", "doctor", "warm nonsense")
+SOME = ("--help", "install --dry-run", "doctor", "status --json")
 """Those that print most, and most differently."""
 SECONDS = 60.0
 
@@ -123,11 +123,14 @@ ENVIRONMENTS: dict[str, Mapping[str, str | bytes]] = {
     "PYTHONIOENCODING=ascii": {"PYTHONIOENCODING": "ascii:strict"},
     "TERM=dumb COLUMNS=1": {"TERM": "dumb", "COLUMNS": "1", "NO_COLOR": "1"},
     "FORCE_COLOR COLUMNS=0": {"FORCE_COLOR": "1", "COLUMNS": "0", "LINES": "-1"},
-    "no PATH, a HOME that is none": {"PATH": "", "HOME": "/nowhere/\u00e9"},
-    "TZ=Nowhere/Land": {"TZ": "Nowhere/Land:\u00e9"},
+    "no PATH, and HOME, TZ and TMPDIR that are none": {
+        "PATH": "",
+        "HOME": "/nowhere/\u00e9",
+        "TZ": "Nowhere/Land:\u00e9",
+        "TMPDIR": "/proc",
+    },
     "PYTHONOPTIMIZE=2": {"PYTHONOPTIMIZE": "2"},
     "PYTHONDONTWRITEBYTECODE": {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "error"},
-    "TMPDIR that takes nothing": {"TMPDIR": "/proc"},
     "bytes that are no UTF-8": {"READSIDE_DATABASE_URL": b"postgresql://a\xff/b\xe9", "READSIDE_X": b"\xff"},
 }
 
@@ -143,7 +146,7 @@ async def test_a_working_directory_that_was_deleted() -> None:
     await run_all({}, shell='cd "$(mktemp -d)" && rmdir "$PWD";')
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 async def test_every_command_with_closed_streams(closed: str) -> None:
     """Libuv would take the free descriptors, and abort."""
     await run_all({}, closed, commands=COMMANDS if closed.count("&-") == 3 else SOME)
@@ -307,7 +310,7 @@ environments = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=30, derandomize=True, deadline=None)
 @given(command=st.sampled_from([*COMMANDS]), environment=environments)
 def test_any_environment(command: str, environment: dict[str, str]) -> None:
     """One line or what was asked for, and a code of ours: never a trace."""
