@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from readmodel.errors import ConfigurationError
 
@@ -116,13 +116,16 @@ def address_of(url: str, name: str = "The Postgres URL") -> PostgresAddress:
     places = _places(name, parts.netloc, given)
     if len(places) > 1 and not given.get("target_session_attrs"):
         given["target_session_attrs"] = "primary"  # we need it, and a standby would be refused later
-    urls = (urlunsplit(("postgresql", netloc, parts.path, urlencode(given | host), "")) for netloc, host in places)
     return PostgresAddress(
-        tuple(url if parts.path else url.replace("?", "/?", 1) for url in urls),
+        tuple(f"postgresql://{netloc}{parts.path}{_query(given | host)}" for netloc, host in places),
         seconds if seconds and seconds > 0 else None,
         options,
         ignored,
     )
+
+
+def _query(parameters: Mapping[str, str]) -> str:
+    return f"?{urlencode(parameters)}" if parameters else ""
 
 
 def _leave_out(name: str, given: dict[str, str]) -> None:

@@ -138,7 +138,7 @@ PRIMARY = "?target_session_attrs=primary"
         ("postgresql:///x?host=h1,h2&port=1,2", ["h1:1/x", "h2:2/x"]),
         ("postgresql:///x?host=h1,::1", ["h1/x", "[::1]/x"]),
         ("postgresql://a@h1,h2/x?hostaddr=10.0.0.1,10.0.0.2", ["a@10.0.0.1/x", "a@10.0.0.2/x"]),
-        ("postgresql://h1:1,h2:2", ["h1:1/", "h2:2/"]),
+        ("postgresql://h1:1,h2:2", ["h1:1", "h2:2"]),
     ],
 )
 def test_several_hosts(url: str, urls: list[str]) -> None:
@@ -161,6 +161,14 @@ def test_lists_of_different_lengths(query: str, name: str) -> None:
     """Nobody knows which belongs to which."""
     with pytest.raises(ConfigurationError, match=f"has a list in {name} that is not as long as its list of hosts"):
         address_of(f"postgresql://h1,h2,h3/x?{query}")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql:///x?host=%2Frun%2Fpg", "postgresql://", "postgresql:///x", "postgresql://%2Frun/x"]
+)
+def test_one_host_or_none(url: str) -> None:
+    """It is left as it is."""
+    assert address_of(url).urls == (url,)
 
 
 def test_one_address_instead_of_a_name() -> None:
