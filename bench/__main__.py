@@ -38,7 +38,10 @@ def main() -> None:
         write_summary(everything)
         sys.stdout.write(summary(kept(options.measurements) or everything))
         if options.readme:
-            README.write_text(put_between_markers(README.read_text(), f"{README_CHART}\n\n{summary(everything)}"))
+            README.write_text(
+                put_between_markers(README.read_text(encoding="utf-8"), f"{README_CHART}\n\n{summary(everything)}"),
+                encoding="utf-8",
+            )
     except (BenchError, ServiceError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)  # a group of them is a fault of ours, and shows its trace
         sys.exit(2)

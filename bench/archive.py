@@ -36,7 +36,7 @@ def keep(kept: MeasurementRecord, directory: Path = RESULTS) -> None:
         orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     )
     for name, chart in kept.measurement.charts.items():
-        (directory / f"{name}.svg").write_text(svg.lines(chart))
+        (directory / f"{name}.svg").write_text(svg.lines(chart), encoding="utf-8")
 
 
 def kept(names: Sequence[str], directory: Path = RESULTS) -> list[MeasurementRecord]:
@@ -54,9 +54,9 @@ def write_summary(found: Sequence[MeasurementRecord], directory: Path = RESULTS)
     charts = [THROUGHPUT, *(f"{name}.svg" for one in found for name in one.measurement.charts)]
     images = "\n\n".join(f"![{name.removesuffix('.svg')}]({name})" for name in charts)
     text = f"# Results\n\nWritten by `make bench`; each round is in the JSON files.\n\n{summary(found)}\n{images}\n"
-    (directory / "README.md").write_text(text)
+    (directory / "README.md").write_text(text, encoding="utf-8")
     groups = _throughput(found)
-    (directory / THROUGHPUT).write_text(svg.bars("Polls a second", "/s", groups))
+    (directory / THROUGHPUT).write_text(svg.bars("Polls a second", "/s", groups), encoding="utf-8")
 
 
 def caption(found: Sequence[MeasurementRecord]) -> str:

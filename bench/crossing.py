@@ -68,7 +68,7 @@ async def _turn(projector: Child, report: Path, *, recording: bool) -> list[str]
 
 def _said(report: Path) -> dict[str, Any]:
     """Read what the projector reported last; nothing before its first report."""
-    return dict(json.loads(report.read_text())) if report.exists() else {}
+    return dict(json.loads(report.read_text(encoding="utf-8"))) if report.exists() else {}
 
 
 async def _named(messages: PubSub, session: bytes) -> None:

@@ -97,7 +97,11 @@ def counted(tree: Path, crossed_files: Sequence[str]) -> House:
 
 def modules_of(tree: Path, directories: Sequence[str]) -> dict[Path, ast.Module]:
     """Parse every module of these directories of a tree."""
-    return {path: ast.parse(path.read_text()) for name in directories for path in sorted((tree / name).rglob("*.py"))}
+    return {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for name in directories
+        for path in sorted((tree / name).rglob("*.py"))
+    }
 
 
 def classes_of(modules: Mapping[Path, ast.Module]) -> list[str]:
@@ -162,7 +166,9 @@ def _imported(module: ast.Module) -> Iterator[str]:
 
 
 def _lines(directory: Path, *suffixes: str) -> int:
-    return sum(len(path.read_text().splitlines()) for path in directory.rglob("*") if path.suffix in suffixes)
+    return sum(
+        len(path.read_text(encoding="utf-8").splitlines()) for path in directory.rglob("*") if path.suffix in suffixes
+    )
 
 
 if __name__ == "__main__":

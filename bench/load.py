@@ -74,7 +74,7 @@ async def crowd(
     Raises BenchError when any answer is not of status 2xx or 3xx.
     """
     options = [f"-t{THREADS}", f"-c{clients}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".lua") as file:
         if text := script(targets, method):
             file.write(text)
             file.flush()

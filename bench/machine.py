@@ -67,7 +67,7 @@ def busy_share() -> float | None:
 def _ticks() -> tuple[int, int] | None:
     """All cores' ticks until now, and how many of them were idle."""
     try:
-        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        fields = [int(field) for field in Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]]
     except OSError:
         return None
     return sum(fields), fields[3] + fields[4]
@@ -75,7 +75,7 @@ def _ticks() -> tuple[int, int] | None:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -33,7 +33,7 @@ _PATH = os.environ.get("PATH", os.defpath)
 _READSIDE = (sys.executable, "-m", "readside")
 # The shell becomes the program: the process id stays the same.
 _LIMITED = ("/bin/sh", "-c", 'ulimit -S -n "$0" && exec "$@"')
-_SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
+_SCHEMA = files("readside.demo").joinpath("schema.sql").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Trace:
         files = [] if self._recording else sorted(self._files)
         self._files.clear()
         new = self._report.with_suffix(".new")
-        new.write_text(json.dumps({"recording": self._recording, "files": files}))
+        new.write_text(json.dumps({"recording": self._recording, "files": files}), encoding="utf-8")
         new.rename(self._report)
 
 

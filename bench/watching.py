@@ -89,14 +89,14 @@ def peak_mb(process: int) -> float:
 def forget_peak(process: int) -> None:
     """Have the most that it had counted anew (proc(5), clear_refs). Raises BenchError as above."""
     try:
-        Path(f"/proc/{process}/clear_refs").write_text("5")
+        Path(f"/proc/{process}/clear_refs").write_text("5", encoding="utf-8")
     except OSError as error:
         raise BenchError(f"The peak of a process' memory is forgotten through /proc: {error}") from error
 
 
 def _status_mb(process: int, name: str) -> float:
     try:
-        status = Path(f"/proc/{process}/status").read_text()
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError as error:
         raise BenchError(f"How much memory a process has is read from /proc: {error}") from error
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name)) * 1024 / MEGABYTE

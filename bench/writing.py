@@ -37,7 +37,7 @@ async def write(
 ) -> float:
     """Commit events of the sessions numbered from the one to the other; gives events a second."""
     url, script = urlsplit(site.database_url), site.directory / "writers.sql"
-    script.write_text(_SCRIPT.format(first=sessions[0], last=sessions[1], events=manner.events))
+    script.write_text(_SCRIPT.format(first=sessions[0], last=sessions[1], events=manner.events), encoding="utf-8")
     output = await output_of(
         str(bundled_programs() / "pgbench"),
         *("--no-vacuum", "--protocol=prepared", f"--client={writers}", f"--time={seconds}", f"--file={script}"),

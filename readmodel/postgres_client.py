@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
@@ -18,6 +19,7 @@ from readmodel.errors import (
     ConfigurationError,
     DiskFull,
     EventLogUnavailable,
+    NotInstalled,
     QueryTooSlow,
     RightsMissing,
     SchemaMissing,
@@ -26,6 +28,7 @@ from readmodel.errors import (
     TableLocked,
 )
 from readmodel.postgres_settings import FIXED, NEWER, OWN_PATH, TRACKED
+from readmodel.postgres_url import SCHEME, SCHEMES_TOLD, address_of
 from readmodel.sql import Tables, statement
 from readmodel.supervise import raise_if_cancelled
 
@@ -44,8 +47,8 @@ def check_url(url: str, setting: str) -> None:
         scheme = urlsplit(url).scheme
     except ValueError as exc:
         raise ConfigurationError(f"{setting} is not a URL: {exc}.") from exc
-    if scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
-        raise ConfigurationError(f"{setting} must begin with postgresql:// or postgres://.")
+    if not SCHEME.fullmatch(scheme):
+        raise ConfigurationError(f"{setting} must begin with {SCHEMES_TOLD}.")
 
 
 async def connect(
@@ -129,13 +132,43 @@ _starts: dict[str, _Start] = {}
 _TRIES = 4
 
 
-async def _open(url: str, *, server_settings: Mapping[str, str], **options: Any) -> Connection:
+_NOT_AS_ASKED = "not what target_session_attrs in the URL asks for, as a standby is not"
+
+_answered: dict[str, int] = {}
+"""Which host of each URL answered last: the others are asked after it, since a dead one takes its time."""
+
+
+async def _open(url: str, *, server_settings: Mapping[str, str], timeout: float, **options: Any) -> Connection:
+    """Open a connection to the first host that is as the URL wants it; all of them share the time.
+
+    asyncpg would give the first all of it: a machine that is gone answers nothing, not even a refusal.
+    """
+    address = address_of(url)
+    seconds = min(timeout / len(address.urls), address.connect_seconds or timeout)
+    first = _answered.get(url, 0)
+    passed: list[str] = []
+    for number, one in sorted(enumerate(address.urls), key=lambda each: (each[0] - first) % len(address.urls)):
+        try:
+            connection = await _open_one(one, server_settings=server_settings, timeout=seconds, **options)
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched) as exc:
+            if len(address.urls) == 1:
+                raise
+            is_other = isinstance(exc, asyncpg.TargetServerAttributeNotMatched)
+            passed.append(f"{_host_of(one)}: {_NOT_AS_ASKED if is_other else cause(exc)}")
+            continue
+        _answered[url] = number
+        _set_up(connection, address.socket_options)
+        return connection
+    raise ConnectionError("; ".join(passed))
+
+
+async def _open_one(url: str, *, server_settings: Mapping[str, str], **options: Any) -> Connection:
     """Open a connection with all the settings that can be had; one that takes too long is no query that does."""
     for more in reversed(range(_TRIES)):
         start = _starts.setdefault(url, _Start())
         try:
             connection: Connection = await asyncpg.connect(
-                plain(url), server_settings=start.settings(server_settings), **options
+                url, server_settings=start.settings(server_settings), **options
             )
         except TimeoutError as exc:
             raise ConnectionError(str(exc) or "no connection in time") from exc
@@ -154,9 +187,12 @@ async def _open(url: str, *, server_settings: Mapping[str, str], **options: Any)
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def plain(url: str) -> str:
-    """Give the URL as Postgres' own programs know it: SQLAlchemy's names a driver too."""
-    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
+def _set_up(connection: Any, options: Iterable[tuple[int, int, int]]) -> None:
+    """Set what the URL asks of our end of a connection; a socket in the file system has none of it."""
+    its_socket = connection._transport.get_extra_info("socket")  # noqa: SLF001 (see tls_version)
+    if its_socket.family != socket.AF_UNIX:
+        for level, option, value in options:
+            its_socket.setsockopt(level, option, value)
 
 
 async def _keep(connection: Any) -> None:
@@ -231,7 +267,18 @@ def target(url: str) -> str:
     # With a / ? or # in it that is not percent-encoded, a password runs over into what looks like the place.
     if "@" in f"{parts.path}{parts.query}{parts.fragment}" or not _PLACE.fullmatch(place):
         return "an unreadable URL"
-    return f"{place or 'localhost'}{parts.path}"
+    return f"{place or _named_in(parts.query)}{parts.path}"
+
+
+def _named_in(query: str) -> str:
+    """Give the hosts that stand in a URL's query, as libpq allows; nothing else of it is shown."""
+    named = dict(parse_qsl(query))
+    hosts = named.get("host") or named.get("hostaddr") or (named.get("service") and f"service {named['service']}")
+    return hosts if hosts and hosts.isprintable() else "localhost"
+
+
+def _host_of(url: str) -> str:
+    return target(url).removesuffix(urlsplit(url).path)
 
 
 @contextmanager
@@ -283,10 +330,24 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
         ConfigurationError,
         "The Postgres URL cannot be used: {reason}.",
     ),
+    (
+        (asyncpg.TooManyConnectionsError,),
+        EventLogUnavailable,
+        (
+            "PostgreSQL at {place} has no place for a connection of ours: {reason}; raise max_connections, or the "
+            "CONNECTION LIMIT that is meant, or end idle clients."
+        ),
+    ),
+    ((asyncpg.CannotConnectNowError,), EventLogUnavailable, "PostgreSQL at {place} serves nobody now: {reason}."),
     ((asyncpg.LockNotAvailableError,), TableLocked, "PostgreSQL at {place} has the tables locked: {reason}."),
     ((asyncpg.DiskFullError,), DiskFull, "PostgreSQL at {place} has no space left on its disk: {reason}."),
     ((asyncpg.QueryCanceledError,), QueryTooSlow, "PostgreSQL at {place} ended a query: {reason}."),
     ((TimeoutError,), QueryTooSlow, "PostgreSQL at {place} does not answer in time: a query took too long."),
+    (
+        (asyncpg.TargetServerAttributeNotMatched,),
+        ServerInRecovery,
+        f"PostgreSQL at {{place}} is {_NOT_AS_ASKED}.",
+    ),
     # It tells of its own state machine, which the end of a connection leaves in the middle of something.
     (
         (asyncpg.InternalClientError,),
@@ -307,6 +368,14 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
 )
 """What an error means to us, and in which words: the first line that fits."""
 
+_OF_PARAMETERS = (
+    asyncpg.UndefinedObjectError,
+    asyncpg.CantChangeRuntimeParamError,
+    asyncpg.InvalidParameterValueError,
+    asyncpg.ProtocolViolationError,
+)
+"""What a server, or a pooler, says to a setting in a URL that it does not know or take."""
+
 
 def _translate(url: str, exc: BaseException) -> ServiceError:
     untrusted = distrust(exc, "sslrootcert")
@@ -315,5 +384,14 @@ def _translate(url: str, exc: BaseException) -> ServiceError:
     reason = cause(exc)
     if _TOO_LONG in reason and isinstance(exc, asyncpg.InternalServerError):
         return BadEvents(f"PostgreSQL at {target(url)} cannot give these rows: {reason}.")
+    if isinstance(exc, asyncpg.InvalidAuthorizationSpecificationError) and "pg_hba.conf" in reason:
+        return AccessRefused(f"PostgreSQL at {target(url)} refuses us: {reason}; add one for us there.")
+    if isinstance(exc, asyncpg.InternalServerError) and reason.startswith("bad magic number in sequence"):
+        return NotInstalled(
+            f"PostgreSQL at {target(url)} lost a sequence of ours when it was promoted, and writers fail ({reason}): "
+            "run `readside uninstall`, then `readside install`, with --role as before."
+        )
+    if isinstance(exc, _OF_PARAMETERS) and "parameter" in reason:
+        return AccessRefused(f"PostgreSQL at {target(url)} refuses us: {reason}. Take it out of the query of its URL.")
     error, sentence = next((error, sentence) for classes, error, sentence in _REFUSALS if isinstance(exc, classes))
     return error(sentence.format(place=target(url), reason=reason))

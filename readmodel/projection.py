@@ -22,6 +22,9 @@ FRESH_API_SECONDS = 10.0
 SILENT_SECONDS = 2.0
 """A leader that has not reported for so long, while as-of stood still, may be gone: status says so at once."""
 
+FOREIGN = "The view is of "
+"""So begins the reason where a view is another database's, or another version's: nobody reads it."""
+
 Status = Literal["live", "catching_up", "stale", "down"]
 
 
@@ -155,7 +158,7 @@ def _status(
 ) -> tuple[Status, str | None]:
     if leader is None:
         told = next((report["reason"] for report in others if report.get("reason")), None)
-        return "down", str(told) if told else "No projector leads: none has reported in the last five seconds."
+        return "down", str(told or _nobody_leads(others))
     told = leader.get("reason")
     if position is None:
         return "catching_up", str(told or "The view is empty: the projector has not begun it yet.")
@@ -167,6 +170,14 @@ def _status(
     if position.lag_us is None or position.lag_us > max_staleness_seconds * 1_000_000:
         return "stale", str(told or f"No heartbeat came through the pipe for {_seconds(position.lag_us)}.")
     return "live", None
+
+
+def _nobody_leads(others: tuple[Mapping[str, Any], ...]) -> str:
+    if not others:
+        return "No projector leads: none has reported in the last five seconds."
+    if any(report.get("role") == "standby" for report in others):
+        return "No projector leads: one stands by, and takes over when the lead is free."
+    return "No projector leads: one has started, and has not the lead yet."
 
 
 def _standing(position: Position | None, leader: Mapping[str, Any], now_us: int | None) -> tuple[Status, str | None]:
@@ -187,11 +198,11 @@ def _standing(position: Position | None, leader: Mapping[str, Any], now_us: int 
 def _unreadable(position: Position, database: str) -> str | None:
     if database not in {"", position.database}:
         return (
-            f"The view is of another database ({position.database}) than READSIDE_DATABASE_URL leads to ({database}): "
+            f"{FOREIGN}another database ({position.database}) than READSIDE_DATABASE_URL leads to ({database}): "
             "set another READSIDE_REDIS_PREFIX."
         )
     if position.version != ENCODING_VERSION:
-        return f"The view is of version {position.version}, and this program reads version {ENCODING_VERSION}."
+        return f"{FOREIGN}version {position.version}, and this program reads version {ENCODING_VERSION}."
     return None
 
 

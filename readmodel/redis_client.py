@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    BusyLoadingError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -41,6 +42,29 @@ from readmodel.supervise import raise_if_cancelled
 
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
 _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
+
+_CLUSTER = "it is a node of a Redis Cluster, and a redis:// URL needs one Redis that holds every key"
+_PRIMARY = "have READSIDE_REDIS_URL lead to the primary"
+_ADVICE = {
+    "MOVED": _CLUSTER,
+    "ASK": _CLUSTER,
+    "TRYAGAIN": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "CLUSTERDOWN": _CLUSTER,
+    "READONLY": "it is read-only, as a replica is: it takes no batches",
+    "MASTERDOWN": f"it is a replica that has lost its primary; {_PRIMARY}",
+    "LOADING": "it reads its data and serves nobody until then",
+    "BUSY": "somebody's script runs too long; SCRIPT KILL ends it",
+    "MISCONF": "mend its disk, as its log says",
+    "NOREPLICAS": "bring its replicas back, or lower min-replicas-to-write",
+    "NOSCRIPT": "our scripts are loaded anew with the next try",
+    "EXECABORT": "a command before it was refused",
+    "NOAUTH": "put its user and password into READSIDE_REDIS_URL",
+    "WRONGPASS": "mend user and password in READSIDE_REDIS_URL",
+    "NOPERM": "give our user the rights of its access list in README",
+    "max number of clients reached": "raise its maxclients, or end idle clients",
+}
+"""What a refusal means, or what to do, by how it begins."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -194,29 +218,41 @@ def translated(client: Redis) -> Iterator[None]:
     """Turn redis-py's and the socket's errors into ViewUnavailable, AccessRefused or ForeignView."""
     try:
         yield
-    except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
-        raise AccessRefused(f"Redis at {target(client)} refuses us: {cause(exc)}.") from exc
     except ResponseError as exc:
+        raise refusal(client, exc) from exc
+    except (AuthenticationError, AuthorizationError, BusyLoadingError) as exc:
         raise refusal(client, exc) from exc
     except (RedisError, OSError, TimeoutError) as exc:
         raise_if_cancelled(exc)
         untrusted = distrust(exc, "ssl_ca_certs")
         if untrusted is not None:
             raise AccessRefused(f"Redis at {target(client)} {untrusted}.") from exc
+        if getattr(exc, "status_code", None):  # it did answer
+            raise refusal(client, exc) from exc
         raise ViewUnavailable(f"Redis at {target(client)} does not answer: {cause(exc)}.") from exc
 
 
-def refusal(client: Redis, exc: ResponseError) -> ServiceError:
+def refusal(client: Redis, exc: Exception) -> ServiceError:
     """Translate what Redis answered in the place of a reply: ViewFull, ForeignView, AccessRefused, ViewUnavailable."""
-    text = cause(exc)
+    text = _words(exc)
     if isinstance(exc, OutOfMemoryError):
         return ViewFull(f"Redis at {target(client)} is full: {text}.")
     if "WRONGTYPE" in text:
         return ForeignView(
             f"Redis at {target(client)} holds other data under our prefix: set another READSIDE_REDIS_PREFIX ({text})."
         )
-    if isinstance(exc, ReadOnlyError) or "READONLY" in text:
-        return ViewUnavailable(f"Redis at {target(client)} is read-only, as a replica is: it takes no batches.")
-    if text.startswith(_ACCESS):
-        return AccessRefused(f"Redis at {target(client)} refuses us: {text}.")
+    beginning = next((word for word in _ADVICE if text.startswith(word)), None)
+    if isinstance(exc, AuthenticationError | AuthorizationError | NoPermissionError) or text.startswith(_ACCESS):
+        advice = f"; {_ADVICE[beginning]}" if beginning else ""
+        return AccessRefused(f"Redis at {target(client)} refuses us: {text}{advice}.")
+    if beginning:
+        return ViewUnavailable(f"Redis at {target(client)} refuses a command ({text}): {_ADVICE[beginning]}.")
     return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text}.")
+
+
+def _words(exc: Exception) -> str:
+    """Give what Redis said, whole: redis-py keeps the first word apart where it knows it."""
+    text, first = cause(exc), getattr(exc, "status_code", None)
+    if isinstance(exc, ReadOnlyError) and not first and "READONLY" not in text:
+        first = "READONLY"
+    return f"{first} {text}" if first not in {None, "ERR"} else text

@@ -19,7 +19,7 @@ Keys = dict[bytes, tuple[str, frozenset[str]]]
 """A key's SHA-256 → its name and scopes."""
 
 _TEXT_FORM = "name:key or name:key:scope+scope"
-_FILE_FORM = '{"name": …, "key": …} or {"name": …, "sha256": …}, with "scopes": ["read", "ops"] if wanted'
+_FILE_FORM = '{"name": ..., "key": ...} or {"name": ..., "sha256": ...}, with "scopes": ["read", "ops"] if wanted'
 _FIELDS = frozenset({"name", "key", "sha256", "scopes"})
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _SHORT_NAME = re.compile(r"[A-Za-z0-9_.@/-]{1,15}")

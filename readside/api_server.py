@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from readside.exposure import check_address
 from readside.logging import configure
 from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
+from readside.streams import StandardStreams
 
 DRAIN_SECONDS = 10
 """Running requests may take so long after a signal."""
@@ -50,6 +52,7 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
         _log.info("api starts", host=address, port=bound_port, workers=workers, root_path=config.root_path)
         config = within_limit(config)  # workers inherit the limit, and are told what it leaves for clients
         if workers > 1:
+            _stand_where_workers_can()
             with _shared_directory() as directory:
                 shared = replace(config, metrics_directory=directory)
                 Multiprocess(server_config(shared, settings, workers), sockets=listeners).run()
@@ -62,8 +65,21 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
 def _shared_directory() -> Iterator[str]:
     """Make the directory in which the workers leave their metrics, in memory where the machine has such a place."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (the name in it is made up safely)
-    with TemporaryDirectory(prefix="readside-metrics-", dir=memory) as directory:
+    try:
+        shared = TemporaryDirectory(prefix="readside-metrics-", dir=memory)
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        raise ConfigurationError(f"Workers find no directory to share their metrics in (TMPDIR): {reason}.") from exc
+    with shared as directory:
         yield directory
+
+
+def _stand_where_workers_can() -> None:
+    """Leave a working directory that is gone, or closed to us: a worker begins by going there."""
+    try:
+        os.chdir(os.getcwd())  # noqa: PTH109 (a Path's would raise as well)
+    except OSError:
+        os.chdir("/")
 
 
 @contextmanager
@@ -116,6 +132,8 @@ def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uv
 
 def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secrets: tuple[str, ...]) -> Process:
     """Make the application inside a worker, which has inherited nothing but these values."""
+    if multiprocessing.parent_process() is not None:
+        StandardStreams()  # what the first process made for itself is not inherited
     configure(log_level, log_format, secrets)
     allocator.keep_freed_memory()
     collector.spare()

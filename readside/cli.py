@@ -14,6 +14,7 @@ import typer
 from readmodel.errors import ServiceError
 from readside.logging import configure, hidden
 from readside.settings import Settings, read_as_far_as_possible, unknown_variables
+from readside.streams import StandardStreams
 
 _log = structlog.get_logger(__name__)
 
@@ -49,8 +50,12 @@ Version = Annotated[
 
 def main() -> None:
     """Run the command line; every error of ours is one line on stderr."""
+    streams = StandardStreams()
     try:
-        app(prog_name="readside")
+        try:
+            app(prog_name="readside")
+        finally:
+            streams.finish()
     except ServiceError as error:
         typer.echo(f"readside: {hidden(str(error))}", err=True)
         raise SystemExit(FAILED) from None
@@ -78,6 +83,9 @@ def install(
     what an earlier version installed.
 
     Needs the owner of both tables, and CREATE on the database. Refuses by name what somebody else made there.
+
+    Where there are standbys, run CHECKPOINT afterwards, here and then on each: one that is promoted before that would
+    refuse every write to sessions and events.
     """
     from projector.tail.triggers import install_sql
     from readside.commands import triggers
@@ -287,6 +295,9 @@ def _settings() -> Settings:
     configure(settings.log_level, settings.log_format, settings.secrets())
     for name, meant in unknown_variables().items():
         _log.warning("a variable is no setting of readside, and does nothing", variable=name, meant=meant)
+    for name, parameters in settings.without_effect().items():
+        _log.warning("parameters of a URL do nothing: our connections have names of their own", variable=name,
+                     parameters=list(parameters))  # fmt: skip
     return settings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +17,7 @@ from query_api.access.token_config import TokenConfig, check_jwks_url, is_url, p
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
+from readmodel.postgres_url import address_of
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
 from readside.exposure import check_origins
@@ -227,6 +229,14 @@ class Settings(BaseSettings):
 
             check_file(self.jwt_jwks, name)
         return TokenConfig(self.jwt_jwks, secrets, self.jwt_audience, self.jwt_issuer)
+
+    def without_effect(self) -> dict[str, tuple[str, ...]]:
+        """Give, by variable, the parameters in Postgres URLs that do nothing here; what cannot be read has none."""
+        found = {}
+        for variable in (DATABASE_URL, LISTEN_URL):
+            with suppress(ConfigurationError, ValueError):
+                found[variable] = address_of(self._given.readable(variable)).without_effect
+        return {variable: names for variable, names in found.items() if names}
 
     def secrets(self) -> tuple[str, ...]:
         """Give every key, every secret and every URL's password, for the log to mask."""

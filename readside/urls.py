@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
 from readmodel.errors import ConfigurationError
+from readmodel.postgres_url import SCHEME, SCHEMES_TOLD, address_of
 
-POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
+POSTGRES = ("postgresql", "postgres")
 REDIS = ("redis", "rediss", "unix")
 _PASSWORD = re.compile(r"[a-z+]+://[^:@/]*:(.*)@", re.DOTALL | re.IGNORECASE)
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,6}))?", re.ASCII)
@@ -30,8 +31,11 @@ def checked_url(value: str, setting: str, schemes: tuple[str, ...]) -> str:
     if not value:
         raise ConfigurationError(f"{setting} is not set; it must be a {schemes[0]}:// URL.")
     scheme, _, rest = value.partition("://")
+    if schemes == POSTGRES and SCHEME.fullmatch(scheme):
+        scheme = POSTGRES[0]
     if scheme not in schemes:
-        raise ConfigurationError(f"{setting} must begin with {' or '.join(f'{s}://' for s in schemes)}.")
+        told = SCHEMES_TOLD if schemes == POSTGRES else " or ".join(f"{one}://" for one in schemes)
+        raise ConfigurationError(f"{setting} must begin with {told}.")
     place, mark, more = re.split("([/?#]|$)", rest, maxsplit=1)
     if not value.isprintable() or " " in value or ("@" in more and (mark != "?" or "@" not in place)):
         raise ConfigurationError(
@@ -44,8 +48,21 @@ def checked_url(value: str, setting: str, schemes: tuple[str, ...]) -> str:
             raise ConfigurationError(
                 f"{setting} cannot be read: after the host comes nothing, or : and a port from 1 to 65535."
             )
+    if scheme == POSTGRES[0]:
+        _check_parameters(value, setting)
     _check_files(rest.partition("?")[2].partition("#")[0], setting)
     return value
+
+
+def _check_parameters(value: str, setting: str) -> None:
+    """Refuse by name what a URL's query asks of Postgres' own library and we cannot do."""
+    try:
+        address_of(value, setting)
+    except ValueError:  # Python's own words would show the part that it could not read: it may be a password's
+        raise ConfigurationError(
+            f"{setting} cannot be read: after the ? come name=value, joined by &, with special characters "
+            "percent-encoded (%26 for &, %3D for =)."
+        ) from None
 
 
 def _check_files(query: str, setting: str) -> None:

@@ -96,7 +96,7 @@ async def lua(site: Site, *, workers: int) -> AsyncIterator[int]:
     """Run nginx that answers polls from the plain sorted sets; gives its port."""
     redis = urlsplit(site.plain_url)
     script = site.directory / f"poll-{workers}.lua"
-    text = Template((Path(__file__).parent / "poll.lua").read_text())
+    text = Template((Path(__file__).parent / "poll.lua").read_text(encoding="utf-8"))
     script.write_text(
         text.substitute(
             api_key=API_KEY,
@@ -104,7 +104,8 @@ async def lua(site: Site, *, workers: int) -> AsyncIterator[int]:
             redis_port=redis.port,
             redis_password=redis.password,
             redis_database=redis.path.removeprefix("/"),
-        )
+        ),
+        encoding="utf-8",
     )
     settings = 'lua_package_path "/usr/share/lua/5.1/?.lua;;";'
     modules = "\n".join(f"load_module {module};" for module in _MODULES)
@@ -138,7 +139,8 @@ async def _nginx(site: Site, name: str, workers: int, settings: str, location: s
             port=port,
             settings=settings,
             location=location,
-        )
+        ),
+        encoding="utf-8",
     )
     command = [str(program()), "-p", str(directory), "-c", str(path), "-e", "stderr"]
     async with site.server(f"{name} {port}", command, port):

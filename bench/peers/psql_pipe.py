@@ -43,7 +43,7 @@ async def pipe(site: Site, query: Literal["built", "ready"]) -> None:
     """Fill the peers' Redis by one pipe. Raises BenchError when it fails."""
     redis, database = urlsplit(site.plain_url), urlsplit(site.database_url)
     script = site.directory / f"{query}.sql"
-    script.write_text(_QUERIES[query])
+    script.write_text(_QUERIES[query], encoding="utf-8")
     reading = [
         *(str(bundled_programs() / "psql"), "--no-psqlrc", "--tuples-only", "--no-align", "--quiet"),
         *("--set", f"FETCH_COUNT={FETCH}", "--set", "ON_ERROR_STOP=1", "--file", str(script)),

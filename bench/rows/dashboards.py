@@ -60,7 +60,7 @@ async def measure(servers: Servers) -> Measurement:
 
 async def _round(site: Site, port: int) -> _Round:
     names = site.directory / "dashboards.txt"
-    names.write_text("".join(f"{session_id(number)}\n" for number in range(1, SESSIONS + 1)))
+    names.write_text("".join(f"{session_id(number)}\n" for number in range(1, SESSIONS + 1)), encoding="utf-8")
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     async with asyncio.TaskGroup() as group:
         writing = group.create_task(write(site, writers=WRITERS, seconds=SECONDS, sessions=(1, SESSIONS), manner=_LOAD))

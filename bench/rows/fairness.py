@@ -186,7 +186,7 @@ async def _attack(port: int, greedy: GreedyKey, seconds: int) -> None:
         return
     digits = str(10 + secrets.randbelow(60))
     options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", f"http://{LOOPBACK}:{port}/"]
-    with NamedTemporaryFile("w", suffix=".lua") as file:
+    with NamedTemporaryFile("w", encoding="utf-8", suffix=".lua") as file:
         file.write(script([target.replace(_ROUND, digits) for target in greedy.targets], "GET"))
         file.flush()
         await wrk("--script", file.name, *options, headers={"X-API-Key": HOG_KEY, **greedy.headers})

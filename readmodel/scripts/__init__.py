@@ -7,4 +7,5 @@ from importlib.resources import files
 @cache
 def source(name: str, package: str = __name__) -> str:
     """Return the text of a package's `<name>.lua`, after that of `index.lua`: what works on the type index."""
-    return f"{files(__name__).joinpath('index.lua').read_text()}{files(package).joinpath(f'{name}.lua').read_text()}"
+    pieces = (files(__name__).joinpath("index.lua"), files(package).joinpath(f"{name}.lua"))
+    return "".join(piece.read_text(encoding="utf-8") for piece in pieces)

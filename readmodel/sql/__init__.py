@@ -70,4 +70,4 @@ def statement(
 
 
 def _read(package: str, name: str) -> str:
-    return files(package).joinpath(f"{name}.sql").read_text()
+    return files(package).joinpath(f"{name}.sql").read_text(encoding="utf-8")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +15,7 @@ from projector.tail.lead_holders import LeadHolder, stranger
 from readmodel.errors import ConfigurationError
 from readmodel.projection import Projection
 from readmodel.redis_client import connect, target
+from readside.commands.terminal import drawing_console
 from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown
 from readside.inspection.of_postgres import NAME, of_postgres
 from readside.inspection.of_redis import of_redis
@@ -50,7 +49,7 @@ def judge_lead(holders: Sequence[LeadHolder] | None, projection: Projection | No
         return problem("lead", sentence)
     if leader is None:
         return problem("lead", "No projector leads.", "Start `readside projector`, or see its log.")
-    standbys = len(projection.standbys)
+    standbys = sum(report.get("role") == "standby" for report in projection.standbys)
     return fine("lead", f"{leader.get('host')} pid {leader.get('pid')} leads; standing by: {standbys}")
 
 
@@ -64,11 +63,12 @@ def _lead_key(settings: Settings) -> int | None:
 
 def _print(findings: Sequence[Finding]) -> None:
     """Print a table in colours on a terminal; elsewhere plain lines, which are never wrapped."""
-    if not sys.stdout.isatty():
+    console = drawing_console()
+    if console is None:
         for each in findings:
             typer.echo(f"{each.check:<{_CHECK_WIDTH}}{each.state:<{_STATE_WIDTH}}{each.text}")
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for each in findings:
         table.add_row(each.check, Text(each.state, style=_STYLES[each.state]), Text(each.text))
-    Console(highlight=False).print(table)
+    console.print(table)

@@ -156,7 +156,7 @@ def _print(facts: SessionFacts, errors: list[ServiceError], *, json: bool) -> No
 
 def _shown(value: object) -> str:
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):

@@ -91,10 +91,10 @@ class SessionFacts:
         return "lost" if self.passed else "on_its_way"
 
     def served_from(self) -> str:
-        """Tell who answers a poll that no API process has in its memory."""
-        if self.hot and self.fresh:
+        """Tell who answers a poll that no API process has in its memory, as far as it reaches the stores that we do."""
+        if self.hot and (self.fresh or self.stored is None):
             return "redis"
-        return "postgres"
+        return "none" if self.viewed is not None and self.stored is None else "postgres"
 
 
 def as_json(facts: SessionFacts) -> dict[str, Any]:

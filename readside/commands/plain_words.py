@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from readmodel.projection import Projection
+from readmodel.projection import FOREIGN, Projection
 
 QUEUE_WORRIES = 0.1
 """A notification queue that is so full has a listener which does not read; Postgres holds 8 GB by default."""
@@ -38,25 +38,53 @@ def rows(projection: Projection, max_staleness_seconds: float) -> list[TableRow]
     if projection.leader:
         shown += _of_leader(projection.leader)
     shown.append(TableRow("leader", _name(projection.leader) if projection.leader else "none"))
-    shown += [TableRow("standby", _name(report)) for report in projection.standbys]
+    shown += [
+        TableRow("standby" if _stands_by(report) else "projector", _name(report)) for report in projection.standbys
+    ]
     shown += [TableRow("API", _connections(report), "yellow" if _near(report) else "") for report in projection.apis]
     return [*shown, *_errors(projection)]
 
 
 def users_see(projection: Projection, max_staleness_seconds: float) -> str:
     """Say what polls get in this state: never a wrong answer, at times an old or a slow one."""
-    if _unreachable(projection):
-        return "API processes that cannot reach Redis either ask Postgres: right answers, slower; 503 under load."
     bound = f"{max_staleness_seconds:g} s"
+    if _unreachable(projection):
+        return (
+            f"API processes that cannot reach Redis either answer from memory until that is {bound} old, then from "
+            "Postgres: right answers, slower; 503 under load."
+        )
     if projection.status == "live":
         return f"Hot sessions are answered from memory or Redis, {projection.lag_ms} ms behind; others from Postgres."
-    if projection.lag_ms is None:
-        return "Every poll is answered from Postgres: right answers, slower; 503 under load."
-    if projection.lag_ms <= max_staleness_seconds * 1000:
+    if projection.lag_ms is None or str(projection.reason).startswith(FOREIGN):
+        return _without_as_of(projection, bound)
+    is_fresh = projection.lag_ms <= max_staleness_seconds * 1000
+    if _misses_postgres(projection):
+        age = "" if is_fresh else f"; that is older than {bound}"
         return (
-            f"Hot sessions are answered as of {projection.as_of}; once that is {bound} old, Postgres answers, slower."
+            f"Hot sessions are answered as of {projection.as_of}{age}. Where the API does not reach Postgres either, "
+            "they stay so, and other sessions get 503."
         )
-    return f"What Redis holds is older than {bound}, so Postgres answers: right answers, slower; 503 under load."
+    if is_fresh:
+        before = ", or of the end of the term before" if projection.status == "catching_up" else ""
+        return (
+            f"Hot sessions are answered as of {projection.as_of}{before}; once that is {bound} old, Postgres answers, "
+            "slower."
+        )
+    return (
+        f"What Redis holds is older than {bound}, so Postgres answers: right answers, slower. Under load, hot sessions "
+        f"are answered as of {projection.as_of}, others get 503."
+    )
+
+
+def _without_as_of(projection: Projection, bound: str) -> str:
+    """Say the same where no beat came under this term, or an API would not read the view."""
+    if projection.status == "catching_up":
+        return (
+            f"Hot sessions are answered as of the end of the term before, while that is under {bound} old; others, and "
+            "then all, from Postgres: right answers, slower; 503 under load."
+        )
+    told = "Every poll is answered from Postgres: right answers, slower; 503 under load."
+    return f"{told} Where the API does not reach it either, each gets 503." if _misses_postgres(projection) else told
 
 
 def what_to_do(projection: Projection) -> str:
@@ -85,8 +113,10 @@ _BY_STATUS = {
 def _without_leader(projection: Projection) -> str:
     if any(report.get("reason") for report in projection.standbys):
         return "Mend what the projector says; it tries again by itself every few seconds."
-    if projection.standbys:
+    if any(map(_stands_by, projection.standbys)):
         return "Wait a few seconds: a projector that stands by takes over. If none does, see its log."
+    if projection.standbys:
+        return "Wait a few seconds: a projector starts. If it does not lead then, see its log."
     return "Start `readside projector`, or see in its log why it does not run or cannot reach Redis."
 
 
@@ -172,8 +202,22 @@ def _fullness(leader: Mapping[str, Any]) -> float:
     return float(leader.get("notification_queue_usage") or 0)
 
 
+def _stands_by(report: Mapping[str, Any]) -> bool:
+    """Tell one that waits for its turn from one that cannot lead yet, for the reason that it reports."""
+    return report.get("role") == "standby"
+
+
+def _misses_postgres(projection: Projection) -> bool:
+    """Whether what keeps the projector from being live is Postgres; an API may reach it by another way, or role."""
+    reports = (projection.leader or {}, *projection.standbys)
+    told = (projection.reason, *(report.get("reason") for report in reports))
+    return any(str(reason).startswith("PostgreSQL at ") for reason in told)
+
+
 def _name(report: Mapping[str, Any]) -> str:
     state = str(report.get("state")).replace("_", " ")
+    if report.get("role") == "starting":
+        state = "cannot lead yet" if report.get("reason") else "starting"
     return f"{report.get('host')} pid {report.get('pid')} ({state}), since {report.get('started_at')}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Protocol
 import orjson
 import typer
 from redis.asyncio import Redis
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from readmodel.errors import ForeignView, InvalidParameter, ServiceError
@@ -25,6 +23,7 @@ from readmodel.tables import look_for_tables
 from readmodel.view import ViewReader
 from readside.commands.projector_client import ask
 from readside.commands.stores import NAME, open_pool, open_postgres, open_redis
+from readside.commands.terminal import drawing_console
 from readside.inspection.verdict import Verdict
 from readside.inspection.verify import Verifier
 from readside.settings import Settings
@@ -107,9 +106,9 @@ def _progress(what: str, *, quiet: bool) -> Iterator[_Follow]:
     """Follow long work: a bar on a terminal, a line every tenth part elsewhere, nothing when quiet."""
     if quiet:
         yield _follow_nothing
-    elif sys.stderr.isatty():
+    elif console := drawing_console(stderr=True):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=console) as progress:
             bar = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(bar, completed=done, total=total)
     else:
@@ -173,7 +172,7 @@ def _tell(verdicts: list[Verdict], different: list[Verdict], repaired: dict[str,
 
 def _describe(verdict: Verdict) -> str:
     parts = [
-        f"{len(events)} events {what} ({', '.join(events[:3])}{', …' if len(events) > 3 else ''})"
+        f"{len(events)} events {what} ({', '.join(events[:3])}{', ...' if len(events) > 3 else ''})"
         for what, events in (
             ("missing", verdict.missing),
             ("too many", verdict.extra),

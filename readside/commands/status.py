@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from readmodel.projection import Projection, Status, ask_projection, read_projec
 from readmodel.view import ViewReader
 from readside.commands.plain_words import TableRow, rows
 from readside.commands.stores import open_redis
+from readside.commands.terminal import drawing_console
 from readside.settings import Settings
 
 EXIT_CODES: dict[Status, int] = {"live": 0, "catching_up": 1, "stale": 1, "down": 2}
@@ -104,8 +104,9 @@ def _stopped_by_signals() -> Any:
 def _screen(max_staleness_seconds: float, interval_seconds: float, *, as_json: bool) -> AbstractContextManager[Show]:
     if as_json:
         return nullcontext(lambda projection: typer.echo(_as_json(projection)))
-    if sys.stdout.isatty():
-        return _redrawn(max_staleness_seconds, interval_seconds)
+    console = drawing_console()
+    if console:
+        return _redrawn(console, max_staleness_seconds, interval_seconds)
 
     def block(projection: Projection) -> None:
         typer.echo("\n".join([*_lines([TableRow("at", _now()), *rows(projection, max_staleness_seconds)]), ""]))
@@ -114,8 +115,8 @@ def _screen(max_staleness_seconds: float, interval_seconds: float, *, as_json: b
 
 
 @contextmanager
-def _redrawn(max_staleness_seconds: float, interval_seconds: float) -> Any:
-    with Live(console=Console(highlight=False), auto_refresh=False, vertical_overflow="visible") as live:
+def _redrawn(console: Console, max_staleness_seconds: float, interval_seconds: float) -> Any:
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
 
         def show(projection: Projection) -> None:
             head = Text(f"{_now()}, every {interval_seconds:g} s, Ctrl-C ends", style="dim")
@@ -126,8 +127,9 @@ def _redrawn(max_staleness_seconds: float, interval_seconds: float) -> Any:
 
 def _print(shown: list[TableRow]) -> None:
     """Print a table on a terminal; elsewhere plain lines, which are never wrapped."""
-    if sys.stdout.isatty():
-        Console(highlight=False).print(_table(shown))
+    console = drawing_console()
+    if console:
+        console.print(_table(shown))
     else:
         typer.echo("\n".join(_lines(shown)))
 

@@ -57,7 +57,7 @@ class EmbeddedPostgres(EmbeddedServer):
     @property
     def password(self) -> str:
         """The superuser's password; there once the server has started for the first time."""
-        return self._password_file.read_text()
+        return self._password_file.read_text(encoding="utf-8")
 
     def url(self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
         """Where the server listens: postgresql://user:password@127.0.0.1:port/database."""
@@ -100,7 +100,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _ready(self, log: str) -> bool:  # noqa: ARG002 - the log is not what pg_ctl looks at
         """As pg_ctl sees it: in the eighth line of the lock file, once the file is this server's."""
         try:
-            lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+            lines = (self._cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return False
         return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
@@ -136,7 +136,7 @@ class EmbeddedPostgres(EmbeddedServer):
         self._cluster.mkdir(mode=0o700)
         new_password = self._password_file.with_suffix(".new")
         new_password.touch(mode=0o600)
-        new_password.write_text(secrets.token_urlsafe(24))
+        new_password.write_text(secrets.token_urlsafe(24), encoding="utf-8")
         if self._uid is not None:
             os.chown(self._cluster, self._uid, -1)
             os.chown(new_password, self._uid, -1)

@@ -50,7 +50,7 @@ class EmbeddedRedis(EmbeddedServer):
         """The password lies in a file: everybody on the machine can read a command line."""
         self._configuration.touch(mode=0o600)
         lines = [f"bind {LOOPBACK}", f"requirepass {self.password}", 'save ""', "appendonly no", "daemonize no"]
-        self._configuration.write_text("\n".join([*lines, ""]))
+        self._configuration.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
     def _launch(self) -> Child:
         program = (self._program or find_program()).absolute()

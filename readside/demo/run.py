@@ -32,7 +32,7 @@ from readside.demo.workspace import workspace
 from readside.settings import Settings, child_environment
 
 APPLICATION_NAME = "readside-demo"
-SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
+SCHEMA = files("readside.demo").joinpath("schema.sql").read_text(encoding="utf-8")
 READY_SECONDS = 60.0
 TOKEN_SECONDS = 86_400
 """The link to one session works for so long."""
@@ -101,7 +101,7 @@ class Demo:
     async def run(self) -> None:
         """Run for ever; raises DemoError when a part does not start, or ends by itself."""
         async with AsyncExitStack() as stack:
-            self._console.print("Starting PostgreSQL, Redis, the projector and the API …")
+            self._console.print("Starting PostgreSQL, Redis, the projector and the API ...")
             postgres = await stack.enter_async_context(EmbeddedPostgres(self._home / "postgres"))
             redis = await stack.enter_async_context(EmbeddedRedis(self._home / "redis"))
             self._children += [postgres.child, redis.child]

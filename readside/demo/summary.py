@@ -99,7 +99,7 @@ async def _look(watch: DemoWatch, readings: deque[DemoSample], seconds: float) -
 
 def _colored(reading: DemoSample, line: str) -> Text:
     style = "green" if reading.projection.status == "live" else "yellow"
-    return Text.assemble(("  ● ", style), line, no_wrap=True, overflow="ellipsis")
+    return Text.assemble(("  * ", style), line, no_wrap=True, overflow="ellipsis")
 
 
 def _print(console: Console, text: Text) -> None:

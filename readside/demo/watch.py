@@ -30,9 +30,7 @@ class DemoSample:
             state = f"live, {projection.lag_ms} ms behind"
         else:
             state = f"{projection.status.replace('_', ' ')}: {projection.reason}"
-        return (
-            f"{state} · {events:.0f} events/s · {polls:.0f} polls/s · {projection.hot_sessions or 0} sessions in Redis"
-        )
+        return f"{state}, {events:.0f} events/s, {polls:.0f} polls/s, {projection.hot_sessions or 0} sessions in Redis"
 
 
 class DemoWatch:

@@ -18,14 +18,19 @@ def workspace(data: Path | None) -> Iterator[Path]:
     Raises DemoError when `data` holds other things, is in use by another demo, or cannot be written.
     """
     if data is None:
-        with tempfile.TemporaryDirectory(prefix="readside-demo-") as directory:
+        try:
+            temporary = tempfile.TemporaryDirectory(prefix="readside-demo-")
+        except OSError as exc:
+            reason = (exc.strerror or str(exc)).lower()
+            raise DemoError(f"No temporary directory can be made (TMPDIR): {reason}. Or use --data DIR.") from exc
+        with temporary as directory:
             yield Path(directory)
         return
     try:
         data.mkdir(parents=True, exist_ok=True)
         if not (data / MARK).exists() and any(data.iterdir()):
             raise DemoError(f"{data} holds other things: give --data an empty directory, or one of an earlier demo.")
-        mark = (data / MARK).open("w")
+        mark = (data / MARK).open("w", encoding="utf-8")
     except OSError as exc:
         raise DemoError(f"{data} cannot keep the demo's data: {exc.strerror}.") from exc
     with mark:

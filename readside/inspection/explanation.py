@@ -31,6 +31,8 @@ def _session(facts: SessionFacts) -> Iterator[str]:
         yield f"It is cold: {_COLD.get(str(viewed.cold), str(viewed.cold))}."
         if facts.why_aside:
             yield f"It is set aside, and stays with Postgres: {facts.why_aside.removesuffix('.')}."
+        elif facts.projection is not None and facts.projection.leader is None:
+            yield "Its next poll asks for it to be warmed, which takes a projector: none leads now."
         else:
             yield "Its next poll asks for it to be warmed; `readside warm` does the same now."
 
@@ -112,13 +114,23 @@ def _served(facts: SessionFacts) -> Iterator[str]:
         return
     lag = "unknown" if facts.lag_us is None else f"{facts.lag_us / 1_000_000:.1f} s"
     bound = f"{facts.max_staleness_seconds:g} s (READSIDE_MAX_STALENESS_SECONDS)"
+    window = facts.viewed.header is not None and facts.viewed.header.floor is not None
     if facts.hot and facts.fresh:
         told = f"Polls are answered from Redis: it is {lag} behind, and may be {bound}."
-        if facts.viewed.header is not None and facts.viewed.header.floor is not None:
-            told += " Those that reach below its window ask Postgres."
+        told += " Those that reach below its window ask Postgres." if window else ""
+    elif facts.hot and facts.stored is None:
+        told = (
+            f"Polls are answered from Redis where the API does not reach Postgres either, though it is {lag} behind, "
+        )
+        told += f"and may be {bound}; else from Postgres."
     elif facts.hot:
         told = f"Polls are answered from Postgres: Redis is {lag} behind, and may be {bound}."
+    elif facts.stored is None:
+        told = "Redis does not hold the session: polls get 503 where the API does not reach Postgres either."
     else:
         told = "Polls are answered from Postgres, since Redis does not hold the session."
-    yield f"{told} With `Readside-Max-Staleness: 0` they always are answered from Postgres."
+    if facts.stored is None:
+        yield f"{told} With `Readside-Max-Staleness: 0` they get 503 there."
+    else:
+        yield f"{told} With `Readside-Max-Staleness: 0` they always are answered from Postgres."
     yield _MEMORY

@@ -29,6 +29,7 @@ from readmodel.postgres_client import (
     tls_version,
     translated,
 )
+from readmodel.postgres_url import address_of
 from readmodel.sql import Tables
 from readmodel.tables import find_tables
 from readside.inspection.clocks import judge_clock
@@ -151,7 +152,7 @@ def _tls(check: str, connection: Connection, url: str) -> Finding:
 
 def sslmode(url: str) -> str | None:
     """Give the sslmode that a URL, or else libpq's own variable, asks for."""
-    named = parse_qs(urlsplit(url).query).get("sslmode")
+    named = parse_qs(urlsplit(address_of(url).urls[0]).query).get("sslmode")
     return named[-1] if named else default_sslmode()
 
 

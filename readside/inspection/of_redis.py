@@ -138,7 +138,7 @@ async def _rights(redis: Redis, keys: Keys) -> Finding:
 
 def judge_rights(prefix: str, lacking: Mapping[Program, Sequence[str]], may_all: bool) -> Finding:
     """Judge what our user may do; `lacking` are the commands, by program, that it may not."""
-    suffices = "README, «What each may do», has the access lists that suffice."
+    suffices = "README, section Users of Redis, has the access lists that suffice."
     if may_all:
         return warning("Redis rights", "Our user may do everything, to others' keys and the server too.", suffices)
     if not lacking["projector"]:

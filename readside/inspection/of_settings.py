@@ -28,6 +28,7 @@ async def of_settings(settings: Settings, wrong: list[str]) -> list[Finding]:
     return [
         *found,
         *_of_unknown(unknown_variables()),
+        *_of_parameters(settings.without_effect()),
         of_keys(settings),
         await of_tokens(settings),
         *of_secret_files(settings.secret_files()),
@@ -40,6 +41,12 @@ def _of_unknown(names: Mapping[str, str | None]) -> Iterator[Finding]:
     for name, meant in names.items():
         do = "Take it away." if meant is None else f"Is {meant} meant?"
         yield warning("settings", f"{name} is no setting of readside, and does nothing.", do)
+
+
+def _of_parameters(found: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
+    for name, parameters in found.items():
+        told = f"{name} has {' and '.join(parameters)} in its query: our connections have names of their own."
+        yield warning("settings", told, "Take it out.")
 
 
 def of_keys(settings: Settings) -> Finding:
@@ -148,13 +155,13 @@ def of_memory(settings: Settings, available_bytes: int | None) -> Finding:
 def available_memory(cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int | None:
     """Give the memory that this process may have, bytes: the container's bound, or the machine's; None: unknown."""
     try:
-        bound = cgroup.read_text().strip()
+        bound = cgroup.read_text(encoding="utf-8").strip()
         if bound.isdecimal():
             return int(bound)
     except OSError:
         pass
     try:
-        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemTotal:"))
+        line = next(line for line in meminfo.read_text(encoding="utf-8").splitlines() if line.startswith("MemTotal:"))
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration, ValueError, IndexError):
         return None

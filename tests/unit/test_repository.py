@@ -1,5 +1,6 @@
 """What holds for the repository as a whole: its locks, its package data, the names in its files."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -93,3 +94,52 @@ def test_no_file_names_a_path_of_one_machine() -> None:
     machine = re.compile(rb"(?<![\w.])/(?:work|root|Users)/")
 
     assert [path for path in tracked_files() if machine.search(path.read_bytes())] == []
+
+
+def names_no_encoding(call: ast.Call) -> bool:
+    """Whether a call opens, reads or writes a file as text and leaves the encoding to the locale."""
+    if any(keyword.arg == "encoding" for keyword in call.keywords):
+        return False
+    modes = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    match call.func:
+        case ast.Attribute(attr="read_text" | "write_text"):
+            return True
+        case ast.Attribute(attr="open"):  # others have an `open` too: a path's has a mode, or nothing
+            return all("b" not in mode for mode in modes) if modes else not call.args and not call.keywords
+        case ast.Name(id="open"):
+            return all("b" not in mode for mode in modes)
+        case ast.Name(id="TextIOWrapper"):
+            return len(call.args) < 2
+    return False
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("p.read_text()", True), ("files(x).joinpath('a').read_text()", True), ("p.write_text('é')", True),
+        ("open(p)", True), ("open(p, 'w')", True), ("p.open()", True), ("p.open('w')", True),
+        ("TextIOWrapper(b)", True),
+        ("p.read_text(encoding='utf-8')", False), ("open(p, 'rb')", False), ("p.open('rb')", False),
+        ("open(0, encoding='utf-8')", False), ("Client.open(host, port)", False), ("TextIOWrapper(b, 'utf-8')", False),
+    ],
+)  # fmt: skip
+def test_what_leaves_an_encoding_to_the_locale(source: str, found: bool) -> None:
+    """The rule below sees each way to a file of text; ruff's own does not see packages' files."""
+    call = ast.parse(source, mode="eval").body
+
+    assert isinstance(call, ast.Call)
+    assert names_no_encoding(call) is found
+
+
+def test_no_file_is_read_in_the_locales_encoding() -> None:
+    """`PYTHONUTF8=0 LC_ALL=C` reads the same: each file that the program or a measurement opens names its own."""
+    sources = [path for path in tracked_files() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] != "tests"]
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and names_no_encoding(node)
+    ]
+
+    assert len(sources) > 100
+    assert found == []

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 def statement(name: str, **markers: str) -> str:
     """Return the text of `<name>.sql`, with each `{marker}` in it replaced."""
-    text = files(__name__).joinpath(f"{name}.sql").read_text()
+    text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     for marker, value in markers.items():
         text = text.replace(f"{{{marker}}}", value)
     return text

@@ -12,5 +12,5 @@ def source(name: str) -> str:
     return (
         scripts.source(name, __name__)
         if name in {"apply", "served"}
-        else files(__name__).joinpath(f"{name}.lua").read_text()
+        else files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
     )

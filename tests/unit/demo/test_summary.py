@@ -61,7 +61,7 @@ def test_rates_are_per_second() -> None:
     earlier = DemoSample(at=10.0, projection=LIVE, events=100, polls=10)
     later = DemoSample(at=15.0, projection=LIVE, events=200, polls=40)
 
-    assert later.line(earlier) == "live, 7 ms behind · 20 events/s · 6 polls/s · 9 sessions in Redis"
+    assert later.line(earlier) == "live, 7 ms behind, 20 events/s, 6 polls/s, 9 sessions in Redis"
 
 
 def test_counters_that_begin_again_are_no_negative_rate() -> None:
@@ -69,7 +69,7 @@ def test_counters_that_begin_again_are_no_negative_rate() -> None:
     earlier = DemoSample(at=10.0, projection=LIVE, events=100, polls=10)
     later = DemoSample(at=15.0, projection=LIVE, events=0, polls=0)
 
-    assert later.line(earlier) == "live, 7 ms behind · 0 events/s · 0 polls/s · 9 sessions in Redis"
+    assert later.line(earlier) == "live, 7 ms behind, 0 events/s, 0 polls/s, 9 sessions in Redis"
 
 
 def test_a_projection_that_is_not_live_says_why() -> None:
@@ -77,4 +77,4 @@ def test_a_projection_that_is_not_live_says_why() -> None:
     down = Projection(status="catching_up", reason="The view is empty.")
     reading = DemoSample(at=15.0, projection=down, events=0, polls=0)
 
-    assert reading.line(reading).startswith("catching up: The view is empty. · ")
+    assert reading.line(reading).startswith("catching up: The view is empty., ")

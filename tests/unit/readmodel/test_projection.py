@@ -228,3 +228,17 @@ def test_a_leader_that_catches_up_while_as_of_grows_old(lag_us: int, status: str
 
     assert projection.status == status
     assert (projection.reason is None) == (status == "live")
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        ("standby", "one stands by, and takes over when the lead is free"),
+        ("starting", "one has started, and has not the lead yet"),
+    ],
+)
+def test_nobody_leads_though_somebody_reports(role: str, words: str) -> None:
+    """It is not said that none has reported."""
+    projection = judge(None, 0, [{"role": role}], 5.0)
+
+    assert (projection.status, projection.reason) == ("down", f"No projector leads: {words}.")

@@ -172,7 +172,9 @@ def test_the_view(status: str, state: State) -> None:
 
 def test_who_leads() -> None:
     """It takes both stores to tell."""
-    projection = Projection("live", leader={"host": "h", "pid": 7}, standbys=({},))
+    projection = Projection(
+        "live", leader={"host": "h", "pid": 7}, standbys=({"role": "standby"}, {"role": "starting"})
+    )
 
     assert judge_lead([], projection) == fine("lead", "h pid 7 leads; standing by: 1")
     assert judge_lead(None, projection).state == "unknown"

@@ -30,6 +30,9 @@ LEADER: dict[str, Any] = {
 }
 STANDBY = {**LEADER, "host": "b.example", "role": "standby", "state": "waiting", "errors": []}
 FULL = "PostgreSQL at h/d has no space left on its disk: could not extend file."
+AWAY = "PostgreSQL at h/d does not answer: Connection refused."
+WAITING = {**STANDBY, "role": "starting", "reason": AWAY}
+OLD = "The view is of version 2, and this program reads version 3."
 REASON = "The triggers are missing: run `readside install`."
 LIVE: dict[str, Any] = {"as_of": "2026-01-13T14:30:01.250000Z", "lag_ms": 180, "hot_sessions": 42, "leader": LEADER}
 
@@ -66,7 +69,7 @@ def test_when_all_is_well() -> None:
 @pytest.mark.parametrize(
     ("projection", "users", "to_do"),
     [
-        (unreachable(ViewUnavailable("Redis at x does not answer.")), "ask Postgres", "Bring Redis back"),
+        (unreachable(ViewUnavailable("Redis at x does not answer.")), "then from Postgres", "Bring Redis back"),
         (Projection("down", REASON, hot_sessions=0), "from Postgres", "Start `readside projector`"),
         (Projection("down", REASON, lag_ms=900, as_of="T", hot_sessions=1), "answered as of T; once", "Start"),
         (Projection("down", REASON, lag_ms=9000, hot_sessions=1), "older than 5 s, so Postgres", "Start"),
@@ -74,6 +77,33 @@ def test_when_all_is_well() -> None:
         (Projection("down", REASON, hot_sessions=1, standbys=({"reason": REASON},)), "Postgres", "Mend what the proj"),
         (Projection("down", REASON, hot_sessions=1, leader=LEADER), "from Postgres", "Mend what is said above"),
         (Projection("catching_up", REASON, lag_ms=9, hot_sessions=1, leader=LEADER), "answered as of", "Wait: "),
+        (
+            Projection("catching_up", REASON, lag_ms=9, as_of="T", hot_sessions=1, leader=LEADER),
+            "of the end of the term before",
+            "Wait",
+        ),
+        (Projection("down", OLD, lag_ms=9, as_of="T", hot_sessions=1, leader=LEADER), "Every poll is answered", "Mend"),
+        (Projection("catching_up", REASON, hot_sessions=1, leader=LEADER), "while that is under 5 s old", "Wait"),
+        (
+            Projection("down", AWAY, lag_ms=9, as_of="T", hot_sessions=1, standbys=(WAITING,)),
+            "and other sessions get 503",
+            "Mend what",
+        ),
+        (
+            Projection("down", AWAY, lag_ms=9000, as_of="T", hot_sessions=1, standbys=(WAITING,)),
+            "as of T; that is older than 5 s",
+            "Mend",
+        ),
+        (
+            Projection("down", AWAY, hot_sessions=1, standbys=(WAITING,)),
+            "Where the API does not reach it either",
+            "Mend",
+        ),
+        (
+            Projection("down", REASON, hot_sessions=1, standbys=({**WAITING, "reason": None},)),
+            "Postgres",
+            "a projector starts",
+        ),
         (Projection("stale", REASON, lag_ms=9000, hot_sessions=1, leader=LEADER), "so Postgres", "whether Postgres"),
         (Projection("live", **{**LIVE, "leader": {**LEADER, "set_aside": 2}}), "memory", "`readside explain SESSION`"),
         (Projection("live", **{**LIVE, "leader": {**LEADER, "drift": 1}}), "memory", "loaded anew"),
@@ -155,3 +185,19 @@ def test_a_redis_that_takes_no_writes() -> None:
 
     assert shown["why"] == "Redis at h is read-only."
     assert shown["what to do"].startswith("Have READSIDE_REDIS_URL lead to a Redis that takes writes")
+
+
+@pytest.mark.parametrize(
+    ("report", "label", "words"),
+    [
+        (STANDBY, "standby", "(waiting)"),
+        (WAITING, "projector", "(cannot lead yet)"),
+        ({**WAITING, "reason": None}, "projector", "(starting)"),
+    ],
+)
+def test_what_a_projector_that_does_not_lead_is_called(report: dict[str, Any], label: str, words: str) -> None:
+    """One that waits for its turn stands by; one that is refused does not."""
+    shown = told(Projection("down", REASON, hot_sessions=0, standbys=(report,)))
+
+    assert words in shown[label]
+    assert len({"standby", "projector"} & shown.keys()) == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from readmodel.errors import ConfigurationError
+from readside.settings import Settings
 from readside.urls import POSTGRES, REDIS, checked_url, passwords
 
 
@@ -49,3 +50,48 @@ def test_a_file_for_tls_that_holds_no_certificate(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"names a file for sslrootcert that holds no certificate\.$"):
         checked_url(f"postgresql://db/x?sslrootcert={tmp_path / 'file'}", "READSIDE_DATABASE_URL", POSTGRES)
+
+
+@pytest.mark.parametrize(
+    "scheme", ["postgresql", "postgres", "postgresql+asyncpg", "postgres+asyncpg", "postgresql+psycopg2"]
+)
+def test_the_schemes_of_postgres(scheme: str) -> None:
+    """`postgresql+asyncpg://` is what SQLAlchemy's users have."""
+    url = f"{scheme}://app:one@db/x"
+
+    assert checked_url(url, "READSIDE_DATABASE_URL", POSTGRES) == url
+
+
+@pytest.mark.parametrize("url", ["postgresql+other://db/x", "mysql://db/x", "redis://db/0", "db/x"])
+def test_another_scheme(url: str) -> None:
+    """Named with what is understood."""
+    with pytest.raises(ConfigurationError) as caught:
+        checked_url(url, "READSIDE_DATABASE_URL", POSTGRES)
+
+    assert str(caught.value) == (
+        "READSIDE_DATABASE_URL must begin with postgresql:// or postgres:// (SQLAlchemy's names of drivers, as "
+        "postgresql+asyncpg://, are understood)."
+    )
+
+
+def test_a_parameter_that_cannot_be_followed() -> None:
+    """The setting is named, and what to do."""
+    with pytest.raises(ConfigurationError, match=r"^READSIDE_LISTEN_URL has require_auth in its query"):
+        checked_url("postgresql://db/x?require_auth=md5", "READSIDE_LISTEN_URL", POSTGRES)
+
+
+@pytest.mark.parametrize("query", ["two", "a=1&two", "=&=", "&"])
+def test_a_query_that_cannot_be_read(query: str) -> None:
+    """A part of a password, perhaps: it is not shown."""
+    with pytest.raises(ConfigurationError) as caught:
+        checked_url(f"postgresql://db/x?{query}", "READSIDE_DATABASE_URL", POSTGRES)
+
+    assert str(caught.value).startswith("READSIDE_DATABASE_URL cannot be read: after the ? come name=value, ")
+
+
+def test_parameters_without_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by variable: doctor and log tell of them."""
+    monkeypatch.setenv("READSIDE_DATABASE_URL", "postgresql://db/x?application_name=shop")
+    monkeypatch.setenv("READSIDE_LISTEN_URL", "postgresql://db/x?nonsense")
+
+    assert Settings().without_effect() == {"READSIDE_DATABASE_URL": ("application_name",)}
