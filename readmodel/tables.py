@@ -23,7 +23,7 @@ async def find_tables(connection: Connection, url: str) -> Tables:
     for name in ("sessions", "events"):
         if row[name] is None:
             raise SchemaMissing(f"Table {name} was not found in {_search(row['schemas'])}.")
-    return Tables.within(row["sessions"], row["events"])
+    return Tables.within(row["sessions"], row["events"], partitioned=row["partitioned"])
 
 
 async def look_for_tables(url: str, *, application_name: str, timeout_seconds: float = 5.0) -> Tables:

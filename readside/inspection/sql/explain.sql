@@ -15,4 +15,5 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
   SELECT e.session_id, e.event_type::text AS event_type, e.timestamp::text AS event_timestamp, :score AS score
   FROM :events e WHERE e.id = $2::uuid
+  ORDER BY e.session_id = wanted.id DESC LIMIT 1 -- in a partitioned table an id may be there twice
 ) found ON true
