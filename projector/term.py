@@ -264,6 +264,8 @@ class Term:
         layouts = await self._stores.letterbox.layouts()
         if any(self._layouts.get(part, layout) != layout for part, layout in layouts.items()):
             raise TermEnded("what rows read as was changed")
+        # Kept before the comparison: the view shows no row of a new partition yet, and what is gone is compared anyhow.
+        await self._stores.writer.reshape(self.id, shape_of(fingerprint, layouts))
         _log.info("partitions changed, and the view is compared", partitions=len(layouts))
         self._fingerprint = fingerprint
         self._layouts |= layouts

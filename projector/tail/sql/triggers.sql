@@ -465,17 +465,17 @@ $$;
 CREATE OR REPLACE FUNCTION "{schema}".fire_always() RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 100 AS $$
 DECLARE
-  found record;
+  stale record;
   mended boolean := false;
 BEGIN
-  FOR found IN
+  FOR stale IN
     SELECT format('ALTER TABLE ONLY %s %s', pg_class.oid::regclass,
                   string_agg(format('ENABLE ALWAYS TRIGGER %I', tgname), ', ' ORDER BY tgname)) AS statement
       FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid JOIN pg_class ON pg_class.oid = tgrelid
      WHERE pronamespace = to_regnamespace('{schema}') AND tgenabled = 'O' AND pg_has_role(relowner, 'USAGE')
      GROUP BY pg_class.oid ORDER BY relname <> 'sessions', pg_class.oid
   LOOP
-    EXECUTE found.statement;
+    EXECUTE stale.statement;
     mended := true;
   END LOOP;
   RETURN mended;
