@@ -216,6 +216,10 @@ class Catalog:
     loose: Sequence[Row]
     partitions: Sequence[Partition] = ()
 
+    def late(self, schema: str) -> list[Partition]:
+        """Give the partitions that are seen row by row, and that the owner of events may alter; parents first."""
+        return late_partitions(schema, self.partitions)
+
     def is_of_version_0_1(self, schema: str) -> bool:
         """Tell whether these are the triggers of version 0.1, which had no letters and sent their news by NOTIFY."""
         names = {function.name for function in functions(schema)}

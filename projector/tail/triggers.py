@@ -122,7 +122,8 @@ def install_sql(schema: str = SCHEMA, role: str | None = None) -> str:
     """Return what `install` runs, as a commented script for psql in one transaction."""
     check_schema(schema)
     grants = "" if role is None else _GRANTING.format(role=literal(role), grants=_grants(schema))
-    return f"{_HEADER}{opening(Names(), LOCK_TIMEOUTS_MS[-1])}\n{_script(schema)}{grants}\nCOMMIT;\n"
+    script = _script(schema) + statement("triggers_adoption", schema=schema)
+    return f"{_HEADER}{opening(Names(), LOCK_TIMEOUTS_MS[-1])}\n{script}{grants}\nCOMMIT;\n"
 
 
 def check_schema(schema: str) -> None:
@@ -153,7 +154,11 @@ async def install(
         async with pinned(connection):
             catalog = await _fit_catalog(connection, schema, await _check_server(connection, warn, doorbell=doorbell))
             await _check_role(connection, role)
-            if not _to_make(schema, catalog) and not await _missing_grants(connection, schema, role):
+            if (
+                not differences(schema, catalog)
+                and not catalog.late(schema)
+                and not await _missing_grants(connection, schema, role)
+            ):
                 return False
             await _refuse_strangers(connection, schema)
             await _check_rights(connection, schema, catalog.tables)
@@ -162,15 +167,20 @@ async def install(
             changed = await _make(connection, schema)
             return await _grant(connection, schema, role) or changed
 
-        return await with_locks(
+        locking = partial(
+            with_locks,
             connection,
-            create,
-            table_oids=_oids(catalog.tables),
             harmless=("AccessShareLock", "RowShareLock"),  # readers and SELECT FOR UPDATE go on
             warn=warn,
             lock_timeouts_ms=lock_timeouts_ms,
             sleep=sleep,
         )
+        changed = await locking(create, table_oids=_oids(catalog.tables))
+        async with pinned(connection):
+            late = (await _catalog(connection, schema)).late(schema)
+        for each in late:  # a transaction each: nobody waits for more than one partition
+            await locking(partial(_adopt, connection, schema, each), table_oids=[each.oid])
+        return changed or bool(late)
 
 
 async def uninstall(
@@ -270,7 +280,7 @@ async def missing_rights(
 async def _make(connection: Connection, schema: str) -> bool:
     """Make what is missing or altered, in the caller's transaction; False when there is nothing to do."""
     catalog = await _catalog(connection, schema)
-    if not _to_make(schema, catalog):
+    if not differences(schema, catalog):
         return False
     await _refuse_strangers(connection, schema)
     altered = [row for row in catalog.relations if not row["is_whole"]]
@@ -284,20 +294,19 @@ async def _make(connection: Connection, schema: str) -> bool:
         await connection.execute(grant)
     for row in (await _catalog(connection, schema)).loose:
         await connection.execute(row["statement"])
-    if wrong := _to_make(schema, await _catalog(connection, schema)):
+    if wrong := differences(schema, await _catalog(connection, schema)):
         raise NotInstalled(f"The triggers are not as they were made: {', '.join(wrong)}.")
     return True
 
 
-def _to_make(schema: str, catalog: Catalog) -> list[str]:
-    """Say what `install` would change."""
-    late = late_partitions(schema, catalog.partitions)
-    return differences(schema, catalog) + [f"partition {each.full_name} has no statement triggers" for each in late]
+async def _adopt(connection: Connection, schema: str, partition: Partition) -> bool:
+    """Have a partition told of by statement, in the caller's transaction."""
+    await connection.execute(f"LOCK TABLE ONLY {partition.full_name} IN SHARE ROW EXCLUSIVE MODE")
+    return bool(await connection.fetchval(f'SELECT "{schema}".adopt_partition($1)', partition.oid))
 
 
 def _script(schema: str) -> str:
-    parts = {"strangers": statement("triggers_strangers").rstrip(), "partitions": statement("triggers_partitions")}
-    return statement("triggers", **parts, schema=schema)
+    return statement("triggers", strangers=statement("triggers_strangers").rstrip(), schema=schema)
 
 
 def _grants(schema: str) -> str:

@@ -581,14 +581,12 @@ BEGIN
 END
 $$;
 
--- Partitions. Postgres puts the row triggers on each, and on each that comes. Those that are there now, and ours to alter,
--- get the statement triggers of events: a bulk insert is cheap by them, and the row triggers can rest there. Not so for
--- sessions, which are few.
+-- Partitions. Postgres puts the row triggers on each, and on each that comes. Partitions of events are adopted after this,
+-- one at a time.
 DO $$
 DECLARE
   sessions regclass := current_setting('readside.sessions')::oid::regclass;
   events regclass := current_setting('readside.events')::oid::regclass;
-  part record;
 BEGIN
   IF (SELECT relkind FROM pg_class WHERE oid = sessions) = 'p' THEN
     EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_row AFTER INSERT OR DELETE ON %s
@@ -599,10 +597,6 @@ BEGIN
     EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_row AFTER INSERT OR UPDATE OR DELETE ON %s
                     FOR EACH ROW EXECUTE FUNCTION "{schema}".events_row()', events);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER {schema}_row', events);
-    FOR part IN {partitions} LOOP
-      EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part.oid::regclass);
-      PERFORM "{schema}".adopt_partition(part.oid);
-    END LOOP;
   END IF;
 END
 $$;

@@ -15,14 +15,16 @@ SELECT tree.name,
        relnamespace::regnamespace::text || '.' || quote_ident(relname) AS full_name,
        relkind::text AS kind,
        pg_has_role(owner, relowner, 'USAGE') AS is_owned, -- by the owner of events, as which our functions run
-       (SELECT coalesce(jsonb_object_agg(tgname, jsonb_build_object(
-                 'type', tgtype::int, 'enabled', tgenabled::text,
-                 'function', CASE WHEN pronamespace = to_regnamespace('{schema}') THEN proname::text END,
-                 'old_table', tgoldtable::text, 'new_table', tgnewtable::text,
-                 'is_plain', tgattr::text = '' AND tgnargs = 0 AND tgconstraint = 0 AND NOT tgdeferrable
-                             AND tgqual IS NULL)), '{}')::text
-          FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
-         WHERE tgrelid = tree.oid AND pronamespace = to_regnamespace('{schema}')) AS triggers
+       coalesce(ours.triggers, '{}')::text AS triggers
   FROM tree JOIN pg_class ON pg_class.oid = tree.oid
+  LEFT JOIN (
+    SELECT tgrelid, jsonb_object_agg(tgname, jsonb_build_object(
+             'type', tgtype::int, 'enabled', tgenabled::text, 'function', proname::text,
+             'old_table', tgoldtable::text, 'new_table', tgnewtable::text,
+             'is_plain', tgattr::text = '' AND tgnargs = 0 AND tgconstraint = 0 AND NOT tgdeferrable
+                         AND tgqual IS NULL)) AS triggers
+      FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+     WHERE pronamespace = to_regnamespace('{schema}') GROUP BY tgrelid
+  ) AS ours ON ours.tgrelid = tree.oid
  WHERE depth > 0
  ORDER BY tree.name, depth, tree.oid
