@@ -36,7 +36,9 @@ _COLUMNS: dict[str, dict[str, tuple[tuple[str, ...], bool]]] = {
 """Per table and column that readside reads: the types it may have, and whether it must be NOT NULL."""
 
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
-_STATES = {"D": "is disabled", "O": "is not ENABLE ALWAYS", "R": "is not ENABLE ALWAYS"}
+_ORDINARY = "is not ENABLE ALWAYS"
+_STATES = {"D": "is disabled", "O": _ORDINARY, "R": _ORDINARY}
+_SILENCED = ", so that what is written under session_replication_role = replica is missed"
 _NAMED_AT_MOST = 3
 
 
@@ -250,7 +252,8 @@ def sentence(wrong: Sequence[str]) -> str:
     """Make one sentence of `differences`, with the way to mend them."""
     named = ", ".join(wrong[:_NAMED_AT_MOST])
     more = f" and {len(wrong) - _NAMED_AT_MOST} more" if len(wrong) > _NAMED_AT_MOST else ""
-    return f"{named[0].upper()}{named[1:]}{more}; {MEND}."
+    why = _SILENCED if any(one.endswith(_ORDINARY) for one in wrong) else ""
+    return f"{named[0].upper()}{named[1:]}{more}{why}; {MEND}."
 
 
 def _wrong_triggers(schema: str, catalog: Catalog) -> list[str]:
