@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from time import perf_counter
 
+from projector.tail.triggers import inspect, install, tree_sql
 from readmodel.postgres_client import Connection
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from tests.support.servers import SCHEMA, connected, fresh_database, running_postgres
 
 COLUMNS = """
 id uuid NOT NULL, session_id uuid NOT NULL REFERENCES sessions(id) ON DELETE CASCADE, step_id uuid,
@@ -94,3 +102,44 @@ SCHEMES = {
         ),
     ),
 }
+
+
+async def _cost(url: str, parts: int) -> str:
+    """Tell what so many partitions cost: to install, to look at with each beat, to judge when they change."""
+    days = [(datetime(2000, 1, 1, tzinfo=UTC) + timedelta(days=n)).date().isoformat() for n in range(parts + 1)]
+    made = tuple(
+        f"CREATE TABLE p{n} PARTITION OF events FOR VALUES FROM ('{days[n]}') TO ('{days[n + 1]}')"
+        for n in range(parts)
+    )
+    async with connected(url) as connection:
+        await connection.execute(SCHEMA)
+        await Scheme("RANGE (timestamp)", "id, timestamp", made).make(connection)
+        started = perf_counter()
+        await install(connection, warn=print)
+        installed = perf_counter()
+        assert await inspect(connection) is None
+        judged = perf_counter()
+        tree = await connection.prepare(f"SELECT {tree_sql('readside', 'public.sessions', 'public.events')}")
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE")
+            locks = await connection.fetchval("SELECT count(*) FROM pg_locks WHERE mode = 'ShareRowExclusiveLock'")
+        took = []
+        for _ in range(30):
+            began = perf_counter()
+            await tree.fetchval()
+            took.append(perf_counter() - began)
+    return (
+        f"{parts} partitions: install {installed - started:.2f} s, {locks} locks; judged in "
+        f"{1000 * (judged - installed):.0f} ms; {1000 * median(took):.1f} ms with each beat"
+    )
+
+
+async def _costs(server: EmbeddedPostgres) -> None:
+    for parts in (0, 12, 100, 1_000):
+        async with fresh_database(server, "template0") as url:
+            sys.stdout.write(f"{await _cost(url, parts)}\n")
+
+
+if __name__ == "__main__":
+    with running_postgres() as running:
+        asyncio.run(_costs(running))
