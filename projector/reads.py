@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from projector.core.comparison import Truth
 from projector.core.new_events import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, NewEvents
 from projector.core.served_part import LogRow
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
-from projector.tail.triggers import inspect
-from readmodel.errors import BadEvents, EventLogUnavailable, RightsMissing
+from projector.tail.triggers import inspect, late_partitions_of
+from readmodel.errors import BadEvents, EventLogUnavailable, RightsMissing, StoreRefused, TableLocked
 from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import (
     Connection,
@@ -44,6 +46,8 @@ KEPT_SECONDS = 20.0
 """The step's connection is opened anew after so long a rest: what lies between may have forgotten it, silently."""
 PLAN_SECONDS = 10
 """A plan is kept so long: one made while the table was empty reads all of it, and nobody may have analysed it since."""
+
+_log = structlog.get_logger(__name__)
 
 Check = Callable[[Connection], Awaitable[None]]
 """Raises where a connection leads to another server than the leader's."""
@@ -137,8 +141,8 @@ class Reads:
                 found.bad[sid] = await self._why([UUID(event_id) for owner, event_id in chunk if owner == sid], error)
 
     async def _fetch(self, chunk: Sequence[tuple[str, str]], found: NewEvents) -> None:
-        session_of = {event_id: session_id for session_id, event_id in chunk}
-        ids = list(session_of)
+        pairs = set(chunk)
+        ids = list({event_id for _, event_id in chunk})
         bounds = BYTES_OF_ONE_SESSION, BYTES_OF_ALL - found.bytes
         with translated(self._url):
             async with self._own_connection() as connection:
@@ -147,22 +151,25 @@ class Reads:
                     rows = await connection.fetch(
                         statement("added_within", self.tables), ids, *bounds, timeout=SMALL_SECONDS
                     )
+        for (session_id, event_id), times in Counter((row["session_id"], row["id"]) for row in rows).items():
+            if times > 1 and (session_id, event_id.hex()) in pairs:
+                found.bad[session_id] = repeated(str(UUID(bytes=event_id)))
         for row in rows:
-            if row["session_id"] != session_of.get(row["id"].hex()):
+            if (row["session_id"], row["id"].hex()) not in pairs or row["session_id"] in found.bad:
                 continue  # it moved meanwhile: the one session misses it, and the other may have it already
             if row["member"] is None and row["score"] is not None:
                 found.refuse(row["session_id"])
             else:
                 _take(EventRow(*row), found)
 
-    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
-        """Give what polls are served of these events, by id; digests of their JSON where it is to be `rendered`."""
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[tuple[str, bytes], LogRow]:
+        """Give what polls are served of these events, by session and id; digests of their JSON where `rendered`."""
         async with self._connection() as connection:
             wanted = [UUID(bytes=event_id) for event_id in ids]
             served = statement("served", self.tables)
             rows = await connection.fetch(served, wanted, rendered, timeout=LOAD_TIMEOUT_SECONDS)
         return {
-            row["id"]: LogRow(
+            (row["session_id"], row["id"]): LogRow(
                 row["session_id"], row["score"], type_name(row["event_type"]), row["version"], row["digest"]
             )
             for row in rows
@@ -189,7 +196,7 @@ class Reads:
     async def snapshot(self, session_id: str, window: tuple[int, int]) -> AsyncIterator[Snapshot]:
         """Open one session's snapshot, of its newest events within a window: how many, and the bytes of their JSON.
 
-        Raises BadEvents, which names the event, when one cannot be read or its timestamp has no score.
+        Raises BadEvents when an event cannot be read (which it is, is said), has no score, or has the id of another.
         """
         try:
             async with self._snapshot(session_id, window) as snapshot:
@@ -257,6 +264,33 @@ class Reads:
             (await self.row("SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000::numeric)::bigint"))[0]
         )
 
+    async def fire_always(self, schema: str) -> bool:
+        """Have triggers of ours that were enabled as ordinary ones fire always again; tells whether any was.
+
+        False too where our role may not, or somebody has the tables' locks.
+        """
+        try:
+            return bool((await self.row(f'SELECT "{schema}".fire_always()'))[0])
+        except (StoreRefused, TableLocked):
+            return False
+
+    async def adopt_partitions(self, schema: str) -> bool:
+        """Have late partitions told of by statement, as those are that `install` found; tells whether any is left.
+
+        Left are those whose locks somebody has, or that our role may not adopt.
+        """
+        async with self._connection() as connection:
+            late = await late_partitions_of(connection, schema, self.tables.sessions, self.tables.events)
+        left = False
+        for partition in late:
+            try:
+                done = (await self.row(f'SELECT "{schema}".adopt_partition($1)', partition.oid))[0]
+            except (StoreRefused, TableLocked) as error:
+                _log.info("a partition is told of row by row until its lock is free", reason=str(error))
+                done = False
+            left = left or not done
+        return left
+
     async def inspect_triggers(self, schema: str) -> str | None:
         """Give None when the triggers are ours, whole and enabled; else the sentence that says how to mend it.
 
@@ -317,11 +351,13 @@ async def _owners_connection(url: str, check: Check | None) -> AsyncIterator[Con
 
 
 def scored(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
-    """Give a session's totals again; raises BadEvents when an event of it has no score, or no JSON."""
+    """Give a session's totals again; raises BadEvents for what the view cannot hold."""
     if any(row["unscored"] for row in rows):
         raise BadEvents(
             "an event has a timestamp that a sorted set cannot hold, or a NULL where readside needs a value"
         )
+    if any(row["repeated"] for row in rows):
+        raise BadEvents(repeated(None))
     return rows
 
 
@@ -338,3 +374,8 @@ def unscored(event_id: bytes) -> str:
         f"event {UUID(bytes=event_id)} has a timestamp that a sorted set cannot hold exactly (before 1684, after 2255, "
         "or infinite)"
     )
+
+
+def repeated(event_id: str | None) -> str:
+    """Say that an id is there twice: a partitioned table may allow it, and the view knows an event by its id."""
+    return f"two of its events have {f'the id {event_id}' if event_id else 'one id'}"

@@ -33,7 +33,7 @@ Passed = Callable[[], Awaitable[bool]]
 class ServedRows(Protocol):
     """Where Postgres' rows come from."""
 
-    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[tuple[str, bytes], LogRow]:
         """Give these events, those that there are, with their digests if they are to be `rendered`."""
 
 
@@ -113,20 +113,20 @@ class ServedCheck:
         is_whole = (place.member >= held or not part.members) and (place.chunk >= in_all or not listed)
         return (part, is_whole) if part.ordered else (None, True)
 
-    async def _rows(self, parts: Iterable[ServedPart]) -> Mapping[bytes, LogRow]:
+    async def _rows(self, parts: Iterable[ServedPart]) -> Mapping[tuple[str, bytes], LogRow]:
         members = {one.id for part in parts for one in part.members if one.id}
         others = {one.id for part in parts for one in part.entries} - members
         rows = await self._reads.served(members, rendered=True) if members else {}
         return rows | (await self._reads.served(others, rendered=False) if others else {})
 
     async def _certain(
-        self, suspects: Mapping[str, list[ServedMember | ServedEntry]], rows: Mapping[bytes, LogRow]
+        self, suspects: Mapping[str, list[ServedMember | ServedEntry]], rows: Mapping[tuple[str, bytes], LogRow]
     ) -> set[str]:
         """Look again at what seemed wrong: B and Q of the core's docstring."""
         there = {sid: await self._still_there(sid, wrong) for sid, wrong in suspects.items()}
         ids = {one.id for left in there.values() for one in left if one.id}
         again = await self._reads.served(ids, rendered=False) if ids else {}
-        return {sid for sid, left in there.items() if any(_same(one.id, rows, again) for one in left)}
+        return {sid for sid, left in there.items() if any(_same(sid, one.id, rows, again) for one in left)}
 
     async def _still_there(
         self, session_id: str, wrong: list[ServedMember | ServedEntry]
@@ -152,7 +152,12 @@ def _holds(one: ServedMember | ServedEntry, reply: Any) -> bool:
     return isinstance(reply, bytes) and one.entry in entries_of(reply)
 
 
-def _same(event_id: bytes | None, rows: Mapping[bytes, LogRow], again: Mapping[bytes, LogRow]) -> bool:
+def _same(
+    session_id: str,
+    event_id: bytes | None,
+    rows: Mapping[tuple[str, bytes], LogRow],
+    again: Mapping[tuple[str, bytes], LogRow],
+) -> bool:
     """Tell whether Postgres held the same version of a row at both readings, or none at both."""
-    first, second = (read.get(event_id) if event_id else None for read in (rows, again))
+    first, second = (read.get((session_id, event_id)) if event_id else None for read in (rows, again))
     return (first and first.version) == (second and second.version)

@@ -23,7 +23,7 @@ from projector.requests import Requests
 from projector.served_check import ServedCheck
 from projector.step import TermStep
 from projector.tail.connection import Tail
-from projector.tail.letterbox import Letterbox, ReaderReplaced, shape_of
+from projector.tail.letterbox import Letterbox, ReaderReplaced, but_for_partitions, shape_of
 from projector.tail.reader import LetterReader, Wake
 from projector.telemetry import Telemetry
 from projector.view.committer import Committer
@@ -31,6 +31,9 @@ from projector.view.writer import ViewWriter
 from readmodel.errors import EventLogUnavailable, NotInstalled
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+
+ADOPTING_SECONDS = 30.0
+"""A partition that is written to all the time may be locked at each try: each has its writers wait 0.1 s at most."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,6 +79,8 @@ class Term:
         self._config = config
         self._as_of_us: int | None = None
         self._fingerprint = ""
+        self._layouts: dict[str, str] = {}
+        self._partitions_changed = asyncio.Event()
         self._continued = False
         self._recent: list[str] = []
         view, reads = stores.view, stores.reads
@@ -119,27 +124,41 @@ class Term:
 
     async def _go(self) -> None:
         await self._catch_up()
-        await first_to_end(self._step_for_ever(), self._drift.run(), self._find_recent())
+        await first_to_end(self._step_for_ever(), self._drift.run(), self._find_recent(), self._adopt_partitions())
 
     # Beginning.
 
     async def _begin(self) -> None:
         stores = self._stores
         # Before the triggers are judged and anything is read: a change shows later.
-        self._fingerprint = await stores.letterbox.fingerprint()
-        wrong = await stores.reads.inspect_triggers(self._config.schema)
-        if wrong:
-            raise NotInstalled(wrong)
+        await self._look_at_triggers()
+        self._layouts = await stores.letterbox.layouts()
         await stores.reads.check_rights()  # nothing else reads the tables where the view is empty: it would be live
         holders = await self._reader.begin()  # before others hear of the term: what they read from then on is told of
         seen = await stores.view.position()
         await stores.tail.value("SELECT 1")  # the lock was ours when the position was read: who began since is refused
         database = stores.tail.server.database
         self._continued = await stores.writer.begin(
-            self.id, seen.term if seen else "", database, shape_of(self._fingerprint)
+            self.id, seen.term if seen else "", database, shape_of(self._fingerprint, self._layouts)
         )
         self._telemetry.term = self.id
         _log.info("a term began", term=self.id, may_have_skipped=holders)
+
+    async def _look_at_triggers(self) -> None:
+        """Take the fingerprint, then judge the triggers; those that were enabled anew are made to fire always again.
+
+        Nothing was read of this term yet: what was written while they were disabled will be compared.
+        """
+        stores, schema = self._stores, self._config.schema
+        self._fingerprint = await stores.letterbox.fingerprint()
+        wrong = await stores.reads.inspect_triggers(schema)
+        if wrong and await stores.reads.fire_always(schema):
+            _log.warning("triggers of ours that fired as ordinary ones do fire always again", found=wrong)
+            self._telemetry.note_error(f"Mended, so that they fire always again: {wrong}")
+            self._fingerprint = await stores.letterbox.fingerprint()
+            wrong = await stores.reads.inspect_triggers(schema)
+        if wrong:
+            raise NotInstalled(wrong)
 
     async def _catch_up(self) -> None:
         """Stamp what is equal, drop what is not. Letters wait in their box; as-of stays where it was."""
@@ -165,6 +184,16 @@ class Term:
         except EventLogUnavailable as error:
             _log.warning("no recent sessions are warmed", error=str(error))
         self._wake.event.set()
+        await asyncio.Event().wait()  # to return would end the term
+
+    async def _adopt_partitions(self) -> None:
+        """Have new partitions told of by statement, beside the steps: until then they are told of row by row."""
+        while self._stores.reads.tables.partitioned:
+            self._partitions_changed.clear()
+            left = await self._stores.reads.adopt_partitions(self._config.schema)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ADOPTING_SECONDS if left else None):
+                    await self._partitions_changed.wait()
         await asyncio.Event().wait()  # to return would end the term
 
     # Living.
@@ -214,12 +243,33 @@ class Term:
             raise TermEnded(reading.letters.ended)
         if reading.fingerprint is None:
             return reading.letters, None
-        if reading.fingerprint != self._fingerprint:
-            rows = shape_of(reading.fingerprint) != shape_of(self._fingerprint)
-            raise TermEnded("what rows read as was changed" if rows else "the triggers were changed")
-        if await self._reader.in_doubt(reading):
+        changed = reading.fingerprint != self._fingerprint
+        if changed:
+            await self._judge_change(reading.fingerprint)
+        if await self._reader.in_doubt(reading) or changed:
             await self._compare_again(reading.letters)
         return reading.letters, Beat(reading.as_of_us, reading.sent_at)
+
+    async def _judge_change(self, fingerprint: str) -> None:
+        """Go on where only partitions changed, so that to compare shows all that came, went or was missed.
+
+        Raises TermEnded for any other change: of what rows read as, or of what we would be told.
+        """
+        if shape_of(fingerprint) != shape_of(self._fingerprint):
+            raise TermEnded("what rows read as was changed")
+        if but_for_partitions(fingerprint) != but_for_partitions(self._fingerprint):
+            raise TermEnded("the triggers were changed")
+        if wrong := await self._stores.reads.inspect_triggers(self._config.schema):
+            raise TermEnded(wrong.rstrip("."))
+        layouts = await self._stores.letterbox.layouts()
+        if any(self._layouts.get(part, layout) != layout for part, layout in layouts.items()):
+            raise TermEnded("what rows read as was changed")
+        # Kept before the comparison: the view shows no row of a new partition yet, and what is gone is compared anyhow.
+        await self._stores.writer.reshape(self.id, shape_of(fingerprint, layouts))
+        _log.info("partitions changed, and the view is compared", partitions=len(layouts))
+        self._fingerprint = fingerprint
+        self._layouts |= layouts
+        self._partitions_changed.set()
 
     async def _compare_again(self, letters: Letters) -> None:
         """Writers skipped letters: have looked at whatever differs, and at what may have been read before this beat."""

@@ -24,7 +24,7 @@ async def find_tables(connection: Connection, url: str) -> Tables:
     for name in ("sessions", "events"):
         if row[name] is None:
             raise SchemaMissing(f"Table {name} was not found in {_search(row['schemas'])}.")
-    return Tables.within(row["sessions"], row["events"])
+    return Tables.within(row["sessions"], row["events"], partitioned=row["partitioned"])
 
 
 async def check_tables(connection: Connection, tables: Tables, url: str) -> None:

@@ -55,15 +55,15 @@ class ServedPart:
     entries: tuple[ServedEntry, ...] = ()
     ordered: bool = True
 
-    def wrong(self, rows: Mapping[bytes, LogRow]) -> Iterator[ServedMember | ServedEntry]:
+    def wrong(self, rows: Mapping[tuple[str, bytes], LogRow]) -> Iterator[ServedMember | ServedEntry]:
         """Give what Postgres holds otherwise, or not at all."""
         for one in self.members:
-            row = rows.get(one.id) if one.id else None
+            row = rows.get((self.session_id, one.id)) if one.id else None
             wanted = row and (row.session_id, row.score, row.digest)
             if wanted != (self.session_id, one.score, hashlib.md5(one.member, usedforsecurity=False).digest()):
                 yield one
         for entry in self.entries:
-            row = rows.get(entry.id)
+            row = rows.get((self.session_id, entry.id))
             if (
                 row is None
                 or row.score is None

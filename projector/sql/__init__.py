@@ -5,7 +5,7 @@ Arrays are sent as those of text: for any other type asyncpg looks into the cata
 
 from readmodel import sql
 
-_OWN = ("rendered", "named", "octets", "size")
+_OWN = ("rendered", "named", "octets", "size", "place", "at_places", "repeated")
 
 
 def statement(name: str, tables: sql.Tables) -> str:

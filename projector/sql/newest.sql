@@ -5,7 +5,7 @@ SELECT pg_catalog.array_agg(n.place::text ORDER BY n.reached) AS places
 FROM (
   SELECT o.place, pg_catalog.sum(o.size) OVER (ORDER BY o.timestamp DESC, o.id DESC) AS reached
   FROM (
-    SELECT e.ctid AS place, e.id, e.timestamp, :size AS size
+    SELECT :place AS place, e.id, e.timestamp, :size AS size
     FROM :events e WHERE e.session_id = $1 ORDER BY e.timestamp DESC, e.id DESC LIMIT $2
   ) o
 ) n

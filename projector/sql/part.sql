@@ -5,7 +5,7 @@ FROM (
   SELECT o.*, pg_catalog.sum(o.octets) OVER (ORDER BY o.timestamp DESC, o.id DESC ROWS UNBOUNDED PRECEDING) AS reached
   FROM (SELECT m.*, :octets AS octets
         FROM (SELECT e.id, e.timestamp, :event_type AS event_type, :score AS score, :event_json AS member
-              FROM :events e WHERE e.ctid = ANY ($1::text[]::tid[]) OFFSET 0) m) o
+              FROM :events e WHERE :at_places OFFSET 0) m) o
 ) r
 WHERE r.reached <= $2
 GROUP BY r.event_type

@@ -10,6 +10,7 @@ WITH look AS MATERIALIZED (
 )
 SELECT :status AS status, pg_catalog.pg_current_snapshot()::text AS snapshot, look.small, g.event_type,
        g.count, g.bytes, g.newest, g.lowest, g.entries, g.hi, g.lo, g.unscored,
+       CASE WHEN look.small THEN :repeated END AS repeated,
        CASE WHEN g.bytes <= $3::bigint THEN g.words END AS words
 FROM :sessions s CROSS JOIN look LEFT JOIN (
   :rendered,

@@ -6,18 +6,20 @@ count in `skips` that they did not. Decision 0031 has the reasons.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from projector.core.letters import Letters
 from projector.tail.connection import Tail
-from projector.tail.shape import shape_sql
+from projector.tail.shape import layouts_sql, shape_sql
 from projector.tail.sql import statement
-from projector.tail.triggers import fingerprint_sql
+from projector.tail.triggers import fingerprint_sql, tree_sql
 from readmodel.errors import BadEvents, RightsMissing, TableLocked
 from readmodel.event import EventRow
 from readmodel.sql import Tables
@@ -35,6 +37,8 @@ MAX_IDS_OF_ONE = 1_000
 """Event ids that one reading names of a session; past it that session is looked at."""
 MAX_SESSIONS = 100_000
 """Sessions that one reading names; past it the term ends and everything hot is compared."""
+SETTLING_SECONDS = 0.01
+"""Who attached a partition holds its locks for a moment after others see it: so often we look whether it is over."""
 QUIET_SECONDS = 5.0
 BUSY_SECONDS = 30.0
 """A reading that takes longer will never be answered. Under load it may have millions of letters to group."""
@@ -49,7 +53,8 @@ class Reading:
     """What one statement saw, all in one snapshot.
 
     `count` is how many letters there were, `as_of_us` (µs since 1970) what every transaction visible here precedes. The
-    rest is a beat's alone: `skips` counts the letters that writers skipped, `fingerprint` is of triggers and tables.
+    rest is a beat's alone: `skips` counts the letters that writers skipped, `fingerprint` is of triggers and tables,
+    partitions included.
     `sent_at` is when it set out, by the monotonic clock.
     """
 
@@ -73,13 +78,26 @@ class Letterbox:
         self._me = 0
         self._snapshot = ""
         self._sql = _statements(schema, tables)
+        self._names_events = tables.partitioned
+        """To read an event by its id alone looks into each partition: that is done for hot sessions only."""
 
     async def fingerprint(self) -> str:
-        """Read what triggers and tables look like now, and last what rows read as; raises RightsMissing too."""
+        """Read what triggers, partitions and tables look like now; raises RightsMissing too."""
         try:
             return str(await self._tail.value(f"SELECT {self._sql['fingerprint']}"))
         except RightsMissing as error:
             raise RightsMissing(f"{error} `readside install --role ROLE` grants it.") from error
+
+    async def layouts(self) -> dict[str, str]:
+        """Give what rows of each partition read as, by its oid: once whoever attached it has let go of all its locks.
+
+        Until then a statement may not know it yet.
+        """
+        while True:
+            rows = await self._tail.rows(self._sql["layouts"])
+            if all(row["settled"] for row in rows):
+                return {row["part"]: row["layout"] for row in rows}
+            await asyncio.sleep(SETTLING_SECONDS)
 
     async def begin(self) -> str:
         """Become the reader, and renew the lease; gives what `skips` says from then on."""
@@ -117,7 +135,7 @@ class Letterbox:
         """Read the letters of all transactions that ended since the last reading; raises ReaderReplaced."""
         sent_at = time.monotonic()
         rows: Sequence[Any] = ()
-        if not busy:
+        if not busy and not self._names_events:
             try:
                 quiet = (self._snapshot, beat, MAX_RENDERED, RENDERED_BYTES)
                 rows = await self._tail.rows(self._sql["quiet"], *quiet, timeout=QUIET_SECONDS)
@@ -152,15 +170,24 @@ class Letterbox:
         return row
 
 
-def shape_of(fingerprint: str) -> str:
-    """Give the part of a fingerprint that says what rows read as."""
-    return fingerprint[-32:]
+def shape_of(fingerprint: str, layouts: Mapping[str, str] | None = None) -> str:
+    """Give the part of a fingerprint that says what rows read as, those of partitions by their `layouts` included."""
+    if not layouts:
+        return fingerprint[-32:]
+    told = fingerprint[-32:] + "".join(f" {part} {layout}" for part, layout in sorted(layouts.items()))
+    return hashlib.md5(told.encode(), usedforsecurity=False).hexdigest()
+
+
+def but_for_partitions(fingerprint: str) -> str:
+    """Give what a fingerprint says of the two tables and of our triggers on them."""
+    return fingerprint[:-64] + fingerprint[-32:]
 
 
 def _statements(schema: str, tables: Tables) -> dict[str, str]:
+    named = schema, tables.sessions, tables.events
     own = {
         "schema": schema,
-        "fingerprint": f"({fingerprint_sql(schema, tables.sessions, tables.events)} || {shape_sql(tables)})",
+        "fingerprint": f"({fingerprint_sql(*named)} || {tree_sql(*named)} || {shape_sql(tables)})",
     }
     own["fresh_letters"] = statement("fresh_letters", **own)
     own["reading_head"] = statement("reading_head", **own)
@@ -170,6 +197,7 @@ def _statements(schema: str, tables: Tables) -> dict[str, str]:
         "quiet": statement("reading_quiet", **own, **events),
         "busy": statement("reading_busy", **own),
         "fingerprint": own["fingerprint"],
+        "layouts": layouts_sql(tables),
         "presence": f"SELECT pg_sequence_last_value('\"{schema}\".presence'::regclass)",
         "reader": f"SELECT setval('\"{schema}\".reader', $1)",
         "skips": f"SELECT last_value::text || ' ' || is_called::text FROM \"{schema}\".skips",  # noqa: S608 (our own schema)

@@ -16,11 +16,19 @@ from readmodel.sql import Tables, literal
 
 def shape_sql(tables: Tables) -> str:
     """Give a scalar SQL expression: 32 hex digits."""
-    text = statement("shape")
-    for name, qualified in (("sessions", tables.sessions), ("events", tables.events)):
-        text = text.replace(f":{name}_name", literal(qualified)).replace(
-            f":{name}_columns", _names([column.name for column in COLUMNS[name]])
-        )
+    return _filled("shape", tables)
+
+
+def layouts_sql(tables: Tables) -> str:
+    """Give a query of what rows of each partition read as."""
+    return _filled("layouts", tables)
+
+
+def _filled(name: str, tables: Tables) -> str:
+    text = statement(name)
+    for table, qualified in (("sessions", tables.sessions), ("events", tables.events)):
+        columns = _names([column.name for column in COLUMNS[table]])
+        text = text.replace(f":{table}_name", literal(qualified)).replace(f":{table}_columns", columns)
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ ROW, INSERT, DELETE, UPDATE, TRUNCATE = 1, 4, 8, 16, 32
 MEND = "run `readside install`"
 OF_VERSION_0_1 = f"The triggers are those of version 0.1: {MEND}."
 
-_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "p": "a partitioned table"}
-_STATES = {"D": "is disabled", "O": "is not ENABLE ALWAYS", "R": "is not ENABLE ALWAYS"}
+_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
+_ORDINARY = "is not ENABLE ALWAYS"
+_STATES = {"D": "is disabled", "O": _ORDINARY, "R": _ORDINARY}
+_SILENCED = ", so that what is written under session_replication_role = replica is missed"
 _NAMED_AT_MOST = 3
 
 
@@ -45,6 +48,14 @@ def triggers(schema: str) -> tuple[Trigger, ...]:
         Trigger("events", name("_update"), UPDATE, "events_updated", removed="removed", added="added"),
         Trigger("events", name("_delete"), DELETE, "events_deleted", removed="removed"),
         Trigger("events", name("_truncate"), TRUNCATE, "truncated"),
+    )
+
+
+def row_triggers(schema: str) -> tuple[Trigger, ...]:
+    """Give those that a partitioned table has beside them, and each of its partitions by Postgres' own doing."""
+    return (
+        Trigger("sessions", f"{schema}_row", ROW | INSERT | DELETE, "sessions_row"),
+        Trigger("events", f"{schema}_row", ROW | INSERT | DELETE | UPDATE, "events_row"),
     )
 
 
@@ -104,6 +115,10 @@ class Table:
     def read(cls, row: Row) -> Table:
         return cls(row["name"], row["full_name"], row["oid"], found_columns(row["columns"]), row)
 
+    @property
+    def is_partitioned(self) -> bool:
+        return bool(self.facts["kind"] == "p")
+
     def unfit(self, schemas: Sequence[str]) -> str | None:
         """Say in one sentence why readside cannot tail this table; `schemas` are where it was looked for."""
         if self.oid is None:
@@ -112,6 +127,8 @@ class Table:
             return (
                 f"{self.full_name} is {nature}: statement triggers would not see all its rows, so readside refuses it."
             )
+        if (partitions := self._unfit_partitions()) is not None:
+            return partitions
         if (wrong := misfit(self.name, self.full_name, self.columns)) is not None:
             return wrong
         if subscriptions := self.facts["subscriptions"]:
@@ -121,8 +138,18 @@ class Table:
             )
         return None
 
+    def _unfit_partitions(self) -> str | None:
+        if (foreign := self.facts["foreign_partition"]) is not None:
+            return f"Table {self.full_name} has the foreign table {foreign} as a partition: its rows change elsewhere."
+        if self.name == "sessions" and self.is_partitioned and not self.facts["has_unique_ids"]:
+            return (
+                f"Table {self.full_name} is partitioned and has no unique index on id alone, so two sessions may have "
+                "one id: partition it by id."
+            )
+        return None
+
     def _nature(self) -> str | None:
-        if self.facts["kind"] != "r":
+        if self.facts["kind"] not in {"r", "p"}:
             return _KINDS.get(self.facts["kind"], "not a table")
         if self.facts["is_temporary"]:
             return "a temporary table"
@@ -130,14 +157,40 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition of one of the tables, at whatever depth: a row of triggers_tree.sql; `triggers` are ours, by name."""
+
+    table: str
+    full_name: str
+    oid: int
+    parent: int
+    is_leaf: bool
+    is_owned: bool
+    triggers: Mapping[str, Row]
+
+    @classmethod
+    def read(cls, row: Row) -> Partition:
+        kept = (row["name"], row["full_name"], row["oid"], row["parent"], row["kind"] != "p", row["is_owned"])
+        return cls(*kept, json.loads(row["triggers"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
-    """What the catalog holds of ours: rows of triggers_found.sql, …_functions.sql, …_relations.sql and …_loose.sql."""
+    """What the catalog holds of ours.
+
+    Rows of triggers_found.sql, …_functions.sql, …_relations.sql, …_loose.sql and …_tree.sql.
+    """
 
     tables: Sequence[Table]
     triggers: Sequence[Row]
     functions: Sequence[Row]
     relations: Sequence[Row]
     loose: Sequence[Row]
+    partitions: Sequence[Partition] = ()
+
+    def late(self, schema: str) -> list[Partition]:
+        """Give the partitions that are seen row by row, and that the owner of events may alter; parents first."""
+        return late_partitions(schema, self.partitions)
 
     def is_of_version_0_1(self, schema: str) -> bool:
         """Tell whether these are the triggers of version 0.1, which had no letters and sent their news by NOTIFY."""
@@ -154,7 +207,7 @@ def differences(schema: str, catalog: Catalog) -> list[str]:
     if not catalog.triggers and not any(function.signature in by_signature for function in expected):
         return [f"the triggers are not installed on {' and '.join(table.full_name for table in catalog.tables)}"]
     owner = next((table.facts["owner"] for table in catalog.tables if table.name == "events"), "")
-    wrong = _wrong_triggers(schema, catalog)
+    wrong = _wrong_triggers(schema, catalog) + _wrong_partitions(schema, catalog.partitions)
     for function in expected:
         if (verdict := _judge_function(function, by_signature.get(function.signature), owner)) is not None:
             wrong.append(f"function {schema}.{function.signature} {verdict}")
@@ -169,19 +222,66 @@ def sentence(wrong: Sequence[str]) -> str:
     """Make one sentence of `differences`, with the way to mend them."""
     named = ", ".join(wrong[:_NAMED_AT_MOST])
     more = f" and {len(wrong) - _NAMED_AT_MOST} more" if len(wrong) > _NAMED_AT_MOST else ""
-    return f"{named[0].upper()}{named[1:]}{more}; {MEND}."
+    why = _SILENCED if any(one.endswith(_ORDINARY) for one in wrong) else ""
+    return f"{named[0].upper()}{named[1:]}{more}{why}; {MEND}."
 
 
 def _wrong_triggers(schema: str, catalog: Catalog) -> list[str]:
     by_place = {(row["table_oid"], row["name"]): row for row in catalog.triggers}
     table_by_name = {table.name: table for table in catalog.tables}
     wrong = []
-    for trigger in triggers(schema):
+    for trigger in (*triggers(schema), *row_triggers(schema)):
         table = table_by_name[trigger.table]
+        if trigger.type & ROW and trigger in row_triggers(schema) and not table.is_partitioned:
+            continue
         verdict = _judge_trigger(trigger, by_place.get((table.oid, trigger.name)))
         if verdict is not None:
             wrong.append(f"trigger {trigger.name} on {table.full_name} {verdict}")
     return wrong
+
+
+def _wrong_partitions(schema: str, partitions: Sequence[Partition]) -> list[str]:
+    """Say which partitions could be written to unseen.
+
+    A partition of events is seen by its row trigger, or by statement triggers on it and all that it is a part of.
+    """
+    by_oid = {partition.oid: partition for partition in partitions}
+    cloned = [trigger for trigger in (*triggers(schema), *row_triggers(schema)) if trigger.type & ROW]
+    wrong = []
+    for partition in (partition for partition in partitions if partition.is_leaf):
+        if partition.table == "events" and all(_is_quick(schema, each) for each in _line(partition, by_oid)):
+            continue
+        for trigger in (trigger for trigger in cloned if trigger.table == partition.table):
+            verdict = _judge_trigger(trigger, partition.triggers.get(trigger.name))
+            if verdict is not None:
+                wrong.append(f"trigger {trigger.name} on partition {partition.full_name} {verdict}")
+    return wrong
+
+
+def late_partitions(schema: str, partitions: Sequence[Partition]) -> list[Partition]:
+    """Give the partitions of events that came after `install`, and are ours to alter: each row has its price there."""
+    by_oid = {partition.oid: partition for partition in partitions}
+    late = []
+    for partition in (partition for partition in partitions if partition.table == "events"):
+        line = _line(partition, by_oid)
+        rests = not partition.is_leaf or partition.triggers.get(f"{schema}_row", {}).get("enabled") == "D"
+        if all(each.is_owned for each in line) and not (rests and _is_quick(schema, partition)):
+            late.append(partition)
+    return late
+
+
+def _line(partition: Partition, by_oid: Mapping[int, Partition]) -> list[Partition]:
+    """Give a partition and all that it is a part of, but for the table itself."""
+    line = [partition]
+    while (parent := by_oid.get(line[-1].parent)) is not None:
+        line.append(parent)
+    return line
+
+
+def _is_quick(schema: str, partition: Partition) -> bool:
+    """Tell whether statements that name this partition of events are seen by statement triggers."""
+    wanted = (trigger for trigger in triggers(schema) if trigger.table == "events" and trigger.type != TRUNCATE)
+    return all(_judge_trigger(trigger, partition.triggers.get(trigger.name)) is None for trigger in wanted)
 
 
 def _judge_trigger(trigger: Trigger, row: Row | None) -> str | None:

@@ -8,9 +8,9 @@ To install, a role must
 - own both tables (or be a member of the role that does): Postgres lets nobody else make a trigger ENABLE ALWAYS;
 - hold CREATE on the database, unless the schema is there and belongs to the owner of `events`.
 
-Writers need no right at all: the functions run with their owner's. Partitioned tables, partitions, inheritance trees,
-views and foreign tables are refused: rows can reach them (or leave them) past a statement trigger on the table that we
-would read.
+Writers need no right at all: the functions run with their owner's. Inheritance trees, partitions named as tables, views
+and foreign tables are refused: rows can reach them (or leave them) past a trigger on the table that we would read. A
+partitioned table has row triggers beside the others, which Postgres puts on each partition (decision 0042).
 
 Nothing of anybody's runs while we install: the tables' OIDs are found first, and from then on the transaction finds
 names in pg_catalog alone (`trigger_locks.opening`). What somebody else made beforehand is refused by name.
@@ -35,9 +35,11 @@ from projector.tail.trigger_catalog import (
     OF_VERSION_0_1,
     RELATIONS,
     Catalog,
+    Partition,
     Table,
     differences,
     functions,
+    late_partitions,
     sentence,
     triggers,
 )
@@ -101,15 +103,27 @@ def fingerprint_sql(schema: str, sessions: str = "sessions", events: str = "even
     triggers). Any ALTER gives a sequence another file.
     `sessions` and `events` are the tables' names as SQL would write them: in full where the search_path is ours.
     """
-    tables = f"to_regclass({literal(sessions)}), to_regclass({literal(events)})".replace("to_", "pg_catalog.to_")
-    return f"({statement('fingerprint', schema=schema, tables=tables).strip()})"
+    return f"({statement('fingerprint', schema=schema, tables=_tables(sessions, events)).strip()})"
+
+
+def tree_sql(schema: str, sessions: str = "sessions", events: str = "events") -> str:
+    """Give a scalar SQL expression: 32 hex digits that differ after anything that happened to partitions.
+
+    As `fingerprint_sql` does for the tables themselves. A row that was missed meanwhile is found by comparing.
+    """
+    return statement("tree", schema=schema, tables=_tables(sessions, events)).strip()
+
+
+def _tables(sessions: str, events: str) -> str:
+    return f"to_regclass({literal(sessions)}), to_regclass({literal(events)})".replace("to_", "pg_catalog.to_")
 
 
 def install_sql(schema: str = SCHEMA, role: str | None = None) -> str:
     """Return what `install` runs, as a commented script for psql in one transaction."""
     check_schema(schema)
     grants = "" if role is None else _GRANTING.format(role=literal(role), grants=_grants(schema))
-    return f"{_HEADER}{opening(Names(), LOCK_TIMEOUTS_MS[-1])}\n{_script(schema)}{grants}\nCOMMIT;\n"
+    script = _script(schema) + statement("triggers_adoption", schema=schema)
+    return f"{_HEADER}{opening(Names(), LOCK_TIMEOUTS_MS[-1])}\n{script}{grants}\nCOMMIT;\n"
 
 
 def check_schema(schema: str) -> None:
@@ -140,7 +154,11 @@ async def install(
         async with pinned(connection):
             catalog = await _fit_catalog(connection, schema, await _check_server(connection, warn, doorbell=doorbell))
             await _check_role(connection, role)
-            if not differences(schema, catalog) and not await _missing_grants(connection, schema, role):
+            if (
+                not differences(schema, catalog)
+                and not catalog.late(schema)
+                and not await _missing_grants(connection, schema, role)
+            ):
                 return False
             await _refuse_strangers(connection, schema)
             await _check_rights(connection, schema, catalog.tables)
@@ -149,15 +167,20 @@ async def install(
             changed = await _make(connection, schema)
             return await _grant(connection, schema, role) or changed
 
-        return await with_locks(
+        locking = partial(
+            with_locks,
             connection,
-            create,
-            table_oids=_oids(catalog.tables),
             harmless=("AccessShareLock", "RowShareLock"),  # readers and SELECT FOR UPDATE go on
             warn=warn,
             lock_timeouts_ms=lock_timeouts_ms,
             sleep=sleep,
         )
+        changed = await locking(create, table_oids=_oids(catalog.tables))
+        async with pinned(connection):
+            late = (await _catalog(connection, schema)).late(schema)
+        for each in late:  # a transaction each: nobody waits for more than one partition
+            await locking(partial(_adopt, connection, schema, each), table_oids=[each.oid])
+        return changed or bool(late)
 
 
 async def uninstall(
@@ -231,6 +254,18 @@ async def inspect(
     return sentence(wrong) if wrong else None
 
 
+async def late_partitions_of(
+    connection: Connection, schema: str = SCHEMA, sessions: str = "sessions", events: str = "events"
+) -> list[Partition]:
+    """Give the partitions that are seen row by row, and that the owner of events may alter; parents first.
+
+    `sessions` and `events` are the tables' names as SQL would write them: in full where the search_path is ours.
+    """
+    async with pinned(connection, Names(sessions, events)):
+        rows = await _rows(connection, "triggers_tree", schema)
+    return late_partitions(schema, [Partition.read(row) for row in rows])
+
+
 async def missing_rights(
     connection: Connection, schema: str = SCHEMA, sessions: str = "sessions", events: str = "events"
 ) -> list[str]:
@@ -262,6 +297,12 @@ async def _make(connection: Connection, schema: str) -> bool:
     if wrong := differences(schema, await _catalog(connection, schema)):
         raise NotInstalled(f"The triggers are not as they were made: {', '.join(wrong)}.")
     return True
+
+
+async def _adopt(connection: Connection, schema: str, partition: Partition) -> bool:
+    """Have a partition told of by statement, in the caller's transaction."""
+    await connection.execute(f"LOCK TABLE ONLY {partition.full_name} IN SHARE ROW EXCLUSIVE MODE")
+    return bool(await connection.fetchval(f'SELECT "{schema}".adopt_partition($1)', partition.oid))
 
 
 def _script(schema: str) -> str:
@@ -321,6 +362,7 @@ async def _catalog(connection: Connection, schema: str) -> Catalog:
         await _rows(connection, "triggers_functions", schema),
         await _rows(connection, "triggers_relations", schema, RELATIONS),
         await _rows(connection, "triggers_loose", schema, RELATIONS, [each.name for each in functions(schema)]),
+        [Partition.read(row) for row in await _rows(connection, "triggers_tree", schema)],
     )
 
 

@@ -66,6 +66,7 @@ class ViewWriter:
         self._keys = keys
         self._clock: float | None = None  # Redis' clock less our monotonic one, µs
         self._begin = Script(redis, source("begin"))
+        self._reshape = Script(redis, source("reshape"))
         self._apply = Script(redis, source("apply"))
         self._shrink = Script(redis, "#!lua flags=allow-oom\n" + source("apply"))
         # Untouched keys outlive the projector's own sweep and still go when no projector is left.
@@ -95,6 +96,12 @@ class ViewWriter:
                 "set another READSIDE_REDIS_PREFIX."
             )
         return found == ["1"]
+
+    async def reshape(self, term: str, shape: str) -> None:
+        """Note by what name the next term knows that rows read as they do now; raises TermRefused."""
+        outcome, *found = (part.decode() for part in await self._run(self._reshape, [term, shape]))
+        if outcome == "refused":
+            raise TermRefused(f"the view is at term {found[0] or 'none'}")
 
     async def apply(
         self,

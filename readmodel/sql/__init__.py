@@ -12,21 +12,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-_SHARED = ("database", "event_json", "event_type", "row_hash", "score", "since", "status", "visible")
+_SHARED = ("at_key", "database", "event_json", "event_type", "key", "row_hash", "score", "since", "status", "visible")
 _MARK = re.compile(r"(?<!:):([a-z_]+)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The write side's tables as statements name them: with their schemas, quoted."""
+    """The write side's tables as statements name them: with their schemas, quoted.
+
+    `partitioned`: events has partitions. An id may be there twice then, and a place of a row once in each of them.
+    """
 
     sessions: str
     events: str
+    partitioned: bool = False
 
     @classmethod
-    def within(cls, sessions_schema: str, events_schema: str) -> "Tables":
+    def within(cls, sessions_schema: str, events_schema: str, *, partitioned: bool = False) -> "Tables":
         """Name the two tables of these schemas."""
-        return cls(f"{_quoted(sessions_schema)}.sessions", f"{_quoted(events_schema)}.events")
+        return cls(f"{_quoted(sessions_schema)}.sessions", f"{_quoted(events_schema)}.events", partitioned)
 
 
 def literal(text: str) -> str:
@@ -50,9 +54,10 @@ def statement(
 ) -> str:
     """Return the text of a package's `<name>.sql`, with the tables and the expressions, its `own` and shared, in place.
 
-    `words` are marks and what they stand for. Raises ValueError for a statement that names tables where none are given.
+    `words` are marks and what they stand for. Of an expression `<word>` that has a `<word>_partitioned.sql` beside it,
+    partitioned tables get that one. Raises ValueError for a statement that names tables where none are given.
     """
-    given = dict(words)
+    given, partitioned = dict(words), tables is not None and tables.partitioned
 
     def fill(mark: re.Match[str]) -> str:
         word = mark[1]
@@ -64,9 +69,16 @@ def statement(
             table = tables.sessions if word.startswith("sessions") else tables.events
             return literal(table) if word.endswith("_name") else table
         home = package if word in own else __name__ if word in _SHARED else None
-        return mark[0] if home is None else _MARK.sub(fill, _read(home, word).rstrip())
+        if home is None:
+            return mark[0]
+        variant = f"{word}_partitioned"
+        return _MARK.sub(fill, _read(home, variant if partitioned and _is_there(home, variant) else word).rstrip())
 
     return _MARK.sub(fill, _read(package, name))
+
+
+def _is_there(package: str, name: str) -> bool:
+    return files(package).joinpath(f"{name}.sql").is_file()
 
 
 def _read(package: str, name: str) -> str:

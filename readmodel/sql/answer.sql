@@ -7,7 +7,7 @@
 -- one past the end sorts nothing. (A LIMIT of 0 runs nothing of what is below it.)
 -- A page is rendered twenty events at a time and no further than the bound: a thousand of 1 MB took 10 s to measure.
 WITH RECURSIVE matching AS MATERIALIZED (
-  SELECT e.id, e.timestamp FROM :events e
+  SELECT :key AS id, e.timestamp FROM :events e
   WHERE e.session_id = $1
     AND ($2::bigint IS NULL OR e.timestamp > :since)
     AND ($3::text[] IS NULL OR :event_type = ANY ($3))
@@ -17,7 +17,7 @@ WITH RECURSIVE matching AS MATERIALIZED (
   SELECT c.total, $5::bigint > c.total - $5::bigint - $4::bigint AS is_late
   FROM (SELECT pg_catalog.count(*) AS total FROM matching) c
 ), page AS MATERIALIZED (
-  SELECT m.id, pg_catalog.row_number() OVER (ORDER BY m.timestamp :forth, m.id :forth) AS place
+  SELECT m.id, m.timestamp, pg_catalog.row_number() OVER (ORDER BY m.timestamp :forth, m.id :forth) AS place
   FROM (
     (SELECT id, timestamp FROM matching ORDER BY timestamp :forth, id :forth
      LIMIT (SELECT CASE WHEN is_late THEN 0::bigint ELSE $4::bigint END FROM counted) OFFSET $5::bigint)
@@ -41,7 +41,7 @@ WITH RECURSIVE matching AS MATERIALIZED (
       SELECT place, member,
              p.length + (pg_catalog.sum(coalesce(pg_catalog.octet_length(member), 0) + 1) OVER (ORDER BY place))::bigint AS length
       FROM (
-        SELECT place, (SELECT :event_json FROM :events e WHERE e.id = page.id) AS member
+        SELECT place, (SELECT :event_json FROM :events e WHERE :at_key) AS member
         FROM page WHERE place > p.taken AND place <= p.taken + 20
         OFFSET 0 -- each event is rendered once
       ) rendered

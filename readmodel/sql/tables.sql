@@ -9,4 +9,6 @@ SELECT (SELECT p.nspname::text FROM path p JOIN pg_catalog.pg_class c ON c.relna
         WHERE c.relname = 'sessions' ORDER BY p.place LIMIT 1) AS sessions,
        (SELECT p.nspname::text FROM path p JOIN pg_catalog.pg_class c ON c.relnamespace = p.oid
         WHERE c.relname = 'events' ORDER BY p.place LIMIT 1) AS events,
+       coalesce((SELECT c.relkind = 'p' FROM path p JOIN pg_catalog.pg_class c ON c.relnamespace = p.oid
+        WHERE c.relname = 'events' ORDER BY p.place LIMIT 1), false) AS partitioned,
        pg_catalog.current_schemas(false)::text[] AS schemas

@@ -186,6 +186,17 @@ async def test_a_view_of_another_shape_is_never_served_nor_continued(stage: Stag
     assert await stage.begin("term-3", expected="term-2", shape="1" * 32)
 
 
+async def test_a_view_whose_shape_is_told_anew_is_continued(stage: Stage) -> None:
+    """Partitions came under its term: the next one that finds them so goes on; another term may not say so."""
+    await stage.put(SID, [event(SID, NOON)])
+    await stage.writer.reshape("term-1", "1" * 32)
+    with pytest.raises(TermRefused, match="the view is at term term-1"):
+        await stage.writer.reshape("term-0", "2" * 32)
+
+    assert isinstance(await stage.read(SID), ViewPage)
+    assert await stage.begin("term-2", expected="term-1", shape="1" * 32)
+
+
 async def test_what_a_term_did_not_continue_is_left_until_one_is_live(stage: Stage) -> None:
     """A term of the new shape that came to no end left sessions of the old one."""
     await stage.begin("term-2", expected="term-1", shape="1" * 32)

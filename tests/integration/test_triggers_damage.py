@@ -39,9 +39,11 @@ DAMAGES = {
     "ALTER TABLE events DISABLE TRIGGER readside_insert":
         "Trigger readside_insert on public.events is disabled; run `readside install`.",
     "ALTER TABLE events ENABLE TRIGGER readside_delete":
-        "Trigger readside_delete on public.events is not ENABLE ALWAYS; run `readside install`.",
+        "Trigger readside_delete on public.events is not ENABLE ALWAYS, so that what is written under "
+        "session_replication_role = replica is missed; run `readside install`.",
     "ALTER TABLE events ENABLE REPLICA TRIGGER readside_delete":
-        "Trigger readside_delete on public.events is not ENABLE ALWAYS; run `readside install`.",
+        "Trigger readside_delete on public.events is not ENABLE ALWAYS, so that what is written under "
+        "session_replication_role = replica is missed; run `readside install`.",
     "DROP TRIGGER readside_truncate ON sessions":
         "Trigger readside_truncate on public.sessions is missing; run `readside install`.",
     "ALTER TRIGGER readside_update ON events RENAME TO readside_other":

@@ -33,7 +33,7 @@ MISFITS = {
     "DROP TABLE events, sessions": "Table sessions was not found",
     "SET search_path = ''": "Table sessions was not found in any schema",
     "ALTER TABLE events RENAME TO old; CREATE VIEW events AS SELECT * FROM old": "public.events is a view",
-    "DROP TABLE events; CREATE TABLE events (id uuid) PARTITION BY HASH (id)": "public.events is a partitioned table",
+    "DROP TABLE events; CREATE TABLE events (id uuid) PARTITION BY HASH (id)": "column id must be NOT NULL",
     "CREATE TABLE archive () INHERITS (events)": "public.events is a partition, or part of an inheritance tree",
     "DROP TABLE events; CREATE TABLE p (id uuid) PARTITION BY HASH (id); "
     "CREATE TABLE events PARTITION OF p FOR VALUES WITH (modulus 1, remainder 0)": "public.events is a partition, or",

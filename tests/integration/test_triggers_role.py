@@ -32,7 +32,7 @@ NEEDED = {
     ("SELECT", "letters_0"), ("SELECT", "letters_1"), ("SELECT", "letters_2"),
     ("SELECT", "presence"), ("SELECT", "skips"), ("SELECT", "reader"),
     ("UPDATE", "presence"), ("UPDATE", "reader"),
-    ("EXECUTE", "empty_letters"),
+    ("EXECUTE", "empty_letters"), ("EXECUTE", "adopt_partition"), ("EXECUTE", "fire_always"),
 }  # fmt: skip
 OWNERS = """
 SELECT DISTINCT pg_get_userbyid(owner) FROM (
@@ -117,6 +117,7 @@ NEEDS = [
     "SELECT pg_sequence_last_value('readside.presence'::regclass)",
     "TABLE readside.letters_0 UNION ALL TABLE readside.letters_1 UNION ALL TABLE readside.letters_2",
     "SELECT readside.empty_letters(0, 1, pg_current_snapshot())",
+    "SELECT readside.adopt_partition('events'::regclass), readside.fire_always()",
     "LISTEN readside",
 ]
 REFUSED = [

@@ -17,7 +17,7 @@ from tests.model.chance import Line, Machine
 from tests.model.letter_tables import HEAP_BYTES, INDEXED_BYTES
 from tests.model.postgres import UNFIT, Postgres
 from tests.model.transactions import Letter, Snapshot
-from tests.support.viewing import SHAPE
+from tests.support.viewing import NO_PARTITIONS, SHAPE
 
 _pids = count(100)
 
@@ -147,6 +147,7 @@ class LeaderConnection(ServerConnection):
             "pg_sequence_last_value('\"readside\".presence'": self._presence,
             "is_called::text FROM": self._skipped,
             "SELECT pg_current_snapshot()": self._snapshot,
+            "AS layout": self._layouts,
             "pg_trigger": self._triggers,
             "SELECT 1": self._one,
         }
@@ -189,6 +190,9 @@ class LeaderConnection(ServerConnection):
     async def _triggers(self, _sql: str) -> list[Row]:
         return [Row(fingerprint=self._fingerprint())]
 
+    async def _layouts(self, _sql: str) -> list[Row]:
+        return []
+
     async def _one(self, _sql: str) -> list[Row]:
         return [Row(one=1)]
 
@@ -197,7 +201,7 @@ class LeaderConnection(ServerConnection):
         return f"{last_value} {is_called}".lower()
 
     def _fingerprint(self) -> str:
-        return f"v{self.postgres.triggers_version}" + SHAPE
+        return f"v{self.postgres.triggers_version}" + NO_PARTITIONS + SHAPE
 
     async def _household(self, _sql: str) -> list[Row]:
         letterbox, chance = self.postgres.letterbox, self.postgres.chance

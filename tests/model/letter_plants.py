@@ -110,7 +110,7 @@ LETTER_PLANTS = {
     "as-of moves before the comparison": Plant(
         "as-of moves after the comparison that skipped letters ask for",
         "projector.term:Term._read",
-        "if await self._reader.in_doubt(reading):",
+        "if await self._reader.in_doubt(reading) or changed:",
         "again, self._again = getattr(self, '_again', False), await self._reader.in_doubt(reading)\n    if again:",
         ("clock_set", "frozen"),
     ),

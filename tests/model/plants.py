@@ -89,8 +89,8 @@ PLANTS = {
     "changed triggers go on": Plant(
         "a beat with another fingerprint ends the term",
         "projector.term:Term._read",
-        "if reading.fingerprint != self._fingerprint:",
-        "if False:",
+        "changed = reading.fingerprint != self._fingerprint",
+        "changed = False",
         ("triggers_off",),
     ),
     "a damaged session is read": Plant(

@@ -85,12 +85,14 @@ class Reads(Client):
                 found.take(event)
         await self.pause()
 
-    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[bytes, LogRow]:
+    async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[tuple[str, bytes], LogRow]:
         """Give what polls are served of events, wherever they are now."""
         await self.pause()
         wanted = set(ids)
         found = {
-            key: LogRow(owner, event.score, type_name(event.event_type), f"{event.hash_hi}/{event.hash_lo}", digest)
+            (owner, key): LogRow(
+                owner, event.score, type_name(event.event_type), f"{event.hash_hi}/{event.hash_lo}", digest
+            )
             for owner, state in self.postgres.sessions.items()
             for key, event in state.events.items()
             if key in wanted
@@ -128,6 +130,10 @@ class Reads(Client):
         """Ask the clock."""
         await self.pause()
         return self.postgres.now_us()
+
+    async def fire_always(self, _schema: str) -> bool:
+        """Mend nothing: triggers are disabled here, or whole."""
+        return False
 
     async def inspect_triggers(self, _schema: str) -> str | None:
         """Tell what is wrong with the triggers."""

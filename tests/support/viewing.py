@@ -24,6 +24,7 @@ from readmodel.view import Cold, ViewPage, ViewReader
 
 DATABASE = "7000000000000000001/16384"
 SHAPE = "0" * 32
+NO_PARTITIONS = "1" * 32
 MAX_BYTES = 32_000_000
 
 

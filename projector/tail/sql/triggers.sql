@@ -162,6 +162,56 @@ BEGIN
 END
 $$;
 
+-- For each row of a partition that has no statement triggers of ours. A row trigger on a partitioned table is the one kind
+-- that Postgres puts by itself on each partition that is made or attached, in that very transaction. Who writes through the
+-- parent is told of twice there, which does no harm. A row that moves between partitions goes and comes.
+CREATE OR REPLACE FUNCTION "{schema}".events_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
+DECLARE
+  presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+BEGIN
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    presence := pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
+    RETURN NULL;
+  END IF;
+  IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+    IF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 0 THEN
+      INSERT INTO "{schema}".letters_0 (txid, kind, session_id, event_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'a', NEW.session_id, NEW.id);
+    ELSIF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 2 THEN
+      INSERT INTO "{schema}".letters_1 (txid, kind, session_id, event_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'a', NEW.session_id, NEW.id);
+    ELSE
+      INSERT INTO "{schema}".letters_2 (txid, kind, session_id, event_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'a', NEW.session_id, NEW.id);
+    END IF;
+  ELSE
+    IF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 0 THEN
+      INSERT INTO "{schema}".letters_0 (txid, kind, session_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'l', OLD.session_id);
+    ELSIF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 2 THEN
+      INSERT INTO "{schema}".letters_1 (txid, kind, session_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'l', OLD.session_id);
+    ELSE
+      INSERT INTO "{schema}".letters_2 (txid, kind, session_id)
+      VALUES (pg_catalog.pg_current_xact_id(), 'l', OLD.session_id);
+    END IF;
+    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' AND OLD.session_id OPERATOR(pg_catalog.<>) NEW.session_id THEN
+      EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_',
+                                LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2),
+                                ' (txid, kind, session_id) VALUES (pg_catalog.pg_current_xact_id(), ''l'', $1)')
+        USING NEW.session_id;
+    END IF;
+  END IF;
+  IF (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
+  END IF;
+  RETURN NULL;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION "{schema}".sessions_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 #variable_conflict use_variable
@@ -278,6 +328,36 @@ BEGIN
 END
 $$;
 
+-- For each row of a partition of sessions that came or went; one that moves between partitions does both.
+CREATE OR REPLACE FUNCTION "{schema}".sessions_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
+DECLARE
+  presence pg_catalog.int8 := pg_catalog.pg_sequence_last_value('{schema}.presence'::pg_catalog.regclass);
+BEGIN
+  IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
+     (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
+    PERFORM pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
+    RETURN NULL;
+  END IF;
+  IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+    EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_',
+                              LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2),
+                              ' (txid, kind, session_id) VALUES (pg_catalog.pg_current_xact_id(), ''n'', $1)')
+      USING NEW.id;
+  ELSE
+    EXECUTE pg_catalog.concat('INSERT INTO "{schema}".letters_',
+                              LEAST((presence OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.&) 3, 2),
+                              ' (txid, kind, session_id) VALUES (pg_catalog.pg_current_xact_id(), ''l'', $1)')
+      USING OLD.id;
+  END IF;
+  IF (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
+    PERFORM pg_catalog.pg_notify('{schema}', '');
+  END IF;
+  RETURN NULL;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION "{schema}".truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 #variable_conflict use_variable
@@ -334,6 +414,74 @@ BEGIN
 END
 $$;
 
+-- A partition that came after the installation is seen row by row. This gives it the statement triggers that the others
+-- have, and has its row trigger rest. It waits 0.1 s for the partition's lock, unless the caller has it: so long may
+-- writers of that partition wait. Who leads calls it, so that no partition has to be installed by hand.
+CREATE OR REPLACE FUNCTION "{schema}".adopt_partition(part oid) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 100 AS $$
+DECLARE
+  named regclass := part;
+BEGIN
+  IF NOT EXISTS (
+    WITH RECURSIVE line AS (
+      SELECT inhparent AS oid FROM pg_inherits WHERE inhrelid = part AND NOT inhdetachpending
+      UNION ALL
+      SELECT inhparent FROM line JOIN pg_inherits ON inhrelid = line.oid
+    )
+    SELECT FROM line JOIN pg_trigger ON tgrelid = line.oid
+     WHERE tgfoid = '"{schema}".events_row()'::regprocedure AND tgparentid = 0
+       -- What it is a part of first: a statement that names that is seen by nothing else once the row trigger rests.
+       AND NOT EXISTS (
+         SELECT FROM line AS between
+          WHERE between.oid <> pg_trigger.tgrelid
+            AND 3 > (SELECT count(*) FROM pg_trigger AS quick
+                      WHERE quick.tgrelid = between.oid AND quick.tgenabled = 'A'
+                        AND quick.tgfoid IN ('"{schema}".events_inserted()'::regprocedure,
+                                             '"{schema}".events_updated()'::regprocedure,
+                                             '"{schema}".events_deleted()'::regprocedure)))
+  ) THEN
+    RETURN false;
+  END IF;
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_insert AFTER INSERT ON %s
+                  REFERENCING NEW TABLE AS added FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".events_inserted()', named);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_update AFTER UPDATE ON %s
+                  REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".events_updated()', named);
+  EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_delete AFTER DELETE ON %s
+                  REFERENCING OLD TABLE AS removed FOR EACH STATEMENT
+                  EXECUTE FUNCTION "{schema}".events_deleted()', named);
+  EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER {schema}_insert, ENABLE ALWAYS TRIGGER {schema}_update,
+                  ENABLE ALWAYS TRIGGER {schema}_delete', named);
+  IF (SELECT relkind FROM pg_class WHERE oid = part) = 'r' THEN
+    EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER {schema}_row', named);
+  END IF;
+  RETURN true;
+END
+$$;
+
+-- ENABLE TRIGGER, as after pg_restore --disable-triggers, leaves triggers that session_replication_role = replica skips.
+-- This makes those of ours fire always again; one that is disabled stays so. Who leads calls it, before it reads anything.
+CREATE OR REPLACE FUNCTION "{schema}".fire_always() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 100 AS $$
+DECLARE
+  stale record;
+  mended boolean := false;
+BEGIN
+  FOR stale IN
+    SELECT format('ALTER TABLE ONLY %s %s', pg_class.oid::regclass,
+                  string_agg(format('ENABLE ALWAYS TRIGGER %I', tgname), ', ' ORDER BY tgname)) AS statement
+      FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid JOIN pg_class ON pg_class.oid = tgrelid
+     WHERE pronamespace = to_regnamespace('{schema}') AND tgenabled = 'O' AND pg_has_role(relowner, 'USAGE')
+     GROUP BY pg_class.oid ORDER BY relname <> 'sessions', pg_class.oid
+  LOOP
+    EXECUTE stale.statement;
+    mended := true;
+  END LOOP;
+  RETURN mended;
+END
+$$;
+
 -- The tables last, and sessions first as writers do it: from here on the locks are held.
 DO $$
 BEGIN
@@ -375,8 +523,9 @@ BEGIN
     UNION ALL
     SELECT format('ALTER FUNCTION %s OWNER TO %I', oid::regprocedure, tables_owner) FROM pg_proc
      WHERE pronamespace = to_regnamespace('{schema}') AND pg_get_userbyid(proowner) <> tables_owner
-       AND proname IN ('events_inserted', 'events_updated', 'events_deleted', 'sessions_inserted',
-                       'sessions_updated', 'sessions_deleted', 'truncated', 'empty_letters')
+       AND proname IN ('events_inserted', 'events_updated', 'events_deleted', 'events_row', 'sessions_inserted',
+                       'sessions_updated', 'sessions_deleted', 'sessions_row', 'truncated', 'empty_letters',
+                       'adopt_partition', 'fire_always')
   LOOP
     EXECUTE change;
   END LOOP;
@@ -388,7 +537,9 @@ REVOKE ALL ON SEQUENCE "{schema}".presence, "{schema}".skips, "{schema}".reader 
 REVOKE ALL ON FUNCTION
   "{schema}".events_inserted(), "{schema}".events_updated(), "{schema}".events_deleted(),
   "{schema}".sessions_inserted(), "{schema}".sessions_updated(), "{schema}".sessions_deleted(),
-  "{schema}".truncated(), "{schema}".empty_letters(integer, bigint, pg_snapshot) FROM PUBLIC;
+  "{schema}".events_row(), "{schema}".sessions_row(),
+  "{schema}".truncated(), "{schema}".empty_letters(integer, bigint, pg_snapshot),
+  "{schema}".adopt_partition(oid), "{schema}".fire_always() FROM PUBLIC;
 
 -- ALWAYS, since session_replication_role = replica would skip them otherwise.
 DO $$
@@ -427,5 +578,25 @@ BEGIN
   EXECUTE format('ALTER TABLE %s
     ENABLE ALWAYS TRIGGER {schema}_insert, ENABLE ALWAYS TRIGGER {schema}_update,
     ENABLE ALWAYS TRIGGER {schema}_delete, ENABLE ALWAYS TRIGGER {schema}_truncate', events);
+END
+$$;
+
+-- Partitions. Postgres puts the row triggers on each, and on each that comes. Partitions of events are adopted after this,
+-- one at a time.
+DO $$
+DECLARE
+  sessions regclass := current_setting('readside.sessions')::oid::regclass;
+  events regclass := current_setting('readside.events')::oid::regclass;
+BEGIN
+  IF (SELECT relkind FROM pg_class WHERE oid = sessions) = 'p' THEN
+    EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_row AFTER INSERT OR DELETE ON %s
+                    FOR EACH ROW EXECUTE FUNCTION "{schema}".sessions_row()', sessions);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER {schema}_row', sessions);
+  END IF;
+  IF (SELECT relkind FROM pg_class WHERE oid = events) = 'p' THEN
+    EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_row AFTER INSERT OR UPDATE OR DELETE ON %s
+                    FOR EACH ROW EXECUTE FUNCTION "{schema}".events_row()', events);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER {schema}_row', events);
+  END IF;
 END
 $$;

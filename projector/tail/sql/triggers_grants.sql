@@ -16,7 +16,7 @@ SELECT format('GRANT %s ON %s TO %I', wanted.privilege, wanted.thing, role.rolna
         UNION ALL
         SELECT 'EXECUTE', format('FUNCTION %s', oid::regprocedure), coalesce(proacl, acldefault('f', proowner))
           FROM pg_proc
-         WHERE pronamespace = to_regnamespace('{schema}') AND proname = 'empty_letters') AS wanted
+         WHERE pronamespace = to_regnamespace('{schema}') AND proname IN ('empty_letters', 'adopt_partition', 'fire_always')) AS wanted
  WHERE role.rolname = current_setting('readside.role')
    AND NOT EXISTS (SELECT FROM aclexplode(wanted.acl)
                     WHERE grantee = role.oid AND privilege_type = wanted.privilege)

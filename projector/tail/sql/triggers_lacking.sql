@@ -20,6 +20,6 @@ FROM (
     UNION ALL
     SELECT 'EXECUTE', format('FUNCTION %s', oid::regprocedure), has_function_privilege(oid, 'EXECUTE')
       FROM pg_proc
-     WHERE pronamespace = to_regnamespace('{schema}') AND proname = 'empty_letters') AS needed
+     WHERE pronamespace = to_regnamespace('{schema}') AND proname IN ('empty_letters', 'adopt_partition', 'fire_always')) AS needed
 WHERE NOT held
 ORDER BY thing, privilege

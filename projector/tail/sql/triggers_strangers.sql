@@ -9,8 +9,9 @@ SELECT format('%s belongs to %s, who neither installs (that is %s) nor owns even
         UNION ALL
         SELECT 3, pg_describe_object('pg_proc'::regclass, oid, 0), proowner FROM pg_proc
          WHERE pronamespace = to_regnamespace('{schema}')
-           AND proname IN ('events_inserted', 'events_updated', 'events_deleted', 'sessions_inserted',
-                           'sessions_updated', 'sessions_deleted', 'truncated', 'empty_letters')) AS named
+           AND proname IN ('events_inserted', 'events_updated', 'events_deleted', 'events_row', 'sessions_inserted',
+                           'sessions_updated', 'sessions_deleted', 'sessions_row', 'truncated', 'empty_letters',
+                           'adopt_partition', 'fire_always')) AS named
  CROSS JOIN (SELECT coalesce(
                (SELECT relowner FROM pg_class WHERE oid = nullif(current_setting('readside.events'), '')::oid),
                (SELECT nspowner FROM pg_namespace WHERE nspname = '{schema}')) AS owner) AS trusted

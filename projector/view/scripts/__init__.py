@@ -1,4 +1,4 @@
-"""The Lua scripts that only the leading projector runs: two of them alone change the view."""
+"""The Lua scripts that only the leading projector runs: two of them alone change what is read."""
 
 from functools import cache
 from importlib.resources import files

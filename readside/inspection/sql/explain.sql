@@ -17,4 +17,5 @@ LEFT JOIN LATERAL (
          CASE WHEN pg_catalog.getdatabaseencoding() = 'UTF8'::name THEN e.event_type::text -- else it may hold any bytes
               ELSE pg_catalog.encode(pg_catalog.convert_to(e.event_type::text, 'SQL_ASCII'), 'escape') END AS event_type
   FROM :events e WHERE e.id = $2::uuid
+  ORDER BY e.session_id = wanted.id DESC LIMIT 1 -- in a partitioned table an id may be there twice
 ) found ON true

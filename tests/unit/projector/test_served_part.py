@@ -16,6 +16,11 @@ ONE = event(SID, NOON, "a", UUID(int=1))
 TWO = event(SID, NOON + 1, "b", UUID(int=2))
 
 
+def key(one: Any = ONE) -> tuple[str, bytes]:
+    """How Postgres' rows are found."""
+    return one.session_id, one.id
+
+
 def row(one: Any = ONE, **changes: object) -> LogRow:
     """An event in Postgres."""
     digest = hashlib.md5(one.member, usedforsecurity=False).digest()
@@ -35,7 +40,7 @@ def test_what_postgres_holds_as_well_is_right() -> None:
 
     assert read.ordered
     assert [one.id for one in read.members] == [one.id for one in read.entries] == [ONE.id, TWO.id]
-    assert list(read.wrong({ONE.id: row(), TWO.id: row(TWO)})) == []
+    assert list(read.wrong({key(): row(), key(TWO): row(TWO)})) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def test_what_postgres_holds_as_well_is_right() -> None:
 )
 def test_what_postgres_holds_otherwise_is_wrong(changed: dict[str, object], wrong: int) -> None:
     """As a member, as an entry of the index, or as both; a version alone tells nothing."""
-    found = list(part().wrong({ONE.id: row(**changed), TWO.id: row(TWO)}))
+    found = list(part().wrong({key(): row(**changed), key(TWO): row(TWO)}))
 
     assert [one.id for one in found] == [ONE.id] * wrong
 
@@ -61,7 +66,7 @@ def test_what_postgres_does_not_hold_is_wrong() -> None:
     """And so is what is no event at all."""
     nothing = read_part(SID, [b"none of ours", b"5"], [])
 
-    assert len(list(part().wrong({ONE.id: row()}))) == 2
+    assert len(list(part().wrong({key(): row()}))) == 2
     assert [one.id for one in nothing.wrong({})] == [None]
 
 

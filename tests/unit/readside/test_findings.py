@@ -6,7 +6,7 @@ from readmodel.projection import Projection
 from readside.commands.doctor import judge_lead
 from readside.inspection.clocks import TOLERATED_SECONDS, judge_clock
 from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown, warning
-from readside.inspection.of_postgres import judge_connections, judge_doorbell
+from readside.inspection.of_postgres import judge_connections, judge_doorbell, judge_triggers
 from readside.inspection.of_redis import judge_memory, judge_server, judge_view
 from readside.inspection.transport import judge_postgres_tls, judge_redis_tls, stays_here
 from readside.settings import Settings
@@ -180,3 +180,12 @@ def test_who_leads() -> None:
     assert judge_lead(None, projection).state == "unknown"
     assert judge_lead([], None).state == "unknown"
     assert judge_lead([], Projection("down")).state == "problem"
+
+
+def test_partitions_that_are_told_of_row_by_row_are_a_warning() -> None:
+    """All is seen, and costs more than it need; triggers that are wrong are a problem."""
+    late = judge_triggers(None, ["public.a", "public.b", "public.c", "public.d"])
+
+    assert (late.state, judge_triggers(None, []).state) == ("warning", "ok")
+    assert "(public.a, public.b, public.c and 1 more)" in late.detail
+    assert judge_triggers("The triggers are off.", ["public.a"]).text == "The triggers are off."

@@ -1,0 +1,1 @@
+e.ctid = ANY ($1::text[]::tid[])

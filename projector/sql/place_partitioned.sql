@@ -1,0 +1,1 @@
+(e.tableoid::text || e.ctid::text)

@@ -1,0 +1,1 @@
+e.id = page.id
