@@ -272,8 +272,9 @@ local function answer()
   local bytes, shortened = tonumber(has[8] or ''), 0
   local may_be_long = not bytes or bytes + held > math.min(bound, reply_bound)
   if may_be_long and reply_bound < bound then
-    -- By the mean it is longer than this reply may be: then it is not even read.
-    local most = math.max(0, math.min(limit, total - (page - 1) * limit))
+    -- By the mean it is longer than this reply may be: then it is not even read. Nor is the first page, where that one
+    -- tells how long the others are.
+    local most = math.max(0, math.min(limit, total - (may_shorten and 0 or (page - 1) * limit)))
     if not bytes or bytes / math.max(1, held) * most > reply_bound then return {'cold', 'a long page'} end
   end
   local members

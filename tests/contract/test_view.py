@@ -498,6 +498,16 @@ async def test_a_page_longer_than_the_reply_may_be_is_told(stage: Stage) -> None
     assert long == shortened == LONG_PAGE
 
 
+@pytest.mark.parametrize("page", [1, 2, 10**9])
+async def test_a_first_page_longer_than_the_reply_is_read_for_no_other(stage: Stage, page: int) -> None:
+    """It would hold up the polls that share the round trip, though nothing of it is sent."""
+    await stage.put(SID, [event(SID, NOON + i, size=1000) for i in range(10)])
+
+    (answer,) = await stage.reader.read_all([Poll(SID, page=page, may_shorten=True)], 50_000, "", 3_000)
+
+    assert answer == LONG_PAGE
+
+
 async def test_a_page_of_events_longer_than_most_is_told_too(stage: Stage) -> None:
     """The mean says nothing of it."""
     sizes = [10] * 50 + [1_000] * 4 + [10] * 50
