@@ -520,6 +520,28 @@ async def test_a_page_of_events_longer_than_most_is_told_too(stage: Stage) -> No
     assert long == LONG_PAGE
 
 
+async def test_a_page_behind_a_first_one_that_is_held_in_part_is_not_told(stage: Stage) -> None:
+    """How long pages are is for the first to say, and what is older may be longer than all that is held."""
+    events = [event(SID, NOON - place, size=10 if place < 20 else 5_000) for place in range(60)]
+    await stage.put(SID, events, held=20)
+
+    answer = await stage.reader.read(Poll(SID, page=10**9, may_shorten=True), 50_000)
+
+    assert answer == Cold("older than the window")
+
+
+async def test_no_more_newest_events_come_than_fit_into_an_answer(stage: Stage) -> None:
+    """Pages are made of them without another look at the bound."""
+    events = [event(SID, NOON + place, size=1000) for place in range(10)]
+    await stage.put(SID, events)
+    bound = 3 * (len(events[0].member) + 1)
+
+    answer = await stage.reader.read(Poll(SID, since_us=NOON + 7), bound)
+
+    assert isinstance(answer, ViewPage)
+    assert (answer.total, len(answer.newest_members)) == (2, 3)
+
+
 async def test_one_event_that_fits_into_no_answer_is_told(stage: Stage) -> None:
     """No limit would fit."""
     with pytest.raises(AnswerTooLarge) as error:
