@@ -10,7 +10,12 @@ MOST = 60
 
 def shown(text: str) -> str:
     """Quote a text in ASCII, shortened."""
-    return ascii(text if len(text) <= MOST else text[:MOST] + "…").replace("\\u2026", "…")
+    return ascii(cut(text)).replace("\\u2026", "…")
+
+
+def cut(text: str) -> str:
+    """Shorten a text to what is shown of it."""
+    return text if len(text) <= MOST else text[:MOST] + "…"
 
 
 def printable(text: str) -> str:

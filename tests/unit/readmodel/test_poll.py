@@ -248,7 +248,7 @@ def test_unknown_names_are_refused(name: str) -> None:
 
 def test_the_cache_buster_asks_nothing() -> None:
     """Whatever its value, and however often it comes."""
-    assert ask("_=1768314600&limit=7&_=%ff&_") == ask("limit=7")
+    assert ask("_=1768314600&limit=7&_=%ff&_&%5F=1") == ask("limit=7")
 
 
 def test_all_that_is_wrong_is_named_at_once() -> None:
@@ -269,6 +269,15 @@ def test_no_more_is_named_than_anybody_reads() -> None:
     error = refusal("&".join(f"x{number}=1" for number in range(10_000)))
 
     assert len(error.others) == MOST_WRONG - 1
+
+
+@pytest.mark.parametrize("name", ["x" * 60_000, "%00" * 20_000, "%F0%9F%98%80" * 5_000], ids=["x", "%00", "emoji"])
+def test_what_is_said_of_a_long_name_is_short(name: str) -> None:
+    """Whatever a head of 64 kB holds."""
+    with pytest.raises(InvalidParameter) as caught:
+        ask(f"{name}=1")
+
+    assert len(str(caught.value)) + len(caught.value.parameter) < 1_000
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "7", f"{STEPS[0]},{STEPS[1]}", STEPS[0] + "\n", "null"])
