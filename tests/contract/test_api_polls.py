@@ -180,7 +180,7 @@ async def test_a_session_is_warmed_by_its_id_in_any_form(stand: Stand, sid: str)
 async def test_a_session_of_an_event_longer_than_an_answer_is_warmed(
     stand_of: Callable[..., AbstractAsyncContextManager[Stand]], hot: bool
 ) -> None:
-    """Nothing of its events is asked for. (Here nobody leads who could hear of a cold one.)"""
+    """Nothing of its events is asked for. Nobody leads here who could hear of a cold one."""
     async with stand_of(max_answer_bytes=10_000) as stand:
         session_id = str(uuid4())
         await stand.write(session_id, [Row(session_id, NOON_US, data={"x": "y" * 20_000})])
