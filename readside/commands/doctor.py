@@ -32,7 +32,8 @@ async def doctor(settings: Settings, wrong: list[str], *, as_json: bool) -> int:
     redis = await of_redis(settings, postgres.database)
     findings += [*postgres.findings, *redis.findings, judge_lead(postgres.holders, redis.projection)]
     if as_json:
-        tell(orjson.dumps([asdict(finding) for finding in findings], option=orjson.OPT_INDENT_2).decode())
+        told = [asdict(finding) | {"detail": plain(finding.detail)} for finding in findings]
+        tell(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(findings)
     return exit_code(findings)
@@ -65,7 +66,7 @@ def _print(findings: Sequence[Finding]) -> None:
     console = drawing_console()
     if console is None:
         for each in findings:
-            tell(f"{each.check:<{_CHECK_WIDTH}}{each.state:<{_STATE_WIDTH}}{each.text}")
+            tell(f"{each.check:<{_CHECK_WIDTH}}{each.state:<{_STATE_WIDTH}}{plain(each.text)}")
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for each in findings:

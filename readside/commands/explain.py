@@ -140,7 +140,7 @@ class _Looking:
 def _print(facts: SessionFacts, errors: list[ServiceError], *, json: bool) -> None:
     told = as_json(facts)
     if json:
-        body = {**told, "explanation": list(sentences(facts)), "errors": [str(error) for error in errors]}
+        body = {**told, "explanation": list(sentences(facts)), "errors": [plain(str(error)) for error in errors]}
         tell(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
     else:
         for sentence in sentences(facts):
@@ -151,7 +151,7 @@ def _print(facts: SessionFacts, errors: list[ServiceError], *, json: bool) -> No
                 for name, value in told[store].items():
                     tell(f"  {name.replace('_', ' '):<{_LABEL_WIDTH}}{_shown(value)}")
     for error in errors:
-        tell(f"readside: {error}", err=True)
+        tell(f"readside: {plain(str(error))}", err=True)
 
 
 def _shown(value: object) -> str:

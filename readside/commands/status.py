@@ -145,7 +145,8 @@ def _table(shown: list[TableRow]) -> Table:
 
 
 def _as_json(projection: Projection, option: int = 0) -> str:
-    return orjson.dumps(projection.as_json(), option=option).decode()
+    told = projection.as_json()
+    return orjson.dumps(told | {"reason": told["reason"] and plain(told["reason"])}, option=option).decode()
 
 
 def _now() -> str:

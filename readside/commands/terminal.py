@@ -20,10 +20,10 @@ def drawing_console(*, stderr: bool = False) -> Console | None:
 
 
 def tell(text: str, *, err: bool = False) -> None:
-    """Write lines: neither secrets nor what steers a terminal is in them, whatever a store holds or says."""
-    typer.echo("\n".join(map(plain, text.split("\n"))), err=err)
+    """Write lines; nothing in them steers a terminal, whatever a store holds."""
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=err)
 
 
 def plain(text: str) -> str:
-    """Give a text for one line of a terminal."""
+    """Give what a server or a store says for one line, without our secrets."""
     return printable(hidden(text))

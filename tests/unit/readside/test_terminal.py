@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readmodel.shown import printable
-from readside.commands.terminal import tell
+from readside.commands.terminal import plain, tell
 from readside.logging import configure
 
 
@@ -19,9 +19,15 @@ def test_a_line_is_printable(text: str) -> None:
     assert told == text or not text.isprintable()
 
 
-def test_a_command_tells_no_secret_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_command_tells_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Its own lines stay lines."""
-    configure("info", "json", ["hunter2secret"])
-    tell("one\n\x1b[2Jtwo hunter2secret")
+    tell("one\n\x1b[2Jtwo")
 
-    assert capsys.readouterr().out == "one\n\\u001b[2Jtwo ***\n"
+    assert capsys.readouterr().out == "one\n\\u001b[2Jtwo\n"
+
+
+def test_a_servers_words_show_no_secret() -> None:
+    """Nor more than one line."""
+    configure("info", "json", ["hunter2secret"])
+
+    assert plain("one\nhunter2secret") == "one\\u000a***"
