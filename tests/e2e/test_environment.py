@@ -151,9 +151,9 @@ async def test_a_working_directory_that_was_deleted() -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-async def test_every_command_with_closed_streams(closed: str) -> None:
+async def test_commands_with_closed_streams(closed: str) -> None:
     """Libuv would take the free descriptors, and abort."""
-    await run_all({}, closed, commands=COMMANDS if closed.count("&-") == 3 else SOME)
+    await run_all({}, closed)
 
 
 @pytest.mark.parametrize("command", ["--help", "--version", "status --json", "doctor", "install --dry-run"])
@@ -325,7 +325,7 @@ environments = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=20, derandomize=True, deadline=None)
+@settings(max_examples=12, derandomize=True, deadline=None)
 @given(command=st.sampled_from([*COMMANDS]), environment=environments)
 def test_any_environment(command: str, environment: dict[str, str]) -> None:
     """One line or what was asked for, and a code of ours: never a trace."""
