@@ -179,6 +179,7 @@ async def test_the_view_continues_after_a_partition_came(stage: Bench) -> None:
     async with stage.projector():
         await stage.hot(session_id)
         await created(stage, session_id)
+        await stage.caught_up()
         await stage.hot(session_id)
         await stage.same(session_id)
     async with stage.projector() as telemetry:
@@ -455,9 +456,16 @@ class Judge:
         self._sessions = sessions
         self._seen: dict[str, list[tuple[int, set[str]]]] = {session_id: [] for session_id in sessions}
         self.answers = 0
+        self.ended = False
 
     async def poll(self, stop: asyncio.Event) -> None:
-        """Ask until stopped, session after session."""
+        """Ask until stopped, session after session; an error says so too."""
+        try:
+            await self._poll(stop)
+        finally:
+            self.ended = True
+
+    async def _poll(self, stop: asyncio.Event) -> None:
         async with connected(self._stage.config.database_url) as connection:
             while not stop.is_set():
                 for session_id in self._sessions:
@@ -477,7 +485,7 @@ class Judge:
     async def more(self, answers: int) -> None:
         """Wait until the view has given so many answers more."""
         goal = self.answers + answers
-        await eventually(lambda: self.answers >= goal, "the view answers")
+        await eventually(lambda: self.answers >= goal or self.ended, "the view answers")
 
     @staticmethod
     async def _held(connection: asyncpg.Connection[asyncpg.Record], session_id: str) -> tuple[set[str], int]:
