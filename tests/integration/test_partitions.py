@@ -485,7 +485,8 @@ class Judge:
     async def more(self, answers: int) -> None:
         """Wait until the view has given so many answers more."""
         goal = self.answers + answers
-        await eventually(lambda: self.answers >= goal or self.ended, "the view answers")
+        # A load that starts over again and again waits 6 s in between.
+        await eventually(lambda: self.answers >= goal or self.ended, "the view answers", timeout_seconds=30)
 
     @staticmethod
     async def _held(connection: asyncpg.Connection[asyncpg.Record], session_id: str) -> tuple[set[str], int]:
