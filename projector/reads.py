@@ -267,10 +267,13 @@ class Reads:
     async def fire_always(self, schema: str) -> bool:
         """Have triggers of ours that were enabled as ordinary ones fire always again; tells whether any was.
 
-        False too where our role may not, or somebody has the tables' locks.
+        False too where it is not installed, our role may not, or somebody has the tables' locks.
         """
+        function = f'"{schema}".fire_always()'
         try:
-            return bool((await self.row(f'SELECT "{schema}".fire_always()'))[0])
+            if (await self.row("SELECT pg_catalog.to_regprocedure($1::text) IS NULL", function))[0]:
+                return False
+            return bool((await self.row(f"SELECT {function}"))[0])
         except (StoreRefused, TableLocked):
             return False
 
