@@ -116,7 +116,7 @@ class LargeSnapshot(Snapshot):
                     return
 
     async def _check_totals(self) -> None:
-        """Count again: a transaction's later statements see the rows of a partition that was attached after its first."""
+        """Count again: later statements see the rows of a partition that was attached after the first."""
         rows = await self._connection.fetch(
             statement("totals", self._tables), self._session, timeout=LOAD_TIMEOUT_SECONDS
         )

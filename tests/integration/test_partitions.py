@@ -13,7 +13,7 @@ import pytest
 
 from projector.loads.snapshot import MOST_ROWS
 from projector.reads import Reads, open_reads
-from projector.tail.triggers import install, late_partitions_of
+from projector.tail.triggers import install, late_partitions_of, left_partitions_of
 from readmodel.errors import EventLogUnavailable
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_server
@@ -292,6 +292,25 @@ async def test_a_new_partition_gets_its_own_triggers_from_the_leader(stage: Benc
     assert not await install(connection, warn=pytest.fail)
 
 
+async def test_a_partition_that_was_detached_gets_rid_of_its_triggers(stage: Bench) -> None:
+    """By the leader's doing; the term goes on, and whoever alters that table writes to it as before."""
+    session_id = await one_each(stage, 1, 2)
+    connection = stage.writer.connection
+    async with stage.projector() as telemetry:
+        await stage.hot(session_id)
+        await connection.execute("ALTER TABLE events DETACH PARTITION events_1 CONCURRENTLY")
+
+        async def are_rid_of() -> bool:
+            return await left_partitions_of(connection) == []
+
+        await eventually(are_rid_of, "the table has no triggers of ours")
+        await connection.execute("ALTER TABLE events_1 DROP COLUMN session_id; DELETE FROM events_1")
+        await stage.hot(session_id)
+
+        assert (await stage.same(session_id)).total == 1
+        assert telemetry.terms == 1
+
+
 async def test_a_partition_that_somebody_locks_waits_for_its_triggers(stage: Bench, database_url: str) -> None:
     """A writer that holds it is never waited for longer than 0.1 s, and what is written to it is seen all the same."""
     session_id = await one_each(stage, 1)
@@ -305,6 +324,7 @@ async def test_a_partition_that_somebody_locks_waits_for_its_triggers(stage: Ben
         async with transaction:
             await other.execute("LOCK TABLE events_4 IN ROW EXCLUSIVE MODE")
             await insert_into(stage, "events_4", session_id, 4)
+            await stage.caught_up()
             await stage.hot(session_id)
             assert (await stage.same(session_id)).total == 3
             assert [each.full_name for each in await late_partitions_of(connection)] == ["public.events_4"]
