@@ -345,8 +345,8 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
         (asyncpg.OutOfMemoryError,),
         EventLogUnavailable,
         (
-            "PostgreSQL at {place} has no memory left for a query of ours: {reason}; where that is shared memory, its lock "
-            "table is full: raise max_locks_per_transaction."
+            "PostgreSQL at {place} has no memory left for a query of ours: {reason}; where that is shared memory, its "
+            "lock table is full: raise max_locks_per_transaction."
         ),
     ),
     (
