@@ -8,6 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 from query_api.answers import AsOf
 from query_api.circuit import Circuit
@@ -77,6 +78,7 @@ class ViewReads:
         self._round_trips: set[asyncio.Task[None]] = set()
         self._long_reads: set[asyncio.Task[None]] = set()
         self._one_long_read = asyncio.Lock()
+        self._long_read_of: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._trips_of: Counter[Hashable] = Counter()
         self._is_due = False
         self.shared = 0
@@ -120,8 +122,7 @@ class ViewReads:
         while len(self._round_trips) < MAX_ROUND_TRIPS and (load := self._load()):
             principals = {principal for _, principal in load}
             self._trips_of.update(principals)
-            polls = [poll for poll, _ in load]
-            self._round_trips.add(task := asyncio.create_task(self._round_trip(polls), context=nobodys()))
+            self._round_trips.add(task := asyncio.create_task(self._round_trip(load), context=nobodys()))
             task.add_done_callback(partial(self._returned, principals))
 
     def _returned(self, principals: set[Hashable], task: asyncio.Task[None]) -> None:
@@ -162,17 +163,19 @@ class ViewReads:
                 del self._lines[principal]
                 self._turns.pop(principal, None)
 
-    async def _round_trip(self, polls: list[Poll]) -> None:
+    async def _round_trip(self, load: list[tuple[Poll, Hashable]]) -> None:
         answers: Sequence[ViewAnswer | Cold | Exception]
+        polls = [poll for poll, _ in load]
         started = time.monotonic()
         try:
             answers = await self._read(polls)
         except Exception as error:  # noqa: BLE001 (each of the callers raises it)
             answers = [error] * len(polls)
         self.durations.observe(time.monotonic() - started)
-        for poll, answer in zip(polls, answers, strict=True):
+        for (poll, principal), answer in zip(load, answers, strict=True):
             if answer == LONG_PAGE:
-                self._long_reads.add(task := asyncio.create_task(self._long_read(poll), context=nobodys()))
+                long_read = self._long_read(poll, principal)
+                self._long_reads.add(task := asyncio.create_task(long_read, context=nobodys()))
                 task.add_done_callback(self._long_reads.discard)
             else:
                 self._settle(poll, answer)
@@ -187,11 +190,12 @@ class ViewReads:
             else:
                 caller.set_result(answer)
 
-    async def _long_read(self, poll: Poll) -> None:
-        """Read a long page: one at a time, and none for long. That it is slow says nothing of Redis."""
+    async def _long_read(self, poll: Poll, principal: Hashable) -> None:
+        """Read a long page: one at a time, of each principal in turn, none for long. It says nothing of Redis."""
         answer: ViewAnswer | Cold | Exception
+        of_principal = self._long_read_of.setdefault(principal, asyncio.Lock())
         try:
-            async with patience(LONG_READ_SECONDS), self._one_long_read:
+            async with patience(LONG_READ_SECONDS), of_principal, self._one_long_read:
                 (answer,) = await self._read_all([poll], self._max_bytes)
         except TimeoutError:
             answer = LONG_PAGE

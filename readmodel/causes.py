@@ -6,6 +6,8 @@ import os
 import re
 import ssl
 
+from readmodel.shown import printable
+
 _QUOTED = re.compile(r".* of pipeline caused error: \(['\"](.*?)['\"],?\)", re.DOTALL)
 """redis-py quotes the command before it, and with it what an event says: that belongs into no log."""
 _REFUSED = re.compile(r"(?:\[Errno (\d+)\]|Error (\d+) connecting to \S+) Connect call failed \([^()]*\)")
@@ -34,7 +36,7 @@ def distrust(exc: BaseException, parameter: str) -> str | None:
 
 
 def cause(exc: BaseException) -> str:
-    """Give an exception's reason in one line, without a full stop."""
+    """Give an exception's reason in one line, without a full stop, and printable: a server may say anything."""
     told = (str(exc) or type(exc).__name__).splitlines()[0]
     quoted = _QUOTED.fullmatch(told)
     text = quoted[1] if quoted else told
@@ -43,4 +45,4 @@ def cause(exc: BaseException) -> str:
     text = _SCRIPT.sub("", _NUMBERED.sub("", text))
     if text.startswith(_SEVERAL):  # a name with several addresses: mostly the same of each
         text = ", ".join(dict.fromkeys(text.removeprefix(_SEVERAL).split(", ")))
-    return text.rstrip(".")
+    return printable(text.rstrip("."))

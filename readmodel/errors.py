@@ -41,7 +41,8 @@ class ConfigurationError(ServiceError):
 class InvalidParameter(ServiceError):
     """A poll's parameter is not acceptable.
 
-    `parameter` is its name as the caller wrote it; the sentence says what it accepts. `others` are wrong beside it.
+    `parameter` is its name as the caller wrote it, shortened where it is none of ours; the sentence says what it
+    accepts. `others` are wrong beside it.
     """
 
     def __init__(self, parameter: str, sentence: str, others: Sequence[InvalidParameter] = ()) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from readmodel.errors import InvalidParameter
-from readmodel.shown import shown
+from readmodel.shown import cut, shown
 
 CACHE_BUSTER = "_"
 """Some libraries add it so that no cache answers. It asks nothing."""
@@ -30,16 +30,18 @@ class Parameters:
         unknown = set()
         for piece in query_string.split(b"&"):
             raw_name, _, raw_value = piece.partition(b"=")
-            if not piece or raw_name == CACHE_BUSTER.encode():
+            if not piece:
                 continue
             try:
                 name = _decode("the query string", raw_name)
+                if name == CACHE_BUSTER:
+                    continue
                 if name in names:
                     value = _decode(name, raw_value)
                     self._values.setdefault(name, []).append(value)
                 elif name not in unknown:
                     unknown.add(name)
-                    raise InvalidParameter(name, f"There is no parameter {shown(name)}; {accepts}.")
+                    raise InvalidParameter(cut(name), f"There is no parameter {shown(name)}; {accepts}.")
             except InvalidParameter as error:
                 self.wrong.append(error)
 

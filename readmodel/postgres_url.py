@@ -66,6 +66,9 @@ _FOREIGN = frozenset(
 )
 """Other drivers' parameters for which there is nothing instead."""
 
+_ATTRIBUTES = frozenset({"any", "primary", "standby", "read-write", "read-only", "prefer-standby"})
+"""What `target_session_attrs` can be: asyncpg would show another value in its words."""
+
 _SSL_OF_ASYNCPG = {"true": "verify-full", "false": "disable"}
 """SQLAlchemy hands `ssl=` on to asyncpg, which takes the modes, and what Python calls true."""
 
@@ -136,6 +139,10 @@ def _leave_out(name: str, given: dict[str, str]) -> None:
     for parameter in given:
         if parameter in _AS_EVER or parameter in _INSTEAD or parameter in _FOREIGN:
             _refuse(name, parameter, _INSTEAD.get(parameter, "take it out"))
+    if given.get("sslrootcert") == "system":
+        _refuse(name, "sslrootcert", "name the system's own file, such as /etc/ssl/certs/ca-certificates.crt")
+    if given.get("target_session_attrs") and given["target_session_attrs"] not in _ATTRIBUTES:
+        _refuse(name, "target_session_attrs", f"it is one of {', '.join(sorted(_ATTRIBUTES))}")
 
 
 def _refuse(name: str, parameter: str, instead: str) -> NoReturn:

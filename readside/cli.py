@@ -12,6 +12,7 @@ import structlog
 import typer
 
 from readmodel.errors import ServiceError
+from readmodel.shown import printable
 from readside.logging import configure, hidden
 from readside.settings import Settings, read_as_far_as_possible, unknown_variables
 from readside.streams import StandardStreams
@@ -57,7 +58,7 @@ def main() -> None:
         finally:
             streams.finish()
     except ServiceError as error:
-        typer.echo(f"readside: {hidden(str(error))}", err=True)
+        typer.echo(f"readside: {printable(hidden(str(error)))}", err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -13,6 +13,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from query_api.request_id import add_request_id
+from readmodel.shown import printable
 
 REPEAT_SECONDS = 60.0
 """What a library says again and again is logged at most so often."""
@@ -42,6 +43,7 @@ def configure(level: str, log_format: str | None, secrets: Collection[str] = ())
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
             _masking,
+            *([_without_escapes] if console else []),  # JSON has its own
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -51,6 +53,14 @@ def configure(level: str, log_format: str | None, secrets: Collection[str] = ())
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, Libraries)]
     root.addHandler(Libraries())
+
+
+def _without_escapes(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Leave nothing in a line, or in the lines of an exception, that steers the terminal which shows the log."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = "\n".join(map(printable, value.split("\n")))
+    return event
 
 
 class Libraries(logging.Handler):

@@ -14,6 +14,7 @@ from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import TYPE_CHECKING
 
 from readmodel.errors import ServiceError
+from readmodel.shown import escapes
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -100,8 +101,7 @@ def _text(descriptor: _Descriptor, former: object) -> TextIOWrapper:
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
-    r"""Give what stands for characters that cannot be encoded: `\u00e9`, and two of these past U+FFFF."""
+    """Give what stands for characters that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
+    return escapes(error.object[error.start : error.end]), error.end

@@ -48,6 +48,8 @@ def checked_url(value: str, setting: str, schemes: tuple[str, ...]) -> str:
             raise ConfigurationError(
                 f"{setting} cannot be read: after the host comes nothing, or : and a port from 1 to 65535."
             )
+    if "\0" in unquote(value):
+        raise ConfigurationError(f"{setting} cannot be read: it has a zero byte (%00), which no part of it can hold.")
     if scheme == POSTGRES[0]:
         _check_parameters(value, setting)
     _check_files(rest.partition("?")[2].partition("#")[0], setting)

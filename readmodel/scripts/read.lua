@@ -268,12 +268,14 @@ local function answer()
     return members and reversed(members), reason
   end
 
-  -- The walk is seldom needed: most sessions are smaller than an answer may be.
+  -- The walk is seldom needed: most sessions are smaller than an answer may be. Of one that is held in part, what is
+  -- older may be as long as it likes, and a part of the first page.
   local bytes, shortened = tonumber(has[8] or ''), 0
-  local may_be_long = not bytes or bytes + held > math.min(bound, reply_bound)
+  local may_be_long = not bytes or floor and may_shorten or bytes + held > math.min(bound, reply_bound)
   if may_be_long and reply_bound < bound then
-    -- By the mean it is longer than this reply may be: then it is not even read.
-    local most = math.max(0, math.min(limit, total - (page - 1) * limit))
+    -- By the mean it is longer than this reply may be: then it is not even read. Nor is the first page, where that one
+    -- tells how long the others are.
+    local most = math.max(0, math.min(limit, total - (may_shorten and 0 or (page - 1) * limit)))
     if not bytes or bytes / math.max(1, held) * most > reply_bound then return {'cold', 'a long page'} end
   end
   local members
@@ -299,13 +301,14 @@ local function answer()
 
   -- Who asks for what is later than an instant asks again, and so do others, with other instants: give them the
   -- newest events, which answer all that comes until the session changes. Not where nothing was found, which the
-  -- newest instant answers as well for as long; nor where they are long, or fewer than were found.
+  -- newest instant answers as well for as long; nor where they are long, or fewer than were found. No more of them than
+  -- fit into an answer: no page of them is then too long.
   local newest_events = {}
   if since ~= '' and total > 0 and total < NEWEST and held > 0 and (bytes or 0) / held * NEWEST <= 4 * NEWEST_BYTES then
     newest_events = redis.call('ZREVRANGE', events, 0, NEWEST - 1, 'WITHSCORES')
-    local size, last_that_fits = 0, 0
-    while newest_events[last_that_fits + 1] and size + #newest_events[last_that_fits + 1] <= NEWEST_BYTES do
-      size, last_that_fits = size + #newest_events[last_that_fits + 1], last_that_fits + 2
+    local size, last_that_fits, most = 0, 0, math.min(NEWEST_BYTES, bound)
+    while newest_events[last_that_fits + 1] and size + #newest_events[last_that_fits + 1] + 1 <= most do
+      size, last_that_fits = size + #newest_events[last_that_fits + 1] + 1, last_that_fits + 2
     end
     for place = #newest_events, last_that_fits + 1, -1 do newest_events[place] = nil end
   end

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import orjson
-import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +14,7 @@ from projector.tail.lead_holders import LeadHolder, stranger
 from readmodel.errors import ConfigurationError
 from readmodel.projection import Projection
 from readmodel.redis_client import connect, target
-from readside.commands.terminal import drawing_console
+from readside.commands.terminal import drawing_console, plain, tell
 from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown
 from readside.inspection.of_postgres import NAME, of_postgres
 from readside.inspection.of_redis import of_redis
@@ -33,7 +32,7 @@ async def doctor(settings: Settings, wrong: list[str], *, as_json: bool) -> int:
     redis = await of_redis(settings, postgres.database)
     findings += [*postgres.findings, *redis.findings, judge_lead(postgres.holders, redis.projection)]
     if as_json:
-        typer.echo(orjson.dumps([asdict(finding) for finding in findings], option=orjson.OPT_INDENT_2).decode())
+        tell(orjson.dumps([asdict(finding) for finding in findings], option=orjson.OPT_INDENT_2).decode())
     else:
         _print(findings)
     return exit_code(findings)
@@ -66,9 +65,9 @@ def _print(findings: Sequence[Finding]) -> None:
     console = drawing_console()
     if console is None:
         for each in findings:
-            typer.echo(f"{each.check:<{_CHECK_WIDTH}}{each.state:<{_STATE_WIDTH}}{each.text}")
+            tell(f"{each.check:<{_CHECK_WIDTH}}{each.state:<{_STATE_WIDTH}}{each.text}")
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for each in findings:
-        table.add_row(each.check, Text(each.state, style=_STYLES[each.state]), Text(each.text))
+        table.add_row(each.check, Text(each.state, style=_STYLES[each.state]), Text(plain(each.text)))
     console.print(table)

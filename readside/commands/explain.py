@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import orjson
-import typer
 
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
 from readmodel.ids import parse_event_id, parse_session_id
@@ -21,6 +20,7 @@ from readmodel.tables import look_for_tables
 from readmodel.view import ViewReader
 from readside.commands.facts import SessionFacts, as_json
 from readside.commands.stores import NAME, open_postgres, open_redis
+from readside.commands.terminal import plain, tell
 from readside.inspection.explanation import sentences
 from readside.inspection.session_states import LogState, ViewState, look_at_log, look_at_view
 from readside.settings import Settings
@@ -141,17 +141,17 @@ def _print(facts: SessionFacts, errors: list[ServiceError], *, json: bool) -> No
     told = as_json(facts)
     if json:
         body = {**told, "explanation": list(sentences(facts)), "errors": [str(error) for error in errors]}
-        typer.echo(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
+        tell(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
     else:
         for sentence in sentences(facts):
-            typer.echo(sentence)
+            tell(sentence)
         for store in ("redis", "postgres"):
             if told[store] is not None:
-                typer.echo(f"\n{store.capitalize()}")
+                tell(f"\n{store.capitalize()}")
                 for name, value in told[store].items():
-                    typer.echo(f"  {name.replace('_', ' '):<{_LABEL_WIDTH}}{_shown(value)}")
+                    tell(f"  {name.replace('_', ' '):<{_LABEL_WIDTH}}{_shown(value)}")
     for error in errors:
-        typer.echo(f"readside: {error}", err=True)
+        tell(f"readside: {error}", err=True)
 
 
 def _shown(value: object) -> str:
@@ -161,4 +161,4 @@ def _shown(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')} {_shown(part)}" for name, part in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return plain(" ".join(map(str, value)) if isinstance(value, list) else str(value))

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Protocol
 
 import orjson
-import typer
 from redis.asyncio import Redis
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -23,7 +22,7 @@ from readmodel.tables import look_for_tables
 from readmodel.view import ViewReader
 from readside.commands.projector_client import ask
 from readside.commands.stores import NAME, open_pool, open_postgres, open_redis
-from readside.commands.terminal import drawing_console
+from readside.commands.terminal import drawing_console, tell
 from readside.inspection.verdict import Verdict
 from readside.inspection.verify import Verifier
 from readside.settings import Settings
@@ -130,17 +129,17 @@ class _Lines:
         tenth = 10 * done // total if total else 0
         if total and tenth > self._said:
             self._said = tenth
-            typer.echo(f"{self._what}: {done} of {total} sessions", err=True)
+            tell(f"{self._what}: {done} of {total} sessions", err=True)
 
 
 def _conclude(outcomes: dict[str, str], asked: int) -> int:
     counts = Counter(outcomes.values())
-    typer.echo(f"{counts['hot']} of {asked} sessions are hot.")
+    tell(f"{counts['hot']} of {asked} sessions are hot.")
     for outcome, meaning in _MEANINGS.items():
         ids = [session_id for session_id, found in outcomes.items() if found == outcome]
         if ids:
             more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
-            typer.echo(f"{len(ids)} {meaning}: {', '.join(ids[:_SHOWN_IDS])}{more}", err=True)
+            tell(f"{len(ids)} {meaning}: {', '.join(ids[:_SHOWN_IDS])}{more}", err=True)
     return 0 if counts["hot"] == asked else 1
 
 
@@ -161,13 +160,13 @@ def _tell(verdicts: list[Verdict], different: list[Verdict], repaired: dict[str,
             "different": [asdict(verdict) for verdict in different],
             "repaired": repaired,
         }
-        typer.echo(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
+        tell(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
         return
     for verdict in different:
-        typer.echo(f"{verdict.session_id}: {_describe(verdict)}", err=True)
-    typer.echo(f"{len(verdicts) - cold} sessions compared, {len(different)} different, {cold} not hot.")
+        tell(f"{verdict.session_id}: {_describe(verdict)}", err=True)
+    tell(f"{len(verdicts) - cold} sessions compared, {len(different)} different, {cold} not hot.")
     if repaired:
-        typer.echo(f"{sum(outcome in {'hot', 'missing'} for outcome in repaired.values())} repaired.")
+        tell(f"{sum(outcome in {'hot', 'missing'} for outcome in repaired.values())} repaired.")
 
 
 def _describe(verdict: Verdict) -> str:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -21,7 +20,7 @@ from readmodel.projection import Projection, Status, ask_projection, read_projec
 from readmodel.view import ViewReader
 from readside.commands.plain_words import TableRow, rows
 from readside.commands.stores import open_redis
-from readside.commands.terminal import drawing_console
+from readside.commands.terminal import drawing_console, plain, tell
 from readside.settings import Settings
 
 EXIT_CODES: dict[Status, int] = {"live": 0, "catching_up": 1, "stale": 1, "down": 2}
@@ -41,10 +40,10 @@ async def status(settings: Settings, *, as_json: bool) -> int:
             projection = await ask_projection(ViewReader(redis, keys), settings.max_staleness_seconds)
         except (StoreUnavailable, StoreRefused) as error:
             if as_json:
-                typer.echo(_as_json(unreachable(error), orjson.OPT_INDENT_2))
+                tell(_as_json(unreachable(error), orjson.OPT_INDENT_2))
             raise
     if as_json:
-        typer.echo(_as_json(projection, orjson.OPT_INDENT_2))
+        tell(_as_json(projection, orjson.OPT_INDENT_2))
     else:
         _print(rows(projection, settings.max_staleness_seconds))
     return EXIT_CODES[projection.status]
@@ -103,13 +102,13 @@ def _stopped_by_signals() -> Any:
 
 def _screen(max_staleness_seconds: float, interval_seconds: float, *, as_json: bool) -> AbstractContextManager[Show]:
     if as_json:
-        return nullcontext(lambda projection: typer.echo(_as_json(projection)))
+        return nullcontext(lambda projection: tell(_as_json(projection)))
     console = drawing_console()
     if console:
         return _redrawn(console, max_staleness_seconds, interval_seconds)
 
     def block(projection: Projection) -> None:
-        typer.echo("\n".join([*_lines([TableRow("at", _now()), *rows(projection, max_staleness_seconds)]), ""]))
+        tell("\n".join([*_lines([TableRow("at", _now()), *rows(projection, max_staleness_seconds)]), ""]))
 
     return nullcontext(block)
 
@@ -131,17 +130,17 @@ def _print(shown: list[TableRow]) -> None:
     if console:
         console.print(_table(shown))
     else:
-        typer.echo("\n".join(_lines(shown)))
+        tell("\n".join(_lines(shown)))
 
 
 def _lines(shown: list[TableRow]) -> list[str]:
-    return [f"{row.label:<{_LABEL_WIDTH}}{row.text}" for row in shown]
+    return [f"{row.label:<{_LABEL_WIDTH}}{plain(row.text)}" for row in shown]
 
 
 def _table(shown: list[TableRow]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for row in shown:
-        table.add_row(row.label, Text(row.text, style=row.style))
+        table.add_row(row.label, Text(plain(row.text), style=row.style))
     return table
 
 

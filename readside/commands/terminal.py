@@ -1,8 +1,12 @@
-"""Whether tables and bars can be drawn where a command writes; plain lines, which are never wrapped, go anywhere."""
+"""What a command writes, and whether tables and bars can be drawn there; plain lines, never wrapped, go anywhere."""
 
 from __future__ import annotations
 
+import typer
 from rich.console import Console
+
+from readmodel.shown import printable
+from readside.logging import hidden
 
 LEAST_COLUMNS = 40
 """Narrower, and every word of a table has a line of its own. Some shells even say 0."""
@@ -13,3 +17,13 @@ def drawing_console(*, stderr: bool = False) -> Console | None:
     console = Console(stderr=stderr, highlight=False)
     fits = console.is_terminal and not console.is_dumb_terminal and console.width >= LEAST_COLUMNS
     return console if fits and console.file.isatty() else None  # FORCE_COLOR makes a terminal of a pipe
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Write lines: neither secrets nor what steers a terminal is in them, whatever a store holds or says."""
+    typer.echo("\n".join(map(plain, text.split("\n"))), err=err)
+
+
+def plain(text: str) -> str:
+    """Give a text for one line of a terminal."""
+    return printable(hidden(text))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
 from projector.tail import triggers
 from readmodel.postgres_client import translated
 from readside.commands.stores import open_postgres
+from readside.commands.terminal import tell
 from readside.settings import Settings
 
 _READABLE = """
@@ -30,7 +29,7 @@ async def install(settings: Settings, role: str | None = None) -> int:
             await connection.fetchval(_READABLE, schema)
             if changed and await connection.fetchval(_STANDBYS):
                 _warn(_PROMOTION)
-    typer.echo("Installed the triggers." if changed else "The triggers are installed already; nothing was changed.")
+    tell("Installed the triggers." if changed else "The triggers are installed already; nothing was changed.")
     return 0
 
 
@@ -40,9 +39,9 @@ async def uninstall(settings: Settings) -> int:
         with translated(settings.require_database_url()):
             changed = await triggers.uninstall(connection, schema=settings.database_schema)
     removed = f"Removed the triggers and the schema {settings.database_schema}."
-    typer.echo(removed if changed else "There was nothing to remove.")
+    tell(removed if changed else "There was nothing to remove.")
     return 0
 
 
 def _warn(sentence: str) -> None:
-    typer.echo(f"Warning: {sentence}", err=True)
+    tell(f"Warning: {sentence}", err=True)

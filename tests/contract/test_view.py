@@ -498,6 +498,16 @@ async def test_a_page_longer_than_the_reply_may_be_is_told(stage: Stage) -> None
     assert long == shortened == LONG_PAGE
 
 
+@pytest.mark.parametrize("page", [1, 2, 10**9])
+async def test_a_first_page_longer_than_the_reply_is_read_for_no_other(stage: Stage, page: int) -> None:
+    """It would hold up the polls that share the round trip, though nothing of it is sent."""
+    await stage.put(SID, [event(SID, NOON + i, size=1000) for i in range(10)])
+
+    (answer,) = await stage.reader.read_all([Poll(SID, page=page, may_shorten=True)], 50_000, "", 3_000)
+
+    assert answer == LONG_PAGE
+
+
 async def test_a_page_of_events_longer_than_most_is_told_too(stage: Stage) -> None:
     """The mean says nothing of it."""
     sizes = [10] * 50 + [1_000] * 4 + [10] * 50
@@ -508,6 +518,28 @@ async def test_a_page_of_events_longer_than_most_is_told_too(stage: Stage) -> No
 
     assert isinstance(short, ViewPage)
     assert long == LONG_PAGE
+
+
+async def test_a_page_behind_a_first_one_that_is_held_in_part_is_not_told(stage: Stage) -> None:
+    """How long pages are is for the first to say, and what is older may be longer than all that is held."""
+    events = [event(SID, NOON - place, size=10 if place < 20 else 5_000) for place in range(60)]
+    await stage.put(SID, events, held=20)
+
+    answer = await stage.reader.read(Poll(SID, page=10**9, may_shorten=True), 50_000)
+
+    assert answer == Cold("older than the window")
+
+
+async def test_no_more_newest_events_come_than_fit_into_an_answer(stage: Stage) -> None:
+    """Pages are made of them without another look at the bound."""
+    events = [event(SID, NOON + place, size=1000) for place in range(10)]
+    await stage.put(SID, events)
+    bound = 3 * (len(events[0].member) + 1)
+
+    answer = await stage.reader.read(Poll(SID, since_us=NOON + 7), bound)
+
+    assert isinstance(answer, ViewPage)
+    assert (answer.total, len(answer.newest_members)) == (2, 3)
 
 
 async def test_one_event_that_fits_into_no_answer_is_told(stage: Stage) -> None:

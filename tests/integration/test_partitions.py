@@ -11,8 +11,12 @@ import asyncpg
 import orjson
 import pytest
 
-from projector.tail.triggers import install, late_partitions_of
+from projector.loads.snapshot import MOST_ROWS
+from projector.reads import Reads, open_reads
+from projector.tail.triggers import install, late_partitions_of, left_partitions_of
+from readmodel.errors import EventLogUnavailable
 from readmodel.poll import Poll
+from readmodel.postgres_client import check_server
 from readmodel.view import ViewPage
 from tests.support.partitions import MONTHLY, SCHEMES, Scheme, at, bounds, month
 from tests.support.projecting import MAX_BYTES, Bench, bench, ids
@@ -223,6 +227,59 @@ async def test_the_same_rows_that_come_back_as_others_are_read_anew(stage: Bench
     assert [event["message"] for event in orjson.loads(b"[" + found.page + b"]")] == [None, "other"]
 
 
+async def test_a_copy_by_the_same_transaction_that_takes_the_place_of_a_partition_is_read_anew(stage: Bench) -> None:
+    """Who writes to the old and the new at once, and exchanges them: ids and versions agree, and the copy says more."""
+    session_id = await stage.writer.session()
+    connection = stage.writer.connection
+    await connection.execute("CREATE TABLE other (LIKE events INCLUDING ALL)")
+    async with connection.transaction():
+        await insert_into(stage, "events", session_id, 1)
+        await connection.execute("INSERT INTO other SELECT * FROM events; UPDATE other SET message = 'copied'")
+    async with stage.projector() as telemetry:
+        await stage.hot(session_id)
+        await connection.execute(
+            f"ALTER TABLE events DETACH PARTITION events_1; "
+            f"ALTER TABLE events ATTACH PARTITION other FOR VALUES {bounds(1)}"
+        )
+        await stage.caught_up()
+        await stage.hot(session_id)
+        found = await stage.same(session_id)
+
+        assert orjson.loads(found.page)["message"] == "copied"
+        assert telemetry.terms == 1
+
+
+async def test_a_partition_that_is_attached_while_a_large_session_is_read(stage: Bench) -> None:
+    """What was counted without its rows is not put with them: totals and pages would disagree until the next beat."""
+    session_id = await stage.writer.session()
+    connection = stage.writer.connection
+    await connection.execute("CREATE TABLE events_4 (LIKE events INCLUDING ALL)")
+    for table, number in (("events", 1), ("events_4", 4)):
+        await connection.execute(
+            f"""INSERT INTO {table} (id, session_id, event_type, event_data, timestamp)
+                SELECT gen_random_uuid(), $1::uuid, 'x', '{{}}', $2::text::timestamptz + n * interval '1 ms'
+                  FROM generate_series(1, {MOST_ROWS + 1}) n""",
+            session_id,
+            at(number),
+        )
+    started = (await check_server(connection, stage.config.database_url)).started
+    url = stage.config.database_url
+    attach = f"ALTER TABLE events ATTACH PARTITION events_4 FOR VALUES {bounds(4)}"
+    async with open_reads(url, server_started=started, statement_cache_size=100) as reads:
+        with pytest.raises(EventLogUnavailable, match="attached"):
+            await loaded(reads, session_id, connection.execute(attach))
+
+        assert await loaded(reads, session_id) == (2 * (MOST_ROWS + 1),) * 2
+
+
+async def loaded(reads: Reads, session_id: str, meanwhile: Awaitable[object] | None = None) -> tuple[int, int]:
+    """How many events a load counts, and how many it reads after that."""
+    async with reads.snapshot(session_id, (10_000, 10**8)) as snapshot:
+        if meanwhile is not None:
+            await meanwhile
+        return snapshot.count, sum([part.held async for part in snapshot.newest()])
+
+
 async def test_a_new_partition_gets_its_own_triggers_from_the_leader(stage: Bench) -> None:
     """No operator has to install again; the term goes on, and nothing is missed meanwhile."""
     session_id = await one_each(stage, 1)
@@ -243,6 +300,25 @@ async def test_a_new_partition_gets_its_own_triggers_from_the_leader(stage: Benc
     assert not await install(connection, warn=pytest.fail)
 
 
+async def test_a_partition_that_was_detached_gets_rid_of_its_triggers(stage: Bench) -> None:
+    """By the leader's doing; the term goes on, and whoever alters that table writes to it as before."""
+    session_id = await one_each(stage, 1, 2)
+    connection = stage.writer.connection
+    async with stage.projector() as telemetry:
+        await stage.hot(session_id)
+        await connection.execute("ALTER TABLE events DETACH PARTITION events_1 CONCURRENTLY")
+
+        async def are_rid_of() -> bool:
+            return await left_partitions_of(connection) == []
+
+        await eventually(are_rid_of, "the table has no triggers of ours")
+        await connection.execute("ALTER TABLE events_1 DROP COLUMN session_id; DELETE FROM events_1")
+        await stage.hot(session_id)
+
+        assert (await stage.same(session_id)).total == 1
+        assert telemetry.terms == 1
+
+
 async def test_a_partition_that_somebody_locks_waits_for_its_triggers(stage: Bench, database_url: str) -> None:
     """A writer that holds it is never waited for longer than 0.1 s, and what is written to it is seen all the same."""
     session_id = await one_each(stage, 1)
@@ -256,6 +332,7 @@ async def test_a_partition_that_somebody_locks_waits_for_its_triggers(stage: Ben
         async with transaction:
             await other.execute("LOCK TABLE events_4 IN ROW EXCLUSIVE MODE")
             await insert_into(stage, "events_4", session_id, 4)
+            await stage.caught_up()
             await stage.hot(session_id)
             assert (await same(stage, session_id)).total == 3
             assert [each.full_name for each in await late_partitions_of(connection)] == ["public.events_4"]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import asyncpg
@@ -22,6 +22,7 @@ from tests.support.servers import connected, embedded_redis, running_postgres, s
 from tests.support.waiting import eventually
 
 CLUSTER = "it is a node of a Redis Cluster, and a redis:// URL needs one Redis that holds every key"
+SSL_REQUEST = (80877103).to_bytes(4)
 SLOT = 13907
 """Where all keys of ours lie: CLUSTER KEYSLOT 0."""
 
@@ -214,3 +215,32 @@ async def test_a_right_that_is_missing(database_url: str) -> None:
         await execute(database_url, "DROP ROLE poor")
 
     assert "role poor must own table public.sessions" in told
+
+
+HOSTILE = "\x1b]0;a title\x07\x1b[2J\u202e hunter2"
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say what would steer a terminal, in the place of a PostgreSQL that lets nobody in."""
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while (head := await reader.readexactly(8))[4:] == SSL_REQUEST:
+            writer.write(b"N")
+        await reader.readexactly(int.from_bytes(head[:4]) - 8)
+        told = f"SFATAL\0VFATAL\0C28P01\0M{HOSTILE}\0\0".encode()
+        writer.write(b"E" + (len(told) + 4).to_bytes(4) + told)
+        await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize("command", [("install",), ("doctor",), ("doctor", "--json")], ids=" ".join)
+async def test_a_hostile_servers_words_steer_no_terminal(command: tuple[str, ...], redis_url: str) -> None:
+    """And our password in them is hidden."""
+    async with await asyncio.start_server(_refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        site = Site.of(f"postgresql://app:hunter2@127.0.0.1:{port}/shop", redis_url)
+        ended = await site.run(*command)
+    told = (ended.out + ended.err).replace("\\\\", "\\")  # JSON escapes the escapes
+
+    assert "hunter2" not in told
+    assert "\\u001b]0;a title\\u0007\\u001b[2J\\u202e ***" in told
+    assert set(told).isdisjoint({"\x1b", "\x07", "\u202e"})

@@ -197,3 +197,11 @@ def test_shallow_parts_of_a_deep_value_are_read_fast() -> None:
 def test_numbers_keep_their_text_as_decimals() -> None:
     """Trailing zeros included."""
     assert str(read("[1.10, 100.00, 0.10e2]")) == str([number("1.10"), number("100.00"), number("0.10e2")])
+
+
+def test_an_integer_longer_than_any_in_postgres_is_refused_at_once() -> None:
+    """Python takes quadratic time, or nearly, for what a hostile answer can hold."""
+    assert read("9" * 131_072) % 10 == 9
+
+    with pytest.raises(NotJson):
+        read("9" * 30_000_000)

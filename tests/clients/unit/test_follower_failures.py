@@ -1,5 +1,6 @@
 """Following when things go wrong: what is waited out, for how long, and what ends it."""
 
+import json
 import random
 
 import pytest
@@ -60,6 +61,31 @@ def test_no_event_stops_what_follows(api: Answering, text: str) -> None:
     assert [event.id for event in step.events] == ids
     assert step.events[1].event_data_json == text
     assert step.wait_seconds == 1
+
+
+@pytest.mark.parametrize("timestamp", ["2026-02-30T00:00:00.000000Z", "0044-99-01 00:00:00+00 BC"])
+def test_a_day_that_there_is_not_stops_nothing(api: Answering, timestamp: str) -> None:
+    """The event comes, with its text."""
+    api.add(1)
+    api.events[0]["timestamp"] = timestamp
+    follower = driven(api)
+
+    assert [event.timestamp for event in follower.step().events] == [timestamp]
+
+
+@pytest.mark.parametrize("name", ["id", "session_id", "event_type", "timestamp"])
+@pytest.mark.parametrize("value", [None, 5, []], ids=str)
+def test_what_is_no_event_is_waited_out(api: Answering, name: str, value: object) -> None:
+    """It is some proxy's perhaps, and no error of the caller's."""
+    api.add(1)
+    follower = driven(api)
+    status, headers, body = api.found(follower.follower.ask())
+    answer = json.loads(body)
+    answer["items"][0][name] = value
+    step = follower.follower.answered(status, headers, json.dumps(answer).encode())
+
+    assert (list(step.events), step.ended) == ([], False)
+    assert step.wait_seconds > 0
 
 
 def test_failures_in_the_middle_of_a_burst_lose_nothing(api: Answering) -> None:

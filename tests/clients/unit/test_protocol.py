@@ -190,6 +190,15 @@ def test_a_200_that_is_not_readsides_is_no_answer(body: bytes) -> None:
         answer_of(200, {}, body)
 
 
+@pytest.mark.parametrize("total", ["9e999999", "1" + "0" * 5000, "-1", "1.5", '"1"', "true", "null"], ids=range(7))
+def test_a_total_that_is_no_number_of_events_is_no_answer(total: str) -> None:
+    """No power of ten is written out, and nothing is asked for by it."""
+    _, headers, body = Answering().found(query().request())
+
+    with pytest.raises(Unavailable):
+        answer_of(200, headers, body.replace(b'"total": 0, "pag', f'"total": {total}, "pag'.encode()))
+
+
 def test_a_200_without_freshness_is_no_answer() -> None:
     """An as-of is what completeness is measured by."""
     status, headers, body = Answering().found(query().request(limit=2))

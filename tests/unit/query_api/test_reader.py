@@ -137,6 +137,20 @@ async def test_a_long_page_holds_up_no_other_poll(bench: Bench) -> None:
     assert bench.log.queries == []
 
 
+async def test_many_long_pages_of_one_hold_up_no_other_principals(bench: Bench) -> None:
+    """Only the one that is read already is waited for, and its next ones wait in their turn."""
+    polls = list(map(_poll, range(6)))
+    bench.view.answer, bench.view.long = hot(), {poll.session_id for poll in polls}
+    greedy = [asyncio.create_task(bench.reader.read(poll, USUAL, "greedy")) for poll in polls[:5]]
+    await eventually(lambda: len(bench.view.polls) == 6, "the first long page is read")
+    other = asyncio.create_task(bench.reader.read(polls[5], USUAL, "other"))
+    await eventually(lambda: len(bench.view.polls) == 7, "the other one is known to be long")
+    bench.view.long_gate.set()
+    await asyncio.gather(other, *greedy)
+
+    assert bench.view.polls[7:] == [polls[5], *polls[1:5]]
+
+
 async def test_a_long_page_that_takes_too_long_is_left_to_postgres(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

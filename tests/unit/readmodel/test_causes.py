@@ -25,6 +25,7 @@ COMMAND = "Command # 2 (HMGET key secret) of pipeline caused error: "
         (ResponseError(f'{COMMAND}("it\'s another",)'), "it's another"),
         (ResponseError(f"Busy. script: {'0a' * 20}, on @user_script:69."), "Busy"),
         (ResponseError("ERR one\ntwo"), "ERR one"),
+        (ResponseError("ERR \x1b]0;x\x07\x1b[2J\u202eon\xa0e"), "ERR \\u001b]0;x\\u0007\\u001b[2J\\u202eon\xa0e"),
         (TimeoutError(), "TimeoutError"),
         (ValueError("A sentence."), "A sentence"),
     ],

@@ -62,6 +62,11 @@ def test_what_libpq_understands_is_no_setting_of_the_servers(query: str) -> None
         ("schema=app", "use search_path"),
         ("pool_size=5", "set READSIDE_FALLBACK_CONCURRENCY"),
         ("async_fallback=true", "take it out"),
+        ("sslrootcert=system", "name the system's own file, such as /etc/ssl/certs/ca-certificates.crt"),
+        (
+            "target_session_attrs=secret",
+            "it is one of any, prefer-standby, primary, read-only, read-write, standby",
+        ),
         ("hostaddr=::1&sslmode=verify-full", "with sslmode=verify-full the host itself must be its certificate's"),
     ],
 )  # fmt: skip

@@ -29,6 +29,22 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]
     root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, Libraries)]
 
 
+def test_no_line_steers_the_terminal_that_shows_it(lines: Callable[[], list[str]]) -> None:
+    """Neither a word nor a sentence, nor an exception, whose lines stay lines."""
+    for log_format in ("json", "console"):
+        configure("info", log_format)
+        log = structlog.get_logger()
+        log.warning("x", word="\x1b[2J", sentence="\x1b]0;a title\x07")
+        try:
+            raise ValueError("\x1b[31m\x9b2J")
+        except ValueError:
+            log.exception("y")
+    told = lines()
+
+    assert len(told) > 5
+    assert all(set(map(ord, line)).isdisjoint({*range(32), *range(127, 160)}) for line in told)
+
+
 def test_no_line_shows_a_key_or_a_password(monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]]) -> None:
     """Not as they are, nor as URLs and Python write them; tracebacks included."""
     monkeypatch.setenv("READSIDE_API_KEYS", f"dashboard:{KEY},ops:another-key-of-16:ops")

@@ -95,3 +95,20 @@ def test_parameters_without_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READSIDE_LISTEN_URL", "postgresql://db/x?nonsense")
 
     assert Settings().without_effect() == {"READSIDE_DATABASE_URL": ("application_name",)}
+
+
+@pytest.mark.parametrize(
+    ("url", "schemes"),
+    [
+        ("postgresql://app:one%00@db/x", POSTGRES),
+        ("postgresql://db/x?options=%00", POSTGRES),
+        ("postgresql://db/x?sslrootcert=%00", POSTGRES),
+        ("postgresql://db/x?sslcert=%00", POSTGRES),
+        ("rediss://redis/0?ssl_ca_certs=%00", REDIS),
+        ("unix://%00", REDIS),
+    ],
+)
+def test_a_zero_byte(url: str, schemes: tuple[str, ...]) -> None:
+    """No file, and nothing that is sent to a server, can hold one."""
+    with pytest.raises(ConfigurationError, match=r"^READSIDE_X_URL cannot be read: it has a zero byte \(%00\)"):
+        checked_url(url, "READSIDE_X_URL", schemes)

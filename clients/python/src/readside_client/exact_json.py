@@ -21,6 +21,8 @@ Read = Callable[[str, int], tuple[Any, int]]
 _BLANK = frozenset(" \t\n\r")
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DIGITS = 500
+_MOST_DIGITS = 200_000
+"""More than PostgreSQL holds (131,072). It would take minutes to make an integer of a whole answer full of digits."""
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
@@ -159,6 +161,8 @@ def whole(text: str) -> int:
     """Make an integer of any length, also where Python converts no more than some digits at once (4,300, or 640)."""
     if len(text) <= _DIGITS:
         return int(text)
+    if len(text) > _MOST_DIGITS:
+        raise NotJson(f"an integer of {len(text)} digits is longer than any that PostgreSQL holds")
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text)
     first = len(digits) % _DIGITS
     parts = [int(digits[at : at + _DIGITS]) for at in range(first, len(digits), _DIGITS)]

@@ -73,11 +73,11 @@ def timestamp_us(timestamp: str) -> int:
         return EARLIEST_US if timestamp == "-infinity" else LATEST_US
     year, month, day, hour, minute, second = (int(part) for part in far.groups()[:6])
     seconds = (hour * 60 + minute) * 60 + second
-    return (
-        _days(1 - year if far[8] else year, month, day) * _DAY_US
-        + seconds * 1_000_000
-        + int((far[7] or "0").ljust(6, "0"))
-    )
+    try:
+        days = _days(1 - year if far[8] else year, month, day)
+    except ValueError:  # there is no such day
+        return LATEST_US
+    return days * _DAY_US + seconds * 1_000_000 + int((far[7] or "0").ljust(6, "0"))
 
 
 def _days(year: int, month: int, day: int) -> int:

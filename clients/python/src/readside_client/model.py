@@ -93,4 +93,7 @@ def event_of(item: Any, json: str) -> Event:
         event_id, session_id, step_id, event_type, event_data, message, timestamp = _FIELDS(item)
     except (KeyError, TypeError) as error:
         raise NotJson(f"{json[:20]!r} is no event: {error!r}") from None
+    for text in (event_id, session_id, event_type, timestamp):
+        if not isinstance(text, str):
+            raise NotJson(f"{json[:20]!r} is no event: {type(text).__name__} stands where text belongs")
     return Event(event_id, session_id, step_id, event_type, event_data, message, timestamp, json)

@@ -30,6 +30,7 @@ DEFAULT_INTERVAL_SECONDS = 1.0
 SHORTEST_INTERVAL_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 3600.0
 """No header makes a client wait longer: whoever asked for more has most likely a wrong clock."""
+_MOST_COUNTED = 2**63
 LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Order = Literal["desc", "asc"]
@@ -149,18 +150,25 @@ def _page(body: dict[str, Any], headers: Headers) -> Page:
         pagination = body["pagination"]
         return Page(
             items=tuple(body["items"]),
-            total=int(body["total"]),
-            page=int(pagination["page"]),
-            per_page=int(pagination["per_page"]),
-            total_pages=int(pagination["total_pages"]),
+            total=_count(body["total"]),
+            page=_count(pagination["page"]),
+            per_page=_count(pagination["per_page"]),
+            total_pages=_count(pagination["total_pages"]),
             has_next=bool(pagination["has_next"]),
             has_prev=bool(pagination["has_prev"]),
             etag=headers.get("etag", ""),
             freshness=_freshness(headers),
             poll_interval_seconds=_interval(headers),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise NotReadside(repr(error)) from error
+
+
+def _count(told: object) -> int:
+    """Take a whole number as it is: of 1E+999999999, say, `int` would write out every digit."""
+    if type(told) is not int or not 0 <= told < _MOST_COUNTED:
+        raise NotReadside("a number of events or pages is none")
+    return told
 
 
 def _freshness(headers: Headers) -> Freshness:
