@@ -13,7 +13,7 @@ from projector.tail.triggers import inspect, install, install_sql, late_partitio
 from readmodel.errors import SchemaMissing
 from readmodel.postgres_client import Connection
 from tests.support.letters import Letterbox, eid, letter, new_role, only, sessions, sid
-from tests.support.partitions import MONTHLY, SCHEMES, Scheme, at, bounds, month
+from tests.support.partitions import COLUMNS, MONTHLY, SCHEMES, Scheme, at, bounds, month
 from tests.support.servers import connected
 from tests.support.traces import traces
 from tests.support.waiting import eventually
@@ -172,6 +172,31 @@ async def test_a_part_that_was_detached_has_no_triggers_of_ours(box: Letterbox, 
     assert not await left_partitions_of(box.writer)
     assert not await install(box.writer, warn=pytest.fail) or by == "the leader"
     assert await inspect(box.writer) is None
+
+
+BECOMES_A_PART = f"""
+ALTER TABLE events RENAME TO events_1; ALTER TABLE events_1 DROP CONSTRAINT events_pkey;
+CREATE TABLE events ({COLUMNS}, PRIMARY KEY (id, timestamp)) PARTITION BY RANGE (timestamp);
+ALTER TABLE events ATTACH PARTITION events_1 FOR VALUES {bounds(1)}
+"""
+
+
+async def test_a_table_that_became_a_part_and_was_detached(database_url: str) -> None:
+    """As tables are migrated: its triggers of before do as a part's, and go when it is one no more."""
+    async with connected(database_url) as writer, connected(database_url) as reader:
+        await writer.execute(sessions(1, 10))
+        assert await install(writer, warn=pytest.fail)
+        await writer.execute(BECOMES_A_PART)
+        assert await install(writer, warn=pytest.fail)
+        box = Letterbox(writer, reader)
+        await box.open()
+        for number, table in enumerate(("events", "events_1"), 1):
+            assert await box.of(insert(table, number, at(1))) == only(letter("a", 1, number))
+        await writer.execute(DETACHED)
+        assert await install(writer, warn=pytest.fail)
+
+        assert not await box.of(f"{WRITTEN}; TRUNCATE events_1")
+        assert await inspect(writer) is None
 
 
 async def test_who_detaches_waits_while_a_part_of_it_is_adopted(box: Letterbox, database_url: str) -> None:

@@ -241,9 +241,7 @@ async def test_a_copy_by_the_same_transaction_that_takes_the_place_of_a_partitio
             f"ALTER TABLE events DETACH PARTITION events_1; "
             f"ALTER TABLE events ATTACH PARTITION other FOR VALUES {bounds(1)}"
         )
-        await stage.caught_up()
-        await stage.hot(session_id)
-        found = await stage.same(session_id)
+        found = await same(stage, session_id)
 
         assert orjson.loads(found.page)["message"] == "copied"
         assert telemetry.terms == 1
@@ -293,7 +291,6 @@ async def test_a_new_partition_gets_its_own_triggers_from_the_leader(stage: Benc
 
         await eventually(are_adopted, "the new partition has statement triggers")
         await insert_into(stage, "events_4", session_id, 4)
-        await stage.hot(session_id)
         assert (await same(stage, session_id)).total == 2
         assert stage.telemetry.terms == 1
 
@@ -313,9 +310,8 @@ async def test_a_partition_that_was_detached_gets_rid_of_its_triggers(stage: Ben
 
         await eventually(are_rid_of, "the table has no triggers of ours")
         await connection.execute("ALTER TABLE events_1 DROP COLUMN session_id; DELETE FROM events_1")
-        await stage.hot(session_id)
 
-        assert (await stage.same(session_id)).total == 1
+        assert (await same(stage, session_id)).total == 1
         assert telemetry.terms == 1
 
 
@@ -332,8 +328,6 @@ async def test_a_partition_that_somebody_locks_waits_for_its_triggers(stage: Ben
         async with transaction:
             await other.execute("LOCK TABLE events_4 IN ROW EXCLUSIVE MODE")
             await insert_into(stage, "events_4", session_id, 4)
-            await stage.caught_up()
-            await stage.hot(session_id)
             assert (await same(stage, session_id)).total == 3
             assert [each.full_name for each in await late_partitions_of(connection)] == ["public.events_4"]
 
@@ -351,7 +345,6 @@ async def test_a_partition_whose_triggers_are_off_ends_the_term(stage: Bench) ->
         wanted = "Trigger readside_row on partition public.events_1 is disabled; run `readside install`."
         await eventually(lambda: telemetry.reason == wanted, "the leader says what is wrong")
         await install(connection, warn=pytest.fail)
-        await stage.hot(session_id)
 
         assert (await same(stage, session_id)).total == 2
 
@@ -367,8 +360,6 @@ async def test_triggers_of_a_partition_that_were_off_for_a_moment(stage: Bench) 
             await insert_into(stage, "events_1", session_id, 1)
             await connection.execute("""ALTER TABLE events_1 ENABLE ALWAYS TRIGGER readside_insert,
                 ENABLE ALWAYS TRIGGER readside_update, ENABLE ALWAYS TRIGGER readside_delete""")
-        await stage.caught_up()
-        await stage.hot(session_id)
 
         assert (await same(stage, session_id)).total == 2
 

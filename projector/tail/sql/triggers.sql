@@ -467,13 +467,15 @@ BEGIN
       EXECUTE change;
     END LOOP;
   END LOOP;
+  -- A table that we were installed on before it became a part tells of TRUNCATE too: that is seen without.
+  FOR change IN
+    SELECT format('DROP TRIGGER %I ON %s', tgname, named) FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+     WHERE tgrelid = part AND pronamespace = to_regnamespace('{schema}') AND tgparentid = 0
+       AND (proname = 'truncated' OR NOT is_new)
+  LOOP
+    EXECUTE change;
+  END LOOP;
   IF NOT is_new THEN
-    FOR change IN
-      SELECT format('DROP TRIGGER %I ON %s', tgname, named) FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
-       WHERE tgrelid = part AND pronamespace = to_regnamespace('{schema}') AND tgparentid = 0
-    LOOP
-      EXECUTE change;
-    END LOOP;
     RETURN true;
   END IF;
   EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_insert AFTER INSERT ON %s
