@@ -18,7 +18,7 @@ from projector.core.new_events import BYTES_OF_ALL, BYTES_OF_ONE_SESSION, NewEve
 from projector.core.served_part import LogRow
 from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snapshot
 from projector.sql import statement
-from projector.tail.triggers import inspect, late_partitions_of
+from projector.tail.triggers import inspect, late_partitions_of, left_partitions_of
 from readmodel.errors import BadEvents, EventLogUnavailable, RightsMissing, StoreRefused, TableLocked
 from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import (
@@ -267,26 +267,32 @@ class Reads:
     async def fire_always(self, schema: str) -> bool:
         """Have triggers of ours that were enabled as ordinary ones fire always again; tells whether any was.
 
-        False too where our role may not, or somebody has the tables' locks.
+        False too where it is not installed, our role may not, or somebody has the tables' locks.
         """
+        function = f'"{schema}".fire_always()'
         try:
-            return bool((await self.row(f'SELECT "{schema}".fire_always()'))[0])
+            if (await self.row("SELECT pg_catalog.to_regprocedure($1::text) IS NULL", function))[0]:
+                return False
+            return bool((await self.row(f"SELECT {function}"))[0])
         except (StoreRefused, TableLocked):
             return False
 
     async def adopt_partitions(self, schema: str) -> bool:
         """Have late partitions told of by statement, as those are that `install` found; tells whether any is left.
 
-        Left are those whose locks somebody has, or that our role may not adopt.
+        Those that were detached are rid of our triggers. Left are those whose locks somebody has, or that our role may
+        not alter.
         """
+        named = schema, self.tables.sessions, self.tables.events
         async with self._connection() as connection:
-            late = await late_partitions_of(connection, schema, self.tables.sessions, self.tables.events)
+            late = [each.oid for each in await late_partitions_of(connection, *named)]
+            late += [each.oid for each in await left_partitions_of(connection, *named)]
         left = False
         for partition in late:
             try:
-                done = (await self.row(f'SELECT "{schema}".adopt_partition($1)', partition.oid))[0]
-            except (StoreRefused, TableLocked) as error:
-                _log.info("a partition is told of row by row until its lock is free", reason=str(error))
+                done = (await self.row(f'SELECT "{schema}".adopt_partition($1)', partition))[0]
+            except (StoreRefused, EventLogUnavailable) as error:  # whatever became of it meanwhile: we look again
+                _log.info("a partition keeps its triggers until its lock is free", reason=str(error))
                 done = False
             left = left or not done
         return left

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 from readmodel.freshness import rfc3339
 from readmodel.header import Header
 from readmodel.parameters import Parameters, whole
+from readmodel.poll_query import MAX_LIMIT, MAX_PAGE
 from readmodel.view import ViewReader
 
 DEFAULT_LIMIT = 100
-MAX_LIMIT = 1_000
-MAX_PAGE = 10**9
 
 
 class HotSessionsPage(NamedTuple):

@@ -7,6 +7,7 @@ import re
 from readmodel.errors import InvalidParameter
 from readmodel.shown import shown
 
+UUID_ACCEPTS = "a UUID such as 7d444840-9dc0-11d1-b245-5ffdce74fad2"
 _UUID = re.compile(
     r"(?:urn:uuid:)?([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.IGNORECASE
 )
@@ -31,7 +32,5 @@ def parse_event_id(text: str) -> str:
 def _parse_id(of: str, text: str) -> str:
     parsed = parse_uuid(text)
     if parsed is None:
-        raise InvalidParameter(
-            f"{of}_id", f"The {of} id {shown(text)} is not a UUID such as 7d444840-9dc0-11d1-b245-5ffdce74fad2."
-        )
+        raise InvalidParameter(f"{of}_id", f"The {of} id {shown(text)} is not {UUID_ACCEPTS}.")
     return parsed

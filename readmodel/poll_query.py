@@ -6,7 +6,7 @@ import re
 from datetime import date, datetime
 
 from readmodel.event import is_askable
-from readmodel.ids import parse_session_id, parse_uuid
+from readmodel.ids import UUID_ACCEPTS, parse_session_id, parse_uuid
 from readmodel.parameters import Parameters, not_accepted, whole
 from readmodel.poll import DEFAULT_LIMIT, Poll
 
@@ -26,7 +26,6 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()  # instants are counted by hand: offse
 _MINUTES_A_DAY = 1_440
 _SINCE_ACCEPTS = "an ISO 8601 instant (UTC unless it has an offset), such as 2026-01-13T14:30:00Z"
 _TYPE_ACCEPTS = "1 to 100 characters, a to z and _"
-_STEP_ACCEPTS = "a UUID such as 7d444840-9dc0-11d1-b245-5ffdce74fad2"
 _ORDERS = {"desc": False, "asc": True}
 _LIMIT, _TYPE = ("limit", "per_page"), ("event_type", "type")
 _NAMES = frozenset({"since", *_TYPE, "step_id", *_LIMIT, "page", "order"})
@@ -91,7 +90,7 @@ def _type(name: str, text: str) -> str:
 def _step(name: str, text: str) -> str:
     parsed = parse_uuid(text)
     if parsed is None:
-        raise not_accepted(name, text, _STEP_ACCEPTS)
+        raise not_accepted(name, text, UUID_ACCEPTS)
     return parsed
 
 

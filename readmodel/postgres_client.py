@@ -252,9 +252,14 @@ async def check_rows_visible(connection: Connection, tables: Tables) -> None:
     """Raise RightsMissing when row-level security would hide rows from our reads: answers would lack them silently."""
     hidden = await connection.fetchval(statement("hidden_rows"), [tables.sessions, tables.events])
     if hidden:
-        raise RightsMissing(
-            f"Row-level security hides rows of {hidden} from our role: give it BYPASSRLS, or use the tables' owner."
-        )
+        raise rows_hidden(hidden)
+
+
+def rows_hidden(tables: str) -> RightsMissing:
+    """Say of which tables rows are hidden from our role, and what to do."""
+    return RightsMissing(
+        f"Row-level security hides rows of {tables} from our role: give it BYPASSRLS, or use the tables' owner."
+    )
 
 
 def target(url: str) -> str:
@@ -341,6 +346,19 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], type[ServiceError], str]
     ((asyncpg.CannotConnectNowError,), EventLogUnavailable, "PostgreSQL at {place} serves nobody now: {reason}."),
     ((asyncpg.LockNotAvailableError,), TableLocked, "PostgreSQL at {place} has the tables locked: {reason}."),
     ((asyncpg.DiskFullError,), DiskFull, "PostgreSQL at {place} has no space left on its disk: {reason}."),
+    (
+        (asyncpg.OutOfMemoryError,),
+        EventLogUnavailable,
+        (
+            "PostgreSQL at {place} has no memory left for a query of ours: {reason}; where that is shared memory, its "
+            "lock table is full: raise max_locks_per_transaction."
+        ),
+    ),
+    (
+        (asyncpg.DeadlockDetectedError,),
+        EventLogUnavailable,
+        "PostgreSQL at {place} ended a query of ours, which waited for a lock in a circle: {reason}.",
+    ),
     ((asyncpg.QueryCanceledError,), QueryTooSlow, "PostgreSQL at {place} ended a query: {reason}."),
     ((TimeoutError,), QueryTooSlow, "PostgreSQL at {place} does not answer in time: a query took too long."),
     (

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from projector.sql import statement
+from readmodel.errors import EventLogUnavailable
 from readmodel.event import type_name
 from readmodel.sql import Tables
 
@@ -96,11 +97,14 @@ class LargeSnapshot(Snapshot):
         """Yield them in parts of about CHUNK_BYTES, newest first.
 
         Each is rendered by a short query of its own; before the first the session's events are put in order.
+        Raises EventLogUnavailable where a partition was attached meanwhile.
         """
         most_events, left = self._window
         parts = await self._connection.fetch(
             statement("newest", self._tables), self._session, most_events, CHUNK_BYTES, timeout=LOAD_TIMEOUT_SECONDS
         )
+        if self._tables.partitioned:
+            await self._check_totals()
         for (places,) in parts:
             for start in range(0, len(places), MOST_ROWS):
                 wanted = places[start : start + MOST_ROWS]
@@ -110,6 +114,14 @@ class LargeSnapshot(Snapshot):
                     left -= fitting.size
                 if not fitting or fitting.held < len(wanted):
                     return
+
+    async def _check_totals(self) -> None:
+        """Count again: later statements see the rows of a partition that was attached after the first."""
+        rows = await self._connection.fetch(
+            statement("totals", self._tables), self._session, timeout=LOAD_TIMEOUT_SECONDS
+        )
+        if (self.count, self.hi, self.lo) != tuple(_total(rows, name) for name in ("count", "hi", "lo")):
+            raise EventLogUnavailable("A partition was attached while a session was loaded.")
 
 
 def _total(rows: Iterable[asyncpg.Record], name: str) -> int:

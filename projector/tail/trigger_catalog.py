@@ -175,6 +175,14 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
+class Relation:
+    """A table that was a partition of events: a row of triggers_left.sql."""
+
+    oid: int
+    full_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
     """What the catalog holds of ours.
 

@@ -36,6 +36,7 @@ from projector.tail.trigger_catalog import (
     RELATIONS,
     Catalog,
     Partition,
+    Relation,
     Table,
     differences,
     functions,
@@ -122,7 +123,8 @@ def install_sql(schema: str = SCHEMA, role: str | None = None) -> str:
     """Return what `install` runs, as a commented script for psql in one transaction."""
     check_schema(schema)
     grants = "" if role is None else _GRANTING.format(role=literal(role), grants=_grants(schema))
-    script = _script(schema) + statement("triggers_adoption", schema=schema)
+    left = statement("triggers_left", schema=schema).rstrip()
+    script = _script(schema) + statement("triggers_adoption", left=left, schema=schema)
     return f"{_HEADER}{opening(Names(), LOCK_TIMEOUTS_MS[-1])}\n{script}{grants}\nCOMMIT;\n"
 
 
@@ -157,6 +159,7 @@ async def install(
             if (
                 not differences(schema, catalog)
                 and not catalog.late(schema)
+                and not await _left(connection, schema)
                 and not await _missing_grants(connection, schema, role)
             ):
                 return False
@@ -177,7 +180,8 @@ async def install(
         )
         changed = await locking(create, table_oids=_oids(catalog.tables))
         async with pinned(connection):
-            late = (await _catalog(connection, schema)).late(schema)
+            late: list[Partition | Relation] = [*(await _catalog(connection, schema)).late(schema)]
+            late += await _left(connection, schema)
         for each in late:  # a transaction each: nobody waits for more than one partition
             await locking(partial(_adopt, connection, schema, each), table_oids=[each.oid])
         return changed or bool(late)
@@ -266,6 +270,17 @@ async def late_partitions_of(
     return late_partitions(schema, [Partition.read(row) for row in rows])
 
 
+async def left_partitions_of(
+    connection: Connection, schema: str = SCHEMA, sessions: str = "sessions", events: str = "events"
+) -> list[Relation]:
+    """Give the tables that were partitions of events and bear triggers of ours still.
+
+    `sessions` and `events` are the tables' names as SQL would write them: in full where the search_path is ours.
+    """
+    async with pinned(connection, Names(sessions, events)):
+        return await _left(connection, schema)
+
+
 async def missing_rights(
     connection: Connection, schema: str = SCHEMA, sessions: str = "sessions", events: str = "events"
 ) -> list[str]:
@@ -299,10 +314,14 @@ async def _make(connection: Connection, schema: str) -> bool:
     return True
 
 
-async def _adopt(connection: Connection, schema: str, partition: Partition) -> bool:
-    """Have a partition told of by statement, in the caller's transaction."""
+async def _adopt(connection: Connection, schema: str, partition: Partition | Relation) -> bool:
+    """Have a partition told of by statement, in the caller's transaction; one that was detached, by nothing."""
     await connection.execute(f"LOCK TABLE ONLY {partition.full_name} IN SHARE ROW EXCLUSIVE MODE")
     return bool(await connection.fetchval(f'SELECT "{schema}".adopt_partition($1)', partition.oid))
+
+
+async def _left(connection: Connection, schema: str) -> list[Relation]:
+    return [Relation(**row) for row in await _rows(connection, "triggers_left", schema)]
 
 
 def _script(schema: str) -> str:

@@ -2,7 +2,7 @@
 
 import { asDate, isNewer } from "./instants.js";
 import { kindOf } from "./kinds.js";
-import { LinedJson, PlainText, inDirections, wholeBefore } from "./layout.js";
+import { LinedJson, PlainText, inDirections, wholeBefore, withEscapes } from "./layout.js";
 import { count, element, timeOfDay } from "./page.js";
 
 const ROWS_A_FRAME = 250;
@@ -101,12 +101,13 @@ export class EventList {
 function row(event) {
   const { kind, sign } = kindOf(event.event_type);
   const { timestamp } = event, message = event.message ?? "", cut = message.length > MESSAGE_IN_ROW;
+  const shown = cut ? `${message.slice(0, wholeBefore(message, MESSAGE_IN_ROW))}…` : message;
   const details = element("details", {},
     element("summary", {},
       element("time", { datetime: asDate(timestamp) && timestamp, title: timestamp }, timeOfDay(timestamp)),
       element("span", { class: "sign", "aria-hidden": "true" }, sign),
-      element("span", { class: "type" }, event.event_type ?? "–"),
-      element("span", { class: cut ? "message cut" : "message" }, cut ? `${message.slice(0, wholeBefore(message, MESSAGE_IN_ROW))}…` : message),
+      element("span", { class: "type" }, withEscapes(event.event_type ?? "–")),
+      element("span", { class: cut ? "message cut" : "message" }, withEscapes(shown)),
     ));
   details.addEventListener("toggle", () => fill(details, event), { once: true });
   return element("li", { class: `event kind-${kind}`, "data-id": event.id }, details);

@@ -19,7 +19,7 @@ export function inDirections(text) {
   return text.split(LEFTWARD);
 }
 
-/** Text with its hidden characters as JSON's escapes; within a string of JSON text it means the same. */
+/** Text with its hidden characters as JSON's escapes. Within a string of JSON text it means the same. */
 export function withEscapes(text) {
   return text.replace(HIDDEN, (found) => found.split("").map(escaped).join(""));
 }
@@ -32,7 +32,7 @@ export function wholeBefore(text, at) {
   return at < text.length && unit >= 0xd800 && unit < 0xdc00 ? at - 1 : at;
 }
 
-/** Hands over text as it is, a part at a time; a part ends with a line where it can. */
+/** Hands over text, a part at a time; a part ends with a line where it can. */
 export class PlainText {
   #text; #at = 0;
 
@@ -49,7 +49,7 @@ export class PlainText {
   more(most) {
     const from = this.#at, to = Math.min(this.#text.length, from + most), line = this.#text.lastIndexOf("\n", to - 1) + 1;
     this.#at = line > from && to < this.#text.length ? line : wholeBefore(this.#text, to);
-    return this.#text.slice(from, this.#at);
+    return withEscapes(this.#text.slice(from, this.#at));
   }
 }
 

@@ -44,7 +44,7 @@ _MEMORY = (
 
 _COLD = {
     "no view": "Redis holds no view, or one of another version of readside",
-    "not hot": "Redis does not hold it: not polled or written to lately, evicted, or still being loaded",
+    "not hot": "Redis does not hold it (not polled or written to lately, evicted, or still being loaded)",
     "not compared under this term": "it has not been compared with Postgres since the leader's last start or reconnect",
     "no as-of yet": "no heartbeat has come through the pipe yet, so nothing says of when it is",
     "damaged": "one of its keys in Redis was lost or cut, so it is not trusted; the leader loads it anew",

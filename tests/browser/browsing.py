@@ -66,7 +66,7 @@ async def tab(browser: Browser, **options: Any) -> AsyncIterator[Tab]:
 
 
 @asynccontextmanager
-async def modules(browser: Browser, cases: Path) -> AsyncIterator[Tab]:
+async def modules(browser: Browser, cases: Path, *, locale: str = "en", zone: str = "UTC") -> AsyncIterator[Tab]:
     """An empty page that may import the console's modules from /console, and the cases beside them."""
 
     async def from_disk(route: Route) -> None:
@@ -77,7 +77,7 @@ async def modules(browser: Browser, cases: Path) -> AsyncIterator[Tab]:
             body = (cases if name == cases.name else CONSOLE / name).read_text()
             await route.fulfill(body=body, content_type="text/javascript")
 
-    async with tab(browser) as opened:
+    async with tab(browser, locale=locale, timezone_id=zone) as opened:
         await opened.page.route("http://poller.test/**", from_disk)
         await opened.page.goto("http://poller.test/")
         yield opened

@@ -212,6 +212,22 @@ async def test_a_message_of_a_megabyte_is_cut_in_its_row_and_whole_below(service
     assert len(await row(page, event_id).locator(".message").text_content() or "") <= 1_001
 
 
+async def test_messages_and_types_hide_nothing(service: Service, visitor: Tab) -> None:
+    """A character that turns the direction of text stands there as an escape, in the row and below it."""
+    session_id = await service.session()
+    short, long = await service.write(
+        session_id,
+        {"message": "paid \u202e001 to\u200bday", "event_type": "step\u200b_\u202ecreated"},
+        {"message": f"{'x' * 2_000}\u202e001"},
+    )
+    page = await opened(service, visitor, session_id)
+    await payload(page, long)
+
+    assert await row(page, short).locator(".message").text_content() == r"paid \u202e001 to\u200bday"
+    assert await row(page, short).locator(".type").text_content() == r"step\u200b_\u202ecreated"
+    assert (await whole(page, long, "message")).endswith(r"x\u202e001")
+
+
 async def test_events_too_large_for_one_page_are_all_there(service: Service, visitor: Tab) -> None:
     """Forty of 0.95 MB: the API refuses a page of them, and the console asks for shorter ones."""
     visitor.expected.append("400")

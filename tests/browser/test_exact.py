@@ -229,6 +229,27 @@ async def test_the_strip_draws_every_instant(stage: Stage, instants: list[Any], 
     assert f"{len(found)} loaded." in strip["text"]
 
 
+@pytest.mark.parametrize(
+    ("locale", "zone"),
+    [("ar-EG", "Pacific/Apia"), ("fa-IR", "America/St_Johns"), ("th-TH-u-ca-buddhist", "Asia/Kathmandu")],
+)
+async def test_neither_locale_nor_time_zone_changes_what_is_shown(
+    browser: Browser, stage: Stage, locale: str, zone: str
+) -> None:
+    """Other digits, another calendar, half hours: texts and order are Postgres', and words are English."""
+    found = await stage.held(["1.10"] * len(SPECIAL), list(SPECIAL))
+    shuffled = sorted(found, key=lambda event: str(event["id"]))
+    async with modules(browser, CASES, locale=locale, zone=zone) as opened:
+        elsewhere = Stage(opened.page, stage.postgres)
+        shown = await elsewhere.asks("laidOut", answer(found), 100)
+        strip = await elsewhere.asks("strip", answer(found), len(found))
+
+        assert await elsewhere.asks("ordered", answer(shuffled)) == [event["id"] for event in found]
+        assert [lines for _, lines in shown] == ["1.10"] * len(SPECIAL)
+        assert strip["text"].isascii()
+        assert strip["bars"] == (await stage.asks("strip", answer(found), len(found)))["bars"]
+
+
 async def test_instants_far_away_stand_at_the_ends_of_the_strip(stage: Stage) -> None:
     """And leave its length to the others; the words say what they are."""
     near = [f"2026-01-13 14:{minute}:00+00" for minute in range(10, 60)]

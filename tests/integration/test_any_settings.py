@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -110,7 +110,7 @@ EVEN_ID, ODD_ID = "00000000-0000-4000-8000-00000000000e", "00000000-0000-4000-80
 QUERIES = ["", "?limit=2", "?event_type=step_failed", "?since=2026-01-13T14:30:00.123455Z", "?limit=2&page=2"]
 
 
-Combination: TypeAlias = Mapping[str, Mapping[str, str]]
+Combination: TypeAlias = Mapping[str, dict[str, str]]
 """Settings by scope: of the database, of the role, of the role in this database."""
 
 
@@ -204,16 +204,42 @@ async def _of(server: EmbeddedPostgres, redis_url: str, combination: Combination
         return await _answers(stage, role)
 
 
-COMBINATIONS = drawn(COMBINATION, 10)
+def _effective(combination: Combination) -> set[tuple[str, str]]:
+    """What a connection of the role begins with."""
+    return {*{**combination["database"], **combination["role"], **combination["both"]}.items()}
 
 
-@pytest.mark.parametrize("number", range(len(COMBINATIONS)))
+def _combinations(count: int) -> Sequence[Combination]:
+    """Draw combinations, and add what none of them has: each value is effective in one at least."""
+    combinations = drawn(COMBINATION, count)
+    tried = set().union(*map(_effective, combinations))
+    left = [(name, value) for name, values in VALUES.items() for value in values if (name, value) not in tried]
+    for place, (name, value) in enumerate(left):
+        turns = (combinations[(place + turn) % count] for turn in range(count))
+        next(one for one in turns if name not in {**one["database"], **one["role"], **one["both"]})["both"][name] = (
+            value
+        )
+    return combinations
+
+
+TOGETHER = 2
+"""Combinations that are held against one service under no settings."""
+COMBINATIONS = _combinations(10)
+
+
+def test_each_value_is_in_a_combination() -> None:
+    """What is added to the lists is tried together with others."""
+    values = {(name, value) for name, values in VALUES.items() for value in values}
+
+    assert set().union(*map(_effective, COMBINATIONS)) == values
+
+
+@pytest.mark.parametrize("first", range(0, len(COMBINATIONS), TOGETHER))
 async def test_any_combination_gives_the_same_bytes(
-    postgres_server: EmbeddedPostgres, redis_url: str, number: int
+    postgres_server: EmbeddedPostgres, redis_url: str, first: int
 ) -> None:
     """Installed, written, projected and polled under it, by one role that owns the tables."""
     plain = await _of(postgres_server, redis_url, {})
-    combination = COMBINATIONS[number]
-    found = await _of(postgres_server, redis_url, combination)
 
-    assert found == plain, combination
+    for combination in COMBINATIONS[first : first + TOGETHER]:
+        assert await _of(postgres_server, redis_url, combination) == plain, combination

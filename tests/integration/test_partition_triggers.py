@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
 
-from projector.tail.triggers import inspect, install, install_sql, late_partitions_of, uninstall
+from projector.tail.triggers import inspect, install, install_sql, late_partitions_of, left_partitions_of, uninstall
 from readmodel.errors import SchemaMissing
 from readmodel.postgres_client import Connection
 from tests.support.letters import Letterbox, eid, letter, new_role, only, sessions, sid
-from tests.support.partitions import MONTHLY, SCHEMES, Scheme, at, bounds, month
+from tests.support.partitions import COLUMNS, MONTHLY, SCHEMES, Scheme, at, bounds, month
 from tests.support.servers import connected
 from tests.support.traces import traces
+from tests.support.waiting import eventually
 
 
 @asynccontextmanager
@@ -146,6 +148,81 @@ async def test_a_part_that_was_detached_comes_back_seen(box: Letterbox, how: str
     await box.writer.execute(f"ALTER TABLE events DETACH PARTITION events_1 {how}")
     await box.writer.execute("DROP TRIGGER readside_insert ON events_1")
     await box.writer.execute(f"ALTER TABLE events ATTACH PARTITION events_1 FOR VALUES {bounds(1)}")
+
+    assert await box.of(insert("events_1", 1, at(1))) == only(letter("a", 1, 1))
+    assert await inspect(box.writer) is None
+
+
+DETACHED = "ALTER TABLE events DETACH PARTITION events_1; ALTER TABLE events_1 RENAME COLUMN session_id TO whose"
+WRITTEN = "INSERT INTO events_1 SELECT gen_random_uuid(), id, NULL, 'x', '{}', NULL, now() FROM sessions"
+
+
+@pytest.mark.parametrize("by", ["the leader", "install", "the dry run"])
+async def test_a_part_that_was_detached_has_no_triggers_of_ours(box: Letterbox, by: str) -> None:
+    """It is another table now: with other columns our triggers would fail its writers."""
+    await box.writer.execute(DETACHED)
+    if by == "the dry run":
+        await box.writer.execute(install_sql())
+    elif by == "install":
+        assert await install(box.writer, warn=pytest.fail)
+    else:
+        assert await box.writer.fetchval("SELECT readside.adopt_partition('events_1'::regclass)")
+
+    assert not await box.of(WRITTEN)
+    assert not await left_partitions_of(box.writer)
+    assert not await install(box.writer, warn=pytest.fail) or by == "the leader"
+    assert await inspect(box.writer) is None
+
+
+BECOMES_A_PART = f"""
+ALTER TABLE events RENAME TO events_1; ALTER TABLE events_1 DROP CONSTRAINT events_pkey;
+CREATE TABLE events ({COLUMNS}, PRIMARY KEY (id, timestamp)) PARTITION BY RANGE (timestamp);
+ALTER TABLE events ATTACH PARTITION events_1 FOR VALUES {bounds(1)}
+"""
+
+
+async def test_a_table_that_became_a_part_and_was_detached(database_url: str) -> None:
+    """As tables are migrated: its triggers of before do as a part's, and go when it is one no more."""
+    async with connected(database_url) as writer, connected(database_url) as reader:
+        await writer.execute(sessions(1, 10))
+        assert await install(writer, warn=pytest.fail)
+        await writer.execute(BECOMES_A_PART)
+        assert await install(writer, warn=pytest.fail)
+        box = Letterbox(writer, reader)
+        await box.open()
+        for number, table in enumerate(("events", "events_1"), 1):
+            assert await box.of(insert(table, number, at(1))) == only(letter("a", 1, number))
+        await writer.execute(DETACHED)
+        assert await install(writer, warn=pytest.fail)
+
+        assert not await box.of(f"{WRITTEN}; TRUNCATE events_1")
+        assert await inspect(writer) is None
+
+
+async def test_who_detaches_waits_while_a_part_of_it_is_adopted(box: Letterbox, database_url: str) -> None:
+    """Both write the same rows of the catalog: the owner's statement would fail."""
+    await box.writer.execute(month(5, "PARTITION BY HASH (id)"))
+    await box.writer.execute("CREATE TABLE deep PARTITION OF events_5 FOR VALUES WITH (MODULUS 1, REMAINDER 0)")
+    await box.writer.execute("SELECT readside.adopt_partition('events_5'::regclass)")
+    async with connected(database_url) as leader:
+        async with leader.transaction():
+            await leader.execute("SELECT readside.adopt_partition('deep'::regclass)")
+            detaching = asyncio.create_task(box.writer.execute("ALTER TABLE events DETACH PARTITION events_5"))
+
+            async def waits() -> bool:
+                return bool(await leader.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+            await eventually(waits, "the owner waits")
+        await detaching
+    await box.writer.execute(f"ALTER TABLE events ATTACH PARTITION events_5 FOR VALUES {bounds(5)}")
+
+    assert set(await box.of(insert("deep", 1, at(5)))) == {letter("a", 1, 1)}
+
+
+async def test_a_part_of_the_table_keeps_its_triggers(box: Letterbox) -> None:
+    """Whoever asks to have a part, or the table itself, given up."""
+    for table in ("events", "events_1", "sessions"):
+        await box.writer.execute(f"SELECT readside.adopt_partition('{table}'::regclass)")
 
     assert await box.of(insert("events_1", 1, at(1))) == only(letter("a", 1, 1))
     assert await inspect(box.writer) is None

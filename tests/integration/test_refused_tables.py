@@ -4,6 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from query_api import health
+from readmodel import event_log
 from tests.support.builders import api, api_config
 from tests.support.projecting import bench
 from tests.support.waiting import eventually
@@ -89,6 +91,13 @@ MISFITS = {
 }
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are looked at more often than in production, which other tests here keep to."""
+    monkeypatch.setattr(event_log, "CHECKED_SECONDS", 0.2)
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0.1)
+
+
 async def _ready(whole: Whole) -> tuple[int, str]:
     answer = await whole.client.get("/health/ready")
     return answer.status_code, answer.json().get("detail", "")
@@ -122,6 +131,7 @@ async def _is_ready(whole: Whole) -> bool:
     return (await _ready(whole))[0] == 200
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("misfit", MISFITS)
 @pytest.mark.parametrize("when", ["at its start", "while it runs"])
 async def test_tables_that_do_not_fit(database_url: str, redis_url: str, misfit: str, when: str) -> None:

@@ -55,7 +55,7 @@ PLANTS = {
         "a look drops the session first and loads it after",
         "projector.core.decide:_doubt",
         "plan.operations[session_id] = [Drop(session_id)]",
-        "plan.operations.pop(session_id, None)",
+        "plan.operations.setdefault(session_id, [])",
     ),
     "a load is not registered before its snapshot": Plant(
         "a load is registered first, and its snapshot taken later: what is named from then on belongs to it",

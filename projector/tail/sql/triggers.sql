@@ -415,32 +415,68 @@ END
 $$;
 
 -- A partition that came after the installation is seen row by row. This gives it the statement triggers that the others
--- have, and has its row trigger rest. It waits 0.1 s for the partition's lock, unless the caller has it: so long may
--- writers of that partition wait. Who leads calls it, so that no partition has to be installed by hand.
+-- have, and has its row trigger rest. One that was detached is none of ours any more: its triggers go, since they would
+-- fail its writers once its columns are others. It waits 0.1 s for a lock, unless the caller has it: so long may writers
+-- wait. Who leads calls it, so that no partition has to be installed by hand.
 CREATE OR REPLACE FUNCTION "{schema}".adopt_partition(part oid) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 100 AS $$
 DECLARE
   named regclass := part;
+  is_new boolean;
+  change text;
 BEGIN
-  IF NOT EXISTS (
+  FOR look IN 1..2 LOOP
     WITH RECURSIVE line AS (
       SELECT inhparent AS oid FROM pg_inherits WHERE inhrelid = part AND NOT inhdetachpending
       UNION ALL
-      SELECT inhparent FROM line JOIN pg_inherits ON inhrelid = line.oid
+      SELECT inhparent FROM line JOIN pg_inherits ON inhrelid = line.oid AND NOT inhdetachpending
+    ), quick AS (
+      SELECT tgrelid, tgenabled FROM pg_trigger
+       WHERE tgfoid IN ('"{schema}".events_inserted()'::regprocedure, '"{schema}".events_updated()'::regprocedure,
+                        '"{schema}".events_deleted()'::regprocedure)
+    ), root AS (
+      SELECT tgrelid FROM pg_trigger
+       WHERE tgrelid IN (SELECT line.oid FROM line) AND tgparentid = 0
+         AND tgfoid = '"{schema}".events_row()'::regprocedure
     )
-    SELECT FROM line JOIN pg_trigger ON tgrelid = line.oid
-     WHERE tgfoid = '"{schema}".events_row()'::regprocedure AND tgparentid = 0
-       -- What it is a part of first: a statement that names that is seen by nothing else once the row trigger rests.
-       AND NOT EXISTS (
-         SELECT FROM line AS between
-          WHERE between.oid <> pg_trigger.tgrelid
-            AND 3 > (SELECT count(*) FROM pg_trigger AS quick
-                      WHERE quick.tgrelid = between.oid AND quick.tgenabled = 'A'
-                        AND quick.tgfoid IN ('"{schema}".events_inserted()'::regprocedure,
-                                             '"{schema}".events_updated()'::regprocedure,
-                                             '"{schema}".events_deleted()'::regprocedure)))
-  ) THEN
-    RETURN false;
+    SELECT CASE
+      -- What it is a part of first: a statement that names that is seen by nothing else once the row trigger rests.
+      WHEN EXISTS (SELECT FROM root) AND NOT EXISTS (
+        SELECT FROM line WHERE line.oid NOT IN (SELECT root.tgrelid FROM root)
+           AND 3 > (SELECT count(*) FROM quick WHERE quick.tgrelid = line.oid AND quick.tgenabled = 'A')) THEN true
+      -- Who truncates is told of on a table that we were installed on.
+      WHEN NOT EXISTS (SELECT FROM root) AND EXISTS (SELECT FROM quick WHERE quick.tgrelid = part)
+       AND NOT EXISTS (SELECT FROM pg_trigger
+                        WHERE tgrelid = part AND tgfoid = '"{schema}".truncated()'::regprocedure) THEN false
+      END INTO is_new;
+    IF is_new IS NULL THEN
+      RETURN false;
+    END IF;
+    EXIT WHEN look = 2;
+    -- Neither is it attached or detached from here on, nor what it is a part of: that writes the same rows of pg_trigger.
+    FOR change IN
+      WITH RECURSIVE line AS (
+        SELECT part AS oid, 0 AS height
+        UNION ALL
+        SELECT inhparent, height + 1 FROM line JOIN pg_inherits ON inhrelid = line.oid
+      )
+      SELECT format('LOCK TABLE ONLY %s IN %s MODE', oid::regclass,
+                    CASE WHEN height > 0 THEN 'ACCESS SHARE' ELSE 'SHARE ROW EXCLUSIVE' END)
+        FROM line ORDER BY height DESC
+    LOOP
+      EXECUTE change;
+    END LOOP;
+  END LOOP;
+  -- A table that we were installed on before it became a part tells of TRUNCATE too: that is seen without.
+  FOR change IN
+    SELECT format('DROP TRIGGER %I ON %s', tgname, named) FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+     WHERE tgrelid = part AND pronamespace = to_regnamespace('{schema}') AND tgparentid = 0
+       AND (proname = 'truncated' OR NOT is_new)
+  LOOP
+    EXECUTE change;
+  END LOOP;
+  IF NOT is_new THEN
+    RETURN true;
   END IF;
   EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_insert AFTER INSERT ON %s
                   REFERENCING NEW TABLE AS added FOR EACH STATEMENT

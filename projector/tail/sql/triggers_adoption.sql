@@ -1,5 +1,5 @@
 
--- Partitions that are there now, and the owner of events may alter: parents first.
+-- Partitions that are there now, and the owner of events may alter: parents first. What was one has no triggers any more.
 DO $$
 DECLARE
   events oid := current_setting('readside.events')::oid;
@@ -18,5 +18,6 @@ BEGIN
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part.oid::regclass);
     PERFORM "{schema}".adopt_partition(part.oid);
   END LOOP;
+  PERFORM "{schema}".adopt_partition(left_behind.oid) FROM ({left}) AS left_behind;
 END
 $$;

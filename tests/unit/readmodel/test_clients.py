@@ -62,6 +62,7 @@ def is_one_sentence(error: BaseException) -> None:
         (asyncpg.AdminShutdownError("terminating connection"), EventLogUnavailable),
         (asyncpg.QueryCanceledError("canceling statement due to statement timeout"), QueryTooSlow),
         (asyncpg.DeadlockDetectedError("deadlock detected"), EventLogUnavailable),
+        (asyncpg.OutOfMemoryError("out of shared memory"), EventLogUnavailable),
         (asyncpg.ConnectionDoesNotExistError("connection was closed"), EventLogUnavailable),
         (asyncpg.InterfaceError("connection is closed"), EventLogUnavailable),
         (asyncpg.InternalClientError("got result for unknown protocol state 3"), EventLogUnavailable),
@@ -94,6 +95,15 @@ def test_postgres_says_who_and_why() -> None:
         raise asyncpg.InvalidCatalogNameError('database "shop" does not exist')
 
     assert str(caught.value) == 'PostgreSQL at db.example:5433/shop refuses us: database "shop" does not exist.'
+
+
+def test_a_full_lock_table_is_told_with_what_to_do() -> None:
+    """Postgres answers, and a plan over a thousand partitions takes thousands of locks."""
+    with pytest.raises(EventLogUnavailable) as caught, postgres_client.translated(POSTGRES):
+        raise asyncpg.OutOfMemoryError("out of shared memory")
+
+    assert "does not answer" not in str(caught.value)
+    assert "max_locks_per_transaction" in str(caught.value)
 
 
 def test_a_library_does_not_tell_of_itself() -> None:
