@@ -21,6 +21,7 @@ from readmodel.errors import ForeignView, StoreRefused, StoreUnavailable, ViewUn
 from readmodel.ids import parse_session_id
 from readmodel.parameters import Parameters
 from readmodel.poll import Poll
+from readmodel.poll_query import MAX_PAGE
 from readmodel.projection import read_projection
 from readmodel.view import Cold
 
@@ -78,7 +79,7 @@ async def warm(
     denial = credential.denies(sid)
     if denial is not None:
         raise RequestRefusal(service.gate.denied(denial, address_of(request.scope)))
-    poll = Poll(sid, limit=1)
+    poll = Poll(sid, limit=1, page=MAX_PAGE)  # no event is read: one may be longer than an answer, or unreadable
     try:
         answer = await service.view_reads.read(poll, credential.principal)
         if isinstance(answer, Cold):

@@ -204,13 +204,14 @@ class ViewReads:
         self._settle(poll, answer)
 
     async def _read(self, polls: list[Poll]) -> Sequence[ViewAnswer | Cold | ServiceError]:
-        called_at = time.monotonic()
+        called_at, beside_long = time.monotonic(), self._one_long_read.locked()
         try:
             async with patience(READ_SECONDS):
                 return await self._read_all(polls, LONG_BYTES)
         except TimeoutError as exc:
             error = ViewUnavailable(f"Redis did not answer within {READ_SECONDS} s.")
-            self._circuit.failed(error, called_at)
+            if not (beside_long or self._one_long_read.locked()):  # else it may be at work for us, and is not away
+                self._circuit.failed(error, called_at)
             raise error from exc
 
     async def _read_all(self, polls: list[Poll], reply_bytes: int) -> Sequence[ViewAnswer | Cold | ServiceError]:

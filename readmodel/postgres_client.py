@@ -252,9 +252,14 @@ async def check_rows_visible(connection: Connection, tables: Tables) -> None:
     """Raise RightsMissing when row-level security would hide rows from our reads: answers would lack them silently."""
     hidden = await connection.fetchval(statement("hidden_rows"), [tables.sessions, tables.events])
     if hidden:
-        raise RightsMissing(
-            f"Row-level security hides rows of {hidden} from our role: give it BYPASSRLS, or use the tables' owner."
-        )
+        raise rows_hidden(hidden)
+
+
+def rows_hidden(tables: str) -> RightsMissing:
+    """Say of which tables rows are hidden from our role, and what to do."""
+    return RightsMissing(
+        f"Row-level security hides rows of {tables} from our role: give it BYPASSRLS, or use the tables' owner."
+    )
 
 
 def target(url: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from readmodel.columns import COLUMNS, found_columns, misfit
 from readmodel.errors import EventLogUnavailable, RightsMissing, SchemaMissing, StoreRefused, StoreUnavailable
-from readmodel.postgres_client import Connection, connect, target, translated
+from readmodel.postgres_client import Connection, connect, rows_hidden, target, translated
 from readmodel.sql import Tables, statement
 
 KEPT_SECONDS = 60.0
@@ -45,10 +45,7 @@ async def check_tables(connection: Connection, tables: Tables, url: str) -> None
                 f"Our role may not read table {row['name']}: it needs SELECT, which `readside install --role` grants."
             )
         if row["hidden"]:
-            raise RightsMissing(
-                f"Row-level security hides rows of {row['name']} from our role: give it BYPASSRLS, or use the tables' "
-                "owner."
-            )
+            raise rows_hidden(row["name"])
 
 
 def _nature(name: str, kind: str | None) -> str | None:

@@ -4,7 +4,7 @@ import { claimsOf, isToken } from "./credential.js";
 import { asDate } from "./instants.js";
 import { byId, count, dayAndTime, element, write } from "./page.js";
 
-const ID = /^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
+const ID = /^(?:urn:uuid:)?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
 const MOST = 64;
 
 /** The sessions that a token names: their ids, or null where it may read every one, or where this is a key. */
@@ -42,4 +42,4 @@ function inWords(sessions) {
   return `This token reads ${count(sessions.length)} ${sessions.length === 1 ? "session" : "sessions"}.`;
 }
 
-const plain = (id) => id.replaceAll("-", "").toLowerCase();
+const plain = (id) => id.toLowerCase().replace("urn:uuid:", "").replaceAll("-", "");

@@ -74,7 +74,8 @@ PARAMETERS: dict[str, Part] = {
         "limit",
         "query",
         "How long a page is. Give this or `per_page`, not both. Without it a page that would be longer than an answer "
-        "may be is shortened: `per_page` says to what. Page 2 then begins where that page ends.",
+        "may be is shortened: `per_page` says to what. Page 2 then begins where that page ends. Ask for it with that "
+        "`limit`: while events arrive, the first page may become longer or shorter.",
         _whole(1, 1000, 100),
         example=50,
     ),

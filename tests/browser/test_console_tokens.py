@@ -88,10 +88,11 @@ async def test_a_reload_goes_on_and_another_tab_asks(service: Service, api: Guar
     assert link == f"{api.url}/#session={session_id}&type=step_created"
 
 
-async def test_a_token_beside_a_session_opens_that_one(service: Service, api: Guarded, visitor: Tab) -> None:
-    """However its id is written, and whichever comes first."""
+@pytest.mark.parametrize("form", ["{}", "urn:uuid:{}"])
+async def test_a_token_beside_a_session_opens_that_one(service: Service, api: Guarded, visitor: Tab, form: str) -> None:
+    """However its id is written, there and in the token, and whichever comes first."""
     first, second = await service.session(1), await service.session(2)
-    token = minted([first, second])
+    token = minted([form.format(first), form.format(second)])
     written = second.upper()
     await visitor.page.goto(f"{api.url}/#session={written}&token={token}&type=step_created")
     await expect(visitor.page.locator("#events > li")).to_have_count(2)

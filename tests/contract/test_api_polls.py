@@ -1,6 +1,8 @@
 """What a poll may ask and what it gets, over fakes and over real servers alike."""
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from uuid import uuid4
 
 import pytest
@@ -172,6 +174,21 @@ async def test_a_session_is_warmed_by_its_id_in_any_form(stand: Stand, sid: str)
 
     assert answer.status_code == 202
     assert answer.json()["session_id"] == sid
+
+
+@pytest.mark.parametrize("hot", [False, True], ids=["cold", "hot"])
+async def test_a_session_of_an_event_longer_than_an_answer_is_warmed(
+    stand_of: Callable[..., AbstractAsyncContextManager[Stand]], hot: bool
+) -> None:
+    """Nothing of its events is asked for. Nobody leads here who could hear of a cold one."""
+    async with stand_of(max_answer_bytes=10_000) as stand:
+        session_id = str(uuid4())
+        await stand.write(session_id, [Row(session_id, NOON_US, data={"x": "y" * 20_000})])
+        if hot:
+            await stand.heat(session_id)
+        answer = await stand.client.post(f"/api/v2/sessions/{session_id}/warm")
+
+    assert answer.status_code == (202 if hot else 503), answer.text
 
 
 async def test_since_without_an_offset_is_utc(stand: Stand, sid: str) -> None:

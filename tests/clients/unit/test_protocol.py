@@ -1,5 +1,6 @@
 """What is sent, and what each kind of answer means."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
@@ -151,6 +152,16 @@ def test_errors_of_another_form_are_passed_over(errors: object) -> None:
         answer_of(*problem(400, "No.", parameter="since", errors=errors))
 
     assert caught.value.parameter == "since"
+
+
+def test_no_more_that_is_wrong_is_read_than_the_api_names() -> None:
+    """A hostile answer of a million would be compared, each, with its `detail`."""
+    wrong = [{"parameter": f"p{number}", "detail": f"wrong {number}"} for number in range(1_000)]
+
+    with pytest.raises(BadRequest) as caught:
+        answer_of(400, {}, json.dumps({"detail": "x", "errors": wrong}).encode())
+
+    assert len(caught.value.errors) == 100
 
 
 def test_code_written_for_version_0_1_goes_on_catching_refusals() -> None:

@@ -137,6 +137,24 @@ async def test_a_long_page_holds_up_no_other_poll(bench: Bench) -> None:
     assert bench.log.queries == []
 
 
+async def test_a_read_beside_a_long_page_that_takes_too_long_is_no_outage(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is at work for us: this poll is left to Postgres, and the next one is asked there."""
+    monkeypatch.setattr(view_reads, "READ_SECONDS", 0.01)
+    bench.view.answer, bench.view.long = hot(), {SID}
+    long = asyncio.create_task(bench.reader.read(POLL, USUAL))
+    await eventually(lambda: bench.view.round_trips == [1, 1], "the long page is read")
+    bench.view.gate.clear()
+    beside = await bench.reader.read(POLL._replace(page=2), USUAL)
+    bench.view.gate.set()
+    monkeypatch.undo()
+    after = await bench.reader.read(_poll(2), USUAL)
+    bench.view.long_gate.set()
+
+    assert (beside.source, after.source, (await long).source) == ("postgres", "redis", "redis")
+
+
 async def test_many_long_pages_of_one_hold_up_no_other_principals(bench: Bench) -> None:
     """Only the one that is read already is waited for, and its next ones wait in their turn."""
     polls = list(map(_poll, range(6)))

@@ -87,9 +87,9 @@ class AsyncClient:
         """Give one page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
 
         `since` is exclusive. `order`: newest first, or `asc`. `limit`: how long a page is; without one it is 100, or as
-        many as fit into an answer, and `per_page` says so. `previous`: an answer to the same question, given back
-        with its new freshness and interval where nothing has changed. `max_staleness_seconds`: 0 asks for all that is
-        committed when the API is asked.
+        many as fit into an answer, and `per_page` says so: ask for later pages with that. `previous`: an answer to the
+        same question, given back with its new freshness and interval where nothing has changed.
+        `max_staleness_seconds`: 0 asks for all that is committed when the API is asked.
         """
         query = asked(session_id, since, types, step_ids, order=order, max_staleness_seconds=max_staleness_seconds)
         response = await self._send(query.request(limit=limit, page=page, etag=previous.etag if previous else ""))

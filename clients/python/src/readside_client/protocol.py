@@ -31,6 +31,8 @@ SHORTEST_INTERVAL_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 3600.0
 """No header makes a client wait longer: whoever asked for more has most likely a wrong clock."""
 _MOST_COUNTED = 2**63
+_MOST_WRONG = 100
+"""Parameters that an answer may name as wrong; the API names fewer."""
 LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Order = Literal["desc", "asc"]
@@ -199,7 +201,7 @@ def _problem(body: bytes) -> dict[str, Any]:
 def _wrong_parameters(problem: dict[str, Any]) -> tuple[WrongParameter, ...]:
     """Read which parameters a 400 names, one or several."""
     listed = problem.get("errors")
-    told = [it for it in listed if isinstance(it, dict)] if isinstance(listed, list) else [problem]
+    told = [it for it in listed[:_MOST_WRONG] if isinstance(it, dict)] if isinstance(listed, list) else [problem]
     found = ((_text(it, "parameter"), _text(it, "detail")) for it in told)
     return tuple(WrongParameter(name, detail) for name, detail in found if name and detail)
 
