@@ -11,7 +11,7 @@ from typing import Any
 from projector.tail.sql import statement
 from readmodel.columns import Found, found_columns, misfit
 
-ROW, INSERT, DELETE, UPDATE, TRUNCATE = 1, 4, 8, 16, 32
+ROW, BEFORE, INSERT, DELETE, UPDATE, TRUNCATE = 1, 2, 4, 8, 16, 32
 """Bits of pg_trigger.tgtype (src/include/catalog/pg_trigger.h); without BEFORE and INSTEAD it is AFTER."""
 
 MEND = "run `readside install`"
@@ -55,7 +55,8 @@ def row_triggers(schema: str) -> tuple[Trigger, ...]:
     """Give those that a partitioned table has beside them, and each of its partitions by Postgres' own doing."""
     return (
         Trigger("sessions", f"{schema}_row", ROW | INSERT | DELETE, "sessions_row"),
-        Trigger("events", f"{schema}_row", ROW | INSERT | DELETE | UPDATE, "events_row"),
+        Trigger("events", f"{schema}_row", ROW | INSERT | DELETE, "events_row"),
+        Trigger("events", f"{schema}_move", ROW | BEFORE | UPDATE, "events_row"),
     )
 
 
@@ -251,15 +252,17 @@ def _wrong_triggers(schema: str, catalog: Catalog) -> list[str]:
 def _wrong_partitions(schema: str, partitions: Sequence[Partition]) -> list[str]:
     """Say which partitions could be written to unseen.
 
-    A partition of events is seen by its row trigger, or by statement triggers on it and all that it is a part of.
+    A partition of events is seen by its row trigger, or by statement triggers on it and all that it is a part of. The
+    trigger that tells of rows that move is on each.
     """
     by_oid = {partition.oid: partition for partition in partitions}
     cloned = [trigger for trigger in (*triggers(schema), *row_triggers(schema)) if trigger.type & ROW]
     wrong = []
     for partition in (partition for partition in partitions if partition.is_leaf):
-        if partition.table == "events" and all(_is_quick(schema, each) for each in _line(partition, by_oid)):
-            continue
+        is_quick = partition.table == "events" and all(_is_quick(schema, each) for each in _line(partition, by_oid))
         for trigger in (trigger for trigger in cloned if trigger.table == partition.table):
+            if is_quick and trigger.name == f"{schema}_row":
+                continue
             verdict = _judge_trigger(trigger, partition.triggers.get(trigger.name))
             if verdict is not None:
                 wrong.append(f"trigger {trigger.name} on partition {partition.full_name} {verdict}")

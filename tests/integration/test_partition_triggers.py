@@ -96,6 +96,17 @@ async def test_a_row_that_moves_to_another_part_is_looked_at(box: Letterbox, fro
     assert set(heard) <= {letter("l", 1), letter("a", 1, 1)}
 
 
+@pytest.mark.parametrize(("from_", "to"), [(1, 2), (1, 4), (4, 1), (1, 1)])
+async def test_a_row_that_a_merge_moves_is_looked_at(box: Letterbox, from_: int, to: int) -> None:
+    """In both sessions: transition tables of a MERGE lack what moves to another part (PostgreSQL 15 to 18)."""
+    await box.of(insert("events", 1, at(from_)))
+    merge = f"""MERGE INTO events AS e USING events AS o ON o.id = e.id AND o.timestamp = e.timestamp
+        WHEN MATCHED THEN UPDATE SET timestamp = '{at(to)}',
+             session_id = '00000000-0000-0000-0000-000000000002'"""
+
+    assert set(await box.of(merge)) >= {letter("l", 1), letter("l", 2)}
+
+
 @pytest.mark.parametrize("number", [1, 4])
 async def test_a_deleted_session_is_looked_at_with_its_events(box: Letterbox, number: int) -> None:
     """The foreign key's cascade names the parent."""
@@ -104,6 +115,18 @@ async def test_a_deleted_session_is_looked_at_with_its_events(box: Letterbox, nu
 
     assert set(heard) == {letter("l", 1)}
     assert heard.total() == (2 if number == 1 else 22)
+
+
+async def test_rows_are_changed_as_their_writer_says_while_nobody_reads(database_url: str) -> None:
+    """The trigger before an update hands on what it was given."""
+    async with connected(database_url) as writer:
+        await MONTHLY.make(writer)
+        await writer.execute(sessions(1, 10))
+        assert await install(writer, warn=pytest.fail)
+        await writer.execute(insert("events", 1, at(1), count=3))
+
+        assert await writer.execute("UPDATE events SET message = 'changed'") == "UPDATE 3"
+        assert await writer.fetchval("SELECT count(*) FROM events WHERE message = 'changed'") == 3
 
 
 async def test_a_bulk_insert_into_a_part_that_install_found_is_told_by_statement(box: Letterbox) -> None:

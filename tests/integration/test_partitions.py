@@ -342,7 +342,10 @@ async def test_a_partition_whose_triggers_are_off_ends_the_term(stage: Bench) ->
         await stage.hot(session_id)
         await connection.execute("ALTER TABLE events_1 DISABLE TRIGGER USER")
         await insert_into(stage, "events_1", session_id, 1)
-        wanted = "Trigger readside_row on partition public.events_1 is disabled; run `readside install`."
+        wanted = (
+            "Trigger readside_row on partition public.events_1 is disabled, "
+            "trigger readside_move on partition public.events_1 is disabled; run `readside install`."
+        )
         await eventually(lambda: telemetry.reason == wanted, "the leader says what is wrong")
         await install(connection, warn=pytest.fail)
 
@@ -359,7 +362,8 @@ async def test_triggers_of_a_partition_that_were_off_for_a_moment(stage: Bench) 
             await connection.execute("ALTER TABLE events_1 DISABLE TRIGGER USER")
             await insert_into(stage, "events_1", session_id, 1)
             await connection.execute("""ALTER TABLE events_1 ENABLE ALWAYS TRIGGER readside_insert,
-                ENABLE ALWAYS TRIGGER readside_update, ENABLE ALWAYS TRIGGER readside_delete""")
+                ENABLE ALWAYS TRIGGER readside_update, ENABLE ALWAYS TRIGGER readside_delete,
+                ENABLE ALWAYS TRIGGER readside_move""")
 
         assert (await same(stage, session_id)).total == 2
 

@@ -165,6 +165,8 @@ $$;
 -- For each row of a partition that has no statement triggers of ours. A row trigger on a partitioned table is the one kind
 -- that Postgres puts by itself on each partition that is made or attached, in that very transaction. Who writes through the
 -- parent is told of twice there, which does no harm. A row that moves between partitions goes and comes.
+-- Before an update it is called for each row of every partition: what a MERGE moves to another is in no transition table, nor is
+-- it an update afterwards. Hence NEW is what it returns.
 CREATE OR REPLACE FUNCTION "{schema}".events_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 #variable_conflict use_variable
@@ -174,7 +176,7 @@ BEGIN
   IF presence IS NULL OR presence OPERATOR(pg_catalog.<)
      (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 8000::pg_catalog.float8) THEN
     presence := pg_catalog.nextval('{schema}.skips'::pg_catalog.regclass);
-    RETURN NULL;
+    RETURN NEW;
   END IF;
   IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
     IF (presence OPERATOR(pg_catalog.&) 6) OPERATOR(pg_catalog.=) 0 THEN
@@ -208,7 +210,7 @@ BEGIN
   IF (presence OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 1 THEN
     PERFORM pg_catalog.pg_notify('{schema}', '');
   END IF;
-  RETURN NULL;
+  RETURN NEW;
 END
 $$;
 
@@ -630,9 +632,11 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER {schema}_row', sessions);
   END IF;
   IF (SELECT relkind FROM pg_class WHERE oid = events) = 'p' THEN
-    EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_row AFTER INSERT OR UPDATE OR DELETE ON %s
+    EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_row AFTER INSERT OR DELETE ON %s
                     FOR EACH ROW EXECUTE FUNCTION "{schema}".events_row()', events);
-    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER {schema}_row', events);
+    EXECUTE format('CREATE OR REPLACE TRIGGER {schema}_move BEFORE UPDATE ON %s
+                    FOR EACH ROW EXECUTE FUNCTION "{schema}".events_row()', events);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER {schema}_row, ENABLE ALWAYS TRIGGER {schema}_move', events);
   END IF;
 END
 $$;

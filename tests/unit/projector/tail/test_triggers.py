@@ -93,7 +93,9 @@ def test_the_script_makes_what_is_compared(schema: str) -> None:
     """Every trigger, function, table and sequence that `inspect` expects, and no other; no marker is left."""
     script = install_sql(schema, "reader")
     made = re.findall(
-        r"CREATE OR REPLACE TRIGGER (\w+) AFTER .*?FUNCTION \"(\w+)\"\.(\w+)\(\)', (\w+)\)", script, re.DOTALL
+        r"CREATE OR REPLACE TRIGGER (\w+) (?:AFTER|BEFORE) .*?FUNCTION \"(\w+)\"\.(\w+)\(\)', (\w+)\)",
+        script,
+        re.DOTALL,
     )
     relations = re.findall(rf'CREATE UNLOGGED \w+ IF NOT EXISTS "{schema}"\.(\w+)', script)
 
