@@ -1,12 +1,22 @@
 """What commands write, whatever a store holds."""
 
+from collections.abc import Iterator
+
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from readmodel.shown import printable
 from readside.commands.terminal import tell
 from readside.logging import configure
+
+
+@pytest.fixture
+def log_of_its_own() -> Iterator[None]:
+    """Later tests log to a stream of theirs: the one that is captured here is closed then."""
+    yield
+    structlog.reset_defaults()
 
 
 @given(st.text())
@@ -19,6 +29,7 @@ def test_a_line_is_printable(text: str) -> None:
     assert told == text or not text.isprintable()
 
 
+@pytest.mark.usefixtures("log_of_its_own")
 def test_a_command_tells_no_secret_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Its own lines stay lines."""
     configure("info", "json", ["hunter2secret"])
