@@ -10,6 +10,7 @@ import structlog
 
 from query_api.request_id import RequestIds, about, is_acceptable
 from query_api.request_log import shown
+from readside.commands.terminal import plain
 from readside.logging import Libraries, configure
 from readside.settings import Settings
 
@@ -27,6 +28,14 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]
     structlog.reset_defaults()
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, Libraries)]
+
+
+@pytest.mark.usefixtures("lines")
+def test_a_servers_words_show_no_secret() -> None:
+    """Nor more than one line."""
+    configure("info", "json", ["hunter2secret"])
+
+    assert plain("one\nhunter2secret") == "one\\u000a***"
 
 
 def test_no_line_steers_the_terminal_that_shows_it(lines: Callable[[], list[str]]) -> None:

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readmodel.shown import printable
-from readside.commands.terminal import plain, tell
-from readside.logging import configure
+from readside.commands.terminal import tell
 
 
 @given(st.text())
@@ -24,10 +23,3 @@ def test_what_a_command_tells_steers_no_terminal(capsys: pytest.CaptureFixture[s
     tell("one\n\x1b[2Jtwo")
 
     assert capsys.readouterr().out == "one\n\\u001b[2Jtwo\n"
-
-
-def test_a_servers_words_show_no_secret() -> None:
-    """Nor more than one line."""
-    configure("info", "json", ["hunter2secret"])
-
-    assert plain("one\nhunter2secret") == "one\\u000a***"
