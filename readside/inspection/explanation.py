@@ -28,13 +28,18 @@ def _session(facts: SessionFacts) -> Iterator[str]:
         if facts.same is False:
             yield "Redis and Postgres differ: have it mended by `readside verify --repair " + facts.session_id + "`."
     elif stored is None or stored.status is not None:
-        yield f"It is cold: {_COLD.get(str(viewed.cold), str(viewed.cold))}."
-        if facts.why_aside:
-            yield f"It is set aside, and stays with Postgres: {facts.why_aside.removesuffix('.')}."
-        elif facts.projection is not None and facts.projection.leader is None:
-            yield "Its next poll asks for it to be warmed, which takes a projector: none leads now."
-        else:
-            yield "Its next poll asks for it to be warmed; `readside warm` does the same now."
+        yield from _cold(facts, viewed)
+
+
+def _cold(facts: SessionFacts, viewed: ViewState) -> Iterator[str]:
+    if facts.why_aside:
+        yield f"It is set aside, and stays with Postgres: {facts.why_aside.removesuffix('.')}."
+        return
+    yield f"It is cold: {_COLD.get(str(viewed.cold), str(viewed.cold))}."
+    if facts.projection is not None and facts.projection.leader is None:
+        yield "Its next poll asks for it to be warmed, which takes a projector: none leads now."
+    else:
+        yield "Its next poll asks for it to be warmed; `readside warm` does the same now."
 
 
 _MEMORY = (

@@ -154,7 +154,7 @@ async def test_a_session_that_is_set_aside(asked: Asked) -> None:
         told = await asked.about(session_id, event_id)
 
         assert (told["event"], told["postgres"]["event"]["timestamp"]) == ("not_hot", "infinity")
-        assert told["explanation"][1] == (
+        assert told["explanation"][0] == (
             f"It is set aside, and stays with Postgres: {telemetry.set_aside()[session_id]}."
         )
 

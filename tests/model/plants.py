@@ -152,8 +152,8 @@ PLANTS = {
     "answers of one round trip are exchanged": Plant(
         "each poll of a round trip gets its own answer",
         "query_api.view_reads:ViewReads._round_trip",
-        "zip(polls, answers, strict=True)",
-        "zip(polls, answers[::-1], strict=True)",
+        "zip(load, answers, strict=True)",
+        "zip(load, answers[::-1], strict=True)",
         ("subscription_lost",),
     ),
     "what comes late is indexed last": Plant(
