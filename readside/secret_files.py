@@ -16,7 +16,7 @@ import structlog
 
 from readmodel.errors import ConfigurationError
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 """So often a watched file is read. What is new is taken up when two looks in a row find the same: it is whole then."""
 SLOW_SECONDS = 30.0
 """A disk that takes longer for one look is told of."""

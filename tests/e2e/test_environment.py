@@ -325,7 +325,7 @@ environments = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=12, derandomize=True, deadline=None)
+@settings(max_examples=8, derandomize=True, deadline=None)
 @given(command=st.sampled_from([*COMMANDS]), environment=environments)
 def test_any_environment(command: str, environment: dict[str, str]) -> None:
     """One line or what was asked for, and a code of ours: never a trace."""
