@@ -32,9 +32,8 @@ install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it
 demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9000 for another port)
 	@exec $(BIN)/readside demo --port $(PORT)
 
-# In the order of their folders: the many short files of tests/unit come last, so that no worker is left alone.
 test: $(INSTALLED) tools ## run every test (ARGS="-k cache -x" goes to pytest)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
 
