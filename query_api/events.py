@@ -335,17 +335,19 @@ def _parse(question: Question, usual: Staleness) -> tuple[Poll, Staleness]:
     """Parse what a question asks; raises InvalidParameter, which names all that is wrong."""
     query_string, stated = question.query_string, question.fields.get(b"readside-max-staleness")
     parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
-    if stated is None:
-        return parse(question.session_id, query_string), usual
-    try:
-        wanted = parse_staleness(stated)
-    except InvalidParameter as error:
+    wanted, wrong = usual, []
+    if stated is not None:
         try:
-            parse(question.session_id, query_string)
-        except InvalidParameter as first:
-            raise InvalidParameter.all_of([first, *first.others, error]) from None
-        raise
-    return parse(question.session_id, query_string), wanted
+            wanted = parse_staleness(stated)
+        except InvalidParameter as error:
+            wrong.append(error)
+    try:
+        poll = parse(question.session_id, query_string)
+    except InvalidParameter as error:
+        raise InvalidParameter.all_of([error, *error.others, *wrong]) from None
+    if wrong:
+        raise wrong[0]
+    return poll, wanted
 
 
 def _is_held(answer: Answer, if_none_match: bytes) -> bool:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 from readmodel.freshness import rfc3339
 from readmodel.header import Header
 from readmodel.parameters import Parameters, whole
+from readmodel.poll import DEFAULT_LIMIT
 from readmodel.poll_query import MAX_LIMIT, MAX_PAGE
 from readmodel.view import ViewReader
-
-DEFAULT_LIMIT = 100
 
 
 class HotSessionsPage(NamedTuple):

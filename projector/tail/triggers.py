@@ -25,7 +25,7 @@ Every function here also lets through what asyncpg raises when the connection fa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -156,12 +156,7 @@ async def install(
         async with pinned(connection):
             catalog = await _fit_catalog(connection, schema, await _check_server(connection, warn, doorbell=doorbell))
             await _check_role(connection, role)
-            if (
-                not differences(schema, catalog)
-                and not catalog.late(schema)
-                and not await _left(connection, schema)
-                and not await _missing_grants(connection, schema, role)
-            ):
+            if await _is_whole(connection, schema, role, catalog):
                 return False
             await _refuse_strangers(connection, schema)
             await _check_rights(connection, schema, catalog.tables)
@@ -179,12 +174,24 @@ async def install(
             sleep=sleep,
         )
         changed = await locking(create, table_oids=_oids(catalog.tables))
-        async with pinned(connection):
-            late: list[Partition | Relation] = [*(await _catalog(connection, schema)).late(schema)]
-            late += await _left(connection, schema)
-        for each in late:  # a transaction each: nobody waits for more than one partition
-            await locking(partial(_adopt, connection, schema, each), table_oids=[each.oid])
-        return changed or bool(late)
+        return await _adopt_all(connection, schema, locking) or changed
+
+
+async def _is_whole(connection: Connection, schema: str, role: str | None, catalog: Catalog) -> bool:
+    """Tell whether nothing is left to install."""
+    if differences(schema, catalog) or catalog.late(schema):
+        return False
+    return not (await _left(connection, schema) or await _missing_grants(connection, schema, role))
+
+
+async def _adopt_all(connection: Connection, schema: str, locking: Callable[..., Awaitable[bool]]) -> bool:
+    """Adopt late partitions, and rid those that were detached of our triggers; tells whether there was any."""
+    async with pinned(connection):
+        late: list[Partition | Relation] = [*(await _catalog(connection, schema)).late(schema)]
+        late += await _left(connection, schema)
+    for each in late:  # a transaction each: nobody waits for more than one partition
+        await locking(partial(_adopt, connection, schema, each), table_oids=[each.oid])
+    return bool(late)
 
 
 async def uninstall(

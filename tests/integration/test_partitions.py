@@ -372,26 +372,18 @@ async def test_two_events_of_one_id_are_served_from_postgres(stage: Bench, when:
     session_id, other = await one_each(stage, 1), await one_each(stage, 1)
     twice = str(uuid4())
 
-    async def again() -> None:
-        for number in (2, 3):
-            await stage.writer.connection.execute(
-                """INSERT INTO events (id, session_id, event_type, event_data, timestamp)
-                   VALUES ($1::uuid, $2::uuid, 'x', '{}', $3::text::timestamptz)""",
-                twice,
-                session_id,
-                at(number),
-            )
-            await stage.caught_up()
-
     if when == "before it is hot":
         async with stage.projector():
             await stage.hot(other)
-        await again_without_a_projector(stage, session_id, twice)
+        for number in (2, 3):
+            await insert_id(stage, twice, session_id, number)
     async with stage.projector() as telemetry:
         await stage.hot(other)
         if when == "while it is hot":
             await stage.hot(session_id)
-            await again()
+            for number in (2, 3):
+                await insert_id(stage, twice, session_id, number)
+                await stage.caught_up()
         await eventually(lambda: session_id in telemetry.set_aside(), "it is set aside")
         why = telemetry.set_aside()[session_id]
         logged = await stage.log.answer(Poll(session_id), MAX_BYTES)
@@ -402,16 +394,15 @@ async def test_two_events_of_one_id_are_served_from_postgres(stage: Bench, when:
         assert logged.total == 3
 
 
-async def again_without_a_projector(stage: Bench, session_id: str, event_id: str) -> None:
-    """Two events of one id, written while nobody reads letters."""
-    for number in (2, 3):
-        await stage.writer.connection.execute(
-            """INSERT INTO events (id, session_id, event_type, event_data, timestamp)
-               VALUES ($1::uuid, $2::uuid, 'x', '{}', $3::text::timestamptz)""",
-            event_id,
-            session_id,
-            at(number),
-        )
+async def insert_id(stage: Bench, event_id: str, session_id: str, number: int) -> None:
+    """An event of this very id, in month `number`."""
+    await stage.writer.connection.execute(
+        """INSERT INTO events (id, session_id, event_type, event_data, timestamp)
+           VALUES ($1::uuid, $2::uuid, 'x', '{}', $3::text::timestamptz)""",
+        event_id,
+        session_id,
+        at(number),
+    )
 
 
 async def test_one_id_in_two_sessions_is_in_both(stage: Bench) -> None:

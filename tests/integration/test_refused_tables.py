@@ -1,5 +1,7 @@
 """An API whose tables or rights are not as it needs them: it says so, is not ready, and recovers without a restart."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from query_api import health
 from readmodel import event_log
 from tests.support.builders import api, api_config
-from tests.support.projecting import bench
+from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
@@ -179,49 +181,46 @@ RIGHTS = {
 }
 
 
+@asynccontextmanager
+async def narrow(stage: Bench) -> AsyncIterator[Whole]:
+    """An API whose role may read the tables, and nothing else."""
+    execute, parts = stage.writer.connection.execute, urlsplit(stage.config.database_url)
+    url = parts._replace(netloc=f"{ROLE}:narrow@{parts.netloc.rpartition('@')[2]}").geturl()
+    await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'; GRANT SELECT ON sessions, events TO {ROLE}")
+    try:
+        async with api(api_config(url, stage.config.redis_url)) as client:
+            yield Whole(stage, client)
+    finally:
+        await execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+
 @pytest.mark.parametrize("right", RIGHTS)
 async def test_a_right_that_is_taken_away(database_url: str, redis_url: str, right: str) -> None:
     """The same: a running API says which, and answers again when it is given back."""
     revoke, grant, sentence = RIGHTS[right]
-    parts = urlsplit(database_url)
-    url = parts._replace(netloc=f"{ROLE}:narrow@{parts.netloc.rpartition('@')[2]}").geturl()
-    async with bench(database_url, redis_url, installed=False) as stage:
+    async with bench(database_url, redis_url, installed=False) as stage, narrow(stage) as whole:
         execute, session_id = stage.writer.connection.execute, await stage.writer.session()
         await stage.writer.events(session_id, 3)
-        await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'; GRANT SELECT ON sessions, events TO {ROLE}")
-        try:
-            async with api(api_config(url, redis_url)) as client:
-                whole = Whole(stage, client)
-                before = (await whole.poll(session_id)).content
-                await execute(revoke)
-                await _told(whole, session_id, sentence)
-                await execute(grant)
-                await _recovers(whole, session_id, before)
-        finally:
-            await execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+        before = (await whole.poll(session_id)).content
+        await execute(revoke)
+        await _told(whole, session_id, sentence)
+        await execute(grant)
+        await _recovers(whole, session_id, before)
 
 
 async def test_hot_sessions_are_answered_meanwhile(database_url: str, redis_url: str) -> None:
     """The projector may read, and so Redis is right: what the API itself may not read concerns cold sessions alone."""
-    parts = urlsplit(database_url)
-    url = parts._replace(netloc=f"{ROLE}:narrow@{parts.netloc.rpartition('@')[2]}").geturl()
-    async with bench(database_url, redis_url) as stage, stage.projector():
-        execute, hot = stage.writer.connection.execute, await stage.writer.session()
+    async with bench(database_url, redis_url) as stage, stage.projector(), narrow(stage) as whole:
+        hot = await stage.writer.session()
         await stage.writer.events(hot, 3)
         await stage.hot(hot)
-        await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'; GRANT SELECT ON sessions, events TO {ROLE}")
-        try:
-            async with api(api_config(url, redis_url)) as client:
-                whole = Whole(stage, client)
-                await whole.served(hot, "redis")
-                await execute(RIGHTS["SELECT on a table"][0])
-                await stage.writer.event(hot)
-                await whole.total(hot, 4)
+        await whole.served(hot, "redis")
+        await stage.writer.connection.execute(RIGHTS["SELECT on a table"][0])
+        await stage.writer.event(hot)
+        await whole.total(hot, 4)
 
-                assert (await whole.poll(hot, "?limit=2")).headers["readside-source"] in {"memory", "redis"}
-                await _told(whole, "00000000-0000-0000-0000-000000000001", RIGHTS["SELECT on a table"][2])
-        finally:
-            await execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+        assert (await whole.poll(hot, "?limit=2")).headers["readside-source"] in {"memory", "redis"}
+        await _told(whole, "00000000-0000-0000-0000-000000000001", RIGHTS["SELECT on a table"][2])
 
 
 async def test_ids_that_sort_otherwise_are_noticed_at_once(database_url: str, redis_url: str) -> None:
@@ -239,19 +238,11 @@ async def test_ids_that_sort_otherwise_are_noticed_at_once(database_url: str, re
 
 async def test_rows_that_are_hidden_are_noticed_at_once(database_url: str, redis_url: str) -> None:
     """An answer would lack them, and nobody could tell."""
-    parts = urlsplit(database_url)
-    url = parts._replace(netloc=f"{ROLE}:narrow@{parts.netloc.rpartition('@')[2]}").geturl()
-    async with bench(database_url, redis_url, installed=False) as stage:
-        execute, session_id = stage.writer.connection.execute, await stage.writer.session()
+    async with bench(database_url, redis_url, installed=False) as stage, narrow(stage) as whole:
+        session_id = await stage.writer.session()
         await stage.writer.events(session_id, 3)
-        await execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'narrow'; GRANT SELECT ON sessions, events TO {ROLE}")
-        try:
-            async with api(api_config(url, redis_url)) as client:
-                whole = Whole(stage, client)
-                await whole.poll(session_id)
-                await execute(RIGHTS["every row"][0])
-                refused = await whole.poll(session_id)
-        finally:
-            await execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+        await whole.poll(session_id)
+        await stage.writer.connection.execute(RIGHTS["every row"][0])
+        refused = await whole.poll(session_id)
 
     assert (refused.status_code, refused.json()["detail"]) == (503, RIGHTS["every row"][2])
