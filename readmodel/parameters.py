@@ -55,9 +55,9 @@ class Parameters:
 
     def one(self, names: tuple[str, ...], parse: Callable[[str, str], _T]) -> _T | None:
         """Parse a parameter, of several names, that may come once; `parse` gets the name that was used."""
-        used = [name for name in names if name in self._values]
-        if not used:
+        if self._values.keys().isdisjoint(names):
             return None
+        used = [name for name in names if name in self._values]
         name, values = used[0], self._values[used[0]]
         try:
             if len(used) > 1:
@@ -71,6 +71,8 @@ class Parameters:
 
     def several(self, names: tuple[str, ...], parse: Callable[[str, str], str], most: int) -> tuple[str, ...]:
         """Parse a parameter that may be repeated: its distinct values, sorted, of which there may be `most`."""
+        if self._values.keys().isdisjoint(names):
+            return ()
         found = set()
         for name in names:
             for text in dict.fromkeys(self._values.get(name, ())):
