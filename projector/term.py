@@ -248,7 +248,7 @@ class Term:
             await self._judge_change(reading.fingerprint)
         if await self._reader.in_doubt(reading) or changed:
             await self._compare_again(reading.letters)
-        return reading.letters, Beat(reading.as_of_us, reading.sent_at)
+        return reading.letters, Beat(reading.as_of_us, reading.sent_at, reading.wal or "")
 
     async def _judge_change(self, fingerprint: str) -> None:
         """Go on where only partitions changed, so that to compare shows all that came, went or was missed.
