@@ -7,8 +7,8 @@ empties the cache, since a message may have been missed. Messages about another 
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from query_api.answers import Answer, AsOf, Number
@@ -16,6 +16,7 @@ from query_api.newest import Newest
 from query_api.transit import Transit
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
+from readmodel.wal import Proof, WalPosition
 
 ENTRY_OVERHEAD_BYTES = 1_500
 """What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""
@@ -23,6 +24,8 @@ STRING_BYTES = 64
 """A string and its place in a tuple, beside its letters."""
 Key = Poll | str
 """A poll; or a session's id, for the 404 that all polls of it get."""
+MAX_PROOFS, PROOF_SECONDS = 256, 0.1
+"""Beats that hot standbys are held against, and how far they lie apart at least: those of half a minute, or more."""
 MAX_DROPPED = 100_000
 """Sessions whose last drop is remembered one by one."""
 
@@ -45,6 +48,7 @@ class ResponseCache:
         self._heard: Number | None = None
         self._database = ""
         self._beat: AsOf | None = None
+        self._proofs: deque[Proof] = deque(maxlen=MAX_PROOFS)
         self._transit = Transit()
         self._floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
         self._dropped_at: OrderedDict[str, int] = OrderedDict()  # in order of n
@@ -59,6 +63,11 @@ class ResponseCache:
     def beat(self) -> AsOf | None:
         """The last as-of heard in the present unbroken stretch of messages."""
         return self._beat
+
+    @property
+    def proofs(self) -> Sequence[Proof]:
+        """The beats of that stretch with how far the database's log had come for each, the latest last."""
+        return self._proofs
 
     def numbers(self) -> Number | None:
         """The number of the last message; to be taken before a query is sent whose answer shall be stored."""
@@ -90,6 +99,14 @@ class ResponseCache:
                 self._drop(session_id, change.n)
         if change.as_of_us is not None and (self._beat is None or change.as_of_us > self._beat.as_of_us):
             self._beat = AsOf(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
+            if change.wal is not None:
+                self._prove(change, change.wal, self._beat)
+
+    def _prove(self, change: Change, wal: WalPosition, beat: AsOf) -> None:
+        proofs = self._proofs
+        if len(proofs) > 1 and beat.since - proofs[-2].since < PROOF_SECONDS:
+            proofs.pop()
+        proofs.append(Proof(wal, beat.as_of_us, beat.since, change.term, change.n, change.database))
 
     def get(self, key: Key, now: float, staleness_seconds: float) -> tuple[Answer, AsOf] | None:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""
@@ -152,6 +169,7 @@ class ResponseCache:
         self._dropped_at.clear()
         self._heard = None
         self._beat = None  # it may promise more than a view that was put back holds
+        self._proofs.clear()
         self.breaks += 1
 
     def _empty(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,7 @@ from query_api.access.hosts import Hosts
 from query_api.access.tokens import Tokens
 from query_api.app import build_app
 from query_api.circuit import RETRY_SECONDS, Circuit
+from query_api.cold_polls import ColdPolls
 from query_api.config import ApiConfig
 from query_api.content_coding import GzipForms
 from query_api.cors import Cors
@@ -56,6 +57,7 @@ from readside import background, rotation
 from readside.descriptors import within_limit
 from readside.exposure import check_address
 from readside.logging import configure
+from readside.replica_servers import ReplicaServer, build_replicas, replica_servers
 from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
 from readside.tracing import traced
@@ -120,7 +122,8 @@ class ApiStores:
     """The two stores as the API uses them.
 
     `subscribe` gives the messages about changes, None first, until it raises; `reconnect` leaves the connections to
-    Postgres that there are; `probe` raises StoreUnavailable where Postgres takes no new one.
+    Postgres that there are; `probe` raises StoreUnavailable where Postgres takes no new one. `replicas` are the hot
+    standbys.
     """
 
     view: ViewReader
@@ -129,6 +132,7 @@ class ApiStores:
     subscribe: Callable[[], AsyncGenerator[bytes | None, None]]
     reconnect: Callable[[], Awaitable[None]]
     probe: Callable[[], Awaitable[None]]
+    replicas: Sequence[ReplicaServer] = ()
 
 
 @asynccontextmanager
@@ -155,7 +159,10 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         init=check,
     )
     try:
-        async with running(config, _stores(config, redis, pool, finder)) as app:
+        async with (
+            replica_servers(config) as replicas,
+            running(config, replace(_stores(config, redis, pool, finder), replicas=replicas)) as app,
+        ):
             yield app
     finally:
         pool.terminate()  # no query of ours changes anything, so none is waited for
@@ -185,7 +192,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     with taking_part(config.metrics_directory, MERGE) as exchange:
         built = _Wiring(replace(config, root_path=prefix(config.root_path)), stores, exchange)
         connections = built.service.connections
-        reporter = ApiReporter(stores.view, connections.census)
+        reporter = ApiReporter(stores.view, connections.census, built.service.cold.replicas)
         beside = connections.run(), CensusLog(connections.census).run(), reporter.run()  # no answer depends on these
         tasks = [background.start(work) for work in (*built.background(), *beside)]
         try:
@@ -200,6 +207,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             await reporter.leave()
             await built.service.view_reads.close()
             await built.service.fallback.close()
+            await built.service.cold.replicas.close()
             built.forms.close()
 
 
@@ -226,6 +234,7 @@ class _Sources:
     circuits: dict[str, Circuit]
     view_reads: ViewReads
     fallback: Fallback
+    cold: ColdPolls
     requests: ProjectorRequests
     reader: Reader
 
@@ -243,8 +252,10 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
         probe=stores.probe,
         learn=own.learn,
     )
+    replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
+    cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    return _Sources(circuits, view_reads, fallback, requests, Reader(view_reads, fallback, requests))
+    return _Sources(circuits, view_reads, fallback, cold, requests, Reader(view_reads, cold, requests))
 
 
 def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
@@ -285,6 +296,7 @@ class _Wiring:
             view=stores.view,
             view_reads=sources.view_reads,
             fallback=sources.fallback,
+            cold=sources.cold,
             database=own.identity,
             requests=sources.requests,
             history=_history(stores, config, own),
@@ -312,7 +324,7 @@ class _Wiring:
             cache=self.cache,
             forms=self.forms,
             view_reads=sources.view_reads,
-            fallback=sources.fallback,
+            cold=sources.cold,
             reader=sources.reader,
             circuits=sources.circuits,
             census=census,
@@ -329,7 +341,8 @@ class _Wiring:
         files = rotation.watching(service.config, gate.replace_keys, None if tokens is None else tokens.use_secrets)
         if tokens is not None:
             watching.append(tokens.run())
-        return [self.subscription.run(), service.requests.run(), *watching, *files]
+        looks = [replica.run() for replica in service.cold.replicas.all]
+        return [self.subscription.run(), service.requests.run(), *watching, *files, *looks]
 
     async def _identify(self) -> None:
         """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""

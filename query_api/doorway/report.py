@@ -13,6 +13,7 @@ from uuid import uuid4
 import orjson
 
 from query_api.doorway.census import Census
+from query_api.replicas import Replicas
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.freshness import rfc3339
 from readmodel.projection import old_reports
@@ -31,10 +32,11 @@ LEAVE_SECONDS = 0.5
 class ApiReporter:
     """Writes this process' report again and again. A Redis that does not take it disturbs nobody: polls say so."""
 
-    def __init__(self, view: ViewReader, census: Census) -> None:
+    def __init__(self, view: ViewReader, census: Census, replicas: Replicas | None = None) -> None:
         self.id = uuid4().hex
         self._view = view
         self._census = census
+        self._replicas = replicas or Replicas()
         self._started_at_us = int(time.time() * 1_000_000)
 
     async def run(self) -> None:
@@ -68,6 +70,7 @@ class ApiReporter:
             "connections": census.open,
             "connections_bound": census.bound,
             "near_bound": census.near,
+            "replicas": self._replicas.report(),
         }
 
     async def _write(self, now_us: int) -> None:
