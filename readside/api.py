@@ -23,12 +23,13 @@ from query_api.cors import Cors
 from query_api.doorway.census import Census, CensusLog
 from query_api.doorway.connections import CONNECTIONS, Connections
 from query_api.doorway.report import ApiReporter
-from query_api.events import WRAPPER_BYTES, Events
+from query_api.events import PART, WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
 from query_api.fallback import Fallback, Log
 from query_api.front import Front
 from query_api.health import Readiness
+from query_api.instants import Instants
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
 from query_api.own_database import OwnDatabase
@@ -276,6 +277,7 @@ class _Wiring:
     def __init__(self, config: ApiConfig, stores: ApiStores, exchange: Exchange) -> None:
         forms_bytes = config.response_cache_bytes // GZIP_PART
         self.cache, self.forms = ResponseCache(config.response_cache_bytes - forms_bytes), GzipForms(forms_bytes)
+        self.instants = Instants()
         self.subscription = Subscription(stores.subscribe, self._hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
         self.greeted = asyncio.Event()
@@ -309,11 +311,13 @@ class _Wiring:
             gate=gate,
             cache=self.cache,
             forms=self.forms,
+            instants=self.instants,
             reader=sources.reader,
             requests=sources.requests,
             stats=stats,
             load=self.load,
             max_staleness_seconds=config.max_staleness_seconds,
+            heartbeat_seconds=config.heartbeat_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
 
@@ -355,5 +359,7 @@ class _Wiring:
     def _hear(self, change: Change, now: float) -> None:
         breaks = self.cache.breaks
         self.cache.hear(change, now)
+        if change.as_of_us is not None and self.cache.beat is not None:
+            self.instants.passed(PART, self.cache.beat.as_of_us)
         missed = self.cache.breaks > breaks  # a message that may have named any session
         self.service.fallback.forget_missing((EVERY_SESSION,) if missed else change.sessions)

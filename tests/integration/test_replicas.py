@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import httpx
@@ -13,9 +12,9 @@ from query_api.projector_requests import ProjectorRequests
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.builders import api, api_config, events_path
 from tests.support.projecting import Bench, bench
-from tests.support.replication import Replication, replayed_all, replication
+from tests.support.replication import Replication, replication
 from tests.support.scraping import series
-from tests.support.servers import connected, fresh_database
+from tests.support.servers import fresh_database
 from tests.support.waiting import eventually
 
 
@@ -59,7 +58,7 @@ class Site:
 
     async def answered_by(self, server: str) -> float:
         """How many polls a server has answered."""
-        return (await self.metrics()).get(f'readside_cold_polls_total{{server={server}}}', 0)
+        return (await self.metrics()).get(f"readside_cold_polls_total{{server={server}}}", 0)
 
     async def states(self) -> dict[str, str]:
         """Each standby's state, as the process reports it."""
@@ -72,7 +71,7 @@ class Site:
 
     async def is_fit(self, standby: EmbeddedPostgres, fit: bool = True) -> None:
         """Wait until a standby answers polls, or none."""
-        name = f'readside_replica_fit{{replica=127.0.0.1:{standby.port}}}'
+        name = f"readside_replica_fit{{replica=127.0.0.1:{standby.port}}}"
 
         async def arrived() -> bool:
             return (await self.metrics()).get(name) == int(fit)

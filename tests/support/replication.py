@@ -1,4 +1,4 @@
-"""A primary and as many hot standbys of it as a test wants, made in a moment: each is a copy of the same first state."""
+"""A primary and as many hot standbys of it as a test wants, made in a moment: copies of the same first state."""
 
 import asyncio
 import shutil
