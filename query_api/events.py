@@ -390,7 +390,7 @@ class Events:
 
 
 def _seconds_ahead(instant_us: int, as_of_us: int, lag_seconds: float) -> float:
-    """Tell how far an instant lies ahead of now, by an as-of that is so old; raises InvalidParameter if it is too far."""
+    """Tell how far an instant lies ahead of now, by an as-of that is so old; raises InvalidParameter if too far."""
     ahead = (instant_us - as_of_us) / 1_000_000 - lag_seconds
     if ahead > AHEAD_SECONDS:
         raise InvalidParameter(NOT_BEFORE, f"{NOT_BEFORE} lies in the future: send back a Readside-As-Of as it came.")

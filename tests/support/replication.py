@@ -74,7 +74,7 @@ def replication() -> Iterator[Replication]:
         try:
             yield Replication(directory, primary)
         finally:
-            asyncio.run(primary.kill())
+            asyncio.run(primary.stop())
 
 
 async def _prepare(primary: EmbeddedPostgres) -> None:
