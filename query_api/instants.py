@@ -6,14 +6,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Hashable
 from contextlib import suppress
-from heapq import heappop, heappush
-from itertools import count
 from typing import Any, cast
 
 from readmodel.errors import Overload
 
 MAX_HELD = 20_000
-"""Polls held at a time."""
+"""Polls held at a time. A beat looks at each of them, which takes a few milliseconds."""
 
 
 class Instants:
@@ -21,9 +19,8 @@ class Instants:
 
     def __init__(self, most: int = MAX_HELD) -> None:
         self._most = most
-        self._waiting: defaultdict[Hashable, list[tuple[int, int, asyncio.Future[None]]]] = defaultdict(list)
+        self._waiting: defaultdict[Hashable, dict[asyncio.Future[None], int]] = defaultdict(dict)
         self._held: set[asyncio.Task[Any]] = set()
-        self._places = count()  # futures have no order
 
     @property
     def held(self) -> int:
@@ -35,8 +32,8 @@ class Instants:
         if len(self._held) >= self._most:
             raise Overload("Too many polls wait for a later as-of; try again in a second.")
         passed = asyncio.get_running_loop().create_future()
-        heappush(self._waiting[part], (instant_us, next(self._places), passed))
         task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._waiting[part][passed] = instant_us
         self._held.add(task)
         try:
             with suppress(TimeoutError):
@@ -44,13 +41,12 @@ class Instants:
                     await passed
         finally:
             self._held.discard(task)
+            self._waiting[part].pop(passed, None)
 
     def passed(self, part: Hashable, as_of_us: int) -> None:
         """Wake who waits for an instant up to this one."""
-        waiting = self._waiting.get(part)
-        while waiting and waiting[0][0] <= as_of_us:
-            _, _, passed = heappop(waiting)
-            if not passed.done():
+        for passed, instant_us in self._waiting[part].items():
+            if instant_us <= as_of_us and not passed.done():
                 passed.set_result(None)
 
     def leave(self, task: asyncio.Task[Any]) -> None:

@@ -167,7 +167,7 @@ async def test_a_compressed_answer_is_held_and_compressed(way: Way) -> None:
 
 
 async def test_a_held_poll_is_let_go_when_its_client_leaves(quiet: Stand, way: Way) -> None:
-    """It takes no place any more. (Who only sends nothing more is answered first: that may be a proxy's way.)"""
+    """It takes no place any more. Who only says that it sends nothing more is answered first."""
     if way == "asgi":
         polling = asyncio.create_task(quiet.poll(SID, readside_not_before=rfc3339(now_us())))
         await held(quiet)

@@ -12,9 +12,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from projector.tail.sql import statement
 from query_api.projector_requests import ProjectorRequests
 from readmodel import standby_log
 from readmodel.event_log import answer_statement
+from readmodel.sql import statement as shared
+from readmodel.wal import parse_wal
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.builders import api, api_config, events_path
 from tests.support.healing import CLOCK_US
@@ -418,3 +421,24 @@ async def test_time_never_goes_back_for_who_sends_the_last_as_of_back(
             as_of, total = answer.headers["readside-as-of"], answer.json()["total"]
         over.set()
         await writing
+
+
+async def test_a_standby_that_has_replayed_everything_has_passed_the_last_beat(
+    servers: Replication, quick: EmbeddedPostgres, database: str
+) -> None:
+    """Where the log stands at the beginning of a segment too: no record is there yet that it could replay."""
+    url, sql = servers.primary.url(database), statement("wal_position")
+    async with connected(url) as primary, connected(quick.url()) as standby:
+        for switch in (False, True):
+            if switch:
+                await primary.execute("SELECT pg_switch_wal()")
+            written = await primary.fetchval("SELECT pg_current_wal_flush_lsn()::text")
+            at = parse_wal(await primary.fetchval(sql))
+            assert at is not None
+            assert at.timeline == 1
+
+            async def has_passed(lsn: int = at.lsn) -> bool:
+                row = await standby.fetchrow(shared("replayed"))
+                return row is not None and row["replayed"] >= lsn
+
+            await eventually(has_passed, f"the standby has passed {at.lsn:x} ({written})", 5)
