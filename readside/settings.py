@@ -181,6 +181,8 @@ class Settings(BaseSettings):
 
         source = self._given.source(REPLICA_URLS)
         urls = tuple(checked_url(url, source, POSTGRES) for url in self._given.text(REPLICA_URLS).split())
+        if any("://" in url.partition("://")[2].partition("?")[0] for url in urls):
+            raise ConfigurationError(f"{source} cannot be read: between two URLs stands a space.")
         places = [place_of(url) for url in urls]
         twice = next((place for place in places if places.count(place) > 1), None)
         if twice:

@@ -1,4 +1,4 @@
-"""What `readside doctor` finds at the hot standbys: does each stand by for our database, can it be read, does it keep up."""
+"""What `readside doctor` finds at the hot standbys: which stand by for our database, can be read, and keep up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Cold polls by hot standbys: right as of a beat that the standby has passed, or else the primary's, unnoticed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,8 @@ from readmodel.event_log import answer_statement
 from readmodel.sql import statement as shared
 from readmodel.wal import parse_wal
 from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.inspection.of_replicas import of_replicas
+from readside.settings import Settings
 from tests.support.builders import api, api_config, events_path
 from tests.support.healing import CLOCK_US
 from tests.support.projecting import Bench, Writer, bench
@@ -443,3 +445,47 @@ async def test_a_standby_that_has_replayed_everything_has_passed_the_last_beat(
                 return row is not None and row["replayed"] >= lsn
 
             await eventually(has_passed, f"the standby has passed {at.lsn:x} ({written})", 5)
+
+
+@pytest.fixture
+def settings_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Settings]:
+    """Settings of these URLs: the primary's, and the standbys'."""
+
+    def made(database_url: str, replica_urls: str) -> Settings:
+        monkeypatch.setenv("READSIDE_DATABASE_URL", database_url)
+        monkeypatch.setenv("READSIDE_REPLICA_URLS", replica_urls)
+        return Settings()
+
+    return made
+
+
+async def test_doctor_looks_at_each_standby(
+    servers: Replication, quick: EmbeddedPostgres, database: str, settings_for: Callable[[str, str], Settings]
+) -> None:
+    """One that is well, one that is a primary, one of another database, one that is away."""
+    url = servers.primary.url(database)
+    async with connected(url) as primary:
+        written = await primary.fetchval("SELECT pg_current_wal_flush_lsn()::text")
+    async with connected(quick.url()) as standby:
+
+        async def is_there() -> bool:
+            return bool(await standby.fetchval("SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written))
+
+        await eventually(is_there, "the standby knows the database")
+    away = "postgresql://127.0.0.1:1/shop"
+    urls = [quick.url(database), url, quick.url("write_side").replace("127.0.0.1", "localhost"), away]
+    found = await of_replicas(settings_for(url, " ".join(urls)), "test")
+    told = [each for each in found if each.check == "standby"]
+
+    assert [each.state for each in told] == ["ok", "problem", "problem", "problem"]
+    assert "stands by for our database" in told[0].detail
+    assert "not in recovery" in told[1].detail
+    assert "another database" in told[2].detail
+    assert [each.state for each in found if each.check == "standby TLS"] == ["ok", "ok", "ok", "unknown"]
+
+
+async def test_doctor_says_nothing_where_no_standby_is_named(
+    servers: Replication, database: str, settings_for: Callable[[str, str], Settings]
+) -> None:
+    """Most have none."""
+    assert await of_replicas(settings_for(servers.primary.url(database), ""), "test") == []
