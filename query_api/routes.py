@@ -23,7 +23,9 @@ from readmodel.parameters import Parameters
 from readmodel.poll import Poll
 from readmodel.poll_query import MAX_PAGE
 from readmodel.projection import read_projection
+from readmodel.redis_servers import OneServer
 from readmodel.view import Cold
+from readmodel.whole_view import WholeView
 
 _NOT_WRITABLE = "Redis takes no writes, so no session can be warmed or kept; /api/v2/projection says more."
 _STANDS_STILL = "The view stands still, so the session is not kept up to date; /api/v2/projection says why."
@@ -113,7 +115,11 @@ async def _check_followed(service: Service, answer: ViewAnswer | Cold) -> None:
 async def projection(request: Request, service: Parts) -> Response:
     """Tell how far behind the view is."""
     _no_parameters(request)
-    state = await read_projection(service.view, service.config.max_staleness_seconds, service.database())
+    state = await read_projection(
+        WholeView(OneServer(service.view.redis), service.view.keys.prefix),
+        service.config.max_staleness_seconds,
+        service.database(),
+    )
     return _json(state.as_json())
 
 

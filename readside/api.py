@@ -48,10 +48,12 @@ from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool
 from readmodel.projection import read_projection
 from readmodel.redis_client import connect, keys_of
+from readmodel.redis_servers import OneServer
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.tables import TableFinder, check_tables
 from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside import background, rotation
 from readside.descriptors import within_limit
 from readside.exposure import check_address
@@ -210,7 +212,8 @@ def prefix(root_path: str) -> str:
 
 def _history(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> LagHistory:
     staleness = config.max_staleness_seconds
-    read = partial(read_projection, stores.view, staleness, with_apis=False)  # each second, in each process
+    view = WholeView(OneServer(stores.view.redis), config.redis_prefix, config.slices)
+    read = partial(read_projection, view, staleness, with_apis=False)  # each second, in each process
     return LagHistory(lambda: read(own.identity()), staleness)
 
 
