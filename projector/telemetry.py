@@ -27,6 +27,21 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
+class SliceTelemetry:
+    """The state of one slice of several; `applied_at` (monotonic) is when its as-of last moved."""
+
+    index: int
+    state: Literal["waiting", "catching_up", "live"] = "waiting"
+    reason: str | None = None
+    term: str | None = None
+    as_of_us: int | None = None
+    applied_at: float | None = None
+    round_trip_us: int | None = None
+    hot_sessions: int = 0
+    loading: int = 0
+
+
+@dataclass(slots=True)
 class Telemetry:
     """Counters since the process began, and its state in words; `applied_at` (monotonic) is when as-of last moved."""
 
@@ -71,6 +86,8 @@ class Telemetry:
     """Sessions found to differ whose load is under way."""
     set_aside: Callable[[], Mapping[str, str]] = dict
     """The sessions that the view cannot hold, with the reasons."""
+    slices: list[SliceTelemetry] = field(default_factory=list)
+    """Of each slice where there are several."""
     told_aside: dict[str, None] = field(default_factory=dict)
     """Sessions that the log told of: one may be tried again and again, and is as bad as before."""
     errors: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=MAX_ERRORS))

@@ -149,6 +149,20 @@ def fresh_reports(
     return [report.told for report in newest_reports([ReportHash(reports, now_us)], within_seconds)]
 
 
+def slices_of(report: Mapping[str, Any]) -> int:
+    """Read off a process' report how many slices it takes the view to have; one that does not say has one."""
+    count = report.get("slices_count", 1)
+    return count if isinstance(count, int) else 1
+
+
+def other_slices_than_leader(leader: int, ours: int) -> str:
+    """Say how a process and the projector that leads disagree about the slices."""
+    return (
+        f"The leading projector is set to READSIDE_SLICES={leader}, and this process to {ours}: all processes of a "
+        "deployment need the same number."
+    )
+
+
 def old_reports(reports: Mapping[str, bytes], now_us: int, within_seconds: float) -> list[str]:
     """Name the processes whose reports are older, or cannot be read."""
     return [name for name, raw in reports.items() if _unless_older(raw, now_us, within_seconds) is None]
@@ -163,20 +177,24 @@ def _unless_older(raw: bytes, now_us: int, within_seconds: float) -> dict[str, A
 
 
 class Reports(NamedTuple):
-    """What the projectors report: the one that leads, how long ago it did, and the others."""
+    """What the projectors report: the one that leads, how long ago it did, and the others.
+
+    `slices` is what the leader says of those that are not live.
+    """
 
     leader: Mapping[str, Any] | None
     silent_us: int
     others: tuple[Mapping[str, Any], ...]
+    slices: Mapping[int, Mapping[str, Any]]
 
     def of_slice(self, index: int) -> Reports:
         """Give the same as it is of one slice, of which the leader may say more."""
-        said = _said_of_slice(self.leader, index)
+        said = self.slices.get(index, {})
         own = {name: said[name] for name in ("state", "reason") if said.get(name) is not None}
         return self._replace(leader={**self.leader, **own}) if self.leader and own else self
 
 
-_UNKNOWN = Reports({}, 0, ())
+_UNKNOWN = Reports({}, 0, (), {})
 """Where no report can be read nobody knows who leads."""
 
 
@@ -185,7 +203,15 @@ def sorted_out(reports: Sequence[FreshReport]) -> Reports:
     leaders = [report for report in reports if report.told.get("role") == "leader"]
     leader = leaders[-1] if leaders else None
     others = tuple(report.told for report in reports if report is not leader)
-    return Reports(leader.told, leader.age_us, others) if leader else Reports(None, 0, others)
+    if leader is None:
+        return Reports(None, 0, others, {})
+    told = leader.told.get("slices")
+    slices = (
+        [one for one in told if isinstance(one, dict) and isinstance(one.get("slice"), int)]
+        if isinstance(told, list)
+        else []
+    )
+    return Reports(leader.told, leader.age_us, others, {one["slice"]: one for one in slices})
 
 
 def judge_all(seen: Look, nodes: Sequence[str], bounds: Bounds) -> Projection:
@@ -228,8 +254,11 @@ def judge(seen: SliceLook, reports: Reports, bounds: Bounds) -> Projection:
 
 
 def _away(error: ServiceError, index: int, reports: Reports) -> Projection:
-    """Say of a slice that cannot be asked why, and what the leader last knew of it."""
-    said = _said_of_slice(reports.leader, index)
+    """Say of a slice that cannot be asked why, and what the leader last knew of it.
+
+    It says nothing of one that it finds live: then the as-of of all is that one's, and may be old.
+    """
+    said = reports.slices.get(index) or reports.leader or {}
     as_of, age_ms = said.get("as_of"), said.get("as_of_age_ms")
     known = isinstance(as_of, str) and isinstance(age_ms, int)
     return Projection(
@@ -238,15 +267,6 @@ def _away(error: ServiceError, index: int, reports: Reports) -> Projection:
         as_of=str(as_of) if known else None,
         lag_ms=int(age_ms or 0) + reports.silent_us // 1000 if known else None,
     )
-
-
-def _said_of_slice(leader: Mapping[str, Any] | None, index: int) -> Mapping[str, Any]:
-    """Give what a leader reports of one slice; nothing where it is of another version."""
-    slices = (leader or {}).get("slices")
-    if not isinstance(slices, list) or not 0 <= index < len(slices) or not isinstance(slices[index], dict):
-        return {}
-    said: dict[str, Any] = slices[index]
-    return said if said.get("slice") == index else {}
 
 
 SHOWN_SLICES = 8

@@ -12,8 +12,10 @@ from projector.health import serve
 from projector.leader import Leader
 from projector.report import Reporter
 from projector.telemetry import Telemetry
-from readmodel.redis_client import connect, keys_of
+from readmodel.redis_client import connect
+from readmodel.redis_servers import OneServer
 from readmodel.supervise import first_to_end
+from readmodel.whole_view import WholeView
 from readside import allocator, collector
 from readside.descriptors import raise_limit
 
@@ -32,7 +34,8 @@ async def run_projector(config: ProjectorConfig) -> None:
     telemetry = Telemetry()
     redis = connect(config.redis_url, name="readside-projector")
     still_seconds = 1.0 + config.heartbeat_seconds
-    reporter = Reporter(redis, keys_of(redis, config.redis_prefix), telemetry, still_seconds)
+    view = WholeView(OneServer(redis), config.redis_prefix, config.slices)
+    reporter = Reporter(view.reporting, telemetry, still_seconds)
     _log.info("projector started", id=reporter.id)
     try:
         await first_to_end(

@@ -19,9 +19,11 @@ from readmodel.event_log import EventLog
 from readmodel.poll import Poll
 from readmodel.postgres_client import create_pool
 from readmodel.redis_client import connect, keys_of
+from readmodel.redis_servers import OneServer
 from readmodel.supervise import first_to_end
 from readmodel.tables import TableFinder
 from readmodel.view import Cold, ViewPage, ViewReader
+from readmodel.whole_view import WholeView
 from tests.support.waiting import eventually
 
 MAX_BYTES = 32_000_000
@@ -137,7 +139,7 @@ class Bench:
         """Run a projector beside the test; it must not end by itself."""
         config = replace(self.config, **changes)  # type: ignore[arg-type]
         redis, telemetry = connect(config.redis_url, name="readside-projector"), Telemetry()
-        reporter = Reporter(redis, keys_of(redis, config.redis_prefix), telemetry)
+        reporter = Reporter(WholeView(OneServer(redis), config.redis_prefix, config.slices).reporting, telemetry)
         task = asyncio.create_task(first_to_end(Leader(config, redis, telemetry).run(), reporter.run()))
         self.telemetry = telemetry
         try:

@@ -11,6 +11,7 @@ from projector.report import LAST_ERRORS, Reporter
 from projector.telemetry import MAX_ERRORS, Telemetry
 from readmodel.keys import Keys
 from readmodel.projection import FRESH_REPORT_SECONDS, fresh_reports
+from readmodel.view import ViewReader
 
 KEYS = Keys("readside")
 NOON = 1_768_314_600_000_000
@@ -30,12 +31,12 @@ def projector(redis: Any, *errors: tuple[int, str], role: Any = "leader") -> Rep
     """A process that had these errors."""
     telemetry = Telemetry(role=role)
     telemetry.inherit_errors(errors)
-    return Reporter(redis, KEYS, telemetry)
+    return Reporter([ViewReader(redis, KEYS)], telemetry)
 
 
 async def told(redis: Any, reporter: Reporter) -> list[dict[str, str]]:
     """The errors that it reports, once it does."""
-    await reporter._report()
+    await reporter.write(ViewReader(redis, KEYS))
     report: dict[str, Any] = orjson.loads(await redis.hget(KEYS.projectors, reporter.id))
     errors: list[dict[str, str]] = report["errors"]
     return errors
