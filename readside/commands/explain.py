@@ -100,6 +100,7 @@ class _Looking:
             projection=await read_projection(self._view, self._settings.max_staleness_seconds, self._database),
             max_staleness_seconds=self._settings.max_staleness_seconds,
             hot_ttl_seconds=self._settings.hot_ttl_seconds,
+            slice=self._view.slices.index_of(session_id),
         )
         doubtful = facts.same is None or facts.place() == "on_its_way"
         if facts.hot and facts.stored is not None and doubtful and await self._passed(session_id, facts.stored.now_us):
