@@ -15,7 +15,7 @@ from uuid import uuid4
 import orjson
 import structlog
 
-from projector.standing import STILL_SECONDS, standing
+from projector.standing import STILL_SECONDS, standing, standing_of
 from projector.telemetry import SliceTelemetry, Telemetry
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.freshness import microseconds, rfc3339
@@ -165,15 +165,16 @@ class Reporter:
         if self._count == 1:
             return {}
         t = self._telemetry
-        slices = [_of_slice(one) for one in t.slices if one.state != "live" or one.reason] if t.role == "leader" else []
-        return {"slices_count": self._count, "slices": slices, "as_of_age_ms": _age_ms(t)}
+        slices = [_of_slice(index, one, *standing_of(one, self._still_seconds)) for index, one in enumerate(t.slices)]
+        unwell = [one for one in slices if one["state"] != "live"]
+        return {"slices_count": self._count, "slices": unwell, "as_of_age_ms": _age_ms(t)}
 
 
-def _of_slice(t: SliceTelemetry) -> dict[str, Any]:
+def _of_slice(index: int, t: SliceTelemetry, state: str, reason: str | None) -> dict[str, Any]:
     return {
-        "slice": t.index,
-        "state": t.state,
-        "reason": t.reason,
+        "slice": index,
+        "state": state,
+        "reason": reason,
         "term": t.term,
         "as_of": None if t.as_of_us is None else rfc3339(t.as_of_us),
         "as_of_age_ms": _age_ms(t),
@@ -182,7 +183,7 @@ def _of_slice(t: SliceTelemetry) -> dict[str, Any]:
     }
 
 
-def _age_ms(t: Telemetry | SliceTelemetry) -> int | None:
+def _age_ms(t: SliceTelemetry) -> int | None:
     """Tell how old as-of is now."""
     if t.applied_at is None:
         return None

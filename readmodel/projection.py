@@ -188,10 +188,11 @@ class Reports(NamedTuple):
     slices: Mapping[int, Mapping[str, Any]]
 
     def of_slice(self, index: int) -> Reports:
-        """Give the same as it is of one slice, of which the leader may say more."""
-        said = self.slices.get(index, {})
-        own = {name: said[name] for name in ("state", "reason") if said.get(name) is not None}
-        return self._replace(leader={**self.leader, **own}) if self.leader and own else self
+        """Give the same as it is of one slice of several: the leader tells of those that are not live."""
+        if self.leader is None or "slices" not in self.leader:
+            return self
+        said = self.slices.get(index, {"state": "live"})
+        return self._replace(leader={**self.leader, "state": said.get("state"), "reason": said.get("reason")})
 
 
 _UNKNOWN = Reports({}, 0, (), {})

@@ -149,9 +149,9 @@ async def test_one_slice_adds_nothing_to_the_report(redis: Any) -> None:
 async def test_a_leader_tells_of_each_slice_that_is_not_live(redis: Any) -> None:
     """With what it last knew of it; of a thousand that are live there is nothing to tell."""
     telemetry = Telemetry(role="leader", state="live")
-    telemetry.slices = [SliceTelemetry(index, state="live") for index in range(8)]
+    telemetry.slices = [SliceTelemetry("live", applied_at=time.monotonic()) for _ in range(8)]
     telemetry.slices[5] = SliceTelemetry(
-        5, "waiting", "Redis is away.", "t", NOON, time.monotonic() - 60, 2_000, hot_sessions=3, loading=1
+        "waiting", "Redis is away.", "t", NOON, 2_000, time.monotonic() - 60, hot_sessions=3, loading=1
     )
     report = Reporter(slices(redis, 8), telemetry).report(NOON)
     (one,) = report["slices"]
