@@ -127,7 +127,7 @@ class World:
             self.store(session, view.versions[session], view.as_of, Number(str(view.term), view.n))
         else:
             self.now += 1
-            self.queries.append((session, self.now, self.cache.numbers()))
+            self.queries.append((session, self.now, self.cache.number_of(session)))
 
     def answer(self) -> None:
         """A query of Postgres ends: it saw what was committed when it began."""
