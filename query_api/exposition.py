@@ -234,7 +234,7 @@ def _of_freshness(watched: MetricSources) -> Iterator[Metric]:
 
 
 def _of_slices(cache: ResponseCache) -> Iterator[Metric]:
-    """Tell of each slice where there are several; the number of slices bounds the label."""
+    """Tell of each slice; their number bounds the label."""
     beats, now = cache.beats, time.monotonic()
     yield _gauge("slices", "Slices of the view.", len(beats))
     yield _gauge(
@@ -242,10 +242,10 @@ def _of_slices(cache: ResponseCache) -> Iterator[Metric]:
     )
     ages = GaugeMetricFamily(
         "readside_api_slice_as_of_age_seconds",
-        "How old the last as-of heard of each of several slices is, of the worker with the oldest.",
+        "How old the last as-of heard of each slice is, of the worker with the oldest.",
         labels=["slice"],
     )
-    for index, beat in enumerate(beats if len(beats) > 1 else ()):
+    for index, beat in enumerate(beats):
         if beat is not None:
             ages.add_metric([str(index)], beat.lag_seconds(now))
     yield ages
