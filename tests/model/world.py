@@ -120,7 +120,8 @@ class World:
             letters_max_bytes=self.letters_max_bytes,
         )
         self._telemetries.append(Telemetry())
-        process.run(Leader(config, Client(self.store, process.machine), self._telemetries[-1]).run())
+        view = WholeView(OneServer(cast("Any", Client(self.store, process.machine))), "readside", config.slices)
+        process.run(Leader(config, view, self._telemetries[-1]).run())
 
     @asynccontextmanager
     async def open_tail(self, listen_url: str, _url: str, **_settings: object) -> AsyncIterator[tuple[Tail, Reads]]:
