@@ -30,6 +30,15 @@ class RedisServers(Protocol):
     def node(self, slot: int) -> str:
         """Name the server that a slot is taken to be on now: slots on the same one may share a round trip."""
 
+    async def settle(self, slot: int) -> None:
+        """Ask anew where a slot is, if that is in doubt; raises what redis-py does where nobody could ever be asked."""
+
+    def doubt(self, slot: int, error: BaseException | None) -> None:
+        """Note that a slot may have moved, as this error says."""
+
+    async def identity(self) -> str:
+        """Name the deployment's Redis for the lead's lock: the same name from whoever is connected to the same one."""
+
     async def aclose(self) -> None:
         """Close all connections."""
 
@@ -50,6 +59,16 @@ class OneServer:
 
     def node(self, slot: int) -> str:  # noqa: ARG002 (it has them all)
         """Name the server."""
+        return self.name
+
+    async def settle(self, slot: int) -> None:
+        """Nothing moves."""
+
+    def doubt(self, slot: int, error: BaseException | None) -> None:
+        """Nothing moves."""
+
+    async def identity(self) -> str:
+        """Give its name: two spellings of one server are two deployments."""
         return self.name
 
     async def aclose(self) -> None:
