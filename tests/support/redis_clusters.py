@@ -68,7 +68,7 @@ class Node:
     async def is_master(self) -> bool:
         """Whether it takes writes."""
         with suppress(RedisError, OSError):
-            return (await self.info("replication"))["role"] == "master"
+            return bool((await self.info("replication"))["role"] == "master")
         return False
 
     def pause(self) -> None:
@@ -228,6 +228,7 @@ class RedisCluster:
         options = [
             *("--bind", host, "--bind-source-addr", host, "--cluster-enabled", "yes"),
             *("--cluster-port", str(bus_port), "--cluster-announce-bus-port", str(heard_at)),
+            *("--cluster-announce-ip", host),
             *("--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-replica-validity-factor", "0"),
             *("--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0"),
             *("--masterauth", self.password, *self.options),
