@@ -78,6 +78,13 @@ class WholeView:
         """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
         return await self.part_of(poll.session_id).read(poll, max_bytes, database)
 
+    async def answers(self) -> None:
+        """Raise unless some slice's Redis answers."""
+        found = await asyncio.gather(*(part.position() for part in self.parts), return_exceptions=True)
+        errors = [one for one in found if isinstance(one, BaseException)]
+        if len(errors) == len(found):
+            raise errors[0]
+
     async def check(self, database: str) -> None:
         """Raise unless every slice's Redis answers, and holds none or that of `database` ("" for any)."""
         await asyncio.gather(*(part.check(database) for part in self.parts))
