@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from readmodel.errors import StoreRefused, StoreUnavailable
+from readmodel.errors import ServiceError
 from readmodel.messages import Change, decode_change
 from readmodel.subscription import Lost
 
@@ -61,7 +61,7 @@ class Subscription:
                 _log.info("changes are heard", **self._count(silence.slices))
         self._silences = [silence for silence in self._silences if silence.channels]
 
-    def _lost(self, channels: Collection[str], error: StoreUnavailable | StoreRefused) -> None:
+    def _lost(self, channels: Collection[str], error: ServiceError) -> None:
         told = {channel for silence in self._silences if silence.is_told for channel in silence.channels}
         lost = set(channels) - told
         if lost:
