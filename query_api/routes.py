@@ -113,7 +113,7 @@ async def _check_followed(service: Service, session_id: str, answer: ViewAnswer 
 async def projection(request: Request, service: Parts) -> Response:
     """Tell how far behind the view is."""
     _no_parameters(request)
-    state = await read_projection(service.view.parts[0], service.config.max_staleness_seconds, service.database())
+    state = await read_projection(service.view, service.config.max_staleness_seconds, service.database())
     return _json(state.as_json())
 
 

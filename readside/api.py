@@ -208,7 +208,7 @@ def prefix(root_path: str) -> str:
 
 def _history(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> LagHistory:
     staleness = config.max_staleness_seconds
-    read = partial(read_projection, stores.view.parts[0], staleness, with_apis=False)  # each second, in each process
+    read = partial(read_projection, stores.view, staleness, with_apis=False)  # each second, in each process
     return LagHistory(lambda: read(own.identity()), staleness)
 
 

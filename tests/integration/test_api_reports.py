@@ -27,6 +27,7 @@ from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied
 from tests.support.scraping import series
 from tests.support.stands import fake_stand
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
@@ -96,7 +97,7 @@ async def test_a_bound_that_is_near_is_shown(stage: Bench) -> None:
     task = asyncio.create_task(reporter.run())
 
     async def near() -> bool:
-        return [one["near_bound"] for one in (await read_projection(stage.view, 5.0)).apis] == [True]
+        return [one["near_bound"] for one in (await read_projection(whole_view(stage.view), 5.0)).apis] == [True]
 
     await eventually(near, "it is shown")
     census.open = 7
@@ -133,7 +134,7 @@ async def test_an_old_report_is_not_shown_and_cleared_away(stage: Bench) -> None
     redis: Any = stage.view.redis
     await redis.hset(stage.view.keys.apis, mapping=left)
 
-    assert [one["id"] for one in (await read_projection(stage.view, 5.0)).apis] == ["young"]
+    assert [one["id"] for one in (await read_projection(whole_view(stage.view), 5.0)).apis] == ["young"]
 
     task = asyncio.create_task(ApiReporter([stage.view], Census(10)).run())
 
