@@ -155,6 +155,13 @@ class ViewReader:
         if at and database not in {"", at.database}:
             raise self._foreign(at.database, database)
 
+    def misfit(self, reply: Any, database: str) -> ServiceError | None:
+        """Give what `check` raises, by the position's term and database as Redis answered, or the refusal of that."""
+        if isinstance(reply, ResponseError):
+            return refusal(self.redis, reply)
+        term, found = reply
+        return None if term is None or database in {"", text(found)} else self._foreign(text(found), database)
+
     def _foreign(self, found: str, database: str) -> ForeignView:
         return ForeignView(
             f"Redis at {target(self.redis)} holds the view of another database ({found or 'unnamed'}) than "

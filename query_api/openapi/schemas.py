@@ -242,9 +242,16 @@ SCHEMAS: dict[str, Schema] = {
             "status": _text("Always `ready`.", const="ready"),
             "stores": {
                 "type": "object",
-                "description": "Which stores answer; one is enough.",
-                "additionalProperties": {"type": "string", "enum": ["up", "down"]},
+                "description": "Which stores answer; one is enough. `partly_down`: some slices of the view do not.",
+                "additionalProperties": {"type": "string", "enum": ["up", "partly_down", "down"]},
+            },
+            "slices_down": {
+                "type": "array",
+                "maxItems": 1024,
+                "items": _whole("A slice's number."),
+                "description": "Those slices, where others answer: PostgreSQL answers their polls.",
             },
         },
+        optional=("slices_down",),
     ),
 }

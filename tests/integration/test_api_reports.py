@@ -93,7 +93,7 @@ async def test_a_bound_that_is_near_is_shown(stage: Bench) -> None:
     """As soon as the process has reported."""
     census = Census(10)
     census.open = 8
-    reporter = ApiReporter(stage.view, census)
+    reporter = ApiReporter([stage.view], census)
     task = asyncio.create_task(reporter.run())
 
     async def near() -> bool:
@@ -136,7 +136,7 @@ async def test_an_old_report_is_not_shown_and_cleared_away(stage: Bench) -> None
 
     assert [one["id"] for one in (await read_projection(whole_view(stage.view), 5.0)).apis] == ["young"]
 
-    task = asyncio.create_task(ApiReporter(stage.view, Census(10)).run())
+    task = asyncio.create_task(ApiReporter([stage.view], Census(10)).run())
 
     async def cleared() -> bool:
         return len(await stage.view.apis()) == 3
@@ -151,7 +151,7 @@ async def test_dead_ones_are_cleared_away_again_and_again(stage: Bench, monkeypa
     """Not only when a process begins."""
     monkeypatch.setattr(module, "REPORTS_TO_CLEAR", 1)
     redis: Any = stage.view.redis
-    task = asyncio.create_task(ApiReporter(stage.view, Census(10)).run())
+    task = asyncio.create_task(ApiReporter([stage.view], Census(10)).run())
     for name in ("first", "second"):
         await redis.hset(stage.view.keys.apis, name, b"{}")
 
@@ -217,7 +217,7 @@ async def test_a_redis_that_hangs_holds_up_no_end(stage: Bench) -> None:
     """Whoever ends waits half a second for it to forget the report, not until the connection times out."""
     async with proxied(stage.config.redis_url) as proxy:
         redis = connect(proxy.url(stage.config.redis_url), name="test", timeout_seconds=20)
-        reporter = ApiReporter(ViewReader(redis, Keys("readside")), Census(10))
+        reporter = ApiReporter([ViewReader(redis, Keys("readside"))], Census(10))
         proxy.stall(new=True)
         began = time.monotonic()
         await reporter.leave()

@@ -21,6 +21,7 @@ from readmodel.redis_client import connect
 from readmodel.view import Position
 from readmodel.whole_view import WholeView
 from tests.fakes.redis import fake_redis
+from tests.support.several_servers import SeveralServers
 
 NOON = 1_768_314_600_000_000
 COUNT = 4
@@ -184,31 +185,6 @@ def test_the_newest_report_of_each_process_counts() -> None:
     assert [(report.told["id"], report.age_us) for report in reports] == [("b", 0), ("new", 1_000_000)]
 
 
-class Several:
-    """Servers that share the slots evenly."""
-
-    name, database, sharded = "several", 0, False
-
-    def __init__(self, clients: list[Redis]) -> None:
-        self.clients = clients
-
-    def client(self, slot: int) -> Redis:
-        """The client of a slot's server."""
-        return self.clients[self._place(slot)]
-
-    def node(self, slot: int) -> str:
-        """Its name."""
-        return f"server {self._place(slot)}"
-
-    async def aclose(self) -> None:
-        """Close all."""
-        for client in self.clients:
-            await client.aclose()
-
-    def _place(self, slot: int) -> int:
-        return slot * len(self.clients) // 16_384
-
-
 @pytest.fixture
 def silent() -> Iterator[int]:
     """The port of a server that takes connections and never answers."""
@@ -219,7 +195,7 @@ def silent() -> Iterator[int]:
 @pytest.fixture
 async def views(silent: int) -> AsyncIterator[WholeView]:
     """Eight slices on two servers, of which the second, which has the first slice, never answers."""
-    servers = Several([fake_redis(), connect(f"redis://127.0.0.1:{silent}", name="test")])
+    servers = SeveralServers([fake_redis(), connect(f"redis://127.0.0.1:{silent}", name="test")])
     yield WholeView(servers, "readside", 8)
     await servers.aclose()
 
@@ -256,7 +232,7 @@ async def test_a_server_that_never_answers_costs_its_slices_alone(
 async def test_slices_of_a_server_share_a_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand of them do not cost a thousand."""
     client = fake_redis()
-    view = WholeView(Several([client]), "readside", 64)
+    view = WholeView(SeveralServers([client]), "readside", 64)
     await begin(view, client)
     sent: list[int] = []
     execute = Pipeline.execute
@@ -276,7 +252,7 @@ async def test_slices_of_a_server_share_a_round_trip(monkeypatch: pytest.MonkeyP
 async def test_a_slice_whose_keys_hold_other_data_is_down_alone() -> None:
     """Its own position, for one."""
     client: Any = fake_redis()
-    view = WholeView(Several([client]), "readside", 8)
+    view = WholeView(SeveralServers([client]), "readside", 8)
     await begin(view, client)
     await client.delete(view.parts[5].keys.position)
     await client.set(view.parts[5].keys.position, "other")
