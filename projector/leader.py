@@ -15,6 +15,7 @@ from projector.enumeration import Enumeration
 from projector.feed import Feed, TermEnded
 from projector.jobs import Jobs
 from projector.reads import Reads
+from projector.shared_reads import SharedReads, StepReads
 from projector.slice_leader import Away, SliceLeader
 from projector.tail.connection import Tail, lock_key, open_tail
 from projector.tail.doorbell import Doorbell
@@ -171,8 +172,10 @@ class Leader:
     async def _lead(self, tail: Tail, letterbox: Letterbox, reads: Reads, jobs: Jobs, wake: Wake, pace: Pace) -> None:
         config, telemetry, slices = self._config, self._telemetry, self._view.slices
         warmth = Warmth(reads, slices, config.warm_limit)
+        shared = SharedReads(reads)
+        of_steps: StepReads = reads if slices.count == 1 else shared
         stores = [
-            SliceStores(index, reads, part, writer, jobs, warmth)
+            SliceStores(index, reads, of_steps, part, writer, jobs, warmth)
             for index, (part, writer) in enumerate(zip(self._view.parts, self._writers, strict=True))
         ]
         pauses = delays(0.1, 5.0)
@@ -187,6 +190,7 @@ class Leader:
                     pauses = delays(0.1, 5.0)
                 await self._sleep(next(pauses))
         finally:
+            await shared.close()
             with suppress(StoreUnavailable, StoreRefused, TimeoutError):
                 async with asyncio.timeout(LEAVING_SECONDS):
                     await letterbox.leave()
