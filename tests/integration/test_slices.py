@@ -14,7 +14,7 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.healing import CLOCK_US
 from tests.support.projecting import MAX_BYTES, Bench, bench
 from tests.support.servers import running_redis
-from tests.support.slicing import TwoServers, session_in, sliced
+from tests.support.two_servers import TwoServers, session_in, sliced
 from tests.support.waiting import eventually
 
 SLICES = 8
