@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from readmodel.keys import Keys
 from readmodel.messages import ProjectorRequest, encode_request
-from readmodel.redis_client import translated
+from readmodel.subscription import publish
 
 
 class RequestLine:
@@ -14,9 +14,8 @@ class RequestLine:
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
-        self._channel = keys.requests
+        self._keys = keys
 
     async def send(self, request: ProjectorRequest) -> int:
         """Publish a request, and tell how many heard it; raises ViewUnavailable or AccessRefused."""
-        with translated(self._redis):
-            return int(await self._redis.publish(self._channel, encode_request(request)))
+        return await publish(self._redis, self._keys, self._keys.requests, encode_request(request))

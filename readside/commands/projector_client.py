@@ -12,8 +12,7 @@ from redis.asyncio import Redis
 from readmodel.errors import NoLeader
 from readmodel.keys import Keys
 from readmodel.messages import ProjectorReply, ProjectorRequest, decode_reply, encode_request
-from readmodel.redis_client import translated
-from readmodel.subscription import heard
+from readmodel.subscription import heard, publish
 
 ANSWER_SECONDS = 5.0
 """A leader tells its progress every quarter of a second, and the end at once; silence for so long is nobody there."""
@@ -44,9 +43,7 @@ async def ask(redis: Redis, keys: Keys, request: ProjectorRequest) -> AsyncItera
 async def _send(redis: Redis, keys: Keys, request: ProjectorRequest) -> None:
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:
-        with translated(redis):
-            listeners = await redis.publish(keys.requests, encode_request(request))
-        if listeners:
+        if await publish(redis, keys, keys.requests, encode_request(request)):
             return
         if time.monotonic() > deadline:
             raise NoLeader(_SILENT)
