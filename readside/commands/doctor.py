@@ -19,6 +19,7 @@ from readside.inspection.findings import Finding, State, exit_code, fine, proble
 from readside.inspection.of_postgres import NAME, of_postgres
 from readside.inspection.of_redis import STORE_SECONDS, of_redis
 from readside.inspection.of_settings import of_settings
+from readside.inspection.of_slices import judge_slices
 from readside.settings import Settings
 
 _STYLES: dict[State, str] = {"ok": "green", "warning": "yellow", "problem": "bold red", "unknown": "magenta"}
@@ -30,7 +31,8 @@ async def doctor(settings: Settings, wrong: list[str], *, as_json: bool) -> int:
     findings = await of_settings(settings, wrong)
     postgres = await of_postgres(settings, await _lead_key(settings))
     redis = await of_redis(settings, postgres.database)
-    findings += [*postgres.findings, *redis.findings, judge_lead(postgres.holders, redis.projection)]
+    lead = judge_lead(postgres.holders, redis.projection)
+    findings += [*postgres.findings, *redis.findings, *judge_slices(redis.projection), lead]
     if as_json:
         told = [asdict(finding) | {"detail": plain(finding.detail)} for finding in findings]
         tell(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())

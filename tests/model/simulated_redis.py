@@ -109,7 +109,7 @@ class Subscription(Line):
     def publish(self, channel: bytes, data: bytes) -> None:
         """Send a message to this one."""
         if channel == self._channel:
-            self.send({"type": "message", "data": data})
+            self.send({"type": "message", "channel": channel, "data": data})
 
     def take(self, thing: object) -> None:
         """Receive a message."""
@@ -130,7 +130,7 @@ class Subscription(Line):
         await self.machine.pause()
         self._store.subscriptions.append(self)
         self._channel = channel.encode()
-        self.send({"type": "subscribe", "data": 1})
+        self.send({"type": "subscribe", "channel": self._channel, "data": 1})
 
     async def ping(self) -> None:
         """Ask for a sign of life."""

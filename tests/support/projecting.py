@@ -140,7 +140,7 @@ class Bench:
         config = replace(self.config, **changes)  # type: ignore[arg-type]
         servers, telemetry = servers or open_servers(config.redis_url, name="readside-projector"), Telemetry()
         view = WholeView(servers, config.redis_prefix, config.slices)
-        reporter = Reporter(view.reporting[0].redis, view.reporting[0].keys, telemetry)
+        reporter = Reporter(view.reporting, telemetry)
         task = asyncio.create_task(first_to_end(Leader(config, view, telemetry).run(), reporter.run()))
         self.telemetry = telemetry
         try:

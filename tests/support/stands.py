@@ -18,7 +18,9 @@ from query_api.request_line import RequestLine
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_server
 from readmodel.redis_client import connect
-from readmodel.subscription import heard
+from readmodel.redis_servers import OneServer
+from readmodel.subscription import heard_all
+from readmodel.whole_view import WholeView
 from readside.api import ApiStores, opened, running
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
 from tests.fakes.redis import fake_redis
@@ -168,11 +170,13 @@ async def fake_stand(way: Way = "asgi", log: FakeEventLog | None = None, **chang
     """Over fakeredis and the log in memory."""
     redis, log = fake_redis(), log or FakeEventLog()
     stage = Stage(redis)
+    servers = OneServer(redis)
+    view = WholeView(servers, stage.keys.prefix)
     stores = ApiStores(
-        view=stage.reader,
+        view=view,
         log=log,
-        line=RequestLine(redis, stage.keys),
-        subscribe=partial(heard, redis, stage.keys.changes),
+        line=RequestLine(view.reporting),
+        subscribe=partial(heard_all, servers),
         reconnect=_nothing,
         probe=_nothing,
     )
