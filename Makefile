@@ -63,12 +63,13 @@ screenshots: $(INSTALLED) install-tools ## take the README's pictures of the con
 	$(BIN)/python -m tests.browser.screenshots
 
 # Programs that tests drive: in one go, and only those that are missing.
-install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx
+install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx, systemd
 	@packages=; PATH="$$PATH:/usr/sbin"; \
 	command -v chromium >/dev/null || packages="$$packages $(BROWSER)"; \
 	command -v promtool >/dev/null || packages="$$packages prometheus"; \
 	command -v pgbouncer >/dev/null || packages="$$packages pgbouncer"; \
 	command -v nginx >/dev/null || packages="$$packages nginx"; \
+	command -v systemd-analyze >/dev/null || packages="$$packages systemd"; \
 	test -z "$$packages" || { apt-get update -qq && apt-get install -qq --no-install-recommends $$packages; }
 
 # Where they may not be installed, the tests say in one line what is missing.
