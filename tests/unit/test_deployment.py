@@ -1,5 +1,6 @@
 """What docker-compose.yml and the Dockerfile promise; no Docker engine is needed to hold them to it."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -216,13 +217,34 @@ def test_the_image_does_not_run_as_root(dockerfile: list[tuple[str, str]]) -> No
     assert "RUN" not in names[names.index("USER") :]
 
 
-def test_the_image_is_built_in_two_stages_from_the_hashed_lock(dockerfile: list[tuple[str, str]]) -> None:
-    """Build tools stay behind, and no version is left to the day of the build."""
-    installs = [rest for name, rest in dockerfile if name == "RUN" and "pip install" in rest]
+def test_the_image_is_built_in_two_stages_from_hashed_locks(dockerfile: list[tuple[str, str]]) -> None:
+    """What is installed was locked, or built from the source beside it; no version is left to the day of the build."""
+    steps = [step for name, rest in dockerfile if name == "RUN" for step in rest.split("&&") if " install " in step]
 
     assert [name for name, _ in dockerfile].count("FROM") == 2
-    assert "--require-hashes -r deploy/requirements.lock" in installs[0]
-    assert all("--no-deps" in install for install in installs)
+    assert len(steps) == 3
+    assert all("--no-deps" in step for step in steps)
+    assert all("--require-hashes -r deploy/" in step or "--no-index dist/*.whl" in step for step in steps)
+
+
+def test_nothing_that_installs_or_builds_is_in_the_image(dockerfile: list[tuple[str, str]]) -> None:
+    """Neither where the processes are, nor where Python is."""
+    last = max(at for at, (name, _) in enumerate(dockerfile) if name == "FROM")
+    runs = [rest for name, rest in dockerfile[last:] if name == "RUN"]
+
+    assert ("RUN", "python -m venv --without-pip /opt/readside") in dockerfile
+    assert re.search(r"pip uninstall --yes .*setuptools wheel pip", runs[0])
+
+
+def test_the_image_says_whether_it_is_up(dockerfile: list[tuple[str, str]]) -> None:
+    """By the API's port, or a projector's."""
+    (check,) = (rest for name, rest in dockerfile if name == "HEALTHCHECK")
+    (exposed,) = (rest for name, rest in dockerfile if name == "EXPOSE")
+    command = json.loads(check.split("CMD ", 1)[1])
+
+    assert command[:2] == ["python", "-c"]
+    compile(command[2], "HEALTHCHECK", "exec")
+    assert f"os.environ.get('READSIDE_PROJECTOR_PORT', '{exposed}') + '/health/live'" in command[2]
 
 
 def test_what_the_image_copies_is_sent_to_the_build(dockerfile: list[tuple[str, str]]) -> None:
