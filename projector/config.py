@@ -25,6 +25,7 @@ class ProjectorConfig:
     listen_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     redis_prefix: str = "readside"
+    slices: int = 1
     schema: str = SCHEMA
     doorbell: bool = True
     letters_max_bytes: int = 256_000_000

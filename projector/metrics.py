@@ -45,6 +45,7 @@ class TelemetryCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family."""
         t = self._telemetry
+        t.sum_up()
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(PREFIX + name, text, value=getattr(t, name))
         reconnects = CounterMetricFamily(

@@ -12,6 +12,7 @@ STILL_SECONDS = 1.5
 
 def standing(telemetry: Telemetry, still_seconds: float = STILL_SECONDS) -> tuple[str, str | None]:
     """Give (state, reason). A leader that is live in its own eyes waits where a store has made it wait for long."""
+    telemetry.sum_up()
     if telemetry.role != "leader" or telemetry.state != "live":
         return telemetry.state, telemetry.reason
     if telemetry.reason:  # a batch that Redis does not take

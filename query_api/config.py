@@ -24,6 +24,7 @@ class ApiConfig:
     database_url: str = field(repr=False)  # URLs hold passwords
     redis_url: str = field(repr=False)
     redis_prefix: str = "readside"
+    slices: int = 1
     keys: Mapping[bytes, tuple[str, frozenset[str]]] | None = field(default=None, repr=False)
     keys_file: Path | None = None
     tokens: TokenConfig | None = None

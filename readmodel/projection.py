@@ -11,6 +11,7 @@ import orjson
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.event import ENCODING_VERSION
 from readmodel.freshness import rfc3339
+from readmodel.keys import other_slices
 from readmodel.view import Position, ViewReader
 
 FRESH_REPORT_SECONDS = 5.0
@@ -82,7 +83,16 @@ async def ask_projection(
     reports = await view.projectors()
     now_us = await view.now_us()
     refusal = await view.write_refusal()
-    judged = judge(position, hot, fresh_reports(reports, now_us), max_staleness_seconds, database, refusal, now_us)
+    judged = judge(
+        position,
+        hot,
+        fresh_reports(reports, now_us),
+        max_staleness_seconds,
+        database,
+        refusal,
+        now_us,
+        view.keys.version,
+    )
     return replace(judged, apis=await _fresh_apis(view, now_us)) if with_apis else judged
 
 
@@ -123,12 +133,13 @@ def judge(
     database: str = "",
     refusal: str | None = None,
     now_us: int | None = None,
+    version: str = ENCODING_VERSION,
 ) -> Projection:
     """Decide the status from what Redis holds; `refusal` is its own sentence where it takes no writes."""
     leaders = [report for report in reports if report.get("role") == "leader"]
     leader = leaders[-1] if leaders else None
     others = tuple(report for report in reports if report is not leader)
-    status, reason = _status(position, leader, others, max_staleness_seconds, database)
+    status, reason = _status(position, leader, others, max_staleness_seconds, database, version)
     if refusal:
         status, reason = "down", refusal  # no projector can write anything, its report included
     elif status == "live" and leader:
@@ -155,6 +166,7 @@ def _status(
     others: tuple[Mapping[str, Any], ...],
     max_staleness_seconds: float,
     database: str,
+    version: str,
 ) -> tuple[Status, str | None]:
     if leader is None:
         told = next((report["reason"] for report in others if report.get("reason")), None)
@@ -162,7 +174,7 @@ def _status(
     told = leader.get("reason")
     if position is None:
         return "catching_up", str(told or "The view is empty: the projector has not begun it yet.")
-    unreadable = _unreadable(position, database)
+    unreadable = _unreadable(position, database, version)
     if unreadable:
         return "down", unreadable
     if not position.live:
@@ -195,14 +207,17 @@ def _standing(position: Position | None, leader: Mapping[str, Any], now_us: int 
     return "live", None
 
 
-def _unreadable(position: Position, database: str) -> str | None:
+def _unreadable(position: Position, database: str, version: str) -> str | None:
     if database not in {"", position.database}:
         return (
             f"{FOREIGN}another database ({position.database}) than READSIDE_DATABASE_URL leads to ({database}): "
             "set another READSIDE_REDIS_PREFIX."
         )
-    if position.version != ENCODING_VERSION:
-        return f"{FOREIGN}version {position.version}, and this program reads version {ENCODING_VERSION}."
+    if position.version != version:
+        differ = other_slices(position.version, version)
+        if differ:
+            return f"{FOREIGN}another READSIDE_SLICES: {differ}. All processes of a deployment need the same number."
+        return f"{FOREIGN}version {position.version}, and this program reads version {version}."
     return None
 
 

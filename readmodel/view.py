@@ -1,9 +1,9 @@
-"""The view in Redis as everybody may read it: polls, the position, headers, the hot sessions."""
+"""One slice of the view in Redis as everybody may read it: polls, the position, headers, the hot sessions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,6 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from readmodel.errors import AnswerTooLarge, ForeignView, ServiceError
 from readmodel.evaluate import Script
-from readmodel.event import ENCODING_VERSION
 from readmodel.header import FIELDS, Header, number, read_header, text
 from readmodel.keys import Keys
 from readmodel.poll import Poll
@@ -89,7 +88,7 @@ class WholeSession(NamedTuple):
 
 
 class ViewReader:
-    """Reads of the view. Each raises ViewUnavailable, AccessRefused or ForeignView."""
+    """Reads of one slice. Each raises ViewUnavailable, AccessRefused or ForeignView."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self.redis = redis
@@ -104,19 +103,27 @@ class ViewReader:
         return answer
 
     async def read_all(
-        self, polls: Sequence[Poll], max_bytes: int, database: str = "", reply_bytes: int | None = None
+        self,
+        polls: Sequence[Poll],
+        max_bytes: int,
+        database: str = "",
+        reply_bytes: int | None = None,
+        keys_of: Callable[[str], Keys] | None = None,
     ) -> list[ViewPage | Cold | ServiceError]:
         """Answer polls in one round trip, each by one call; what `read` would raise stands in a poll's place.
 
-        LONG_PAGE stands in the place of a page that is longer than `reply_bytes` (None: none is). Raises what concerns
-        them all: ViewUnavailable, AccessRefused.
+        LONG_PAGE stands in the place of a page that is longer than `reply_bytes` (None: none is). `keys_of` gives the
+        slice of a session where they are of several on this server. Raises what concerns them all: ViewUnavailable,
+        AccessRefused.
         """
         keys, calls = self.keys, []
         for poll in polls:
+            if keys_of is not None:
+                keys = keys_of(poll.session_id)
             sid, since = poll.session_id, "" if poll.since_us is None else str(poll.since_us)
             asked = [poll.page, poll.limit, int(poll.may_shorten), int(poll.oldest_first), len(poll.steps)]
             bounds = max_bytes, max_bytes if reply_bytes is None else reply_bytes
-            arguments = [ENCODING_VERSION, database, since, *bounds, *asked, *poll.steps, *poll.types]
+            arguments = [keys.version, database, since, *bounds, *asked, *poll.steps, *poll.types]
             calls.append(([keys.position, keys.header(sid), keys.events(sid), keys.index(sid)], arguments))
         with translated(self.redis):
             replies = await self._read.run(calls)

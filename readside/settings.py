@@ -18,6 +18,7 @@ from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_url import address_of
+from readmodel.slices import MAX_SLICES
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
 from readside.exposure import check_origins
@@ -77,6 +78,9 @@ class Settings(BaseSettings):
     redis_url_file: Path | None = Field(default=None, repr=False, description="file that holds REDIS_URL")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
         default="readside", description="first part of every Redis key"
+    )
+    slices: int = Field(
+        default=1, ge=1, le=MAX_SLICES, description="parts of the view; 32 for a cluster; the same for all processes"
     )
     api_keys: str = Field(default="", repr=False, description="comma-separated name:key or name:key:scope+scope")
     api_keys_file: Path | None = Field(
@@ -174,6 +178,7 @@ class Settings(BaseSettings):
             listen_url=self.checked_listen_url() or database_url,
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
+            slices=self.slices,
             schema=self.database_schema,
             doorbell=self.doorbell == "on",
             letters_max_bytes=int(self.letters_max_mb * 1_000_000),
@@ -198,6 +203,7 @@ class Settings(BaseSettings):
             database_url=self.require_database_url(),
             redis_url=self.require_redis_url(),
             redis_prefix=self.redis_prefix,
+            slices=self.slices,
             keys=self._keys(),
             keys_file=self._watched(API_KEYS),
             secrets_file=self._watched(JWT_SECRET),

@@ -16,7 +16,7 @@ from projector.view.scripts import source
 from readmodel.errors import ForeignView, ViewUnavailable
 from readmodel.evaluate import Script
 from readmodel.event import ENCODING_VERSION, EventRow, type_name
-from readmodel.keys import Keys
+from readmodel.keys import Keys, other_slices
 from readmodel.messages import EVERY_SESSION
 from readmodel.redis_client import PackedWords, target, translated
 from readmodel.type_index import Entries, pack_entry, pack_index
@@ -80,7 +80,16 @@ class ViewWriter:
         """
         keys = self._keys
         moving_us = int(STILL_MOVING_SECONDS * 1_000_000)
-        arguments: list[Argument] = [term, expected, ENCODING_VERSION, database, keys.changes, moving_us, shape]
+        arguments: list[Argument] = [
+            term,
+            expected,
+            keys.version,
+            database,
+            keys.changes,
+            moving_us,
+            shape,
+            keys.publish,
+        ]
         reply = await self._run(self._begin, arguments)
         outcome, *found = (part.decode() for part in reply)
         if outcome == "refused":
@@ -89,6 +98,11 @@ class ViewWriter:
             raise ForeignView(
                 f"Redis at {target(self._redis)} holds the moving view of another database ({found[0]}) "
                 f"under the prefix {keys.prefix}: set another READSIDE_REDIS_PREFIX."
+            )
+        if outcome == "slices":
+            raise ForeignView(
+                f"Redis at {target(self._redis)} holds the moving view of a projector with another READSIDE_SLICES: "
+                f"{other_slices(found[0], keys.version)}."
             )
         if outcome == "data":
             raise ForeignView(
@@ -133,6 +147,7 @@ class ViewWriter:
             ttl,
             events,
             size,
+            keys.publish,
         ]
         for operation in operations:
             arguments += encode(operation)

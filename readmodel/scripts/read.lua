@@ -13,6 +13,7 @@
 -- The reason 'damaged' is said of no session that is as the projector left it, whatever is wrong with its keys.
 local position, header, events, index = unpack(KEYS)
 local version, database, since, bound = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local encoding = string.match(version, '^[^/]*') -- the view's version names its slices too, a session's does not
 local reply_bound, page, limit = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local may_shorten, oldest_first = ARGV[8] == '1', ARGV[9] == '1'
 local STEPS = 11
@@ -227,7 +228,7 @@ end
 
 local function answer()
   local has = redis.call('HMGET', header, 'term', 'version', 'count', 'held', 'floor', 'status', 'newest', 'bytes')
-  if not has[1] or has[2] ~= version then return {'cold', 'not hot'} end
+  if not has[1] or has[2] ~= encoding then return {'cold', 'not hot'} end
 
   local term, n, as_of, round_trip, as_of_at = at[1], at[2], at[3], at[4], at[5]
   if has[1] ~= term then

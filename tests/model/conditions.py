@@ -39,7 +39,7 @@ _BOUNDS = {
     "projector.core.sessions.MAX_ARRIVED": 6,
     "projector.loads.loads.WORKERS": 2,
     "projector.core.new_events.BYTES_OF_ONE_SESSION": 2_500,
-    "projector.requests.ENUMERATE_BELOW": 2,
+    "projector.enumeration.IN_HAND": 2,
     # Time passes for nobody in these: what is known of another database's clock or of a store that was away.
     "projector.view.writer.STILL_MOVING_SECONDS": 0.0,
     "readmodel.type_index._CHUNK_BYTES": 2 * ENTRY_BYTES,
@@ -67,6 +67,7 @@ _TIMED = (
 _IMPATIENT = (
     "projector.jobs",
     "projector.leader",
+    "projector.slice_leader",
     "projector.loads.loads",
     "projector.tail.doorbell",
     "query_api.subscription",

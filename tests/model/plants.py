@@ -88,7 +88,7 @@ PLANTS = {
     ),
     "changed triggers go on": Plant(
         "a beat with another fingerprint ends the term",
-        "projector.term:Term._read",
+        "projector.feed:Feed._judged",
         "changed = reading.fingerprint != self._fingerprint",
         "changed = False",
         ("triggers_off",),

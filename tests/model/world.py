@@ -21,9 +21,11 @@ from query_api.request_fields import RequestFields
 from query_api.request_line import RequestLine
 from readmodel.keys import Keys
 from readmodel.poll_query import parse_poll
+from readmodel.redis_servers import OneServer
 from readmodel.subscription import heard
 from readmodel.supervise import end
 from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside.api import ApiStores, _Wiring
 from tests.model.applications import Applications
 from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
@@ -120,7 +122,8 @@ class World:
             letters_max_bytes=self.letters_max_bytes,
         )
         self._telemetries.append(Telemetry())
-        process.run(Leader(config, Client(self.store, process.machine), self._telemetries[-1]).run())
+        view = WholeView(OneServer(cast("Any", Client(self.store, process.machine))), "readside", config.slices)
+        process.run(Leader(config, view, self._telemetries[-1]).run())
 
     @asynccontextmanager
     async def open_tail(self, listen_url: str, _url: str, **_settings: object) -> AsyncIterator[tuple[Tail, Reads]]:

@@ -2,7 +2,8 @@
 -- KEYS: position, hot
 -- ARGV: term, n, as-of µs or '', round trip µs or '', when it was sent by this Redis' clock, µs, or '', channel,
 --       sessions named, base of the keys, version, seconds a session's keys live untouched, events and bytes past
---       which a session is loaded anew (its window), then operations: verb, session, how many arguments, arguments
+--       which a session is loaded anew (its window), the command that publishes, then operations: verb, session, how
+--       many arguments, arguments
 --   drop                                             forget the session
 --   stamp   count hi lo                              equal to Postgres under this term
 --   status  text                                     the session's row changed
@@ -15,8 +16,8 @@
 --     | {'done'} | {'refused', term found, n found} | {'unstaged', session}
 local position, hot = KEYS[1], KEYS[2]
 local term, n, as_of, round_trip, sent, channel, named, base, version, ttl = unpack(ARGV, 1, 10)
-local most_events, most_bytes = tonumber(ARGV[11]), tonumber(ARGV[12])
-local FIRST, PAST = 13, #ARGV + 1
+local most_events, most_bytes, publish = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
+local FIRST, PAST = 14, #ARGV + 1
 
 local at = redis.call('HMGET', position, 'term', 'n', 'database')
 if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end
@@ -244,6 +245,6 @@ if as_of ~= '' then
   redis.call('HSET', position, 'as_of', as_of, 'round_trip_us', round_trip, 'live', '1',
     'as_of_at', now)
 end
-redis.call('PUBLISH', channel, (at[3] or '') .. ' ' .. term .. ' ' .. n .. ' ' .. (as_of ~= '' and as_of or '-') .. ' '
+redis.call(publish, channel, (at[3] or '') .. ' ' .. term .. ' ' .. n .. ' ' .. (as_of ~= '' and as_of or '-') .. ' '
   .. (round_trip ~= '' and round_trip or '-') .. ' ' .. now .. ' ' .. named)
 return {'ok', cold, reload, grown, now, damaged}

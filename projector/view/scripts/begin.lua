@@ -1,9 +1,11 @@
 -- Start a term: all that is known of the view is in doubt until it is compared with Postgres.
 -- KEYS: position, hot
--- ARGV: term, term expected ('' for none), encoding version, database identity, channel, still-moving µs, shape
--- Gives {'ok', '1' if the view is continued} | {'refused', term found} | {'foreign', database found} | {'data', key, type found}
+-- ARGV: term, term expected ('' for none), the view's version, database identity, channel, still-moving µs, shape,
+--       the command that publishes
+-- Gives {'ok', '1' if the view is continued} | {'refused', term found} | {'foreign', database found}
+--     | {'slices', version found} | {'data', key, type found}
 local position, hot = KEYS[1], KEYS[2]
-local term, expected, version, database, channel, moving, shape = unpack(ARGV)
+local term, expected, version, database, channel, moving, shape, publish = unpack(ARGV)
 
 for key, wanted in pairs({[position] = 'hash', [hot] = 'zset'}) do
   local found = redis.call('TYPE', key).ok
@@ -20,8 +22,10 @@ local now = time[1] * 1000000 + time[2]
 -- A term that did not continue the view drops what is left of it before it is live. One that came no further left some.
 local clean = was[4] == '1' or was[9] == '1'
 local same_view = was[2] == database and was[3] == version and was[8] == shape and clean
-if was[2] and was[2] ~= database and was[6] and now - was[6] < tonumber(moving) then
-  return {'foreign', was[2]}
+if was[2] and was[6] and now - was[6] < tonumber(moving) then
+  local function slices_of(text) return string.match(text or '', '/.*') or '' end
+  if was[2] ~= database then return {'foreign', was[2]} end
+  if slices_of(was[3]) ~= slices_of(version) then return {'slices', was[3]} end
 end
 
 if not same_view then
@@ -34,5 +38,5 @@ elseif was[4] == '1' then
 end
 redis.call('HSET', position, 'term', term, 'n', '0', 'live', '0', 'version', version, 'database', database,
   'shape', shape, 'continued', same_view and '1' or '0')
-redis.call('PUBLISH', channel, database .. ' ' .. term .. ' 0 - - ' .. string.format('%.0f', now) .. ' ')
+redis.call(publish, channel, database .. ' ' .. term .. ' 0 - - ' .. string.format('%.0f', now) .. ' ')
 return {'ok', same_view and '1' or '0'}

@@ -1,0 +1,116 @@
+"""The view as a whole: all its slices, each of which one `ViewReader` reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from heapq import merge
+from itertools import islice
+
+from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
+from readmodel.header import Header
+from readmodel.poll import Poll
+from readmodel.redis_servers import RedisServers
+from readmodel.slices import Slices, slot_of
+from readmodel.view import Cold, ViewPage, ViewReader
+
+
+class WholeView:
+    """All slices. Methods raise what those of `ViewReader` do, of whichever slice it is."""
+
+    def __init__(self, servers: RedisServers, prefix: str, slices: int = 1) -> None:
+        self.servers = servers
+        self.slices = Slices(prefix, servers.database, slices, servers.sharded)
+        self._slots = tuple(slot_of(keys.tag) for keys in self.slices.keys)
+        self.parts = tuple(
+            ViewReader(servers.client(slot), keys) for slot, keys in zip(self._slots, self.slices.keys, strict=True)
+        )
+
+    @property
+    def reporting(self) -> tuple[ViewReader, ...]:
+        """The slices that hold the reports of projectors and APIs."""
+        return tuple(self.parts[index] for index in self.slices.reporting)
+
+    def part_of(self, session_id: str) -> ViewReader:
+        """Give the slice that a session is in."""
+        return self.parts[self.slices.index_of(session_id)]
+
+    def node(self, index: int) -> str:
+        """Name the server that a slice is taken to be on now."""
+        return self.servers.node(self._slots[index])
+
+    def node_of(self, session_id: str) -> str:
+        """Name the server that a session's slice is taken to be on now."""
+        return self.servers.node(self._slots[self.slices.index_of(session_id)])
+
+    async def read_all(
+        self, polls: Sequence[Poll], max_bytes: int, database: str = "", reply_bytes: int | None = None
+    ) -> list[ViewPage | Cold | ServiceError]:
+        """Answer polls in one round trip for each server; what concerns one of these alone stands in its polls' places.
+
+        LONG_PAGE stands in the place of a page that is longer than `reply_bytes` (None: none is).
+        """
+        by_node: dict[str, list[int]] = {}
+        for place, poll in enumerate(polls):
+            by_node.setdefault(self.node_of(poll.session_id), []).append(place)
+        if len(by_node) == 1:
+            return await self._read_together(polls, max_bytes, database, reply_bytes)
+        answers: dict[int, ViewPage | Cold | ServiceError] = {}
+
+        async def read(places: Sequence[int]) -> None:
+            asked = [polls[place] for place in places]
+            try:
+                found = await self._read_together(asked, max_bytes, database, reply_bytes)
+            except (StoreUnavailable, StoreRefused) as error:
+                found = [error] * len(places)
+            answers.update(zip(places, found, strict=True))
+
+        await asyncio.gather(*map(read, by_node.values()))
+        return [answers[place] for place in range(len(polls))]
+
+    async def _read_together(
+        self, polls: Sequence[Poll], max_bytes: int, database: str, reply_bytes: int | None
+    ) -> list[ViewPage | Cold | ServiceError]:
+        part = self.part_of(polls[0].session_id)
+        return await part.read_all(polls, max_bytes, database, reply_bytes, keys_of=self.slices.of)
+
+    async def read(self, poll: Poll, max_bytes: int, database: str = "") -> ViewPage | Cold:
+        """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
+        return await self.part_of(poll.session_id).read(poll, max_bytes, database)
+
+    async def answers(self) -> None:
+        """Raise unless some slice's Redis answers."""
+        found = await asyncio.gather(*(part.position() for part in self.parts), return_exceptions=True)
+        errors = [one for one in found if isinstance(one, BaseException)]
+        if len(errors) == len(found):
+            raise errors[0]
+
+    async def check(self, database: str) -> None:
+        """Raise unless every slice's Redis answers, and holds none or that of `database` ("" for any)."""
+        await asyncio.gather(*(part.check(database) for part in self.parts))
+
+    async def headers(self, session_ids: Sequence[str]) -> list[Header | None]:
+        """Read the headers of these sessions, in order; None where there is none, or what is there is no header."""
+        by_slice: dict[int, list[str]] = {}
+        for sid in session_ids:
+            by_slice.setdefault(self.slices.index_of(sid), []).append(sid)
+        read = await asyncio.gather(*(self.parts[index].headers(ids) for index, ids in by_slice.items()))
+        found = {
+            sid: header
+            for ids, headers in zip(by_slice.values(), read, strict=True)
+            for sid, header in zip(ids, headers, strict=True)
+        }
+        return [found[sid] for sid in session_ids]
+
+    async def hot_count(self) -> int:
+        """Count the sessions that the indexes list."""
+        return sum(await asyncio.gather(*(part.hot_count() for part in self.parts)))
+
+    async def hot_sessions(self, offset: int = 0, limit: int = -1) -> list[tuple[str, int]]:
+        """List (session id, last activity in ms since 1970), most recently active first; all by default."""
+        if len(self.parts) == 1:
+            return await self.parts[0].hot_sessions(offset, limit)
+        most = -1 if limit < 0 else offset + limit  # any of them may be in one slice
+        listed = await asyncio.gather(*(part.hot_sessions(0, most) for part in self.parts))
+        merged = merge(*listed, key=lambda entry: -entry[1])
+        return list(islice(merged, offset, None if limit < 0 else offset + limit))
