@@ -81,12 +81,13 @@ screenshots: $(INSTALLED) install-tools ## take the README's pictures of the con
 	$(BIN)/python -m tests.browser.screenshots
 
 # Programs that tests drive: in one go, and only those that are missing.
-install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx, systemd
+install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx, systemd, redis-cli
 	@packages=; PATH="$$PATH:/usr/sbin"; \
 	command -v chromium >/dev/null || packages="$$packages $(BROWSER)"; \
 	command -v promtool >/dev/null || packages="$$packages prometheus"; \
 	command -v pgbouncer >/dev/null || packages="$$packages pgbouncer"; \
 	command -v nginx >/dev/null || packages="$$packages nginx"; \
+	command -v redis-cli >/dev/null || packages="$$packages redis-tools"; \
 	command -v systemd-analyze >/dev/null || packages="$$packages systemd"; \
 	test -z "$$packages" || { apt-get update -qq && apt-get install -qq --no-install-recommends $$packages; }
 
