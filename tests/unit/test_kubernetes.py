@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -472,6 +473,17 @@ def test_the_guides_adapter_rule_can_be_read() -> None:
     (rule,) = yaml.safe_load(block[1])["rules"]
 
     assert rule["seriesQuery"].startswith("readside_connections_usage{")
+
+
+def test_the_guide_makes_a_rule_of_the_alerts() -> None:
+    """What its lines give to kubectl is a PrometheusRule with the groups that promtool has judged."""
+    block = re.search(r"```sh\n(\{\n.*?\n\}) \| kubectl apply -f -\n```", GUIDE, re.DOTALL)
+    assert block
+    given = subprocess.run(["bash", "-c", block[1]], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    rule = yaml.safe_load(given)
+
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())
 
 
 def test_folders_that_the_guide_applies_exist() -> None:
