@@ -107,12 +107,11 @@ def _merge(into: dict[str, Any], change: dict[str, Any]) -> None:
 
 
 def _merge_list(into: list[dict[str, Any]], change: list[dict[str, Any]], key: str) -> None:
+    by_key = {it[key]: it for it in into}
     for member in change:
-        same = [it for it in into if it[key] == member[key]]
-        if same:
-            _merge(same[0], member)
-        else:
-            into.insert(0, member)
+        if member[key] in by_key:
+            _merge(by_key[member[key]], member)
+    into[:0] = [member for member in change if member[key] not in by_key]  # what is new comes first
 
 
 def _found(within: Any, name: str) -> Iterator[Any]:
