@@ -14,7 +14,8 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.healing import CLOCK_US
 from tests.support.projecting import MAX_BYTES, Bench, bench
 from tests.support.servers import running_redis
-from tests.support.two_servers import TwoServers, session_in, sliced
+from tests.support.slicing import session_in
+from tests.support.two_servers import TwoServers, sliced
 from tests.support.waiting import eventually
 
 SLICES = 8
@@ -82,7 +83,7 @@ async def stage(database_url: str, redis_url: str, other_redis: EmbeddedRedis) -
     async with bench(database_url, redis_url) as made, sliced(redis_url, other_redis.url(), slices=SLICES) as view:
         for part in view.parts:
             await part.redis.flushall()
-        sessions = [session_in(view, index) for index in range(SLICES)]
+        sessions = [session_in(view.slices, index) for index in range(SLICES)]
         for session_id in sessions:
             await made.writer.connection.execute(
                 """INSERT INTO sessions (id, session_type, status, mode, project_path, config, created_at, updated_at)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import uuid4
 
 from redis.asyncio import Redis
 
@@ -29,6 +28,16 @@ class TwoServers:
         """Name a slot's server."""
         return target(self.client(slot))
 
+    async def settle(self, slot: int) -> None:
+        """Nothing moves."""
+
+    def doubt(self, slot: int, error: BaseException | None) -> None:
+        """Nothing moves."""
+
+    async def identity(self) -> str:
+        """Give the name."""
+        return self.name
+
     async def aclose(self) -> None:
         """Close all connections."""
         for client in self._clients:
@@ -43,10 +52,3 @@ async def sliced(*urls: str, slices: int, prefix: str = "readside") -> AsyncIter
         yield WholeView(servers, prefix, slices)
     finally:
         await servers.aclose()
-
-
-def session_in(view: WholeView, index: int) -> str:
-    """Make up the id of a session in a slice."""
-    while view.slices.index_of(session_id := str(uuid4())) != index:
-        pass
-    return session_id
