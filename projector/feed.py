@@ -76,7 +76,10 @@ class FedSlice:
 
 
 class Feed:
-    """Reads the letters of one lead, when that is due. Each method raises TermEnded, ReaderReplaced and Postgres' errors."""
+    """Reads the letters of one lead, when that is due.
+
+    Each method raises TermEnded, ReaderReplaced and Postgres' errors.
+    """
 
     def __init__(
         self,

@@ -8,15 +8,13 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
 
 import structlog
 
 from readmodel.backoff import delays
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.messages import ProjectorReply, ProjectorRequest, State, decode_request, encode_reply
-from readmodel.redis_client import translated
-from readmodel.subscription import heard
+from readmodel.subscription import heard, publish
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 from readmodel.whole_view import WholeView
@@ -238,6 +236,4 @@ class Jobs:
     async def reply(self, reply: ProjectorReply, line: ViewReader | None) -> None:
         """Publish one reply where its request came from. Raises ViewUnavailable."""
         line = line or self._view.reporting[0]
-        redis, channel = cast("Any", line.redis), line.keys.replies(reply.id)
-        with translated(line.redis):
-            await redis.execute_command(line.keys.publish, channel, encode_reply(reply))
+        await publish(line.redis, line.keys, line.keys.replies(reply.id), encode_reply(reply))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.messages import ProjectorRequest, encode_request
-from readmodel.redis_client import translated
+from readmodel.subscription import publish
 from readmodel.view import ViewReader
 
 
@@ -26,7 +25,7 @@ class RequestLine:
         answered = False
         for part in tuple(self._reporting):
             try:
-                heard = await _publish(part, request)
+                heard = await publish(part.redis, part.keys, part.keys.requests, encode_request(request))
             except (StoreUnavailable, StoreRefused) as error:
                 failure = error
             else:
@@ -42,9 +41,3 @@ class RequestLine:
         """Ask a slice after the others from now on: another that sends meanwhile may have done so already."""
         if self._reporting[0] is part:
             self._reporting.append(self._reporting.pop(0))
-
-
-async def _publish(part: ViewReader, request: ProjectorRequest) -> int:
-    redis: Any = part.redis  # redis-py types its plain commands not at all
-    with translated(part.redis):
-        return int(await redis.execute_command(part.keys.publish, part.keys.requests, encode_request(request)))

@@ -241,6 +241,11 @@ def target(client: Redis) -> str:
     return f"{host}/{options.get('db', 0)}"
 
 
+def is_clustered(client: Redis) -> bool:
+    """Tell whether a client's URL is that of a Redis Cluster."""
+    return getattr(client, "clustered", False)
+
+
 def keys_of(client: Redis, prefix: str) -> Keys:
     """Give the key schema under a prefix in the database that the client is bound to."""
     return Keys(prefix, int(client.connection_pool.connection_kwargs.get("db") or 0))
@@ -274,7 +279,7 @@ def refusal(client: Redis, exc: Exception) -> ServiceError:
         return ForeignView(
             f"Redis at {target(client)} holds other data under our prefix: set another READSIDE_REDIS_PREFIX ({text})."
         )
-    known = {**_ADVICE, **_ADVICE_IN_A_CLUSTER} if getattr(client, "clustered", False) else _ADVICE
+    known = {**_ADVICE, **_ADVICE_IN_A_CLUSTER} if is_clustered(client) else _ADVICE
     beginning = next((word for word in known if text.startswith(word)), None)
     if isinstance(exc, AuthenticationError | AuthorizationError | NoPermissionError) or text.startswith(_ACCESS):
         advice = f"; {known[beginning]}" if beginning else ""

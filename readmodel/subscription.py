@@ -1,4 +1,4 @@
-"""Hearing Redis channels, and noticing when nothing can be heard any more."""
+"""Speaking and hearing on Redis channels, and noticing when nothing can be heard any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from redis.exceptions import MovedError
 
 from readmodel.backoff import delays
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable, ViewUnavailable
-from readmodel.redis_client import target, translated
+from readmodel.keys import Keys
+from readmodel.redis_client import is_clustered, target, translated
 from readmodel.redis_servers import RedisServers
 from readmodel.supervise import end
 
@@ -27,7 +28,14 @@ MAX_UNREAD = 1_000
 Lost = Callable[[Collection[str], ServiceError], None]
 
 
-async def heard(redis: Redis, channel: str, *, sharded: bool = False) -> AsyncGenerator[bytes | None, None]:
+async def publish(redis: Redis, keys: Keys, channel: str, data: bytes) -> int:
+    """Send a message on a channel of ours, and tell how many heard it; raises ViewUnavailable or AccessRefused."""
+    sender: Any = redis  # redis-py types its plain commands not at all
+    with translated(redis):
+        return int(await sender.execute_command(keys.publish, channel, data))
+
+
+async def heard(redis: Redis, channel: str) -> AsyncGenerator[bytes | None, None]:
     """Subscribe, yield None, then each message's data; use it under `aclosing`.
 
     Ends by raising ViewUnavailable, AccessRefused or ForeignView, and only so: who wants to go on subscribes again, and
@@ -35,7 +43,7 @@ async def heard(redis: Redis, channel: str, *, sharded: bool = False) -> AsyncGe
     """
     async with aclosing(redis.pubsub()) as pubsub:
         with translated(redis):
-            await _subscribe(pubsub, [channel], sharded)
+            await _subscribe(pubsub, [channel], is_clustered(redis))
         messages = _messages(redis, pubsub)
         async with aclosing(messages):
             async for message in messages:

@@ -6,12 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any
 
 from readmodel.errors import NoLeader, StoreRefused, StoreUnavailable
 from readmodel.messages import ProjectorReply, ProjectorRequest, decode_reply, encode_request
-from readmodel.redis_client import translated
-from readmodel.subscription import heard
+from readmodel.subscription import heard, publish
 from readmodel.view import ViewReader
 
 ANSWER_SECONDS = 5.0
@@ -53,7 +51,7 @@ async def _send(
             try:
                 if part not in replies:
                     replies[part] = await _subscribed(stack, part, request)
-                if await _published(part, request):
+                if await publish(part.redis, part.keys, part.keys.requests, encode_request(request)):
                     return replies[part]
             except (StoreUnavailable, StoreRefused):
                 left.remove(part)
@@ -71,13 +69,6 @@ async def _subscribed(
     await stack.enter_async_context(aclosing(messages))
     await anext(messages)  # no reply can be missed
     return messages
-
-
-async def _published(part: ViewReader, request: ProjectorRequest) -> bool:
-    """Tell whether anybody heard."""
-    client: Any = part.redis
-    with translated(part.redis):
-        return bool(await client.execute_command(part.keys.publish, part.keys.requests, encode_request(request)))
 
 
 _SILENT = f"No leading projector answered within {ANSWER_SECONDS:g} s; see `readside status`."
