@@ -33,8 +33,8 @@ class SharedReads:
 
     def __init__(self, reads: StepReads) -> None:
         self._reads = reads
-        self._added = _Shared[Wanted, NewEvents](self._all_added)
-        self._statuses = _Shared[Collection[str], Mapping[str, str]](self._all_statuses)
+        self._added = _OneCall[Wanted, NewEvents](self._all_added)
+        self._statuses = _OneCall[Collection[str], Mapping[str, str]](self._all_statuses)
 
     async def _all_added(self, asked: list[Wanted]) -> NewEvents:
         return await self._reads.added({sid: events for wanted in asked for sid, events in wanted.items()})
@@ -57,7 +57,7 @@ class SharedReads:
         await self._statuses.close()
 
 
-class _Shared(Generic[Asked, Found]):
+class _OneCall(Generic[Asked, Found]):
     """One call at a time of what answers many; who asks meanwhile is answered by the next."""
 
     def __init__(self, answer: Callable[[list[Asked]], Awaitable[Found]]) -> None:
