@@ -8,15 +8,13 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
 
 import structlog
 
 from readmodel.backoff import delays
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.messages import ProjectorReply, ProjectorRequest, State, decode_request, encode_reply
-from readmodel.redis_client import translated
-from readmodel.subscription import heard
+from readmodel.subscription import heard, publish
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 from readmodel.whole_view import WholeView
@@ -95,7 +93,8 @@ class Jobs:
 
     def detach(self, index: int) -> None:
         """A slice's term is over, and its loads are gone: what jobs still wait for is asked of the next one."""
-        self._wakes.pop(index, None)
+        if self._wakes.pop(index, None) is None:
+            return
         self.moved.set()
         left = [sid for job in self._jobs.values() for sid in job.waiting if self.index_of(sid) == index]
         if left:
@@ -238,6 +237,4 @@ class Jobs:
     async def reply(self, reply: ProjectorReply, line: ViewReader | None) -> None:
         """Publish one reply where its request came from. Raises ViewUnavailable."""
         line = line or self._view.reporting[0]
-        redis, channel = cast("Any", line.redis), line.keys.replies(reply.id)
-        with translated(line.redis):
-            await redis.execute_command(line.keys.publish, channel, encode_reply(reply))
+        await publish(line.redis, line.keys, line.keys.replies(reply.id), encode_reply(reply))

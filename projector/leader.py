@@ -15,6 +15,7 @@ from projector.enumeration import Enumeration
 from projector.feed import Feed, TermEnded
 from projector.jobs import Jobs
 from projector.reads import Reads
+from projector.shared_reads import SharedReads, StepReads
 from projector.slice_leader import Away, SliceLeader
 from projector.tail.connection import Tail, lock_key, open_tail
 from projector.tail.doorbell import Doorbell
@@ -50,6 +51,8 @@ REPORTING_SECONDS = 3.0
 """A leader that reported so lately lives: it reports every second."""
 LEAVING_SECONDS = 0.5
 """Who ends in order tells writers that nobody reads their letters; where that takes longer, the lease lapses."""
+IDENTITY_SECONDS = 5.0
+"""A leader looks so often whether its Redis still goes by the same name."""
 SETTLED_SECONDS = 10.0
 """Who read letters for so long did not fail: to begin anew needs no delay."""
 
@@ -94,7 +97,7 @@ class Leader:
             for part in view.parts
         ]
         self._refused = False
-        self._lock_key = lock_key(config.redis_prefix, view.servers.name)
+        self._identity = ""
 
     async def run(self) -> None:
         """Lead whenever we can, for ever, through every outage; says each state once."""
@@ -121,12 +124,29 @@ class Leader:
         ) as (tail, reads):
             self._telemetry.connections += 1
             await self._view.answers()  # a Redis that is away, or not ours, is said before we compete for the lead
+            self._identity = await self._view.servers.identity()
             await self._stand_by(tail)
             wake, pace, jobs = Wake(asyncio.Event()), Pace(config.doorbell), Jobs(self._view)
             letterbox = Letterbox(tail, reads.tables, config.schema, config.letters_max_bytes)
             doorbell = Doorbell(config.listen_url, config.schema, self._lock_key, pace, wake.ring)
             leading = self._lead(tail, letterbox, reads, jobs, wake, pace)
-            await first_to_end(jobs.hear(), jobs.tell(), doorbell.run(), leading)
+            await first_to_end(jobs.hear(), jobs.tell(), doorbell.run(), self._until_renamed(), leading)
+
+    @property
+    def _lock_key(self) -> int:
+        return lock_key(self._config.redis_prefix, self._identity)
+
+    async def _until_renamed(self) -> None:
+        """Return when our Redis goes by another name: whoever starts now would not know of our lead.
+
+        A cluster's name changes when the node leaves that it is named after. A Redis that is away has no other.
+        """
+        while True:
+            await self._sleep(IDENTITY_SECONDS)
+            with suppress(StoreUnavailable, StoreRefused):
+                if await self._view.servers.identity() != self._identity:
+                    _log.warning("leads anew: the cluster is named after another node now")
+                    return
 
     async def _stand_by(self, tail: Tail) -> None:
         told = False
@@ -141,6 +161,7 @@ class Leader:
             if ended:
                 _log.warning("ended the connection of a leader that did nothing any more", backend_pids=ended)
             await self._sleep(self._config.heartbeat_seconds)
+            self._identity = await self._view.servers.identity()
         self._telemetry.begin_leading(self._config.slices)
         if not self._refused:  # else the next try to lead: said when it was refused, and when a term begins
             _log.info("leading", database=postgres_target(self._config.listen_url), redis=self._view.servers.name)
@@ -171,8 +192,10 @@ class Leader:
     async def _lead(self, tail: Tail, letterbox: Letterbox, reads: Reads, jobs: Jobs, wake: Wake, pace: Pace) -> None:
         config, telemetry, slices = self._config, self._telemetry, self._view.slices
         warmth = Warmth(reads, slices, config.warm_limit)
+        shared = SharedReads(reads)
+        of_steps: StepReads = reads if slices.count == 1 else shared
         stores = [
-            SliceStores(index, reads, part, writer, jobs, warmth)
+            SliceStores(index, reads, of_steps, part, writer, jobs, warmth)
             for index, (part, writer) in enumerate(zip(self._view.parts, self._writers, strict=True))
         ]
         pauses = delays(0.1, 5.0)
@@ -187,6 +210,7 @@ class Leader:
                     pauses = delays(0.1, 5.0)
                 await self._sleep(next(pauses))
         finally:
+            await shared.close()
             with suppress(StoreUnavailable, StoreRefused, TimeoutError):
                 async with asyncio.timeout(LEAVING_SECONDS):
                     await letterbox.leave()

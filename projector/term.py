@@ -23,6 +23,7 @@ from projector.loads.loads import Loader
 from projector.reads import Reads
 from projector.requests import Requests
 from projector.served_check import ServedCheck
+from projector.shared_reads import StepReads
 from projector.step import TermStep
 from projector.telemetry import SliceTelemetry, Telemetry
 from projector.view.committer import Committer
@@ -36,10 +37,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SliceStores:
-    """What the terms of one slice read and write; `warmth` knows which sessions to warm."""
+    """What the terms of one slice read and write; `warmth` knows which sessions to warm.
+
+    The steps of several slices share their reads: `of_steps`.
+    """
 
     index: int
     reads: Reads
+    of_steps: StepReads
     view: ViewReader
     writer: ViewWriter
     jobs: Jobs
@@ -84,7 +89,7 @@ class Term:
         self._step = TermStep(
             sessions=sessions,
             committer=Committer(stores.writer, self.id, tell=partial(telemetry.batch_waits, here)),
-            reads=reads,
+            reads=stores.of_steps,
             loader=self._loader,
             requests=self._requests,
             drift=self._drift,

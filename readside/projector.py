@@ -34,7 +34,7 @@ async def run_projector(config: ProjectorConfig) -> None:
     servers = open_servers(config.redis_url, name="readside-projector")
     view = WholeView(servers, config.redis_prefix, config.slices)
     still_seconds = 1.0 + config.heartbeat_seconds
-    reporter = Reporter(view.reporting[0].redis, view.reporting[0].keys, telemetry, still_seconds)
+    reporter = Reporter(view.reporting, telemetry, still_seconds)
     _log.info("projector started", id=reporter.id)
     try:
         await first_to_end(

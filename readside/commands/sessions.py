@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,19 +10,18 @@ from dataclasses import asdict
 from typing import Protocol
 
 import orjson
-from redis.asyncio import Redis
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from readmodel.errors import ForeignView, InvalidParameter, ServiceError
 from readmodel.ids import parse_session_id
-from readmodel.keys import Keys
+from readmodel.keys import other_slices
 from readmodel.messages import ProjectorRequest
 from readmodel.postgres_client import check_server, target
 from readmodel.redis_client import target as redis_target
 from readmodel.tables import look_for_tables
-from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside.commands.projector_client import ask
-from readside.commands.stores import NAME, open_pool, open_postgres, open_redis
+from readside.commands.stores import NAME, open_pool, open_postgres, open_view
 from readside.commands.terminal import drawing_console, tell
 from readside.inspection.verdict import Verdict
 from readside.inspection.verify import Verifier
@@ -36,8 +36,8 @@ class _Follow(Protocol):
 
 async def warm(settings: Settings, sessions: Sequence[str]) -> int:
     """Bring sessions into Redis; 1 when any of them is not hot in the end."""
-    async with open_redis(settings) as (redis, keys):
-        outcomes = await _request(redis, keys, ProjectorRequest("warm", _ids(sessions), reply=True), "Warming")
+    async with open_view(settings) as view:
+        outcomes = await _request(view, ProjectorRequest("warm", _ids(sessions), reply=True), "Warming")
     return _conclude(outcomes, len(set(_ids(sessions))))
 
 
@@ -46,16 +46,15 @@ async def rebuild(settings: Settings, sessions: Sequence[str], *, everything: bo
     if sessions and everything:
         raise InvalidParameter("--all", "Name sessions, or give --all, not both.")
     request = ProjectorRequest("rebuild", _ids(sessions), everything=everything, reply=True)
-    async with open_redis(settings) as (redis, keys):
-        outcomes = await _request(redis, keys, request, "Rebuilding")
+    async with open_view(settings) as view:
+        outcomes = await _request(view, request, "Rebuilding")
     return _conclude(outcomes, len(outcomes))
 
 
 async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, as_json: bool) -> int:
     """Compare sessions with Postgres; 1 on any difference, repaired or not."""
     named = _ids(sessions)
-    async with open_redis(settings) as (redis, keys), open_pool(settings) as pool:
-        view = ViewReader(redis, keys)
+    async with open_view(settings) as view, open_pool(settings) as pool:
         await _refuse_foreign(settings, view)
         url = settings.require_database_url()
         tables = await look_for_tables(url, application_name=NAME)
@@ -69,30 +68,34 @@ async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, a
         repaired: dict[str, str] = {}
         if repair and different:
             request = ProjectorRequest("repair", tuple(verdict.session_id for verdict in different), reply=True)
-            repaired = await _request(redis, keys, request, "Repairing", quiet=as_json)
+            repaired = await _request(view, request, "Repairing", quiet=as_json)
     _tell(verdicts, different, repaired, as_json=as_json)
     return 1 if different else 0
 
 
-async def _refuse_foreign(settings: Settings, view: ViewReader) -> None:
+async def _refuse_foreign(settings: Settings, view: WholeView) -> None:
     """Raise ForeignView where the view is of another database, and the stores' errors though nothing be hot."""
-    position = await view.position()
+    positions = await asyncio.gather(*(part.position() for part in view.parts))
     url = settings.require_database_url()
     async with open_postgres(settings) as connection:
         server = await check_server(connection, url)
-    if position and position.database not in {"", server.database}:
-        raise ForeignView(
-            f"Redis at {redis_target(view.redis)} holds the view of another database ({position.database}) than "
-            f"{target(url)} under the prefix {settings.redis_prefix}."
-        )
+    for part, position in zip(view.parts, positions, strict=True):
+        if position is None:
+            continue
+        place = f"Redis at {redis_target(part.redis)} holds the view of another"
+        if position.database not in {"", server.database}:
+            raise ForeignView(
+                f"{place} database ({position.database}) than {target(url)} under the prefix {settings.redis_prefix}."
+            )
+        differ = other_slices(position.version, part.keys.version)
+        if differ:
+            raise ForeignView(f"{place} READSIDE_SLICES: {differ}.")
 
 
-async def _request(
-    redis: Redis, keys: Keys, request: ProjectorRequest, what: str, *, quiet: bool = False
-) -> dict[str, str]:
+async def _request(view: WholeView, request: ProjectorRequest, what: str, *, quiet: bool = False) -> dict[str, str]:
     outcomes: dict[str, str] = {}
     with _progress(what, quiet=quiet) as follow:
-        async for reply in ask(redis, keys, request):
+        async for reply in ask(view.reporting, request):
             outcomes.update(reply.sessions)
             follow(reply.done, reply.total)
             if reply.state == "failed":

@@ -18,9 +18,11 @@ from redis.exceptions import NoPermissionError, ResponseError
 from readmodel.errors import ConfigurationError, ServiceError
 from readmodel.keys import Keys
 from readmodel.projection import Projection, ask_projection
-from readmodel.redis_client import connect, keys_of, refusal, target, translated
+from readmodel.redis_client import connect, refusal, target, translated
 from readmodel.redis_rights import OLDEST_REDIS, Program, base, trials
+from readmodel.redis_servers import OneServer
 from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside.commands.plain_words import what_to_do
 from readside.inspection.clocks import judge_clock
 from readside.inspection.findings import Finding, fine, problem, unknown, warning
@@ -72,7 +74,8 @@ def _without_redis(report: RedisReport, why: Finding, rest: str) -> RedisReport:
 
 
 async def _look(settings: Settings, redis: Redis, url: str, report: RedisReport, database: str) -> None:
-    keys = keys_of(redis, settings.redis_prefix)
+    whole = WholeView(OneServer(redis), settings.redis_prefix, settings.slices)
+    keys = whole.slices.keys[0]
     report.findings += [
         judge_redis_tls("Redis TLS", url, is_encrypted=_is_tls(redis), is_verified=_is_verified(redis)),
         await _within("Redis rights", _rights(redis, keys)),
@@ -80,8 +83,7 @@ async def _look(settings: Settings, redis: Redis, url: str, report: RedisReport,
         await _within("Redis clock", _clock(ViewReader(redis, keys))),
     ]
     try:
-        view = ViewReader(redis, keys)
-        report.projection = await ask_projection(view, settings.max_staleness_seconds, database, with_apis=False)
+        report.projection = await ask_projection(whole, settings.max_staleness_seconds, database, with_apis=False)
         report.findings.append(judge_view(report.projection))
     except ServiceError as error:
         report.findings.append(problem("view", str(error)))

@@ -251,4 +251,4 @@ def test_no_label_could_hold_a_session() -> None:
     source = "".join(path.read_text() for name in ("projector", "query_api") for path in (ROOT / name).glob("*.py"))
     labels = {label for found in re.findall(r"labels=\[([^\]]*)\]", source) for label in re.findall(r'"(\w+)"', found)}
 
-    assert labels == {"source", "status", "reason", "store", "cause"}
+    assert labels == {"source", "status", "reason", "store", "cause", "slice"}

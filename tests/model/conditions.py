@@ -70,7 +70,7 @@ _IMPATIENT = (
     "projector.slice_leader",
     "projector.loads.loads",
     "projector.tail.doorbell",
-    "query_api.subscription",
+    "readmodel.subscription",
 )
 """Modules whose pauses between tries are cut short, so that more happens in a run."""
 

@@ -19,12 +19,10 @@ from query_api.exchange import Exchange
 from query_api.reply import Reply
 from query_api.request_fields import RequestFields
 from query_api.request_line import RequestLine
-from readmodel.keys import Keys
 from readmodel.poll_query import parse_poll
 from readmodel.redis_servers import OneServer
-from readmodel.subscription import heard
+from readmodel.subscription import heard_all
 from readmodel.supervise import end
-from readmodel.view import ViewReader
 from readmodel.whole_view import WholeView
 from readside.api import ApiStores, _Wiring
 from tests.model.applications import Applications
@@ -147,12 +145,13 @@ class World:
     def start_api(self, name: str) -> None:
         """Start an API."""
         process = Process(self.machine(name))
-        client, keys = Client(self.store, process.machine), Keys("readside")
+        servers = OneServer(Client(self.store, process.machine))
+        view = WholeView(servers, "readside")
         stores = ApiStores(
-            view=ViewReader(client, keys),
+            view=view,
             log=Log(self.postgres, process.machine),
-            line=RequestLine(client, keys),
-            subscribe=partial(heard, client, keys.changes),
+            line=RequestLine(view.reporting),
+            subscribe=partial(heard_all, servers),
             reconnect=_nothing,
             probe=_nothing,
         )
@@ -161,7 +160,7 @@ class World:
         )
         built = _Wiring(config, stores, Exchange(None, {}))
         process.run(*built.background())
-        process.at_end = [built.service.view_reads.close, built.service.fallback.close]
+        process.at_end = [built.service.view_nodes.close, built.service.fallback.close]
         self.apis.append((process, built.service.events))
 
     async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:

@@ -20,6 +20,7 @@ from readmodel.redis_client import connect, keys_of
 from readmodel.view import ViewReader
 from readside.demo.processes import free_port
 from tests.support.servers import connected
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 COMMAND_SECONDS = 30.0
@@ -115,7 +116,7 @@ class Site:
         view = ViewReader(redis, keys_of(redis, settings["REDIS_PREFIX"]))
 
         async def reached() -> bool:
-            return (await read_projection(view, staleness)).status == status
+            return (await read_projection(whole_view(view), staleness)).status == status
 
         told: dict[str, Any] = {}
 

@@ -19,7 +19,7 @@ from readmodel.event_log import EventLog
 from readmodel.poll import Poll
 from readmodel.postgres_client import create_pool
 from readmodel.redis_client import connect, keys_of
-from readmodel.redis_servers import open_servers
+from readmodel.redis_servers import RedisServers, open_servers
 from readmodel.supervise import first_to_end
 from readmodel.tables import TableFinder
 from readmodel.view import Cold, ViewPage, ViewReader
@@ -135,12 +135,12 @@ class Bench:
         return found
 
     @asynccontextmanager
-    async def projector(self, **changes: object) -> AsyncIterator[Telemetry]:
-        """Run a projector beside the test; it must not end by itself."""
+    async def projector(self, servers: RedisServers | None = None, /, **changes: object) -> AsyncIterator[Telemetry]:
+        """Run a projector beside the test, over `servers` or the URL's; it must not end by itself."""
         config = replace(self.config, **changes)  # type: ignore[arg-type]
-        servers, telemetry = open_servers(config.redis_url, name="readside-projector"), Telemetry()
+        servers, telemetry = servers or open_servers(config.redis_url, name="readside-projector"), Telemetry()
         view = WholeView(servers, config.redis_prefix, config.slices)
-        reporter = Reporter(view.reporting[0].redis, view.reporting[0].keys, telemetry)
+        reporter = Reporter(view.reporting, telemetry)
         task = asyncio.create_task(first_to_end(Leader(config, view, telemetry).run(), reporter.run()))
         self.telemetry = telemetry
         try:
