@@ -22,7 +22,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from readmodel.redis_client import OwnClient, OwnPool, translated
+from readmodel.redis_client import AWAY_IN_A_SCRIPT, OwnClient, OwnPool, translated
 from readmodel.redis_url import Address, shown
 from readmodel.supervise import end
 
@@ -32,7 +32,6 @@ AGAIN_SECONDS = 0.2
 """Nobody is asked more often."""
 GRACE_SECONDS = 0.03
 """So long the slower half is waited for when the faster one has told: who is cut short must connect anew."""
-NON_LOCAL = "Script attempted to access a non local key"
 
 Said = TypeVar("Said")
 
@@ -61,6 +60,8 @@ class MovingServers(ABC):
     """
 
     clustered = False
+    sharded: bool
+    database: int
     check_seconds: float
     """While commands are sent, those who know are asked so often in the background: errors may never come."""
 
@@ -146,7 +147,7 @@ class MovingServers(ABC):
         """Note by what a command ended (None: by something else) that a slot, or its server, is not where it was."""
         if isinstance(error, MovedError):
             self.follow(error)
-        elif error is None or isinstance(error, AskError | TryAgainError) or NON_LOCAL in str(error):
+        elif error is None or isinstance(error, AskError | TryAgainError) or str(error).startswith(AWAY_IN_A_SCRIPT):
             self._doubts.add(slot)
         elif not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError | ClusterDownError):
             self._doubts.add(self.address(slot))

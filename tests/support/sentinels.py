@@ -19,6 +19,8 @@ from tests.support.waiting import eventually
 
 SERVICE = "readside"
 DOWN_AFTER_MS = 500
+INFO_PERIOD_MS = 300
+"""So often a sentinel asks the servers how they are: 10 s by default, and so long a lost master is not made a replica."""
 QUORUM = 2
 
 
@@ -125,6 +127,7 @@ async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[
                 sentinel = EmbeddedSentinel(directory / f"sentinel-{number}", watched.servers[0].server, theirs)
                 watched.sentinels.append(sentinel)
                 await sentinel.start()
+                await watched.ask(sentinel, "SENTINEL DEBUG", "INFO-PERIOD", INFO_PERIOD_MS)
             await eventually(watched._know_each_other, "the sentinels know each other and the replicas", 30)
             yield watched
         finally:
