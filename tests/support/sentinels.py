@@ -19,8 +19,9 @@ from tests.support.waiting import eventually
 
 SERVICE = "readside"
 DOWN_AFTER_MS = 500
-INFO_PERIOD_MS = 300
-"""So often a sentinel asks the servers how they are: 10 s by default, and so long a lost master is not made a replica."""
+PERIODS = ("INFO-PERIOD", 300, "PUBLISH-PERIOD", 250)
+"""So often, ms, a sentinel asks the servers how they are, and tells of itself: after four times the latter a master that
+comes back is made a replica. By default it is 10 s and 2 s."""
 QUORUM = 2
 
 
@@ -127,7 +128,7 @@ async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[
                 sentinel = EmbeddedSentinel(directory / f"sentinel-{number}", watched.servers[0].server, theirs)
                 watched.sentinels.append(sentinel)
                 await sentinel.start()
-                await watched.ask(sentinel, "SENTINEL DEBUG", "INFO-PERIOD", INFO_PERIOD_MS)
+                await watched.ask(sentinel, "SENTINEL DEBUG", *PERIODS)
             await eventually(watched._know_each_other, "the sentinels know each other and the replicas", 30)
             yield watched
         finally:
