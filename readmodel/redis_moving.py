@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -95,6 +95,16 @@ class MovingServers(ABC):
     @abstractmethod
     async def identify(self) -> str:
         """Give what stays of them when masters and replicas change places; raises what redis-py does."""
+
+    @abstractmethod
+    def first_slots(self) -> Iterable[int]:
+        """Give a slot of each master."""
+
+    async def masters(self) -> Sequence[Redis]:
+        """Give a client of each server that holds keys; raises ViewUnavailable, AccessRefused."""
+        with translated(self.client(0)):
+            await self.settle(0)
+        return [self.client(slot) for slot in self.first_slots()]
 
     async def identity(self) -> str:
         """Name them for the lead's lock; raises ViewUnavailable, AccessRefused."""

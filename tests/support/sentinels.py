@@ -20,8 +20,10 @@ from tests.support.waiting import eventually
 SERVICE = "readside"
 DOWN_AFTER_MS = 500
 PERIODS = ("INFO-PERIOD", 300, "PUBLISH-PERIOD", 250)
-"""So often, ms, a sentinel asks the servers how they are, and tells of itself: after four times the latter a master that
-comes back is made a replica. By default it is 10 s and 2 s."""
+"""So often, ms, a sentinel asks the servers how they are, and tells of itself: by default every 10 s and 2 s.
+
+After four times the latter a master that comes back is made a replica.
+"""
 QUORUM = 2
 
 
