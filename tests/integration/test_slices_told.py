@@ -1,7 +1,12 @@
 """A view of eight slices as operators see it: status, explain, warm, rebuild, verify, doctor, and what they refuse."""
 
+import asyncio
+import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +27,7 @@ from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
 SLICES = 8
+RUNBOOK = (Path(__file__).parents[2] / "specs" / "runbook.md").read_text()
 
 
 @dataclass
@@ -189,3 +195,48 @@ async def test_doctor_counts_the_slices(sliced: Sliced) -> None:
 
     assert (findings["slices"]["state"], findings["slices"]["detail"]) == ("ok", "8 on 1 node, all live")
     assert findings["view"]["state"] == "ok"
+
+
+async def test_the_number_of_slices_is_changed(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    """Refused by name while the old view moves; once that stands still the new one begins. A script clears the rest."""
+    async with bench(database_url, redis_url) as stage:
+        redis: Any = stage.view.redis
+        eight, four = (WholeView(OneServer(redis), "readside", count) for count in (8, 4))
+        async with stage.projector(slices=8):
+            await eventually(lambda: is_live(eight), "the view of eight slices is live")
+        async with stage.projector(slices=4) as told:
+            refused = "another READSIDE_SLICES: the view has 8, and this process is set to 4"
+            await eventually(lambda: refused in str(told.reason), "it is refused")
+            for part in eight.parts:
+                await redis.hincrby(part.keys.position, "as_of_at", -10_000_000)
+            await eventually(lambda: is_live(four), "the view of four slices is live", 20)
+        there = {part.keys.position.encode() for part in eight.parts} & set(await redis.keys("*:position"))
+        await cleared(redis_url, tmp_path)
+
+        assert len(there) == 8
+        assert set(await redis.keys("*:position")) == {part.keys.position.encode() for part in four.parts}
+
+
+async def is_live(view: WholeView) -> bool:
+    """Whether all is well with it."""
+    return (await read_projection(view, 5.0)).status == "live"
+
+
+async def cleared(redis_url: str, directory: Path) -> None:
+    """Run the runbook's script for four slices; not every machine has redis-cli."""
+    (script,) = re.findall(r"```sh\n(redis-cli --scan.*?)```", RUNBOOK, re.DOTALL)
+    client = directory / "redis-cli"
+    client.write_text(REDIS_CLI)
+    client.chmod(0o700)
+    environment = {"PATH": f"{directory}:{os.environ['PATH']}", "PYTHON": sys.executable, "REDIS_URL": redis_url}
+    process = await asyncio.create_subprocess_exec("sh", "-ec", script.replace("3/32", "3/4"), env=environment)
+    assert await process.wait() == 0
+
+
+REDIS_CLI = """#!/bin/sh
+exec "$PYTHON" -c '
+import os, redis, sys
+client, words = redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True), sys.argv[1:]
+print("\\n".join(client.keys(words[2])) if words[0] == "--scan" else client.execute_command(*words))
+' "$@"
+"""
