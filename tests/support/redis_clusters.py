@@ -8,8 +8,8 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -202,6 +202,18 @@ class RedisCluster:
                 return False
         return True
 
+    async def heal(self) -> None:
+        """Bring back who was killed, wait until all is well, and empty it."""
+        for node in self.nodes:
+            if node.place in self.dead:
+                await self.restart(node)
+        await eventually(self.healthy, "the cluster is whole", 30)
+        for node in self.nodes:
+            await node.run("CONFIG RESETSTAT")
+            await node.run("SCRIPT FLUSH")
+            if await node.is_master():
+                await node.run("FLUSHALL")
+
     async def _told_by_all(self, slot: int, owner: Node, but: Sequence[Node]) -> bool:
         asked = [node for node in self.nodes if node not in but and node.place not in self.dead]
         return all([await _owner(node, slot) == owner.id for node in asked if node.host not in self.cut_off])
@@ -323,6 +335,18 @@ async def _owner(node: Node, slot: int) -> str | None:
 
 def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+@contextmanager
+def running_cluster() -> Iterator[RedisCluster]:
+    """A cluster of three masters and three replicas for as long as the block lasts, for synchronous callers."""
+    with server_directory() as directory:
+        cluster = RedisCluster(directory)
+        try:
+            asyncio.run(cluster.start(3, 3))
+            yield cluster
+        finally:
+            asyncio.run(cluster.stop())
 
 
 @asynccontextmanager
