@@ -87,6 +87,7 @@ class Service:
         self.clients.append(client)
 
         async def answers() -> bool:
+            assert child.running, log_since(child.log, 0)
             try:
                 return (await client.get("/health/live")).status_code == 200
             except httpx.TransportError:
