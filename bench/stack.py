@@ -149,7 +149,8 @@ class Site:
         now = await self.connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 
         async def passed() -> bool:
-            return (await self.as_of_us() or 0) >= now
+            as_of_us = await self.as_of_us()
+            return as_of_us is not None and as_of_us >= now
 
         await until(passed, "as-of has passed what was written")
 
