@@ -22,6 +22,7 @@ class Report:
     """Counts of one run."""
 
     seed: int
+    installation: str = "one"
     sources: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -44,6 +45,11 @@ class Report:
     story: list[str] = field(default_factory=list)
     """What was done and when, for the evidence."""
     _etags: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name its files."""
+        return f"{self.installation}-seed-{self.seed}"
 
     def checked(self, source: str, status: int, staleness_us: int) -> None:
         """Count an answer that was right; `staleness_us` 0 where the poll said how stale it may be."""
@@ -93,6 +99,7 @@ class Report:
         """The figures, as JSON has them."""
         return {
             "seed": self.seed,
+            "installation": self.installation,
             "seconds": round(self.seconds, 1),
             "answers_checked": {"all": sum(self.sources.values()), **dict(sorted(self.sources.items()))},
             "by_status": {str(status): count for status, count in sorted(self.statuses.items())},
@@ -121,10 +128,10 @@ class Report:
         text = "{\n" + ",\n".join(lines) + "\n}"
         print(f"\n{text}")  # noqa: T201 (a chaos run's output)
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"seed-{self.seed}.json").write_text(text + "\n")
-        (RESULTS / f"seed-{self.seed}-story.txt").write_text("\n".join(self.story) + "\n")
+        (RESULTS / f"{self.name}.json").write_text(text + "\n")
+        (RESULTS / f"{self.name}-story.txt").write_text("\n".join(self.story) + "\n")
         if self.proof:
-            (RESULTS / f"seed-{self.seed}-evidence-{time.time():.0f}.json").write_text(
+            (RESULTS / f"{self.name}-evidence-{time.time():.0f}.json").write_text(
                 json.dumps({**self.proof, "story": self.story}, indent=1)
             )
 
