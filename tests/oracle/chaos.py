@@ -251,7 +251,7 @@ class Run:
         """A client of all API processes, which never wants to see an earlier state than it has seen."""
         name, (first, *others) = f"roamer {number}", self.service.clients
         chance = self._own(name)
-        return Poller(name, first, self.ledger, self.report, chance, self.stop, others, monotonic=True)
+        return Poller(name, first, self.ledger, self.report, chance, self.stop, others)
 
     def _sessions(self, view: Slices) -> Iterator[str]:
         """Sessions for ever: a few, and one of each slice at least."""

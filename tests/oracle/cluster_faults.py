@@ -27,16 +27,16 @@ class ClusterFaults:
     def all(self) -> list[Fault]:
         """Each of them."""
         return [
-            Fault("master killed, its replica elected", self.kill, 16),
-            Fault("master killed, back before an election, empty", self.lose_everything, 8),
-            Fault("failover by hand", self.fail_over, 12),
-            Fault("failover that loses the last writes", self.lose_writes, 16),
-            Fault("master paused, its replica elected", self.pause, 12),
-            Fault("master paused shortly", self.pause_shortly, 6),
-            Fault("master cut off from the bus", self.cut_off, 16),
-            Fault("slot moved", self.move_slot, 16),
-            Fault("node added and taken away", self.add_and_remove, 8, 5),
-            Fault("master and replica killed, back empty", self.kill_both, 8, 4),
+            Fault("master killed, its replica elected", self.kill, 32),
+            Fault("master killed, back before an election, empty", self.lose_everything, 16),
+            Fault("failover by hand", self.fail_over, 24),
+            Fault("failover that loses the last writes", self.lose_writes, 32),
+            Fault("master paused, its replica elected", self.pause, 24),
+            Fault("master paused shortly", self.pause_shortly, 12),
+            Fault("master cut off from the bus", self.cut_off, 32),
+            Fault("slot moved", self.move_slot, 32),
+            Fault("node added and taken away", self.add_and_remove, 16, 5),
+            Fault("master and replica killed, back empty", self.kill_both, 16, 4),
         ]
 
     async def kill(self) -> None:
