@@ -174,6 +174,7 @@ class Run:
         await self._healed(self.quiet_us)
         for session_id in self.ledger.sessions:
             await self._compare(session_id)
+        self.report.by_standbys = await self.service.answered_by_standbys()
         code, said = await self.service.command("verify", "--json")
         if code != 0:
             self.report.fail(f"readside verify ended with {code}: {said[-3000:]}")
@@ -279,7 +280,7 @@ async def run(seed: int, seconds: float, installation: Installation, directory: 
     return report
 
 
-async def look_for_wrong_answers(seed: int, seconds: float, installation: Installation, directory: Path) -> None:
+async def look_for_wrong_answers(seed: int, seconds: float, installation: Installation, directory: Path) -> Report:
     """Run the oracle, keep its figures, and fail where an answer was wrong or an event is missing."""
     report = await run(seed, seconds, installation, directory)
     report.save()
@@ -287,3 +288,4 @@ async def look_for_wrong_answers(seed: int, seconds: float, installation: Instal
     assert report.failures == []
     assert report.missing == 0
     assert min(report.sources[source] for source in ("memory", "redis", "postgres")) > 0
+    return report
