@@ -149,7 +149,7 @@ class Site:
         now = await self.connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 
         async def passed() -> bool:
-            return (await self.as_of_us() or 0) >= now
+            return bool((await self.as_of_us() or 0) >= now)
 
         await until(passed, "as-of has passed what was written")
 
