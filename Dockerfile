@@ -3,27 +3,33 @@
 #   docker buildx imagetools inspect python:3.11-slim-bookworm
 
 FROM python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/readside
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /opt/readside
 WORKDIR /source
 # The libraries first: they change less often than the code.
-COPY deploy/requirements.lock deploy/
-RUN /opt/readside/bin/pip install --no-deps --require-hashes -r deploy/requirements.lock
+COPY deploy/build.lock deploy/requirements.lock deploy/
+RUN pip install --no-deps --require-hashes -r deploy/build.lock \
+ && pip --python /opt/readside/bin/python install --no-deps --require-hashes -r deploy/requirements.lock
 COPY pyproject.toml LICENSE ./
 COPY readmodel readmodel
 COPY projector projector
 COPY query_api query_api
 COPY readside readside
-RUN /opt/readside/bin/pip install --no-deps --no-build-isolation . \
- && /opt/readside/bin/pip check \
- && /opt/readside/bin/pip uninstall --yes setuptools pip
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && pip --python /opt/readside/bin/python install --no-deps --no-index dist/*.whl \
+ && pip --python /opt/readside/bin/python check
 
 FROM python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b
-RUN useradd --system --uid 10001 --no-create-home readside
+# Nothing that installs or builds stays in reach.
+RUN pip uninstall --yes --root-user-action=ignore setuptools wheel pip \
+ && useradd --system --uid 10001 --no-create-home readside
 COPY --from=build /opt/readside /opt/readside
 ENV PATH=/opt/readside/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A number, so that Kubernetes can tell that it is not root.
 USER 10001
 EXPOSE 8000
+# The API's own port; a projector's where it has one. What listens elsewhere says so with --health-cmd.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["python", "-c", "import os, urllib.request as u; \
+u.urlopen('http://127.0.0.1:' + os.environ.get('READSIDE_PROJECTOR_PORT', '8000') + '/health/live', timeout=2)"]
 ENTRYPOINT ["readside"]
 CMD ["api", "--host", "0.0.0.0"]

@@ -15,6 +15,8 @@ SECONDS ?= 600
 COUNT ?= 100
 STREAMS ?= 30000
 BROWSER := chromium fonts-dejavu-core
+BUILD := $(VENV)-build
+PREFIX ?= /opt/readside
 
 # uv writes the lock because it resolves for every Python and platform at once: Debian's 3.11.2 needs a package
 # that 3.11.3 does not. Nothing else uses it.
@@ -22,7 +24,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check lint unit chaos streams mutants bench screenshots format lock clean install-tools tools
+.PHONY: help install demo test check lint unit wheel slim chaos streams mutants bench screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -32,8 +34,9 @@ install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it
 demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9000 for another port)
 	@exec $(BIN)/readside demo --port $(PORT)
 
+# Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
 test: $(INSTALLED) tools ## run every test (ARGS="-k cache -x" goes to pytest)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
 
@@ -46,8 +49,24 @@ lint: $(INSTALLED) ## format, lint, types and arrows
 unit: $(INSTALLED) ## run the unit tests alone
 	$(BIN)/python -m pytest tests/unit tests/clients/unit $(ARGS)
 
-chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECONDS=60 SEED=7 for others)
-	$(BIN)/python -m pytest tests/oracle -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+# With the one package that builds, and not with all those of development.
+wheel: ## build the wheel, dist/readside-….whl
+	@$(PYTHON) -m venv --clear $(BUILD)
+	@$(BUILD)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r deploy/build.lock
+	@rm -rf build dist/readside-*.whl
+	@$(BUILD)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/readside-*.whl
+
+slim: wheel ## install the program and what it runs with, nothing else, into a new environment (PREFIX=/opt/readside)
+	@$(PYTHON) -m venv --clear --without-pip $(PREFIX)
+	@into="$(BUILD)/bin/pip --python $(PREFIX)/bin/python install --quiet --disable-pip-version-check --no-deps"; \
+	$$into --require-hashes -r deploy/requirements.lock; \
+	$$into --no-index dist/readside-*.whl
+	@$(PREFIX)/bin/readside --version
+	@du -sh $(PREFIX)
+
+chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SITE=cluster, sentinel or standby; SECONDS=60 SEED=7)
+	$(BIN)/python -m pytest tests/oracle/test_oracle$(if $(filter-out one,$(SITE)),_$(SITE)).py -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 streams: $(INSTALLED) ## look for an answer that differs by the way in: twenty minutes (STREAMS=1000 SEED=7 for others)
 	$(BIN)/python -m pytest tests/doorway/test_streams.py -o faulthandler_timeout=0 --show-capture=no \
@@ -63,12 +82,14 @@ screenshots: $(INSTALLED) install-tools ## take the README's pictures of the con
 	$(BIN)/python -m tests.browser.screenshots
 
 # Programs that tests drive: in one go, and only those that are missing.
-install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx
+install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx, systemd, redis-cli
 	@packages=; PATH="$$PATH:/usr/sbin"; \
 	command -v chromium >/dev/null || packages="$$packages $(BROWSER)"; \
 	command -v promtool >/dev/null || packages="$$packages prometheus"; \
 	command -v pgbouncer >/dev/null || packages="$$packages pgbouncer"; \
 	command -v nginx >/dev/null || packages="$$packages nginx"; \
+	command -v redis-cli >/dev/null || packages="$$packages redis-tools"; \
+	command -v systemd-analyze >/dev/null || packages="$$packages systemd"; \
 	test -z "$$packages" || { apt-get update -qq && apt-get install -qq --no-install-recommends $$packages; }
 
 # Where they may not be installed, the tests say in one line what is missing.
@@ -83,10 +104,11 @@ lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
 	$(COMPILE) --all-extras --output-file requirements.lock
-	$(COMPILE) --extra build --constraint requirements.lock --output-file deploy/requirements.lock
+	$(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock
+	awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted && !/#/' requirements.lock >deploy/build.lock
 
 clean: ## remove the environment, builds and caches
-	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .*_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(VENV)-lock $(BUILD) build dist *.egg-info .*_cache .hypothesis .schemathesis
 	rm -rf clients/python/build clients/python/dist clients/python/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -35,7 +35,10 @@ _log = structlog.get_logger(__name__)
 
 
 class DriftCheck:
-    """Goes round the hot sessions of one term. What it finds is handed to the next step, as sessions to look at."""
+    """Goes round the hot sessions of one term. What it finds is handed to the next step, as sessions to look at.
+
+    `every` are the seconds before its first round, and between two.
+    """
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class DriftCheck:
         served: ServedCheck,
         wake: asyncio.Event,
         as_of_us: Callable[[], int | None],
-        round_seconds: float = 2.0,
+        every: tuple[float, float] = (2.0, 2.0),
     ) -> None:
         self._view = view
         self._reads = reads
@@ -56,7 +59,7 @@ class DriftCheck:
         self._telemetry = telemetry
         self._served = served
         self._wake = wake
-        self._round_seconds = round_seconds
+        self._every = every
         self._ahead: list[str] = []
         self._found: set[str] = set()
         self._untouched: set[str] = set()  # of this round's sessions
@@ -79,8 +82,10 @@ class DriftCheck:
 
     async def run(self) -> None:
         """Compare round after round, for ever. Raises Postgres' errors."""
+        pause, pauses = self._every
         while True:
-            await asyncio.sleep(self._round_seconds)
+            await asyncio.sleep(pause)
+            pause = pauses
             with suppress(ViewUnavailable):  # a batch waits longer for Redis than a sample is worth
                 await self._round()
                 await self._compare_served()

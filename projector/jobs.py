@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import re
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
-from redis.asyncio import Redis
 
 from readmodel.backoff import delays
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.keys import Keys
 from readmodel.messages import ProjectorReply, ProjectorRequest, State, decode_request, encode_reply
-from readmodel.redis_client import translated
-from readmodel.subscription import heard
+from readmodel.subscription import heard, publish
+from readmodel.supervise import first_to_end
+from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 
 MAX_REQUESTS = 1_000
-"""Requests waiting; past it the oldest is forgotten: a touch or a warm comes again, a command times out."""
+"""Requests waiting for each slice; past it the oldest goes: a touch or a warm comes again, a command times out."""
 PROGRESS_SECONDS = 0.25
 """Progress is told so often; the end of a job at once."""
 MAX_OUTCOMES = 1_000
 """Outcomes that one reply carries."""
+
+_SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A request with somebody waiting: the sessions that it still waits for, and outcomes not yet told."""
+    """A request with somebody waiting: the sessions that it still waits for, and outcomes not yet told.
+
+    `parts` is how many slices, or pages, it does not know the sessions of yet; `line` is the slice it came by.
+    """
 
     id: str
     waiting: set[str] = field(default_factory=set)
     total: int = 0
     done: int = 0
-    complete: bool = False
+    parts: int = 0
     failed: str = ""
     untold: dict[str, str] = field(default_factory=dict)
+    line: ViewReader | None = None
 
     def expect(self, session_ids: Collection[str]) -> None:
         """Wait for these sessions too."""
@@ -48,7 +56,7 @@ class Job:
     @property
     def ended(self) -> bool:
         """Tell whether it waits for nothing more."""
-        return bool(self.failed) or (self.complete and not self.waiting)
+        return bool(self.failed) or not (self.parts or self.waiting)
 
     def finish(self, session_id: str, outcome: str) -> None:
         """Note one session's outcome, if it was waited for."""
@@ -59,79 +67,147 @@ class Job:
 
 
 class Jobs:
-    """Hears requests while we lead; `wake` is set when one came. Replies are told until the job is done."""
+    """Hears requests while we lead, and hands each slice its part. Replies are told until the job is done."""
 
-    def __init__(self, redis: Redis, keys: Keys, wake: asyncio.Event) -> None:
-        self._redis = redis
-        self._keys = keys
-        self._wake = wake
-        self._requests: list[ProjectorRequest] = []
+    def __init__(self, view: WholeView) -> None:
+        self._view = view
+        self._requests: defaultdict[int, deque[ProjectorRequest]] = defaultdict(lambda: deque(maxlen=MAX_REQUESTS))
+        self._everything: deque[Job] = deque()
+        self._wakes: dict[int, asyncio.Event] = {}
         self._jobs: dict[str, Job] = {}
         self._ended = asyncio.Event()
+        self.moved = asyncio.Event()
+        """Set when a session was finished, a slice came or went, or every session is asked for."""
 
-    @property
-    def has_requests(self) -> bool:
-        """Tell whether there is something to take."""
-        return bool(self._requests)
+    # The slices.
 
-    def take(self) -> list[ProjectorRequest]:
-        """Hand over the requests that came since the last take."""
-        taken, self._requests = self._requests, []
+    def index_of(self, session_id: str) -> int:
+        """Tell which slice a session is in."""
+        return self._view.slices.index_of(session_id)
+
+    def attach(self, index: int, wake: asyncio.Event) -> None:
+        """A slice takes its requests from now on; `wake` is set when there are any."""
+        self._wakes[index] = wake
+        wake.set()
+        self.moved.set()
+
+    def detach(self, index: int) -> None:
+        """A slice's term is over, and its loads are gone: what jobs still wait for is asked of the next one."""
+        if self._wakes.pop(index, None) is None:
+            return
+        self.moved.set()
+        left = [sid for job in self._jobs.values() for sid in job.waiting if self.index_of(sid) == index]
+        if left:
+            self._ask(index, ProjectorRequest("rebuild", tuple(dict.fromkeys(left))))
+
+    def has_requests(self, index: int) -> bool:
+        """Tell whether there is something to take for a slice."""
+        return bool(self._requests[index])
+
+    def take(self, index: int) -> list[ProjectorRequest]:
+        """Hand over what a slice was asked since the last take."""
+        taken = list(self._requests[index])
+        self._requests[index].clear()
         return taken
 
-    def open(self, request: ProjectorRequest, session_ids: Collection[str], *, complete: bool = True) -> Job:
-        """Open a job for a request; not `complete` while more sessions may be expected."""
-        job = Job(request.id, complete=complete)
-        job.expect(session_ids)
+    def _ask(self, index: int, request: ProjectorRequest) -> None:
+        self._requests[index].append(request)
+        if index in self._wakes:
+            self._wakes[index].set()
+
+    # The jobs.
+
+    def receive(self, request: ProjectorRequest, line: ViewReader | None = None) -> Job:
+        """Open a job for a request that came by a slice's channel, and ask the slices whose sessions it names."""
+        wanted = list(dict.fromkeys(filter(_SESSION.fullmatch, request.sessions)))
+        job = Job(request.id, line=line)
         if request.reply:
             self._jobs[job.id] = job
+        if request.verb == "rebuild" and request.everything:
+            job.parts = 1
+            self._everything.append(job)
+            self.moved.set()
+        elif request.verb == "rebuild" and not wanted:
+            job.parts = self._view.slices.count  # each knows which of its sessions are hot
+            for index in range(job.parts):
+                self._ask(index, replace(request, sessions=()))
+        else:
+            job.expect(wanted if request.verb != "touch" else ())
+            self._split(request, wanted)
         self._look(job)
         return job
+
+    def _split(self, request: ProjectorRequest, wanted: Iterable[str]) -> None:
+        parts: defaultdict[int, list[str]] = defaultdict(list)
+        for session_id in wanted:
+            parts[self.index_of(session_id)].append(session_id)
+        for index, sessions in parts.items():
+            self._ask(index, replace(request, sessions=tuple(sessions)))
+
+    def expect(self, job_id: str, session_ids: Collection[str]) -> None:
+        """A slice says which sessions it does for a job that left that to it."""
+        job = self._jobs.get(job_id)
+        if job is not None and job.parts:
+            job.parts -= 1
+            job.expect(session_ids)
+            self._look(job)
+
+    def next_of_everything(self) -> Job | None:
+        """Hand over a job that asks for every session."""
+        return self._everything.popleft() if self._everything else None
+
+    def spread(self, job: Job, page: Collection[str]) -> None:
+        """Have a job wait for a page of sessions more; those of slices that are away fail."""
+        job.expect(page)
+        self._split(ProjectorRequest("rebuild", id=job.id), [sid for sid in page if self.index_of(sid) in self._wakes])
+        for session_id in page:
+            if self.index_of(session_id) not in self._wakes:
+                self.finish(session_id, "failed")
+
+    def in_hand(self, job: Job) -> int:
+        """Count the sessions that a job waits for, without those of slices that are away."""
+        return sum(self.index_of(session_id) in self._wakes for session_id in job.waiting)
 
     def finish(self, session_id: str, outcome: str) -> None:
         """Tell every job that waits for a session how it ended: hot, missing, set_aside or failed."""
         for job in self._jobs.values():
             job.finish(session_id, outcome)
             self._look(job)
+        self.moved.set()
 
     def close(self, job: Job) -> None:
         """Note that a job will expect no more sessions."""
-        job.complete = True
+        job.parts = 0
         self._look(job)
 
     def _look(self, job: Job) -> None:
         if job.ended:
             self._ended.set()
 
-    def resume(self) -> None:
-        """Ask again for what the jobs still wait for: a term's end took its loads away."""
-        for job in self._jobs.values():
-            if job.waiting:
-                self._requests.append(ProjectorRequest("rebuild", tuple(job.waiting)))
-
     def fail(self, job: Job, detail: str) -> None:
         """Tell that a job cannot be finished."""
         job.failed = detail
         self._look(job)
 
+    # Redis.
+
     async def hear(self) -> None:
         """Take requests from Redis, for ever, through every outage."""
+        await first_to_end(*map(self._hear, self._view.reporting))
+
+    async def _hear(self, line: ViewReader) -> None:
         pauses = delays(0.1, 2.0)
         while True:
             try:
-                async with aclosing(heard(self._redis, self._keys.requests)) as messages:
+                async with aclosing(heard(line.redis, line.keys.requests)) as messages:
                     async for data in messages:
                         pauses = delays(0.1, 2.0)
-                        self._note(data)
+                        request = decode_request(data) if data else None
+                        if request:
+                            self.receive(request, line)
             except (StoreUnavailable, StoreRefused) as error:
                 _log.debug("requests cannot be heard", error=str(error))
                 await asyncio.sleep(next(pauses))
-
-    def _note(self, data: bytes | None) -> None:
-        request = decode_request(data) if data else None
-        if request:
-            self._requests = [*self._requests[-MAX_REQUESTS + 1 :], request]
-            self._wake.set()
 
     async def tell(self) -> None:
         """Tell the jobs' progress while there are any, for ever."""
@@ -150,7 +226,7 @@ class Jobs:
         told = dict(list(job.untold.items())[:MAX_OUTCOMES])
         finished = bool(job.failed) or (job.ended and len(told) == len(job.untold))
         state: State = "failed" if job.failed else "done" if finished else "progress"
-        await self.reply(ProjectorReply(job.id, state, job.done, job.total, told, job.failed))
+        await self.reply(ProjectorReply(job.id, state, job.done, job.total, told, job.failed), job.line)
         for session_id in told:
             job.untold.pop(session_id, None)
         if finished:
@@ -158,7 +234,7 @@ class Jobs:
         else:
             self._look(job)  # outcomes are left that one reply could not carry
 
-    async def reply(self, reply: ProjectorReply) -> None:
-        """Publish one reply. Raises ViewUnavailable."""
-        with translated(self._redis):
-            await self._redis.publish(self._keys.replies(reply.id), encode_reply(reply))
+    async def reply(self, reply: ProjectorReply, line: ViewReader | None) -> None:
+        """Publish one reply where its request came from. Raises ViewUnavailable."""
+        line = line or self._view.reporting[0]
+        await publish(line.redis, line.keys, line.keys.replies(reply.id), encode_reply(reply))

@@ -8,19 +8,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 import structlog
-from redis.asyncio import Redis
 
 from projector.config import ProjectorConfig
 from projector.core.pace import Pace
+from projector.enumeration import Enumeration
+from projector.feed import Feed, TermEnded
 from projector.jobs import Jobs
+from projector.reads import Reads
+from projector.shared_reads import SharedReads, StepReads
+from projector.slice_leader import Away, SliceLeader
 from projector.tail.connection import Tail, lock_key, open_tail
 from projector.tail.doorbell import Doorbell
 from projector.tail.lead_holders import stranger
-from projector.tail.letterbox import Letterbox
+from projector.tail.letterbox import Letterbox, ReaderReplaced
 from projector.tail.reader import Wake
 from projector.telemetry import Telemetry
-from projector.term import Term, TermEnded, TermStores
-from projector.view.writer import TermRefused, ViewWriter
+from projector.term import SliceStores
+from projector.view.shared_trips import SharedTrips, SharingClient
+from projector.view.writer import ViewWriter
+from projector.warmth import Warmth
 from readmodel.backoff import delays
 from readmodel.errors import (
     AccessRefused,
@@ -39,16 +45,19 @@ from readmodel.errors import (
 )
 from readmodel.postgres_client import target as postgres_target
 from readmodel.projection import fresh_reports
-from readmodel.redis_client import keys_of, target
+from readmodel.slices import slot_of
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 
 REPORTING_SECONDS = 3.0
 """A leader that reported so lately lives: it reports every second."""
 LEAVING_SECONDS = 0.5
 """Who ends in order tells writers that nobody reads their letters; where that takes longer, the lease lapses."""
+IDENTITY_SECONDS = 5.0
+"""A leader looks so often whether its Redis still goes by the same name."""
 SETTLED_SECONDS = 10.0
-"""A term that lived so long was no failure: the next one begins without delay."""
+"""Who read letters for so long did not fail: to begin anew needs no delay."""
 
 CAUSES: Mapping[type[ServiceError], str] = {
     ServerInRecovery: "recovery",
@@ -72,25 +81,30 @@ class Leader:
     def __init__(
         self,
         config: ProjectorConfig,
-        redis: Redis,
+        view: WholeView,
         telemetry: Telemetry,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._config = config
-        self._redis = redis
+        self._view = view
         self._telemetry = telemetry
         self._sleep = sleep
-        self._keys = keys_of(redis, config.redis_prefix)
-        self._view = ViewReader(redis, self._keys)
-        self._writer = ViewWriter(
-            redis,
-            self._keys,
+        self._trips = SharedTrips(view.servers)
+        self._writers = [self._writer(part) for part in view.parts]
+        self._refused = False
+        self._identity = ""
+
+    def _writer(self, part: ViewReader) -> ViewWriter:
+        """Make what writes a slice; several share round trips."""
+        config = self._config
+        return ViewWriter(
+            part.redis,
+            part.keys,
             ttl_seconds=config.hot_ttl_seconds,
             window_events=config.window_events,
             window_bytes=config.window_bytes,
+            sender=SharingClient(part.redis, slot_of(part.keys.tag), self._trips) if config.slices > 1 else None,
         )
-        self._refused = False
-        self._lock_key = lock_key(config.redis_prefix, target(redis))
 
     async def run(self) -> None:
         """Lead whenever we can, for ever, through every outage; says each state once."""
@@ -102,7 +116,7 @@ class Leader:
             except (StoreUnavailable, StoreRefused, BadEvents) as error:
                 self._say(error)
                 self._telemetry.reconnects[_cause(error)] += self._telemetry.connections - connections
-            self._telemetry.role, self._telemetry.state = "starting", "waiting"
+            self._telemetry.stop_leading()
             if time.monotonic() - started > SETTLED_SECONDS:
                 pauses = delays(0.2, 5.0)
             await self._sleep(next(pauses))
@@ -116,14 +130,30 @@ class Leader:
             statement_cache_size=config.statement_cache_size,
         ) as (tail, reads):
             self._telemetry.connections += 1
-            await self._view.position()  # a Redis that is away, or not ours, is said before we compete for the lead
+            await self._view.answers()  # a Redis that is away, or not ours, is said before we compete for the lead
+            self._identity = await self._view.servers.identity()
             await self._stand_by(tail)
-            wake, pace = Wake(asyncio.Event()), Pace(config.doorbell)
-            jobs = Jobs(self._redis, self._keys, wake.event)
+            wake, pace, jobs = Wake(asyncio.Event()), Pace(config.doorbell), Jobs(self._view)
             letterbox = Letterbox(tail, reads.tables, config.schema, config.letters_max_bytes)
-            stores = TermStores(tail, letterbox, reads, self._view, self._writer)
             doorbell = Doorbell(config.listen_url, config.schema, self._lock_key, pace, wake.ring)
-            await first_to_end(jobs.hear(), jobs.tell(), doorbell.run(), self._lead(stores, jobs, wake, pace))
+            leading = self._lead(tail, letterbox, reads, jobs, wake, pace)
+            await first_to_end(jobs.hear(), jobs.tell(), doorbell.run(), self._until_renamed(), leading)
+
+    @property
+    def _lock_key(self) -> int:
+        return lock_key(self._config.redis_prefix, self._identity)
+
+    async def _until_renamed(self) -> None:
+        """Return when our Redis goes by another name: whoever starts now would not know of our lead.
+
+        A cluster's name changes when the node leaves that it is named after. A Redis that is away has no other.
+        """
+        while True:
+            await self._sleep(IDENTITY_SECONDS)
+            with suppress(StoreUnavailable, StoreRefused):
+                if await self._view.servers.identity() != self._identity:
+                    _log.warning("leads anew: the cluster is named after another node now")
+                    return
 
     async def _stand_by(self, tail: Tail) -> None:
         told = False
@@ -138,9 +168,10 @@ class Leader:
             if ended:
                 _log.warning("ended the connection of a leader that did nothing any more", backend_pids=ended)
             await self._sleep(self._config.heartbeat_seconds)
-        self._telemetry.role, self._telemetry.state = "leader", "catching_up"
+            self._identity = await self._view.servers.identity()
+        self._telemetry.begin_leading(self._config.slices)
         if not self._refused:  # else the next try to lead: said when it was refused, and when a term begins
-            _log.info("leading", database=postgres_target(self._config.listen_url), redis=target(self._redis))
+            _log.info("leading", database=postgres_target(self._config.listen_url), redis=self._view.servers.name)
 
     def _name_stranger(self, sentence: str | None) -> None:
         """Say who holds the lead and is none of ours: once in the log, and in our report for as long as it does."""
@@ -152,31 +183,59 @@ class Leader:
 
     async def _leader_reports(self) -> bool:
         """Tell whether a leader of this view reported lately; one that is frozen or without Redis does not."""
-        reports = fresh_reports(await self._view.projectors(), await self._view.now_us(), REPORTING_SECONDS)
-        return any(report.get("role") == "leader" for report in reports)
+        errors: list[ServiceError] = []
+        for part in self._view.reporting:
+            try:
+                reports = fresh_reports(await part.projectors(), await part.now_us(), REPORTING_SECONDS)
+            except (StoreUnavailable, StoreRefused) as error:
+                errors.append(error)
+            else:
+                if any(report.get("role") == "leader" for report in reports):
+                    return True
+        if len(errors) == len(self._view.reporting):
+            raise errors[0]
+        return False
 
-    async def _lead(self, stores: TermStores, jobs: Jobs, wake: Wake, pace: Pace) -> None:
+    async def _lead(self, tail: Tail, letterbox: Letterbox, reads: Reads, jobs: Jobs, wake: Wake, pace: Pace) -> None:
+        config, telemetry, slices = self._config, self._telemetry, self._view.slices
+        warmth = Warmth(reads, slices, config.warm_limit)
+        shared = SharedReads(reads)
+        of_steps: StepReads = reads if slices.count == 1 else shared
+        stores = [
+            SliceStores(index, reads, of_steps, part, writer, jobs, warmth)
+            for index, (part, writer) in enumerate(zip(self._view.parts, self._writers, strict=True))
+        ]
+        pauses = delays(0.1, 5.0)
         try:
-            await self._lead_on(stores, jobs, wake, pace)
+            while True:
+                feed, started = Feed(tail, letterbox, reads, slices, pace, wake, telemetry, config), time.monotonic()
+                try:
+                    await self._feed_all(feed, stores, jobs, reads)
+                except (TermEnded, ReaderReplaced) as ended:
+                    self._ended(ended)
+                if time.monotonic() - started > SETTLED_SECONDS:
+                    pauses = delays(0.1, 5.0)
+                await self._sleep(next(pauses))
         finally:
+            await shared.close()
+            await self._trips.close()
             with suppress(StoreUnavailable, StoreRefused, TimeoutError):
                 async with asyncio.timeout(LEAVING_SECONDS):
-                    await stores.letterbox.leave()
+                    await letterbox.leave()
 
-    async def _lead_on(self, stores: TermStores, jobs: Jobs, wake: Wake, pace: Pace) -> None:
-        pauses = delays(0.1, 5.0)
-        while True:
-            term, started = Term(stores, jobs, wake, pace, self._telemetry, self._config), time.monotonic()
-            try:
-                await term.run()
-            except (TermEnded, TermRefused) as ended:
-                self._telemetry.state, self._telemetry.reason = "catching_up", f"A new term begins: {ended}."
-                self._telemetry.note_error(f"The term ended: {ended}.")
-                _log.warning("the term ended", term=term.id, reason=str(ended))
-            jobs.resume()
-            if time.monotonic() - started > SETTLED_SECONDS:
-                pauses = delays(0.1, 5.0)
-            await self._sleep(next(pauses))
+    async def _feed_all(self, feed: Feed, stores: list[SliceStores], jobs: Jobs, reads: Reads) -> None:
+        """Lead every slice on one reading of the letters, until that is in doubt."""
+        away = Away(len(stores))
+        await feed.begin()
+        leaders = (SliceLeader(one, feed, away, self._telemetry, self._config, self._sleep).run() for one in stores)
+        await first_to_end(feed.run(), Enumeration(jobs, reads).run(), *leaders)
+
+    def _ended(self, ended: TermEnded | ReaderReplaced) -> None:
+        telemetry = self._telemetry
+        telemetry.note_error(f"The term ended: {ended}.")
+        for one in telemetry.slices or [telemetry]:
+            one.state, one.reason = "catching_up", f"A new term begins: {ended}."
+        _log.warning("the term ended", term=telemetry.term, reason=str(ended))
 
     def _say(self, error: ServiceError) -> None:
         sentence, self._refused = str(error), isinstance(error, StoreRefused)

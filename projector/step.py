@@ -10,8 +10,8 @@ from projector.core.operations import Add, Drop, Operation, Operations, Put
 from projector.core.sessions import Load, Sessions
 from projector.drift import DriftCheck
 from projector.loads.loads import Loader
-from projector.reads import Reads
 from projector.requests import Requests
+from projector.shared_reads import StepReads
 from projector.telemetry import Telemetry
 from projector.view.committer import Committer
 from projector.view.writer import BatchResult
@@ -28,7 +28,7 @@ class TermStep:
         *,
         sessions: Sessions,
         committer: Committer,
-        reads: Reads,
+        reads: StepReads,
         loader: Loader,
         requests: Requests,
         drift: DriftCheck,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import structlog
 
@@ -23,23 +23,38 @@ ROUND_TRIP_SECONDS = (*SECONDS, 10.0, 30.0, 60.0)
 MAX_LATE_BEATS = 1_000
 """Beats that were due while one was under way, and are measured with it."""
 
+T = TypeVar("T", int, float)
+
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class Telemetry:
-    """Counters since the process began, and its state in words; `applied_at` (monotonic) is when as-of last moved."""
+@dataclass
+class SliceTelemetry:
+    """The state of one slice in words and numbers; `applied_at` (monotonic) is when its as-of last moved."""
 
-    role: Literal["starting", "standby", "leader"] = "starting"
     state: Literal["waiting", "catching_up", "live"] = "waiting"
     reason: str | None = None
-    last_error: str | None = None
     term: str | None = None
     as_of_us: int | None = None
     round_trip_us: int | None = None
     applied_at: float | None = None
     hot_sessions: int = 0
     loading: int = 0
+    events_in_hand: int = 0
+    set_aside: Callable[[], Mapping[str, str]] = dict
+    """The sessions that the view cannot hold, with the reasons."""
+
+
+@dataclass
+class Telemetry(SliceTelemetry):
+    """Counters since the process began, and the state of the view.
+
+    A view of one slice has no `slices`: its only one is told of here. Of several the whole is told after `sum_up`.
+    """
+
+    slices: list[SliceTelemetry] = field(default_factory=list)
+    role: Literal["starting", "standby", "leader"] = "starting"
+    last_error: str | None = None
     queue_usage: float = 0.0
     events_applied: int = 0
     batches: int = 0
@@ -55,7 +70,6 @@ class Telemetry:
     letters_disk_full: str | None = None
     """Why tables of letters cannot be emptied, while Postgres has no space left for that."""
     ringing: bool = False
-    events_in_hand: int = 0
     compared: int = 0
     drift: int = 0
     drift_repaired: int = 0
@@ -69,8 +83,6 @@ class Telemetry:
     """Of every beat that was applied, and of those that were due while it was under way: slow times would hide else."""
     drifting: dict[str, None] = field(default_factory=dict)
     """Sessions found to differ whose load is under way."""
-    set_aside: Callable[[], Mapping[str, str]] = dict
-    """The sessions that the view cannot hold, with the reasons."""
     told_aside: dict[str, None] = field(default_factory=dict)
     """Sessions that the log told of: one may be tried again and again, and is as bad as before."""
     errors: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=MAX_ERRORS))
@@ -97,14 +109,44 @@ class Telemetry:
             self.errors.pop()
         self.errors.append((at_us, sentence))
 
-    def batch_waits(self, why: Exception | None) -> None:
-        """Note why Redis does not take a batch, or that it takes them again; the log is told once for each reason."""
-        sentence = str(why) if why else None
-        if sentence == self.reason:
+    def begin_leading(self, slices: int) -> None:
+        """Have a place for each of several slices to be told of."""
+        self.role, self.state = "leader", "catching_up"
+        self.slices = [SliceTelemetry("catching_up") for _ in range(slices)] if slices > 1 else []
+
+    def stop_leading(self) -> None:
+        """Forget the slices: nobody knows of them any more."""
+        self.sum_up()
+        self.slices = []
+        self.role, self.state = "starting", "waiting"
+
+    def of_slice(self, index: int) -> SliceTelemetry:
+        """Give the place where a slice is told of."""
+        return self.slices[index] if self.slices else self
+
+    def sum_up(self) -> None:
+        """Tell of the whole what its slices say: the view is as old as the oldest, and live where all are."""
+        slices = self.slices
+        if not slices:
             return
-        self.reason = sentence
+        self.hot_sessions, self.loading = sum(one.hot_sessions for one in slices), sum(one.loading for one in slices)
+        self.events_in_hand = sum(one.events_in_hand for one in slices)
+        self.as_of_us = _least(one.as_of_us for one in slices)
+        self.applied_at = _least(one.applied_at for one in slices)
+        self.round_trip_us = max((one.round_trip_us for one in slices if one.round_trip_us is not None), default=None)
+        states = {one.state for one in slices}
+        self.state = "live" if states == {"live"} else "waiting" if "waiting" in states else "catching_up"
+        self.reason = _reason_of(slices)
+        self.set_aside = lambda: {sid: why for one in slices for sid, why in one.set_aside().items()}
+
+    def batch_waits(self, here: SliceTelemetry, why: Exception | None) -> None:
+        """Note why Redis does not take a slice's batch, or that it takes them again; the log is told once a reason."""
+        sentence = str(why) if why else None
+        if sentence == here.reason:
+            return
+        here.reason = sentence
         if sentence is None:
-            _log.info("Redis takes batches again", term=self.term)
+            _log.info("Redis takes batches again", term=here.term)
         else:
             self.last_error = sentence
             self.note_error(sentence)
@@ -141,6 +183,22 @@ class Telemetry:
             _log.warning("a session is set aside; Postgres serves it", session_id=session_id, reason=reason)
         self.told_aside[session_id] = None
         _bound(self.told_aside)
+
+
+def _least(values: Iterable[T | None]) -> T | None:
+    """Give the least of what all know; None where one knows nothing."""
+    known = list(values)
+    return None if None in known else min(known)  # type: ignore[type-var]
+
+
+def _reason_of(slices: Sequence[SliceTelemetry]) -> str | None:
+    """Say why not all slices are live: how many are not, the first of them, and its reason."""
+    told = [(index, one) for index, one in enumerate(slices) if one.reason or one.state != "live"]
+    if not told:
+        return None
+    index, first = told[0]
+    others = f"{len(told)} of {len(slices)} slices are" if len(told) > 1 else f"1 of {len(slices)} slices is"
+    return f"{others} not live; slice {index}: {first.reason or 'it catches up.'}"
 
 
 def _bound(remembered: dict[str, Any]) -> None:

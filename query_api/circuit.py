@@ -17,10 +17,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Circuit:
-    """One store's last word. After a failure one caller a second tries; the others are told the failure at once."""
+    """One store's last word. After a failure one caller a second tries; the others are told the failure at once.
 
-    def __init__(self, store: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
+    `node` names the server in the log, where the store is several.
+    """
+
+    def __init__(self, store: str, clock: Callable[[], float] = time.monotonic, node: str = "") -> None:
+        self._named = {"store": store, "node": node} if node else {"store": store}
         self._clock = clock
         self._failure: ServiceError | None = None
         self._retry_at = 0.0
@@ -49,7 +52,7 @@ class Circuit:
         """Note that the store answered."""
         self._answered_at = self._clock()
         if self._failure is not None:
-            _log.info("store answers again", store=self._store)
+            _log.info("store answers again", **self._named)
             self._failure = None
 
     def failed(self, error: ServiceError, called_at: float) -> None:
@@ -57,6 +60,6 @@ class Circuit:
         if self._answered_at > called_at:
             return
         if self._failure is None or str(self._failure) != str(error):
-            _log.warning("store is away", store=self._store, error=str(error))
+            _log.warning("store is away", **self._named, error=str(error))
         self._failure = error
         self._retry_at = self._clock() + RETRY_SECONDS

@@ -39,8 +39,6 @@ AHEAD_SECONDS = 1.0
 """Clocks and lags are known so well: an instant that lies further ahead of now was never given as an as-of."""
 SLACK_SECONDS = 0.25
 """A beat that is awaited may come so much late."""
-PART = 0
-"""Whose beats move as-of: the view has one part."""
 STALENESS_FIELD, NOT_BEFORE_FIELD = b"readside-max-staleness", b"readside-not-before"
 
 REMEMBERED_POLLS, REMEMBERED_BYTES = 16_384, 256
@@ -165,6 +163,7 @@ class Events:
         self._cache = cache
         self._forms = forms
         self._instants = instants
+        self._index_of = cache.index_of
         self._heartbeat_seconds = heartbeat_seconds
         self._reader = reader
         self._requests = requests
@@ -284,14 +283,14 @@ class Events:
         Not where that is of no use: nothing is heard, or the beats have stopped, or Postgres is asked anyhow. Raises
         InvalidParameter for an instant that lies in the future.
         """
-        beat, instant_us = self._cache.beat, question.not_before_us
+        beat, instant_us = self._cache.beat_of(question.poll.session_id), question.not_before_us
         if beat is None or beat.as_of_us >= instant_us:
             return
         lag = beat.lag_seconds(time.monotonic())
         ahead = _seconds_ahead(instant_us, beat.as_of_us, lag)
         if question.seconds > 0 and lag <= self._wanted.seconds:
             seconds = max(0.0, ahead) + self._heartbeat_seconds + SLACK_SECONDS
-            await self._instants.wait(PART, instant_us, seconds)
+            await self._instants.wait(self._index_of(question.poll.session_id), instant_us, seconds)
 
     def _kept_late_enough(self, question: Question) -> tuple[Answer, AsOf] | None:
         kept = self._kept(question, time.monotonic())
@@ -336,7 +335,7 @@ class Events:
 
     def _too_early(self, question: Question, freshness: AsOf) -> NoReturn:
         """Refuse what the primary itself dates earlier than is wished for."""
-        if self._cache.beat is None:
+        if self._cache.beat_of(question.poll.session_id) is None:
             _seconds_ahead(question.not_before_us, freshness.as_of_us, freshness.lag_seconds(time.monotonic()))
         raise Overload("No store has come as far as Readside-Not-Before says; try again in a second.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,7 +20,7 @@ from query_api.fallback import Fallback
 from query_api.reader import Reader
 from query_api.response_cache import ResponseCache
 from query_api.stats import Stats
-from query_api.view_reads import ViewReads
+from query_api.view_nodes import ViewNodes
 from readmodel.histogram import Histogram
 
 PUBLISH_SECONDS = 1.0
@@ -33,22 +33,27 @@ MERGE: dict[str, Merge] = {
     "readside_jwks_age_seconds": max,
     "readside_replica_fit": min,
     "readside_replica_lag_seconds": max,
+    "readside_slices": max,
+    "readside_slices_heard": min,
+    "readside_api_slice_as_of_age_seconds": max,
+    "readside_redis_nodes": max,
+    "readside_redis_nodes_away": max,
 }
 """How the workers' gauges become one; all others are added up."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSources:
-    """The parts whose numbers are shown; `circuits` by store."""
+    """The parts whose numbers are shown; `postgres` is what is known of that store."""
 
     stats: Stats
     gate: Gate
     cache: ResponseCache
     forms: GzipForms
-    view_reads: ViewReads
+    view_nodes: ViewNodes
     cold: ColdPolls
     reader: Reader
-    circuits: Mapping[str, Circuit]
+    postgres: Circuit
     census: Census
     max_staleness_seconds: float
 
@@ -82,11 +87,12 @@ class Exposition:
         yield from _of_the_gate(watched.gate)
         yield from _of_memory(watched.cache, watched.forms)
         yield from _of_compression(watched.forms)
-        yield from _of_the_view(watched.view_reads)
+        yield from _of_the_view(watched.view_nodes)
         yield from _of_postgres(watched.cold.primary, watched.reader)
         yield from _of_replicas(watched.cold)
         yield from _of_connections(watched.census)
         yield from _of_freshness(watched)
+        yield from _of_slices(watched.cache)
 
 
 class _MetricFamilies:
@@ -159,11 +165,14 @@ def _of_compression(forms: GzipForms) -> Iterator[Metric]:
     )
 
 
-def _of_the_view(view_reads: ViewReads) -> Iterator[Metric]:
-    yield _counter("view_reads_shared", "Polls that shared another's read of Redis.", view_reads.shared)
+def _of_the_view(view_nodes: ViewNodes) -> Iterator[Metric]:
+    counted = view_nodes.counted
+    yield _counter("view_reads_shared", "Polls that shared another's read of Redis.", counted.shared)
     yield _histogram(
-        "view_round_trip_seconds", "Time of a round trip to Redis for one or more polls.", view_reads.durations
+        "view_round_trip_seconds", "Time of a round trip to Redis for one or more polls.", counted.durations
     )
+    yield _gauge("redis_nodes", "Redis servers that there are slices of the view on.", len(view_nodes.nodes))
+    yield _gauge("redis_nodes_away", "Those of them whose calls fail.", len(view_nodes.away))
 
 
 def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
@@ -228,21 +237,41 @@ def _of_connections(census: Census) -> Iterator[Metric]:
 
 
 def _of_freshness(watched: MetricSources) -> Iterator[Metric]:
-    beat = watched.cache.beat
-    away = GaugeMetricFamily("readside_store_away", "1 while calls of a store fail.", labels=["store"])
-    for store, circuit in watched.circuits.items():
-        away.add_metric([store], int(circuit.is_away))
+    beat, hears_all = watched.cache.beat, None not in watched.cache.beats
+    away = GaugeMetricFamily(
+        "readside_store_away", "1 while calls of a store fail; of any server of Redis'.", labels=["store"]
+    )
+    away.add_metric(["redis"], int(bool(watched.view_nodes.away)))
+    away.add_metric(["postgres"], int(watched.postgres.is_away))
     yield away
     yield _gauge("workers", "Processes of this API.", 1)
-    yield _gauge("workers_hearing", "Processes of this API that hear the projector's beats.", int(beat is not None))
+    yield _gauge("workers_hearing", "Processes of this API that hear the projector's beats.", int(hears_all))
     yield _gauge(
         "lag_seconds",
-        "How old the last as-of heard is, of the worker with the oldest; no value while none is heard.",
+        "How old the last as-of heard is, of the worker and the slice with the oldest; no value while none is heard.",
         None if beat is None else beat.lag_seconds(time.monotonic()),
     )
     yield _gauge(
         "as_of_timestamp_seconds",
-        "The last as-of heard, seconds since 1970 by Postgres' clock, of the worker with the oldest.",
+        "The last as-of heard, seconds since 1970 by Postgres' clock, of the worker and the slice with the oldest.",
         None if beat is None else beat.as_of_us / 1e6,
     )
     yield _gauge("max_staleness_seconds", "READSIDE_MAX_STALENESS_SECONDS.", watched.max_staleness_seconds)
+
+
+def _of_slices(cache: ResponseCache) -> Iterator[Metric]:
+    """Tell of each slice; their number bounds the label."""
+    beats, now = cache.beats, time.monotonic()
+    yield _gauge("slices", "Slices of the view.", len(beats))
+    yield _gauge(
+        "slices_heard", "Those whose beats are heard, of the worker that hears the fewest.", sum(map(bool, beats))
+    )
+    ages = GaugeMetricFamily(
+        "readside_api_slice_as_of_age_seconds",
+        "How old the last as-of heard of each slice is, of the worker with the oldest.",
+        labels=["slice"],
+    )
+    for index, beat in enumerate(beats):
+        if beat is not None:
+            ages.add_metric([str(index)], beat.lag_seconds(now))
+    yield ages

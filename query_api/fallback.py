@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -97,6 +97,10 @@ async def _nothing() -> None:
     return None
 
 
+def _the_only(_session_id: str) -> int:
+    return 0
+
+
 def _the_same(_identity: str, _sent_at: float, _now: float) -> bool:
     return False
 
@@ -105,9 +109,9 @@ class Fallback:
     """Answers polls from Postgres.
 
     Each principal's queries wait in a line of their own. One that is sent answers all who wait for the same poll, in
-    any line. `number` gives the last number heard; `reconnect` leaves the present connections; `probe` raises
-    StoreUnavailable where Postgres takes no new one; `learn` is told which database answered, and tells whether it is
-    another now.
+    any line. `number` gives the last number heard of a session's slice, which `index_of` gives; `reconnect` leaves the
+    present connections; `probe` raises StoreUnavailable where Postgres takes no new one; `learn` is told which database
+    answered, and tells whether it is another now.
     """
 
     def __init__(  # noqa: PLR0913 (each a part of its own, and named)
@@ -116,7 +120,8 @@ class Fallback:
         *,
         concurrency: int,
         circuit: Admission,
-        number: Callable[[], Number | None],
+        number: Callable[[str], Number | None],
+        index_of: Callable[[str], int] = _the_only,
         max_bytes: int,
         clock: Callable[[], float] = time.monotonic,
         reconnect: Callable[[], Awaitable[None]] = _nothing,
@@ -127,6 +132,7 @@ class Fallback:
         self._log = log
         self._circuit = circuit
         self._number = number
+        self._index_of = index_of
         self._max_bytes = max_bytes
         self._clock = clock
         self._reconnect = reconnect
@@ -139,6 +145,7 @@ class Fallback:
         self._running: dict[Poll, _Query] = {}
         self._sent: set[_Query] = set()
         self._missing: OrderedDict[str, FallbackAnswer] = OrderedDict()  # in order of age
+        self._missing_of: defaultdict[int, set[str]] = defaultdict(set)  # by slice
         self._databases = 0  # how often another one answered
         self.sent = self.shared = self.remembered = 0
         self.refused = Counter(line_full=0, waited=0, slow=0)
@@ -203,18 +210,18 @@ class Fallback:
         self._cheapest.append(self._clock() - began)
         self._line.cheapest_seconds = min(self._cheapest)
 
-    def forget_missing(self, session_ids: tuple[str, ...]) -> None:
-        """Look these sessions up again when they are asked for (`*`: every one): something happened to them.
+    def forget_missing(self, session_ids: tuple[str, ...], index: int = 0) -> None:
+        """Look sessions of the slice `index` up again when they are asked for (`*`: every one of them).
 
-        What a query under way finds missing is not remembered then: it may have been sent before.
+        Something happened to them. What a query under way finds missing is not remembered then: it may have been sent
+        before.
         """
         every = EVERY_SESSION in session_ids
         for query in self._sent:
-            query.is_overtaken |= every or query.poll.session_id in session_ids
-        if every:
-            self._missing.clear()
-        for session_id in session_ids:
-            self._missing.pop(session_id, None)
+            session_id = query.poll.session_id
+            query.is_overtaken |= self._index_of(session_id) == index if every else session_id in session_ids
+        for session_id in tuple(self._missing_of[index]) if every else session_ids:
+            self._forget_one(session_id)
 
     async def close(self) -> None:
         """Cancel what is under way, and leave nobody waiting."""
@@ -304,7 +311,9 @@ class Fallback:
         self._send_next()
 
     async def _send(self, query: _Query) -> FallbackAnswer:
-        number = self._number()  # before the query: a message heard from now on may be about what it does not see
+        number = self._number(
+            query.poll.session_id
+        )  # before the query: a message heard from now on may be about what it does not see
         query.sent_at = sent_at = self._clock()
         self.sent += 1
         databases = self._databases
@@ -340,14 +349,20 @@ class Fallback:
         if self._learn(logged.database, sent_at, self._clock()):
             self._databases += 1
             self._missing.clear()
+            self._missing_of.clear()
             await self._reconnect()  # connections of before may lead to the database of before
         return logged
 
     def _remember_missing(self, session_id: str, fetched: FallbackAnswer) -> None:
-        self._missing.pop(session_id, None)
+        self._forget_one(session_id)
         self._missing[session_id] = fetched
+        self._missing_of[self._index_of(session_id)].add(session_id)
         if len(self._missing) > MAX_MISSING:
-            self._missing.popitem(last=False)
+            self._forget_one(next(iter(self._missing)))
+
+    def _forget_one(self, session_id: str) -> None:
+        if self._missing.pop(session_id, None) is not None:
+            self._missing_of[self._index_of(session_id)].discard(session_id)
 
 
 def _as_of_a_beat(logged: LogPage, proof: Proof) -> FallbackAnswer:

@@ -7,9 +7,12 @@ import time
 from collections.abc import Awaitable, Callable
 
 from readmodel.errors import RightsMissing, SchemaMissing, ServiceError
+from readmodel.whole_view import WholeView
 
 KEPT_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
+SERVER_SECONDS = 0.8
+"""One Redis of several that takes longer is away, and the others are not."""
 
 Check = Callable[[], Awaitable[object]]
 
@@ -39,6 +42,27 @@ class Readiness:
                 self._failures = dict(zip(self._checks, failures, strict=True))
                 self._asked_at = self._clock()
             return {store: failure is None for store, failure in self._failures.items()}
+
+
+class ViewCheck:
+    """Asks all slices of the view; the view answers while any of them does. `database` is the one it must be of."""
+
+    def __init__(self, view: WholeView, database: Callable[[], str]) -> None:
+        self._view = view
+        self._database = database
+        self.down: list[int] = []
+
+    async def __call__(self) -> None:
+        """Raise where no slice answers; `down` are those that did not when others did."""
+        self.down = []
+        if len(self._view.parts) == 1:
+            await self._view.parts[0].check(self._database())
+            return
+        errors = await self._view.check_each(self._database(), SERVER_SECONDS)
+        found = [error for error in errors if error is not None]
+        if len(found) == len(errors):
+            raise found[0]
+        self.down = [index for index, error in enumerate(errors) if error is not None]
 
 
 async def _failure(check: Check) -> Exception | None:

@@ -10,7 +10,7 @@ from readmodel.header import Header
 from readmodel.parameters import Parameters, whole
 from readmodel.poll import DEFAULT_LIMIT
 from readmodel.poll_query import MAX_LIMIT, MAX_PAGE
-from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 
 
 class HotSessionsPage(NamedTuple):
@@ -29,7 +29,7 @@ def parse_page(query_string: bytes) -> HotSessionsPage:
     return HotSessionsPage(limit or DEFAULT_LIMIT, page or 1)
 
 
-async def list_hot_sessions(view: ViewReader, page: HotSessionsPage) -> dict[str, Any]:
+async def list_hot_sessions(view: WholeView, page: HotSessionsPage) -> dict[str, Any]:
     """List a page of the hot sessions, most recently active first; raises StoreUnavailable or StoreRefused."""
     listed = await view.hot_sessions((page.page - 1) * page.limit, page.limit)
     headers = await view.headers([session_id for session_id, _ in listed])

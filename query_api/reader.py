@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from query_api.answers import TERMINAL, AsOf, Number, Source
 from query_api.cold_polls import ColdPolls
@@ -14,7 +14,7 @@ from query_api.fallback import FallbackAnswer, LineFull
 from query_api.newest import Newest
 from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
-from query_api.view_reads import ViewAnswer, ViewReads
+from query_api.view_reads import ViewAnswer
 from readmodel import tracing
 from readmodel.errors import BadEvents, Overload, StoreRefused, StoreUnavailable
 from readmodel.poll import Poll
@@ -44,10 +44,17 @@ class StoreAnswer(NamedTuple):
     shortened_to: int | None = None
 
 
+class ViewSource(Protocol):
+    """What answers polls from the view."""
+
+    async def read(self, poll: Poll, principal: Hashable = None) -> ViewAnswer | Cold:
+        """Answer a poll of `principal`'s; raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
+
+
 class Reader:
     """Answers polls from the stores."""
 
-    def __init__(self, view: ViewReads, cold: ColdPolls, requests: ProjectorRequests) -> None:
+    def __init__(self, view: ViewSource, cold: ColdPolls, requests: ProjectorRequests) -> None:
         self._view = view
         self._cold = cold
         self._requests = requests

@@ -1,22 +1,43 @@
-"""The channel on which the leading projector hears requests."""
+"""The channels on which the leading projector hears requests."""
 
 from __future__ import annotations
 
-from redis.asyncio import Redis
+from collections.abc import Sequence
 
-from readmodel.keys import Keys
+from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.messages import ProjectorRequest, encode_request
-from readmodel.redis_client import translated
+from readmodel.subscription import publish
+from readmodel.view import ViewReader
 
 
 class RequestLine:
-    """Sends requests."""
+    """Sends requests through one of the slices that the leader hears, `reporting`: the last that it heard one by."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis = redis
-        self._channel = keys.requests
+    def __init__(self, reporting: Sequence[ViewReader]) -> None:
+        self._reporting = list(reporting)
 
     async def send(self, request: ProjectorRequest) -> int:
-        """Publish a request, and tell how many heard it; raises ViewUnavailable or AccessRefused."""
-        with translated(self._redis):
-            return int(await self._redis.publish(self._channel, encode_request(request)))
+        """Publish a request, and tell how many heard it; raises ViewUnavailable or AccessRefused.
+
+        Where nobody hears it, or Redis is away, it goes through the next slice.
+        """
+        failure: StoreUnavailable | StoreRefused | None = None
+        answered = False
+        for part in tuple(self._reporting):
+            try:
+                heard = await publish(part.redis, part.keys, part.keys.requests, encode_request(request))
+            except (StoreUnavailable, StoreRefused) as error:
+                failure = error
+            else:
+                answered = True
+                if heard:
+                    return heard
+            self._put_off(part)
+        if failure is not None and not answered:
+            raise failure
+        return 0
+
+    def _put_off(self, part: ViewReader) -> None:
+        """Ask a slice after the others from now on: another that sends meanwhile may have done so already."""
+        if self._reporting[0] is part:
+            self._reporting.append(self._reporting.pop(0))

@@ -2,7 +2,10 @@
 
 The rules are those of `Api` in the model of the protocol: an answer has a number (term and batch); a message about a
 batch drops the answers of the sessions that it names and raises the as-of of the rest; a break in term or number
-empties the cache, since a message may have been missed. Messages about another database's view are not heard at all.
+drops all, since a message may have been missed. Messages about another database's view are not heard at all.
+
+Each slice of the view has a stream of messages of its own, and the rules hold for each by itself: what one says, or
+does not say, tells nothing of the sessions of another. Memory is shared by all.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from query_api.newest import Newest
 from query_api.transit import Transit
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
+from readmodel.slices import Slices
 from readmodel.wal import Proof, WalPosition
 
 ENTRY_OVERHEAD_BYTES = 1_500
@@ -27,7 +31,29 @@ Key = Poll | str
 MAX_PROOFS, PROOF_SECONDS = 256, 0.1
 """Beats that hot standbys are held against, and how far they lie apart at least: those of half a minute, or more."""
 MAX_DROPPED = 100_000
-"""Sessions whose last drop is remembered one by one."""
+"""Sessions whose last drop is remembered one by one; each slice has an equal share."""
+
+
+class ChangeStream:
+    """What was heard of one slice, and which answers of its sessions are kept."""
+
+    __slots__ = ("beat", "dropped_at", "floor", "heard", "keys_of", "proofs", "transit")
+
+    def __init__(self) -> None:
+        self.heard: Number | None = None
+        self.beat: AsOf | None = None
+        self.transit = Transit()
+        self.floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
+        self.dropped_at: OrderedDict[str, int] = OrderedDict()  # in order of n
+        self.keys_of: dict[str, set[Hashable]] = {}
+        self.proofs: deque[Proof] = deque(maxlen=MAX_PROOFS)
+
+    def prove(self, change: Change, wal: WalPosition, beat: AsOf) -> None:
+        """Keep a beat that hot standbys can be held against."""
+        proofs = self.proofs
+        if len(proofs) > 1 and beat.since - proofs[-2].since < PROOF_SECONDS:
+            proofs.pop()
+        proofs.append(Proof(wal, beat.as_of_us, beat.since, change.term, change.n, change.database))
 
 
 @dataclass(slots=True)
@@ -35,23 +61,19 @@ class _Entry:
     kept: Answer | Newest
     freshness: AsOf
     size: int
+    stream: ChangeStream
 
 
 class ResponseCache:
-    """Answers by key, bounded by bytes: the least recently used leave first."""
+    """Answers by key, bounded by bytes: the least recently used leave first. `slices` are those of the view."""
 
-    def __init__(self, max_bytes: int, max_dropped: int = MAX_DROPPED) -> None:
+    def __init__(self, max_bytes: int, slices: Slices | None = None, max_dropped: int = MAX_DROPPED) -> None:
         self.max_bytes = max_bytes
-        self._max_dropped = max_dropped
+        self._slices = slices or Slices("")
+        self._streams = tuple(ChangeStream() for _ in self._slices.keys)
+        self._max_dropped = max(1, max_dropped // len(self._streams))
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._keys_of: dict[str, set[Hashable]] = {}
-        self._heard: Number | None = None
         self._database = ""
-        self._beat: AsOf | None = None
-        self._proofs: deque[Proof] = deque(maxlen=MAX_PROOFS)
-        self._transit = Transit()
-        self._floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
-        self._dropped_at: OrderedDict[str, int] = OrderedDict()  # in order of n
         self.bytes = 0
         self.breaks = self.evictions = self.dropped = self.messages = 0
 
@@ -60,53 +82,73 @@ class ResponseCache:
         return len(self._entries)
 
     @property
+    def beats(self) -> list[AsOf | None]:
+        """The last as-of heard of each slice in its present unbroken stretch of messages."""
+        return [stream.beat for stream in self._streams]
+
+    @property
     def beat(self) -> AsOf | None:
-        """The last as-of heard in the present unbroken stretch of messages."""
-        return self._beat
+        """The oldest of them, of the slices that have one."""
+        return min(filter(None, self.beats), key=lambda beat: beat.as_of_us, default=None)
+
+    def beat_of(self, session_id: str) -> AsOf | None:
+        """The last as-of heard of a session's slice."""
+        return self._stream_of(session_id).beat
+
+    def proofs_of(self, session_id: str) -> Sequence[Proof]:
+        """The beats of that slice in that stretch, with how far the database's log had come; the latest last."""
+        return self._stream_of(session_id).proofs
 
     @property
     def proofs(self) -> Sequence[Proof]:
-        """The beats of that stretch with how far the database's log had come for each, the latest last."""
-        return self._proofs
+        """The same of the slice that has the latest one: each beat says it of all slices alike."""
+        return max(
+            (stream.proofs for stream in self._streams), key=lambda proofs: proofs[-1].as_of_us if proofs else -1
+        )
 
-    def numbers(self) -> Number | None:
-        """The number of the last message; to be taken before a query is sent whose answer shall be stored."""
-        return self._heard
+    def number_of(self, session_id: str) -> Number | None:
+        """The number of the last message of a session's slice.
+
+        It is to be taken before a query is sent whose answer shall be stored.
+        """
+        return self._stream_of(session_id).heard
+
+    def index_of(self, session_id: str) -> int:
+        """Tell which slice a session is in."""
+        return self._slices.index_of(session_id)
 
     def belong_to(self, database: str) -> None:
         """Hear nothing of any other database from now on; forgets what was heard and kept under another's term."""
         self._database = database
-        if self._heard is not None and self._heard.database != database:
-            self._break()
+        for stream in self._streams:
+            if stream.heard is not None and stream.heard.database != database:
+                self._break(stream)
 
-    def hear(self, change: Change, now: float) -> None:
-        """Take the message of one batch, heard at `now` (monotonic seconds)."""
+    def hear(self, change: Change, now: float, index: int = 0) -> None:
+        """Take the message of one batch of the slice `index`, heard at `now` (monotonic seconds)."""
+        stream = self._streams[index]
+        heard = stream.heard
         if self._database and change.database != self._database:
-            if self._heard is not None:
-                self._break()
+            if heard is not None:
+                self._break(stream)
             return
-        if self._heard is None or self._heard.term != change.term or change.n != self._heard.n + 1:
-            self._break()
-            self._floor = change.n
-        self._heard = Number(change.term, change.n, change.database)
+        if heard is None or heard.term != change.term or change.n != heard.n + 1:
+            self._break(stream)
+            stream.floor = change.n
+        stream.heard = Number(change.term, change.n, change.database)
         self.messages += 1
-        delay = self._transit.delay_seconds(change.at_us, now) if change.at_us else 0.0
+        delay = stream.transit.delay_seconds(change.at_us, now) if change.at_us else 0.0
         if EVERY_SESSION in change.sessions:
-            self._empty()
-            self._floor = change.n
+            self._empty(stream)
+            stream.floor = change.n
         else:
             for session_id in change.sessions:
-                self._drop(session_id, change.n)
-        if change.as_of_us is not None and (self._beat is None or change.as_of_us > self._beat.as_of_us):
-            self._beat = AsOf(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
+                self._drop(stream, session_id, change.n)
+        beat = stream.beat
+        if change.as_of_us is not None and (beat is None or change.as_of_us > beat.as_of_us):
+            stream.beat = AsOf(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
             if change.wal is not None:
-                self._prove(change, change.wal, self._beat)
-
-    def _prove(self, change: Change, wal: WalPosition, beat: AsOf) -> None:
-        proofs = self._proofs
-        if len(proofs) > 1 and beat.since - proofs[-2].since < PROOF_SECONDS:
-            proofs.pop()
-        proofs.append(Proof(wal, beat.as_of_us, beat.since, change.term, change.n, change.database))
+                stream.prove(change, change.wal, stream.beat)
 
     def get(self, key: Key, now: float, staleness_seconds: float) -> tuple[Answer, AsOf] | None:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""
@@ -118,21 +160,23 @@ class ResponseCache:
 
     def store(self, key: Key, answer: Answer, freshness: AsOf, number: Number | None) -> bool:
         """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
-        size = len(answer.body) + _bytes_of(key) + ENTRY_OVERHEAD_BYTES
-        return self._keep(key, _Entry(answer, freshness, size), number)
+        return self._keep(key, answer, freshness, len(answer.body) + _bytes_of(key) + ENTRY_OVERHEAD_BYTES, number)
 
     def store_newest(self, newest: Newest, freshness: AsOf, number: Number | None) -> bool:
         """Keep what is known of a session's newest events, by the same rule, unless as much is known already."""
         known = self._entries.get(newest.key)
         if known is not None and isinstance(known.kept, Newest) and known.kept.reaches_us < newest.reaches_us:
             return False
-        return self._keep(newest.key, _Entry(newest, freshness, newest.size), number)
+        return self._keep(newest.key, newest, freshness, newest.size, number)
+
+    def _stream_of(self, session_id: str) -> ChangeStream:
+        return self._streams[self._slices.index_of(session_id)]
 
     def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, AsOf] | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        freshness, beat = entry.freshness, self._beat
+        freshness, beat = entry.freshness, entry.stream.beat
         if beat is not None and beat.as_of_us > freshness.as_of_us:
             freshness = beat
         if now - freshness.since >= staleness_seconds:
@@ -140,52 +184,58 @@ class ResponseCache:
         self._entries.move_to_end(key)
         return entry.kept, freshness
 
-    def _keep(self, key: Hashable, entry: _Entry, number: Number | None) -> bool:
-        session_id = entry.kept.session_id
-        if number is None or self._heard is None or number.term != self._heard.term:
+    def _keep(self, key: Hashable, kept: Answer | Newest, freshness: AsOf, size: int, number: Number | None) -> bool:
+        session_id = kept.session_id
+        stream = self._stream_of(session_id)
+        if number is None or stream.heard is None or number.term != stream.heard.term:
             return False
-        if number.n < max(self._floor, self._dropped_at.get(session_id, 0)) or entry.size > self.max_bytes:
+        if number.n < max(stream.floor, stream.dropped_at.get(session_id, 0)) or size > self.max_bytes:
             return False
         self._remove(key)
-        self._entries[key] = entry
-        self._keys_of.setdefault(session_id, set()).add(key)
-        self.bytes += entry.size
+        self._entries[key] = _Entry(kept, freshness, size, stream)
+        stream.keys_of.setdefault(session_id, set()).add(key)
+        self.bytes += size
         while self.bytes > self.max_bytes:
             self._remove(next(iter(self._entries)))
             self.evictions += 1
         return True
 
-    def _drop(self, session_id: str, n: int) -> None:
-        for key in tuple(self._keys_of.get(session_id, ())):
+    def _drop(self, stream: ChangeStream, session_id: str, n: int) -> None:
+        for key in tuple(stream.keys_of.get(session_id, ())):
             self._remove(key)
             self.dropped += 1
-        self._dropped_at.pop(session_id, None)
-        self._dropped_at[session_id] = n
-        if len(self._dropped_at) > self._max_dropped:
-            self._floor = max(self._floor, self._dropped_at.popitem(last=False)[1])
+        stream.dropped_at.pop(session_id, None)
+        stream.dropped_at[session_id] = n
+        if len(stream.dropped_at) > self._max_dropped:
+            stream.floor = max(stream.floor, stream.dropped_at.popitem(last=False)[1])
 
-    def _break(self) -> None:
-        self._empty()
-        self._dropped_at.clear()
-        self._heard = None
-        self._beat = None  # it may promise more than a view that was put back holds
-        self._proofs.clear()
+    def _break(self, stream: ChangeStream) -> None:
+        self._empty(stream)
+        stream.dropped_at.clear()
+        stream.heard = None
+        stream.beat = None  # it may promise more than a view that was put back holds
+        stream.proofs.clear()
         self.breaks += 1
 
-    def _empty(self) -> None:
-        self._entries.clear()
-        self._keys_of.clear()
-        self.bytes = 0
+    def _empty(self, stream: ChangeStream) -> None:
+        if len(self._streams) == 1:
+            self._entries.clear()
+            self.bytes = 0
+        else:
+            for keys in stream.keys_of.values():
+                for key in keys:
+                    self.bytes -= self._entries.pop(key).size
+        stream.keys_of.clear()
 
     def _remove(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
         self.bytes -= entry.size
-        session_id = entry.kept.session_id
-        self._keys_of[session_id].discard(key)
-        if not self._keys_of[session_id]:
-            del self._keys_of[session_id]
+        session_id, keys_of = entry.kept.session_id, entry.stream.keys_of
+        keys_of[session_id].discard(key)
+        if not keys_of[session_id]:
+            del keys_of[session_id]
 
 
 def _bytes_of(key: Key) -> int:

@@ -81,12 +81,12 @@ async def warm(
         raise RequestRefusal(service.gate.denied(denial, address_of(request.scope)))
     poll = Poll(sid, limit=1, page=MAX_PAGE)  # no event is read: one may be longer than an answer, or unreadable
     try:
-        answer = await service.view_reads.read(poll, credential.principal)
+        answer = await service.view_nodes.read(poll, credential.principal)
         if isinstance(answer, Cold):
             fetched = await service.cold.answer(poll, service.config.max_staleness_seconds, credential.principal)
             if fetched.logged.status is None:
                 return _missing(sid, fetched.freshness)
-        await _check_followed(service, answer)
+        await _check_followed(service, sid, answer)
         if isinstance(answer, Cold) and not await service.requests.warm_now(sid):
             return response(retry_later(_NO_LEADER))
     except ViewUnavailable:
@@ -99,9 +99,9 @@ async def warm(
     return _json({"session_id": sid, "state": "hot"}, 202)
 
 
-async def _check_followed(service: Service, answer: ViewAnswer | Cold) -> None:
+async def _check_followed(service: Service, session_id: str, answer: ViewAnswer | Cold) -> None:
     """Refuse to say anything of a session in a view that nobody can write to, or that stands still."""
-    refusal = await service.view.write_refusal()
+    refusal = await service.view.part_of(session_id).write_refusal()
     staleness = service.config.max_staleness_seconds
     if refusal is not None:
         raise RequestRefusal(retry_later(_NOT_WRITABLE))
@@ -153,6 +153,9 @@ async def ready(service: Parts) -> Response:
     if not any(state.values()):
         return response(retry_later("Neither Redis nor PostgreSQL answers, so polls cannot be answered."))
     stores = {name: "up" if up else "down" for name, up in state.items()}
+    down = service.view_check.down
+    if down:
+        return _json({"status": "ready", "stores": {**stores, "redis": "partly_down"}, "slices_down": down})
     return _json({"status": "ready", "stores": stores})
 
 

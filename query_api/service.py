@@ -13,11 +13,11 @@ from query_api.events import Events
 from query_api.exposition import Exposition
 from query_api.fallback import Fallback
 from query_api.front import Front
-from query_api.health import Readiness
+from query_api.health import Readiness, ViewCheck
 from query_api.lag_history import LagHistory
 from query_api.projector_requests import ProjectorRequests
-from query_api.view_reads import ViewReads
-from readmodel.view import ViewReader
+from query_api.view_nodes import ViewNodes
+from readmodel.whole_view import WholeView
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,9 @@ class Service:
     events: Events
     front: Front
     connections: Connections
-    view: ViewReader
-    view_reads: ViewReads
+    view: WholeView
+    view_check: ViewCheck
+    view_nodes: ViewNodes
     fallback: Fallback
     cold: ColdPolls
     database: Callable[[], str]

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
@@ -60,15 +61,30 @@ class ViewAnswer(NamedTuple):
     freshness: AsOf
 
 
+@dataclass(slots=True)
+class RoundTrips:
+    """How long round trips took, and how many polls shared another's read."""
+
+    durations: Histogram = field(default_factory=Histogram)
+    shared: int = 0
+
+
 class ViewReads:
     """Reads of the view. Who asks the same at the same time shares one; those of one turn of the loop a round trip.
 
     `database` gives the identity of the one that the view must be of, "" while it is not known.
     """
 
-    def __init__(self, view: View, circuit: Circuit, max_bytes: int, database: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        view: View,
+        circuit: Circuit,
+        max_bytes: int,
+        database: Callable[[], str],
+        round_trips: RoundTrips | None = None,
+    ) -> None:
         self._view = view
-        self._circuit = circuit
+        self.circuit = circuit
         self._max_bytes = max_bytes
         self._database = database
         self._lines: dict[Hashable, OrderedDict[Poll, None]] = {}
@@ -81,8 +97,12 @@ class ViewReads:
         self._long_read_of: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._trips_of: Counter[Hashable] = Counter()
         self._is_due = False
-        self.shared = 0
-        self.durations = Histogram()
+        self.counted = round_trips or RoundTrips()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for an answer."""
+        return not self._waiting
 
     async def read(self, poll: Poll, principal: Hashable = None) -> ViewAnswer | Cold:
         """Answer a poll; `principal` is who asks. Raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
@@ -90,12 +110,12 @@ class ViewReads:
         mine: asyncio.Future[ViewAnswer | Cold] = loop.create_future()  # who leaves takes the answer from nobody else
         waiting = self._waiting.get(poll)
         if waiting is not None:
-            self.shared += 1
+            self.counted.shared += 1
             waiting.append(mine)
             if poll in self._askers and principal not in self._askers[poll]:
                 self._want(poll, principal)  # whose turn comes first
         else:
-            self._circuit.admit()
+            self.circuit.admit()
             self._waiting[poll], self._askers[poll] = [mine], []
             self._want(poll, principal)
         return await mine
@@ -171,7 +191,7 @@ class ViewReads:
             answers = await self._read(polls)
         except Exception as error:  # noqa: BLE001 (each of the callers raises it)
             answers = [error] * len(polls)
-        self.durations.observe(time.monotonic() - started)
+        self.counted.durations.observe(time.monotonic() - started)
         for (poll, principal), answer in zip(load, answers, strict=True):
             if answer == LONG_PAGE:
                 long_read = self._long_read(poll, principal)
@@ -211,7 +231,7 @@ class ViewReads:
         except TimeoutError as exc:
             error = ViewUnavailable(f"Redis did not answer within {READ_SECONDS} s.")
             if not (beside_long or self._one_long_read.locked()):  # else it may be at work for us, and is not away
-                self._circuit.failed(error, called_at)
+                self.circuit.failed(error, called_at)
             raise error from exc
 
     async def _read_all(self, polls: list[Poll], reply_bytes: int) -> Sequence[ViewAnswer | Cold | ServiceError]:
@@ -219,13 +239,13 @@ class ViewReads:
         try:
             answers = await self._view.read_all(polls, self._max_bytes, database, reply_bytes)
         except (StoreUnavailable, StoreRefused) as error:
-            self._circuit.failed(error, called_at)
+            self.circuit.failed(error, called_at)
             raise
         failed = next((answer for answer in answers if isinstance(answer, StoreUnavailable | StoreRefused)), None)
         if failed:
-            self._circuit.failed(failed, called_at)
+            self.circuit.failed(failed, called_at)
         else:
-            self._circuit.succeeded()
+            self.circuit.succeeded()
         if self._database() != database:
             return [Cold("read before it was known of which database the view must be")] * len(polls)
         # Redis answered after called_at, so the as-of is at most this old.

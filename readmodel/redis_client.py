@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import hiredis
@@ -43,7 +43,10 @@ from readmodel.supervise import raise_if_cancelled
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
 _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
 
-_CLUSTER = "it is a node of a Redis Cluster, and a redis:// URL needs one Redis that holds every key"
+_CLUSTER = (
+    "it is a node of a Redis Cluster, and this URL leads to one Redis that holds every key: "
+    "begin READSIDE_REDIS_URL with redis+cluster://"
+)
 _PRIMARY = "have READSIDE_REDIS_URL lead to the primary"
 _ADVICE = {
     "MOVED": _CLUSTER,
@@ -63,8 +66,25 @@ _ADVICE = {
     "WRONGPASS": "mend user and password in READSIDE_REDIS_URL",
     "NOPERM": "give our user the rights of its access list in README",
     "max number of clients reached": "raise its maxclients, or end idle clients",
+    "This instance has cluster support disabled": (
+        "it is a server by itself: begin READSIDE_REDIS_URL with redis:// or rediss://"
+    ),
 }
 """What a refusal means, or what to do, by how it begins."""
+
+AWAY_IN_A_SCRIPT = ("Script attempted to", "Unable to execute command")
+"""How what a script is told begins when a key of its slot is on another node, or the cluster is down."""
+
+_MOVING = "its slot moves to another node, and until it is there nobody can tell which of the two is right"
+_ADVICE_IN_A_CLUSTER = {
+    "MOVED": "its slot has moved, and the next command goes where it is",
+    "ASK": _MOVING,
+    "TRYAGAIN": _MOVING,
+    **dict.fromkeys(AWAY_IN_A_SCRIPT, _MOVING),
+    "CROSSSLOT": "our keys of one command are not in one slot, which is a fault of ours",
+    "CLUSTERDOWN": "the cluster lacks a master, and serves again when a replica has taken its place",
+    "READONLY": "it has become a replica, and the next command goes to the master",
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,7 +146,7 @@ class _Unix(_Own, UnixDomainSocketConnection):
     pass
 
 
-class _Pool(ConnectionPool):
+class OwnPool(ConnectionPool):
     """A pool that lends and takes back without redis-py's lock, events and metrics, of which we use none.
 
     `ensure_connection` connects, and connects anew what the server closed or where a reply lies that nobody waits for.
@@ -146,7 +166,7 @@ class _Pool(ConnectionPool):
         self._available_connections.append(connection)
 
 
-class _Client(Redis):
+class OwnClient(Redis):
     """A client that sends a command and reads its reply: what redis-py does around it takes as long again.
 
     A connection whose reply was not read whole, for whatever reason, is closed: the next command would be given it.
@@ -169,6 +189,11 @@ class _Client(Redis):
 
 _OWN = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
+UNUSABLE_URL = (
+    "READSIDE_REDIS_URL is not a redis:// or rediss:// URL that can be used: percent-encode the special "
+    "characters of user and password, and check host, port, database and options."
+)
+
 
 def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connections: int = 64) -> Redis:
     """Make a client of a bounded pool; nothing is sent before its first command.
@@ -176,6 +201,17 @@ def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connection
     Commands are never retried inside: whoever sends one decides whether it may be sent again.
     Raises ConfigurationError when the URL cannot be read.
     """
+    pool = open_pool(OwnPool, url, name=name, timeout_seconds=timeout_seconds, max_connections=max_connections)
+    return OwnClient.from_pool(pool)
+
+
+AnyPool = TypeVar("AnyPool", bound=OwnPool)
+
+
+def open_pool(
+    kind: type[AnyPool], url: str, *, name: str, timeout_seconds: float = 2.0, max_connections: int = 64
+) -> AnyPool:
+    """Make a bounded pool of connections to one server; raises ConfigurationError when its URL cannot be read."""
     options = {
         "client_name": name,
         "driver_info": None,  # Redis 7.0 has no CLIENT SETINFO, so no list of rights could name it
@@ -189,23 +225,28 @@ def connect(url: str, *, name: str, timeout_seconds: float = 2.0, max_connection
     try:
         if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
             raise ValueError("not a database's number")  # redis-py would go to database 0
-        pool = _Pool.from_url(url, **options)
+        pool = kind.from_url(url, **options)
         pool.connection_class = _OWN[pool.connection_class]
         pool.connection_class(**pool.connection_kwargs)  # sends nothing, and refuses options that there are not
     except (ValueError, TypeError) as exc:
         # Python's own words would show the part that it could not read: it may be a password's.
-        raise ConfigurationError(
-            "READSIDE_REDIS_URL is not a redis:// or rediss:// URL that can be used: percent-encode the special "
-            "characters of user and password, and check host, port, database and options."
-        ) from exc
-    return _Client.from_pool(pool)
+        raise ConfigurationError(UNUSABLE_URL) from exc
+    return pool
 
 
 def target(client: Redis) -> str:
     """Name the Redis that a client talks to, without secrets: `host:port/database`."""
+    named: str | None = getattr(client, "place", None)
+    if named:
+        return named
     options: dict[str, Any] = client.connection_pool.connection_kwargs
     host = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
     return f"{host}/{options.get('db', 0)}"
+
+
+def is_clustered(client: Redis) -> bool:
+    """Tell whether a client's URL is that of a Redis Cluster."""
+    return getattr(client, "clustered", False)
 
 
 def keys_of(client: Redis, prefix: str) -> Keys:
@@ -241,12 +282,13 @@ def refusal(client: Redis, exc: Exception) -> ServiceError:
         return ForeignView(
             f"Redis at {target(client)} holds other data under our prefix: set another READSIDE_REDIS_PREFIX ({text})."
         )
-    beginning = next((word for word in _ADVICE if text.startswith(word)), None)
+    known = {**_ADVICE, **_ADVICE_IN_A_CLUSTER} if is_clustered(client) else _ADVICE
+    beginning = next((word for word in known if text.startswith(word)), None)
     if isinstance(exc, AuthenticationError | AuthorizationError | NoPermissionError) or text.startswith(_ACCESS):
-        advice = f"; {_ADVICE[beginning]}" if beginning else ""
+        advice = f"; {known[beginning]}" if beginning else ""
         return AccessRefused(f"Redis at {target(client)} refuses us: {text}{advice}.")
     if beginning:
-        return ViewUnavailable(f"Redis at {target(client)} refuses a command ({text}): {_ADVICE[beginning]}.")
+        return ViewUnavailable(f"Redis at {target(client)} refuses a command ({text}): {known[beginning]}.")
     return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text}.")
 
 

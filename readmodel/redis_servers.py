@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
+from urllib.parse import quote
 
 from redis.asyncio import Redis
+from redis.asyncio.sentinel import Sentinel
 
-from readmodel.redis_client import connect, target
+from readmodel.errors import ConfigurationError
+from readmodel.redis_client import OwnClient, OwnPool, connect, open_pool, target
+from readmodel.redis_cluster import ClusterServers
+from readmodel.redis_moving import MovingServers, NodePool
+from readmodel.redis_sentinel import SentinelServers
+from readmodel.redis_url import Address, RedisUrl, several
+
+SENTINEL_SECONDS = 0.5
+"""A sentinel that takes so long is done without: it has nothing to look up."""
 
 
 class RedisServers(Protocol):
@@ -30,6 +42,15 @@ class RedisServers(Protocol):
     def node(self, slot: int) -> str:
         """Name the server that a slot is taken to be on now: slots on the same one may share a round trip."""
 
+    async def settle(self, slot: int) -> None:
+        """Ask anew where a slot is, if that is in doubt; raises what redis-py does where nobody could ever be asked."""
+
+    def doubt(self, slot: int, error: BaseException | None) -> None:
+        """Note that a slot may have moved, as this error says."""
+
+    async def identity(self) -> str:
+        """Name the deployment's Redis for the lead's lock: the same name from whoever is connected to the same one."""
+
     async def aclose(self) -> None:
         """Close all connections."""
 
@@ -52,6 +73,16 @@ class OneServer:
         """Name the server."""
         return self.name
 
+    async def settle(self, slot: int) -> None:
+        """Nothing moves."""
+
+    def doubt(self, slot: int, error: BaseException | None) -> None:
+        """Nothing moves."""
+
+    async def identity(self) -> str:
+        """Give its name: two spellings of one server are two deployments."""
+        return self.name
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
@@ -62,4 +93,49 @@ def open_servers(url: str, *, name: str, timeout_seconds: float = 2.0, max_conne
 
     `name` is the connections' CLIENT SETNAME. Raises ConfigurationError when the URL cannot be read.
     """
-    return OneServer(connect(url, name=name, timeout_seconds=timeout_seconds, max_connections=max_connections))
+    try:
+        found = several(url)
+    except ValueError as exc:
+        raise ConfigurationError(f"READSIDE_REDIS_URL cannot be read: {exc}.") from exc
+
+    if found is None:
+        return OneServer(connect(url, name=name, timeout_seconds=timeout_seconds, max_connections=max_connections))
+    named = found
+
+    def open_node(address: Address) -> NodePool:
+        return open_pool(
+            NodePool, named.of(address), name=name, timeout_seconds=timeout_seconds, max_connections=max_connections
+        )
+
+    open_node(named.nodes[0])  # options that there are not are refused here
+    if named.kind == "cluster":
+        return ClusterServers(named, open_node)
+    return SentinelServers(named, open_node, _sentinels(named, name))
+
+
+async def masters_of(servers: RedisServers) -> Sequence[Redis]:
+    """Give a client of each server that holds keys; raises ViewUnavailable, AccessRefused."""
+    return await servers.masters() if isinstance(servers, MovingServers) else [servers.client(0)]
+
+
+def _sentinels(url: RedisUrl, name: str) -> Sentinel:
+    """Make redis-py's Sentinel, with clients of ours: they log in with the URL's sentinel_username and _password."""
+    sentinels: Sentinel = Sentinel(())  # type: ignore[no-untyped-call]
+    login = "".join(
+        (
+            quote(url.sentinel_login.get("username", ""), safe=""),
+            ":",
+            quote(url.sentinel_login["password"], safe=""),
+            "@",
+        )
+        if "password" in url.sentinel_login
+        else ()
+    )
+    asked = replace(url, login=login, database=0)
+    sentinels.sentinels = [
+        OwnClient.from_pool(
+            open_pool(OwnPool, asked.of(node), name=name, timeout_seconds=SENTINEL_SECONDS, max_connections=4)
+        )
+        for node in url.nodes
+    ]
+    return sentinels

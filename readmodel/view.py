@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -147,27 +147,20 @@ class ViewReader:
         with translated(self.redis):
             raw: dict[Any, Any] = await self.redis.hgetall(self.keys.position)
             seconds, micros = await self.redis.time()
-        if b"term" not in raw:
-            return None
-        as_of, at = number(raw.get(b"as_of")), number(raw.get(b"as_of_at"))
-        lag = None
-        if as_of is not None and at is not None:
-            lag = max(0, seconds * 1_000_000 + micros - at) + (number(raw.get(b"round_trip_us")) or 0)
-        return Position(
-            term=text(raw[b"term"]),
-            n=number(raw.get(b"n")) or 0,
-            live=raw.get(b"live") == b"1",
-            as_of_us=as_of,
-            lag_us=lag,
-            version=text(raw.get(b"version")),
-            database=text(raw.get(b"database")),
-        )
+        return position_of(raw, seconds * 1_000_000 + micros)
 
     async def check(self, database: str) -> None:
         """Raise unless Redis answers and holds no view, or that of `database` ("" for any)."""
         at = await self.position()
         if at and database not in {"", at.database}:
             raise self._foreign(at.database, database)
+
+    def misfit(self, reply: Any, database: str) -> ServiceError | None:
+        """Give what `check` raises, by the position's term and database as Redis answered, or the refusal of that."""
+        if isinstance(reply, ResponseError):
+            return refusal(self.redis, reply)
+        term, found = reply
+        return None if term is None or database in {"", text(found)} else self._foreign(text(found), database)
 
     def _foreign(self, found: str, database: str) -> ForeignView:
         return ForeignView(
@@ -280,6 +273,25 @@ class ViewReader:
         with translated(self.redis):
             raw: dict[Any, Any] = await self.redis.hgetall(key)
         return {text(name): report for name, report in raw.items()}
+
+
+def position_of(raw: Mapping[Any, Any], now_us: int) -> Position | None:
+    """Read the position off its hash; `now_us` is the clock of the Redis that holds it. None where there is none."""
+    if b"term" not in raw:
+        return None
+    as_of, at = number(raw.get(b"as_of")), number(raw.get(b"as_of_at"))
+    lag = None
+    if as_of is not None and at is not None:
+        lag = max(0, now_us - at) + (number(raw.get(b"round_trip_us")) or 0)
+    return Position(
+        term=text(raw[b"term"]),
+        n=number(raw.get(b"n")) or 0,
+        live=raw.get(b"live") == b"1",
+        as_of_us=as_of,
+        lag_us=lag,
+        version=text(raw.get(b"version")),
+        database=text(raw.get(b"database")),
+    )
 
 
 def _found(reply: list[Any]) -> ViewPage:

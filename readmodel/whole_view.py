@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from heapq import merge
 from itertools import islice
+from typing import Any, TypeVar
 
-from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
+from redis.exceptions import RedisError
+
+from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.header import Header
+from readmodel.patience import patience
 from readmodel.poll import Poll
+from readmodel.redis_client import target, translated
 from readmodel.redis_servers import RedisServers
 from readmodel.slices import Slices, slot_of
 from readmodel.view import Cold, ViewPage, ViewReader
+
+ASKED_TOGETHER = 8
+"""Slices of one server that are asked at the same time, each by a connection."""
+_T = TypeVar("_T")
 
 
 class WholeView:
@@ -31,6 +41,10 @@ class WholeView:
         """The slices that hold the reports of projectors and APIs."""
         return tuple(self.parts[index] for index in self.slices.reporting)
 
+    def change_channels(self) -> dict[str, int]:
+        """Give each slice's channel of changes, in order, with its hash slot."""
+        return {keys.changes: slot for keys, slot in zip(self.slices.keys, self._slots, strict=True)}
+
     def part_of(self, session_id: str) -> ViewReader:
         """Give the slice that a session is in."""
         return self.parts[self.slices.index_of(session_id)]
@@ -43,6 +57,22 @@ class WholeView:
         """Name the server that a session's slice is taken to be on now."""
         return self.servers.node(self._slots[self.slices.index_of(session_id)])
 
+    def by_node(self, indices: Iterable[int]) -> list[list[int]]:
+        """Group slices by the server that each is taken to be on now."""
+        groups: dict[str, list[int]] = {}
+        for index in indices:
+            groups.setdefault(self.node(index), []).append(index)
+        return list(groups.values())
+
+    async def settle(self) -> None:
+        """Learn where the slices are, where that was never asked; if nobody tells, whoever is asked will say so."""
+        with suppress(RedisError, OSError, TimeoutError):
+            await self.servers.settle(self._slots[0])
+
+    def nodes(self) -> Collection[str]:
+        """Name all servers that there are slices on."""
+        return {self.node(index) for index in range(len(self.parts))}
+
     async def read_all(
         self, polls: Sequence[Poll], max_bytes: int, database: str = "", reply_bytes: int | None = None
     ) -> list[ViewPage | Cold | ServiceError]:
@@ -50,6 +80,8 @@ class WholeView:
 
         LONG_PAGE stands in the place of a page that is longer than `reply_bytes` (None: none is).
         """
+        if len(self.parts) == 1:
+            return await self.parts[0].read_all(polls, max_bytes, database, reply_bytes)
         by_node: dict[str, list[int]] = {}
         for place, poll in enumerate(polls):
             by_node.setdefault(self.node_of(poll.session_id), []).append(place)
@@ -78,32 +110,81 @@ class WholeView:
         """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
         return await self.part_of(poll.session_id).read(poll, max_bytes, database)
 
+    async def answers(self) -> None:
+        """Raise unless some slice's Redis answers."""
+        found = await asyncio.gather(*(part.position() for part in self.parts), return_exceptions=True)
+        errors = [one for one in found if isinstance(one, BaseException)]
+        if len(errors) == len(found):
+            raise errors[0]
+
     async def check(self, database: str) -> None:
         """Raise unless every slice's Redis answers, and holds none or that of `database` ("" for any)."""
-        await asyncio.gather(*(part.check(database) for part in self.parts))
+        await self._each(range(len(self.parts)), lambda index: self.parts[index].check(database))
+
+    async def check_each(self, database: str, patience_seconds: float) -> list[ServiceError | None]:
+        """Tell of each slice whether its Redis answers, within some seconds, and holds none or that of `database`.
+
+        Slices of one server share a round trip. Raises nothing.
+        """
+        found: dict[int, ServiceError | None] = {}
+
+        async def check(indices: Sequence[int]) -> None:
+            redis = self.parts[indices[0]].redis
+            try:
+                async with patience(patience_seconds):
+                    errors = await self._check_together(indices, database)
+                found.update(zip(indices, errors, strict=True))
+            except TimeoutError:
+                error = ViewUnavailable(f"Redis at {target(redis)} did not answer within {patience_seconds} s.")
+                found.update(dict.fromkeys(indices, error))
+            except (StoreUnavailable, StoreRefused) as exc:
+                found.update(dict.fromkeys(indices, exc))
+
+        await asyncio.gather(*map(check, self.by_node(range(len(self.parts)))))
+        return [found[index] for index in range(len(self.parts))]
+
+    async def _check_together(self, indices: Sequence[int], database: str) -> list[ServiceError | None]:
+        redis = self.parts[indices[0]].redis
+        pipeline: Any = redis.pipeline(transaction=False)  # redis-py types its queued commands as awaitables
+        for index in indices:
+            pipeline.hmget(self.slices.keys[index].position, "term", "database")
+        with translated(redis):
+            replies = await pipeline.execute(raise_on_error=False)
+        return [self.parts[index].misfit(reply, database) for index, reply in zip(indices, replies, strict=True)]
+
+    async def _each(self, indices: Iterable[int], ask: Callable[[int], Awaitable[_T]]) -> list[_T]:
+        """Ask slices, a few of each server at a time, and give what they say in order."""
+        turns: dict[str, asyncio.Semaphore] = {}
+
+        async def of(index: int) -> _T:
+            async with turns.setdefault(self.node(index), asyncio.Semaphore(ASKED_TOGETHER)):
+                return await ask(index)
+
+        return await asyncio.gather(*map(of, indices))
 
     async def headers(self, session_ids: Sequence[str]) -> list[Header | None]:
         """Read the headers of these sessions, in order; None where there is none, or what is there is no header."""
         by_slice: dict[int, list[str]] = {}
         for sid in session_ids:
             by_slice.setdefault(self.slices.index_of(sid), []).append(sid)
-        read = await asyncio.gather(*(self.parts[index].headers(ids) for index, ids in by_slice.items()))
-        found = {
-            sid: header
-            for ids, headers in zip(by_slice.values(), read, strict=True)
-            for sid, header in zip(ids, headers, strict=True)
-        }
+        found: dict[str, Header | None] = {}
+
+        async def read(index: int) -> None:
+            ids = by_slice[index]
+            found.update(zip(ids, await self.parts[index].headers(ids), strict=True))
+
+        await self._each(by_slice, read)
         return [found[sid] for sid in session_ids]
 
     async def hot_count(self) -> int:
         """Count the sessions that the indexes list."""
-        return sum(await asyncio.gather(*(part.hot_count() for part in self.parts)))
+        return sum(await self._each(range(len(self.parts)), lambda index: self.parts[index].hot_count()))
 
     async def hot_sessions(self, offset: int = 0, limit: int = -1) -> list[tuple[str, int]]:
         """List (session id, last activity in ms since 1970), most recently active first; all by default."""
         if len(self.parts) == 1:
             return await self.parts[0].hot_sessions(offset, limit)
         most = -1 if limit < 0 else offset + limit  # any of them may be in one slice
-        listed = await asyncio.gather(*(part.hot_sessions(0, most) for part in self.parts))
+        listed = await self._each(range(len(self.parts)), lambda index: self.parts[index].hot_sessions(0, most))
         merged = merge(*listed, key=lambda entry: -entry[1])
         return list(islice(merged, offset, None if limit < 0 else offset + limit))

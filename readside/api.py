@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-
-from redis.asyncio import Redis
 
 from query_api.access.gate import Gate
 from query_api.access.hosts import Hosts
@@ -23,12 +21,12 @@ from query_api.cors import Cors
 from query_api.doorway.census import Census, CensusLog
 from query_api.doorway.connections import CONNECTIONS, Connections
 from query_api.doorway.report import ApiReporter
-from query_api.events import PART, WRAPPER_BYTES, Events
+from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
 from query_api.fallback import Fallback, Log
 from query_api.front import Front
-from query_api.health import Readiness
+from query_api.health import Readiness, ViewCheck
 from query_api.instants import Instants
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
@@ -40,8 +38,8 @@ from query_api.request_line import RequestLine
 from query_api.response_cache import ResponseCache
 from query_api.service import Service
 from query_api.stats import Stats
-from query_api.subscription import Subscription
-from query_api.view_reads import ViewReads
+from query_api.subscription import Subscribe, Subscription
+from query_api.view_nodes import ViewNodes
 from query_api.watch import take_connection
 from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
@@ -49,11 +47,11 @@ from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool
 from readmodel.projection import read_projection
-from readmodel.redis_client import connect, keys_of
-from readmodel.subscription import heard
+from readmodel.redis_servers import RedisServers, open_servers
+from readmodel.subscription import heard_all
 from readmodel.supervise import end
 from readmodel.tables import TableFinder, check_tables
-from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside import background, rotation
 from readside.descriptors import within_limit
 from readside.exposure import check_address
@@ -122,15 +120,14 @@ class Process:
 class ApiStores:
     """The two stores as the API uses them.
 
-    `subscribe` gives the messages about changes, None first, until it raises; `reconnect` leaves the connections to
-    Postgres that there are; `probe` raises StoreUnavailable where Postgres takes no new one. `replicas` are the hot
-    standbys.
+    `subscribe` hears the channels of changes, for ever; `reconnect` leaves the connections to Postgres that there are;
+    `probe` raises StoreUnavailable where Postgres takes no new one. `replicas` are the hot standbys.
     """
 
-    view: ViewReader
+    view: WholeView
     log: Log
     line: Line
-    subscribe: Callable[[], AsyncGenerator[bytes | None, None]]
+    subscribe: Subscribe
     reconnect: Callable[[], Awaitable[None]]
     probe: Callable[[], Awaitable[None]]
     replicas: Sequence[ReplicaServer] = ()
@@ -144,7 +141,7 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
     ConfigurationError.
     """
     check_url(config.database_url, "READSIDE_DATABASE_URL")
-    redis = connect(config.redis_url, name="readside-api")
+    servers = open_servers(config.redis_url, name="readside-api")
     finder = TableFinder(config.database_url, application_name="readside-api", timeout_seconds=CONNECT_SECONDS)
 
     async def check(connection: Connection) -> None:
@@ -162,26 +159,26 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
     try:
         async with (
             replica_servers(config) as replicas,
-            running(config, replace(_stores(config, redis, pool, finder), replicas=replicas)) as app,
+            running(config, replace(_stores(config, servers, pool, finder), replicas=replicas)) as app,
         ):
             yield app
     finally:
         pool.terminate()  # no query of ours changes anything, so none is waited for
-        await redis.aclose()
+        await servers.aclose()
 
 
-def _stores(config: ApiConfig, redis: Redis, pool: Pool, finder: TableFinder) -> ApiStores:
-    keys = keys_of(redis, config.redis_prefix)
+def _stores(config: ApiConfig, servers: RedisServers, pool: Pool, finder: TableFinder) -> ApiStores:
+    view = WholeView(servers, config.redis_prefix, config.slices)
 
     async def reconnect() -> None:
         finder.forget()
         await pool.expire_connections()
 
     return ApiStores(
-        view=ViewReader(redis, keys),
+        view=view,
         log=EventLog(pool, config.database_url, finder),
-        line=RequestLine(redis, keys),
-        subscribe=partial(heard, redis, keys.changes),
+        line=RequestLine(view.reporting),
+        subscribe=partial(heard_all, servers),
         reconnect=reconnect,
         probe=partial(take_connection, config.database_url, CONNECT_SECONDS),
     )
@@ -193,7 +190,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     with taking_part(config.metrics_directory, MERGE) as exchange:
         built = _Wiring(replace(config, root_path=prefix(config.root_path)), stores, exchange)
         connections = built.service.connections
-        reporter = ApiReporter(stores.view, connections.census, built.service.cold.replicas)
+        reporter = ApiReporter(stores.view.reporting, connections.census, built.service.cold.replicas)
         beside = connections.run(), CensusLog(connections.census).run(), reporter.run()  # no answer depends on these
         tasks = [background.start(work) for work in (*built.background(), *beside)]
         try:
@@ -206,7 +203,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
         finally:
             await end(tasks)
             await reporter.leave()
-            await built.service.view_reads.close()
+            await built.service.view_nodes.close()
             await built.service.fallback.close()
             await built.service.cold.replicas.close()
             built.forms.close()
@@ -230,10 +227,10 @@ def _page_bytes(config: ApiConfig) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """What answers a poll that memory does not; `circuits` by store."""
+    """What answers a poll that memory does not; `postgres` is what is known of that."""
 
-    circuits: dict[str, Circuit]
-    view_reads: ViewReads
+    postgres: Circuit
+    view_nodes: ViewNodes
     fallback: Fallback
     cold: ColdPolls
     requests: ProjectorRequests
@@ -241,13 +238,19 @@ class _Sources:
 
 
 def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: OwnDatabase) -> _Sources:
-    circuits = {store: Circuit(store) for store in ("redis", "postgres")}
-    view_reads = ViewReads(stores.view, circuits["redis"], _page_bytes(config), own.identity)
+    view, postgres = stores.view, Circuit("postgres")
+    several = len(view.parts) > 1
+
+    def circuit(node: str) -> Circuit:
+        return Circuit("redis", node=node if several else "")
+
+    view_nodes = ViewNodes(view, circuit, _page_bytes(config), own.identity)
     fallback = Fallback(
         stores.log,
         concurrency=config.fallback_concurrency,
-        circuit=circuits["postgres"],
-        number=cache.numbers,
+        circuit=postgres,
+        number=cache.number_of,
+        index_of=view.slices.index_of,
         max_bytes=_page_bytes(config),
         reconnect=stores.reconnect,
         probe=stores.probe,
@@ -256,7 +259,7 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
     replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
     cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    return _Sources(circuits, view_reads, fallback, cold, requests, Reader(view_reads, cold, requests))
+    return _Sources(postgres, view_nodes, fallback, cold, requests, Reader(view_nodes, cold, requests))
 
 
 def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
@@ -266,9 +269,9 @@ def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
     return gate
 
 
-def _readiness(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> Readiness:
+def _readiness(stores: ApiStores, config: ApiConfig, view_check: ViewCheck) -> Readiness:
     postgres = partial(stores.log.answer, _NO_SESSION, _page_bytes(config))
-    return Readiness({"redis": lambda: stores.view.check(own.identity()), "postgres": postgres})
+    return Readiness({"redis": view_check, "postgres": postgres})
 
 
 class _Wiring:
@@ -276,12 +279,14 @@ class _Wiring:
 
     def __init__(self, config: ApiConfig, stores: ApiStores, exchange: Exchange) -> None:
         forms_bytes = config.response_cache_bytes // GZIP_PART
-        self.cache, self.forms = ResponseCache(config.response_cache_bytes - forms_bytes), GzipForms(forms_bytes)
+        cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
+        self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
         self.instants = Instants()
-        self.subscription = Subscription(stores.subscribe, self._hear)
+        self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self._hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
         self.greeted = asyncio.Event()
         own = OwnDatabase(self.cache.belong_to)
+        view_check = ViewCheck(stores.view, own.identity)
         sources = _sources(config, stores, self.cache, own)
         gate, stats = _gate(config, self.tokens), Stats()
         self.load = PollLoad(lambda: sources.fallback.crowded)
@@ -296,13 +301,14 @@ class _Wiring:
             front=front,
             connections=connections,
             view=stores.view,
-            view_reads=sources.view_reads,
+            view_check=view_check,
+            view_nodes=sources.view_nodes,
             fallback=sources.fallback,
             cold=sources.cold,
             database=own.identity,
             requests=sources.requests,
             history=_history(stores, config, own),
-            readiness=_readiness(stores, config, own),
+            readiness=_readiness(stores, config, view_check),
             exposition=Exposition(watched, exchange),
         )
 
@@ -327,10 +333,10 @@ class _Wiring:
             gate=gate,
             cache=self.cache,
             forms=self.forms,
-            view_reads=sources.view_reads,
+            view_nodes=sources.view_nodes,
             cold=sources.cold,
             reader=sources.reader,
-            circuits=sources.circuits,
+            postgres=sources.postgres,
             census=census,
             max_staleness_seconds=config.max_staleness_seconds,
         )
@@ -356,10 +362,11 @@ class _Wiring:
             self.greeted.set()
             await asyncio.sleep(IDENTIFY_SECONDS if self.service.database() else RETRY_SECONDS)
 
-    def _hear(self, change: Change, now: float) -> None:
+    def _hear(self, change: Change, now: float, index: int) -> None:
         breaks = self.cache.breaks
-        self.cache.hear(change, now)
-        if change.as_of_us is not None and self.cache.beat is not None:
-            self.instants.passed(PART, self.cache.beat.as_of_us)
-        missed = self.cache.breaks > breaks  # a message that may have named any session
-        self.service.fallback.forget_missing((EVERY_SESSION,) if missed else change.sessions)
+        self.cache.hear(change, now, index)
+        beat = self.cache.beats[index]
+        if change.as_of_us is not None and beat is not None:
+            self.instants.passed(index, beat.as_of_us)
+        missed = self.cache.breaks > breaks  # a message that may have named any session of the slice
+        self.service.fallback.forget_missing((EVERY_SESSION,) if missed else change.sessions, index)

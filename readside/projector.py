@@ -12,8 +12,9 @@ from projector.health import serve
 from projector.leader import Leader
 from projector.report import Reporter
 from projector.telemetry import Telemetry
-from readmodel.redis_client import connect, keys_of
+from readmodel.redis_servers import open_servers
 from readmodel.supervise import first_to_end
+from readmodel.whole_view import WholeView
 from readside import allocator, collector
 from readside.descriptors import raise_limit
 
@@ -30,20 +31,21 @@ async def run_projector(config: ProjectorConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     telemetry = Telemetry()
-    redis = connect(config.redis_url, name="readside-projector")
+    servers = open_servers(config.redis_url, name="readside-projector")
+    view = WholeView(servers, config.redis_prefix, config.slices)
     still_seconds = 1.0 + config.heartbeat_seconds
-    reporter = Reporter(redis, keys_of(redis, config.redis_prefix), telemetry, still_seconds)
+    reporter = Reporter(view.reporting, telemetry, still_seconds)
     _log.info("projector started", id=reporter.id)
     try:
         await first_to_end(
             _until(stop),
-            Leader(config, redis, telemetry).run(),
+            Leader(config, view, telemetry).run(),
             reporter.run(),
             serve(telemetry, config.host, config.port, still_seconds),
         )
     finally:
         await reporter.leave()
-        await redis.aclose()
+        await servers.aclose()
     _log.info("projector stopped", id=reporter.id)
 
 

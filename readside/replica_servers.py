@@ -78,14 +78,14 @@ def build_replicas(
             server.pool,
             server.url,
             server.finder,
-            lambda _session_id, replayed: latest_passed(cache.proofs, replayed),
+            lambda session_id, replayed: latest_passed(cache.proofs_of(session_id), replayed),
         )
         replica = Replica(place_of(server.url), log, told)
         replica.fallback = Fallback(
             log,
             concurrency=config.fallback_concurrency,
             circuit=replica,
-            number=lambda: None,  # the beat's own
+            number=lambda _session_id: None,  # the beat's own
             max_bytes=max_bytes,
             probe=partial(take_connection, server.url, CONNECT_SECONDS),
             patience_seconds=PATIENCE_SECONDS,

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         ge=1,  # the empty tables' indexes alone would go past a few hundredths
         description="letters kept in Postgres; past it the view is compared instead, MB of 10^6",
     )
-    redis_url: str = Field(default="", repr=False, description="Redis, redis://… or rediss://…")
+    redis_url: str = Field(default="", repr=False, description="Redis, a Redis Cluster, or what Sentinel knows")
     redis_url_file: Path | None = Field(default=None, repr=False, description="file that holds REDIS_URL")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
         default="readside", description="first part of every Redis key"

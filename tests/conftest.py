@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -13,10 +14,14 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.builders import Way
 from tests.support.healing import Record
+from tests.support.redis_clusters import RedisCluster, running_cluster
 from tests.support.servers import fresh_database, make_template, running_postgres, running_redis
 
+ROOT = Path(__file__).parent
 TEST_SECONDS = 300.0
 """A coroutine test fails after this, at the line where it waits; `pytest --durations=5` names the slowest."""
+ORDER = ("model", "oracle", "e2e", "browser", "integration", "races", "doorway", "clients", "contract", "unit")
+"""The directories with the longest files begin, so that in the end no worker has a long one left alone."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +44,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.obj = bounded
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files of a run with several workers, which take them in turn (`--no-loadscope-reorder`)."""
+    if hasattr(config, "workerinput"):
+        places = {directory: place for place, directory in enumerate(ORDER)}
+        items.sort(key=lambda item: places.get(item.path.relative_to(ROOT).parts[0], 0))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server for the whole run; a test may `await` its `restart()` or `stop()`."""
@@ -52,6 +64,20 @@ def redis_server() -> Iterator[EmbeddedRedis]:
     """A Redis server for the whole run; a test may `await` its `restart()` or `stop()`."""
     with running_redis() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_nodes() -> Iterator[RedisCluster]:
+    """A Redis Cluster of three masters and three replicas for the whole run."""
+    with running_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+async def cluster(redis_nodes: RedisCluster) -> RedisCluster:
+    """The cluster, whole and empty, whatever was done to it; its slots are where the last test left them."""
+    await redis_nodes.heal()
+    return redis_nodes
 
 
 @pytest.fixture

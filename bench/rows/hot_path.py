@@ -150,7 +150,7 @@ class HotPath:
 
     def _fill(self) -> bytes:
         """Put into memory what the polls ask for; gives the page's ETag."""
-        fresh, numbered = AsOf(NEWEST_US, time.monotonic()), self._cache.numbers()
+        fresh, numbered = AsOf(NEWEST_US, time.monotonic()), self._cache.number_of(HOT)
         members = [b'{"id":"%0*d"}' % (EVENT_BYTES - len(b'{"id":""}'), place) for place in range(LIMIT)]
         page = found(HOT, render(b",".join(members), EVENTS, Poll(HOT, limit=LIMIT)), terminal=False)
         newest = Newest(HOT, NEWEST_US, False, [NEWEST_US - place for place in range(LIMIT)], members)

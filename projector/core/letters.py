@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from projector.core.visibility import Visibility
@@ -63,6 +63,41 @@ class Letters:
             for event_id, event in self.added[session_id].items()
             if event_id not in txids or not known.shows(txids[event_id])
         }
+
+    def split(self, index_of: Callable[[str], int]) -> dict[int, Letters]:
+        """Give each slice that a session is named of its own letters; `incomplete` and `ended` concern all of them."""
+        parts: dict[int, Letters] = {}
+
+        def of(session_id: str) -> Letters:
+            index = index_of(session_id)
+            if index not in parts:
+                parts[index] = Letters(snapshot=self.snapshot)
+            return parts[index]
+
+        for session_id, events in self.added.items():
+            of(session_id).added[session_id] = events
+        for session_id, txids in self.txids.items():
+            of(session_id).txids[session_id] = txids
+        for session_id in self.looks:
+            of(session_id).looks.add(session_id)
+        for session_id in self.rows:
+            of(session_id).rows.add(session_id)
+        for session_id in self.created:
+            of(session_id).created[session_id] = None
+        return parts
+
+    def merge(self, later: Letters) -> None:
+        """Take in what a later reading told, as if one had told both."""
+        for session_id, events in later.added.items():
+            self.added.setdefault(session_id, {}).update(events)
+        for session_id, txids in later.txids.items():
+            self.txids.setdefault(session_id, {}).update(txids)
+        self.rows |= later.rows
+        self.created |= later.created
+        self.incomplete |= later.incomplete
+        self.ended = self.ended or later.ended
+        self.snapshot = later.snapshot or self.snapshot
+        self.look([*self.looks, *later.looks])
 
     @property
     def events(self) -> int:

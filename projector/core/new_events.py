@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from readmodel.event import EventRow
@@ -34,6 +35,14 @@ class NewEvents:
         else:
             self.bytes += length
             self.rows.setdefault(session_id, {})[event.id.hex()] = event
+
+    def of(self, sessions: Container[str]) -> NewEvents:
+        """Give what was found of some sessions."""
+        return NewEvents(
+            {sid: rows for sid, rows in self.rows.items() if sid in sessions},
+            {sid: why for sid, why in self.bad.items() if sid in sessions},
+            {sid for sid in self.big if sid in sessions},
+        )
 
     def refuse(self, session_id: str) -> None:
         """Note that a session's events are too long to add; those that were taken go."""

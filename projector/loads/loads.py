@@ -21,6 +21,7 @@ from readmodel.supervise import first_to_end
 from readmodel.type_index import Entries, entries_of
 
 WORKERS = 4
+"""Loads under way; where there are several slices each has its part of them, and one at least."""
 MAX_ATTEMPTS = 6
 _SAID = {
     StagedSession: "staged",
@@ -39,13 +40,21 @@ class Loader:
     """
 
     def __init__(
-        self, reads: Reads, writer: ViewWriter, wake: asyncio.Event, *, window_events: int, window_bytes: int
+        self,
+        reads: Reads,
+        writer: ViewWriter,
+        wake: asyncio.Event,
+        *,
+        window_events: int,
+        window_bytes: int,
+        slices: int = 1,
     ) -> None:
         self.is_current: Callable[[Load], bool] = lambda _load: True
         self._reads = reads
         self._writer = writer
         self._wake = wake
         self._window = (window_events, window_bytes)
+        self._workers = max(1, WORKERS // slices)
         self._queue: deque[Load] = deque()
         self._arrivals = asyncio.Event()
         self._finished: deque[Load] = deque()
@@ -73,8 +82,8 @@ class Loader:
         return bool(self._finished)
 
     async def work(self) -> None:
-        """Run the loads, WORKERS at a time, for ever."""
-        await first_to_end(*(self._worker() for _ in range(WORKERS)))
+        """Run the loads, some at a time, for ever."""
+        await first_to_end(*(self._worker() for _ in range(self._workers)))
 
     def _enqueue(self, load: Load) -> None:
         if self.is_current(load):

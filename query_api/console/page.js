@@ -29,6 +29,11 @@ export function write(target, text) {
   if (target.textContent !== String(text)) target.textContent = text;
 }
 
+/** How each state is shown: a sign, so that colour is not all that tells them apart, and a word. */
+export const STATES = {
+  live: ["✓", "live"], catching_up: ["…", "catching up"], stale: ["!", "stale"], down: ["✕", "down"], unknown: ["?", "unknown"],
+};
+
 export const byId = (id) => document.getElementById(id);
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });

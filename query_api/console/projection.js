@@ -3,12 +3,10 @@
 import { ask } from "./api.js";
 import { LagChart, Samples } from "./chart.js";
 import { HotSessions } from "./hot_sessions.js";
-import { ago, announce, byId, count, dayAndTime, element, rate, set, span, write } from "./page.js";
+import { ago, announce, byId, count, dayAndTime, element, rate, set, span, STATES, write } from "./page.js";
 import { Loop } from "./poller.js";
+import { SlicePanel } from "./slices.js";
 
-const WORDS = {
-  live: ["✓", "live"], catching_up: ["…", "catching up"], stale: ["!", "stale"], down: ["✕", "down"], unknown: ["?", "unknown"],
-};
 const EVERY_SECONDS = 1;
 const SESSIONS_EVERY_SECONDS = 4;
 const SESSIONS = 500; // each costs the API some reads of Redis
@@ -39,7 +37,7 @@ function lettersInWords(leader) {
 
 export class ProjectionPage {
   #onStopped; #trouble; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #reports = []; #rate = null;
-  #hot = new HotSessions(); #answeredAt = null; #said = null; #heard = { report: null, at: 0 };
+  #hot = new HotSessions(); #slices = new SlicePanel(); #answeredAt = null; #said = null; #heard = { report: null, at: 0 };
 
   constructor({ onStopped }) {
     this.#onStopped = onStopped;
@@ -106,6 +104,7 @@ export class ProjectionPage {
     write(byId("hot-count"), count(projection.hot_sessions));
     this.#samples.add([{ at: Date.now(), status, lagMs }]);
     this.#draw();
+    this.#slices.show(projection.slices);
     this.#projectors(leader ? [leader, ...projection.standbys] : projection.standbys);
     this.#tail(projection, leader);
     this.#drift(leader);
@@ -120,7 +119,7 @@ export class ProjectionPage {
   }
 
   #word(status, reason) {
-    const [sign, word] = WORDS[status] ?? WORDS.unknown;
+    const [sign, word] = STATES[status] ?? STATES.unknown;
     set(byId("state"), "data-status", status);
     write(byId("status-sign"), sign);
     write(byId("status"), word);
@@ -153,7 +152,7 @@ export class ProjectionPage {
       ["times connected, terms", `${count(leader.connections)}, ${count(leader.terms)}`],
       ["events applied", count(leader.events_applied)],
       ["letters", lettersInWords(leader)],
-      ["term, batch", `${(projection.term ?? "–").slice(0, 8)}, ${count(projection.batch)}`],
+      ...(projection.slices?.length ? [] : [["term, batch", `${(projection.term ?? "–").slice(0, 8)}, ${count(projection.batch)}`]]),
     ] : [["state", "no projector leads"]]);
     const usage = leader?.notification_queue_usage ?? 0;
     byId("queue").value = usage;

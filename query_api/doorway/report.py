@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -30,33 +31,46 @@ LEAVE_SECONDS = 0.5
 
 
 class ApiReporter:
-    """Writes this process' report again and again. A Redis that does not take it disturbs nobody: polls say so."""
+    """Writes this process' report again and again into each slice of `reporting`, by the clock of its own Redis.
 
-    def __init__(self, view: ViewReader, census: Census, replicas: Replicas | None = None) -> None:
+    A Redis that does not take it disturbs nobody, nor the reports in other slices: polls say so.
+    """
+
+    def __init__(self, reporting: Sequence[ViewReader], census: Census, replicas: Replicas | None = None) -> None:
         self.id = uuid4().hex
-        self._view = view
+        self._reporting = reporting
         self._census = census
         self._replicas = replicas or Replicas()
         self._started_at_us = int(time.time() * 1_000_000)
 
     async def run(self) -> None:
         """Report for ever."""
-        due = 0
-        while True:
-            with suppress(StoreUnavailable, StoreRefused):
-                now_us = await self._view.now_us()
-                await self._write(now_us)
-                due -= 1
-                if due < 0:
-                    due = REPORTS_TO_CLEAR
-                    await self._clear_away(now_us)
-            await asyncio.sleep(REPORT_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            for part in self._reporting:
+                tasks.create_task(self._report_to(part))
 
     async def leave(self) -> None:
         """Take the report away, as a process does that ends in order."""
-        with suppress(StoreUnavailable, StoreRefused, TimeoutError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
-                await self._forget(self.id)
+                await asyncio.gather(*(self._leave(part) for part in self._reporting))
+
+    async def _leave(self, part: ViewReader) -> None:
+        with suppress(StoreUnavailable, StoreRefused):
+            await _forget(part, self.id)
+
+    async def _report_to(self, part: ViewReader) -> None:
+        due = 0
+        while True:
+            with suppress(StoreUnavailable, StoreRefused):
+                now_us = await part.now_us()
+                with translated(part.redis):
+                    await part.redis.hset(part.keys.apis, self.id, orjson.dumps(self.report(now_us)))
+                due -= 1
+                if due < 0:
+                    due = REPORTS_TO_CLEAR
+                    await _clear_away(part, now_us)
+            await asyncio.sleep(REPORT_SECONDS)
 
     def report(self, now_us: int) -> dict[str, Any]:
         """Give the report: `started_at` RFC 3339, `reported_at_us` by Redis' clock."""
@@ -73,14 +87,12 @@ class ApiReporter:
             "replicas": self._replicas.report(),
         }
 
-    async def _write(self, now_us: int) -> None:
-        with translated(self._view.redis):
-            await self._view.redis.hset(self._view.keys.apis, self.id, orjson.dumps(self.report(now_us)))
 
-    async def _clear_away(self, now_us: int) -> None:
-        for name in old_reports(await self._view.apis(), now_us, FORGOTTEN_SECONDS):
-            await self._forget(name)
+async def _clear_away(part: ViewReader, now_us: int) -> None:
+    for name in old_reports(await part.apis(), now_us, FORGOTTEN_SECONDS):
+        await _forget(part, name)
 
-    async def _forget(self, name: str) -> None:
-        with translated(self._view.redis):
-            await self._view.redis.hdel(self._view.keys.apis, name)
+
+async def _forget(part: ViewReader, name: str) -> None:
+    with translated(part.redis):
+        await part.redis.hdel(part.keys.apis, name)

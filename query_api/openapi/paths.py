@@ -37,6 +37,7 @@ _PROJECTION: Part = {
             "replicas": [{"name": "db2.example:5432", "state": "fit", "reason": None, "lag_ms": 310}],
         }
     ],
+    "slices": [],
 }
 _HOT = {
     "session_id": SESSION_ID,
@@ -141,8 +142,8 @@ def _projection() -> Part:
         "operationId": "readProjection",
         "tags": ["projection"],
         "summary": "Lag and state",
-        "description": "How far behind the view is, and why; how many connections each API process has. Always 200: a "
-        "Redis that is away is `down`. Scope: `ops`.",
+        "description": "How far behind the view is, and why; how many connections each API process has; of several "
+        "slices how each is. Always 200: a Redis that is away is `down`. Scope: `ops`.",
         "responses": {
             "200": _json("The state.", "Projection", _PROJECTION),
             **_errors(*_KEYED),

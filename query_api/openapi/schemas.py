@@ -145,6 +145,35 @@ SCHEMAS: dict[str, Schema] = {
                 "items": {"$ref": "#/components/schemas/ApiReport"},
                 "description": "The reports of the API's processes; none while Redis takes no writes of theirs.",
             },
+            "slices": {
+                "type": "array",
+                "maxItems": 1024,
+                "items": {"$ref": "#/components/schemas/Slice"},
+                "description": "Each slice, where there are several: then the view is as old as the oldest of them and "
+                "as well as the worst, and `term` and `batch` are theirs alone. With READSIDE_SLICES=1 there is none.",
+            },
+        },
+    ),
+    "Slice": _object(
+        "How one slice of the view is.",
+        {
+            "slice": _whole("Its number, from 0."),
+            "node": _text("The Redis server that it is taken to be on."),
+            "status": _text(
+                "As in Projection; `down` too where its server is away.", enum=["live", "catching_up", "stale", "down"]
+            ),
+            "reason": _or_null(_text("Why it is not live.")),
+            "as_of": _or_null(
+                _text("Its own; of a slice whose server is away, what the leader last knew.", format="date-time")
+            ),
+            "lag_ms": {"type": ["integer", "null"], "minimum": 0, "description": "How old `as_of` is."},
+            "hot_sessions": {
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "description": "Sessions in it; null: its server is away.",
+            },
+            "term": _or_null(_text("Its term.")),
+            "batch": {"type": ["integer", "null"], "minimum": 0, "description": "Its last batch."},
         },
     ),
     "ApiReport": _object(
@@ -235,9 +264,16 @@ SCHEMAS: dict[str, Schema] = {
             "status": _text("Always `ready`.", const="ready"),
             "stores": {
                 "type": "object",
-                "description": "Which stores answer; one is enough.",
-                "additionalProperties": {"type": "string", "enum": ["up", "down"]},
+                "description": "Which stores answer; one is enough. `partly_down`: some slices of the view do not.",
+                "additionalProperties": {"type": "string", "enum": ["up", "partly_down", "down"]},
+            },
+            "slices_down": {
+                "type": "array",
+                "maxItems": 1024,
+                "items": _whole("A slice's number."),
+                "description": "Those slices, where others answer: PostgreSQL answers their polls.",
             },
         },
+        optional=("slices_down",),
     ),
 }

@@ -11,15 +11,16 @@ from rich.text import Text
 
 from projector.tail.connection import lock_key
 from projector.tail.lead_holders import LeadHolder, stranger
-from readmodel.errors import ConfigurationError
+from readmodel.errors import ConfigurationError, StoreRefused, StoreUnavailable
 from readmodel.projection import Projection
-from readmodel.redis_client import connect, target
+from readmodel.redis_servers import open_servers
 from readside.commands.terminal import drawing_console, plain, tell
 from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown
 from readside.inspection.of_postgres import NAME, of_postgres
-from readside.inspection.of_redis import of_redis
+from readside.inspection.of_redis import STORE_SECONDS, of_redis
 from readside.inspection.of_replicas import of_replicas
 from readside.inspection.of_settings import of_settings
+from readside.inspection.of_slices import judge_slices
 from readside.settings import Settings
 
 _STYLES: dict[State, str] = {"ok": "green", "warning": "yellow", "problem": "bold red", "unknown": "magenta"}
@@ -29,10 +30,11 @@ _CHECK_WIDTH, _STATE_WIDTH = 16, 9
 async def doctor(settings: Settings, wrong: list[str], *, as_json: bool) -> int:
     """Look at everything, print a line for each thing, and give the exit code; `wrong` are settings not to be read."""
     findings = await of_settings(settings, wrong)
-    postgres = await of_postgres(settings, _lead_key(settings))
+    postgres = await of_postgres(settings, await _lead_key(settings))
     replicas = await of_replicas(settings, NAME)
     redis = await of_redis(settings, postgres.database)
-    findings += [*postgres.findings, *replicas, *redis.findings, judge_lead(postgres.holders, redis.projection)]
+    lead = judge_lead(postgres.holders, redis.projection)
+    findings += [*postgres.findings, *replicas, *redis.findings, *judge_slices(redis.projection), lead]
     if as_json:
         told = [asdict(finding) | {"detail": plain(finding.detail)} for finding in findings]
         tell(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
@@ -55,12 +57,18 @@ def judge_lead(holders: Sequence[LeadHolder] | None, projection: Projection | No
     return fine("lead", f"{leader.get('host')} pid {leader.get('pid')} leads; standing by: {standbys}")
 
 
-def _lead_key(settings: Settings) -> int | None:
-    """Give the key of the lead's lock, which tells deployments apart by their Redis; nothing is sent there."""
+async def _lead_key(settings: Settings) -> int | None:
+    """Give the key of the lead's lock, which tells deployments apart by their Redis; a single one is not asked."""
     try:
-        return lock_key(settings.redis_prefix, target(connect(settings.require_redis_url(), name=NAME)))
+        servers = open_servers(settings.require_redis_url(), name=NAME, timeout_seconds=STORE_SECONDS)
     except ConfigurationError:
         return None
+    try:
+        return lock_key(settings.redis_prefix, await servers.identity())
+    except (StoreUnavailable, StoreRefused):
+        return None
+    finally:
+        await servers.aclose()
 
 
 def _print(findings: Sequence[Finding]) -> None:

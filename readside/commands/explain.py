@@ -17,9 +17,9 @@ from readmodel.postgres_client import Connection, check_rows_visible, check_serv
 from readmodel.projection import read_projection
 from readmodel.sql import Tables
 from readmodel.tables import look_for_tables
-from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside.commands.facts import SessionFacts, as_json
-from readside.commands.stores import NAME, open_postgres, open_redis
+from readside.commands.stores import NAME, open_postgres, open_view
 from readside.commands.terminal import plain, tell
 from readside.inspection.explanation import sentences
 from readside.inspection.session_states import LogState, ViewState, look_at_log, look_at_view
@@ -52,7 +52,7 @@ async def explain(settings: Settings, session: str, event: str | None, *, json: 
 async def _looking(settings: Settings, errors: list[ServiceError]) -> AsyncIterator[_Looking]:
     """Open both stores, or the one that answers."""
     async with AsyncExitStack() as stack:
-        redis, keys = await stack.enter_async_context(open_redis(settings))
+        view = await stack.enter_async_context(open_view(settings))
         log, database, url = None, "", settings.require_database_url()
         try:
             opened = await stack.enter_async_context(open_postgres(settings))
@@ -63,7 +63,7 @@ async def _looking(settings: Settings, errors: list[ServiceError]) -> AsyncItera
             log = OpenLog(opened, tables)
         except (StoreUnavailable, StoreRefused) as error:
             errors.append(error)
-        yield _Looking(settings, ViewReader(redis, keys), log, database, errors)
+        yield _Looking(settings, view, log, database, errors)
 
 
 class OpenLog(NamedTuple):
@@ -79,7 +79,7 @@ class _Looking:
     def __init__(
         self,
         settings: Settings,
-        view: ViewReader,
+        view: WholeView,
         log: OpenLog | None,
         database: str,
         errors: list[ServiceError],
@@ -100,9 +100,10 @@ class _Looking:
             projection=await read_projection(self._view, self._settings.max_staleness_seconds, self._database),
             max_staleness_seconds=self._settings.max_staleness_seconds,
             hot_ttl_seconds=self._settings.hot_ttl_seconds,
+            slice=self._view.slices.index_of(session_id),
         )
         doubtful = facts.same is None or facts.place() == "on_its_way"
-        if facts.hot and facts.stored is not None and doubtful and await self._passed(facts.stored.now_us):
+        if facts.hot and facts.stored is not None and doubtful and await self._passed(session_id, facts.stored.now_us):
             viewed, stored = await self._viewed(session_id, event_id), await self._stored(session_id, event_id)
             quiet = stored is not None and replace(stored, now_us=0) == replace(facts.stored, now_us=0)
             had = facts.stored.event_session == session_id
@@ -111,7 +112,7 @@ class _Looking:
 
     async def _viewed(self, session_id: str, event_id: str | None) -> ViewState | None:
         try:
-            return await look_at_view(self._view, session_id, event_id, self._database)
+            return await look_at_view(self._view.part_of(session_id), session_id, event_id, self._database)
         except (StoreUnavailable, StoreRefused) as error:
             self._errors.append(error)
             return None
@@ -126,11 +127,11 @@ class _Looking:
             self._errors.append(error)
             return None
 
-    async def _passed(self, instant_us: int) -> bool:
-        """Wait until the view holds all that was committed before this instant; False where it does not come so far."""
+    async def _passed(self, session_id: str, instant_us: int) -> bool:
+        """Wait until the session's slice holds all that was committed before this instant; False where it does not."""
         deadline = time.monotonic() + PASS_SECONDS
         while time.monotonic() < deadline:
-            position = await self._view.position()
+            position = await self._view.part_of(session_id).position()
             if position is not None and position.live and (position.as_of_us or 0) >= instant_us:
                 return True
             await asyncio.sleep(STEP_SECONDS)

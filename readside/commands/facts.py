@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from readmodel.freshness import rfc3339
-from readmodel.projection import Projection
+from readmodel.projection import Projection, SliceState
 from readside.inspection.session_states import LogState, ViewState
 
 Place = Literal[
@@ -19,7 +19,8 @@ class SessionFacts:
     """What was seen. A store that could not be asked is None.
 
     `passed`: the view was looked at again when its as-of had passed the instant at which Postgres was first asked, so
-    that what it still lacks of that is not merely late. `quiet`: Postgres said the same before and after.
+    that what it still lacks of that is not merely late. `quiet`: Postgres said the same before and after. `slice` is
+    the number of the one that the session is in.
     """
 
     session_id: str
@@ -31,6 +32,7 @@ class SessionFacts:
     hot_ttl_seconds: float
     passed: bool = False
     quiet: bool = True
+    slice: int = 0
 
     @property
     def hot(self) -> bool:
@@ -56,6 +58,17 @@ class SessionFacts:
     def fresh(self) -> bool:
         """Whether Redis may answer, as far as its age goes."""
         return self.lag_us is not None and self.lag_us <= self.max_staleness_seconds * 1_000_000
+
+    @property
+    def of_slices(self) -> SliceState | None:
+        """How the session's slice is, where there are several."""
+        slices = self.projection.slices if self.projection else ()
+        return slices[self.slice] if slices else None
+
+    @property
+    def condition(self) -> SliceState | Projection | None:
+        """How what the session is in is: its slice, or the whole view."""
+        return self.of_slices or self.projection
 
     @property
     def why_aside(self) -> str | None:
@@ -109,6 +122,7 @@ def as_json(facts: SessionFacts) -> dict[str, Any]:
         "event": None if facts.event_id is None else facts.place(),
         "redis": facts.viewed and _redis(facts, facts.viewed),
         "postgres": facts.stored and _postgres(facts.stored),
+        "slice": facts.of_slices and asdict(facts.of_slices),
         "projection": facts.projection and {"status": facts.projection.status, "reason": facts.projection.reason},
     }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
-from readmodel.projection import FOREIGN, Projection
+from readmodel.projection import FOREIGN, Projection, SliceState, named_slices, slices_of
 
 QUEUE_WORRIES = 0.1
 """A notification queue that is so full has a listener which does not read; Postgres holds 8 GB by default."""
@@ -35,6 +36,7 @@ def rows(projection: Projection, max_staleness_seconds: float) -> list[TableRow]
         TableRow("as of", projection.as_of or "never"),
         TableRow("hot sessions", "unknown" if projection.hot_sessions is None else str(projection.hot_sessions)),
     ]
+    shown += _slices(projection)
     if projection.leader:
         shown += _of_leader(projection.leader)
     shown.append(TableRow("leader", _name(projection.leader) if projection.leader else "none"))
@@ -43,6 +45,30 @@ def rows(projection: Projection, max_staleness_seconds: float) -> list[TableRow]
     ]
     shown += [TableRow("API", _connections(report), "yellow" if _near(report) else "") for report in projection.apis]
     return [*shown, *_errors(projection)]
+
+
+SHOWN_SLICES = 40
+"""A screen has a line for each of so many slices that are not live."""
+
+
+def _slices(projection: Projection) -> list[TableRow]:
+    """Count the slices, and give a line to each that is not live."""
+    slices = projection.slices
+    if not slices:
+        return []
+    unwell = [one for one in slices if one.status != "live"]
+    nodes = len({one.node for one in slices})
+    told = f"{len(slices)} on {nodes} {'node' if nodes == 1 else 'nodes'}"
+    shown = [TableRow("slices", f"{told}, {len(unwell) or 'none'} not live" if unwell else f"{told}, all live")]
+    shown += [TableRow(f"slice {one.slice}", _slice(one), _STYLES[one.status]) for one in unwell[:SHOWN_SLICES]]
+    if len(unwell) > SHOWN_SLICES:
+        shown.append(TableRow("more slices", named_slices(unwell[SHOWN_SLICES:])))
+    return shown
+
+
+def _slice(one: SliceState) -> str:
+    lag = "unknown" if one.lag_ms is None else f"{one.lag_ms} ms"
+    return f"{one.status.replace('_', ' ')} on {one.node}, lag {lag}: {one.reason}"
 
 
 def users_see(projection: Projection, max_staleness_seconds: float) -> str:
@@ -55,9 +81,27 @@ def users_see(projection: Projection, max_staleness_seconds: float) -> str:
         )
     if projection.status == "live":
         return f"Hot sessions are answered from memory or Redis, {projection.lag_ms} ms behind; others from Postgres."
+    if any(one.status == "live" for one in projection.slices):
+        return _of_some(projection, bound)
     if projection.lag_ms is None or str(projection.reason).startswith(FOREIGN):
         return _without_as_of(projection, bound)
-    is_fresh = projection.lag_ms <= max_staleness_seconds * 1000
+    return _with_as_of(projection, projection.lag_ms, max_staleness_seconds)
+
+
+def _of_some(projection: Projection, bound: str) -> str:
+    """Say the same where some slices are live and others are not."""
+    live = sum(one.status == "live" for one in projection.slices)
+    others = "the other" if len(projection.slices) - live == 1 else "the others"
+    return (
+        f"Sessions of {'1 slice' if live == 1 else f'{live} slices'} are answered as ever. Those of {others} are "
+        f"answered from memory or Redis until that is {bound} old, then from Postgres: right answers, slower; "
+        "503 under load."
+    )
+
+
+def _with_as_of(projection: Projection, lag_ms: int, max_staleness_seconds: float) -> str:
+    """Say the same where the view is not live, and was."""
+    bound, is_fresh = f"{max_staleness_seconds:g} s", lag_ms <= max_staleness_seconds * 1000
     if _misses_postgres(projection):
         age = "" if is_fresh else f"; that is older than {bound}"
         return (
@@ -94,6 +138,11 @@ def what_to_do(projection: Projection) -> str:
         return _to_look_at(projection) or "Nothing."
     if _unreachable(projection):
         return "Bring Redis back, or mend READSIDE_REDIS_URL. Nothing is rebuilt by hand: the projector does it."
+    if any(one.hot_sessions is None for one in projection.slices):
+        return (
+            "Bring the Redis servers of these slices back, or fail over to their replicas. Nothing is rebuilt by hand: "
+            "each slice begins anew by itself, and the others go on meanwhile."
+        )
     if projection.writable is False:
         return (
             "Have READSIDE_REDIS_URL lead to a Redis that takes writes: the primary. The projector goes on by itself."
@@ -138,12 +187,21 @@ def _to_look_at(projection: Projection) -> str:
         told.append("See with `readside explain SESSION` why sessions are set aside, if their polls are too slow.")
     if leader.get("drift"):
         told.append("Sessions that differed were loaded anew; the leader's log names them: ask what changed Redis.")
+    if any(map(partial(_differs, leader), projection.standbys)):
+        told.append(
+            "Give all projectors the same READSIDE_SLICES: those with another than the leader cannot take over."
+        )
     if any(map(_near, projection.apis)):
         told.append(
             "See who holds so many connections to the API. Start another API, or raise READSIDE_MAX_CONNECTIONS and "
             "the limit of open files: past the bound new clients get 503."
         )
     return " ".join(told)
+
+
+def _differs(leader: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
+    """Whether a projector takes the view to have another number of slices than the one that leads."""
+    return bool(leader) and slices_of(report) != slices_of(leader)
 
 
 def _of_leader(leader: Mapping[str, Any]) -> list[TableRow]:
@@ -218,7 +276,9 @@ def _name(report: Mapping[str, Any]) -> str:
     state = str(report.get("state")).replace("_", " ")
     if report.get("role") == "starting":
         state = "cannot lead yet" if report.get("reason") else "starting"
-    return f"{report.get('host')} pid {report.get('pid')} ({state}), since {report.get('started_at')}"
+    count = slices_of(report)
+    slices = "" if count == 1 else f", {count} slices"
+    return f"{report.get('host')} pid {report.get('pid')} ({state}{slices}), since {report.get('started_at')}"
 
 
 def _connections(report: Mapping[str, Any]) -> str:

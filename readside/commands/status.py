@@ -17,9 +17,9 @@ from rich.text import Text
 
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.projection import Projection, Status, ask_projection, read_projection, unreachable
-from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside.commands.plain_words import TableRow, rows
-from readside.commands.stores import open_redis
+from readside.commands.stores import open_view
 from readside.commands.terminal import drawing_console, plain, tell
 from readside.settings import Settings
 
@@ -35,9 +35,9 @@ async def status(settings: Settings, *, as_json: bool) -> int:
     Raises ViewUnavailable, AccessRefused or ForeignView where Redis cannot be asked: for who reads JSON that is printed
     all the same.
     """
-    async with open_redis(settings) as (redis, keys):
+    async with open_view(settings) as view:
         try:
-            projection = await ask_projection(ViewReader(redis, keys), settings.max_staleness_seconds)
+            projection = await ask_projection(view, settings.max_staleness_seconds)
         except (StoreUnavailable, StoreRefused) as error:
             if as_json:
                 tell(_as_json(unreachable(error), orjson.OPT_INDENT_2))
@@ -59,8 +59,7 @@ async def watch(settings: Settings, *, as_json: bool, interval_seconds: float) -
     with ExitStack() as stack:
         stopped = stack.enter_context(_stopped_by_signals())
         show = stack.enter_context(_screen(settings.max_staleness_seconds, interval_seconds, as_json=as_json))
-        async with open_redis(settings) as (redis, keys):
-            view = ViewReader(redis, keys)
+        async with open_view(settings) as view:
             while not stopped.is_set():
                 projection = await _unless(stopped, view, settings.max_staleness_seconds)
                 if projection is None:
@@ -73,7 +72,7 @@ async def watch(settings: Settings, *, as_json: bool, interval_seconds: float) -
     return code
 
 
-async def _unless(stopped: asyncio.Event, view: ViewReader, max_staleness_seconds: float) -> Projection | None:
+async def _unless(stopped: asyncio.Event, view: WholeView, max_staleness_seconds: float) -> Projection | None:
     """Ask for the state; None where we are told to stop first: a Redis that hangs must not hold us."""
     asking = asyncio.create_task(read_projection(view, max_staleness_seconds))
     stopping = asyncio.create_task(stopped.wait())

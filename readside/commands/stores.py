@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
-
-from readmodel.keys import Keys
 from readmodel.postgres_client import Connection, Pool, check_server, connect, create_pool
-from readmodel.redis_client import connect as connect_redis
-from readmodel.redis_client import keys_of
+from readmodel.redis_servers import open_servers
+from readmodel.whole_view import WholeView
 from readside.settings import Settings
 
 NAME = "readside-cli"
 
 
 @asynccontextmanager
-async def open_redis(settings: Settings) -> AsyncIterator[tuple[Redis, Keys]]:
-    """Give a client and its keys. Raises ConfigurationError."""
-    redis = connect_redis(settings.require_redis_url(), name=NAME)
+async def open_view(settings: Settings, *, timeout_seconds: float = 2.0) -> AsyncIterator[WholeView]:
+    """Give the view, of which nothing is asked yet. Raises ConfigurationError."""
+    servers = open_servers(settings.require_redis_url(), name=NAME, timeout_seconds=timeout_seconds)
     try:
-        yield redis, keys_of(redis, settings.redis_prefix)
+        yield WholeView(servers, settings.redis_prefix, settings.slices)
     finally:
-        await redis.aclose()
+        await servers.aclose()
 
 
 @asynccontextmanager

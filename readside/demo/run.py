@@ -9,7 +9,6 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from redis.asyncio import Redis
 from rich.console import Console
 
 from projector.tail import triggers
@@ -17,10 +16,9 @@ from query_api.access.token_config import TokenConfig
 from readmodel.errors import DemoError
 from readmodel.postgres_client import connect as connect_postgres
 from readmodel.postgres_client import translated
-from readmodel.redis_client import connect as connect_redis
-from readmodel.redis_client import keys_of
+from readmodel.redis_servers import RedisServers, open_servers
 from readmodel.supervise import first_to_end
-from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside.browsers import OWN_HOSTS
 from readside.commands.token import mint
 from readside.demo.embedded_postgres import EmbeddedPostgres
@@ -115,12 +113,12 @@ class Demo:
                 log = self._home / f"{name}.log"
                 child = running(name, program(*arguments), log=log, environment=environment)
                 self._children.append(await stack.enter_async_context(child))
-            client = connect_redis(redis.url(), name=APPLICATION_NAME)
-            stack.push_async_callback(client.aclose)
-            await first_to_end(self._watch_over(), self._show(url, client))
+            servers = open_servers(redis.url(), name=APPLICATION_NAME)
+            stack.push_async_callback(servers.aclose)
+            await first_to_end(self._watch_over(), self._show(url, servers))
 
-    async def _show(self, url: str, client: Redis) -> None:
-        view = ViewReader(client, keys_of(client, self._settings.redis_prefix))
+    async def _show(self, url: str, servers: RedisServers) -> None:
+        view = WholeView(servers, self._settings.redis_prefix, self._settings.slices)
         watch = DemoWatch(view, self._port, self._settings.max_staleness_seconds)
         try:
             async with asyncio.timeout(READY_SECONDS):

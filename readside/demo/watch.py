@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from readmodel.projection import Projection, read_projection
-from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside.demo.processes import LOOPBACK
 
 POLLS = re.compile(rb"^readside_polls_total\{[^}]*\} (\S+)", re.MULTILINE)
@@ -36,7 +36,7 @@ class DemoSample:
 class DemoWatch:
     """Looks at one API and at one view."""
 
-    def __init__(self, view: ViewReader, port: int, max_staleness_seconds: float) -> None:
+    def __init__(self, view: WholeView, port: int, max_staleness_seconds: float) -> None:
         self._view = view
         self._port = port
         self._max_staleness_seconds = max_staleness_seconds

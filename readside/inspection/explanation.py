@@ -12,6 +12,7 @@ from readside.inspection.session_states import ViewState
 def sentences(facts: SessionFacts) -> Iterator[str]:
     """Explain, what matters most first."""
     yield from _session(facts)
+    yield from _slice(facts)
     if facts.event_id is not None:
         yield _event(facts)
     yield from _served(facts)
@@ -29,6 +30,19 @@ def _session(facts: SessionFacts) -> Iterator[str]:
             yield "Redis and Postgres differ: have it mended by `readside verify --repair " + facts.session_id + "`."
     elif stored is None or stored.status is not None:
         yield from _cold(facts, viewed)
+
+
+def _slice(facts: SessionFacts) -> Iterator[str]:
+    """Say where the session is, and how it is there, where there are several slices."""
+    one = facts.of_slices
+    if one is None or facts.projection is None:
+        return
+    told = f"It is in slice {one.slice} of {len(facts.projection.slices)}, on {one.node}"
+    why = f": {one.reason.removesuffix('.')}" if one.reason else ""
+    yield f"{told}, which is {_CONDITIONS[one.status]}{why}."
+
+
+_CONDITIONS = {"live": "live", "catching_up": "catching up", "stale": "stale", "down": "down"}
 
 
 def _cold(facts: SessionFacts, viewed: ViewState) -> Iterator[str]:
@@ -107,10 +121,11 @@ def _as_of(facts: SessionFacts) -> str:
 
 
 def _waiting(facts: SessionFacts) -> str:
-    projection = facts.projection
-    if projection is None or projection.status == "live":
+    state = facts.condition
+    if state is None or state.status == "live":
         return "it was committed after that, and arrives with one of the next batches"
-    return f"it arrives when the projection is live again ({projection.status.replace('_', ' ')}: {projection.reason})"
+    what = "slice" if facts.of_slices else "projection"
+    return f"it arrives when the {what} is live again ({state.status.replace('_', ' ')}: {state.reason})"
 
 
 def _served(facts: SessionFacts) -> Iterator[str]:

@@ -14,7 +14,7 @@ from readmodel.event import ENCODING_VERSION, type_name
 from readmodel.postgres_client import Pool, translated
 from readmodel.sql import Tables
 from readmodel.type_index import pack_entry, unpack_index
-from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from readside.inspection.sql import statement
 from readside.inspection.verdict import EventInLog, SessionInLog, SessionInView, Verdict, judge
 
@@ -34,7 +34,7 @@ class NotLive(ServiceError):
 class Verifier:
     """Compares sessions. Raises the stores' errors, and NotLive when as-of stands still."""
 
-    def __init__(self, view: ViewReader, pool: Pool, url: str, tables: Tables) -> None:
+    def __init__(self, view: WholeView, pool: Pool, url: str, tables: Tables) -> None:
         self._tables = tables
         self._view = view
         self._pool = pool
@@ -53,7 +53,7 @@ class Verifier:
             stored = await self._stored(session_id, first.header.held)
             if judge(session_id, first, stored, first, stored).state == "same":
                 return Verdict(session_id, "same")
-            await self._passed(stored.now_us or await self._now_us())
+            await self._passed(session_id, stored.now_us or await self._now_us())
             second = await self._viewed(session_id)
             if second is not None:
                 again = await self._stored(session_id, max(first.header.held, second.header.held))
@@ -62,7 +62,7 @@ class Verifier:
 
     async def _viewed(self, session_id: str) -> SessionInView | None:
         """Read a session as it is served now; None when it is cold (evicted keys included)."""
-        whole = await self._view.whole(session_id)
+        whole = await self._view.part_of(session_id).whole(session_id)
         if whole is None or whole.header.term != whole.term or whole.header.version != ENCODING_VERSION:
             return None
         if whole.header.held and not (whole.members and whole.type_index):
@@ -100,10 +100,10 @@ class Verifier:
                 )
             )
 
-    async def _passed(self, instant_us: int) -> None:
+    async def _passed(self, session_id: str, instant_us: int) -> None:
         deadline = time.monotonic() + PASS_SECONDS
         while True:
-            position = await self._view.position()
+            position = await self._view.part_of(session_id).position()
             if position is not None and position.live and (position.as_of_us or 0) >= instant_us:
                 return
             if time.monotonic() > deadline:

@@ -15,6 +15,7 @@ import pytest
 from readmodel.projection import Projection, read_projection
 from tests.support.healing import Record, watched
 from tests.support.projecting import Bench, bench
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 
@@ -44,7 +45,7 @@ async def projector_process(database_url: str, redis_url: str) -> AsyncIterator[
 
 async def projection(stage: Bench) -> Projection:
     """Ask how the projection is."""
-    return await read_projection(stage.view, 5.0)
+    return await read_projection(whole_view(stage.view), 5.0)
 
 
 async def led_by(stage: Bench, process: asyncio.subprocess.Process) -> None:

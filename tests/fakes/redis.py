@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
-from fakeredis import FakeAsyncRedis
+from fakeredis import FakeAsyncRedis, FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import Redis
 
@@ -19,9 +19,9 @@ class _Connection(FakeAsyncRedisConnection):
         return [piece for command in commands for piece in pack(command)]
 
 
-def fake_redis() -> Redis:
-    """Make a client of an empty Redis in this process."""
-    return FakeAsyncRedis(connection_class=_Connection)
+def fake_redis(server: FakeServer | None = None) -> Redis:
+    """Make a client of an empty Redis in this process, or of this one: it is away while it is not `connected`."""
+    return FakeAsyncRedis(server=server, connection_class=_Connection)
 
 
 def unpacked(packed: PackedWords) -> list[bytes]:

@@ -27,6 +27,7 @@ from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied
 from tests.support.scraping import series
 from tests.support.stands import fake_stand
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
@@ -92,11 +93,11 @@ async def test_a_bound_that_is_near_is_shown(stage: Bench) -> None:
     """As soon as the process has reported."""
     census = Census(10)
     census.open = 8
-    reporter = ApiReporter(stage.view, census)
+    reporter = ApiReporter([stage.view], census)
     task = asyncio.create_task(reporter.run())
 
     async def near() -> bool:
-        return [one["near_bound"] for one in (await read_projection(stage.view, 5.0)).apis] == [True]
+        return [one["near_bound"] for one in (await read_projection(whole_view(stage.view), 5.0)).apis] == [True]
 
     await eventually(near, "it is shown")
     census.open = 7
@@ -133,9 +134,9 @@ async def test_an_old_report_is_not_shown_and_cleared_away(stage: Bench) -> None
     redis: Any = stage.view.redis
     await redis.hset(stage.view.keys.apis, mapping=left)
 
-    assert [one["id"] for one in (await read_projection(stage.view, 5.0)).apis] == ["young"]
+    assert [one["id"] for one in (await read_projection(whole_view(stage.view), 5.0)).apis] == ["young"]
 
-    task = asyncio.create_task(ApiReporter(stage.view, Census(10)).run())
+    task = asyncio.create_task(ApiReporter([stage.view], Census(10)).run())
 
     async def cleared() -> bool:
         return len(await stage.view.apis()) == 3
@@ -150,7 +151,7 @@ async def test_dead_ones_are_cleared_away_again_and_again(stage: Bench, monkeypa
     """Not only when a process begins."""
     monkeypatch.setattr(module, "REPORTS_TO_CLEAR", 1)
     redis: Any = stage.view.redis
-    task = asyncio.create_task(ApiReporter(stage.view, Census(10)).run())
+    task = asyncio.create_task(ApiReporter([stage.view], Census(10)).run())
     for name in ("first", "second"):
         await redis.hset(stage.view.keys.apis, name, b"{}")
 
@@ -216,7 +217,7 @@ async def test_a_redis_that_hangs_holds_up_no_end(stage: Bench) -> None:
     """Whoever ends waits half a second for it to forget the report, not until the connection times out."""
     async with proxied(stage.config.redis_url) as proxy:
         redis = connect(proxy.url(stage.config.redis_url), name="test", timeout_seconds=20)
-        reporter = ApiReporter(ViewReader(redis, Keys("readside")), Census(10))
+        reporter = ApiReporter([ViewReader(redis, Keys("readside"))], Census(10))
         proxy.stall(new=True)
         began = time.monotonic()
         await reporter.leave()

@@ -12,6 +12,7 @@ from projector.tail import reader
 from projector.telemetry import Telemetry
 from readmodel.keys import Keys
 from readmodel.redis_client import connect
+from readmodel.view import ViewReader
 from tests.support.disks import fill_disk, free_disk
 from tests.support.letterboxes import add, hot_session, settled, shows, sizes
 from tests.support.logs import logged
@@ -94,7 +95,7 @@ async def test_the_operator_sees_that_the_disk_is_full(stage: Bench) -> None:
         session_id = await hot_session(stage)
         fill_disk(await stage.writer.connection.fetchval(LEADER))
         await left(stage, told, session_id)
-        report = Reporter(redis, Keys("readside"), told).report(0)
+        report = Reporter([ViewReader(redis, Keys("readside"))], told).report(0)
 
         assert "no space left on its disk" in report["letters_disk_full"]
         assert report["errors"][0]["text"] == report["letters_disk_full"]

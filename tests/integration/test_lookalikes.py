@@ -17,6 +17,7 @@ from tests.support.lookalikes import make_lookalikes, names
 from tests.support.pgbouncers import pgbouncer
 from tests.support.projecting import Bench, bench
 from tests.support.servers import TABLES, connected
+from tests.support.viewing import whole_view
 from tests.support.whole import Whole
 
 QUERIES = ("", "?since=2026-01-13T14:30:00Z&limit=3", "?event_type=step_failed&event_type=step_created&limit=4")
@@ -87,7 +88,9 @@ async def _inspected(stage: Bench, url: str, session_id: str) -> None:
     pool = await create_pool(url, application_name="test", size=1, statement_cache_size=0)
     connection = await connect(url, application_name="test")
     try:
-        verdicts = [verdict async for verdict in Verifier(stage.view, pool, url, TABLES).verify([session_id])]
+        verdicts = [
+            verdict async for verdict in Verifier(whole_view(stage.view), pool, url, TABLES).verify([session_id])
+        ]
         looked = await look_at_log(connection, TABLES, url, session_id, None)
     finally:
         connection.terminate()

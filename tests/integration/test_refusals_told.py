@@ -19,6 +19,7 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import free_port
 from tests.support.commanding import Site, execute
 from tests.support.servers import connected, embedded_redis, running_postgres, server_directory
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 CLUSTER = "it is a node of a Redis Cluster, and a redis:// URL needs one Redis that holds every key"
@@ -123,7 +124,7 @@ async def test_what_redis_refuses(line: str) -> None:
     async with refusing(line) as client:
         with pytest.raises(ServiceError) as caught, translated(client):
             await client.time()
-        projection = await read_projection(ViewReader(client, keys_of(client, "p")), 5.0)
+        projection = await read_projection(whole_view(ViewReader(client, keys_of(client, "p"))), 5.0)
 
     assert type(caught.value) is kind
     assert line.removeprefix("ERR ") in str(caught.value)

@@ -21,6 +21,7 @@ from readside.commands.plain_words import what_to_do
 from tests.support.builders import api, api_config
 from tests.support.healing import own_redis, said
 from tests.support.projecting import Bench, bench
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 WITHIN_SECONDS = 2.0
@@ -37,7 +38,7 @@ class Service:
 
     async def status(self) -> Projection:
         """What `readside status` finds."""
-        return await read_projection(self.stage.view, 5.0)
+        return await read_projection(whole_view(self.stage.view), 5.0)
 
     async def says(self, sentence: str, *, status: str | None = "down") -> None:
         """Wait until status, API and the projector's health say so, each within its two seconds."""
@@ -230,7 +231,7 @@ async def test_nobody_runs(database_url: str, redis_url: str) -> None:
             await redis.hset(stage.view.keys.projectors, name, raw)  # one that is killed takes no report away
 
         async def told() -> bool:
-            projection = await read_projection(stage.view, 5.0)
+            projection = await read_projection(whole_view(stage.view), 5.0)
             return "has not reported" in str(projection.reason) and projection.status == "stale"
 
         await eventually(told, "status says so", 2 * WITHIN_SECONDS)

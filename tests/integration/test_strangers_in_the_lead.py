@@ -19,6 +19,7 @@ from readmodel.projection import ask_projection
 from readmodel.redis_client import target
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected, embedded_postgres, server_directory
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 NAME = "readside-projector"
@@ -68,7 +69,7 @@ async def test_a_stranger_is_named_with_what_to_do_and_leads_no_more_once_ended(
         pid = await intruder.fetchval("SELECT pg_backend_pid()")
         await eventually(lambda: ours.reason, "the standby has a reason")
         await eventually(lambda: told(stage, f"server process {pid} of role {name}"), "status names the stranger")
-        projection = await ask_projection(stage.view, 5.0)
+        projection = await ask_projection(whole_view(stage.view), 5.0)
 
         assert projection.status == "down"
         assert "(application_name psql), which is no projector of ours" in str(projection.reason)
@@ -81,7 +82,7 @@ async def test_a_stranger_is_named_with_what_to_do_and_leads_no_more_once_ended(
 
 async def told(stage: Bench, words: str) -> bool:
     """Whether the projection's reason has these words."""
-    return words in str((await ask_projection(stage.view, 5.0)).reason)
+    return words in str((await ask_projection(whole_view(stage.view), 5.0)).reason)
 
 
 async def test_the_log_names_a_stranger_once(stage: Bench) -> None:

@@ -20,6 +20,7 @@ from readside.settings import Settings
 from tests.support.builders import api, api_config, events_path
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import Proxy, proxied
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 STALE_SECONDS = 1.0
@@ -42,7 +43,7 @@ class Looked:
 
     async def projection(self) -> Projection:
         """What status asks for."""
-        return await read_projection(self.stage.view, self.max_staleness_seconds)
+        return await read_projection(whole_view(self.stage.view), self.max_staleness_seconds)
 
     async def status(self) -> dict[str, str]:
         """Status' rows by their labels."""
@@ -215,7 +216,7 @@ async def test_projector_and_postgres_are_away(looked: Looked) -> None:
 async def test_redis_is_away(looked: Looked) -> None:
     """From memory for a while, then from Postgres."""
     looked.redis.cut(refuse=True)
-    told = await read_projection(ViewReader(*looked.behind()), looked.max_staleness_seconds)
+    told = await read_projection(whole_view(ViewReader(*looked.behind())), looked.max_staleness_seconds)
     users = users_see(told, looked.max_staleness_seconds)
     served, explained = await looked.explained(looked.hot)
     await looked.gets(looked.hot, 200, "postgres")

@@ -21,6 +21,7 @@ from readside.inspection.verify import NotLive, Verifier
 from readside.settings import Settings
 from tests.support.projecting import Bench, Writer, bench
 from tests.support.servers import TABLES, connected
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 BACK_SECONDS = 60.0
@@ -55,7 +56,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str)
 
 async def verdicts(stage: Bench, pool: Pool, *session_ids: str) -> list[Verdict]:
     """Compare these sessions."""
-    verifier = Verifier(stage.view, pool, stage.config.database_url, TABLES)
+    verifier = Verifier(whole_view(stage.view), pool, stage.config.database_url, TABLES)
     return [verdict async for verdict in verifier.verify(session_ids)]
 
 

@@ -33,15 +33,18 @@ _BOUNDS = {
     "projector.view.committer.MAX_NAMED": 2,
     "projector.drift.EVENTS_A_ROUND": 10,
     "projector.served_check.EVENTS_A_ROUND": 10,
+    "projector.core.backlog.MAX_WAITING": 8,
+    "projector.feed.BEHIND_SECONDS": 0.01,
     "projector.core.sessions.NEVER_EVICTED_SECONDS": 0.3,
     "projector.core.decide.MAX_CREATED": 2,
     "projector.step.MAX_PUTS": 1,
     "projector.core.sessions.MAX_ARRIVED": 6,
     "projector.loads.loads.WORKERS": 2,
     "projector.core.new_events.BYTES_OF_ONE_SESSION": 2_500,
-    "projector.requests.ENUMERATE_BELOW": 2,
+    "projector.enumeration.IN_HAND": 2,
     # Time passes for nobody in these: what is known of another database's clock or of a store that was away.
     "projector.view.writer.STILL_MOVING_SECONDS": 0.0,
+    "readmodel.subscription.PLACES_SECONDS": 0.1,
     "readmodel.type_index._CHUNK_BYTES": 2 * ENTRY_BYTES,
     "query_api.view_reads.LONG_BYTES": 3_000,
     "query_api.circuit.RETRY_SECONDS": 0.03,
@@ -67,9 +70,10 @@ _TIMED = (
 _IMPATIENT = (
     "projector.jobs",
     "projector.leader",
+    "projector.slice_leader",
     "projector.loads.loads",
     "projector.tail.doorbell",
-    "query_api.subscription",
+    "readmodel.subscription",
 )
 """Modules whose pauses between tries are cut short, so that more happens in a run."""
 

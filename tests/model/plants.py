@@ -2,6 +2,7 @@
 
 from tests.model.letter_plants import LETTER_PLANTS
 from tests.model.planting import Plant
+from tests.model.slice_plants import SLICE_PLANTS
 
 PLANTS = {
     "a batch of any number is applied": Plant(
@@ -88,7 +89,7 @@ PLANTS = {
     ),
     "changed triggers go on": Plant(
         "a beat with another fingerprint ends the term",
-        "projector.term:Term._read",
+        "projector.feed:Feed._judged",
         "changed = reading.fingerprint != self._fingerprint",
         "changed = False",
         ("triggers_off",),
@@ -117,22 +118,22 @@ PLANTS = {
     "an answer is stored whatever was dropped": Plant(
         "an answer from before the last drop of its session is not stored",
         "query_api.response_cache:ResponseCache._keep",
-        "max(self._floor, self._dropped_at.get(session_id, 0))",
-        "self._floor",
+        "max(stream.floor, stream.dropped_at.get(session_id, 0))",
+        "stream.floor",
         ("staging_lost", "replace"),
     ),
     "answers outlive a missed message": Plant(
         "a break in the numbers empties the cache",
         "query_api.response_cache:ResponseCache.hear",
-        " or change.n != self._heard.n + 1",
+        " or change.n != heard.n + 1",
         "",
         ("subscription_lost",),
     ),
     "the newest instant outlives a message": Plant(
         "a message about a session drops what is known of its newest event",
         "query_api.response_cache:ResponseCache._drop",
-        "tuple(self._keys_of.get(session_id, ()))",
-        '[key for key in self._keys_of.get(session_id, ()) if key != f"newest {session_id}"]',
+        "tuple(stream.keys_of.get(session_id, ()))",
+        '[key for key in stream.keys_of.get(session_id, ()) if key != f"newest {session_id}"]',
         ("subscription_lost",),
     ),
     "what is known of the newest events reaches too far": Plant(
@@ -167,7 +168,8 @@ PLANTS = {
         "an answer of Postgres has the number heard before its query was sent",
         "query_api.fallback:Fallback._send",
         "if number is not None and number.database",
-        "number = self._number()\n    if number is not None and number.database",
+        "number = self._number(query.poll.session_id)\n    if number is not None and number.database",
     ),
     **LETTER_PLANTS,
+    **SLICE_PLANTS,
 }

@@ -20,10 +20,12 @@ import redis
 
 from tests.model.oracle import Wrong
 from tests.model.plants import PLANTS
-from tests.model.simulation import simulate
+from tests.model.simulation import NODES, simulate
 from tests.support.servers import running_redis
 
 WORKERS = 2
+SOCKET = "socket"
+"""Where a Redis listens in its directory: thousands of short calls cost less there than through TCP."""
 
 
 class Run(NamedTuple):
@@ -37,23 +39,32 @@ class Run(NamedTuple):
 def run(seed: int, plant: str | None = None, redis_urls: Sequence[str] = ()) -> Run:
     """Run one seed, with a planted bug if one is named, over the real Redis of this worker if there are any."""
     bug = PLANTS[plant] if plant else None
-    url = redis_urls[_place(redis_urls)] if redis_urls else ""
-    connect = partial(redis.Redis.from_url, url) if url else _fake
+    connect = partial(_real, _own(redis_urls)) if redis_urls else _fake
     try:
-        counts = simulate(seed, connect, bug, bug.under if bug else (), real=bool(url))
+        counts = simulate(seed, connect, bug, bug.under if bug else (), real=bool(redis_urls))
     except Wrong as wrong:
         return Run(seed, Counter(), str(wrong))
     return Run(seed, counts, None)
 
 
-def _fake() -> redis.Redis:
+def first_wrong(seeds: Iterable[int], plant: str, redis_urls: Sequence[str]) -> Run | None:
+    """Run seeds one after the other until an answer is wrong; give that run, if there is one."""
+    runs = (run(seed, plant, redis_urls) for seed in seeds)
+    return next((one for one in runs if one.wrong is not None), None)
+
+
+def _fake(_node: int) -> redis.Redis:
     return fakeredis.FakeRedis(server=fakeredis.FakeServer())
 
 
-def _place(urls: Sequence[str]) -> int:
-    """Which of the pool's workers this is: they are numbered from 1 on."""
-    identity = multiprocessing.current_process()._identity
-    return (identity[0] - 1) % len(urls)
+def _real(urls: Sequence[str], node: int) -> redis.Redis:
+    return redis.Redis.from_url(urls[node])
+
+
+def _own(urls: Sequence[str]) -> Sequence[str]:
+    """Give this worker's part of the servers: the pool's workers are numbered from 1 on."""
+    place = (multiprocessing.current_process()._identity[0] - 1) % WORKERS
+    return urls[place * NODES : (place + 1) * NODES]
 
 
 class Runs:
@@ -72,23 +83,29 @@ class Runs:
                 yield from (one.result() for one in done)
         yield from (one.result() for one in ahead)
 
+    def search(self, seeds: Iterable[int], plant: str, redis_urls: Sequence[str]) -> Future[Run | None]:
+        """Have one worker look for a planted bug, so that the others look for other ones meanwhile."""
+        return self._pool.submit(first_wrong, seeds, plant, redis_urls)
+
 
 @contextmanager
 def running() -> Iterator[Runs]:
     """Start workers whose sets of strings have one order only."""
     spawning = multiprocessing.get_context("spawn")
-    with (
-        mock.patch.dict(os.environ, {"PYTHONHASHSEED": "0"}),
-        ProcessPoolExecutor(WORKERS, spawning) as pool,
-    ):
-        yield Runs(pool)
+    with mock.patch.dict(os.environ, {"PYTHONHASHSEED": "0"}):
+        pool = ProcessPoolExecutor(WORKERS, spawning)
+        try:
+            yield Runs(pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
 def real_redises() -> Iterator[list[str]]:
-    """Start a Redis for each worker: a flush, and what is published, reach all databases of a server."""
+    """Start a Redis for each worker and node: a flush, and what is published, reach all databases of a server."""
     with ExitStack() as stack:
-        yield [stack.enter_context(running_redis()).url() for _ in range(WORKERS)]
+        servers = [stack.enter_context(running_redis("--unixsocket", SOCKET)) for _ in range(WORKERS * NODES)]
+        yield [f"unix://:{server.password}@{server.directory / SOCKET}" for server in servers]
 
 
 def main() -> int:

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import httpx
 import orjson
 
 from projector.tail import triggers
 from readmodel.projection import read_projection
 from readmodel.redis_client import connect, keys_of
 from readmodel.view import ViewReader
+from readside.demo.processes import free_port
 from tests.support.servers import connected
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 COMMAND_SECONDS = 30.0
@@ -44,9 +47,10 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True)
 class Site:
-    """Settings that one view's commands and projectors share."""
+    """Settings that one view's commands and projectors share, and how the program is started."""
 
     settings: Mapping[str, str]
+    program: tuple[str, ...] = (sys.executable, "-m", "readside")
 
     @classmethod
     def of(cls, database_url: str, redis_url: str, **settings: str) -> "Site":
@@ -64,11 +68,15 @@ class Site:
         settings = {**self.settings, **changes}
         return replace(self, settings={name: value for name, value in settings.items() if value is not None})
 
+    def started_by(self, *program: str) -> "Site":
+        """The same by another program."""
+        return replace(self, program=program)
+
     async def start(self, *arguments: str) -> Process:
         """Start the program."""
         environment = {f"READSIDE_{name}": value for name, value in self.settings.items()}
         return await asyncio.create_subprocess_exec(
-            *[sys.executable, "-m", "readside", *arguments],
+            *[*self.program, *arguments],
             env={"PATH": os.environ["PATH"], **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
@@ -108,7 +116,7 @@ class Site:
         view = ViewReader(redis, keys_of(redis, settings["REDIS_PREFIX"]))
 
         async def reached() -> bool:
-            return (await read_projection(view, staleness)).status == status
+            return (await read_projection(whole_view(view), staleness)).status == status
 
         told: dict[str, Any] = {}
 
@@ -142,6 +150,29 @@ class Site:
             await running.process.wait()
             await reading
         assert "Traceback" not in running.text, running.text
+
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Run a query API for as long as the block lasts; gives a client without a key once it is ready."""
+        port = free_port()
+        process = await self.start("api", "--port", str(port))
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+
+                async def ready() -> bool:
+                    assert process.returncode is None
+                    try:
+                        return (await client.get("/health/ready")).status_code == 200
+                    except httpx.TransportError:
+                        return False
+
+                await eventually(ready, "the API is ready")
+                yield client
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            _, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
 
 
 @dataclass

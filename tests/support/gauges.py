@@ -15,6 +15,7 @@ from readmodel.supervise import end
 from readside.inspection.verify import Verifier
 from tests.support.projecting import Bench
 from tests.support.servers import TABLES
+from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 LOOK_SECONDS = 0.02
@@ -68,7 +69,7 @@ async def hot(stage: Bench, session_ids: Iterable[str]) -> None:
 
 async def states(stage: Bench, session_ids: Iterable[str]) -> set[str]:
     """Compare sessions with Postgres, event by event; give the verdicts that there were."""
-    verifier = Verifier(stage.view, stage.log._pool, stage.config.database_url, TABLES)
+    verifier = Verifier(whole_view(stage.view), stage.log._pool, stage.config.database_url, TABLES)
     return {verdict.state async for verdict in verifier.verify(list(session_ids))}
 
 

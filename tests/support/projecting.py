@@ -19,9 +19,11 @@ from readmodel.event_log import EventLog
 from readmodel.poll import Poll
 from readmodel.postgres_client import create_pool
 from readmodel.redis_client import connect, keys_of
+from readmodel.redis_servers import RedisServers, open_servers
 from readmodel.supervise import first_to_end
 from readmodel.tables import TableFinder
 from readmodel.view import Cold, ViewPage, ViewReader
+from readmodel.whole_view import WholeView
 from tests.support.waiting import eventually
 
 MAX_BYTES = 32_000_000
@@ -133,12 +135,13 @@ class Bench:
         return found
 
     @asynccontextmanager
-    async def projector(self, **changes: object) -> AsyncIterator[Telemetry]:
-        """Run a projector beside the test; it must not end by itself."""
+    async def projector(self, servers: RedisServers | None = None, /, **changes: object) -> AsyncIterator[Telemetry]:
+        """Run a projector beside the test, over `servers` or the URL's; it must not end by itself."""
         config = replace(self.config, **changes)  # type: ignore[arg-type]
-        redis, telemetry = connect(config.redis_url, name="readside-projector"), Telemetry()
-        reporter = Reporter(redis, keys_of(redis, config.redis_prefix), telemetry)
-        task = asyncio.create_task(first_to_end(Leader(config, redis, telemetry).run(), reporter.run()))
+        servers, telemetry = servers or open_servers(config.redis_url, name="readside-projector"), Telemetry()
+        view = WholeView(servers, config.redis_prefix, config.slices)
+        reporter = Reporter(view.reporting, telemetry)
+        task = asyncio.create_task(first_to_end(Leader(config, view, telemetry).run(), reporter.run()))
         self.telemetry = telemetry
         try:
             yield telemetry
@@ -146,7 +149,7 @@ class Bench:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await redis.aclose()
+            await servers.aclose()
 
 
 @asynccontextmanager

@@ -64,10 +64,10 @@ async def replayed_all(primary_url: str, standby_url: str) -> None:
 
 
 @contextmanager
-def replication() -> Iterator[Replication]:
-    """For as long as the block lasts, for synchronous callers."""
+def replication(**settings: str) -> Iterator[Replication]:
+    """For as long as the block lasts, for synchronous callers; `settings` are the primary's."""
     with server_directory() as directory:
-        primary = embedded_postgres(directory / "primary", **_KEEPS_ALL)
+        primary = embedded_postgres(directory / "primary", **_KEEPS_ALL, **settings)
         asyncio.run(_prepare(primary))
         copied(directory / "primary", directory / "base")
         asyncio.run(primary.start())

@@ -18,7 +18,10 @@ from query_api.request_line import RequestLine
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_server
 from readmodel.redis_client import connect
-from readmodel.subscription import heard
+from readmodel.redis_servers import OneServer, RedisServers
+from readmodel.slices import Slices
+from readmodel.subscription import heard_all
+from readmodel.whole_view import WholeView
 from readside.api import ApiStores, opened, running
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
 from tests.fakes.redis import fake_redis
@@ -102,28 +105,39 @@ class RealWriteSide:
 
 @dataclass
 class Stand:
-    """The API's client, the view as its only writer sees it, and the write side."""
+    """The API's client, the view as its only writer sees it, and the write side; `stages` are the view's slices."""
 
     app: Layer
     client: httpx.AsyncClient
-    stage: Stage
+    stages: Sequence[Stage]
     side: WriteSide
     kept: dict[str, list[Row]] = field(default_factory=dict)
 
+    @property
+    def stage(self) -> Stage:
+        """The first slice, of most views the only one."""
+        return self.stages[0]
+
+    def stage_of(self, session_id: str) -> Stage:
+        """The slice that a session is in."""
+        return self.stages[Slices("", count=len(self.stages)).index_of(session_id)]
+
     async def begin(self) -> None:
-        """Begin the first term and wait until the API hears the beats."""
-        await self.stage.begin()
+        """Begin the first term of each slice and wait until the API hears the beats of all."""
+        for stage in self.stages:
+            await stage.begin()
 
         async def beat_is_heard() -> bool:
             await self.beat()
             metrics = (await self.client.get("/metrics")).text
-            return "\nreadside_lag_seconds " in metrics
+            return "\nreadside_workers_hearing 1" in metrics
 
         await eventually(beat_is_heard, "the API hears a beat")
 
     async def beat(self, *named: str) -> None:
-        """Apply an empty batch with an as-of of now."""
-        await self.stage.apply(named=named, as_of_us=time.time_ns() // 1000)
+        """Apply an empty batch with an as-of of now, to each slice."""
+        for stage in self.stages:
+            await stage.apply(named=named, as_of_us=time.time_ns() // 1000)
 
     async def write(self, session_id: str, written: Sequence[Row] = (), status: str = "in_progress") -> None:
         """Insert a session; it stays cold."""
@@ -132,19 +146,20 @@ class Stand:
 
     async def heat(self, session_id: str, status: str = "in_progress") -> None:
         """Put a written session into the view, and let a beat follow."""
-        staged = await self.stage.staged([row.event() for row in self.kept[session_id]], status=status)
-        await self.stage.apply(Put(session_id, staged), named=[session_id])
+        stage = self.stage_of(session_id)
+        staged = await stage.staged([row.event() for row in self.kept[session_id]], status=status)
+        await stage.apply(Put(session_id, staged), named=[session_id])
         await self.beat()
 
     async def add(self, row: Row) -> None:
         """Add an event to both stores."""
         await self.side.add(row)
         self.kept[row.session_id].append(row)
-        await self.stage.apply(Add(row.session_id, (row.event(),)), named=[row.session_id])
+        await self.stage_of(row.session_id).apply(Add(row.session_id, (row.event(),)), named=[row.session_id])
 
     async def drop(self, session_id: str) -> None:
         """Forget a session in the view."""
-        await self.stage.apply(Drop(session_id), named=[session_id])
+        await self.stage_of(session_id).apply(Drop(session_id), named=[session_id])
 
     async def poll(self, session_id: str, query: str = "", **headers: str) -> httpx.Response:
         """Poll; header names are written with underscores."""
@@ -164,24 +179,26 @@ class Stand:
 
 
 @asynccontextmanager
-async def fake_stand(way: Way = "asgi", log: FakeEventLog | None = None, **changes: object) -> AsyncIterator[Stand]:
-    """Over fakeredis and the log in memory."""
-    redis, log = fake_redis(), log or FakeEventLog()
-    stage = Stage(redis)
+async def fake_stand(
+    way: Way = "asgi", log: FakeEventLog | None = None, servers: RedisServers | None = None, **changes: object
+) -> AsyncIterator[Stand]:
+    """Over fakeredis, one server or these, and the log in memory."""
+    servers, log = servers or OneServer(fake_redis()), log or FakeEventLog()
+    config = api_config("postgresql://nowhere", "redis://nowhere", **changes)
+    view = WholeView(servers, config.redis_prefix, config.slices)
     stores = ApiStores(
-        view=stage.reader,
+        view=view,
         log=log,
-        line=RequestLine(redis, stage.keys),
-        subscribe=partial(heard, redis, stage.keys.changes),
+        line=RequestLine(view.reporting),
+        subscribe=partial(heard_all, servers),
         reconnect=_nothing,
         probe=_nothing,
     )
-    config = api_config("postgresql://nowhere", "redis://nowhere", **changes)
     async with running(config, stores) as app, reaching(app, way) as made:
-        stand = Stand(app, made, stage, FakeWriteSide(log))
+        stand = Stand(app, made, [Stage(part.redis, keys=part.keys) for part in view.parts], FakeWriteSide(log))
         await stand.begin()
         yield stand
-    await redis.aclose()
+    await servers.aclose()
 
 
 @asynccontextmanager
@@ -193,8 +210,10 @@ async def real_stand(database_url: str, redis_url: str, way: Way = "asgi", **cha
     await redis.flushall()
     try:
         async with opened(config) as app, reaching(app, way) as made:
-            stage = Stage(redis, database=(await check_server(connection, database_url)).database)
-            stand = Stand(app, made, stage, RealWriteSide(connection))
+            database = (await check_server(connection, database_url)).database
+            view = WholeView(OneServer(redis), config.redis_prefix, config.slices)
+            stages = [Stage(redis, keys=keys, database=database) for keys in view.slices.keys]
+            stand = Stand(app, made, stages, RealWriteSide(connection))
             await stand.begin()
             yield stand
     finally:

@@ -19,13 +19,20 @@ from readmodel.header import text
 from readmodel.keys import Keys
 from readmodel.poll import Poll
 from readmodel.redis_client import pack
+from readmodel.redis_servers import OneServer
 from readmodel.type_index import Entries, pack_entry
 from readmodel.view import Cold, ViewPage, ViewReader
+from readmodel.whole_view import WholeView
 
 DATABASE = "7000000000000000001/16384"
 SHAPE = "0" * 32
 NO_PARTITIONS = "1" * 32
 MAX_BYTES = 32_000_000
+
+
+def whole_view(part: ViewReader) -> WholeView:
+    """All slices, on one server, of the view of which this is one."""
+    return WholeView(OneServer(part.redis), part.keys.prefix, part.keys.slices)
 
 
 def event(

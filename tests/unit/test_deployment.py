@@ -1,5 +1,6 @@
 """What docker-compose.yml and the Dockerfile promise; no Docker engine is needed to hold them to it."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from readside.descriptors import OWN_DESCRIPTORS, places
 from readside.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
-OURS = ("install", "projector", "api", "writer")
+CLUSTERED = ("install-cluster", "projector-cluster", "api-cluster")
+OURS = ("install", "projector", "api", "writer", *CLUSTERED)
+NODES = tuple(f"redis-{number}" for number in range(1, 7))
 PINNED = re.compile(r"[a-z/]+:[\w.-]+@sha256:[0-9a-f]{64}")
 
 
@@ -70,7 +73,7 @@ def test_every_port_is_published_on_the_loopback_address(services: dict[str, dic
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-@pytest.mark.parametrize("name", ["postgres", "redis", "projector", "api"])
+@pytest.mark.parametrize("name", ["postgres", "redis", "projector", "api", "projector-cluster", "api-cluster", *NODES])
 def test_every_server_has_a_health_check(services: dict[str, dict[str, Any]], name: str) -> None:
     """What others wait for says when it is ready."""
     assert services[name]["healthcheck"]["test"][0] == "CMD"
@@ -90,6 +93,20 @@ def test_every_server_has_a_health_check(services: dict[str, dict[str, Any]], na
             },
         ),
         ("writer", {"api": "service_healthy"}),
+        ("create-cluster", dict.fromkeys(NODES, "service_healthy")),
+        ("install-cluster", {"postgres": "service_healthy"}),
+        (
+            "projector-cluster",
+            dict.fromkeys(("install-cluster", "create-cluster"), "service_completed_successfully"),
+        ),
+        (
+            "api-cluster",
+            {
+                "install-cluster": "service_completed_successfully",
+                "create-cluster": "service_completed_successfully",
+                "projector-cluster": "service_started",
+            },
+        ),
     ],
 )
 def test_services_start_in_order(services: dict[str, dict[str, Any]], name: str, waits_for: dict[str, str]) -> None:
@@ -99,17 +116,20 @@ def test_services_start_in_order(services: dict[str, dict[str, Any]], name: str,
     assert conditions == waits_for
 
 
-def test_install_runs_once(services: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("name", ["install", "install-cluster"])
+def test_install_runs_once(services: dict[str, dict[str, Any]], name: str) -> None:
     """A restart policy would run it for ever."""
-    assert services["install"]["command"] == ["install", "--role", "readside"]
-    assert services["install"]["restart"] == "no"
+    assert services[name]["command"] == ["install", "--role", "readside"]
+    assert services[name]["restart"] == "no"
 
 
 def test_what_a_plain_up_does_not_start(services: dict[str, dict[str, Any]]) -> None:
     """It has no sample data and no monitoring; everything else needs no profile."""
     profiled = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
 
-    assert profiled == {"writer": ["demo"], "prometheus": ["monitoring"], "grafana": ["monitoring"]}
+    monitoring = {name: ["monitoring"] for name in ("prometheus", "grafana")}
+    cluster = {name: ["cluster"] for name in (*NODES, "create-cluster", *CLUSTERED)}
+    assert profiled == {"writer": ["demo"]} | monitoring | cluster
 
 
 def test_every_file_that_is_mounted_exists(services: dict[str, dict[str, Any]]) -> None:
@@ -117,7 +137,7 @@ def test_every_file_that_is_mounted_exists(services: dict[str, dict[str, Any]]) 
     mounts = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
     ours = [source for source in mounts if source.startswith("./")]
 
-    assert len(ours) == 7
+    assert len(set(ours)) == 10
     assert [source for source in ours if not (ROOT / source).exists()] == []
 
 
@@ -137,6 +157,45 @@ def test_redis_bounds_its_memory_and_evicts_what_nobody_asks_for(services: dict[
 
     assert command[command.index("--maxmemory-policy") + 1] == "allkeys-lru"
     assert "--maxmemory" in command
+
+
+def test_the_cluster_is_made_of_its_nodes_once(services: dict[str, dict[str, Any]]) -> None:
+    """Each node is the same but for the name that it tells clients, by which they reach it."""
+    first, *others = (services[name] for name in NODES)
+    creation = services["create-cluster"]
+
+    assert creation["command"] == ["sh", "/create-cluster.sh", *(f"{name}:6379" for name in NODES)]
+    assert creation["restart"] == "no"
+    assert {services[name]["command"][-1]: name for name in NODES} == {name: name for name in NODES}
+    assert [{**node, "command": first["command"]} for node in others] == [first] * 5
+
+
+def test_the_cluster_is_a_deployment_of_its_own(services: dict[str, dict[str, Any]], secrets: dict[str, str]) -> None:
+    """It shares the database with the other: so its triggers are elsewhere, for all its processes alike."""
+    found = [services[name]["environment"] for name in CLUSTERED]
+    plain = [services[name]["environment"] for name in ("install", "projector", "api")]
+    urls = [(ROOT / path).read_text() for name, path in secrets.items() if name.startswith("redis-url-cluster")]
+
+    assert {it["READSIDE_SCHEMA"] for it in found} == {"readside_cluster"}
+    assert not any("READSIDE_SCHEMA" in it for it in plain)
+    assert {it["READSIDE_SLICES"] for it in found[1:]} == {"32"}
+    assert len(urls) == 2
+    assert all(url.startswith("redis+cluster://") for url in urls)
+    assert all({host.split(":")[0] for host in url.rpartition("@")[2].split(",")} <= set(NODES) for url in urls)
+
+
+def test_a_clusters_users_may_do_what_a_single_servers_may(services: dict[str, dict[str, Any]]) -> None:
+    """With every slice's keys and channels, which differ in their hash tag."""
+
+    def words(name: str, user: str) -> set[str]:
+        lines = (ROOT / "deploy/development" / name).read_text().splitlines()
+        (line,) = (line for line in lines if line.startswith(f"user {user} "))
+        found = set(line.replace("{0}", "{*}").replace("(", "").replace(")", "").split())
+        sharded = {"+publish": "+spublish", "+subscribe": "+ssubscribe"}
+        return {sharded.get(word, word) for word in found} - {"+select"}  # a cluster has one database
+
+    for user in ("readside-projector", "readside-api"):
+        assert words("redis-users.acl", user) <= words("redis-cluster-users.acl", user)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -161,7 +220,7 @@ def test_every_variable_named_is_a_setting() -> None:
     text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "Dockerfile").read_text()
     named = set(re.findall(rf"{PREFIX}[A-Z_]+", text))
 
-    assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
+    assert named <= {field.validation_alias or PREFIX + name.upper() for name, field in Settings.model_fields.items()}
     assert named >= {"READSIDE_DATABASE_URL_FILE", "READSIDE_REDIS_URL_FILE", "READSIDE_API_KEYS_FILE"}
 
 
@@ -187,7 +246,11 @@ def test_every_secret_is_a_file(services: dict[str, dict[str, Any]], secrets: di
 
 
 @pytest.mark.parametrize(
-    ("name", "role"), [("projector", "reader"), ("api", "reader"), ("install", "owner"), ("writer", "owner")]
+    ("name", "role"),
+    [
+        *((name, "reader") for name in ("projector", "api", "projector-cluster", "api-cluster")),
+        *((name, "owner") for name in ("install", "writer", "install-cluster")),
+    ],
 )
 def test_only_who_must_uses_the_owner_of_the_tables(services: dict[str, dict[str, Any]], name: str, role: str) -> None:
     """Projector and API may only read."""
@@ -216,13 +279,34 @@ def test_the_image_does_not_run_as_root(dockerfile: list[tuple[str, str]]) -> No
     assert "RUN" not in names[names.index("USER") :]
 
 
-def test_the_image_is_built_in_two_stages_from_the_hashed_lock(dockerfile: list[tuple[str, str]]) -> None:
-    """Build tools stay behind, and no version is left to the day of the build."""
-    installs = [rest for name, rest in dockerfile if name == "RUN" and "pip install" in rest]
+def test_the_image_is_built_in_two_stages_from_hashed_locks(dockerfile: list[tuple[str, str]]) -> None:
+    """What is installed was locked, or built from the source beside it; no version is left to the day of the build."""
+    steps = [step for name, rest in dockerfile if name == "RUN" for step in rest.split("&&") if " install " in step]
 
     assert [name for name, _ in dockerfile].count("FROM") == 2
-    assert "--require-hashes -r deploy/requirements.lock" in installs[0]
-    assert all("--no-deps" in install for install in installs)
+    assert len(steps) == 3
+    assert all("--no-deps" in step for step in steps)
+    assert all("--require-hashes -r deploy/" in step or "--no-index dist/*.whl" in step for step in steps)
+
+
+def test_nothing_that_installs_or_builds_is_in_the_image(dockerfile: list[tuple[str, str]]) -> None:
+    """Neither where the processes are, nor where Python is."""
+    last = max(at for at, (name, _) in enumerate(dockerfile) if name == "FROM")
+    runs = [rest for name, rest in dockerfile[last:] if name == "RUN"]
+
+    assert ("RUN", "python -m venv --without-pip /opt/readside") in dockerfile
+    assert re.search(r"pip uninstall --yes .*setuptools wheel pip", runs[0])
+
+
+def test_the_image_says_whether_it_is_up(dockerfile: list[tuple[str, str]]) -> None:
+    """By the API's port, or a projector's."""
+    (check,) = (rest for name, rest in dockerfile if name == "HEALTHCHECK")
+    (exposed,) = (rest for name, rest in dockerfile if name == "EXPOSE")
+    command = json.loads(check.split("CMD ", 1)[1])
+
+    assert command[:2] == ["python", "-c"]
+    compile(command[2], "HEALTHCHECK", "exec")
+    assert f"os.environ.get('READSIDE_PROJECTOR_PORT', '{exposed}') + '/health/live'" in command[2]
 
 
 def test_what_the_image_copies_is_sent_to_the_build(dockerfile: list[tuple[str, str]]) -> None:

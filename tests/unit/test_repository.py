@@ -69,8 +69,19 @@ def test_every_dependency_is_locked(pyproject: dict[str, Any]) -> None:
 
 
 def test_the_image_runs_the_versions_that_the_tests_ran() -> None:
-    """The image's lock is a part of the whole one."""
-    assert locked("deploy/requirements.lock").items() <= locked("requirements.lock").items()
+    """The image's lock is a part of the whole one, and so is what builds the wheel that it gets."""
+    whole = locked("requirements.lock")
+
+    assert locked("deploy/requirements.lock").items() <= whole.items()
+    assert locked("deploy/build.lock").items() <= whole.items()
+
+
+def test_what_builds_is_not_installed(pyproject: dict[str, Any]) -> None:
+    """The wheel is built with what pyproject.toml requires for it, which no process of ours needs."""
+    required = {name_of(requirement) for requirement in pyproject["build-system"]["requires"]}
+
+    assert {pin.partition("==")[0] for pin in locked("deploy/build.lock")} == required
+    assert required.isdisjoint(pin.partition("==")[0] for pin in locked("deploy/requirements.lock"))
 
 
 def test_every_data_file_of_a_package_is_packaged(pyproject: dict[str, Any]) -> None:
@@ -86,7 +97,7 @@ def test_every_documented_target_exists() -> None:
     """`make` offers what the documents name."""
     targets = set(re.findall(r"^(\w+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
-    assert targets >= {"install", "demo", "test", "check", "bench", "format", "lock", "clean", "help"}
+    assert targets >= {"install", "demo", "test", "check", "wheel", "slim", "bench", "format", "lock", "clean", "help"}
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:

@@ -60,7 +60,7 @@ async def found_after_some_rounds(operations: list[Operation], stores: Any = Non
         served=stores,
         wake=asyncio.Event(),
         as_of_us=lambda: 1,
-        round_seconds=0,
+        every=(0, 0),
     )
     stores.meanwhile = lambda: check.note({SID: operations})
     running = asyncio.create_task(check.run())

@@ -7,8 +7,10 @@ import pytest
 
 from projector import jobs as module
 from projector.jobs import MAX_OUTCOMES, Jobs
-from readmodel.keys import Keys
 from readmodel.messages import ProjectorReply, ProjectorRequest
+from readmodel.redis_servers import OneServer
+from readmodel.view import ViewReader
+from readmodel.whole_view import WholeView
 from tests.fakes.redis import fake_redis
 from tests.support.waiting import eventually
 
@@ -21,7 +23,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[ProjectorReply]:
     monkeypatch.setattr(module, "PROGRESS_SECONDS", 3600.0)
     replies: list[ProjectorReply] = []
 
-    async def reply(_: Jobs, one: ProjectorReply) -> None:
+    async def reply(_: Jobs, one: ProjectorReply, __: ViewReader | None) -> None:
         replies.append(one)
 
     monkeypatch.setattr(Jobs, "reply", reply)
@@ -32,7 +34,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[ProjectorReply]:
 async def jobs(told: list[ProjectorReply]) -> AsyncIterator[Jobs]:
     """Jobs that are told of."""
     redis = fake_redis()
-    made = Jobs(redis, Keys("readside"), asyncio.Event())
+    made = Jobs(WholeView(OneServer(redis), "readside"))
     telling = asyncio.create_task(made.tell())
     yield made
     assert not telling.done()
@@ -44,7 +46,7 @@ async def jobs(told: list[ProjectorReply]) -> AsyncIterator[Jobs]:
 async def test_the_end_of_a_job_is_told_at_once(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """With the last session, not with the next progress."""
     request = ProjectorRequest("rebuild", SESSIONS, reply=True)
-    jobs.open(request, SESSIONS)
+    jobs.receive(request)
     jobs.finish(SESSIONS[0], "hot")
     jobs.finish(SESSIONS[1], "missing")
     await eventually(lambda: bool(told), "it is told")
@@ -55,7 +57,7 @@ async def test_the_end_of_a_job_is_told_at_once(jobs: Jobs, told: list[Projector
 
 async def test_a_job_that_may_expect_more_is_not_at_its_end(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """Until it is closed."""
-    job = jobs.open(ProjectorRequest("rebuild", (), everything=True, reply=True), (), complete=False)
+    job = jobs.receive(ProjectorRequest("rebuild", (), everything=True, reply=True))
     job.expect(SESSIONS[:1])
     jobs.finish(SESSIONS[0], "hot")
     ended = job.ended
@@ -68,7 +70,9 @@ async def test_a_job_that_may_expect_more_is_not_at_its_end(jobs: Jobs, told: li
 
 async def test_a_job_without_sessions_ends_at_once(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """There is nothing to wait for."""
-    jobs.open(ProjectorRequest("rebuild", (), reply=True), ())
+    request = ProjectorRequest("rebuild", (), reply=True)
+    jobs.receive(request)
+    jobs.expect(request.id, ())
     await eventually(lambda: bool(told), "it is told")
 
     assert [(reply.state, reply.total) for reply in told] == [("done", 0)]
@@ -76,7 +80,7 @@ async def test_a_job_without_sessions_ends_at_once(jobs: Jobs, told: list[Projec
 
 async def test_a_failure_is_told_at_once(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """The command ends with the reason."""
-    jobs.fail(jobs.open(ProjectorRequest("rebuild", SESSIONS, reply=True), SESSIONS), "run it again")
+    jobs.fail(jobs.receive(ProjectorRequest("rebuild", SESSIONS, reply=True)), "run it again")
     await eventually(lambda: bool(told), "it is told")
 
     assert [(reply.state, reply.detail) for reply in told] == [("failed", "run it again")]
@@ -84,8 +88,8 @@ async def test_a_failure_is_told_at_once(jobs: Jobs, told: list[ProjectorReply])
 
 async def test_many_outcomes_are_told_one_reply_after_another(jobs: Jobs, told: list[ProjectorReply]) -> None:
     """A reply carries a bounded number; the next follows at once."""
-    many = [str(number) for number in range(2 * MAX_OUTCOMES + 1)]
-    jobs.open(ProjectorRequest("rebuild", tuple(many), reply=True), many)
+    many = [f"00000000-0000-4000-8000-{number:012}" for number in range(2 * MAX_OUTCOMES + 1)]
+    jobs.receive(ProjectorRequest("rebuild", tuple(many), reply=True))
     for session_id in many:
         jobs.finish(session_id, "hot")
     await eventually(lambda: bool(told) and told[-1].state == "done", "the end is told")

@@ -2,18 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator
 
 import pytest
 
-from query_api import subscription as module
 from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
 from query_api.health import KEPT_SECONDS, Readiness
 from query_api.projector_requests import ProjectorRequests
-from query_api.subscription import Subscription
 from readmodel.errors import ConfigurationError, EventLogUnavailable, SchemaMissing, ViewUnavailable
-from readmodel.messages import Change
 from readside import background
 from readside.api import Process, create_app, prefix
 from readside.api_server import listening
@@ -22,49 +18,6 @@ from tests.support.stands import fake_stand
 from tests.support.waiting import eventually
 
 SID = "11111111-1111-4111-8111-111111111111"
-
-
-class Channel:
-    """Gives a batch of messages at each subscription, then breaks."""
-
-    def __init__(self, *batches: list[bytes | None]) -> None:
-        self.batches = list(batches)
-        self.subscriptions = 0
-
-    async def messages(self) -> AsyncGenerator[bytes | None, None]:
-        """Subscribe."""
-        self.subscriptions += 1
-        for data in self.batches.pop(0) if self.batches else []:
-            yield data
-        raise ViewUnavailable("Redis does not answer.")
-
-
-async def heard_of(channel: Channel, subscriptions: int) -> list[Change]:
-    """What a subscription hears until it has subscribed so often."""
-    changes: list[Change] = []
-    task = asyncio.create_task(Subscription(channel.messages, lambda change, _: changes.append(change)).run())
-    await eventually(lambda: channel.subscriptions >= subscriptions, "subscriptions")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    return changes
-
-
-async def test_changes_are_heard_through_every_break(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It subscribes again, for ever."""
-    monkeypatch.setattr(module, "delays", lambda: iter(lambda: 0.0, 1.0))
-    channel = Channel([None, b"d t 1 - - 5 a b"], [], [], [None, b"d t 2 7 8 6 "])
-
-    changes = await heard_of(channel, 6)
-
-    assert changes == [Change("t", 1, None, None, ("a", "b"), 5, "d"), Change("t", 2, 7, 8, (), 6, "d")]
-
-
-async def test_what_is_no_message_of_ours_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody can publish on the channel; a number that is missing tells."""
-    monkeypatch.setattr(module, "delays", lambda: iter(lambda: 0.0, 1.0))
-    channel = Channel([None, b"", b"hello", b"\xff\xfe", b"d t x - - 5 a", b"d t 1 - - 5 a"])
-
-    assert [change.n for change in await heard_of(channel, 2)] == [1]
 
 
 async def test_requests_go_out_by_themselves() -> None:

@@ -50,7 +50,7 @@ class Bench:
             self.log,
             concurrency=concurrency,
             circuit=self.circuit,
-            number=lambda: self.number,
+            number=lambda _: self.number,
             max_bytes=10_000,
             clock=self.clock,
             reconnect=self._reconnect,

@@ -42,17 +42,17 @@ def test_messages_of_another_database_are_not_heard() -> None:
     """They give no number, so nothing is stored under their term, and no beat."""
     cache = cache_of(OURS, change(1, THEIRS, as_of_us=50), change(2, THEIRS, as_of_us=60))
 
-    assert (cache.numbers(), cache.beat) == (None, None)
+    assert (cache.number_of(SID), cache.beat) == (None, None)
     assert not keep(cache, Number(f"term of {THEIRS}", 2, THEIRS))
 
 
 def test_another_databases_message_ends_what_is_kept() -> None:
     """Its projector has taken the view over: no message will tell when an answer of ours changes."""
     cache = cache_of(OURS, change(1, OURS, as_of_us=50))
-    assert keep(cache, cache.numbers())
+    assert keep(cache, cache.number_of(SID))
     cache.hear(change(1, THEIRS, as_of_us=60), 2.0)
 
-    assert (len(cache), cache.numbers(), cache.beat) == (0, None, None)
+    assert (len(cache), cache.number_of(SID), cache.beat) == (0, None, None)
 
 
 def test_what_was_kept_before_our_database_was_known_is_forgotten() -> None:
@@ -73,7 +73,7 @@ def test_what_was_kept_of_our_own_database_stays() -> None:
     """It is no other because its name is known."""
     cache = ResponseCache(1_000_000)
     cache.hear(change(1, OURS, as_of_us=50), 1.0)
-    keep(cache, cache.numbers())
+    keep(cache, cache.number_of(SID))
     cache.belong_to(OURS)
 
     assert (len(cache), cache.breaks) == (1, 1)
@@ -160,7 +160,7 @@ async def test_the_view_is_told_of_which_database_it_must_be() -> None:
 def test_a_404_of_ours_is_not_raised_by_others() -> None:
     """A session that is missing here may be there."""
     cache = cache_of(OURS, change(1, OURS, as_of_us=50))
-    cache.store(SID, missing(SID), AsOf(1, 0.0), cache.numbers())
+    cache.store(SID, missing(SID), AsOf(1, 0.0), cache.number_of(SID))
     cache.hear(change(2, THEIRS, as_of_us=99), 2.0)
 
     assert cache.get(SID, 3.0, FOREVER) is None

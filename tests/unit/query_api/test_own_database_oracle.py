@@ -77,7 +77,7 @@ class World:
         elif not self.dirty and self.n and self.own.identity() in {"", self.leads} and self.random.random() < 0.5:
             self.store(self.leads, self.now, Number(self.term, self.n))
         else:
-            self.queries.append((self.leads_to, self.now, self.now, self.cache.numbers()))
+            self.queries.append((self.leads_to, self.now, self.now, self.cache.number_of(SID)))
 
     def answered(self) -> None:
         """A query ends."""

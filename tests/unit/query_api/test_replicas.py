@@ -95,7 +95,9 @@ class Bench:
         self.cold = ColdPolls(self.primary, Replicas(self.replicas), 2, self.clock)
 
     def _fallback(self, log: FakeEventLog, circuit: Any) -> Fallback:
-        return Fallback(log, concurrency=2, circuit=circuit, number=lambda: None, max_bytes=10_000, clock=self.clock)
+        return Fallback(
+            log, concurrency=2, circuit=circuit, number=lambda _session_id: None, max_bytes=10_000, clock=self.clock
+        )
 
     async def look(self) -> None:
         """Look at all of them."""

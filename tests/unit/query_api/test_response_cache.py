@@ -194,8 +194,8 @@ def test_a_break_that_bears_an_as_of_starts_from_it() -> None:
 
 def test_the_numbers_are_those_of_the_last_message() -> None:
     """An answer of Postgres takes them before its query is sent."""
-    assert ResponseCache(1).numbers() is None
-    assert heard(change(1), change(2)).numbers() == Number("t", 2)
+    assert ResponseCache(1).number_of(A) is None
+    assert heard(change(1), change(2)).number_of(A) == Number("t", 2)
 
 
 def test_an_answer_staler_than_wanted_is_not_given() -> None:

@@ -9,10 +9,21 @@ import orjson
 import pytest
 
 from readmodel.event import ENCODING_VERSION
-from readmodel.keys import Keys
-from readmodel.projection import fresh_reports, judge, old_reports, read_projection
+from readmodel.look import SliceLook
+from readmodel.projection import (
+    Bounds,
+    FreshReport,
+    Projection,
+    fresh_reports,
+    judge,
+    old_reports,
+    read_projection,
+    sorted_out,
+)
 from readmodel.redis_client import connect
-from readmodel.view import Position, ViewReader
+from readmodel.redis_servers import OneServer
+from readmodel.view import Position
+from readmodel.whole_view import WholeView
 
 NOON = 1_768_314_600_000_000
 POSITION = Position("t", 7, live=True, as_of_us=NOON, lag_us=120_999, version=ENCODING_VERSION, database="1/2")
@@ -20,9 +31,22 @@ LEADER: dict[str, Any] = {"id": "a", "role": "leader", "reason": None, "started_
 STANDBY: dict[str, Any] = {"id": "b", "role": "standby", "reason": None, "started_at": "2026-01-02"}
 
 
+def judged(
+    position: Position | None,
+    hot_sessions: int,
+    reports: list[dict[str, Any]],
+    *bounds: Any,
+    refusal: str | None = None,
+    silent_us: int = 0,
+) -> Projection:
+    """Judge a view of one slice; each report is `silent_us` old."""
+    told = sorted_out([FreshReport(report, silent_us) for report in reports])
+    return judge(SliceLook(position, hot_sessions, refusal), told, Bounds(*bounds))
+
+
 def test_live() -> None:
     """A leader, a position that is live, a small lag: no reason is needed."""
-    projection = judge(POSITION, 3, [LEADER, STANDBY], 5.0)
+    projection = judged(POSITION, 3, [LEADER, STANDBY], 5.0)
 
     assert (projection.status, projection.reason) == ("live", None)
     assert (projection.as_of, projection.lag_ms) == ("2026-01-13T14:30:00.000000Z", 120)
@@ -32,7 +56,7 @@ def test_live() -> None:
 
 def test_nobody_leads() -> None:
     """Without a leader the view does not move, however fresh it looks."""
-    projection = judge(POSITION, 3, [], 5.0)
+    projection = judged(POSITION, 3, [], 5.0)
 
     assert projection.status == "down"
     assert projection.reason == "No projector leads: none has reported in the last five seconds."
@@ -42,7 +66,7 @@ def test_nobody_leads() -> None:
 def test_a_projector_that_waits_says_why() -> None:
     """A projector that cannot lead tells what keeps it, and how to mend it."""
     waiting = {**STANDBY, "role": "starting", "reason": "The triggers are not installed; run `readside install`."}
-    projection = judge(None, 0, [STANDBY, waiting], 5.0)
+    projection = judged(None, 0, [STANDBY, waiting], 5.0)
 
     assert (projection.status, projection.reason) == ("down", waiting["reason"])
     assert projection.standbys == (STANDBY, waiting)
@@ -51,17 +75,17 @@ def test_a_projector_that_waits_says_why() -> None:
 
 def test_an_empty_view_is_catching_up() -> None:
     """A leader that has not begun yet, or a Redis just flushed."""
-    assert judge(None, 0, [LEADER], 5.0).status == "catching_up"
-    assert "has not begun" in str(judge(None, 0, [LEADER], 5.0).reason)
+    assert judged(None, 0, [LEADER], 5.0).status == "catching_up"
+    assert "has not begun" in str(judged(None, 0, [LEADER], 5.0).reason)
 
 
 def test_a_view_in_doubt_is_catching_up() -> None:
     """A term has begun and no beat was applied: the old as-of stays, and is not live."""
-    projection = judge(replace(POSITION, live=False), 3, [{**LEADER, "reason": "A new term begins: x."}], 5.0)
+    projection = judged(replace(POSITION, live=False), 3, [{**LEADER, "reason": "A new term begins: x."}], 5.0)
 
     assert (projection.status, projection.reason) == ("catching_up", "A new term begins: x.")
     assert projection.as_of == "2026-01-13T14:30:00.000000Z"
-    assert "compares" in str(judge(replace(POSITION, live=False), 3, [LEADER], 5.0).reason)
+    assert "compares" in str(judged(replace(POSITION, live=False), 3, [LEADER], 5.0).reason)
 
 
 @pytest.mark.parametrize(
@@ -69,21 +93,21 @@ def test_a_view_in_doubt_is_catching_up() -> None:
 )
 def test_stale_past_the_bound(lag_us: int | None, status: str) -> None:
     """At the bound it is live, past it stale; a lag that nobody knows is no small one."""
-    assert judge(replace(POSITION, lag_us=lag_us), 0, [LEADER], 5.0).status == status
+    assert judged(replace(POSITION, lag_us=lag_us), 0, [LEADER], 5.0).status == status
 
 
 def test_stale_says_for_how_long() -> None:
     """Or what the leader itself says."""
     late = replace(POSITION, lag_us=61_250_000)
 
-    assert judge(late, 0, [LEADER], 5.0).reason == "No heartbeat came through the pipe for 61.2 s."
-    assert judge(late, 0, [{**LEADER, "reason": "Postgres is away."}], 5.0).reason == "Postgres is away."
-    assert "a while" in str(judge(replace(POSITION, lag_us=None), 0, [LEADER], 5.0).reason)
+    assert judged(late, 0, [LEADER], 5.0).reason == "No heartbeat came through the pipe for 61.2 s."
+    assert judged(late, 0, [{**LEADER, "reason": "Postgres is away."}], 5.0).reason == "Postgres is away."
+    assert "a while" in str(judged(replace(POSITION, lag_us=None), 0, [LEADER], 5.0).reason)
 
 
 def test_another_version_is_down() -> None:
     """A view written in another way is never read, so it answers nothing."""
-    projection = judge(replace(POSITION, version="0"), 0, [LEADER], 5.0)
+    projection = judged(replace(POSITION, version="0"), 0, [LEADER], 5.0)
 
     assert projection.status == "down"
     assert "version 0" in str(projection.reason)
@@ -91,7 +115,7 @@ def test_another_version_is_down() -> None:
 
 def test_the_view_of_version_0_1_is_refused_by_name() -> None:
     """Its encoding was 2, and it reads no other, as this version does not read that one."""
-    projection = judge(replace(POSITION, version="2"), 0, [LEADER], 5.0)
+    projection = judged(replace(POSITION, version="2"), 0, [LEADER], 5.0)
 
     assert projection.status == "down"
     assert projection.reason == "The view is of version 2, and this program reads version 3."
@@ -99,11 +123,11 @@ def test_the_view_of_version_0_1_is_refused_by_name() -> None:
 
 def test_the_view_of_another_database_is_down() -> None:
     """For who is told which database it must be of; nothing else is known of it."""
-    projection = judge(POSITION, 0, [LEADER], 5.0, "1/3")
+    projection = judged(POSITION, 0, [LEADER], 5.0, "1/3")
 
     assert projection.status == "down"
     assert "another database (1/2) than READSIDE_DATABASE_URL leads to (1/3)" in str(projection.reason)
-    assert judge(POSITION, 0, [LEADER], 5.0, "1/2").status == "live"
+    assert judged(POSITION, 0, [LEADER], 5.0, "1/2").status == "live"
 
 
 def test_of_two_leaders_the_younger_counts() -> None:
@@ -111,8 +135,8 @@ def test_of_two_leaders_the_younger_counts() -> None:
     young = {**LEADER, "id": "c", "started_at": "2026-01-03"}
     reports = fresh_reports({"c": _raw(young), "a": _raw(LEADER)}, NOON)
 
-    assert judge(POSITION, 0, reports, 5.0).leader == reports[-1]
-    assert judge(POSITION, 0, reports, 5.0).standbys == (reports[0],)
+    assert judged(POSITION, 0, reports, 5.0).leader == reports[-1]
+    assert judged(POSITION, 0, reports, 5.0).standbys == (reports[0],)
 
 
 def test_old_and_foreign_reports_are_passed_over() -> None:
@@ -135,31 +159,32 @@ def test_old_and_foreign_reports_are_passed_over() -> None:
 
 def test_json_has_every_field() -> None:
     """For machines: the fields are there whatever the status is."""
-    assert judge(None, 0, [], 5.0).as_json().keys() == judge(POSITION, 1, [LEADER], 5.0).as_json().keys()
-    assert orjson.dumps(judge(POSITION, 1, [LEADER, STANDBY], 5.0).as_json())
+    assert judged(None, 0, [], 5.0).as_json().keys() == judged(POSITION, 1, [LEADER], 5.0).as_json().keys()
+    assert orjson.dumps(judged(POSITION, 1, [LEADER, STANDBY], 5.0).as_json())
 
 
 @pytest.fixture
-async def view() -> AsyncIterator[ViewReader]:
+async def view() -> AsyncIterator[WholeView]:
     """An empty view over the fake Redis."""
     redis = fakeredis.FakeAsyncRedis()
-    yield ViewReader(redis, Keys("readside"))
+    yield WholeView(OneServer(redis), "readside")
     await redis.aclose()
 
 
-async def test_an_empty_redis_is_down(view: ViewReader) -> None:
+async def test_an_empty_redis_is_down(view: WholeView) -> None:
     """Nobody has ever been here."""
     projection = await read_projection(view, 5.0)
 
     assert (projection.status, projection.hot_sessions) == ("down", 0)
 
 
-async def test_api_processes_are_shown_for_ten_seconds(view: ViewReader) -> None:
+async def test_api_processes_are_shown_for_ten_seconds(view: WholeView) -> None:
     """By Redis' clock, the oldest process first; not where nobody asks for them."""
-    now_us = await view.now_us()
+    (part,) = view.parts
+    now_us = await part.now_us()
     for name, started_at, age_us in (("b", "2026-01-02", 0), ("a", "2026-01-01", 9_000_000), ("c", "", 11_000_000)):
         report = {"id": name, "started_at": started_at, "reported_at_us": now_us - age_us}
-        await view.redis.hset(view.keys.apis, name, orjson.dumps(report))
+        await part.redis.hset(part.keys.apis, name, orjson.dumps(report))
 
     assert [report["id"] for report in (await read_projection(view, 5.0)).apis] == ["a", "b"]
     assert (await read_projection(view, 5.0, with_apis=False)).apis == ()
@@ -168,7 +193,7 @@ async def test_api_processes_are_shown_for_ten_seconds(view: ViewReader) -> None
 async def test_a_redis_that_is_away_is_down() -> None:
     """No error is raised: the sentence says who does not answer."""
     redis = connect("redis://:secret@127.0.0.1:1/3", name="test")
-    projection = await read_projection(ViewReader(redis, Keys("readside", 3)), 5.0)
+    projection = await read_projection(WholeView(OneServer(redis), "readside"), 5.0)
     await redis.aclose()
 
     assert projection.status == "down"
@@ -176,9 +201,10 @@ async def test_a_redis_that_is_away_is_down() -> None:
     assert projection.hot_sessions is None
 
 
-async def test_a_redis_with_other_data_is_down(view: ViewReader) -> None:
+async def test_a_redis_with_other_data_is_down(view: WholeView) -> None:
     """Keys of ours that hold something else are named, not raised."""
-    await view.redis.set(view.keys.position, "mine")
+    (part,) = view.parts
+    await part.redis.set(part.keys.position, "mine")
     projection = await read_projection(view, 5.0)
 
     assert projection.status == "down"
@@ -191,20 +217,20 @@ def _raw(report: dict[str, Any], age_us: int = 0) -> bytes:
 
 def test_a_redis_that_takes_no_writes_is_down() -> None:
     """Whatever the last report says: nobody can write another."""
-    projection = judge(POSITION, 3, [LEADER], 5.0, refusal="Redis at h is read-only.")
+    projection = judged(POSITION, 3, [LEADER], 5.0, refusal="Redis at h is read-only.")
 
     assert (projection.status, projection.reason) == ("down", "Redis at h is read-only.")
     assert (projection.writable, projection.leader) == (False, LEADER)
-    assert judge(POSITION, 3, [LEADER], 5.0).writable is True
-    assert judge(POSITION, 3, [], 5.0, refusal="Redis at h is read-only.").reason == "Redis at h is read-only."
+    assert judged(POSITION, 3, [LEADER], 5.0).writable is True
+    assert judged(POSITION, 3, [], 5.0, refusal="Redis at h is read-only.").reason == "Redis at h is read-only."
 
 
 def test_a_leader_that_waits_for_a_store_is_stale() -> None:
     """It says so itself, before the lag shows it."""
     waiting = {**LEADER, "state": "waiting", "reason": "No heartbeat."}
 
-    assert judge(POSITION, 3, [waiting], 5.0).status == "stale"
-    assert judge(POSITION, 3, [waiting], 5.0).reason == "No heartbeat."
+    assert judged(POSITION, 3, [waiting], 5.0).status == "stale"
+    assert judged(POSITION, 3, [waiting], 5.0).reason == "No heartbeat."
 
 
 @pytest.mark.parametrize(
@@ -214,7 +240,7 @@ def test_a_leader_that_waits_for_a_store_is_stale() -> None:
 def test_a_leader_that_is_silent_while_as_of_stands_still(silent_us: int, lag_us: int, status: str) -> None:
     """One of the two alone is no sign: reports may be late, and beats rare."""
     silent = {**LEADER, "reported_at_us": NOON}
-    projection = judge(replace(POSITION, lag_us=lag_us), 3, [silent], 5.0, now_us=NOON + silent_us)
+    projection = judged(replace(POSITION, lag_us=lag_us), 3, [silent], 5.0, silent_us=silent_us)
 
     assert projection.status == status
     assert (projection.reason is None) == (status == "live")
@@ -224,7 +250,7 @@ def test_a_leader_that_is_silent_while_as_of_stands_still(silent_us: int, lag_us
 def test_a_leader_that_catches_up_while_as_of_grows_old(lag_us: int, status: str) -> None:
     """It has just taken the lead of a view that was live; for a moment that is nothing to be told."""
     leader = {**LEADER, "state": "catching_up", "reported_at_us": NOON}
-    projection = judge(replace(POSITION, lag_us=lag_us), 3, [leader], 5.0, now_us=NOON)
+    projection = judged(replace(POSITION, lag_us=lag_us), 3, [leader], 5.0)
 
     assert projection.status == status
     assert (projection.reason is None) == (status == "live")
@@ -239,6 +265,6 @@ def test_a_leader_that_catches_up_while_as_of_grows_old(lag_us: int, status: str
 )
 def test_nobody_leads_though_somebody_reports(role: str, words: str) -> None:
     """It is not said that none has reported."""
-    projection = judge(None, 0, [{"role": role}], 5.0)
+    projection = judged(None, 0, [{"role": role}], 5.0)
 
     assert (projection.status, projection.reason) == ("down", f"No projector leads: {words}.")

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from readmodel.errors import ViewUnavailable
-from readmodel.projection import Projection, unreachable
-from readside.commands.plain_words import rows
+from readmodel.projection import Projection, SliceState, unreachable
+from readside.commands.plain_words import SHOWN_SLICES, rows
+from readside.inspection.of_slices import judge_slices
 
 LEADER: dict[str, Any] = {
     "host": "a.example",
@@ -201,3 +202,84 @@ def test_what_a_projector_that_does_not_lead_is_called(report: dict[str, Any], l
 
     assert words in shown[label]
     assert len({"standby", "projector"} & shown.keys()) == 1
+
+
+def of_slices(*unwell: SliceState, count: int = 32, **changes: Any) -> Projection:
+    """A projection of slices on three nodes, of which these are not live."""
+    others = {one.slice: one for one in unwell}
+    slices = tuple(
+        others.get(index, SliceState(index, f"{index % 3}:7", "live", None, "T", 90, 4, "t", 1))
+        for index in range(count)
+    )
+    status = unwell[0].status if unwell else "live"
+    return Projection(status, **{**LIVE, "slices": slices, **changes})
+
+
+def away(index: int) -> SliceState:
+    """A slice whose server is away."""
+    return SliceState(index, f"{index % 3}:7", "down", "Redis at 1:7 does not answer.", "T", 61_000, None, None, None)
+
+
+STALE = SliceState(9, "0:7", "stale", "No heartbeat came.", "T", 6_000, 4, "t", 1)
+
+
+def test_one_slice_has_no_line() -> None:
+    """Nothing is new where the view is one."""
+    assert not [label for label in told(Projection("live", **LIVE)) if label.startswith("slice")]
+    assert list(judge_slices(Projection("live", **LIVE))) == []
+
+
+def test_slices_that_are_live_take_one_line() -> None:
+    """How many, and on how many nodes."""
+    lines = told(of_slices())
+
+    assert lines["slices"] == "32 on 3 nodes, all live"
+    assert not [label for label in lines if label.startswith("slice ")]
+
+
+def test_each_slice_that_is_not_live_has_a_line() -> None:
+    """Where it is, how old, and why; the rest of the sessions are answered as ever."""
+    lines = told(of_slices(away(7), STALE))
+
+    assert lines["slices"] == "32 on 3 nodes, 2 not live"
+    assert lines["slice 7"] == "down on 1:7, lag 61000 ms: Redis at 1:7 does not answer."
+    assert lines["slice 9"] == "stale on 0:7, lag 6000 ms: No heartbeat came."
+    assert lines["users see"].startswith("Sessions of 30 slices are answered as ever. Those of the others are answered")
+    assert lines["what to do"].startswith("Bring the Redis servers of these slices back, or fail over")
+
+
+def test_a_screen_does_not_name_a_thousand_slices() -> None:
+    """The first, and that there are more."""
+    lines = told(of_slices(*map(away, range(1_000)), count=1_024))
+
+    assert len([label for label in lines if label.startswith("slice ")]) == SHOWN_SLICES
+    assert lines["more slices"].endswith("and 952 more")
+
+
+def test_a_standby_with_another_number_of_slices() -> None:
+    """Though all is live: it could not take over."""
+    projection = of_slices(leader={**LEADER, "slices_count": 32}, standbys=({**STANDBY, "slices_count": 8},))
+    lines = told(projection)
+    (states, differing) = judge_slices(projection)
+
+    assert lines["standby"] == "b.example pid 7 (waiting, 8 slices), since 2026-01-13T14:00:00.000000Z"
+    assert lines["what to do"].startswith("Give all projectors the same READSIDE_SLICES")
+    assert (states.state, states.text) == ("ok", "32 on 3 nodes, all live")
+    assert differing.state == "problem"
+    assert (
+        "b.example pid 7: The leading projector is set to READSIDE_SLICES=32, and this process to 8" in differing.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("unwell", "state"), [((away(7),), "problem"), ((STALE,), "warning"), ((STALE, away(7)), "problem")]
+)
+def test_doctor_names_the_slices_that_are_not_live(unwell: tuple[SliceState, ...], state: str) -> None:
+    """One that is down is a problem; one that catches up gets well by itself."""
+    (finding,) = judge_slices(of_slices(*unwell))
+
+    assert finding.state == state
+    assert (
+        f"32 on 3 nodes; not live: {', '.join(str(one.slice) for one in sorted(unwell, key=lambda one: one.slice))}."
+        in (finding.text)
+    )

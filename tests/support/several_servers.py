@@ -1,0 +1,45 @@
+"""Several Redis servers that share the hash slots, each a client of its own."""
+
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from readmodel.slices import SLOTS
+
+
+class SeveralServers:
+    """Servers that share the slots evenly, named `server 0` and on; `moved` says where the slots of one are now."""
+
+    name, database, sharded = "several", 0, False
+
+    def __init__(self, clients: Sequence[Redis]) -> None:
+        self.clients = clients
+        self.moved: dict[int, int] = {}
+
+    def client(self, slot: int) -> Redis:
+        """The client of a slot's first server."""
+        return self.clients[self.place(slot)]
+
+    def node(self, slot: int) -> str:
+        """Name a slot's server."""
+        first = self.place(slot)
+        return f"server {self.moved.get(first, first)}"
+
+    async def settle(self, slot: int) -> None:
+        """Nothing moves by itself."""
+
+    def doubt(self, slot: int, error: BaseException | None) -> None:
+        """Nothing moves by itself."""
+
+    async def identity(self) -> str:
+        """Name them."""
+        return self.name
+
+    async def aclose(self) -> None:
+        """Close all."""
+        for client in self.clients:
+            await client.aclose()
+
+    def place(self, slot: int) -> int:
+        """Which server a slot was on first."""
+        return slot * len(self.clients) // SLOTS
