@@ -26,7 +26,7 @@ from readmodel.supervise import first_to_end
 
 ADOPTING_SECONDS = 30.0
 """A partition that is written to all the time may be locked at each try: each has its writers wait 0.1 s at most."""
-BEHIND_SECONDS = 0.05
+BEHIND_SECONDS = 0.02
 """A slice that works for so long on what it was fed is not waited for: the others are read for, and it catches up."""
 
 _log = structlog.get_logger(__name__)

@@ -93,7 +93,8 @@ class Jobs:
 
     def detach(self, index: int) -> None:
         """A slice's term is over, and its loads are gone: what jobs still wait for is asked of the next one."""
-        self._wakes.pop(index, None)
+        if self._wakes.pop(index, None) is None:
+            return
         self.moved.set()
         left = [sid for job in self._jobs.values() for sid in job.waiting if self.index_of(sid) == index]
         if left:

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from projector.telemetry import Telemetry
+from projector.telemetry import SliceTelemetry, Telemetry
 
 PREFIX = "readside_projector_"
 _COUNTERS = {
@@ -74,6 +74,27 @@ class TelemetryCollector(Collector):
             if value is not None and t.role == "leader":
                 family.add_metric([], value)
             yield family
+        yield _slice_ages(t)
+
+
+def _slice_ages(t: Telemetry) -> Metric:
+    """Tell how old each of several slices is; their number bounds the label."""
+    family = GaugeMetricFamily(
+        f"{PREFIX}slice_as_of_age_seconds",
+        "Age of as-of of each slice, where there are several; no value before its first beat.",
+        labels=["slice"],
+    )
+    for index, one in enumerate(t.slices):
+        age = _age(one)
+        if age is not None:
+            family.add_metric([str(index)], age)
+    return family
+
+
+def _age(t: SliceTelemetry) -> float | None:
+    if t.applied_at is None or t.round_trip_us is None:
+        return None
+    return time.monotonic() - t.applied_at + t.round_trip_us / 1e6
 
 
 def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
@@ -96,9 +117,11 @@ def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
     yield "notification_queue_usage", "Part of Postgres' notification queue in use, 0 to 1.", t.queue_usage
     trip = None if t.round_trip_us is None else t.round_trip_us / 1e6
     yield "heartbeat_round_trip_seconds", "The last beat's time through the whole pipe.", trip
-    lag = None if t.applied_at is None or trip is None else time.monotonic() - t.applied_at + trip
-    yield "lag_seconds", "Age of the view's as-of; nothing committed longer ago is missing.", lag
+    yield "lag_seconds", "Age of the view's as-of; nothing committed longer ago is missing.", _age(t)
     as_of = None if t.as_of_us is None else t.as_of_us / 1e6
+    live = sum(one.state == "live" and one.reason is None for one in t.slices)
+    yield "slices", "Slices of the view, where there are several.", len(t.slices) or None
+    yield "slices_live", "Those of them that follow.", live if t.slices else None
     yield "as_of_timestamp_seconds", "The view's as-of, seconds since 1970 by Postgres' clock.", as_of
 
 

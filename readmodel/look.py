@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from redis.exceptions import ResponseError
+from redis.exceptions import MovedError, ResponseError
 
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.header import text
@@ -47,27 +48,37 @@ class Look:
 async def look(view: WholeView, *, with_apis: bool = True) -> Look:
     """Look at all slices, at those of one server together; never raises for a store."""
     seen = Look()
-    by_node: dict[str, list[int]] = {}
-    for index in range(len(view.parts)):
-        by_node.setdefault(view.node(index), []).append(index)
-    await asyncio.gather(*(_look_at_server(view, indices, seen, with_apis) for indices in by_node.values()))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_SECONDS):
+            await view.settle()
+    moved = await _look_at(view, range(len(view.parts)), seen, with_apis)
+    if moved:  # the answer says where to: once, for else a slice that moves back and forth would hold us
+        await _look_at(view, moved, seen, with_apis)
     return seen
 
 
-async def _look_at_server(view: WholeView, indices: Sequence[int], seen: Look, with_apis: bool) -> None:
+async def _look_at(view: WholeView, indices: Iterable[int], seen: Look, with_apis: bool) -> list[int]:
+    """Look at these slices; gives those that have moved."""
+    groups = view.by_node(indices)
+    moved = await asyncio.gather(*(_look_at_server(view, group, seen, with_apis) for group in groups))
+    return [index for group in moved for index in group]
+
+
+async def _look_at_server(view: WholeView, indices: Sequence[int], seen: Look, with_apis: bool) -> list[int]:
     """Look at slices that share a server; where it does not answer, that is what is seen of each."""
     redis = view.parts[indices[0]].redis
     try:
         async with asyncio.timeout(LOOK_SECONDS):
-            await _ask(view, indices, seen, with_apis)
+            return await _ask(view, indices, seen, with_apis)
     except TimeoutError:
         error = ViewUnavailable(f"Redis at {target(redis)} does not answer within {LOOK_SECONDS:g} s.")
         seen.slices.update(dict.fromkeys(indices, error))
     except (StoreUnavailable, StoreRefused) as exc:
         seen.slices.update(dict.fromkeys(indices, exc))
+    return []
 
 
-async def _ask(view: WholeView, indices: Sequence[int], seen: Look, with_apis: bool) -> None:
+async def _ask(view: WholeView, indices: Sequence[int], seen: Look, with_apis: bool) -> list[int]:
     parts = {index: view.parts[index] for index in indices}
     reporting = [index for index in view.slices.reporting if index in parts]
     first = parts[indices[0]]
@@ -87,8 +98,12 @@ async def _ask(view: WholeView, indices: Sequence[int], seen: Look, with_apis: b
     write_refusal = await first.write_refusal()
     now_us = int(clock[0]) * 1_000_000 + int(clock[1])
     answers = iter(replies)
+    moved = []
     for index, part in parts.items():
-        seen.slices[index] = _slice(part, next(answers), next(answers), now_us, write_refusal)
+        position, hot = next(answers), next(answers)
+        seen.slices[index] = _slice(part, position, hot, now_us, write_refusal)
+        if isinstance(position, MovedError):
+            moved.append(index)
     for index in reporting:
         projectors = next(answers)
         _keep(seen.projectors, projectors, now_us)
@@ -96,6 +111,7 @@ async def _ask(view: WholeView, indices: Sequence[int], seen: Look, with_apis: b
             seen.slices[index] = refusal(first.redis, projectors)  # no report can be written there
         if with_apis:
             _keep(seen.apis, next(answers), now_us)  # nobody's outage
+    return moved
 
 
 def _slice(

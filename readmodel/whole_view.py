@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from heapq import merge
 from itertools import islice
 from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
 
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.header import Header
@@ -54,9 +57,21 @@ class WholeView:
         """Name the server that a session's slice is taken to be on now."""
         return self.servers.node(self._slots[self.slices.index_of(session_id)])
 
+    def by_node(self, indices: Iterable[int]) -> list[list[int]]:
+        """Group slices by the server that each is taken to be on now."""
+        groups: dict[str, list[int]] = {}
+        for index in indices:
+            groups.setdefault(self.node(index), []).append(index)
+        return list(groups.values())
+
+    async def settle(self) -> None:
+        """Learn where the slices are, where that was never asked; if nobody tells, whoever is asked will say so."""
+        with suppress(RedisError, OSError, TimeoutError):
+            await self.servers.settle(self._slots[0])
+
     def nodes(self) -> Collection[str]:
         """Name all servers that there are slices on."""
-        return self._by_node().keys()
+        return {self.node(index) for index in range(len(self.parts))}
 
     async def read_all(
         self, polls: Sequence[Poll], max_bytes: int, database: str = "", reply_bytes: int | None = None
@@ -125,7 +140,7 @@ class WholeView:
             except (StoreUnavailable, StoreRefused) as exc:
                 found.update(dict.fromkeys(indices, exc))
 
-        await asyncio.gather(*map(check, self._by_node().values()))
+        await asyncio.gather(*map(check, self.by_node(range(len(self.parts)))))
         return [found[index] for index in range(len(self.parts))]
 
     async def _check_together(self, indices: Sequence[int], database: str) -> list[ServiceError | None]:
@@ -136,12 +151,6 @@ class WholeView:
         with translated(redis):
             replies = await pipeline.execute(raise_on_error=False)
         return [self.parts[index].misfit(reply, database) for index, reply in zip(indices, replies, strict=True)]
-
-    def _by_node(self) -> dict[str, list[int]]:
-        by_node: dict[str, list[int]] = {}
-        for index in range(len(self.parts)):
-            by_node.setdefault(self.node(index), []).append(index)
-        return by_node
 
     async def _each(self, indices: Iterable[int], ask: Callable[[int], Awaitable[_T]]) -> list[_T]:
         """Ask slices, a few of each server at a time, and give what they say in order."""

@@ -54,7 +54,7 @@ async def _rebuild(site: Site) -> float:
     """Rebuild all sessions; gives events a second."""
     began = time.perf_counter()
     hot = 0
-    async for reply in ask([site.view], ProjectorRequest("rebuild", (), everything=True, reply=True)):
+    async for reply in ask(site.view.reporting, ProjectorRequest("rebuild", (), everything=True, reply=True)):
         hot += sum(outcome == "hot" for outcome in reply.sessions.values())
         if reply.state == "failed":
             raise BenchError(f"The rebuild was cut short: {reply.detail}.")

@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 from projector.core.letters import Beat, Letters
 
-MAX_WAITING = 100_000
-"""Events and sessions that one slice's letters name while its Redis takes no batch; past it the slice is compared."""
+MAX_WAITING = 5_000
+"""Events and sessions that one slice's letters name while its Redis takes no batch; past it the slice is compared.
+
+To read so many events takes a tenth of a second, for which the steps of other slices wait.
+"""
 
 
 class Delivery(NamedTuple):

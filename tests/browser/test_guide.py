@@ -130,7 +130,7 @@ class Site:
 
 async def _answers(url: str) -> bool:
     with suppress(httpx.TransportError):
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:  # asked again and again, and nothing is encrypted
             return (await client.get(url)).status_code == 200
     return False
 

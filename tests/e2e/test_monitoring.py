@@ -77,10 +77,10 @@ def command_line(pid: int) -> str:
 
 @asynccontextmanager
 async def running(database_url: str, redis_url: str, jwks: Path) -> AsyncIterator[Service]:
-    """Start both, and wait until the view is live and both workers hear of it; the API believes tokens."""
+    """Start both, of a view of two slices, and wait until both workers hear of it; the API believes tokens."""
     projector_port, api_port = free_port(), free_port()
     settings = {"API_KEYS": f"test:{KEY}", "JWT_JWKS": str(jwks), "PROJECTOR_PORT": str(projector_port)}
-    site = Site.of(database_url, redis_url, **settings)
+    site = Site.of(database_url, redis_url, SLICES="2", **settings)
     await site.install()
     async with site.projector() as projector:
         api = await site.start("api", "--port", str(api_port), "--workers", "2")

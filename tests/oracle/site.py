@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from tests.oracle.histories import Edit
 from tests.oracle.ledger import Ledger
 from tests.oracle.report import Report
 from tests.oracle.service import Service
@@ -19,7 +20,7 @@ from tests.oracle.writers import LOST, Writer, wait
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 
-Mend = Callable[[], None]
+Mend = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Site:
     hurry: asyncio.Event
     """Set while writers must keep no transaction open."""
     mends: list[Mend] = field(default_factory=list)
+    edited: tuple[Edit, str, bytes] | None = None
+    """What somebody edited in Redis and nobody has mended yet: the key, and the member that is in it."""
 
     async def pause(self, seconds: float) -> None:
         """Wait for a random part of so long, or until the end."""

@@ -220,8 +220,11 @@ class RedisCluster:
                 await node.run("FLUSHALL")
 
     async def _told_by_all(self, slot: int, owner: Node, but: Sequence[Node]) -> bool:
-        asked = [node for node in self.nodes if node not in but and node.place not in self.dead]
-        return all([await _owner(node, slot) == owner.id for node in asked if node.host not in self.cut_off])
+        for node in self.nodes:
+            unasked = node in but or node.place in self.dead or node.host in self.cut_off
+            if not unasked and await _owner(node, slot) != owner.id:
+                return False
+        return True
 
     async def start(self, masters: int, replicas: int) -> None:
         """Start the nodes and make them a cluster."""

@@ -18,11 +18,11 @@ class SeveralServers:
 
     def client(self, slot: int) -> Redis:
         """The client of a slot's first server."""
-        return self.clients[self._first(slot)]
+        return self.clients[self.place(slot)]
 
     def node(self, slot: int) -> str:
         """Name a slot's server."""
-        first = self._first(slot)
+        first = self.place(slot)
         return f"server {self.moved.get(first, first)}"
 
     async def settle(self, slot: int) -> None:
@@ -40,5 +40,6 @@ class SeveralServers:
         for client in self.clients:
             await client.aclose()
 
-    def _first(self, slot: int) -> int:
+    def place(self, slot: int) -> int:
+        """Which server a slot was on first."""
         return slot * len(self.clients) // SLOTS

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from projector.leader import CAUSES, _cause
 from projector.metrics import exposition
-from projector.telemetry import Telemetry
+from projector.telemetry import SliceTelemetry, Telemetry
 from readmodel.errors import EventLogUnavailable, QueryTooSlow, ServiceError, StoreRefused, StoreUnavailable, ViewFull
 
 COUNTERS = {
@@ -48,6 +48,24 @@ def test_the_names() -> None:
     assert samples(Telemetry()).keys() == ALWAYS | BUCKETS
     assert samples(Telemetry(role="leader")).keys() == ALWAYS | BUCKETS | OF_THE_LEADER
     assert samples(LIVE).keys() == ALWAYS | BUCKETS | OF_THE_LEADER | ONCE_LIVE
+
+
+def test_several_slices_have_names_of_their_own() -> None:
+    """How many there are, how many follow, and how old each is that ever had a beat; one slice has none of it."""
+    begun = SliceTelemetry("live", applied_at=time.monotonic() - 60, round_trip_us=2_000)
+    slow = SliceTelemetry("live", "Redis is slow.", applied_at=time.monotonic(), round_trip_us=1)
+    text = exposition(Telemetry(role="leader", slices=[begun, slow, SliceTelemetry()])).decode()
+    found = {
+        (sample.name.removeprefix("readside_projector_"), sample.labels.get("slice")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if "slice" in sample.name
+    }
+
+    assert found.keys() == {("slices", None), ("slices_live", None)} | {("slice_as_of_age_seconds", n) for n in "01"}
+    assert (found["slices", None], found["slices_live", None]) == (3, 1)
+    assert 60 <= found["slice_as_of_age_seconds", "0"] < 90
+    assert not {name for name in samples(LIVE) if "slice" in name}
 
 
 def test_every_family_says_what_it_is() -> None:
