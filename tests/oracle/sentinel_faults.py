@@ -14,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from readside.demo.processes import LOOPBACK
 from tests.oracle.site import Fault, Site
 from tests.support.redis_clusters import Node
-from tests.support.sentinels import DOWN_AFTER_MS, SERVICE, Watched
+from tests.support.sentinels import DOWN_AFTER_MS, SERVICE, SentinelSet
 from tests.support.waiting import eventually
 
 DOWN_AFTER_SECONDS = DOWN_AFTER_MS / 1000
@@ -28,7 +28,7 @@ class SentinelFaults:
     """What can be done to the master, its replicas and the sentinels."""
 
     site: Site
-    watched: Watched
+    watched: SentinelSet
 
     def all(self) -> list[Fault]:
         """Each of them."""
