@@ -22,7 +22,7 @@ SLICE_PLANTS = {
         "projector.term:Term.run",
         "self._fed = self._feed.join(index, self._wake)",
         "self._fed = self._feed.join(index, self._wake)\n    self._feed._fed.pop(index)",
-        ("sliced", "old_dump", "position_lost"),
+        ("sliced", "node_away"),
         (
             (
                 "projector.term:Term._go",
@@ -87,8 +87,7 @@ SLICE_PLANTS = {
             (
                 "projector.shared_reads:_OneCall._answer_all",
                 "found = await self._answer([one for one, future in asked if not future.done()])",
-                "found = await self._answer([one for one, future in asked if not future.done()])\n"
-                "                self._asked = []",
+                "found = await self._answer([one for one, future in asked if not future.done()]); self._asked = []",
             ),
             (
                 "projector.shared_reads:_OneCall._answer_all",
