@@ -28,7 +28,7 @@ class Requests:
         """Hand over what was asked since the last step. Raises the stores' errors."""
         # First of all every job hears what it waits for: the next term is asked for that where this one ends here.
         taken = [(request, self._sessions_of(request)) for request in self._jobs.take(self._index)]
-        return [await self._wish(request, wanted) for request, wanted in taken if request.verb != "touch"]
+        return [wish for request, wanted in taken if (wish := await self._wish(request, wanted)) is not None]
 
     def _sessions_of(self, request: ProjectorRequest) -> list[str]:
         wanted = list(request.sessions)
@@ -43,7 +43,9 @@ class Requests:
                     self._sessions.damage(session_id)
         return wanted
 
-    async def _wish(self, request: ProjectorRequest, wanted: list[str]) -> Wish:
+    async def _wish(self, request: ProjectorRequest, wanted: list[str]) -> Wish | None:
+        if request.verb == "touch":
+            return None
         if request.verb == "warm":
             return Wish("warm", wanted, insistent=request.reply, confirmed=await self._confirmed(wanted))
         return Wish(request.verb, wanted)

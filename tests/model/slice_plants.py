@@ -59,13 +59,6 @@ SLICE_PLANTS = {
         "letters = later.letters",
         ("sliced", "node_away"),
     ),
-    "what waits is added though a look came later": Plant(
-        "a session that is to be looked at has no use for events that were told before",
-        "projector.core.letters:Letters.merge",
-        "self.look([*self.looks, *later.looks])",
-        "self.looks |= later.looks",
-        ("sliced", "node_away", "replace", "delete"),
-    ),
     "a beat waits for nothing": Plant(
         "a slice has the as-of of a beat when all that it was fed before is applied",
         "projector.core.backlog:Backlog.take",
