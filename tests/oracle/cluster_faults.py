@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-
-from redis.exceptions import RedisError
 
 from readmodel.slices import slot_of
 from tests.oracle.site import Fault, Site
 from tests.support.redis_clusters import NODE_TIMEOUT_MS, Node, RedisCluster
-from tests.support.waiting import eventually
 
 NODE_TIMEOUT_SECONDS = NODE_TIMEOUT_MS / 1000
 ELECTION_SECONDS, WHOLE_SECONDS = 20, 40
@@ -59,8 +53,9 @@ class ClusterFaults:
 
     async def fail_over(self) -> None:
         """With the master's consent, without it, or without anybody's."""
-        slot, _, _ = await self._struck()
-        await self.cluster.fail_over(slot, *self.site.random.choice(((), ("FORCE",), ("TAKEOVER",))))
+        _, _, replica = await self._struck()
+        await replica.run("CLUSTER FAILOVER", *self.site.random.choice(((), ("FORCE",), ("TAKEOVER",))))
+        await self._elected(replica)
 
     async def lose_writes(self) -> None:
         """The replica hears nothing for a while, and then it is the master."""
@@ -139,6 +134,7 @@ class ClusterFaults:
         await self._whole()
         slot = self.site.random.choice(self._slots())
         master = await self.cluster.master_of(slot)
+        self.site.report.tell(f"{master.place} is struck")
         return slot, master, await self.cluster.replica_of(master)
 
     async def _move(self, slot: int, to: Node) -> None:
@@ -158,21 +154,13 @@ class ClusterFaults:
         return len(key) % 2 == which if self.site.random.random() < 0.5 else ":s:" in key
 
     async def _elected(self, replica: Node) -> None:
-        await eventually(partial(_at_leisure, replica.is_master), "a replica is elected", ELECTION_SECONDS)
+        await self.site.until(replica.is_master, "a replica is elected", ELECTION_SECONDS)
 
     async def _back(self, node: Node) -> None:
         await self.cluster.restart(node)
 
     async def _whole(self) -> None:
-        await eventually(partial(_at_leisure, self.cluster.healthy), "the cluster is whole", WHOLE_SECONDS)
+        await self.site.until(self.cluster.healthy, "the cluster is whole", WHOLE_SECONDS)
 
     def _slots(self) -> list[int]:
         return [slot_of(keys.tag) for keys in self.site.service.installation.view.keys]
-
-
-async def _at_leisure(condition: Callable[[], Awaitable[bool]]) -> bool:
-    """Ask all nodes ten times a second at most: pollers and the bus share this process."""
-    await asyncio.sleep(0.1)
-    with suppress(RedisError, OSError):  # a node that loads what its master holds refuses to answer
-        return await condition()
-    return False
