@@ -111,6 +111,11 @@ class RedisCluster:
         latest = max(told)[1]
         return next(node for node in self.nodes if node.id == latest)
 
+    async def other_master(self, than: Node) -> Node:
+        """Another master."""
+        masters = [node for node in self.nodes if node is not than and await node.is_master()]
+        return masters[0]
+
     async def replica_of(self, master: Node) -> Node:
         """A replica of a master that follows it."""
         for node in self.nodes:
