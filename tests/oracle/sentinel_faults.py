@@ -28,15 +28,15 @@ class SentinelFaults:
     def all(self) -> list[Fault]:
         """Each of them."""
         return [
-            Fault("master killed, a replica promoted", self.kill, 32),
-            Fault("master killed, back before a failover, empty", self.lose_everything, 16),
-            Fault("failover by hand", self.fail_over, 32),
-            Fault("failover that loses the last writes", self.lose_writes, 32),
-            Fault("master paused, a replica promoted", self.pause, 24),
+            Fault("master killed, a replica promoted", self.kill, 32, 2),
+            Fault("master killed, back before a failover, empty", self.lose_everything, 16, 1),
+            Fault("failover by hand", self.fail_over, 32, 1),
+            Fault("failover that loses the last writes", self.lose_writes, 32, 2),
+            Fault("master paused, a replica promoted", self.pause, 24, 2.5),
             Fault("master paused shortly", self.pause_shortly, 12),
-            Fault("two masters", self.two_masters, 24),
-            Fault("sentinels paused", self.pause_sentinels, 12),
-            Fault("sentinels paused, master killed and back, empty", self.blind, 16),
+            Fault("two masters", self.two_masters, 24, 3),
+            Fault("sentinels paused", self.pause_sentinels, 12, 1.5),
+            Fault("sentinels paused, master killed and back, empty", self.blind, 16, 2),
         ]
 
     async def kill(self) -> None:
