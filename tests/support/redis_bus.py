@@ -5,7 +5,7 @@ from threading import Thread
 
 
 class Bus:
-    """All proxies of a cluster, in a thread of their own: a test that is busy must not hold up the nodes' heartbeats."""
+    """All proxies of a cluster, in a thread of their own: a busy test holds up no heartbeats."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
