@@ -27,6 +27,7 @@ from bench.rows import (
     partitions,
     paths_beside_base,
     rebuild,
+    slice_killed,
     writers,
 )
 from bench.stack import Servers
@@ -55,6 +56,7 @@ _MODULES: tuple[ModuleType, ...] = (
     partitions,
     letters,
     no_projector,
+    slice_killed,
     cold,
     deep_pages,
 )
@@ -72,6 +74,7 @@ WITHOUT_CROWDS = frozenset(
         partitions,
         letters,
         no_projector,
+        slice_killed,
         attacks,
         idle_connections,
         hot_path,

@@ -149,8 +149,7 @@ class Site:
         now = await self.connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 
         async def passed() -> bool:
-            as_of_us = await self.as_of_us()
-            return as_of_us is not None and as_of_us >= now
+            return bool((await self.as_of_us() or 0) >= now)
 
         await until(passed, "as-of has passed what was written")
 

@@ -73,12 +73,15 @@ _ADVICE = {
 }
 """What a refusal means, or what to do, by how it begins."""
 
+AWAY_IN_A_SCRIPT = ("Script attempted to", "Unable to execute command")
+"""How what a script is told begins when a key of its slot is on another node, or the cluster is down."""
+
 _MOVING = "its slot moves to another node, and until it is there nobody can tell which of the two is right"
 _ADVICE_IN_A_CLUSTER = {
     "MOVED": "its slot has moved, and the next command goes where it is",
     "ASK": _MOVING,
     "TRYAGAIN": _MOVING,
-    "Script attempted to access a non local key": _MOVING,
+    **dict.fromkeys(AWAY_IN_A_SCRIPT, _MOVING),
     "CROSSSLOT": "our keys of one command are not in one slot, which is a fault of ours",
     "CLUSTERDOWN": "the cluster lacks a master, and serves again when a replica has taken its place",
     "READONLY": "it has become a replica, and the next command goes to the master",

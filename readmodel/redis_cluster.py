@@ -109,6 +109,11 @@ class ClusterServers(MovingServers):
         """Keep the nodes of the URL, and of the cluster."""
         return chain(self._seeds, self._topology.nodes if self._topology else (), self._moved.values())
 
+    def first_slots(self) -> Iterable[int]:
+        """Give a slot of each master that has any."""
+        ranges = self._topology.ranges if self._topology else ()
+        return {master: first for first, _, master in reversed(ranges)}.values()
+
     async def read(self) -> None:
         """Ask all nodes that are known, and then those that they know, until most of them have told."""
         asked: set[Address] = set()

@@ -46,6 +46,10 @@ class SentinelServers(MovingServers):
         """Keep the master."""
         return [self._master] if self._master else []
 
+    def first_slots(self) -> Iterable[int]:
+        """Give any: there is one master."""
+        return [0]
+
     async def read(self) -> None:
         """Ask the sentinels who is the master, and that one whether it is."""
         said, wrong = await answers(map(self._ask, self._sentinels.sentinels))

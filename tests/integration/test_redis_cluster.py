@@ -1,7 +1,7 @@
 """Commands to a Redis Cluster: each goes to the slot's master, whatever happens to the nodes; none is sent twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -14,26 +14,12 @@ from readmodel.redis_client import target, translated
 from readmodel.redis_moving import MovingServers
 from readmodel.redis_servers import open_servers
 from readmodel.slices import slot_of
-from tests.support.redis_clusters import Node, RedisCluster, redis_cluster, running_cluster
+from tests.support.redis_clusters import Node, RedisCluster, redis_cluster
 from tests.support.waiting import eventually
 
 TAG = "0"
 SLOT = slot_of(TAG)
 KEY = f"readside:{{{TAG}}}:test"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[RedisCluster]:
-    """Three masters and three replicas, for all these tests."""
-    with running_cluster() as made:
-        yield made
-
-
-@pytest.fixture
-async def cluster(running: RedisCluster) -> RedisCluster:
-    """The cluster, whole and empty."""
-    await running.heal()
-    return running
 
 
 @pytest.fixture
@@ -64,12 +50,6 @@ async def written(servers: MovingServers, value: str = "value") -> bool:
     return False
 
 
-async def other_master(cluster: RedisCluster, than: Node) -> Node:
-    """Another master."""
-    masters = [node for node in cluster.nodes if node is not than and await node.is_master()]
-    return masters[0]
-
-
 def free(servers: MovingServers, than: Node) -> Any:
     """A client of a slot that another master has."""
     return servers.client(next(slot for slot in range(0, 16_384, 1_000) if servers.node(slot) != than.place))
@@ -93,7 +73,7 @@ async def test_a_moved_slot_is_followed_at_once(cluster: RedisCluster, servers: 
     """The command was not executed where the slot had been; it is where MOVED says, once."""
     await write(servers)
     source = await cluster.master_of(SLOT)
-    to = await other_master(cluster, source)
+    to = await cluster.other_master(source)
     await cluster.move(SLOT, to)
 
     await write(servers, "again")
@@ -106,7 +86,7 @@ async def test_a_moved_slot_is_followed_at_once(cluster: RedisCluster, servers: 
 async def test_a_moved_slot_in_a_pipeline_is_noted(cluster: RedisCluster, servers: MovingServers) -> None:
     """Its reply is MOVED, which is told; the next pipeline goes where the slot is."""
     await write(servers)
-    to = await other_master(cluster, await cluster.master_of(SLOT))
+    to = await cluster.other_master(await cluster.master_of(SLOT))
     await cluster.move(SLOT, to)
     pipeline: Any = servers.client(SLOT).pipeline(transaction=False)
 
@@ -120,7 +100,7 @@ async def test_a_moved_slot_in_a_pipeline_is_noted(cluster: RedisCluster, server
 async def test_a_slot_that_moves_is_away_until_it_has_moved(cluster: RedisCluster, servers: MovingServers) -> None:
     """ASK is not followed: on the node that gets the slot, a key that is not there yet would look lost."""
     await write(servers)
-    to = await other_master(cluster, await cluster.master_of(SLOT))
+    to = await cluster.other_master(await cluster.master_of(SLOT))
     source = await cluster.begin_moving(SLOT, to)
     await cluster.move_keys(SLOT, source, to)
 
@@ -137,7 +117,7 @@ async def test_keys_on_two_nodes_are_away(cluster: RedisCluster, servers: Moving
     """TRYAGAIN: one of two keys has moved."""
     await write(servers)
     await sent(servers, "HSET", f"{KEY}2", "field", "value")
-    to = await other_master(cluster, await cluster.master_of(SLOT))
+    to = await cluster.other_master(await cluster.master_of(SLOT))
     source = await cluster.begin_moving(SLOT, to)
     await cluster.move_keys(SLOT, source, to, lambda key: key == KEY)
 
@@ -154,7 +134,7 @@ async def test_keys_on_two_nodes_are_away(cluster: RedisCluster, servers: Moving
 async def test_a_script_that_meets_a_key_that_has_moved_says_so(cluster: RedisCluster, servers: MovingServers) -> None:
     """It is no damage: the slice is away."""
     await write(servers)
-    to = await other_master(cluster, await cluster.master_of(SLOT))
+    to = await cluster.other_master(await cluster.master_of(SLOT))
     source = await cluster.begin_moving(SLOT, to)
     script = "return redis.call('HSET', KEYS[1] .. '-undeclared', 'field', 'value')"
 
@@ -319,7 +299,7 @@ async def test_a_cluster_url_to_a_plain_server(redis_url: str) -> None:
 
 async def test_a_plain_url_to_a_node(cluster: RedisCluster) -> None:
     """It says which URL leads there."""
-    node = await other_master(cluster, await cluster.master_of(SLOT))
+    node = await cluster.other_master(await cluster.master_of(SLOT))
     made: Any = open_servers(f"redis://:{cluster.password}@{node.place}/0", name="readside-test")
 
     with pytest.raises(ViewUnavailable, match=r"MOVED .*begin READSIDE_REDIS_URL with redis\+cluster://"):

@@ -3,12 +3,10 @@
 from collections import Counter
 
 from projector.loads.snapshot import type_counts
-from readmodel.keys import Keys
 from readmodel.type_index import unpack_index
-from readmodel.view import ViewReader, WholeSession
-from tests.model.chance import Machine
+from readmodel.view import WholeSession
+from readmodel.whole_view import WholeView
 from tests.model.postgres import UNFIT, Postgres
-from tests.model.simulated_redis import Client, Store
 from tests.model.transactions import State
 from tests.model.writers import SESSIONS
 from tests.support.viewing import indexed, newest_first
@@ -20,19 +18,30 @@ WINDOW_BYTES = 4_000
 class Auditor:
     """Compares all that Redis holds of the sessions with Postgres."""
 
-    def __init__(self, postgres: Postgres, store: Store, machine: Machine) -> None:
+    def __init__(self, postgres: Postgres, view: WholeView) -> None:
         self._postgres = postgres
-        self._view = ViewReader(Client(store, machine), Keys("readside"))
+        self._view = view
 
-    async def fault(self, *, all_hot: bool) -> str | None:
-        """Say what differs, if anything; `all_hot`: there is room for every session."""
-        for session_id in SESSIONS:
-            whole, state = await self._view.whole(session_id), self._postgres.sessions.get(session_id)
-            hot = whole is not None and whole.term == whole.header.term
-            if whole is not None and hot and (state is None or not _equal(whole, state)):
-                return f"{session_id} differs"
-            if not hot and all_hot and state is not None and _fit(state):
-                return f"{session_id} is not hot"
+    async def fault(self, most_hot: int, last_us: int) -> str | None:
+        """Say what differs, if anything; each slice has room for its part of `most_hot`, and is later than `last_us`."""
+        slices = self._view.slices
+        for index, part in enumerate(self._view.parts):
+            at, here = await part.position(), [sid for sid in SESSIONS if slices.index_of(sid) == index]
+            if at is None or (at.as_of_us or 0) <= last_us:
+                return f"slice {index} is as of before it"
+            all_hot = -(-most_hot // slices.count) >= len(here)
+            for session_id in here:
+                if fault := await self._fault_of(session_id, all_hot=all_hot):
+                    return fault
+        return None
+
+    async def _fault_of(self, session_id: str, *, all_hot: bool) -> str | None:
+        whole, state = await self._view.part_of(session_id).whole(session_id), self._postgres.sessions.get(session_id)
+        hot = whole is not None and whole.term == whole.header.term
+        if whole is not None and hot and (state is None or not _equal(whole, state)):
+            return f"{session_id} differs"
+        if not hot and all_hot and state is not None and _fit(state):
+            return f"{session_id} is not hot"
         return None
 
 

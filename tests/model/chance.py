@@ -51,12 +51,17 @@ class Line(ABC):
 
     machine: Machine
     open: bool = True
+    paused_until: float = 0.0
     _waiting: list[object] = field(default_factory=list)
 
     def send(self, thing: object) -> None:
         """Put a thing on its way."""
         self._waiting.append(thing)
         asyncio.get_running_loop().call_later(self.machine.delay(), self._arrive)
+
+    def pause(self, seconds: float) -> None:
+        """Bring nothing for a while, and then all of it."""
+        self.paused_until = asyncio.get_running_loop().time() + seconds
 
     def cut(self) -> None:
         """Lose what is on its way."""
@@ -65,7 +70,7 @@ class Line(ABC):
     def _arrive(self) -> None:
         if not self._waiting or not self.open:
             return
-        if self.machine.frozen:
+        if self.machine.frozen or asyncio.get_running_loop().time() < self.paused_until:
             asyncio.get_running_loop().call_later(self.machine.delay() + 0.01, self._arrive)
         else:
             self.take(self._waiting.pop(0))

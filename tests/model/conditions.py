@@ -33,6 +33,8 @@ _BOUNDS = {
     "projector.view.committer.MAX_NAMED": 2,
     "projector.drift.EVENTS_A_ROUND": 10,
     "projector.served_check.EVENTS_A_ROUND": 10,
+    "projector.core.backlog.MAX_WAITING": 8,
+    "projector.feed.BEHIND_SECONDS": 0.01,
     "projector.core.sessions.NEVER_EVICTED_SECONDS": 0.3,
     "projector.core.decide.MAX_CREATED": 2,
     "projector.step.MAX_PUTS": 1,
@@ -42,6 +44,7 @@ _BOUNDS = {
     "projector.enumeration.IN_HAND": 2,
     # Time passes for nobody in these: what is known of another database's clock or of a store that was away.
     "projector.view.writer.STILL_MOVING_SECONDS": 0.0,
+    "readmodel.subscription.PLACES_SECONDS": 0.1,
     "readmodel.type_index._CHUNK_BYTES": 2 * ENTRY_BYTES,
     "query_api.view_reads.LONG_BYTES": 3_000,
     "query_api.circuit.RETRY_SECONDS": 0.03,

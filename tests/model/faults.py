@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
 
-DAMAGING = frozenset({"old_dump", "flushed", "key_lost", "position_lost", "index_lost", "staging_lost"})
+DAMAGING = frozenset({"old_dump", "flushed", "key_lost", "position_lost", "index_lost", "staging_lost", "slot_moved"})
 """Faults that change the view behind the projector's back."""
+OF_ONE_NODE = DAMAGING - {"slot_moved"} | {"subscription_lost", "subscription_paused", "memory_full", "node_away"}
+"""Faults that strike one server and its slices, and nothing else."""
 
 
 class Faults:
@@ -42,13 +44,19 @@ class Faults:
             self.index_lost: 6,
             self.staging_lost: 5,
             self.subscription_lost: 12,
+            self.subscription_paused: 3,
             self.triggers_off: 4,
             self.memory_full: 4,
             self.crash: 3,
             self.another_cluster: 1,
             self.killed: 3,
             self.outage: 3,
+            self.node_away: 3,
         }
+        if len(world.nodes.stores) > 1:
+            self._kinds[self.slot_moved] = 8
+        if world.nodes.spared:
+            self._kinds = {kind: weight for kind, weight in self._kinds.items() if kind.__name__ in OF_ONE_NODE}
         # Fewer kinds of faults, more of each: what breaks under one is not healed by the next.
         spared = DAMAGING if world.chance.random() < 0.2 else ()
         self._kinds = {
@@ -76,8 +84,9 @@ class Faults:
     def cease(self) -> None:
         """Put everything right again."""
         world = self._world
-        self._ceased, world.store.full = True, False
-        world.store.failing, world.postgres.failing = 0.0, 0.0
+        self._ceased, world.postgres.failing = True, 0.0
+        for store in world.nodes.stores:
+            store.full, store.failing = False, 0.0
         self._tables_free()
         for machine in world.machines.values():
             machine.frozen_until = 0.0
@@ -145,49 +154,66 @@ class Faults:
 
     def old_dump(self) -> None:
         """Redis comes back as it was: a restart that everybody sees, or a failover that nobody does."""
-        world = self._world
-        if world.store.dumps:
-            world.store.restore(world.chance.choice(world.store.dumps))
-            if world.chance.random() < 0.6:
-                world.store.client.script_flush()
-                for subscription in list(world.store.subscriptions):
-                    subscription.lose(seen=world.chance.random() < 0.5)
+        chance, store = self._world.chance, self._world.nodes.struck
+        if store.dumps:
+            store.restore(chance.choice(store.dumps))
+            if chance.random() < 0.6:
+                store.client.script_flush()
+                for subscription in list(store.subscriptions):
+                    subscription.lose(seen=chance.random() < 0.5)
 
     def flushed(self) -> None:
         """FLUSHALL."""
-        self._world.store.restore({})
+        self._world.nodes.struck.restore({})
+
+    def slot_moved(self) -> None:
+        """A slice's slot goes to another server: with its keys, without them, or as a failover to an older copy."""
+        nodes, chance = self._world.nodes, self._world.chance
+        nodes.move(chance.choice(nodes.slices.keys), how=chance.choice(("data", "none", "copy")))
 
     def key_lost(self) -> None:
         """A key of a session, or all of them, are evicted or expire."""
-        session_id = self._world.chance.choice(SESSIONS)
+        nodes, chance = self._world.nodes, self._world.chance
+        struck = nodes.struck_slices()
+        keys = chance.choice([(sid, keys) for sid in SESSIONS if (keys := nodes.slices.of(sid)) in struck])
         kinds = self._world.chance.choice(("s", "e", "i", "sei"))
-        self._world.store.client.delete(*(f"readside:{{0}}:{kind}:{session_id}" for kind in kinds))
+        session_id, own = keys
+        nodes.store_of(own).client.delete(*(f"{own.base}{kind}:{session_id}" for kind in kinds))
 
     def position_lost(self) -> None:
         """The position is evicted."""
-        self._world.store.client.delete("readside:{0}:position")
+        own = self._world.chance.choice(self._world.nodes.struck_slices())
+        self._world.nodes.store_of(own).client.delete(own.position)
 
     def index_lost(self) -> None:
         """The list of hot sessions is evicted."""
-        self._world.store.client.delete("readside:{0}:hot")
+        own = self._world.chance.choice(self._world.nodes.struck_slices())
+        self._world.nodes.store_of(own).client.delete(own.hot)
 
     def staging_lost(self) -> None:
         """A load's staging keys expire, or lose a member as an older dump would."""
-        staged = [key for key in self._world.store.names() if b":stage:" in key]
+        chance, store = self._world.chance, self._world.nodes.struck
+        staged = [key for key in store.names() if b":stage:" in key]
         if staged:
-            key = self._world.chance.choice(staged)
-            if self._world.chance.random() < 0.5:
-                self._world.store.client.delete(key)
-            elif self._world.store.client.type(key) == b"zset":
-                self._world.store.client.zpopmin(key)
+            key = chance.choice(staged)
+            if chance.random() < 0.5:
+                store.client.delete(key)
+            elif store.client.type(key) == b"zset":
+                store.client.zpopmin(key)
             else:
-                self._world.store.client.hincrby(key.decode(), "#", -1)
+                store.client.hincrby(key.decode(), "#", -1)
 
     def subscription_lost(self) -> None:
         """One connection that hears messages is lost; its client may be told, or be subscribed again silently."""
-        if self._world.store.subscriptions:
-            chance = self._world.chance
-            chance.choice(self._world.store.subscriptions).lose(seen=chance.random() < 0.5)
+        chance, store = self._world.chance, self._world.nodes.struck
+        if store.subscriptions:
+            chance.choice(store.subscriptions).lose(seen=chance.random() < 0.5)
+
+    def subscription_paused(self) -> None:
+        """What one connection hears comes late, all at once."""
+        chance, store = self._world.chance, self._world.nodes.struck
+        if store.subscriptions:
+            chance.choice(store.subscriptions).pause(chance.expovariate(1 / 0.5))
 
     def triggers_off(self) -> None:
         """The triggers are disabled, and enabled again."""
@@ -201,18 +227,29 @@ class Faults:
 
     def memory_full(self) -> None:
         """Redis takes no new data."""
-        self._world.store.full = True
-        self._for_a_while(lambda: setattr(self._world.store, "full", False), 0.2)
+        store = self._world.nodes.struck
+        store.full = True
+        self._for_a_while(lambda: setattr(store, "full", False), 0.2)
 
     def outage(self) -> None:
-        """Neither store answers well."""
-        world = self._world
-        world.store.failing, world.postgres.failing = 0.5, 0.5
+        """No store answers well."""
+        self._world.postgres.failing = 0.5
+        for store in self._world.nodes.stores:
+            store.failing = 0.5
         self._for_a_while(self._no_outage, 0.15)
 
     def _no_outage(self) -> None:
         if not self._ceased:
-            self._world.store.failing, self._world.postgres.failing = 0.025, 0.004
+            self._world.postgres.failing = 0.004
+            for store in self._world.nodes.stores:
+                store.failing = store.usually_failing
+
+    def node_away(self) -> None:
+        """A Redis does not answer for a while, though it may do what it is asked."""
+        store = self._world.nodes.struck
+        store.failing = 1.0
+        mean_seconds = 1.5 if self._world.nodes.spared else 0.3
+        self._for_a_while(lambda: setattr(store, "failing", 0.0 if self._ceased else store.usually_failing), mean_seconds)
 
     def crash(self, *, hidden: bool = False) -> None:
         """Postgres restarts; what was committed asynchronously just before is gone."""

@@ -2,6 +2,7 @@
 
 from tests.model.letter_plants import LETTER_PLANTS
 from tests.model.planting import Plant
+from tests.model.slice_plants import SLICE_PLANTS
 
 PLANTS = {
     "a batch of any number is applied": Plant(
@@ -170,4 +171,5 @@ PLANTS = {
         "number = self._number(query.poll.session_id)\n    if number is not None and number.database",
     ),
     **LETTER_PLANTS,
+    **SLICE_PLANTS,
 }

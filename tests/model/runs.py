@@ -20,7 +20,7 @@ import redis
 
 from tests.model.oracle import Wrong
 from tests.model.plants import PLANTS
-from tests.model.simulation import simulate
+from tests.model.simulation import NODES, simulate
 from tests.support.servers import running_redis
 
 WORKERS = 2
@@ -39,10 +39,9 @@ class Run(NamedTuple):
 def run(seed: int, plant: str | None = None, redis_urls: Sequence[str] = ()) -> Run:
     """Run one seed, with a planted bug if one is named, over the real Redis of this worker if there are any."""
     bug = PLANTS[plant] if plant else None
-    url = redis_urls[_place(redis_urls)] if redis_urls else ""
-    connect = partial(redis.Redis.from_url, url) if url else _fake
+    connect = partial(_real, _own(redis_urls)) if redis_urls else _fake
     try:
-        counts = simulate(seed, connect, bug, bug.under if bug else (), real=bool(url))
+        counts = simulate(seed, connect, bug, bug.under if bug else (), real=bool(redis_urls))
     except Wrong as wrong:
         return Run(seed, Counter(), str(wrong))
     return Run(seed, counts, None)
@@ -54,14 +53,18 @@ def first_wrong(seeds: Iterable[int], plant: str, redis_urls: Sequence[str]) -> 
     return next((one for one in runs if one.wrong is not None), None)
 
 
-def _fake() -> redis.Redis:
+def _fake(_node: int) -> redis.Redis:
     return fakeredis.FakeRedis(server=fakeredis.FakeServer())
 
 
-def _place(urls: Sequence[str]) -> int:
-    """Which of the pool's workers this is: they are numbered from 1 on."""
-    identity = multiprocessing.current_process()._identity
-    return (identity[0] - 1) % len(urls)
+def _real(urls: Sequence[str], node: int) -> redis.Redis:
+    return redis.Redis.from_url(urls[node])
+
+
+def _own(urls: Sequence[str]) -> Sequence[str]:
+    """Give this worker's part of the servers: the pool's workers are numbered from 1 on."""
+    place = (multiprocessing.current_process()._identity[0] - 1) % WORKERS
+    return urls[place * NODES : (place + 1) * NODES]
 
 
 class Runs:
@@ -99,9 +102,9 @@ def running() -> Iterator[Runs]:
 
 @contextmanager
 def real_redises() -> Iterator[list[str]]:
-    """Start a Redis for each worker: a flush, and what is published, reach all databases of a server."""
+    """Start a Redis for each worker and node: a flush, and what is published, reach all databases of a server."""
     with ExitStack() as stack:
-        servers = [stack.enter_context(running_redis("--unixsocket", SOCKET)) for _ in range(WORKERS)]
+        servers = [stack.enter_context(running_redis("--unixsocket", SOCKET)) for _ in range(WORKERS * NODES)]
         yield [f"unix://:{server.password}@{server.directory / SOCKET}" for server in servers]
 
 

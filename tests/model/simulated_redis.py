@@ -30,8 +30,10 @@ class Store:
         self._clock = clock
         self.client = client
         self.chance = chance
-        self.failing = 0.025
+        self.failing = self.usually_failing = 0.025
         self.full = False
+        self.gone: set[bytes] = set()
+        """What the keys of the slots begin with that were moved elsewhere."""
         self.scripts_together = 0
         self.dumps: list[dict[bytes, bytes]] = []
         self.subscriptions: list[Subscription] = []
@@ -50,6 +52,8 @@ class Store:
         """Execute one command, and hand over what it published."""
         arguments, options = call
         name = arguments[0]
+        if self.gone and any(self._is_gone(word) for word in arguments[1:]):
+            raise SlotGone
         if self.full and (name == "ZADD" or (name == "EVALSHA" and arguments[1] in self.growing)):
             raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
         if name == "SCRIPT LOAD" and not self._clock:  # no fake knows flags; as a comment they make another script
@@ -68,6 +72,10 @@ class Store:
 
     growing: frozenset[str] = frozenset()
     """Scripts that a Redis without memory refuses to run."""
+
+    def _is_gone(self, word: object) -> bool:
+        named = word.encode() if isinstance(word, str) else word
+        return isinstance(named, bytes) and named.startswith(tuple(self.gone))
 
     def _run_now(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Set the clock and run a script, in one round trip: the model makes thousands."""
@@ -96,10 +104,20 @@ class Store:
 
     def restore(self, dump: dict[bytes, bytes]) -> None:
         """Replace everything."""
-        if keys := self.names():
+        self.replace(dump, b"")
+
+    def replace(self, dump: dict[bytes, bytes], beginning: bytes) -> None:
+        """Replace all that begins so."""
+        if keys := [key for key in self.names() if key.startswith(beginning)]:
             self.client.delete(*keys)
         for key, value in dump.items():
             self.client.restore(key, 0, value)
+
+    def leave(self, beginning: bytes) -> None:
+        """Have a slot no more: its calls are refused, and whoever hears its channels is told."""
+        self.gone.add(beginning)
+        for subscription in list(self.subscriptions):
+            subscription.leave(beginning)
 
     def _listen(self) -> None:
         self._ear.ping()
@@ -109,19 +127,23 @@ class Store:
                     subscription.publish(message["channel"], message["data"])
 
 
+class SlotGone(redis.ConnectionError):
+    """The slot of these keys is on another server by now."""
+
+
 class Subscription(Line):
-    """One client's subscription to one channel: the methods of redis-py's PubSub that `heard` calls."""
+    """One client's subscription: the methods of redis-py's PubSub that `heard` and `heard_all` call."""
 
     def __init__(self, store: Store, machine: Machine) -> None:
         super().__init__(machine)
         self._store = store
-        self._channel = b""
+        self._channels: set[bytes] = set()
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._error = False
 
     def publish(self, channel: bytes, data: bytes) -> None:
         """Send a message to this one."""
-        if channel == self._channel:
+        if channel in self._channels:
             self.send({"type": "message", "channel": channel, "data": data})
 
     def take(self, thing: object) -> None:
@@ -135,15 +157,23 @@ class Subscription(Line):
             self._inbox.get_nowait()
         self._error = self._error or seen
         if seen:
-            self._channel = b""
+            self._channels.clear()
         self.send({"type": "pong", "data": b""})
 
-    async def subscribe(self, channel: str) -> None:
-        """Subscribe to a channel."""
+    def leave(self, beginning: bytes) -> None:
+        """Hear channels of a slot no more that was moved away."""
+        for channel in sorted(channel for channel in self._channels if channel.startswith(beginning)):
+            self._channels.discard(channel)
+            self.send({"type": "sunsubscribe", "channel": channel, "data": 0})
+
+    async def subscribe(self, *channels: str) -> None:
+        """Subscribe to channels."""
         await self.machine.pause()
-        self._store.subscriptions.append(self)
-        self._channel = channel.encode()
-        self.send({"type": "subscribe", "channel": self._channel, "data": 1})
+        if self not in self._store.subscriptions:
+            self._store.subscriptions.append(self)
+        for channel in channels:
+            self._channels.add(channel.encode())
+            self.send({"type": "subscribe", "channel": channel.encode(), "data": 1})
 
     async def ping(self) -> None:
         """Ask for a sign of life."""
@@ -168,20 +198,37 @@ class Subscription(Line):
 
 
 class Client(Redis):
-    """A client of the store: every command may be lost, run late, or run without its reply arriving."""
+    """A client of a store: every command may be lost, run late, or run without its reply arriving.
 
-    def __init__(self, store: Store, machine: Machine) -> None:
+    `place` tells which store that is now; `moved` is called where a command finds that it is another.
+    """
+
+    def __init__(self, place: Callable[[], Store], machine: Machine, moved: Callable[[], None]) -> None:
         super().__init__()
-        self.store = store
+        self._place = place
+        self._moved = moved
         self.machine = machine
+
+    @property
+    def store(self) -> Store:
+        """The store that has its slot, as far as its process knows."""
+        return self._place()
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command."""
-        return await self.call(lambda: self.store.run((args, options)))
+        store = self.store
+        return await self.call(store, lambda: store.run((args, options)))
 
-    async def call(self, run: Callable[[], Any]) -> Any:
+    async def call(self, store: Store, run: Callable[[], Any]) -> Any:
         """Have something run by Redis, if all goes well."""
-        dice, wait = self.machine.chance.random() / max(self.store.failing, 1e-9), self.machine.delay()
+        try:
+            return await self._call(store, run)
+        except SlotGone:
+            self._moved()
+            raise
+
+    async def _call(self, store: Store, run: Callable[[], Any]) -> Any:
+        dice, wait = self.machine.chance.random() / max(store.failing, 1e-9), self.machine.delay()
         late = self.machine.delay() * (100 if dice * 100 % 1 < 0.5 else 1)
         try:
             await self.machine.pause(wait)
@@ -235,7 +282,7 @@ class Pipeline(CoreCommands):
         store.scripts_together += len(self._calls) > 1 and self._calls[0][0][0] == "EVALSHA"
         replies: list[Any] = []
         for part in [self._calls] if self._transaction else self._parts():
-            replies += await self._client.call(partial(_run_all, store, part))
+            replies += await self._client.call(store, partial(_run_all, store, part))
         refused = [reply for reply in replies if isinstance(reply, redis.ResponseError)]
         if raise_on_error and refused:
             raise refused[0]

@@ -15,9 +15,15 @@ from readmodel.scripts import source
 from readmodel.supervise import end
 from tests.model.clockwork import LeapingLoop, virtual_clocks
 from tests.model.conditions import small_bounds, small_script
+from tests.model.nodes import Nodes
 from tests.model.planting import Plant, planted
 from tests.model.simulated_redis import Store
 from tests.model.world import World
+
+SLICED = "sliced"
+"""Named among the faults and deeds of a plant whose rule is one of slices."""
+SHARE_SLICED = 0.4
+NODES = 2
 
 CLOCK = "simulation:clock"
 """What a real Redis' clock shows is no virtual time: its scripts read the time here instead."""
@@ -42,7 +48,7 @@ def altered_scripts(alter: Callable[[str, str], str]) -> Iterator[None]:
 
 def simulate(
     seed: int,
-    connect: Callable[[], "redis.Redis"],
+    connect: Callable[[int], "redis.Redis"],
     plant: Plant | None = None,
     only: Collection[str] = (),
     *,
@@ -50,7 +56,8 @@ def simulate(
 ) -> Counter[str]:
     """Run one simulation, with `only` these faults and deeds if any are named; a `real` Redis has a clock of its own.
 
-    Gives how many answers came from where, and how often which fault struck. Raises Wrong.
+    `connect` opens a server by its number: there is one for each node of the view. SLICED among `only` has the view
+    cut into slices; else it is whole where anything is named, and cut in some seeds where nothing is. Gives how many answers came from where, and how often which fault struck. Raises Wrong.
     """
 
     def alter(name: str, text: str) -> str:
@@ -60,13 +67,15 @@ def simulate(
     loop, chance = LeapingLoop(), Random(seed)
     with ExitStack() as stack:
         stack.enter_context(virtual_clocks(loop))
-        stack.enter_context(capture_logs())
+        told = stack.enter_context(capture_logs())
         stack.enter_context(altered_scripts(alter))
         stack.enter_context(planted(plant))
         asyncio.set_event_loop(loop)
-        store = Store(connect(), chance, CLOCK if real else "")
-        store.growing = frozenset({str(store.client.script_load(alter("apply", writing_source("apply"))))})
-        world = World(chance, store, only)
+        slices = _slices(chance, only)
+        stores = [Store(connect(number), chance, CLOCK if real else "") for number in range(_nodes(chance, slices))]
+        for store in stores:
+            store.growing = frozenset({str(store.client.script_load(alter("apply", writing_source("apply"))))})
+        world = World(chance, Nodes(stores, slices, chance), told, only)
         try:
             with small_bounds(world.open_tail, world.connect, chance, loop.time):
                 loop.run_until_complete(world.run())
@@ -75,5 +84,17 @@ def simulate(
             loop.run_until_complete(loop.shutdown_asyncgens())
             asyncio.set_event_loop(None)
             loop.close()
-            store.close()
-    return world.counts() + Counter({"scripts together": store.scripts_together})
+            for store in stores:
+                store.close()
+    return world.counts() + Counter({"scripts together": sum(store.scripts_together for store in stores)})
+
+
+def _slices(chance: Random, only: Collection[str]) -> int:
+    """Draw how many slices the view is cut into."""
+    is_cut = SLICED in only if only else chance.random() < SHARE_SLICED
+    return chance.choice((2, 2, 3, 4)) if is_cut else 1
+
+
+def _nodes(chance: Random, slices: int) -> int:
+    """Draw how many servers they are on."""
+    return 1 if slices == 1 or chance.random() < 0.2 else NODES

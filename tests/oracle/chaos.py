@@ -50,6 +50,7 @@ class Run:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.quiet_us = 0
+        self.truth: dict[str, set[str]] = {}
         self.kept = frozenset(self._sessions(self.service.installation.view))
         self.pollers = [self._poller(n % len(self.service.clients), n) for n in range(POLLERS_EACH * 2)]
         self.pollers += [self._roamer(n) for n in range(ROAMERS)]
@@ -172,8 +173,10 @@ class Run:
         self.stop.clear()  # for the pollers, which are ours now
         self.quiet_us = now_us()
         await self._healed(self.quiet_us)
+        self.truth = await self._truth()
         for session_id in self.ledger.sessions:
             await self._compare(session_id)
+        self.report.by_standbys = await self.service.answered_by_standbys()
         code, said = await self.service.command("verify", "--json")
         if code != 0:
             self.report.fail(f"readside verify ended with {code}: {said[-3000:]}")
@@ -194,7 +197,7 @@ class Run:
                 self.report.proof[name] = {str(key): str(value) for key, value in held.items()}
 
     async def _compare(self, session_id: str) -> None:
-        truth = await self._truth(session_id)
+        truth = self.truth.get(session_id)
         history = self.ledger.sessions[session_id]
         known = history.there()
         if known != truth:
@@ -208,12 +211,15 @@ class Run:
                 if shown != truth:
                     self.report.fail(f"{session_id} at the end by {poller.name} {headers}: {shown} instead of {truth}")
 
-    async def _truth(self, session_id: str) -> set[str] | None:
+    async def _truth(self) -> dict[str, set[str]]:
+        """Give the ids of the events of each session that there is."""
         async with connected(self.service.database_url) as connection:
-            if await connection.fetchval("SELECT id FROM sessions WHERE id = $1::uuid", session_id) is None:
-                return None
-            rows = await connection.fetch("SELECT id FROM events WHERE session_id = $1::uuid", session_id)
-        return {str(row["id"]) for row in rows}
+            truth: dict[str, set[str]] = {
+                row[0]: set() for row in await connection.fetch("SELECT id::text FROM sessions")
+            }
+            for session_id, event_id in await connection.fetch("SELECT session_id::text, id::text FROM events"):
+                truth[session_id].add(event_id)
+        return truth
 
     async def _all_pages(self, poller: Poller, session_id: str, headers: Mapping[str, str]) -> set[str] | None:
         shown: set[str] = set()
@@ -279,7 +285,7 @@ async def run(seed: int, seconds: float, installation: Installation, directory: 
     return report
 
 
-async def look_for_wrong_answers(seed: int, seconds: float, installation: Installation, directory: Path) -> None:
+async def look_for_wrong_answers(seed: int, seconds: float, installation: Installation, directory: Path) -> Report:
     """Run the oracle, keep its figures, and fail where an answer was wrong or an event is missing."""
     report = await run(seed, seconds, installation, directory)
     report.save()
@@ -287,3 +293,4 @@ async def look_for_wrong_answers(seed: int, seconds: float, installation: Instal
     assert report.failures == []
     assert report.missing == 0
     assert min(report.sources[source] for source in ("memory", "redis", "postgres")) > 0
+    return report

@@ -39,6 +39,8 @@ class Report:
     prepared: int = 0
     events: int = 0
     missing: int = 0
+    by_standbys: int = 0
+    """Polls that a hot standby answered."""
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     proof: dict[str, Any] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class Report:
             "installation": self.installation,
             "seconds": round(self.seconds, 1),
             "answers_checked": {"all": sum(self.sources.values()), **dict(sorted(self.sources.items()))},
+            "answered_by_standbys": self.by_standbys,
             "by_status": {str(status): count for status, count in sorted(self.statuses.items())},
             "commits": self.commits,
             "commits_of_prepared_transactions": self.prepared,

@@ -33,15 +33,15 @@ class SentinelFaults:
     def all(self) -> list[Fault]:
         """Each of them."""
         return [
-            Fault("master killed, a replica promoted", self.kill, 16),
-            Fault("master killed, back before a failover, empty", self.lose_everything, 8),
-            Fault("failover by hand", self.fail_over, 16),
-            Fault("failover that loses the last writes", self.lose_writes, 16),
-            Fault("master paused, a replica promoted", self.pause, 12),
-            Fault("master paused shortly", self.pause_shortly, 6),
-            Fault("two masters", self.two_masters, 12),
-            Fault("sentinels paused", self.pause_sentinels, 6),
-            Fault("sentinels paused, master killed and back, empty", self.blind, 8),
+            Fault("master killed, a replica promoted", self.kill, 32),
+            Fault("master killed, back before a failover, empty", self.lose_everything, 16),
+            Fault("failover by hand", self.fail_over, 32),
+            Fault("failover that loses the last writes", self.lose_writes, 32),
+            Fault("master paused, a replica promoted", self.pause, 24),
+            Fault("master paused shortly", self.pause_shortly, 12),
+            Fault("two masters", self.two_masters, 24),
+            Fault("sentinels paused", self.pause_sentinels, 12),
+            Fault("sentinels paused, master killed and back, empty", self.blind, 16),
         ]
 
     async def kill(self) -> None:
@@ -107,7 +107,7 @@ class SentinelFaults:
         """Nobody watches; the master is where it was."""
         await self._whole()
         self._signal(signal.SIGSTOP)
-        await self.site.pause(2)
+        await self.site.pause(1.5)
         self._signal(signal.SIGCONT)
 
     async def blind(self) -> None:
@@ -162,6 +162,8 @@ class SentinelFaults:
             for sentinel in self.watched.sentinels:
                 told = await self.watched.ask(sentinel, "SENTINEL MASTER", SERVICE)
                 if int(told["port"]) != master.server.port or "down" in str(told["flags"]):
+                    return False
+                if int((await self.watched.ask(sentinel, "INFO", "sentinel"))["sentinel_tilt"]):
                     return False
             return True
         return False

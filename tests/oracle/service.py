@@ -16,9 +16,11 @@ from readside.demo.processes import Child, ending, free_port, log_since, program
 from readside.settings import child_environment
 from tests.oracle.installation import Installation
 from tests.support.keys import HEADERS, KEY
+from tests.support.scraping import series
 from tests.support.waiting import eventually
 
 MAX_STALENESS_SECONDS = 2.0
+COLD_POLLS = "readside_cold_polls_total"
 # Small bounds, so that windows, evictions and expiry have their part in it.
 SETTINGS = {
     "API_KEYS": f"oracle:{KEY}:read+ops",
@@ -100,6 +102,13 @@ class Service:
         told = (await self.clients[0].get("/api/v2/projection")).json()["leader"]
         pids = [child.pid for child in self.projectors]
         return pids.index(told["pid"]) if told and told["pid"] in pids else None
+
+    async def answered_by_standbys(self) -> int:
+        """How many cold polls other servers than the primary answered, as the API processes tell."""
+        told = [series((await client.get("/metrics")).text) for client in self.clients]
+        counts = [count for each in told for name, count in each.items() if name.startswith(COLD_POLLS)]
+        ours = [each.get(f"{COLD_POLLS}{{server=primary}}", 0.0) for each in told]
+        return round(sum(counts) - sum(ours))
 
     async def command(self, *arguments: str) -> tuple[int | None, str]:
         """Run a command to its end: exit code and what it printed."""

@@ -111,6 +111,11 @@ class RedisCluster:
         latest = max(told)[1]
         return next(node for node in self.nodes if node.id == latest)
 
+    async def other_master(self, than: Node) -> Node:
+        """Another master."""
+        masters = [node for node in self.nodes if node is not than and await node.is_master()]
+        return masters[0]
+
     async def replica_of(self, master: Node) -> Node:
         """A replica of a master that follows it."""
         for node in self.nodes:
@@ -215,8 +220,11 @@ class RedisCluster:
                 await node.run("FLUSHALL")
 
     async def _told_by_all(self, slot: int, owner: Node, but: Sequence[Node]) -> bool:
-        asked = [node for node in self.nodes if node not in but and node.place not in self.dead]
-        return all([await _owner(node, slot) == owner.id for node in asked if node.host not in self.cut_off])
+        for node in self.nodes:
+            unasked = node in but or node.place in self.dead or node.host in self.cut_off
+            if not unasked and await _owner(node, slot) != owner.id:
+                return False
+        return True
 
     async def start(self, masters: int, replicas: int) -> None:
         """Start the nodes and make them a cluster."""

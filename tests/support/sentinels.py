@@ -19,6 +19,11 @@ from tests.support.waiting import eventually
 
 SERVICE = "readside"
 DOWN_AFTER_MS = 500
+PERIODS = ("INFO-PERIOD", 300, "PUBLISH-PERIOD", 250)
+"""So often, ms, a sentinel asks the servers how they are, and tells of itself: by default every 10 s and 2 s.
+
+After four times the latter a master that comes back is made a replica.
+"""
 QUORUM = 2
 
 
@@ -125,6 +130,7 @@ async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[
                 sentinel = EmbeddedSentinel(directory / f"sentinel-{number}", watched.servers[0].server, theirs)
                 watched.sentinels.append(sentinel)
                 await sentinel.start()
+                await watched.ask(sentinel, "SENTINEL DEBUG", *PERIODS)
             await eventually(watched._know_each_other, "the sentinels know each other and the replicas", 30)
             yield watched
         finally:
