@@ -19,6 +19,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    MaxConnectionsError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -150,10 +151,23 @@ class OwnPool(ConnectionPool):
     """A pool that lends and takes back without redis-py's lock, events and metrics, of which we use none.
 
     `ensure_connection` connects, and connects anew what the server closed or where a reply lies that nobody waits for.
+    Where all are lent, who wants one waits, as long as for a reply: with many slices hundreds begin at one moment.
     """
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._free = asyncio.Semaphore(self.max_connections)
+
     async def get_connection(self, *_: Any, **__: Any) -> Any:
-        connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]
+        if self._free.locked():
+            await self._wait()
+        else:
+            await self._free.acquire()
+        try:
+            connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._free.release()
+            raise
         try:
             await self.ensure_connection(connection)
         except BaseException:
@@ -161,9 +175,17 @@ class OwnPool(ConnectionPool):
             raise
         return connection
 
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self.connection_kwargs.get("socket_timeout")):
+                await self._free.acquire()
+        except TimeoutError as exc:
+            raise MaxConnectionsError("no connection of ours became free in time") from exc
+
     async def release(self, connection: AbstractConnection) -> None:
         self._in_use_connections.remove(connection)
         self._available_connections.append(connection)
+        self._free.release()
 
 
 class OwnClient(Redis):
