@@ -249,7 +249,9 @@ class Faults:
         store = self._world.nodes.struck
         store.failing = 1.0
         mean_seconds = 1.5 if self._world.nodes.spared else 0.3
-        self._for_a_while(lambda: setattr(store, "failing", 0.0 if self._ceased else store.usually_failing), mean_seconds)
+        self._for_a_while(
+            lambda: setattr(store, "failing", 0.0 if self._ceased else store.usually_failing), mean_seconds
+        )
 
     def crash(self, *, hidden: bool = False) -> None:
         """Postgres restarts; what was committed asynchronously just before is gone."""
