@@ -10,7 +10,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from projector.leader import CAUSES, _cause
 from projector.metrics import exposition
 from projector.telemetry import SliceTelemetry, Telemetry
-from readmodel.errors import EventLogUnavailable, QueryTooSlow, ServiceError, StoreRefused, StoreUnavailable, ViewFull
+from readmodel.errors import (
+    EventLogUnavailable,
+    QueryTooSlow,
+    RecoveryConflict,
+    ServiceError,
+    StandbyUnfit,
+    StoreRefused,
+    StoreUnavailable,
+    ViewFull,
+)
 
 COUNTERS = {
     "events_applied", "batches", "terms", "catch_ups", "connections", "loads", "loads_failed", "looks",
