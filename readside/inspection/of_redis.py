@@ -83,7 +83,7 @@ async def _look(
     settings: Settings, servers: RedisServers, masters: Sequence[Redis], report: RedisReport, url: str, database: str
 ) -> None:
     whole = WholeView(servers, settings.redis_prefix, settings.slices)
-    keys, first = whole.slices.keys[0], masters[0]
+    keys, first = whole.slices.keys[-1], masters[0]  # the first one's tag is that of a list for a single slice too
     report.findings += [
         judge_redis_tls("Redis TLS", url, is_encrypted=_is_tls(first), is_verified=_is_verified(first)),
         await _within("Redis rights", _rights(masters, keys)),
@@ -214,7 +214,7 @@ async def _rights(masters: Sequence[Redis], keys: Keys) -> Finding:
         may_all = may_all and not refused.pop("too much")
         for program, names in lacking.items():
             names += [name for name in refused[program] if name not in names]
-    return judge_rights(keys.prefix, lacking, may_all)
+    return judge_rights(base(keys.prefix, keys.slices), lacking, may_all)
 
 
 async def _refused(redis: Redis, keys: Keys) -> dict[str, list[str]] | None:
@@ -238,15 +238,18 @@ async def _refused(redis: Redis, keys: Keys) -> dict[str, list[str]] | None:
     return {program: [name for of, name in no if of == program] for program in wanted}
 
 
-def judge_rights(prefix: str, lacking: Mapping[Program, Sequence[str]], may_all: bool) -> Finding:
-    """Judge what our user may do; `lacking` are the commands, by program, that it may not."""
+def judge_rights(ours: str, lacking: Mapping[Program, Sequence[str]], may_all: bool) -> Finding:
+    """Judge what our user may do; `lacking` are the commands, by program, that it may not.
+
+    `ours` is what all our keys begin with.
+    """
     suffices = "README, section Users of Redis, has the access lists that suffice."
     if may_all:
         return warning("Redis rights", "Our user may do everything, to others' keys and the server too.", suffices)
     if not lacking["projector"]:
-        return fine("Redis rights", f"all that projector, API and commands need under {base(prefix)}*")
+        return fine("Redis rights", f"all that projector, API and commands need under {ours}*")
     if not lacking["api"]:
-        return fine("Redis rights", f"all that the API needs under {base(prefix)}*, and not what the projector needs")
+        return fine("Redis rights", f"all that the API needs under {ours}*, and not what the projector needs")
     least = min(lacking.values(), key=len)
     return problem("Redis rights", f"Our user may not use {', '.join(least)} as it must.", suffices)
 
