@@ -42,7 +42,7 @@ async def _node(directory: Path, password: str) -> AsyncIterator[EmbeddedRedis]:
     bus = str(free_port())
     options = [
         *("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
-        *("--masterauth", password, "--repl-diskless-sync-delay", "0"),
+        *("--masterauth", password, "--repl-diskless-sync-delay", "0", "--cluster-require-full-coverage", "no"),
     ]
     server = EmbeddedRedis(directory, options=options)
     server.password = password
