@@ -22,12 +22,14 @@ from bench.rows import (
     letters,
     memory,
     no_projector,
+    one_slice_beside_base,
     page,
     page_from_redis,
     partitions,
     paths_beside_base,
     rebuild,
     slice_killed,
+    slices,
     writers,
 )
 from bench.stack import Servers
@@ -52,6 +54,8 @@ _MODULES: tuple[ModuleType, ...] = (
     commit_to_redis,
     rebuild,
     memory,
+    slices,
+    one_slice_beside_base,
     writers,
     partitions,
     letters,
@@ -67,6 +71,7 @@ DESCRIPTIONS = {module.NAME: (module.__doc__ or "").splitlines()[0] for module i
 WITHOUT_CROWDS = frozenset(
     module.NAME
     for module in (
+        one_slice_beside_base,
         commit_to_http,
         commit_beside_base,
         commit_to_redis,
@@ -83,7 +88,7 @@ WITHOUT_CROWDS = frozenset(
     )
 )
 """No crowd of clients polls in these: pgbench writes, raw connections do harm, or there is no socket at all."""
-BESIDE_BASE = frozenset(module.NAME for module in (commit_beside_base, paths_beside_base))
+BESIDE_BASE = frozenset(module.NAME for module in (commit_beside_base, paths_beside_base, one_slice_beside_base))
 """These need an earlier version."""
 
 

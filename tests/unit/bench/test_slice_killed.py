@@ -1,6 +1,6 @@
 """What is read off the answers around a kill."""
 
-from bench.rows.slice_killed import Kill, Polled, Watch, found, rows
+from bench.rows.slice_killed import Kill, TimedPoll, Watch, found, rows
 
 STRUCK, OTHER = "a", "b"
 
@@ -9,18 +9,18 @@ def watch() -> Watch:
     """One session that is struck at 10, promoted at 13, and one that is not."""
     seen = Watch(port=0)
     seen.answers[STRUCK] = [
-        Polled(9.0, 0.001, 200, "redis", 8.9),
-        Polled(10.5, 0.9, 200, "memory", 9.9),
-        Polled(11.0, 0.02, 200, "postgres", 10.9),
-        Polled(12.0, 0.02, 503),
-        Polled(14.5, 0.001, 200, "redis", 12.9),
-        Polled(15.0, 0.001, 200, "memory", 14.5),
+        TimedPoll(9.0, 0.001, 200, "redis", 8.9),
+        TimedPoll(10.5, 0.9, 200, "memory", 9.9),
+        TimedPoll(11.0, 0.02, 200, "postgres", 10.9),
+        TimedPoll(12.0, 0.02, 503),
+        TimedPoll(14.5, 0.001, 200, "redis", 12.9),
+        TimedPoll(15.0, 0.001, 200, "memory", 14.5),
     ]
     seen.answers[OTHER] = [
-        Polled(5.0, 0.002, 200, "redis", 4.9),
-        Polled(9.5, 0.004, 200, "memory", 9.3),
-        Polled(10.1, 0.006, 200, "redis", 9.7),
-        Polled(21.0, 1.0, 200, "redis", 1.0),
+        TimedPoll(5.0, 0.002, 200, "redis", 4.9),
+        TimedPoll(9.5, 0.004, 200, "memory", 9.3),
+        TimedPoll(10.1, 0.006, 200, "redis", 9.7),
+        TimedPoll(21.0, 1.0, 200, "redis", 1.0),
     ]
     return seen
 
