@@ -86,19 +86,23 @@ class Jobs:
         return self._view.slices.index_of(session_id)
 
     def attach(self, index: int, wake: asyncio.Event) -> None:
-        """A slice takes its requests from now on; `wake` is set when there are any."""
+        """A slice takes its requests from now on; `wake` is set when there are any.
+
+        The loads of the term before are gone: what jobs still wait for is asked again, unless it stands in line.
+        """
         self._wakes[index] = wake
+        in_line = {sid for request in self._requests[index] if request.verb != "touch" for sid in request.sessions}
+        waiting = dict.fromkeys(sid for job in self._jobs.values() for sid in job.waiting)
+        left = [sid for sid in waiting if self.index_of(sid) == index and sid not in in_line]
+        if left:
+            self._ask(index, ProjectorRequest("rebuild", tuple(left)))
         wake.set()
         self.moved.set()
 
     def detach(self, index: int) -> None:
-        """A slice's term is over, and its loads are gone: what jobs still wait for is asked of the next one."""
-        if self._wakes.pop(index, None) is None:
-            return
+        """A slice's term is over."""
+        self._wakes.pop(index, None)
         self.moved.set()
-        left = [sid for job in self._jobs.values() for sid in job.waiting if self.index_of(sid) == index]
-        if left:
-            self._ask(index, ProjectorRequest("rebuild", tuple(dict.fromkeys(left))))
 
     def has_requests(self, index: int) -> bool:
         """Tell whether there is something to take for a slice."""

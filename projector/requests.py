@@ -26,21 +26,26 @@ class Requests:
 
     async def gather(self) -> list[Wish]:
         """Hand over what was asked since the last step. Raises the stores' errors."""
-        taken = self._jobs.take(self._index)
-        return [wish for request in taken if (wish := await self._wish(request)) is not None]
+        # First of all every job hears what it waits for: the next term is asked for that where this one ends here.
+        taken = [(request, self._sessions_of(request)) for request in self._jobs.take(self._index)]
+        return [wish for request, wanted in taken if (wish := await self._wish(request, wanted)) is not None]
 
-    async def _wish(self, request: ProjectorRequest) -> Wish | None:
+    def _sessions_of(self, request: ProjectorRequest) -> list[str]:
         wanted = list(request.sessions)
         match request.verb:
             case "touch":
                 self._sessions.touch(wanted, polled=True)
-                return None
             case "rebuild" if not wanted:
                 wanted = list(self._sessions.hot)
                 self._jobs.expect(request.id, wanted)
             case "repair" if not request.reply:  # a poll found it: nobody waits, and nobody else would tell
                 for session_id in wanted:
                     self._sessions.damage(session_id)
+        return wanted
+
+    async def _wish(self, request: ProjectorRequest, wanted: list[str]) -> Wish | None:
+        if request.verb == "touch":
+            return None
         if request.verb == "warm":
             return Wish("warm", wanted, insistent=request.reply, confirmed=await self._confirmed(wanted))
         return Wish(request.verb, wanted)

@@ -45,7 +45,7 @@ _DATABASE = re.compile(r"/?\d*", re.ASCII)
 _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
 
 _CLUSTER = (
-    "it is a node of a Redis Cluster, and this URL leads to one Redis that holds every key: "
+    "it is a node of a Redis Cluster, and a redis:// URL needs one Redis that holds every key: "
     "begin READSIDE_REDIS_URL with redis+cluster://"
 )
 _PRIMARY = "have READSIDE_REDIS_URL lead to the primary"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from redis.exceptions import (
     ClusterDownError,
     MovedError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TryAgainError,
 )
@@ -192,7 +194,9 @@ class MovingServers(ABC):
     async def _retire(self) -> None:
         kept = set(self.in_use())
         for address in [address for address in self._pools if address not in kept]:
-            await self._pools.pop(address).retire()
+            with suppress(RedisError, OSError):  # a connection that broke while it was closed
+                await self._pools[address].retire()
+            del self._pools[address]
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -31,7 +31,7 @@ _HARDLY_MOVED = Target(1.1, at_most=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Polled:
+class TimedPoll:
     """One answer: when it came, how long it took, its source, its as-of, s since 1970; status 0: there was none."""
 
     at: float
@@ -46,7 +46,7 @@ class Watch:
     """Polls sessions, each over a connection of its own, as dashboards do."""
 
     port: int
-    answers: dict[str, list[Polled]] = field(default_factory=dict)
+    answers: dict[str, list[TimedPoll]] = field(default_factory=dict)
 
     @asynccontextmanager
     async def polling(self, sessions: Sequence[str]) -> AsyncIterator[None]:
@@ -59,7 +59,7 @@ class Watch:
                 poll.cancel()
             await asyncio.gather(*polls, return_exceptions=True)
 
-    def of(self, sessions: Sequence[str], since: float, until_: float) -> list[Polled]:
+    def of(self, sessions: Sequence[str], since: float, until_: float) -> list[TimedPoll]:
         """The answers that came within a time to polls of these sessions."""
         return [one for each in sessions for one in self.answers[each] if since <= one.at < until_]
 
@@ -77,17 +77,17 @@ class Watch:
                     while True:
                         answers.append(await self._ask(client, session))
                         await asyncio.sleep(POLL_PAUSE_SECONDS)
-            answers.append(Polled(time.time(), POLL_SECONDS, 0))
+            answers.append(TimedPoll(time.time(), POLL_SECONDS, 0))
 
-    async def _ask(self, client: PollingClient, session: str) -> Polled:
+    async def _ask(self, client: PollingClient, session: str) -> TimedPoll:
         began = time.perf_counter()
         async with asyncio.timeout(POLL_SECONDS):
             answer = await client.get(f"/api/v2/sessions/{session}/events?limit=20", HEADERS)
         took = time.perf_counter() - began
         if answer.status != 200:
-            return Polled(time.time(), took, answer.status)
+            return TimedPoll(time.time(), took, answer.status)
         as_of = datetime.fromisoformat(answer.header("readside-as-of")).timestamp()
-        return Polled(time.time(), took, answer.status, answer.header("readside-source"), as_of)
+        return TimedPoll(time.time(), took, answer.status, answer.header("readside-source"), as_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +219,9 @@ async def _served(watch: Watch, sessions: Sequence[str], since: float) -> bool:
     return all(watch.first(each, since, ["redis", "memory"]) for each in sessions)
 
 
-def _p99_ms(answers: Sequence[Polled]) -> float:
+def _p99_ms(answers: Sequence[TimedPoll]) -> float:
     return 1000 * percentile([one.seconds for one in answers], 99)
 
 
-def _lags_ms(answers: Sequence[Polled]) -> list[float]:
+def _lags_ms(answers: Sequence[TimedPoll]) -> list[float]:
     return [1000 * (one.at - one.as_of) for one in answers if one.as_of]

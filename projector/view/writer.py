@@ -137,12 +137,14 @@ class ViewWriter:
         named: Sequence[str],
         *,
         as_of_us: int | None = None,
+        wal: str = "",
         round_trip_us: int | None = None,
         though_full: bool = False,
     ) -> BatchResult:
         """Send batch `n`, once; may be sent again after ViewUnavailable. Raises TermRefused, StagingLost, ViewFull.
 
-        `though_full` has a full Redis take it: for batches that add no event.
+        `wal` is how far the database's log had come for this as-of. `though_full` has a full Redis take it: for batches
+        that add no event.
         """
         version, ttl, events, size = self._fixed
         keys = self._keys
@@ -160,6 +162,7 @@ class ViewWriter:
             events,
             size,
             keys.publish,
+            wal,
         ]
         for operation in operations:
             arguments += encode(operation)

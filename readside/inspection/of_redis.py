@@ -83,7 +83,7 @@ async def _look(
     keys, first = whole.slices.keys[0], masters[0]
     report.findings += [
         judge_redis_tls("Redis TLS", url, is_encrypted=_is_tls(first), is_verified=_is_verified(first)),
-        worst([await _within("Redis rights", _rights(redis, keys)) for redis in masters]),
+        await _within("Redis rights", _rights(masters, keys)),
         worst([await _within("Redis memory", _memory(redis)) for redis in masters]),
         worst([await _within("Redis clock", _clock(ViewReader(redis, keys))) for redis in masters]),
     ]
@@ -143,7 +143,12 @@ async def _who_answers(redis: Redis, kind: str) -> Finding:
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     told = {_text(name): value for name, value in pairs}
     return judge_server(
-        target(redis), _text(told["server"]), _text(told["version"]), _text(told["mode"]), _text(told["role"]), kind
+        target(redis),
+        _text(told["server"]),
+        _text(told["version"]),
+        _text(told["mode"]),
+        _text(told.get("role", "")),
+        kind,
     )
 
 
@@ -163,21 +168,39 @@ def judge_server(place: str, server: str, version: str, mode: str, role: str, ki
     return fine("Redis", shown)
 
 
-async def _rights(redis: Redis, keys: Keys) -> Finding:
-    """Queue one use of each right in a transaction, and throw it away: Redis refuses at once what may not be done."""
-    wanted: dict[Program, dict[str, tuple[str, ...]]] = {each: trials(each, keys) for each in ("projector", "api")}
-    commands = [command for trial in wanted.values() for command in trial.values()]
-    begun, *replies, _ = await _send(redis, [("MULTI",), *commands, *TOO_MUCH, ("DISCARD",)])
-    if isinstance(begun, ResponseError):
-        if isinstance(begun, NoPermissionError):
-            return unknown("Redis rights", "our user may not even MULTI, by which rights are tried")
-        raise refusal(redis, begun)
-    refused = [isinstance(reply, NoPermissionError) for reply in replies]
-    names = [(program, name) for program, trial in wanted.items() for name in trial]
+async def _rights(masters: Sequence[Redis], keys: Keys) -> Finding:
+    """Try the rights at each master, since each has a list of its own; what one refuses is lacking."""
     lacking: dict[Program, list[str]] = {"projector": [], "api": []}
-    for (program, name), no in zip(names, refused, strict=False):
-        lacking[program] += [name] if no else []
-    return judge_rights(keys.prefix, lacking, not any(refused[len(names) :]))
+    may_all = True
+    for redis in masters:
+        refused = await _refused(redis, keys)
+        if refused is None:
+            return unknown("Redis rights", "our user may not even MULTI, by which rights are tried")
+        may_all = may_all and not refused.pop("too much")
+        for program, names in lacking.items():
+            names += [name for name in refused[program] if name not in names]
+    return judge_rights(keys.prefix, lacking, may_all)
+
+
+async def _refused(redis: Redis, keys: Keys) -> dict[str, list[str]] | None:
+    """Queue one use of each right in a transaction, and throw it away: Redis refuses at once what may not be done.
+
+    Gives the commands, by program; those that nobody needs as "too much". None where not even that may be tried.
+    """
+    wanted: dict[str, dict[str, tuple[str, ...]]] = {
+        "projector": trials("projector", keys),
+        "api": trials("api", keys),
+        "too much": {" ".join(command): command for command in TOO_MUCH},
+    }
+    commands = [command for trial in wanted.values() for command in trial.values()]
+    begun, *replies, _ = await _send(redis, [("MULTI",), *commands, ("DISCARD",)])
+    if isinstance(begun, NoPermissionError):
+        return None
+    if isinstance(begun, ResponseError):
+        raise refusal(redis, begun)
+    names = [(program, name) for program, trial in wanted.items() for name in trial]
+    no = [entry for entry, reply in zip(names, replies, strict=True) if isinstance(reply, NoPermissionError)]
+    return {program: [name for of, name in no if of == program] for program in wanted}
 
 
 def judge_rights(prefix: str, lacking: Mapping[Program, Sequence[str]], may_all: bool) -> Finding:
@@ -200,6 +223,8 @@ async def _memory(redis: Redis) -> Finding:
     if isinstance(reply, ResponseError):
         raise refusal(redis, reply)
     told = dict(line.split(":", 1) for line in _text(reply).splitlines() if ":" in line)
+    if "used_memory" not in told:  # a sentinel's
+        return unknown("Redis memory", "it does not tell of its memory")
     return judge_memory(int(told["used_memory"]), int(told["maxmemory"]), told["maxmemory_policy"])
 
 

@@ -25,7 +25,7 @@ SLOT = CHANNELS[FIRST.changes]
 
 
 @dataclass
-class Ear:
+class Hearer:
     """What was heard, in order."""
 
     servers: MovingServers
@@ -56,10 +56,10 @@ class Ear:
 
 
 @pytest.fixture
-async def ear(cluster: RedisCluster) -> AsyncIterator[Ear]:
+async def ear(cluster: RedisCluster) -> AsyncIterator[Hearer]:
     """Somebody who hears all channels."""
     servers: Any = open_servers(cluster.url(), name="readside-test", timeout_seconds=1.0)
-    made = Ear(servers)
+    made = Hearer(servers)
     listening = asyncio.create_task(made.listen())
     await eventually(lambda: all(made.subscribed(channel) for channel in CHANNELS), "all are heard")
     yield made
@@ -76,7 +76,7 @@ async def subscribers(node: Node) -> list[int]:
         return [int(client["ssub"]) for client in await redis.client_list(_type="pubsub")]
 
 
-async def test_each_message_is_heard_once(ear: Ear) -> None:
+async def test_each_message_is_heard_once(ear: Hearer) -> None:
     """Of every channel, in order."""
     said = [(keys.changes, b"%d" % number) for number in range(20) for keys in KEYS]
     for (channel, data), keys in zip(said, KEYS * 20, strict=True):
@@ -87,7 +87,7 @@ async def test_each_message_is_heard_once(ear: Ear) -> None:
         assert [one for one in ear.heard if one[0] == channel][1:] == [one for one in said if one[0] == channel]
 
 
-async def test_there_is_one_connection_to_each_master(ear: Ear, cluster: RedisCluster) -> None:
+async def test_there_is_one_connection_to_each_master(ear: Hearer, cluster: RedisCluster) -> None:
     """However many channels it has."""
     found = [await subscribers(node) for node in cluster.nodes if await node.is_master()]
 
@@ -95,7 +95,7 @@ async def test_there_is_one_connection_to_each_master(ear: Ear, cluster: RedisCl
     assert sum(map(sum, found)) == COUNT
 
 
-async def test_a_slot_that_moves_is_heard_where_it_goes(ear: Ear, cluster: RedisCluster) -> None:
+async def test_a_slot_that_moves_is_heard_where_it_goes(ear: Hearer, cluster: RedisCluster) -> None:
     """On the connection that is there already; nobody else's channel is disturbed."""
     source = await cluster.master_of(SLOT)
     to = await cluster.other_master(source)
@@ -109,7 +109,7 @@ async def test_a_slot_that_moves_is_heard_where_it_goes(ear: Ear, cluster: Redis
     assert [len(await subscribers(node)) for node in (source, to)] == [1, 1]
 
 
-async def test_a_killed_master_is_heard_again_as_its_replica(ear: Ear, cluster: RedisCluster) -> None:
+async def test_a_killed_master_is_heard_again_as_its_replica(ear: Hearer, cluster: RedisCluster) -> None:
     """Its channels are told to be lost and then heard anew; those of other masters are not."""
     old = await cluster.master_of(SLOT)
     its = {channel for channel, slot in CHANNELS.items() if ear.servers.node(slot) == old.place}
@@ -122,7 +122,7 @@ async def test_a_killed_master_is_heard_again_as_its_replica(ear: Ear, cluster: 
     assert [ear.subscribed(channel) for channel in CHANNELS if channel not in its] == [1] * (COUNT - len(its))
 
 
-async def test_after_a_failover_by_hand_the_new_master_is_heard(ear: Ear, cluster: RedisCluster) -> None:
+async def test_after_a_failover_by_hand_the_new_master_is_heard(ear: Hearer, cluster: RedisCluster) -> None:
     """The old one would go on to pass messages on, as a replica: until it cannot, and says nothing."""
     old = await cluster.master_of(SLOT)
     new = await cluster.fail_over(SLOT)

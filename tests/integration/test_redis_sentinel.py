@@ -14,7 +14,7 @@ from readmodel.redis_moving import MovingServers
 from readmodel.redis_servers import open_servers
 from readmodel.subscription import heard_all
 from tests.support.redis_clusters import Node
-from tests.support.sentinels import SERVICE, Watched, watched_redis
+from tests.support.sentinels import SERVICE, SentinelSet, watched_redis
 from tests.support.waiting import eventually
 
 KEY = "readside:{0}:test"
@@ -22,14 +22,14 @@ SLOT = 13_907
 
 
 @pytest.fixture
-async def watched() -> AsyncIterator[Watched]:
+async def watched() -> AsyncIterator[SentinelSet]:
     """A master, two replicas and three sentinels."""
     async with watched_redis() as made:
         yield made
 
 
 @pytest.fixture
-async def servers(watched: Watched) -> AsyncIterator[MovingServers]:
+async def servers(watched: SentinelSet) -> AsyncIterator[MovingServers]:
     """The service as our clients see it."""
     made: Any = open_servers(watched.url(), name="readside-test", timeout_seconds=1.0)
     yield made
@@ -51,7 +51,7 @@ async def written(servers: MovingServers) -> bool:
     return False
 
 
-async def written_at(servers: MovingServers, watched: Watched) -> bool:
+async def written_at(servers: MovingServers, watched: SentinelSet) -> bool:
     """Whether a write goes through, to whom the sentinels take to be the master."""
     return await written(servers) and servers.node(SLOT) == (await watched.master()).place
 
@@ -63,7 +63,7 @@ async def connections(node: Node) -> int:
         return sum(client["name"] == "readside-test" for client in await redis.client_list())
 
 
-async def test_the_master_is_found_in_its_database(watched: Watched) -> None:
+async def test_the_master_is_found_in_its_database(watched: SentinelSet) -> None:
     """As the URL names it; both spellings of the sentinels are one deployment."""
     master = await watched.master()
     first: Any = open_servers(watched.url(watched.sentinels[0], database="/3"), name="readside-test")
@@ -78,7 +78,7 @@ async def test_the_master_is_found_in_its_database(watched: Watched) -> None:
     await other.aclose()
 
 
-async def test_a_failover_by_hand(watched: Watched, servers: MovingServers) -> None:
+async def test_a_failover_by_hand(watched: SentinelSet, servers: MovingServers) -> None:
     """Reads alone notice too, though the old master would go on answering them; its connections are closed."""
     await written(servers)
     old = await watched.master()
@@ -100,7 +100,7 @@ async def left(node: Node) -> bool:
     return await connections(node) == 0
 
 
-async def test_a_master_that_becomes_a_replica_without_a_word(watched: Watched, servers: MovingServers) -> None:
+async def test_a_master_that_becomes_a_replica_without_a_word(watched: SentinelSet, servers: MovingServers) -> None:
     """It keeps its sockets, and answers READONLY to the first write: the sentinels are asked before the next."""
     await written(servers)
     old = await watched.master()
@@ -120,7 +120,7 @@ async def follows(node: Node) -> bool:
 
 
 @pytest.mark.parametrize("how", ["killed", "paused"])
-async def test_a_master_that_is_gone(watched: Watched, servers: MovingServers, how: str) -> None:
+async def test_a_master_that_is_gone(watched: SentinelSet, servers: MovingServers, how: str) -> None:
     """A replica is promoted within seconds, and is written; the old one gets nothing when it comes back."""
     await written(servers)
     old = await watched.master()
@@ -145,7 +145,7 @@ async def test_a_master_that_is_gone(watched: Watched, servers: MovingServers, h
     assert servers.node(SLOT) == new
 
 
-async def test_a_sentinel_that_knows_less_is_not_believed(watched: Watched, servers: MovingServers) -> None:
+async def test_a_sentinel_that_knows_less_is_not_believed(watched: SentinelSet, servers: MovingServers) -> None:
     """One that slept through the failover names the old master when it wakes; the others know of a later election."""
     await written(servers)
     asleep = watched.sentinels[2]
@@ -163,7 +163,7 @@ async def test_a_sentinel_that_knows_less_is_not_believed(watched: Watched, serv
         assert servers.node(SLOT) == new.place
 
 
-async def test_all_channels_are_heard_at_the_new_master(watched: Watched, servers: MovingServers) -> None:
+async def test_all_channels_are_heard_at_the_new_master(watched: SentinelSet, servers: MovingServers) -> None:
     """On one connection, as of a single server."""
     channels = {"readside:{0}:changes:0/2": SLOT, "readside:{1}:changes:0/2": 9_842}
     messages = heard_all(servers, channels)
@@ -176,7 +176,7 @@ async def test_all_channels_are_heard_at_the_new_master(watched: Watched, server
         assert await anext(messages) == ("readside:{1}:changes:0/2", b"there")
 
 
-async def test_a_service_that_the_sentinels_do_not_know(watched: Watched) -> None:
+async def test_a_service_that_the_sentinels_do_not_know(watched: SentinelSet) -> None:
     """It is named."""
     made: Any = open_servers(watched.url().replace(f"/{SERVICE}/", "/nobody/"), name="readside-test")
 
@@ -186,7 +186,7 @@ async def test_a_service_that_the_sentinels_do_not_know(watched: Watched) -> Non
     await made.aclose()
 
 
-async def test_sentinels_with_another_password(watched: Watched) -> None:
+async def test_sentinels_with_another_password(watched: SentinelSet) -> None:
     """It is refused by them, and says so without it."""
     made: Any = open_servers(watched.url().partition("?")[0] + "?sentinel_password=hunter2", name="readside-test")
 

@@ -1,5 +1,6 @@
 """A slice of the view on a Redis Cluster: whatever happens to its slot, an answer is right or it is not given."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from functools import partial
@@ -202,3 +203,37 @@ async def test_nothing_is_called_damaged_because_its_slot_moves(stage: Stage, cl
     await cluster.end_moving(SLOT, source, to)
     await through(stage, session_id, event(session_id, NOW_US + 1))
     assert await total(stage, session_id) == 2
+
+
+async def test_nothing_is_lost_or_doubled_while_the_slot_moves_to_and_fro(stage: Stage, cluster: RedisCluster) -> None:
+    """Under load: whatever is shown is what was acknowledged, or one batch more, and in the end all of it."""
+    session_id = str(uuid4())
+    await stage.put(session_id, [event(session_id, NOW_US)], as_of_us=NOW_US)
+    there = await cluster.master_of(SLOT)
+    back = await cluster.other_master(there)
+    acknowledged, moving = 1, True
+    wrong: list[object] = []
+
+    async def read() -> None:
+        while moving:
+            before = acknowledged
+            shown = await total(stage, session_id)
+            if isinstance(shown, int) and not before <= shown <= acknowledged + 1:
+                wrong.append((before, shown, acknowledged))
+            await asyncio.sleep(0)
+
+    async def write() -> None:
+        nonlocal acknowledged
+        while moving:
+            await through(stage, session_id, event(session_id, NOW_US + acknowledged))
+            acknowledged += 1
+
+    busy = [asyncio.create_task(read()), asyncio.create_task(write())]
+    for to in (back, there) * 5:
+        await cluster.move(SLOT, to)
+    moving = False
+    await asyncio.gather(*busy)
+
+    assert wrong == []
+    assert acknowledged > 10
+    assert await total(stage, session_id) in {acknowledged, "cold"}

@@ -23,7 +23,7 @@ class Auditor:
         self._view = view
 
     async def fault(self, most_hot: int, last_us: int) -> str | None:
-        """Say what differs, if anything; each slice has room for its part of `most_hot`, and is later than `last_us`."""
+        """Say what differs, if anything; a slice has room for its part of `most_hot`, and is later than `last_us`."""
         slices = self._view.slices
         for index, part in enumerate(self._view.parts):
             at, here = await part.position(), [sid for sid in SESSIONS if slices.index_of(sid) == index]

@@ -33,7 +33,7 @@ _BOUNDS = {
     "projector.view.committer.MAX_NAMED": 2,
     "projector.drift.EVENTS_A_ROUND": 10,
     "projector.served_check.EVENTS_A_ROUND": 10,
-    "projector.core.backlog.MAX_WAITING": 8,
+    "projector.core.backlog.MAX_WAITING": 4,
     "projector.feed.BEHIND_SECONDS": 0.01,
     "projector.core.sessions.NEVER_EVICTED_SECONDS": 0.3,
     "projector.core.decide.MAX_CREATED": 2,

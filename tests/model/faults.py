@@ -248,7 +248,7 @@ class Faults:
         """A Redis does not answer for a while, though it may do what it is asked."""
         store = self._world.nodes.struck
         store.failing = 1.0
-        mean_seconds = 1.5 if self._world.nodes.spared else 0.3
+        mean_seconds = 1.5 if self._world.nodes.spared else 0.5
         self._for_a_while(
             lambda: setattr(store, "failing", 0.0 if self._ceased else store.usually_failing), mean_seconds
         )

@@ -68,8 +68,8 @@ class Nodes:
     def move(self, keys: Keys, *, how: str) -> None:
         """Have another store take a slice's slot over.
 
-        `data`: all its keys go with it. `none`: it begins empty. `copy`: it is a failover, to a copy of some moment; who
-        does not know of it reads and writes the old master still.
+        `data`: all its keys go with it. `none`: it begins empty. `copy`: it is a failover, to a copy of some moment;
+        who does not know of it reads and writes the old master still.
         """
         old, slot = self.store_of(keys), _slot(keys)
         (new,) = (store for store in self.stores if store is not old)

@@ -57,7 +57,9 @@ def simulate(
     """Run one simulation, with `only` these faults and deeds if any are named; a `real` Redis has a clock of its own.
 
     `connect` opens a server by its number: there is one for each node of the view. SLICED among `only` has the view
-    cut into slices; else it is whole where anything is named, and cut in some seeds where nothing is. Gives how many answers came from where, and how often which fault struck. Raises Wrong.
+    cut into slices; else it is whole where anything is named, and cut in some seeds where nothing is.
+
+    Gives how many answers came from where, and how often which fault struck. Raises Wrong.
     """
 
     def alter(name: str, text: str) -> str:

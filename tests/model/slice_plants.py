@@ -22,7 +22,7 @@ SLICE_PLANTS = {
         "projector.term:Term.run",
         "self._fed = self._feed.join(index, self._wake)",
         "self._fed = self._feed.join(index, self._wake)\n    self._feed._fed.pop(index)",
-        ("sliced", "old_dump", "position_lost"),
+        ("sliced", "node_away"),
         (
             (
                 "projector.term:Term._go",
@@ -59,13 +59,6 @@ SLICE_PLANTS = {
         "letters = later.letters",
         ("sliced", "node_away"),
     ),
-    "what waits is added though a look came later": Plant(
-        "a session that is to be looked at has no use for events that were told before",
-        "projector.core.letters:Letters.merge",
-        "self.look([*self.looks, *later.looks])",
-        "self.looks |= later.looks",
-        ("sliced", "node_away", "replace", "delete"),
-    ),
     "a beat waits for nothing": Plant(
         "a slice has the as-of of a beat when all that it was fed before is applied",
         "projector.core.backlog:Backlog.take",
@@ -87,8 +80,7 @@ SLICE_PLANTS = {
             (
                 "projector.shared_reads:_OneCall._answer_all",
                 "found = await self._answer([one for one, future in asked if not future.done()])",
-                "found = await self._answer([one for one, future in asked if not future.done()])\n"
-                "                self._asked = []",
+                "found = await self._answer([one for one, future in asked if not future.done()]); self._asked = []",
             ),
             (
                 "projector.shared_reads:_OneCall._answer_all",

@@ -37,10 +37,11 @@ class Spared:
         """Say what befell them, if anything did. What is in doubt of the letters ends the terms of all."""
         if self._nodes.spared is None:
             return None
-        feeds, ended = self._count("letters are read"), self._count("the term ended", None)
-        if self._count("leading") > 1 or feeds > 1 + ended:
-            return f"the lead was lost, though one node was sound: {self._reasons()}"
-        if any(self._count("a term began", index) > feeds for index in self._slices()):
+        ends = [str(line["reason"]) for line in self._told if line["event"] == "the term ended" and "slice" not in line]
+        feeds, of_a_view = self._count("letters are read"), any(why.startswith("the view is at") for why in ends)
+        if self._count("leading") > 1 or feeds > 1 + len(ends) or of_a_view:
+            return f"the lead or all terms were lost, though one node was sound: {self._reasons()}"
+        if any(self._count("a term began", index) > feeds + self._too_slow(index) for index in self._slices()):
             return f"a slice whose node was sound began a new term: {self._reasons()}"
         if feeds == 1 and self._oldest_us > STALLED_SECONDS * 1_000_000:
             return f"a slice whose node was sound stalled for {self._oldest_us / 1_000_000} s: {self._reasons()}"
@@ -53,6 +54,11 @@ class Spared:
     def _count(self, event: str, *of_slice: int | None) -> int:
         """Count what the logs say, of one slice if one is given (None: of no slice)."""
         return sum(line["event"] == event and (not of_slice or line.get("slice") in of_slice) for line in self._told)
+
+    def _too_slow(self, index: int) -> int:
+        """Count a slice's terms that ended because too much waited: the bound is small, and a sound Redis slow."""
+        ended = [line for line in self._told if line["event"] == "the term ended" and line.get("slice") == index]
+        return sum(str(line["reason"]).startswith("more than") for line in ended)
 
     def _reasons(self) -> list[str]:
         return [str(line["reason"]) for line in self._told if "reason" in line]

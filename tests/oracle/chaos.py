@@ -21,7 +21,7 @@ from tests.oracle.ledger import Draft, Ledger
 from tests.oracle.pollers import Ask, Poller, microseconds
 from tests.oracle.report import Report
 from tests.oracle.service import Service, running
-from tests.oracle.site import Site
+from tests.oracle.site import Hindrance, Site
 from tests.oracle.writers import MARKS, Writer, now_us, wait
 from tests.support.projecting import INSERT_SESSION
 from tests.support.servers import connected
@@ -106,8 +106,12 @@ class Run:
             fault = order.choices(fitting, [fault.weight for fault in fitting])[0]
             self.report.faults[fault.name] += 1
             self.report.tell(f"{fault.name} begins")
-            await fault.strike()
-            self.report.tell(f"{fault.name} is over")
+            try:
+                await fault.strike()
+                self.report.tell(f"{fault.name} is over")
+            except Hindrance as hindrance:
+                self.report.faults[fault.name] -= 1
+                self.report.tell(f"{fault.name} was hindered: {hindrance}")
             if order.random() < 0.25 and not faults.site.mends:
                 continue
             await self._heal(fault.name)

@@ -22,6 +22,7 @@ from tests.oracle.report import Report
 from tests.support.builders import events_path
 
 REFUSALS = (429, 503)
+LONGEST_REST_SECONDS, RESTS_PER_DELAY = 0.5, 8
 LAG_TOLERANCE_US = 250_000
 """A lag may be understated by what two clocks' readings and a busy machine make of it."""
 
@@ -72,7 +73,14 @@ class Poller:
         while not self.stop.is_set():
             ask = self.next()
             await self.poll(ask, self.headers(ask))
-            await asyncio.sleep(self.random.expovariate(50))
+            await self.rest()
+
+    async def rest(self) -> None:
+        """Wait a moment; for longer where this process has no time, which faults and a cluster's bus need as well."""
+        seconds, began = self.random.expovariate(50), time.monotonic()
+        await asyncio.sleep(seconds)
+        late = time.monotonic() - began - seconds
+        await asyncio.sleep(min(LONGEST_REST_SECONDS, RESTS_PER_DELAY * late))
 
     def next(self) -> Ask:
         """One of the last questions again, as a dashboard does, or a new one."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-
-from redis.exceptions import RedisError, ResponseError
 
 from readside.demo.processes import LOOPBACK
 from tests.oracle.site import Fault, Site
 from tests.support.redis_clusters import Node
-from tests.support.sentinels import DOWN_AFTER_MS, SERVICE, Watched
-from tests.support.waiting import eventually
+from tests.support.sentinels import DOWN_AFTER_MS, SERVICE, SentinelSet
 
 DOWN_AFTER_SECONDS = DOWN_AFTER_MS / 1000
 WHOLE_SECONDS = 40
@@ -28,20 +23,20 @@ class SentinelFaults:
     """What can be done to the master, its replicas and the sentinels."""
 
     site: Site
-    watched: Watched
+    watched: SentinelSet
 
     def all(self) -> list[Fault]:
         """Each of them."""
         return [
-            Fault("master killed, a replica promoted", self.kill, 32),
-            Fault("master killed, back before a failover, empty", self.lose_everything, 16),
-            Fault("failover by hand", self.fail_over, 32),
-            Fault("failover that loses the last writes", self.lose_writes, 32),
-            Fault("master paused, a replica promoted", self.pause, 24),
+            Fault("master killed, a replica promoted", self.kill, 32, 2),
+            Fault("master killed, back before a failover, empty", self.lose_everything, 16, 1),
+            Fault("failover by hand", self.fail_over, 32, 1),
+            Fault("failover that loses the last writes", self.lose_writes, 32, 2),
+            Fault("master paused, a replica promoted", self.pause, 24, 2.5),
             Fault("master paused shortly", self.pause_shortly, 12),
-            Fault("two masters", self.two_masters, 24),
-            Fault("sentinels paused", self.pause_sentinels, 12),
-            Fault("sentinels paused, master killed and back, empty", self.blind, 16),
+            Fault("two masters", self.two_masters, 24, 3),
+            Fault("sentinels paused", self.pause_sentinels, 12, 1.5),
+            Fault("sentinels paused, master killed and back, empty", self.blind, 16, 2),
         ]
 
     async def kill(self) -> None:
@@ -49,7 +44,7 @@ class SentinelFaults:
         master = await self._struck()
         await master.server.kill()
         self.site.mends.append(partial(self._follow, master))
-        await self.watched.promoted(master)
+        await self._promoted(master)
 
     async def lose_everything(self) -> None:
         """A master without a dump that restarts at once is one still; its replicas follow it into the void."""
@@ -61,7 +56,7 @@ class SentinelFaults:
         """The old master hears that it is one no longer a moment later: READONLY, on connections that stay."""
         old = await self._struck()
         await self._ask_to_fail_over()
-        await self.watched.promoted(old)
+        await self._promoted(old)
 
     async def lose_writes(self) -> None:
         """The replicas hear nothing for a while, and then one of them is the master."""
@@ -75,14 +70,14 @@ class SentinelFaults:
         self.site.mends.append(partial(self._follow, master))
         for replica in replicas:
             replica.resume()
-        await self.watched.promoted(master)
+        await self._promoted(master)
 
     async def pause(self) -> None:
         """Its connections stay; when it goes on it takes itself for the master, until it hears otherwise."""
         master = await self._struck()
         master.pause()
         try:
-            await self.watched.promoted(master)
+            await self._promoted(master)
             await self.site.pause(1)
         finally:
             master.resume()
@@ -98,7 +93,7 @@ class SentinelFaults:
         """The old master takes writes again, from whoever has not asked the sentinels."""
         old = await self._struck()
         await self._ask_to_fail_over()
-        await self.watched.promoted(old)
+        await self._promoted(old)
         await old.run("REPLICAOF", "NO", "ONE")
         await self.site.pause(3)
         await self._follow(old)
@@ -125,48 +120,53 @@ class SentinelFaults:
     async def _struck(self) -> Node:
         """The master; replicas follow it before."""
         await self._whole()
-        return await self.watched.master()
+        master = await self.watched.master()
+        self.site.report.tell(f"{master.place} is struck")
+        return master
 
     async def _ask_to_fail_over(self) -> None:
         """Sentinels refuse while the last failover is not long ago."""
 
         async def asked() -> bool:
-            with suppress(ResponseError):
-                await self.watched.ask(self.watched.sentinels[0], "SENTINEL FAILOVER", SERVICE)
-                return True
-            await asyncio.sleep(0.1)
-            return False
+            await self.watched.ask(self.watched.sentinels[0], "SENTINEL FAILOVER", SERVICE)
+            return True
 
-        await eventually(asked, "the sentinels take the order", WHOLE_SECONDS)
+        await self.site.until(asked, "the sentinels take the order", WHOLE_SECONDS)
+
+    async def _promoted(self, old: Node) -> None:
+        async def promoted() -> bool:
+            master = await self.watched.master()
+            return master is not old and await master.is_master()
+
+        await self.site.until(promoted, "another master is promoted", WHOLE_SECONDS)
 
     async def _follow(self, node: Node) -> None:
         """Start a server where it is down, and have it follow the master."""
         await node.server.start()
         master = await self.watched.master()
-        await node.run("REPLICAOF", LOOPBACK, master.server.port)
+        if master is not node:
+            await node.run("REPLICAOF", LOOPBACK, master.server.port)
 
     async def _whole(self) -> None:
         """Return when there is one master, all follow it, and the sentinels agree."""
-        await eventually(self._is_whole, "all servers follow one master", WHOLE_SECONDS)
+        await self.site.until(self._is_whole, "all servers follow one master", WHOLE_SECONDS)
 
     async def _is_whole(self) -> bool:
-        with suppress(RedisError, OSError):
-            master = await self.watched.master()
-            for node in self.watched.servers:
-                told = await node.info("replication")
-                if node is master:
-                    if told["role"] != "master":
-                        return False
-                elif (told.get("master_port"), told.get("master_link_status")) != (master.server.port, "up"):
+        master = await self.watched.master()
+        for node in self.watched.servers:
+            told = await node.info("replication")
+            if node is master:
+                if told["role"] != "master":
                     return False
-            for sentinel in self.watched.sentinels:
-                told = await self.watched.ask(sentinel, "SENTINEL MASTER", SERVICE)
-                if int(told["port"]) != master.server.port or "down" in str(told["flags"]):
-                    return False
-                if int((await self.watched.ask(sentinel, "INFO", "sentinel"))["sentinel_tilt"]):
-                    return False
-            return True
-        return False
+            elif (told.get("master_port"), told.get("master_link_status")) != (master.server.port, "up"):
+                return False
+        for sentinel in self.watched.sentinels:
+            told = await self.watched.ask(sentinel, "SENTINEL MASTER", SERVICE)
+            if int(told["port"]) != master.server.port or "down" in str(told["flags"]):
+                return False
+            if int((await self.watched.ask(sentinel, "INFO", "sentinel"))["sentinel_tilt"]):
+                return False
+        return True
 
     def _signal(self, number: signal.Signals) -> None:
         for sentinel in self.watched.sentinels:

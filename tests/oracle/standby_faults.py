@@ -28,13 +28,13 @@ class StandbyFaults:
     def all(self) -> list[Fault]:
         """Each of them."""
         return [
-            Fault("standby lags beyond the bound", self.lag, 24),
-            Fault("standby lags shortly", self.lag_shortly, 16),
-            Fault("standby killed and back", self.kill, 20),
-            Fault("standby promoted, and made anew", self.promote, 24),
-            Fault("standby away while the primary restarts", self.restart_both, 8),
-            Fault("replication terminated", self.terminate_replication, 12),
-            Fault("recovery conflicts", self.conflict, 16),
+            Fault("standby lags beyond the bound", self.lag, 24, 3),
+            Fault("standby lags shortly", self.lag_shortly, 16, 1),
+            Fault("standby killed and back", self.kill, 20, 2),
+            Fault("standby promoted, and made anew", self.promote, 24, 3),
+            Fault("standby away while the primary restarts", self.restart_both, 8, 2),
+            Fault("replication terminated", self.terminate_replication, 12, 0.5),
+            Fault("recovery conflicts", self.conflict, 16, 2),
         ]
 
     async def lag(self) -> None:

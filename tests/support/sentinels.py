@@ -58,7 +58,7 @@ class EmbeddedSentinel(EmbeddedRedis):
 
 
 @dataclass(eq=False)
-class Watched:
+class SentinelSet:
     """The servers, and the sentinels that watch them."""
 
     servers: list[Node] = field(default_factory=list)
@@ -112,10 +112,10 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[Watched]:
+async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[SentinelSet]:
     """All of them for as long as the block lasts."""
     with server_directory() as directory:
-        watched, password = Watched(), secrets.token_hex(12)
+        watched, password = SentinelSet(), secrets.token_hex(12)
         try:
             for number in range(1 + replicas):
                 leads_to = watched.servers[0].server.port if watched.servers else 0

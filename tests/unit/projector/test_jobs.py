@@ -4,9 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from fakeredis import FakeServer
 
 from projector import jobs as module
+from projector.core.sessions import Sessions
 from projector.jobs import MAX_OUTCOMES, Jobs
+from projector.requests import Requests
+from projector.telemetry import Telemetry
+from readmodel.errors import ViewUnavailable
 from readmodel.messages import ProjectorReply, ProjectorRequest
 from readmodel.redis_servers import OneServer
 from readmodel.view import ViewReader
@@ -95,3 +100,42 @@ async def test_many_outcomes_are_told_one_reply_after_another(jobs: Jobs, told: 
     await eventually(lambda: bool(told) and told[-1].state == "done", "the end is told")
 
     assert [len(reply.sessions) for reply in told] == [MAX_OUTCOMES, MAX_OUTCOMES, 1]
+
+
+async def test_a_slice_that_cannot_begin_is_asked_once_when_it_does(jobs: Jobs) -> None:
+    """However often it tried: what jobs wait for must not fill its line, and push out what others ask."""
+    jobs.attach(0, asyncio.Event())
+    jobs.receive(ProjectorRequest("rebuild", SESSIONS, reply=True))
+    jobs.take(0)
+    for _ in range(5):
+        jobs.detach(0)
+    jobs.attach(0, asyncio.Event())
+
+    assert [sorted(request.sessions) for request in jobs.take(0)] == [list(SESSIONS)]
+
+
+async def test_what_stands_in_a_slices_line_is_not_asked_twice(jobs: Jobs) -> None:
+    """What came while it had no term waits there."""
+    jobs.receive(ProjectorRequest("rebuild", SESSIONS, reply=True))
+    jobs.attach(0, asyncio.Event())
+
+    assert [request.sessions for request in jobs.take(0)] == [SESSIONS]
+
+
+async def test_a_job_knows_its_sessions_though_redis_fails_the_term(jobs: Jobs) -> None:
+    """A rebuild of the hot sessions behind a warm that Redis cannot answer for is asked of the next term."""
+    sessions = Sessions(60.0, 10, Telemetry(), lambda _load: None, jobs.finish)
+    sessions.put(SESSIONS[0])
+    server = FakeServer()
+    server.connected = False
+    redis = fake_redis(server)
+    requests = Requests(
+        index=0, term="1", sessions=sessions, jobs=jobs, view=WholeView(OneServer(redis), "readside").parts[0]
+    )
+    jobs.receive(ProjectorRequest("warm", SESSIONS[:1]))
+    jobs.receive(ProjectorRequest("rebuild", (), reply=True))
+    with pytest.raises(ViewUnavailable):
+        await requests.gather()
+    jobs.attach(0, asyncio.Event())
+
+    assert [request.sessions for request in jobs.take(0)] == [SESSIONS[:1]]
