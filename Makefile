@@ -65,8 +65,8 @@ slim: wheel ## install the program and what it runs with, nothing else, into a n
 	@$(PREFIX)/bin/readside --version
 	@du -sh $(PREFIX)
 
-chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SECONDS=60 SEED=7 for others)
-	$(BIN)/python -m pytest tests/oracle -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SITE=cluster, sentinel or standby; SECONDS=60 SEED=7)
+	$(BIN)/python -m pytest tests/oracle/test_oracle$(if $(filter-out one,$(SITE)),_$(SITE)).py -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 streams: $(INSTALLED) ## look for an answer that differs by the way in: twenty minutes (STREAMS=1000 SEED=7 for others)
 	$(BIN)/python -m pytest tests/doorway/test_streams.py -o faulthandler_timeout=0 --show-capture=no \

@@ -22,11 +22,14 @@ from bench.rows import (
     letters,
     memory,
     no_projector,
+    one_slice_beside_base,
     page,
     page_from_redis,
     partitions,
     paths_beside_base,
     rebuild,
+    slice_killed,
+    slices,
     writers,
 )
 from bench.stack import Servers
@@ -51,10 +54,13 @@ _MODULES: tuple[ModuleType, ...] = (
     commit_to_redis,
     rebuild,
     memory,
+    slices,
+    one_slice_beside_base,
     writers,
     partitions,
     letters,
     no_projector,
+    slice_killed,
     cold,
     deep_pages,
 )
@@ -65,6 +71,7 @@ DESCRIPTIONS = {module.NAME: (module.__doc__ or "").splitlines()[0] for module i
 WITHOUT_CROWDS = frozenset(
     module.NAME
     for module in (
+        one_slice_beside_base,
         commit_to_http,
         commit_beside_base,
         commit_to_redis,
@@ -72,6 +79,7 @@ WITHOUT_CROWDS = frozenset(
         partitions,
         letters,
         no_projector,
+        slice_killed,
         attacks,
         idle_connections,
         hot_path,
@@ -80,7 +88,7 @@ WITHOUT_CROWDS = frozenset(
     )
 )
 """No crowd of clients polls in these: pgbench writes, raw connections do harm, or there is no socket at all."""
-BESIDE_BASE = frozenset(module.NAME for module in (commit_beside_base, paths_beside_base))
+BESIDE_BASE = frozenset(module.NAME for module in (commit_beside_base, paths_beside_base, one_slice_beside_base))
 """These need an earlier version."""
 
 

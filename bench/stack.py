@@ -19,8 +19,9 @@ from redis.asyncio import Redis
 from bench.polling_client import PollingClient
 from bench.table import BenchError
 from readmodel.postgres_client import Connection
-from readmodel.redis_client import connect, keys_of
-from readmodel.view import ViewReader
+from readmodel.redis_client import connect
+from readmodel.redis_servers import open_servers
+from readmodel.whole_view import WholeView
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK, Child, free_port, last_words, spawn
@@ -50,9 +51,10 @@ class Choices:
 
 
 class Site:
-    """One database with the write side's tables, an empty Redis, and the readside processes on them.
+    """One database with the write side's tables, an empty view, and the readside processes on them.
 
-    `source` is the tree whose code the processes run, this one by default.
+    `source` is the tree whose code the processes run, this one by default. `redis` is the server of all keys, but for
+    those of a view over a cluster.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Site:
         redis_urls: tuple[str, str],
         connection: Connection,
         redis: Redis,
+        view: WholeView,
         *,
         source: Path = ROOT,
     ) -> None:
@@ -71,7 +74,7 @@ class Site:
         self.redis_url, self.plain_url = redis_urls
         self.connection = connection
         self.redis = redis
-        self.view = ViewReader(redis, keys_of(redis, "readside"))
+        self.view = view
 
     async def run(self, *command: str) -> None:
         """Run a command of readside to its end. Raises BenchError when it fails."""
@@ -80,10 +83,10 @@ class Site:
             raise BenchError(f"{child.name} failed.{last_words(child.log)}")
 
     @asynccontextmanager
-    async def projector(self, **settings: str) -> AsyncIterator[None]:
+    async def projector(self, **settings: str) -> AsyncIterator[Child]:
         """Run a projector, live when the block begins; `settings` without READSIDE_, in small letters."""
-        async with self._running("readside projector", [*_READSIDE, "projector"], self.live, settings):
-            yield
+        async with self._running("readside projector", [*_READSIDE, "projector"], self.live, settings) as child:
+            yield child
 
     @asynccontextmanager
     async def mortal_projector(self, program: list[str] | None = None, **settings: str) -> AsyncIterator[Child]:
@@ -146,10 +149,19 @@ class Site:
         now = await self.connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 
         async def passed() -> bool:
-            position = await self.view.position()
-            return position is not None and position.live and (position.as_of_us or 0) >= now
+            return bool((await self.as_of_us() or 0) >= now)
 
         await until(passed, "as-of has passed what was written")
+
+    async def as_of_us(self) -> int | None:
+        """Give the view's as-of, which is that of its oldest slice; None while one is not live."""
+        found = []
+        for part in self.view.parts:
+            position = await part.position()
+            if position is None or not position.live or position.as_of_us is None:
+                return None
+            found.append(position.as_of_us)
+        return min(found)
 
     async def live(self) -> bool:
         """Whether the projection is live. Asks the command: what an earlier version keeps in Redis is its own."""
@@ -174,6 +186,7 @@ class Site:
             "READSIDE_REDIS_URL": self.redis_url,
             "READSIDE_API_KEYS": f"bench:{API_KEY}:read+ops",
             "READSIDE_LOG_LEVEL": "warning",
+            **({"READSIDE_SLICES": str(slices)} if (slices := self.view.slices.count) > 1 else {}),
             **{f"READSIDE_{name.upper()}": value for name, value in settings.items()},
         }
         log = self.directory / f"{name.replace(' ', '-')}.log"
@@ -190,16 +203,20 @@ class Servers:
         self.redis = EmbeddedRedis(directory / "redis")
 
     @asynccontextmanager
-    async def site(self, number: int = 0, *, source: Path = ROOT) -> AsyncIterator[Site]:
+    async def site(
+        self, number: int = 0, *, source: Path = ROOT, slices: int = 1, cluster: str = ""
+    ) -> AsyncIterator[Site]:
         """Make a new database, and empty two of Redis'; the database is dropped after the block.
 
         `source` is the tree whose code readside's processes run. Sites that are there at the same time need different
-        numbers, from 0 to 7. The second Redis database is for the peers' plain sorted sets.
+        numbers, from 0 to 7. The second Redis database is for the peers' plain sorted sets. `cluster` is the URL of an
+        empty Redis Cluster that the view's slices are to be on.
         """
         name = f"bench_{secrets.token_hex(4)}"
         urls = self.redis.url(number), self.redis.url(8 + number)
         server = await asyncpg.connect(self.postgres.url())
         redis = connect(urls[0], name="bench")
+        holders = open_servers(cluster or urls[0], name="bench")
         try:
             await server.execute(f"CREATE DATABASE {name}")
             for url in urls:
@@ -207,10 +224,13 @@ class Servers:
                     await emptied.flushdb()
             connection = await asyncpg.connect(self.postgres.url(name))
             await connection.execute(_SCHEMA)
-            yield Site(self.directory, self.postgres.url(name), urls, connection, redis, source=source)
+            view = WholeView(holders, "readside", slices)
+            urls = cluster or urls[0], urls[1]
+            yield Site(self.directory, self.postgres.url(name), urls, connection, redis, view, source=source)
             await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         finally:
             server.terminate()
+            await holders.aclose()
             await redis.aclose()
 
     async def versions(self) -> tuple[str, str]:

@@ -51,10 +51,10 @@ async def lags_ms(site: Site) -> AsyncIterator[list[Point]]:
     """Read how old as-of is: what was committed before it is in the view, whatever else waits."""
 
     async def age_ms() -> float:
-        position = await site.view.position()
-        if position is None or position.as_of_us is None:
+        as_of_us = await site.as_of_us()
+        if as_of_us is None:
             raise BenchError("The view has no as-of, while a projector was to run.")
-        return time.time() * 1_000 - position.as_of_us / 1_000  # the server's clock is this machine's
+        return time.time() * 1_000 - as_of_us / 1_000  # the server's clock is this machine's
 
     async with watched(age_ms, LAG_PAUSE_SECONDS) as points:
         yield points

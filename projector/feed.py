@@ -210,7 +210,9 @@ class Feed:
         if await self._reader.in_doubt(reading) or changed:
             self._telemetry.comparisons += 1
             letters.incomplete = True
-        return Delivery(letters, Beat(reading.as_of_us, reading.sent_at), self.shape if changed else None)
+        return Delivery(
+            letters, Beat(reading.as_of_us, reading.sent_at, reading.wal or ""), self.shape if changed else None
+        )
 
     async def _judge_change(self, fingerprint: str) -> None:
         """Go on where only partitions changed, so that to compare shows all that came, went or was missed.

@@ -24,6 +24,7 @@ from projector.tail.letterbox import Letterbox, ReaderReplaced
 from projector.tail.reader import Wake
 from projector.telemetry import Telemetry
 from projector.term import SliceStores
+from projector.view.shared_trips import SharedTrips, SharingClient
 from projector.view.writer import ViewWriter
 from projector.warmth import Warmth
 from readmodel.backoff import delays
@@ -44,7 +45,9 @@ from readmodel.errors import (
 )
 from readmodel.postgres_client import target as postgres_target
 from readmodel.projection import fresh_reports
+from readmodel.slices import slot_of
 from readmodel.supervise import first_to_end
+from readmodel.view import ViewReader
 from readmodel.whole_view import WholeView
 
 REPORTING_SECONDS = 3.0
@@ -86,18 +89,22 @@ class Leader:
         self._view = view
         self._telemetry = telemetry
         self._sleep = sleep
-        self._writers = [
-            ViewWriter(
-                part.redis,
-                part.keys,
-                ttl_seconds=config.hot_ttl_seconds,
-                window_events=config.window_events,
-                window_bytes=config.window_bytes,
-            )
-            for part in view.parts
-        ]
+        self._trips = SharedTrips(view.servers)
+        self._writers = [self._writer(part) for part in view.parts]
         self._refused = False
         self._identity = ""
+
+    def _writer(self, part: ViewReader) -> ViewWriter:
+        """Make what writes a slice; several share round trips."""
+        config = self._config
+        return ViewWriter(
+            part.redis,
+            part.keys,
+            ttl_seconds=config.hot_ttl_seconds,
+            window_events=config.window_events,
+            window_bytes=config.window_bytes,
+            sender=SharingClient(part.redis, slot_of(part.keys.tag), self._trips) if config.slices > 1 else None,
+        )
 
     async def run(self) -> None:
         """Lead whenever we can, for ever, through every outage; says each state once."""
@@ -211,6 +218,7 @@ class Leader:
                 await self._sleep(next(pauses))
         finally:
             await shared.close()
+            await self._trips.close()
             with suppress(StoreUnavailable, StoreRefused, TimeoutError):
                 async with asyncio.timeout(LEAVING_SECONDS):
                     await letterbox.leave()

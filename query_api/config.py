@@ -16,13 +16,14 @@ class ApiConfig:
     `tokens` says who may sign tokens; None: nobody. `keys_file` and `secrets_file` hold the keys and the secrets of
     tokens, where they come from files: what changes in them is taken up.
 
-    `allowed_hosts` are the names that requests may be for, empty: any. `polls_per_second` is what one key or token may
-    ask, None: any number. `metrics_directory` is where the workers of one API find each other's metrics, "" where there
-    is one worker.
+    `replica_urls` are hot standbys that may answer cold polls. `allowed_hosts` are the names that requests may be for,
+    empty: any. `polls_per_second` is what one key or token may ask, None: any number. `metrics_directory` is where the
+    workers of one API find each other's metrics, "" where there is one worker.
     """
 
     database_url: str = field(repr=False)  # URLs hold passwords
     redis_url: str = field(repr=False)
+    replica_urls: tuple[str, ...] = field(default=(), repr=False)
     redis_prefix: str = "readside"
     slices: int = 1
     keys: Mapping[bytes, tuple[str, frozenset[str]]] | None = field(default=None, repr=False)

@@ -10,7 +10,7 @@ EXPOSED = b"ETag, Retry-After, X-Poll-Interval, X-Request-ID, Readside-Source, R
 _METHODS = b"GET, HEAD, POST"
 _REQUEST_HEADERS = (
     b"Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-None-Match, Pragma, "
-    b"Readside-Max-Staleness, Traceparent, X-API-Key, X-Request-ID, X-Requested-With"
+    b"Readside-Max-Staleness, Readside-Not-Before, Traceparent, X-API-Key, X-Request-ID, X-Requested-With"
 )
 _MAX_AGE_SECONDS = b"600"
 _VARY = (b"vary", b"Origin")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import structlog
 
@@ -14,6 +15,7 @@ from query_api.access.principals import Principal
 from query_api.answers import LAGS_OF_MISSING, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
 from query_api.conditional import matches
 from query_api.content_coding import GzipForm, GzipForms, accepts_gzip
+from query_api.instants import Instants
 from query_api.newest import newest_key
 from query_api.poll_interval import PollLoad, poll_interval
 from query_api.problems import problem, problem_of
@@ -23,15 +25,21 @@ from query_api.reply import NO_FIELDS, HeaderFields, Reply
 from query_api.request_fields import RequestFields
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
-from query_api.staleness import Staleness, parse_staleness
+from query_api.staleness import NOT_BEFORE, Staleness, parse_not_before, parse_staleness
 from query_api.stats import Stats
 from readmodel import tracing
-from readmodel.errors import AnswerTooLarge, BadEvents, InvalidParameter, ServiceError
+from readmodel.errors import AnswerTooLarge, BadEvents, InvalidParameter, Overload, ServiceError
 from readmodel.poll import Poll, render
 from readmodel.poll_query import parse_poll
 
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
+
+AHEAD_SECONDS = 1.0
+"""Clocks and lags are known so well: an instant that lies further ahead of now was never given as an as-of."""
+SLACK_SECONDS = 0.25
+"""A beat that is awaited may come so much late."""
+STALENESS_FIELD, NOT_BEFORE_FIELD = b"readside-max-staleness", b"readside-not-before"
 
 REMEMBERED_POLLS, REMEMBERED_BYTES = 16_384, 256
 """Query strings up to this length whose meaning is remembered: the same few are sent again and again."""
@@ -58,9 +66,11 @@ class Question:
         "fields",
         "if_none_match",
         "is_long",
+        "is_particular",
         "method",
         "name",
         "newest_key",
+        "not_before_us",
         "nothing",
         "poll",
         "principal",
@@ -81,6 +91,8 @@ class Question:
     """What is answered while nothing matches: of a session that goes on, and of one that is over."""
     seconds: float
     since_us: int | None
+    not_before_us: int
+    """No answer may be as of an earlier instant."""
 
     def __init__(
         self,
@@ -99,6 +111,8 @@ class Question:
         self.common = common
         self.if_none_match = fields.get(b"if-none-match")
         self.takes_gzip = b"accept-encoding" in fields and accepts_gzip(fields[b"accept-encoding"])
+        self.is_particular = self.takes_gzip or NOT_BEFORE_FIELD in fields
+        """Whether memory's answer may have to wait."""
         self.edition: object = None
         self.is_long = False
         """Whether an answer to it was long."""
@@ -110,7 +124,7 @@ class Question:
         self.poll, self.wanted, self.principal = poll, wanted, principal
         self.newest_key = newest_key(poll.session_id)
         self.nothing = nothing(poll.limit, poll.page, False), nothing(poll.limit, poll.page, True)
-        self.seconds = wanted.seconds
+        self.seconds, self.not_before_us = wanted.seconds, wanted.not_before_us
         self.since_us = poll.since_us
 
 
@@ -136,16 +150,21 @@ class Events:
         gate: Gate,
         cache: ResponseCache,
         forms: GzipForms,
+        instants: Instants,
         reader: Reader,
         requests: ProjectorRequests,
         stats: Stats,
         load: PollLoad,
         max_staleness_seconds: float,
+        heartbeat_seconds: float,
         max_answer_bytes: int,
     ) -> None:
         self._gate = gate
         self._cache = cache
         self._forms = forms
+        self._instants = instants
+        self._index_of = cache.index_of
+        self._heartbeat_seconds = heartbeat_seconds
         self._reader = reader
         self._requests = requests
         self._stats = stats
@@ -176,8 +195,10 @@ class Events:
         if kept is None:
             return EventsRequest(question, started)
         answer, freshness = kept
-        if question.takes_gzip and self._lacks_form(question, answer):
-            return EventsRequest(question, started, answer)
+        if question.is_particular:
+            is_early = freshness.as_of_us < question.not_before_us
+            if is_early or (question.takes_gzip and self._lacks_form(question, answer)):
+                return EventsRequest(question, started, None if is_early else answer)
         reply = self._reply(question, answer, freshness, "memory", started)
         self._of_memory.poll(reply.status, time.monotonic() - started)
         return reply
@@ -252,13 +273,41 @@ class Events:
         kept = cache.get(poll, now, seconds)
         return kept or cache.get(poll.session_id, now, seconds)  # the 404 of any poll of it
 
+    def gone(self, task: asyncio.Task[Any]) -> None:
+        """Let go of a poll that is held, since its client has left; `task` is the one that answers it."""
+        self._instants.leave(task)
+
+    async def _hold(self, question: Question) -> None:
+        """Wait until the as-of that is heard has passed the instant that is wished for, for a beat at most.
+
+        Not where that is of no use: nothing is heard, or the beats have stopped, or Postgres is asked anyhow. Raises
+        InvalidParameter for an instant that lies in the future.
+        """
+        beat, instant_us = self._cache.beat_of(question.poll.session_id), question.not_before_us
+        if beat is None or beat.as_of_us >= instant_us:
+            return
+        lag = beat.lag_seconds(time.monotonic())
+        ahead = _seconds_ahead(instant_us, beat.as_of_us, lag)
+        if question.seconds > 0 and lag <= self._wanted.seconds:
+            seconds = max(0.0, ahead) + self._heartbeat_seconds + SLACK_SECONDS
+            await self._instants.wait(self._index_of(question.poll.session_id), instant_us, seconds)
+
+    def _kept_late_enough(self, question: Question) -> tuple[Answer, AsOf] | None:
+        kept = self._kept(question, time.monotonic())
+        return kept if kept is not None and kept[1].as_of_us >= question.not_before_us else None
+
     async def _answer(self, asked: EventsRequest) -> tuple[Source, Reply]:
         """Wait for a compressed form once at most: what is another answer by then leaves as it is."""
         question = asked.question
+        if question.not_before_us and asked.kept is None:
+            await self._hold(question)
+            found = self._kept_late_enough(question)
+            asked = asked._replace(kept=found and found[0])
         if asked.kept is not None:
-            form = await self._forms.make(asked.kept)
+            is_lacking = question.takes_gzip and self._lacks_form(question, asked.kept)
+            form = await self._forms.make(asked.kept) if is_lacking else None
             now = time.monotonic()
-            kept = self._kept(question, now)  # a message may have come meanwhile
+            kept = self._kept_late_enough(question)  # a message may have come meanwhile
             if kept is not None:
                 is_its = kept[0].etag == asked.kept.etag
                 return "memory", self._reply(question, *kept, "memory", now, form if is_its else None)
@@ -280,7 +329,15 @@ class Events:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading)
         self._keep(poll, answer, reading)
+        if reading.freshness.as_of_us < question.not_before_us:
+            self._too_early(question, reading.freshness)
         return answer, reading
+
+    def _too_early(self, question: Question, freshness: AsOf) -> NoReturn:
+        """Refuse what the primary itself dates earlier than is wished for."""
+        if self._cache.beat_of(question.poll.session_id) is None:
+            _seconds_ahead(question.not_before_us, freshness.as_of_us, freshness.lag_seconds(time.monotonic()))
+        raise Overload("No store has come as far as Readside-Not-Before says; try again in a second.")
 
     def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> None:
         newest = reading.newest
@@ -331,9 +388,18 @@ class Events:
         return Reply(200, (answer.fields, dated, live), answer.body)
 
 
+def _seconds_ahead(instant_us: int, as_of_us: int, lag_seconds: float) -> float:
+    """Tell how far an instant lies ahead of now, by an as-of that is so old; raises InvalidParameter if too far."""
+    ahead = (instant_us - as_of_us) / 1_000_000 - lag_seconds
+    if ahead > AHEAD_SECONDS:
+        raise InvalidParameter(NOT_BEFORE, f"{NOT_BEFORE} lies in the future: send back a Readside-As-Of as it came.")
+    return ahead
+
+
 def _parse(question: Question, usual: Staleness) -> tuple[Poll, Staleness]:
     """Parse what a question asks; raises InvalidParameter, which names all that is wrong."""
-    query_string, stated = question.query_string, question.fields.get(b"readside-max-staleness")
+    fields = question.fields
+    query_string, stated, not_before = question.query_string, fields.get(STALENESS_FIELD), fields.get(NOT_BEFORE_FIELD)
     parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
     wanted, wrong = usual, []
     if stated is not None:
@@ -341,12 +407,17 @@ def _parse(question: Question, usual: Staleness) -> tuple[Poll, Staleness]:
             wanted = parse_staleness(stated)
         except InvalidParameter as error:
             wrong.append(error)
+    if not_before is not None:
+        try:
+            wanted = wanted._replace(not_before_us=parse_not_before(not_before))
+        except InvalidParameter as error:
+            wrong.append(error)
     try:
         poll = parse(question.session_id, query_string)
     except InvalidParameter as error:
         raise InvalidParameter.all_of([error, *error.others, *wrong]) from None
     if wrong:
-        raise wrong[0]
+        raise InvalidParameter.all_of(wrong)
     return poll, wanted
 
 

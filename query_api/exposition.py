@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from query_api.access.gate import Gate
 from query_api.circuit import Circuit
+from query_api.cold_polls import ColdPolls
 from query_api.content_coding import GzipForms
 from query_api.doorway.census import Census
 from query_api.exchange import Exchange, Merge
@@ -30,6 +31,8 @@ MERGE: dict[str, Merge] = {
     "readside_store_away": max,
     "readside_connections_usage": max,
     "readside_jwks_age_seconds": max,
+    "readside_replica_fit": min,
+    "readside_replica_lag_seconds": max,
     "readside_slices": max,
     "readside_slices_heard": min,
     "readside_api_slice_as_of_age_seconds": max,
@@ -48,7 +51,7 @@ class MetricSources:
     cache: ResponseCache
     forms: GzipForms
     view_nodes: ViewNodes
-    fallback: Fallback
+    cold: ColdPolls
     reader: Reader
     postgres: Circuit
     census: Census
@@ -85,7 +88,8 @@ class Exposition:
         yield from _of_memory(watched.cache, watched.forms)
         yield from _of_compression(watched.forms)
         yield from _of_the_view(watched.view_nodes)
-        yield from _of_postgres(watched.fallback, watched.reader)
+        yield from _of_postgres(watched.cold.primary, watched.reader)
+        yield from _of_replicas(watched.cold)
         yield from _of_connections(watched.census)
         yield from _of_freshness(watched)
         yield from _of_slices(watched.cache)
@@ -193,6 +197,28 @@ def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
     )
     yield _gauge("fallback_running", "Queries that Postgres works on.", fallback.running)
     yield _histogram("fallback_query_seconds", "Time of a query of Postgres, without its wait.", fallback.durations)
+
+
+def _of_replicas(cold: ColdPolls) -> Iterator[Metric]:
+    answers = CounterMetricFamily(
+        "readside_cold_polls", "Polls that PostgreSQL answered, by which server.", labels=["server"]
+    )
+    answers.add_metric(["primary"], cold.by_primary)
+    fit = GaugeMetricFamily("readside_replica_fit", "1 while a hot standby may answer polls.", labels=["replica"])
+    lag = GaugeMetricFamily(
+        "readside_replica_lag_seconds",
+        "How old what a hot standby holds is; no value where nobody can tell.",
+        labels=["replica"],
+    )
+    for replica in cold.replicas.all:
+        answers.add_metric([replica.name], replica.answers)
+        fit.add_metric([replica.name], int(replica.is_fit))
+        if replica.lag_seconds is not None:
+            lag.add_metric([replica.name], replica.lag_seconds)
+    yield answers
+    yield _counter("replica_handed_on", "Polls that a hot standby was asked, and the primary answered.", cold.handed_on)
+    yield fit
+    yield lag
 
 
 def _of_connections(census: Census) -> Iterator[Metric]:

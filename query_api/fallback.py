@@ -11,16 +11,16 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from query_api.answers import AsOf, Number
-from query_api.circuit import Circuit
 from query_api.fair_line import FairLine
 from query_api.request_id import nobodys
-from query_api.watch import Probe, QueryWatch
-from readmodel.errors import Overload, QueryTooSlow, ServerInRecovery, StoreRefused, StoreUnavailable
+from query_api.watch import PATIENCE_SECONDS, Probe, QueryWatch
+from readmodel.errors import Overload, QueryTooSlow, ServerInRecovery, ServiceError, StoreRefused, StoreUnavailable
 from readmodel.event_log import LogPage
 from readmodel.histogram import Histogram
 from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll
 from readmodel.supervise import end
+from readmodel.wal import Proof
 
 LINE_SECONDS = 1.0
 """A query that could not be sent for so long is refused; the contract allows 2 s."""
@@ -43,16 +43,34 @@ class Log(Protocol):
         """Answer a poll; raises AnswerTooLarge, StoreUnavailable, StoreRefused."""
 
 
+class Admission(Protocol):
+    """What is known of a store: whether calls go through."""
+
+    def admit(self) -> None:
+        """Let a call through; raises an error where the store is taken to be away."""
+
+    def succeeded(self) -> None:
+        """Note that the store answered."""
+
+    def failed(self, error: ServiceError, called_at: float) -> None:
+        """Note that a call failed which began at `called_at`."""
+
+
 class FallbackAnswer(NamedTuple):
     """An answer of Postgres.
 
     `number` is the last one heard before the query was sent: what it may be stored under. It is None where that is of
-    another database's view, whose beats and drops tell nothing of this answer.
+    another database's view, whose beats and drops tell nothing of this answer. A hot standby's answer is as of a beat,
+    and has the number of that beat's message: it may lack what was told later.
     """
 
     logged: LogPage
     freshness: AsOf
     number: Number | None
+
+    def meets(self, staleness_seconds: float, not_before_us: int, now: float) -> bool:
+        """Whether it is as fresh as a poll wants it, at the monotonic second `now`."""
+        return self.freshness.as_of_us >= not_before_us and self.freshness.lag_seconds(now) <= staleness_seconds
 
 
 class LineFull(Overload):
@@ -101,7 +119,7 @@ class Fallback:
         log: Log,
         *,
         concurrency: int,
-        circuit: Circuit,
+        circuit: Admission,
         number: Callable[[str], Number | None],
         index_of: Callable[[str], int] = _the_only,
         max_bytes: int,
@@ -109,6 +127,7 @@ class Fallback:
         reconnect: Callable[[], Awaitable[None]] = _nothing,
         probe: Probe = _nothing,
         learn: Callable[[str, float, float], bool] = _the_same,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._log = log
         self._circuit = circuit
@@ -118,7 +137,7 @@ class Fallback:
         self._clock = clock
         self._reconnect = reconnect
         self._learn = learn
-        self._watch = QueryWatch(probe)
+        self._watch = QueryWatch(probe, patience_seconds)
         most_each = concurrency * LINE_PER_SLOT
         self._line = FairLine[_Query](concurrency, most_each=most_each, most=LINES * most_each, clock=clock)
         self._cheapest: deque[float] = deque(maxlen=CHEAPEST_OF)
@@ -152,21 +171,36 @@ class Fallback:
         """Whether some wait for others' queries to end, and not only for their own principal's."""
         return self._line.crowded
 
-    async def answer(self, poll: Poll, staleness_seconds: float, principal: Hashable = None) -> FallbackAnswer:
-        """Answer a poll with a lag of at most `staleness_seconds`, or by a query sent after this call.
+    def has(self, poll: Poll) -> bool:
+        """Whether a query for this poll runs or waits."""
+        return poll in self._running or poll in self._waiting
+
+    async def answer(
+        self, poll: Poll, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
+    ) -> FallbackAnswer:
+        """Answer a poll with a lag of at most `staleness_seconds`, as of `not_before_us` at least; or by a query
+        that is sent after this call.
 
         `principal` is who asks. Raises AnswerTooLarge, Overload, StoreUnavailable, StoreRefused.
         """
         arrived = self._clock()
-        missing = self._missing.get(poll.session_id)
-        if missing and missing.freshness.lag_seconds(arrived) < min(staleness_seconds, MISSING_SECONDS):
+        missing = self.known_missing(poll, arrived, staleness_seconds, not_before_us)
+        if missing:
             self.remembered += 1
             return missing
-        fetched = await self._asked(poll, arrived, staleness_seconds, principal)
-        now = self._clock()
-        if fetched.freshness.since < arrived and fetched.freshness.lag_seconds(now) > staleness_seconds:
-            fetched = await self._asked(poll, arrived, 0, principal)  # the query that was joined took too long
+        fetched = await self.ask(poll, arrived, staleness_seconds, principal)
+        if fetched.freshness.since < arrived and not fetched.meets(staleness_seconds, not_before_us, self._clock()):
+            fetched = await self.ask(poll, arrived, 0, principal)  # the query that was joined was sent too early
         return fetched
+
+    def known_missing(
+        self, poll: Poll, now: float, staleness_seconds: float, not_before_us: int
+    ) -> FallbackAnswer | None:
+        """Give a recent answer that there is no such session, if it is as fresh as is wanted."""
+        missing = self._missing.get(poll.session_id)
+        if missing is None or missing.freshness.as_of_us < not_before_us:
+            return None
+        return missing if missing.freshness.lag_seconds(now) < min(staleness_seconds, MISSING_SECONDS) else None
 
     async def identify(self) -> None:
         """Learn which database answers, beside all polls; raises StoreUnavailable, StoreRefused."""
@@ -197,7 +231,8 @@ class Fallback:
         await end([query.task for query in self._sent])
         await self._watch.close()
 
-    async def _asked(self, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable) -> FallbackAnswer:
+    async def ask(self, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable) -> FallbackAnswer:
+        """Answer a poll by a query of its own, or by one that was sent since so long before it arrived."""
         query = self._joinable(poll, arrived, staleness_seconds, principal) or self._queue(poll, principal)
         return await asyncio.shield(query.answer)
 
@@ -290,6 +325,8 @@ class Fallback:
         except QueryTooSlow as exc:
             self.refused["slow"] += 1
             raise Overload("PostgreSQL took too long to answer this poll; try again in a second.") from exc
+        if logged.proof is not None:
+            return _as_of_a_beat(logged, logged.proof)
         if number is not None and number.database != logged.database:
             number = None
         # Its now() is later than sent_at, so the as-of is at most this old.
@@ -326,6 +363,11 @@ class Fallback:
     def _forget_one(self, session_id: str) -> None:
         if self._missing.pop(session_id, None) is not None:
             self._missing_of[self._index_of(session_id)].discard(session_id)
+
+
+def _as_of_a_beat(logged: LogPage, proof: Proof) -> FallbackAnswer:
+    """Date a hot standby's answer."""
+    return FallbackAnswer(logged, AsOf(proof.as_of_us, proof.since), Number(proof.term, proof.n, proof.database))
 
 
 def _tell(answer: asyncio.Future[FallbackAnswer], task: asyncio.Task[FallbackAnswer]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import structlog
 
 from query_api import request_log
@@ -73,6 +76,10 @@ class Front:
             with naming(name):
                 _log.exception("a poll failed", session_id=request_log.shown(question.session_id))
             return BROKEN
+
+    def gone(self, task: asyncio.Task[Any]) -> None:
+        """Tell that the client of a poll has left, which this task answers."""
+        self._events.gone(task)
 
     async def from_stores(self, asked: EventsRequest) -> Reply:
         """Answer a poll that memory has no answer to, or not yet in its form. Raises nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,7 @@ import structlog
 
 from query_api import request_log
 from query_api.doorway.connections import CONNECTION, Connections
-from query_api.events import Question
+from query_api.events import NOT_BEFORE_FIELD, EventsRequest, Question
 from query_api.front import BROKEN, Front, polled_session
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
@@ -73,8 +74,25 @@ class Layer:
             return
         reply = front.at_once(name, Question(method, session_id, scope["query_string"], fields), address)
         if not isinstance(reply, Reply):
-            reply = await front.from_stores(reply)
+            reply = await self._from_stores(reply, receive)
         await respond(send, reply, method, extra)
+
+    async def _from_stores(self, asked: EventsRequest, receive: Receive) -> Reply:
+        """Answer a poll that waits; one that may be held is let go when its client leaves."""
+        front = self._front
+        if NOT_BEFORE_FIELD not in asked.question.fields:
+            return await front.from_stores(asked)
+        answering = asyncio.ensure_future(front.from_stores(asked))
+        watching = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                front.gone(answering)
+                await asyncio.wait({answering})
+            return BROKEN if answering.cancelled() else answering.result()
+        finally:
+            watching.cancel()
+            answering.cancel()
 
     async def _hand_over(self, scope: Scope, path: str, receive: Receive, send: Send, extra: Pairs) -> None:
         head = scope["method"] == "HEAD"
@@ -107,6 +125,12 @@ class Layer:
         if told and path.startswith(told + "/"):
             path = path[len(told) :]  # a server that is told a prefix puts it in front of every path
         return self._front.below_the_prefix(path)
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def address_of(scope: Scope) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
 from query_api.answers import TERMINAL, AsOf, Number, Source
-from query_api.fallback import Fallback, FallbackAnswer, LineFull
+from query_api.cold_polls import ColdPolls
+from query_api.fallback import FallbackAnswer, LineFull
 from query_api.newest import Newest
 from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
@@ -53,9 +54,9 @@ class ViewSource(Protocol):
 class Reader:
     """Answers polls from the stores."""
 
-    def __init__(self, view: ViewSource, fallback: Fallback, requests: ProjectorRequests) -> None:
+    def __init__(self, view: ViewSource, cold: ColdPolls, requests: ProjectorRequests) -> None:
         self._view = view
-        self._fallback = fallback
+        self._cold = cold
         self._requests = requests
         self.fallbacks = Counter(cold=0, stale=0, asked=0, redis_away=0)
 
@@ -67,23 +68,21 @@ class Reader:
         cannot answer: then the view does, with its true as-of.
         """
         seen, cold = await self._look(poll, wanted, principal)
-        if seen and seen.freshness.lag_seconds(time.monotonic()) <= wanted.seconds:
+        if seen and _is_fresh(seen, wanted):
             return _from_view(poll.session_id, seen)
         reason = _reason(seen, cold, wanted)
         self.fallbacks[reason] += 1
         try:
             with tracing.span("postgres", reason=reason):
-                if seen and not wanted.explicit:
-                    async with asyncio.timeout(PATIENCE_SECONDS):
-                        fetched = await self._fallback.answer(poll, wanted.seconds, principal)
-                else:
-                    fetched = await self._fallback.answer(poll, wanted.seconds, principal)
+                patience = PATIENCE_SECONDS if _would_do(seen, wanted) else None
+                async with asyncio.timeout(patience):
+                    fetched = await self._cold.answer(poll, wanted.seconds, principal, wanted.not_before_us)
         except BadEvents:
             if cold:
                 self._ask_for(poll.session_id, cold)  # the projector sets it aside, with the reason
             raise
         except (TimeoutError, Overload, StoreUnavailable, StoreRefused) as error:
-            if seen and not wanted.explicit:
+            if seen and _would_do(seen, wanted):
                 return _from_view(poll.session_id, seen)
             if isinstance(error, LineFull):
                 await asyncio.sleep(REFUSED_SECONDS)
@@ -121,6 +120,16 @@ def _reason(seen: ViewAnswer | None, cold: Cold | None, wanted: Staleness) -> st
     if cold:
         return "cold"
     return "asked" if wanted.seconds <= 0 else "redis_away"
+
+
+def _is_fresh(seen: ViewAnswer, wanted: Staleness) -> bool:
+    freshness = seen.freshness
+    return freshness.lag_seconds(time.monotonic()) <= wanted.seconds and freshness.as_of_us >= wanted.not_before_us
+
+
+def _would_do(seen: ViewAnswer | None, wanted: Staleness) -> bool:
+    """Whether what the view has is given where Postgres cannot answer."""
+    return seen is not None and not wanted.explicit and seen.freshness.as_of_us >= wanted.not_before_us
 
 
 def _from_view(session_id: str, seen: ViewAnswer) -> StoreAnswer:

@@ -10,8 +10,8 @@ does not say, tells nothing of the sessions of another. Memory is shared by all.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from query_api.answers import Answer, AsOf, Number
@@ -20,6 +20,7 @@ from query_api.transit import Transit
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.slices import Slices
+from readmodel.wal import Proof, WalPosition
 
 ENTRY_OVERHEAD_BYTES = 1_500
 """What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""
@@ -27,6 +28,8 @@ STRING_BYTES = 64
 """A string and its place in a tuple, beside its letters."""
 Key = Poll | str
 """A poll; or a session's id, for the 404 that all polls of it get."""
+MAX_PROOFS, PROOF_SECONDS = 256, 0.1
+"""Beats that hot standbys are held against, and how far they lie apart at least: those of half a minute, or more."""
 MAX_DROPPED = 100_000
 """Sessions whose last drop is remembered one by one; each slice has an equal share."""
 
@@ -34,7 +37,7 @@ MAX_DROPPED = 100_000
 class ChangeStream:
     """What was heard of one slice, and which answers of its sessions are kept."""
 
-    __slots__ = ("beat", "dropped_at", "floor", "heard", "keys_of", "transit")
+    __slots__ = ("beat", "dropped_at", "floor", "heard", "keys_of", "proofs", "transit")
 
     def __init__(self) -> None:
         self.heard: Number | None = None
@@ -43,6 +46,14 @@ class ChangeStream:
         self.floor = 0  # no answer of a lower number may be stored: the last emptying, or a drop that was forgotten
         self.dropped_at: OrderedDict[str, int] = OrderedDict()  # in order of n
         self.keys_of: dict[str, set[Hashable]] = {}
+        self.proofs: deque[Proof] = deque(maxlen=MAX_PROOFS)
+
+    def prove(self, change: Change, wal: WalPosition, beat: AsOf) -> None:
+        """Keep a beat that hot standbys can be held against."""
+        proofs = self.proofs
+        if len(proofs) > 1 and beat.since - proofs[-2].since < PROOF_SECONDS:
+            proofs.pop()
+        proofs.append(Proof(wal, beat.as_of_us, beat.since, change.term, change.n, change.database))
 
 
 @dataclass(slots=True)
@@ -80,12 +91,31 @@ class ResponseCache:
         """The oldest of them, of the slices that have one."""
         return min(filter(None, self.beats), key=lambda beat: beat.as_of_us, default=None)
 
+    def beat_of(self, session_id: str) -> AsOf | None:
+        """The last as-of heard of a session's slice."""
+        return self._stream_of(session_id).beat
+
+    def proofs_of(self, session_id: str) -> Sequence[Proof]:
+        """The beats of that slice in that stretch, with how far the database's log had come; the latest last."""
+        return self._stream_of(session_id).proofs
+
+    @property
+    def proofs(self) -> Sequence[Proof]:
+        """The same of the slice that has the latest one: each beat says it of all slices alike."""
+        return max(
+            (stream.proofs for stream in self._streams), key=lambda proofs: proofs[-1].as_of_us if proofs else -1
+        )
+
     def number_of(self, session_id: str) -> Number | None:
         """The number of the last message of a session's slice.
 
         It is to be taken before a query is sent whose answer shall be stored.
         """
         return self._stream_of(session_id).heard
+
+    def index_of(self, session_id: str) -> int:
+        """Tell which slice a session is in."""
+        return self._slices.index_of(session_id)
 
     def belong_to(self, database: str) -> None:
         """Hear nothing of any other database from now on; forgets what was heard and kept under another's term."""
@@ -117,6 +147,8 @@ class ResponseCache:
         beat = stream.beat
         if change.as_of_us is not None and (beat is None or change.as_of_us > beat.as_of_us):
             stream.beat = AsOf(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
+            if change.wal is not None:
+                stream.prove(change, change.wal, stream.beat)
 
     def get(self, key: Key, now: float, staleness_seconds: float) -> tuple[Answer, AsOf] | None:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""
@@ -182,6 +214,7 @@ class ResponseCache:
         stream.dropped_at.clear()
         stream.heard = None
         stream.beat = None  # it may promise more than a view that was put back holds
+        stream.proofs.clear()
         self.breaks += 1
 
     def _empty(self, stream: ChangeStream) -> None:

@@ -83,7 +83,7 @@ async def warm(
     try:
         answer = await service.view_nodes.read(poll, credential.principal)
         if isinstance(answer, Cold):
-            fetched = await service.fallback.answer(poll, service.config.max_staleness_seconds, credential.principal)
+            fetched = await service.cold.answer(poll, service.config.max_staleness_seconds, credential.principal)
             if fetched.logged.status is None:
                 return _missing(sid, fetched.freshness)
         await _check_followed(service, sid, answer)

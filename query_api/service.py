@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from query_api.access.gate import Gate
+from query_api.cold_polls import ColdPolls
 from query_api.config import ApiConfig
 from query_api.doorway.connections import Connections
 from query_api.events import Events
@@ -32,6 +33,7 @@ class Service:
     view_check: ViewCheck
     view_nodes: ViewNodes
     fallback: Fallback
+    cold: ColdPolls
     database: Callable[[], str]
     requests: ProjectorRequests
     history: LagHistory

@@ -1,4 +1,4 @@
-"""How stale an answer may be: the request header Readside-Max-Staleness, or the setting."""
+"""How fresh an answer must be: Readside-Max-Staleness, or the setting, and Readside-Not-Before."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import re
 from typing import NamedTuple
 
 from readmodel.errors import InvalidParameter
+from readmodel.poll_query import parse_instant
 
-HEADER = "Readside-Max-Staleness"
+HEADER, NOT_BEFORE = "Readside-Max-Staleness", "Readside-Not-Before"
 _DECIMAL = re.compile(rb"\d{1,12}(?:\.\d{1,12})?|\.\d{1,12}")
 
 
 class Staleness(NamedTuple):
-    """The greatest lag wanted; `explicit` when the caller said it: then nothing staler is ever given."""
+    """The greatest lag wanted; `explicit` when the caller said it: then nothing staler is ever given.
+
+    No answer of an earlier as-of than `not_before_us` is, microseconds since 1970.
+    """
 
     seconds: float
     explicit: bool
+    not_before_us: int = 0
 
 
 def parse_staleness(value: bytes) -> Staleness:
@@ -26,3 +31,8 @@ def parse_staleness(value: bytes) -> Staleness:
             HEADER, f"{HEADER} must be a number of seconds, zero or more, such as 0 or 2.5, not {shown}."
         )
     return Staleness(float(value), explicit=True)
+
+
+def parse_not_before(value: bytes) -> int:
+    """Parse the header's value to microseconds since 1970; raises InvalidParameter unless it is an instant."""
+    return parse_instant(NOT_BEFORE, value.decode("latin-1"))

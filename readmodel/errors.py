@@ -11,7 +11,9 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 │   │   ├── QueryTooSlow      … gave no answer within a query's time, though it may answer others
 │   │   ├── TableLocked       … has the tables locked by somebody, as a migration does
 │   │   ├── DiskFull          … has no space left to do it
-│   │   └── ServerInRecovery  … is a standby: it neither listens nor is the truth
+│   │   ├── ServerInRecovery  … is a standby: it neither listens nor is the truth
+│   │   ├── StandbyUnfit      … is no standby that may answer: it lags, was promoted, or replays another log
+│   │   └── RecoveryConflict  … is a standby that ended a query, since replay had to go on
 │   └── ViewUnavailable       Redis
 │       └── ViewFull          … has no memory left for us
 ├── StoreRefused              a store answers, and will not serve us until somebody mends something
@@ -28,6 +30,10 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
+UnfitState = Literal["lagging", "promoted", "another_cluster", "another_timeline"]
+"""Why a server that answers is no hot standby that may answer polls."""
 
 
 class ServiceError(Exception):
@@ -105,6 +111,18 @@ class DiskFull(EventLogUnavailable):
 
 class ServerInRecovery(EventLogUnavailable):
     """Postgres answers, as a standby: readside needs the primary."""
+
+
+class StandbyUnfit(EventLogUnavailable):
+    """A server that was named as a hot standby may not answer now; `state` says why in a word."""
+
+    def __init__(self, state: UnfitState, sentence: str) -> None:
+        super().__init__(sentence)
+        self.state = state
+
+
+class RecoveryConflict(EventLogUnavailable):
+    """A hot standby ended a query since replay had to go on; it may answer others."""
 
 
 class ViewUnavailable(StoreUnavailable):

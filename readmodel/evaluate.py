@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 
+class Sender(Protocol):
+    """What sends one call of a script in the place of a client. Methods raise what the client's do."""
+
+    async def execute_command(self, *command: Any) -> Any:
+        """Send a command and give its reply."""
+
+    async def script_load(self, source: str) -> Any:
+        """Have the server know a script."""
+
+
 class Script:
     """A Lua script as one Redis runs it, by its SHA-1."""
 
-    def __init__(self, redis: Redis, source: str) -> None:
+    def __init__(self, redis: Redis | Sender, source: str) -> None:
         self._redis: Any = redis  # redis-py types its plain commands not at all
         self._source = source
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()

@@ -23,6 +23,7 @@ from readmodel.postgres_client import Connection, Pool, target, translated
 from readmodel.sql import Tables, statement
 from readmodel.tables import TableFinder, check_tables
 from readmodel.unreadable import EventFinder, UnreadableEvent
+from readmodel.wal import Proof
 
 CHECKED_SECONDS = 2.0
 """The tables are looked at so often. What would make an answer wrong before is noticed by the statement itself."""
@@ -38,7 +39,8 @@ class LogPage(NamedTuple):
     `status` is None when there is no such session. `page` is the events' JSON joined by commas; `as_of_us` the
     statement's `now()`, microseconds since 1970: every event committed before it is counted. `database` is the identity
     of the database that answered: a pooler or an address may lead to another one from one statement to the next.
-    `shortened_to` is how long pages are where that is less than the poll's limit.
+    `shortened_to` is how long pages are where that is less than the poll's limit. `proof` is what a hot standby had
+    passed, which answers as of then; None of a primary's answer.
     """
 
     status: str | None
@@ -47,6 +49,7 @@ class LogPage(NamedTuple):
     as_of_us: int
     database: str
     shortened_to: int | None = None
+    proof: Proof | None = None
 
 
 _NEWEST_FIRST, _OLDEST_FIRST = (("forth", "DESC"), ("back", "ASC")), (("forth", "ASC"), ("back", "DESC"))
@@ -54,10 +57,14 @@ _OF_STEPS = ("of_steps", "AND e.step_id = ANY ($7::uuid[])")
 _OF_ANY_STEP = ("of_steps", "")
 
 
-def answer_statement(tables: Tables, poll: Poll, name: str = "answer") -> str:
-    """Write the statement that answers a poll, or another of its page; steps, if any, are its seventh parameter."""
+def answer_statement(tables: Tables, poll: Poll, name: str = "answer", *, standby: bool = False) -> str:
+    """Write the statement that answers a poll, or another of its page; steps, if any, are its seventh parameter.
+
+    `standby`: it also tells which timeline a hot standby follows.
+    """
     order = _OLDEST_FIRST if poll.oldest_first else _NEWEST_FIRST
-    return statement(name, tables, words=(*order, _OF_STEPS if poll.steps else _OF_ANY_STEP))
+    timeline = ("timeline", statement("receiver").rstrip() if standby else "NULL::int4")
+    return statement(name, tables, words=(*order, timeline, _OF_STEPS if poll.steps else _OF_ANY_STEP))
 
 
 class EventLog:
@@ -88,31 +95,40 @@ class EventLog:
     async def _page(self, poll: Poll, max_bytes: int) -> LogPage:
         try:
             try:
-                row = await self._row(poll, max_bytes)
+                row, proof = await self._row(poll, max_bytes)
             except SchemaMissing:
-                row = await self._row(poll, max_bytes)  # a table was moved to another schema: look for it, once
+                row, proof = await self._row(poll, max_bytes)  # a table was moved to another schema: look for it, once
         except BadEvents as error:
             raise await self._named(poll, max_bytes, error) from error
         if row["unreadable"]:
             raise await self._named(poll, max_bytes, BadEvents("An event of this page cannot be read: it holds NULL."))
-        if row["in_recovery"]:
-            raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
+        self._judge(row, proof)
         fitting = row["fitting"]
         is_whole = fitting == row["asked"]
         if not is_whole and not (poll.may_shorten and fitting):
             raise AnswerTooLarge(fitting, max_bytes)
         page = row["page"].encode()
+        as_of_us = row["as_of_us"] if proof is None else proof.as_of_us
         return LogPage(
-            row["status"], page, row["total"], row["as_of_us"], row["database"], None if is_whole else fitting
+            row["status"], page, row["total"], as_of_us, row["database"], None if is_whole else fitting, proof
         )
 
-    async def _row(self, poll: Poll, max_bytes: int) -> asyncpg.Record:
+    def _judge(self, row: asyncpg.Record, _proof: Proof | None) -> None:
+        """Raise unless the server that answered is one that may."""
+        if row["in_recovery"]:
+            raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
+
+    async def _fetch(self, poll: Poll, tables: Tables, max_bytes: int) -> tuple[asyncpg.Record | None, Proof | None]:
+        """Send the statement; a hot standby's answer comes with what it had passed."""
+        return await self._pool.fetchrow(answer_statement(tables, poll), *arguments_of(poll, max_bytes)), None
+
+    async def _row(self, poll: Poll, max_bytes: int) -> tuple[asyncpg.Record, Proof | None]:
         tables = await self._finder.tables()
         if time.monotonic() - self._checked_at > CHECKED_SECONDS:
             await self._check(tables)
         try:
             with translated(self._url):
-                row = await self._pool.fetchrow(answer_statement(tables, poll), *_arguments(poll, max_bytes))
+                row, proof = await self._fetch(poll, tables, max_bytes)
         except ServiceError as error:
             if isinstance(error, SchemaMissing) or _is_of_schema(error):
                 await self._refuse(tables)
@@ -122,7 +138,7 @@ class EventLog:
         if not row["visible"]:
             await self._refuse(tables)
             raise SchemaMissing("The tables were changed while they were read.")
-        return row
+        return row, proof
 
     async def _refuse(self, tables: Tables) -> None:
         """Look for the tables again, and say in full what is wrong with them, if it still is."""
@@ -146,7 +162,9 @@ class EventLog:
         found = await find.first([known.id]) if known else None
         if found is None:
             with translated(self._url):
-                rows = await self._pool.fetch(answer_statement(tables, poll, "page_ids"), *_arguments(poll, max_bytes))
+                rows = await self._pool.fetch(
+                    answer_statement(tables, poll, "page_ids"), *arguments_of(poll, max_bytes)
+                )
             found = await find.first([row["id"] for row in rows])
         if found is None:
             return error
@@ -166,7 +184,8 @@ class EventLog:
             await self._pool.fetchval("SELECT 1")
 
 
-def _arguments(poll: Poll, max_bytes: int) -> tuple[object, ...]:
+def arguments_of(poll: Poll, max_bytes: int) -> tuple[object, ...]:
+    """Give the parameters of `answer_statement`."""
     types, steps = list(poll.types) or None, [UUID(step) for step in poll.steps]
     wanted = UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
     return (*wanted, steps) if steps else wanted

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import orjson
 
+from readmodel.wal import MARK, WalPosition, parse_wal
+
 EVERY_SESSION = "*"
 
 Verb = Literal["warm", "rebuild", "repair", "touch"]
@@ -19,7 +21,8 @@ class Change:
     """The message of one batch: the number the view has now, the sessions named, and as-of if it moved.
 
     `sessions` may hold the one entry `*`: every session. Instants and durations are microseconds; `at_us` is when the
-    batch was applied, by Redis' clock; `database` the identity of the one whose view this is.
+    batch was applied, by Redis' clock; `database` the identity of the one whose view this is. `wal` is how far that
+    database's log had come for this as-of: it comes as one more entry behind the sessions.
     """
 
     term: str
@@ -29,6 +32,7 @@ class Change:
     sessions: tuple[str, ...]
     at_us: int = 0
     database: str = ""
+    wal: WalPosition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,9 @@ def decode_change(data: bytes) -> Change | None:
         return None
     database, term, n, as_of, round_trip, at, *sessions = fields
     try:
+        wal = parse_wal(sessions.pop().removeprefix(MARK)) if sessions and sessions[-1].startswith(MARK) else None
         named = tuple(filter(None, sessions))
-        return Change(term, int(n), _number(as_of), _number(round_trip), named, int(at), database)
+        return Change(term, int(n), _number(as_of), _number(round_trip), named, int(at), database, wal)
     except ValueError:
         return None
 

@@ -44,7 +44,7 @@ def parse_poll(session_id: str, query_string: bytes) -> Poll:
     limit = given.one(_LIMIT, _limit)
     poll = Poll(
         sid or "",
-        since_us=given.one(("since",), _since),
+        since_us=given.one(("since",), parse_instant),
         types=given.several(_TYPE, _type, MAX_TYPES),
         limit=limit or DEFAULT_LIMIT,
         page=given.one(("page",), _page) or 1,
@@ -61,10 +61,11 @@ def parse_since(text: str) -> int:
 
     Raises InvalidParameter.
     """
-    return _since("since", text)
+    return parse_instant("since", text)
 
 
-def _since(name: str, text: str) -> int:
+def parse_instant(name: str, text: str) -> int:
+    """Parse an instant as `since` is parsed; `name` is what the caller gave it as. Raises InvalidParameter."""
     match = _SINCE.fullmatch(text)
     if not match:
         raise not_accepted(name, text, _SINCE_ACCEPTS)

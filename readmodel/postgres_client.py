@@ -275,6 +275,11 @@ def target(url: str) -> str:
     return f"{place or _named_in(parts.query)}{parts.path}"
 
 
+def place_of(url: str) -> str:
+    """Name the server of a URL without secrets: `host:port`."""
+    return target(url).partition("/")[0] or "localhost"
+
+
 def _named_in(query: str) -> str:
     """Give the hosts that stand in a URL's query, as libpq allows; nothing else of it is shown."""
     named = dict(parse_qsl(query))

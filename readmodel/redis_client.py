@@ -19,6 +19,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    MaxConnectionsError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -44,7 +45,7 @@ _DATABASE = re.compile(r"/?\d*", re.ASCII)
 _ACCESS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "invalid password")
 
 _CLUSTER = (
-    "it is a node of a Redis Cluster, and this URL leads to one Redis that holds every key: "
+    "it is a node of a Redis Cluster, and a redis:// URL needs one Redis that holds every key: "
     "begin READSIDE_REDIS_URL with redis+cluster://"
 )
 _PRIMARY = "have READSIDE_REDIS_URL lead to the primary"
@@ -72,12 +73,15 @@ _ADVICE = {
 }
 """What a refusal means, or what to do, by how it begins."""
 
+AWAY_IN_A_SCRIPT = ("Script attempted to", "Unable to execute command")
+"""How what a script is told begins when a key of its slot is on another node, or the cluster is down."""
+
 _MOVING = "its slot moves to another node, and until it is there nobody can tell which of the two is right"
 _ADVICE_IN_A_CLUSTER = {
     "MOVED": "its slot has moved, and the next command goes where it is",
     "ASK": _MOVING,
     "TRYAGAIN": _MOVING,
-    "Script attempted to access a non local key": _MOVING,
+    **dict.fromkeys(AWAY_IN_A_SCRIPT, _MOVING),
     "CROSSSLOT": "our keys of one command are not in one slot, which is a fault of ours",
     "CLUSTERDOWN": "the cluster lacks a master, and serves again when a replica has taken its place",
     "READONLY": "it has become a replica, and the next command goes to the master",
@@ -147,10 +151,23 @@ class OwnPool(ConnectionPool):
     """A pool that lends and takes back without redis-py's lock, events and metrics, of which we use none.
 
     `ensure_connection` connects, and connects anew what the server closed or where a reply lies that nobody waits for.
+    Where all are lent, who wants one waits, as long as for a reply: with many slices hundreds begin at one moment.
     """
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._free = asyncio.Semaphore(self.max_connections)
+
     async def get_connection(self, *_: Any, **__: Any) -> Any:
-        connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]
+        if self._free.locked():
+            await self._wait()
+        else:
+            await self._free.acquire()
+        try:
+            connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._free.release()
+            raise
         try:
             await self.ensure_connection(connection)
         except BaseException:
@@ -158,9 +175,17 @@ class OwnPool(ConnectionPool):
             raise
         return connection
 
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self.connection_kwargs.get("socket_timeout")):
+                await self._free.acquire()
+        except TimeoutError as exc:
+            raise MaxConnectionsError("no connection of ours became free in time") from exc
+
     async def release(self, connection: AbstractConnection) -> None:
         self._in_use_connections.remove(connection)
         self._available_connections.append(connection)
+        self._free.release()
 
 
 class OwnClient(Redis):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError
 
 from readmodel.redis_client import OwnClient
@@ -109,6 +110,11 @@ class ClusterServers(MovingServers):
         """Keep the nodes of the URL, and of the cluster."""
         return chain(self._seeds, self._topology.nodes if self._topology else (), self._moved.values())
 
+    def first_slots(self) -> Iterable[int]:
+        """Give a slot of each master that has any."""
+        ranges = self._topology.ranges if self._topology else ()
+        return {master: first for first, _, master in reversed(ranges)}.values()
+
     async def read(self) -> None:
         """Ask all nodes that are known, and then those that they know, until most of them have told."""
         asked: set[Address] = set()
@@ -126,7 +132,11 @@ class ClusterServers(MovingServers):
                 break
         if not told:
             raise why_nobody(wrong)
-        self._topology = best(told, self._topology.ids if self._topology else frozenset())
+        found = best(told, self._topology.ids if self._topology else frozenset())
+        known = self._topology
+        if known and found.ids & known.ids and found.epoch < known.epoch and len(told) < len(asked):
+            raise RedisConnectionError("the nodes that answer know less than those that did")
+        self._topology = found
         self._places = {}
         self._moved = {slot: place for slot, place in self._moved.items() if moved.get(slot) != place}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -17,12 +18,13 @@ from redis.exceptions import (
     ClusterDownError,
     MovedError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from readmodel.redis_client import OwnClient, OwnPool, translated
+from readmodel.redis_client import AWAY_IN_A_SCRIPT, OwnClient, OwnPool, translated
 from readmodel.redis_url import Address, shown
 from readmodel.supervise import end
 
@@ -32,7 +34,6 @@ AGAIN_SECONDS = 0.2
 """Nobody is asked more often."""
 GRACE_SECONDS = 0.03
 """So long the slower half is waited for when the faster one has told: who is cut short must connect anew."""
-NON_LOCAL = "Script attempted to access a non local key"
 
 Said = TypeVar("Said")
 
@@ -61,6 +62,8 @@ class MovingServers(ABC):
     """
 
     clustered = False
+    sharded: bool
+    database: int
     check_seconds: float
     """While commands are sent, those who know are asked so often in the background: errors may never come."""
 
@@ -94,6 +97,16 @@ class MovingServers(ABC):
     @abstractmethod
     async def identify(self) -> str:
         """Give what stays of them when masters and replicas change places; raises what redis-py does."""
+
+    @abstractmethod
+    def first_slots(self) -> Iterable[int]:
+        """Give a slot of each master."""
+
+    async def masters(self) -> Sequence[Redis]:
+        """Give a client of each server that holds keys; raises ViewUnavailable, AccessRefused."""
+        with translated(self.client(0)):
+            await self.settle(0)
+        return [self.client(slot) for slot in self.first_slots()]
 
     async def identity(self) -> str:
         """Name them for the lead's lock; raises ViewUnavailable, AccessRefused."""
@@ -146,7 +159,7 @@ class MovingServers(ABC):
         """Note by what a command ended (None: by something else) that a slot, or its server, is not where it was."""
         if isinstance(error, MovedError):
             self.follow(error)
-        elif error is None or isinstance(error, AskError | TryAgainError) or NON_LOCAL in str(error):
+        elif error is None or isinstance(error, AskError | TryAgainError) or str(error).startswith(AWAY_IN_A_SCRIPT):
             self._doubts.add(slot)
         elif not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError | ClusterDownError):
             self._doubts.add(self.address(slot))
@@ -181,7 +194,9 @@ class MovingServers(ABC):
     async def _retire(self) -> None:
         kept = set(self.in_use())
         for address in [address for address in self._pools if address not in kept]:
-            await self._pools.pop(address).retire()
+            with suppress(RedisError, OSError):  # a connection that broke while it was closed
+                await self._pools[address].retire()
+            del self._pools[address]
 
     async def aclose(self) -> None:
         """Close all connections."""

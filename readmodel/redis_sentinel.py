@@ -29,6 +29,7 @@ class SentinelServers(MovingServers):
         self._sentinels = sentinels
         self._service = url.service
         self._master: Address | None = None
+        self._epoch = 0
         self._nobody = url.nodes[0]  # nothing is sent before the master is known
         self.database = url.database
         self._name = f"the master of {url.service} that the sentinels at {url.hosts} know"
@@ -46,6 +47,10 @@ class SentinelServers(MovingServers):
         """Keep the master."""
         return [self._master] if self._master else []
 
+    def first_slots(self) -> Iterable[int]:
+        """Give any: there is one master."""
+        return [0]
+
     async def read(self) -> None:
         """Ask the sentinels who is the master, and that one whether it is."""
         said, wrong = await answers(map(self._ask, self._sentinels.sentinels))
@@ -53,6 +58,8 @@ class SentinelServers(MovingServers):
             raise why_nobody(wrong)
         states = [state for state in said if state]
         latest = max((int(state["config-epoch"]) for state in states), default=0)
+        if latest < self._epoch and len(said) < len(self._sentinels.sentinels):
+            raise MasterNotFoundError("the sentinels that answer know less than those that did")
         found = [
             state
             for state in states
@@ -65,7 +72,7 @@ class SentinelServers(MovingServers):
         hello = await asked.execute_command("HELLO")  # the one command that no access list can refuse
         if b"master" not in (hello.values() if isinstance(hello, dict) else hello):
             raise ReadOnlyError(f"READONLY {shown(master)} is not the master yet")
-        self._master = master
+        self._master, self._epoch = master, latest
 
     async def _ask(self, sentinel: Any) -> dict[str, Any] | None:
         masters = await sentinel.sentinel_masters()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from redis.asyncio.sentinel import Sentinel
 from readmodel.errors import ConfigurationError
 from readmodel.redis_client import OwnClient, OwnPool, connect, open_pool, target
 from readmodel.redis_cluster import ClusterServers
-from readmodel.redis_moving import NodePool
+from readmodel.redis_moving import MovingServers, NodePool
 from readmodel.redis_sentinel import SentinelServers
 from readmodel.redis_url import Address, RedisUrl, several
 
@@ -110,6 +111,11 @@ def open_servers(url: str, *, name: str, timeout_seconds: float = 2.0, max_conne
     if named.kind == "cluster":
         return ClusterServers(named, open_node)
     return SentinelServers(named, open_node, _sentinels(named, name))
+
+
+async def masters_of(servers: RedisServers) -> Sequence[Redis]:
+    """Give a client of each server that holds keys; raises ViewUnavailable, AccessRefused."""
+    return await servers.masters() if isinstance(servers, MovingServers) else [servers.client(0)]
 
 
 def _sentinels(url: RedisUrl, name: str) -> Sentinel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ from query_api.access.hosts import Hosts
 from query_api.access.tokens import Tokens
 from query_api.app import build_app
 from query_api.circuit import RETRY_SECONDS, Circuit
+from query_api.cold_polls import ColdPolls
 from query_api.config import ApiConfig
 from query_api.content_coding import GzipForms
 from query_api.cors import Cors
@@ -26,6 +27,7 @@ from query_api.exposition import MERGE, Exposition, MetricSources
 from query_api.fallback import Fallback, Log
 from query_api.front import Front
 from query_api.health import Readiness, ViewCheck
+from query_api.instants import Instants
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
 from query_api.own_database import OwnDatabase
@@ -54,6 +56,7 @@ from readside import background, rotation
 from readside.descriptors import within_limit
 from readside.exposure import check_address
 from readside.logging import configure
+from readside.replica_servers import ReplicaServer, build_replicas, replica_servers
 from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
 from readside.tracing import traced
@@ -118,7 +121,7 @@ class ApiStores:
     """The two stores as the API uses them.
 
     `subscribe` hears the channels of changes, for ever; `reconnect` leaves the connections to Postgres that there are;
-    `probe` raises StoreUnavailable where Postgres takes no new one.
+    `probe` raises StoreUnavailable where Postgres takes no new one. `replicas` are the hot standbys.
     """
 
     view: WholeView
@@ -127,6 +130,7 @@ class ApiStores:
     subscribe: Subscribe
     reconnect: Callable[[], Awaitable[None]]
     probe: Callable[[], Awaitable[None]]
+    replicas: Sequence[ReplicaServer] = ()
 
 
 @asynccontextmanager
@@ -153,7 +157,10 @@ async def opened(config: ApiConfig) -> AsyncIterator[Layer]:
         init=check,
     )
     try:
-        async with running(config, _stores(config, servers, pool, finder)) as app:
+        async with (
+            replica_servers(config) as replicas,
+            running(config, replace(_stores(config, servers, pool, finder), replicas=replicas)) as app,
+        ):
             yield app
     finally:
         pool.terminate()  # no query of ours changes anything, so none is waited for
@@ -183,7 +190,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
     with taking_part(config.metrics_directory, MERGE) as exchange:
         built = _Wiring(replace(config, root_path=prefix(config.root_path)), stores, exchange)
         connections = built.service.connections
-        reporter = ApiReporter(stores.view.reporting, connections.census)
+        reporter = ApiReporter(stores.view.reporting, connections.census, built.service.cold.replicas)
         beside = connections.run(), CensusLog(connections.census).run(), reporter.run()  # no answer depends on these
         tasks = [background.start(work) for work in (*built.background(), *beside)]
         try:
@@ -198,6 +205,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             await reporter.leave()
             await built.service.view_nodes.close()
             await built.service.fallback.close()
+            await built.service.cold.replicas.close()
             built.forms.close()
 
 
@@ -224,6 +232,7 @@ class _Sources:
     postgres: Circuit
     view_nodes: ViewNodes
     fallback: Fallback
+    cold: ColdPolls
     requests: ProjectorRequests
     reader: Reader
 
@@ -247,8 +256,10 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
         probe=stores.probe,
         learn=own.learn,
     )
+    replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
+    cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    return _Sources(postgres, view_nodes, fallback, requests, Reader(view_nodes, fallback, requests))
+    return _Sources(postgres, view_nodes, fallback, cold, requests, Reader(view_nodes, cold, requests))
 
 
 def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
@@ -270,6 +281,7 @@ class _Wiring:
         forms_bytes = config.response_cache_bytes // GZIP_PART
         cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
         self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
+        self.instants = Instants()
         self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self._hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
         self.greeted = asyncio.Event()
@@ -292,6 +304,7 @@ class _Wiring:
             view_check=view_check,
             view_nodes=sources.view_nodes,
             fallback=sources.fallback,
+            cold=sources.cold,
             database=own.identity,
             requests=sources.requests,
             history=_history(stores, config, own),
@@ -304,11 +317,13 @@ class _Wiring:
             gate=gate,
             cache=self.cache,
             forms=self.forms,
+            instants=self.instants,
             reader=sources.reader,
             requests=sources.requests,
             stats=stats,
             load=self.load,
             max_staleness_seconds=config.max_staleness_seconds,
+            heartbeat_seconds=config.heartbeat_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
 
@@ -319,7 +334,7 @@ class _Wiring:
             cache=self.cache,
             forms=self.forms,
             view_nodes=sources.view_nodes,
-            fallback=sources.fallback,
+            cold=sources.cold,
             reader=sources.reader,
             postgres=sources.postgres,
             census=census,
@@ -336,7 +351,8 @@ class _Wiring:
         files = rotation.watching(service.config, gate.replace_keys, None if tokens is None else tokens.use_secrets)
         if tokens is not None:
             watching.append(tokens.run())
-        return [self.subscription.run(), service.requests.run(), *watching, *files]
+        looks = [replica.run() for replica in service.cold.replicas.all]
+        return [self.subscription.run(), service.requests.run(), *watching, *files, *looks]
 
     async def _identify(self) -> None:
         """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""
@@ -349,5 +365,8 @@ class _Wiring:
     def _hear(self, change: Change, now: float, index: int) -> None:
         breaks = self.cache.breaks
         self.cache.hear(change, now, index)
+        beat = self.cache.beats[index]
+        if change.as_of_us is not None and beat is not None:
+            self.instants.passed(index, beat.as_of_us)
         missed = self.cache.breaks > breaks  # a message that may have named any session of the slice
         self.service.fallback.forget_missing((EVERY_SESSION,) if missed else change.sessions, index)

@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from query_api.config import ApiConfig
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_client import check_url
-from readmodel.redis_client import connect
+from readmodel.redis_servers import open_servers
 from readside import allocator, collector, rotation
 from readside.api import Process, create_app, prefix
 from readside.descriptors import within_limit
@@ -46,7 +46,7 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
     config = settings.api_config(prefix(root_path))
     warn_of_open_files(settings.secret_files())
     check_url(config.database_url, "READSIDE_DATABASE_URL")
-    _ = connect(config.redis_url, name="readside-api")  # reads the URL, sends nothing
+    _ = open_servers(config.redis_url, name="readside-api")  # reads the URL, sends nothing
     with listening(host, port, settings.auth) as listener, _duplicated(listener) as listeners:
         address, bound_port = listener.getsockname()[:2]
         _log.info("api starts", host=address, port=bound_port, workers=workers, root_path=config.root_path)

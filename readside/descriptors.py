@@ -20,6 +20,9 @@ exporter of traces make 55 at the worst. The rest is for clients past the bound:
 told so.
 """
 
+OF_STANDBY = 3
+"""The same for each hot standby: what looks at it, what looks for the tables, what asks whether it takes any."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -36,6 +39,11 @@ def raise_limit() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
+def own_descriptors(concurrency: int, standbys: int) -> int:
+    """How many are no client's, where each server is asked so many queries at a time."""
+    return OWN_DESCRIPTORS + concurrency + standbys * (concurrency + OF_STANDBY)
+
+
 def places(wanted: int, limit: int, own: int) -> int:
     """How many connections of clients a limit of open files leaves, `wanted` at most.
 
@@ -46,7 +54,7 @@ def places(wanted: int, limit: int, own: int) -> int:
 
 def within_limit(config: ApiConfig) -> ApiConfig:
     """Raise the limit of open files, and bound the config's connections by it; the log says so where they are fewer."""
-    wanted, own = config.sockets.max_connections, OWN_DESCRIPTORS + config.fallback_concurrency
+    wanted, own = config.sockets.max_connections, own_descriptors(config.fallback_concurrency, len(config.replica_urls))
     limit = raise_limit()
     bound = places(wanted, limit, own)
     if bound < wanted:

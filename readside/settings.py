@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 PREFIX = "READSIDE_"
 _ALIKE = 0.85
 """A misspelt variable is so much like the one that is meant; all of them begin alike."""
-_SECRETS = ("database_url", "listen_url", "redis_url", "api_keys", "jwt_secret")
+_SECRETS = ("database_url", "replica_urls", "listen_url", "redis_url", "api_keys", "jwt_secret")
 """Settings that a file may hold instead: NAME_FILE is its path."""
-DATABASE_URL, LISTEN_URL, REDIS_URL, API_KEYS, JWT_SECRET = (f"{PREFIX}{name.upper()}" for name in _SECRETS)
+DATABASE_URL, REPLICA_URLS, LISTEN_URL, REDIS_URL, API_KEYS, JWT_SECRET = (
+    f"{PREFIX}{name.upper()}" for name in _SECRETS
+)
 
 Seconds = Annotated[float, Field(gt=0, le=315_360_000)]  # ten years: longer ones overflow what is made of them
 Megabytes = Annotated[float, Field(le=1_000_000)]
@@ -57,6 +59,10 @@ class Settings(BaseSettings):
         default="", repr=False, description="Postgres, postgresql://…, postgres://… or postgresql+asyncpg://…"
     )
     database_url_file: Path | None = Field(default=None, repr=False, description="file that holds DATABASE_URL")
+    replica_urls: str = Field(
+        default="", repr=False, description="space-separated URLs of hot standbys that may answer cold polls"
+    )
+    replica_urls_file: Path | None = Field(default=None, repr=False, description="file that holds REPLICA_URLS")
     listen_url: str = Field(
         default="", repr=False, description="direct Postgres URL for lead and doorbell; default DATABASE_URL"
     )
@@ -74,7 +80,7 @@ class Settings(BaseSettings):
         ge=1,  # the empty tables' indexes alone would go past a few hundredths
         description="letters kept in Postgres; past it the view is compared instead, MB of 10^6",
     )
-    redis_url: str = Field(default="", repr=False, description="Redis, redis://… or rediss://…")
+    redis_url: str = Field(default="", repr=False, description="Redis, a Redis Cluster, or what Sentinel knows")
     redis_url_file: Path | None = Field(default=None, repr=False, description="file that holds REDIS_URL")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
         default="readside", description="first part of every Redis key"
@@ -169,6 +175,20 @@ class Settings(BaseSettings):
         url = self._given.text(LISTEN_URL)
         return url and checked_url(url, self._given.source(LISTEN_URL), POSTGRES)
 
+    def checked_replica_urls(self) -> tuple[str, ...]:
+        """Return REPLICA_URLS; raises ConfigurationError where one is not Postgres' or two lead to the same servers."""
+        from readmodel.postgres_client import place_of  # loads asyncpg, which some commands do without
+
+        source = self._given.source(REPLICA_URLS)
+        urls = tuple(checked_url(url, source, POSTGRES) for url in self._given.text(REPLICA_URLS).split())
+        if any("://" in url.partition("://")[2].partition("?")[0] for url in urls):
+            raise ConfigurationError(f"{source} cannot be read: between two URLs stands a space.")
+        places = [place_of(url) for url in urls]
+        twice = next((place for place in places if places.count(place) > 1), None)
+        if twice:
+            raise ConfigurationError(f"{source} names {twice} twice: a standby is named once.")
+        return urls
+
     def projector_config(self) -> ProjectorConfig:
         """Build the projector's config; raises ConfigurationError."""
         database_url = self.require_database_url()
@@ -202,6 +222,7 @@ class Settings(BaseSettings):
         return ApiConfig(
             database_url=self.require_database_url(),
             redis_url=self.require_redis_url(),
+            replica_urls=self.checked_replica_urls(),
             redis_prefix=self.redis_prefix,
             slices=self.slices,
             keys=self._keys(),
@@ -239,9 +260,12 @@ class Settings(BaseSettings):
     def without_effect(self) -> dict[str, tuple[str, ...]]:
         """Give, by variable, the parameters in Postgres URLs that do nothing here; what cannot be read has none."""
         found = {}
-        for variable in (DATABASE_URL, LISTEN_URL):
-            with suppress(ConfigurationError, ValueError):
-                found[variable] = address_of(self._given.readable(variable)).without_effect
+        for variable in (DATABASE_URL, REPLICA_URLS, LISTEN_URL):
+            names: dict[str, None] = {}
+            for url in self._given.readable(variable).split() or [""]:
+                with suppress(ConfigurationError, ValueError):
+                    names |= dict.fromkeys(address_of(url).without_effect)
+            found[variable] = tuple(names)
         return {variable: names for variable, names in found.items() if names}
 
     def secrets(self) -> tuple[str, ...]:
@@ -251,6 +275,8 @@ class Settings(BaseSettings):
         found = written(readable(API_KEYS))
         for variable in (DATABASE_URL, LISTEN_URL, REDIS_URL):
             found |= passwords(readable(variable))
+        for url in readable(REPLICA_URLS).split():
+            found |= passwords(url)
         found |= {secret.strip() for secret in readable(JWT_SECRET).splitlines()}
         return tuple(sorted(found - {""}))
 
@@ -261,6 +287,7 @@ class Settings(BaseSettings):
         """
         rules: tuple[Callable[[], object], ...] = (
             self.require_database_url,
+            self.checked_replica_urls,
             self.checked_listen_url,
             self.require_redis_url,
             self._check_freshness,

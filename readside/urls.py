@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl, unquote, unquote_plus
 
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_url import SCHEME, SCHEMES_TOLD, address_of
+from readmodel.redis_url import SCHEMES, several
 
 POSTGRES = ("postgresql", "postgres")
-REDIS = ("redis", "rediss", "unix")
+REDIS = SCHEMES
 _PASSWORD = re.compile(r"[a-z+]+://[^:@/]*:(.*)@", re.DOTALL | re.IGNORECASE)
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,6}))?", re.ASCII)
 _SECRET_PARAMETER = re.compile(r"pass(?!file)|pwd|secret|token", re.IGNORECASE)
@@ -52,8 +53,18 @@ def checked_url(value: str, setting: str, schemes: tuple[str, ...]) -> str:
         raise ConfigurationError(f"{setting} cannot be read: it has a zero byte (%00), which no part of it can hold.")
     if scheme == POSTGRES[0]:
         _check_parameters(value, setting)
+    else:
+        _check_servers(value, setting)
     _check_files(rest.partition("?")[2].partition("#")[0], setting)
     return value
+
+
+def _check_servers(value: str, setting: str) -> None:
+    """Refuse what cannot be a cluster's URL, or sentinels'."""
+    try:
+        several(value)
+    except ValueError as exc:
+        raise ConfigurationError(f"{setting} cannot be read: {exc}.") from None
 
 
 def _check_parameters(value: str, setting: str) -> None:

@@ -14,6 +14,7 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.builders import Way
 from tests.support.healing import Record
+from tests.support.redis_clusters import RedisCluster, running_cluster
 from tests.support.servers import fresh_database, make_template, running_postgres, running_redis
 
 ROOT = Path(__file__).parent
@@ -63,6 +64,20 @@ def redis_server() -> Iterator[EmbeddedRedis]:
     """A Redis server for the whole run; a test may `await` its `restart()` or `stop()`."""
     with running_redis() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_nodes() -> Iterator[RedisCluster]:
+    """A Redis Cluster of three masters and three replicas for the whole run."""
+    with running_cluster() as made:
+        yield made
+
+
+@pytest.fixture
+async def cluster(redis_nodes: RedisCluster) -> RedisCluster:
+    """The cluster, whole and empty, whatever was done to it; its slots are where the last test left them."""
+    await redis_nodes.heal()
+    return redis_nodes
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.oracle.judge import Question
 from tests.oracle.ledger import Draft, Ledger
 from tests.oracle.pollers import REFUSALS, Ask, Poller, microseconds
 from tests.oracle.report import Report
-from tests.oracle.service import MAX_STALENESS_SECONDS, SETTINGS
+from tests.oracle.service import SETTINGS
 from tests.oracle.writers import MARKS, Writer, now_us
 from tests.support.keys import HEADERS
 from tests.support.projecting import INSERT_SESSION
@@ -217,7 +217,6 @@ class Upgrade:
                 self.report,
                 random.Random(f"{self.seed} poller {n}"),
                 self.stop,
-                MAX_STALENESS_SECONDS,
             )
             for n in range(POLLERS)
         ]

@@ -37,6 +37,7 @@ from query_api.doorway.connections import CONNECTIONS, Connections
 from query_api.doorway.protocol import Doorway
 from query_api.events import Events
 from query_api.front import Front, events_path
+from query_api.instants import Instants
 from query_api.newest import Newest
 from query_api.poll_interval import PollLoad
 from query_api.projector_requests import ProjectorRequests
@@ -103,11 +104,13 @@ class HotPath:
             gate=Gate({sha256(API_KEY.encode()).digest(): ("bench", frozenset({"read"}))}, Tokens(_TOKENS)),
             cache=self._cache,
             forms=GzipForms(_CACHE_BYTES),
+            instants=Instants(),
             reader=cast("Reader", None),  # whoever asks it measures no hot poll
             requests=ProjectorRequests(_Line(), hot_ttl_seconds=600),
             stats=Stats(),
             load=PollLoad(lambda: False),
             max_staleness_seconds=_STALENESS_SECONDS,
+            heartbeat_seconds=0.5,
             max_answer_bytes=32_000_000,
         )
         self.connections = Connections(Front(events, Cors(()), ""), SocketBounds(), Census(2))

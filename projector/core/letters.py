@@ -14,11 +14,13 @@ from readmodel.messages import EVERY_SESSION
 class Beat:
     """A proof of the tail: all that was committed before `as_of_us` (µs since 1970) is told.
 
-    `sent_at` is when it set out, by the monotonic clock.
+    `sent_at` is when it set out, by the monotonic clock. `wal` is how far the server's log had come when all that was
+    committed before that instant was in it, `timeline/lsn`; "" where nobody said.
     """
 
     as_of_us: int
     sent_at: float
+    wal: str = ""
 
 
 @dataclass(slots=True)

@@ -55,7 +55,7 @@ class Reading:
     `count` is how many letters there were, `as_of_us` (µs since 1970) what every transaction visible here precedes. The
     rest is a beat's alone: `skips` counts the letters that writers skipped, `fingerprint` is of triggers and tables,
     partitions included.
-    `sent_at` is when it set out, by the monotonic clock.
+    `wal` is how far the server's log had come, `timeline/lsn`. `sent_at` is when it set out, by the monotonic clock.
     """
 
     letters: Letters
@@ -64,6 +64,7 @@ class Reading:
     sent_at: float
     skips: str | None = None
     fingerprint: str | None = None
+    wal: str | None = None
 
 
 class Letterbox:
@@ -151,7 +152,8 @@ class Letterbox:
         if beat and head["reader"] != self._me:
             raise ReaderReplaced(self._replaced())
         self._snapshot = letters.snapshot = head["snapshot"]
-        return Reading(letters, head["letters"], head["as_of_us"], sent_at, head["skips"], head["fingerprint"])
+        proof = head["skips"], head["fingerprint"], head["wal"]
+        return Reading(letters, head["letters"], head["as_of_us"], sent_at, *proof)
 
     async def empty(self, places: Sequence[int]) -> bool:
         """Empty tables that are not in use of what was read; tell whether any was. One that somebody locks stays.
@@ -190,6 +192,7 @@ def _statements(schema: str, tables: Tables) -> dict[str, str]:
         "fingerprint": f"({fingerprint_sql(*named)} || {tree_sql(*named)} || {shape_sql(tables)})",
     }
     own["fresh_letters"] = statement("fresh_letters", **own)
+    own["wal_position"] = statement("wal_position")
     own["reading_head"] = statement("reading_head", **own)
     events = {name: shared(name).rstrip() for name in ("score", "row_hash", "event_json")}
     events["events"] = tables.events

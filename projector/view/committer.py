@@ -77,6 +77,7 @@ class Committer:
                     operations,
                     names(named, MAX_NAMED),
                     as_of_us=beat.as_of_us if beat else None,
+                    wal=beat.wal if beat else "",
                     round_trip_us=int((self._clock() - beat.sent_at) * 1_000_000) if beat else None,
                     though_full=full,
                 )

@@ -14,7 +14,7 @@ from projector.core.operations import Add, Drop, Operation, Put, Stamp, Status, 
 from projector.loads.snapshot import Part
 from projector.view.scripts import source
 from readmodel.errors import ForeignView, ViewUnavailable
-from readmodel.evaluate import Script
+from readmodel.evaluate import Script, Sender
 from readmodel.event import ENCODING_VERSION, EventRow, type_name
 from readmodel.keys import Keys, other_slices
 from readmodel.messages import EVERY_SESSION
@@ -59,16 +59,28 @@ class BatchResult:
 
 
 class ViewWriter:
-    """Begins terms and applies batches. Every method raises ViewUnavailable, AccessRefused or ForeignView."""
+    """Begins terms and applies batches. Every method raises ViewUnavailable, AccessRefused or ForeignView.
 
-    def __init__(self, redis: Redis, keys: Keys, *, ttl_seconds: float, window_events: int, window_bytes: int) -> None:
+    `sender` sends the batches, where several slices share round trips.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        *,
+        ttl_seconds: float,
+        window_events: int,
+        window_bytes: int,
+        sender: Sender | None = None,
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._clock: float | None = None  # Redis' clock less our monotonic one, µs
         self._begin = Script(redis, source("begin"))
         self._reshape = Script(redis, source("reshape"))
-        self._apply = Script(redis, source("apply"))
-        self._shrink = Script(redis, "#!lua flags=allow-oom\n" + source("apply"))
+        self._apply = Script(sender or redis, source("apply"))
+        self._shrink = Script(sender or redis, "#!lua flags=allow-oom\n" + source("apply"))
         # Untouched keys outlive the projector's own sweep and still go when no projector is left.
         self._fixed = (ENCODING_VERSION, int(2 * ttl_seconds) + 60, window_events * 5 // 4, window_bytes * 5 // 4)
 
@@ -125,12 +137,14 @@ class ViewWriter:
         named: Sequence[str],
         *,
         as_of_us: int | None = None,
+        wal: str = "",
         round_trip_us: int | None = None,
         though_full: bool = False,
     ) -> BatchResult:
         """Send batch `n`, once; may be sent again after ViewUnavailable. Raises TermRefused, StagingLost, ViewFull.
 
-        `though_full` has a full Redis take it: for batches that add no event.
+        `wal` is how far the database's log had come for this as-of. `though_full` has a full Redis take it: for batches
+        that add no event.
         """
         version, ttl, events, size = self._fixed
         keys = self._keys
@@ -148,6 +162,7 @@ class ViewWriter:
             events,
             size,
             keys.publish,
+            wal,
         ]
         for operation in operations:
             arguments += encode(operation)

@@ -13,7 +13,7 @@ from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.heads import END, PLAIN_LINE, poll_pattern, usual_fields
 from query_api.doorway.message import Message
-from query_api.events import Question
+from query_api.events import NOT_BEFORE_FIELD, Question
 from query_api.front import Front, own_name
 from query_api.reply import HeaderFields, Pairs, Reply
 from query_api.request_fields import RequestFields
@@ -173,7 +173,7 @@ class Connections:
         fields = self._fields.get(lines)
         if fields is None:
             fields = usual_fields(lines)
-            if fields is not None and len(lines) <= FIELDS_BYTES:
+            if fields is not None and len(lines) <= FIELDS_BYTES and NOT_BEFORE_FIELD not in fields:
                 if len(self._fields) >= REMEMBERED_FIELDS:
                     self._fields.popitem(last=False)  # a plain dict would search for its oldest
                 self._fields[lines] = fields
@@ -181,8 +181,8 @@ class Connections:
 
     def remember(self, head: bytes, question: Question) -> None:
         """Remember a poll that was answered: only who has a key can fill this memory. The oldest make room."""
-        if len(head) > POLL_BYTES or head in self.polls:
-            return
+        if len(head) > POLL_BYTES or head in self.polls or NOT_BEFORE_FIELD in question.fields:
+            return  # one that names an instant does not come again
         self.polls[head] = question
         self._polls_bytes += len(head)
         while len(self.polls) > REMEMBERED_POLLS or self._polls_bytes > POLLS_BYTES:

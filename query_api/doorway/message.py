@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 import httptools
@@ -37,7 +38,7 @@ class BadBody(Exception):
 class Message:
     """A request that has no body. `lent`: uvicorn has it, and not we ourselves."""
 
-    __slots__ = ("answered", "headers", "lent", "method", "size", "started", "whole")
+    __slots__ = ("answered", "asking", "headers", "lent", "method", "size", "started", "whole")
 
     def __init__(self, method: str, headers: Pairs, *, lent: bool) -> None:
         self.method = method
@@ -45,6 +46,8 @@ class Message:
         self.lent = lent
         self.size = 0
         """The bytes of it that are counted as waiting for its answer."""
+        self.asking: asyncio.Task[None] | None = None
+        """What asks the stores for its answer."""
         self.whole = True
         """Whether all of it has come."""
         self.started = self.answered = False

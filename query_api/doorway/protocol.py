@@ -127,6 +127,8 @@ class Doorway(asyncio.Protocol):
         message = self._take_back()
         if message is not None and message.lent:
             self._shared.clear_away(message.size)
+        if message is not None and message.asking is not None:
+            self._shared.front.gone(message.asking)
         self._release()
         self._count_untaken(0)
         self._shared.remove(self, placed=self._serves)
@@ -279,7 +281,7 @@ class Doorway(asyncio.Protocol):
         if self._is_too_much(self._message, len(head)):
             self._refuse("waiting", _WAITING)
             return
-        task = self._loop.create_task(self._ask(self._message, reply, name, head))
+        self._message.asking = task = self._loop.create_task(self._ask(self._message, reply, name, head))
         self._server.tasks.add(task)  # in its last moments uvicorn waits for these
         task.add_done_callback(self._server.tasks.discard)
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 import orjson
 
 from query_api.doorway.census import Census
+from query_api.replicas import Replicas
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.freshness import rfc3339
 from readmodel.projection import old_reports
@@ -35,10 +36,11 @@ class ApiReporter:
     A Redis that does not take it disturbs nobody, nor the reports in other slices: polls say so.
     """
 
-    def __init__(self, reporting: Sequence[ViewReader], census: Census) -> None:
+    def __init__(self, reporting: Sequence[ViewReader], census: Census, replicas: Replicas | None = None) -> None:
         self.id = uuid4().hex
         self._reporting = reporting
         self._census = census
+        self._replicas = replicas or Replicas()
         self._started_at_us = int(time.time() * 1_000_000)
 
     async def run(self) -> None:
@@ -82,6 +84,7 @@ class ApiReporter:
             "connections": census.open,
             "connections_bound": census.bound,
             "near_bound": census.near,
+            "replicas": self._replicas.report(),
         }
 
 

@@ -117,6 +117,16 @@ PARAMETERS: dict[str, Part] = {
         {"type": "string", "pattern": r"^([0-9]{1,12}(\.[0-9]{1,12})?|\.[0-9]{1,12})$"},
         example="2.5",
     ),
+    "not_before": _parameter(
+        "Readside-Not-Before",
+        "header",
+        "An instant, written as `since` is: an answer whose `Readside-As-Of` is no earlier, or a 503. Who sends the "
+        "last `Readside-As-Of` back never sees time go back, whichever process answers. Such a poll is held for up to "
+        "a heartbeat until as-of passes the instant, and only then asked of PostgreSQL. An instant that lies in the "
+        "future is a 400.",
+        {"type": "string", "format": "date-time"},
+        example="2026-01-13T14:30:00.123456Z",
+    ),
     "traceparent": _parameter(
         "Traceparent",
         "header",

@@ -34,6 +34,7 @@ _PROJECTION: Part = {
             "connections": 812,
             "connections_bound": 10000,
             "near_bound": False,
+            "replicas": [{"name": "db2.example:5432", "state": "fit", "reason": None, "lag_ms": 310}],
         }
     ],
     "slices": [],
@@ -88,7 +89,7 @@ def paths() -> dict[str, Part]:
 
 def _events() -> Part:
     query = ("since", "event_type", "type", "step_id", "limit", "per_page", "page", "order", "cache_buster")
-    names = ("session_id", *query, "if_none_match", "accept_encoding", "max_staleness", "traceparent")
+    names = ("session_id", *query, "if_none_match", "accept_encoding", "max_staleness", "not_before", "traceparent")
     found = {
         "description": "The page.",
         "headers": headers(*ANSWERED, "Content-Encoding"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from query_api.replicas import STATES
+
 Schema = dict[str, Any]
 
 SESSION_ID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
@@ -187,6 +189,26 @@ SCHEMAS: dict[str, Schema] = {
                 "How many there may be: READSIDE_MAX_CONNECTIONS, or what the limit of open files leaves.", 1
             ),
             "near_bound": {"type": "boolean", "description": "Whether four fifths of them are taken."},
+            "replicas": {
+                "type": "array",
+                "description": "How it finds the hot standbys of READSIDE_REPLICA_URLS.",
+                "items": {"$ref": "#/components/schemas/ReplicaReport"},
+            },
+        },
+        optional=("replicas",),  # a process of an earlier version says nothing of them
+    ),
+    "ReplicaReport": _object(
+        "A hot standby that may answer cold polls, as one process of the API finds it.",
+        {
+            "name": _text("Host and port."),
+            "state": {
+                "type": "string",
+                "enum": list(STATES),
+                "description": "`fit`, or why it is left out: it lags, is no standby, is one of another database or "
+                "follows another timeline, does not answer, or refuses us.",
+            },
+            "reason": _or_null(_text("Why it is left out, in a sentence.")),
+            "lag_ms": _or_null(_whole("How old what it holds is.")),
         },
     ),
     "HotSession": _object(

@@ -12,7 +12,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-_SHARED = ("at_key", "database", "event_json", "event_type", "key", "row_hash", "score", "since", "status", "visible")
+_SHARED = (
+    "at_key",
+    "database",
+    "event_json",
+    "event_type",
+    "key",
+    "receiver",
+    "row_hash",
+    "score",
+    "since",
+    "status",
+    "visible",
+)
 _MARK = re.compile(r"(?<!:):([a-z_]+)\b")
 
 

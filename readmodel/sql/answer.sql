@@ -2,6 +2,8 @@
 -- $1 session, $2 since µs or NULL, $3 types or NULL, $4 limit, $5 offset, $6 bytes a page may have.
 -- Where steps are asked for they are one parameter more, of a statement of its own: its plan may use their index.
 -- `forth` and `back` are DESC and ASC, or the other way round where the oldest come first.
+-- `in_recovery` and `timeline` are looked at after the snapshot was taken. The timeline is that of a hot standby's WAL
+-- receiver, which replay never is ahead of; nothing of a primary's.
 -- now() is the as-of: statement_timestamp() is later than the snapshot in the extended protocol.
 -- Only ids and instants are sorted, and from the nearer end: a page costs the more the nearer it is to the middle, and
 -- one past the end sorts nothing. (A LIMIT of 0 runs nothing of what is below it.)
@@ -54,6 +56,7 @@ SELECT (SELECT :status FROM :sessions s WHERE s.id = $1) AS status,
        (SELECT total FROM counted) AS total,
        (extract(epoch FROM pg_catalog.now()) * 1000000::numeric)::bigint AS as_of_us,
        pg_catalog.pg_is_in_recovery() AS in_recovery,
+       :timeline AS timeline,
        :database AS database,
        :visible AS visible,
        (SELECT pg_catalog.count(*) FROM page) AS asked,

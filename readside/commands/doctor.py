@@ -18,6 +18,7 @@ from readside.commands.terminal import drawing_console, plain, tell
 from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown
 from readside.inspection.of_postgres import NAME, of_postgres
 from readside.inspection.of_redis import STORE_SECONDS, of_redis
+from readside.inspection.of_replicas import of_replicas
 from readside.inspection.of_settings import of_settings
 from readside.inspection.of_slices import judge_slices
 from readside.settings import Settings
@@ -30,9 +31,10 @@ async def doctor(settings: Settings, wrong: list[str], *, as_json: bool) -> int:
     """Look at everything, print a line for each thing, and give the exit code; `wrong` are settings not to be read."""
     findings = await of_settings(settings, wrong)
     postgres = await of_postgres(settings, await _lead_key(settings))
+    replicas = await of_replicas(settings, NAME)
     redis = await of_redis(settings, postgres.database)
     lead = judge_lead(postgres.holders, redis.projection)
-    findings += [*postgres.findings, *redis.findings, *judge_slices(redis.projection), lead]
+    findings += [*postgres.findings, *replicas, *redis.findings, *judge_slices(redis.projection), lead]
     if as_json:
         told = [asdict(finding) | {"detail": plain(finding.detail)} for finding in findings]
         tell(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Protocol
@@ -15,18 +16,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from readmodel.errors import ForeignView, InvalidParameter, ServiceError
 from readmodel.ids import parse_session_id
 from readmodel.keys import other_slices
+from readmodel.look import look
 from readmodel.messages import ProjectorRequest
 from readmodel.postgres_client import check_server, target
+from readmodel.projection import read_projection
 from readmodel.redis_client import target as redis_target
 from readmodel.tables import look_for_tables
+from readmodel.view import Position, ViewReader
 from readmodel.whole_view import WholeView
 from readside.commands.projector_client import ask
 from readside.commands.stores import NAME, open_pool, open_postgres, open_view
-from readside.commands.terminal import drawing_console, tell
+from readside.commands.terminal import drawing_console, plain, tell
 from readside.inspection.verdict import Verdict
 from readside.inspection.verify import Verifier
 from readside.settings import Settings
 
+STALLED_SECONDS = 5.0
+"""Work that gets no further for so long waits for something."""
 _SHOWN_IDS = 10
 
 
@@ -52,13 +58,16 @@ async def rebuild(settings: Settings, sessions: Sequence[str], *, everything: bo
 
 
 async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, as_json: bool) -> int:
-    """Compare sessions with Postgres; 1 on any difference, repaired or not."""
+    """Compare sessions with Postgres; 1 on any difference, repaired or not, else 2 where slices could not be looked at.
+
+    Raises ViewUnavailable, AccessRefused or ForeignView where none could be, or the view is not ours.
+    """
     named = _ids(sessions)
     async with open_view(settings) as view, open_pool(settings) as pool:
-        await _refuse_foreign(settings, view)
+        away = await _away(settings, view)
         url = settings.require_database_url()
         tables = await look_for_tables(url, application_name=NAME)
-        wanted = named or tuple(session_id for session_id, _ in await view.hot_sessions())
+        wanted = [sid for sid in named or await _hot(view, away) if view.slices.index_of(sid) not in away]
         verdicts: list[Verdict] = []
         with _progress("Comparing", quiet=as_json) as follow:
             async for verdict in Verifier(view, pool, url, tables).verify(wanted):
@@ -70,37 +79,79 @@ async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, a
             request = ProjectorRequest("repair", tuple(verdict.session_id for verdict in different), reply=True)
             repaired = await _request(view, request, "Repairing", quiet=as_json)
     _tell(verdicts, different, repaired, as_json=as_json)
-    return 1 if different else 0
+    meant = {view.slices.index_of(session_id) for session_id in named} if named else away.keys()
+    for index in sorted(meant & away.keys()):
+        tell(f"Slice {index} was not compared: {plain(str(away[index]))}", err=True)
+    return 1 if different else 2 if meant & away.keys() else 0
 
 
-async def _refuse_foreign(settings: Settings, view: WholeView) -> None:
-    """Raise ForeignView where the view is of another database, and the stores' errors though nothing be hot."""
-    positions = await asyncio.gather(*(part.position() for part in view.parts))
+async def _hot(view: WholeView, away: Container[int]) -> list[str]:
+    """Give the hot sessions of the slices that answer."""
+    there = [part for index, part in enumerate(view.parts) if index not in away]
+    if len(there) == len(view.parts):
+        return [session_id for session_id, _ in await view.hot_sessions()]
+    return [session_id for part in there for session_id, _ in await part.hot_sessions()]
+
+
+async def _away(settings: Settings, view: WholeView) -> dict[int, ServiceError]:
+    """Tell which slices cannot be looked at, and why.
+
+    Raises ForeignView where the view is not ours, and the stores' errors though nothing be hot.
+    """
+    seen = (await look(view, with_apis=False)).slices
+    away = {index: one for index, one in sorted(seen.items()) if isinstance(one, ServiceError)}
+    if len(away) == len(seen):
+        raise away[0]
     url = settings.require_database_url()
     async with open_postgres(settings) as connection:
         server = await check_server(connection, url)
-    for part, position in zip(view.parts, positions, strict=True):
-        if position is None:
-            continue
-        place = f"Redis at {redis_target(part.redis)} holds the view of another"
-        if position.database not in {"", server.database}:
-            raise ForeignView(
-                f"{place} database ({position.database}) than {target(url)} under the prefix {settings.redis_prefix}."
-            )
-        differ = other_slices(position.version, part.keys.version)
-        if differ:
-            raise ForeignView(f"{place} READSIDE_SLICES: {differ}.")
+    for part, one in zip(view.parts, (seen[index] for index in range(len(view.parts))), strict=True):
+        position = None if isinstance(one, ServiceError) else one.position
+        if position is not None:
+            _refuse_foreign(part, position, server.database, f"{target(url)} under the prefix {settings.redis_prefix}")
+    return away
+
+
+def _refuse_foreign(part: ViewReader, position: Position, database: str, ours: str) -> None:
+    """Raise ForeignView where the view is of another database than ours, or in another number of slices."""
+    place = f"Redis at {redis_target(part.redis)} holds the view of another"
+    if position.database not in {"", database}:
+        raise ForeignView(f"{place} database ({position.database}) than {ours}.")
+    differ = other_slices(position.version, part.keys.version)
+    if differ:
+        raise ForeignView(f"{place} READSIDE_SLICES: {differ}.")
 
 
 async def _request(view: WholeView, request: ProjectorRequest, what: str, *, quiet: bool = False) -> dict[str, str]:
     outcomes: dict[str, str] = {}
+    stall = _Stall(view)
     with _progress(what, quiet=quiet) as follow:
         async for reply in ask(view.reporting, request):
             outcomes.update(reply.sessions)
             follow(reply.done, reply.total)
             if reply.state == "failed":
                 raise ServiceError(f"{what} was cut short: {reply.detail}.")
+            await stall.look(reply.done)
     return outcomes
+
+
+class _Stall:
+    """Says once what long work waits for: sessions of a slice that is away are loaded when it is back."""
+
+    def __init__(self, view: WholeView) -> None:
+        self._view = view
+        self._done = -1
+        self._since = time.monotonic()
+
+    async def look(self, done: int) -> None:
+        now = time.monotonic()
+        if done != self._done:
+            self._done, self._since = done, now
+        elif now - self._since > STALLED_SECONDS:
+            self._since = math.inf
+            projection = await read_projection(self._view, math.inf, with_apis=False)
+            if projection.slices and projection.reason:
+                tell(f"Waiting: {plain(projection.reason)}", err=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ It changes nothing: each command is sent inside a transaction that is thrown awa
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Mapping, Sequence
@@ -18,20 +19,21 @@ from redis.exceptions import NoPermissionError, ResponseError
 from readmodel.errors import ConfigurationError, ServiceError
 from readmodel.keys import Keys
 from readmodel.projection import Projection, ask_projection
-from readmodel.redis_client import connect, refusal, target, translated
+from readmodel.redis_client import refusal, target, translated
 from readmodel.redis_rights import OLDEST_REDIS, Program, base, trials
-from readmodel.redis_servers import OneServer
+from readmodel.redis_servers import RedisServers, masters_of, open_servers
 from readmodel.view import ViewReader
 from readmodel.whole_view import WholeView
 from readside.commands.plain_words import what_to_do
 from readside.inspection.clocks import judge_clock
-from readside.inspection.findings import Finding, fine, problem, unknown, warning
+from readside.inspection.findings import Finding, State, fine, problem, unknown, warning
 from readside.inspection.transport import judge_redis_tls
 from readside.settings import PREFIX, Settings
 
 NAME = "readside-cli"
 STORE_SECONDS = 3.0
 OF_REDIS = ("Redis TLS", "Redis rights", "Redis memory", "Redis clock", "view")
+_GRAVITY: tuple[State, ...] = ("ok", "unknown", "warning", "problem")
 TOO_MUCH = (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "0"), ("KEYS", "*"))
 """What nobody of ours needs; who may do it may do everything, as a rule."""
 
@@ -49,20 +51,21 @@ async def of_redis(settings: Settings, database: str = "") -> RedisReport:
     report = RedisReport()
     try:
         url = settings.require_redis_url()
-        redis = connect(url, name=NAME, timeout_seconds=STORE_SECONDS)
+        servers = open_servers(url, name=NAME, timeout_seconds=STORE_SECONDS)
     except ConfigurationError as error:
         return _without_redis(report, unknown("Redis", str(error).rstrip(".")), "READSIDE_REDIS_URL cannot be used")
     try:
         async with asyncio.timeout(5 * STORE_SECONDS):
-            report.findings.append(await _who_answers(redis))
-            await _look(settings, redis, url, report, database)
+            masters = await masters_of(servers)
+            report.findings.append(await _who_answer(masters, url))
+            await _look(settings, servers, masters, report, url, database)
     except TimeoutError:
-        away = problem("Redis", f"Redis at {target(redis)} does not answer in time.")
+        away = problem("Redis", f"Redis at {servers.name} does not answer in time.")
         return _without_redis(report, away, "Redis cannot be asked")
     except ServiceError as error:
         return _without_redis(report, problem("Redis", str(error)), "Redis cannot be asked")
     finally:
-        await redis.aclose()
+        await servers.aclose()
     return report
 
 
@@ -73,14 +76,16 @@ def _without_redis(report: RedisReport, why: Finding, rest: str) -> RedisReport:
     return report
 
 
-async def _look(settings: Settings, redis: Redis, url: str, report: RedisReport, database: str) -> None:
-    whole = WholeView(OneServer(redis), settings.redis_prefix, settings.slices)
-    keys = whole.slices.keys[0]
+async def _look(
+    settings: Settings, servers: RedisServers, masters: Sequence[Redis], report: RedisReport, url: str, database: str
+) -> None:
+    whole = WholeView(servers, settings.redis_prefix, settings.slices)
+    keys, first = whole.slices.keys[0], masters[0]
     report.findings += [
-        judge_redis_tls("Redis TLS", url, is_encrypted=_is_tls(redis), is_verified=_is_verified(redis)),
-        await _within("Redis rights", _rights(redis, keys)),
-        await _within("Redis memory", _memory(redis)),
-        await _within("Redis clock", _clock(ViewReader(redis, keys))),
+        judge_redis_tls("Redis TLS", url, is_encrypted=_is_tls(first), is_verified=_is_verified(first)),
+        await _within("Redis rights", _rights(masters, keys)),
+        worst([await _within("Redis memory", _memory(redis)) for redis in masters]),
+        worst([await _within("Redis clock", _clock(ViewReader(redis, keys))) for redis in masters]),
     ]
     try:
         report.projection = await ask_projection(whole, settings.max_staleness_seconds, database, with_apis=False)
@@ -97,7 +102,40 @@ async def _within(check: str, looking: Awaitable[Finding]) -> Finding:
         return unknown(check, str(error).rstrip("."))
 
 
-async def _who_answers(redis: Redis) -> Finding:
+def worst(findings: Sequence[Finding]) -> Finding:
+    """Give the worst of what was found at each master: there what is to be done is read off."""
+    return max(findings, key=lambda finding: _GRAVITY.index(finding.state))
+
+
+async def _who_answer(masters: Sequence[Redis], url: str) -> Finding:
+    """Say who the masters are; more than one are a cluster's, and each should have a replica."""
+    kind = url.partition("://")[0].partition("+")[2]
+    found = worst([await _who_answers(redis, kind) for redis in masters])
+    if found.state != "ok" or not kind:
+        return found
+    alone = [target(redis) for redis in masters if await _replicas(redis) == 0]
+    if kind == "cluster":
+        (told,) = await _send(masters[0], [("CLUSTER", "INFO")])
+        if b"cluster_state:ok" not in (told if isinstance(told, bytes) else b""):
+            return problem("Redis", f"The cluster of {len(masters)} masters is down: slots have no master.")
+        found = fine("Redis", f"a cluster of {len(masters)} masters; {found.text}")
+    if alone:
+        return warning(
+            "Redis",
+            f"{', '.join(alone)} has no replica that follows: what it holds is away for as long as it is.",
+            "Give each master a replica.",
+        )
+    return found
+
+
+async def _replicas(redis: Redis) -> int | None:
+    """Count who follows a master; None where our user may not ask."""
+    (reply,) = await _send(redis, [("INFO", "replication")])
+    found = re.search(r"connected_slaves:(\d+)", "" if isinstance(reply, ResponseError) else _text(reply))
+    return int(found[1]) if found else None
+
+
+async def _who_answers(redis: Redis, kind: str) -> Finding:
     """Say who answers, by the one command that no access list can refuse."""
     (reply,) = await _send(redis, [("HELLO",)])
     if isinstance(reply, ResponseError):
@@ -105,37 +143,64 @@ async def _who_answers(redis: Redis) -> Finding:
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     told = {_text(name): value for name, value in pairs}
     return judge_server(
-        target(redis), _text(told["server"]), _text(told["version"]), _text(told["mode"]), _text(told["role"])
+        target(redis),
+        _text(told["server"]),
+        _text(told["version"]),
+        _text(told["mode"]),
+        _text(told.get("role", "")),
+        kind,
     )
 
 
-def judge_server(place: str, server: str, version: str, mode: str, role: str) -> Finding:
-    """Judge who answers."""
+def judge_server(place: str, server: str, version: str, mode: str, role: str, kind: str = "") -> Finding:
+    """Judge who answers to a URL of this kind: of one server (""), a cluster, or sentinels."""
     shown, mend = f"{server.capitalize()} {version} at {place}", f"Have {PREFIX}REDIS_URL lead to"
     if not version.split(".", maxsplit=1)[0].isdecimal() or int(version.split(".", maxsplit=1)[0]) < OLDEST_REDIS:
         return problem("Redis", f"{shown}: readside needs {OLDEST_REDIS} or newer.")
-    if mode != "standalone":
-        return problem("Redis", f"{shown} is a {mode}'s, not a server by itself.", f"{mend} one.")
+    if mode != ("cluster" if kind == "cluster" else "standalone"):
+        asked = "a node of a cluster" if kind == "cluster" else "a server by itself"
+        form = {"cluster": "redis+cluster://", "sentinel": "redis+sentinel://", "standalone": "redis://"}.get(mode)
+        advice = f"Begin {PREFIX}REDIS_URL with {form}." if form else f"{mend} one."
+        is_what = "a server by itself" if mode == "standalone" else f"a {mode}'s"
+        return problem("Redis", f"{shown} is {is_what}, not {asked}.", advice)
     if role != "master":
         return problem("Redis", f"{shown} is a {role}: it takes no batches.", f"{mend} its primary.")
     return fine("Redis", shown)
 
 
-async def _rights(redis: Redis, keys: Keys) -> Finding:
-    """Queue one use of each right in a transaction, and throw it away: Redis refuses at once what may not be done."""
-    wanted: dict[Program, dict[str, tuple[str, ...]]] = {each: trials(each, keys) for each in ("projector", "api")}
-    commands = [command for trial in wanted.values() for command in trial.values()]
-    begun, *replies, _ = await _send(redis, [("MULTI",), *commands, *TOO_MUCH, ("DISCARD",)])
-    if isinstance(begun, ResponseError):
-        if isinstance(begun, NoPermissionError):
-            return unknown("Redis rights", "our user may not even MULTI, by which rights are tried")
-        raise refusal(redis, begun)
-    refused = [isinstance(reply, NoPermissionError) for reply in replies]
-    names = [(program, name) for program, trial in wanted.items() for name in trial]
+async def _rights(masters: Sequence[Redis], keys: Keys) -> Finding:
+    """Try the rights at each master, since each has a list of its own; what one refuses is lacking."""
     lacking: dict[Program, list[str]] = {"projector": [], "api": []}
-    for (program, name), no in zip(names, refused, strict=False):
-        lacking[program] += [name] if no else []
-    return judge_rights(keys.prefix, lacking, not any(refused[len(names) :]))
+    may_all = True
+    for redis in masters:
+        refused = await _refused(redis, keys)
+        if refused is None:
+            return unknown("Redis rights", "our user may not even MULTI, by which rights are tried")
+        may_all = may_all and not refused.pop("too much")
+        for program, names in lacking.items():
+            names += [name for name in refused[program] if name not in names]
+    return judge_rights(keys.prefix, lacking, may_all)
+
+
+async def _refused(redis: Redis, keys: Keys) -> dict[str, list[str]] | None:
+    """Queue one use of each right in a transaction, and throw it away: Redis refuses at once what may not be done.
+
+    Gives the commands, by program; those that nobody needs as "too much". None where not even that may be tried.
+    """
+    wanted: dict[str, dict[str, tuple[str, ...]]] = {
+        "projector": trials("projector", keys),
+        "api": trials("api", keys),
+        "too much": {" ".join(command): command for command in TOO_MUCH},
+    }
+    commands = [command for trial in wanted.values() for command in trial.values()]
+    begun, *replies, _ = await _send(redis, [("MULTI",), *commands, ("DISCARD",)])
+    if isinstance(begun, NoPermissionError):
+        return None
+    if isinstance(begun, ResponseError):
+        raise refusal(redis, begun)
+    names = [(program, name) for program, trial in wanted.items() for name in trial]
+    no = [entry for entry, reply in zip(names, replies, strict=True) if isinstance(reply, NoPermissionError)]
+    return {program: [name for of, name in no if of == program] for program in wanted}
 
 
 def judge_rights(prefix: str, lacking: Mapping[Program, Sequence[str]], may_all: bool) -> Finding:
@@ -158,6 +223,8 @@ async def _memory(redis: Redis) -> Finding:
     if isinstance(reply, ResponseError):
         raise refusal(redis, reply)
     told = dict(line.split(":", 1) for line in _text(reply).splitlines() if ":" in line)
+    if "used_memory" not in told:  # a sentinel's
+        return unknown("Redis memory", "it does not tell of its memory")
     return judge_memory(int(told["used_memory"]), int(told["maxmemory"]), told["maxmemory_policy"])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from query_api.access.jwks import KeySet, UnreadableJwks, parse_jwks
 from query_api.access.key_ring import UnreachableJwks, source_of
 from readmodel.errors import ConfigurationError
-from readside.descriptors import OWN_DESCRIPTORS, places
+from readside.descriptors import own_descriptors, places
 from readside.inspection.findings import Finding, fine, problem, unknown, warning
 from readside.secret_files import access_of_others, read_secret
 from readside.settings import PREFIX, Settings, unknown_variables
@@ -124,7 +124,8 @@ def of_open_files(settings: Settings) -> Finding:
     """Hold the hard limit of open files, which the API raises its own to, against the connections it may have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = sys.maxsize if hard == resource.RLIM_INFINITY else hard
-    wanted, own = settings.max_connections, OWN_DESCRIPTORS + settings.fallback_concurrency
+    wanted = settings.max_connections
+    own = own_descriptors(settings.fallback_concurrency, len(_standbys(settings)))
     left = places(wanted, limit, own)
     if left < wanted:
         return warning(
@@ -134,6 +135,13 @@ def of_open_files(settings: Settings) -> Finding:
         )
     shown = "no hard limit" if limit == sys.maxsize else f"the hard limit of {limit}"
     return fine("open files", f"{shown} leaves room for {wanted} connections")
+
+
+def _standbys(settings: Settings) -> tuple[str, ...]:
+    try:
+        return settings.checked_replica_urls()
+    except ConfigurationError:
+        return ()  # it is among what is broken
 
 
 def of_memory(settings: Settings, available_bytes: int | None) -> Finding:

@@ -43,6 +43,8 @@ def polls(source: str, status: int, count: int = 1) -> Scrape:
     }
     if source != "none":
         found[f"readside_response_cache_{'hits' if source == 'memory' else 'misses'}_total"] = count
+    if source == "postgres":
+        found["readside_cold_polls_total{server=primary}"] = count
     return found
 
 

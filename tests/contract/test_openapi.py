@@ -89,6 +89,7 @@ def test_every_parameter_of_a_poll_is_described() -> None:
         ("If-None-Match", "header"),
         ("Accept-Encoding", "header"),
         ("Readside-Max-Staleness", "header"),
+        ("Readside-Not-Before", "header"),
         ("Traceparent", "header"),
         ("X-Request-ID", "header"),
     }

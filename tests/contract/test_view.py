@@ -14,6 +14,7 @@ from readmodel.event import SCORE_BOUND
 from readmodel.messages import Change, decode_change
 from readmodel.poll import Poll
 from readmodel.view import LONG_PAGE, Cold, ViewPage
+from readmodel.wal import WalPosition
 from tests.support.viewing import DATABASE, MAX_BYTES, SHAPE, Stage, event, expected
 
 SID = "11111111-1111-4111-8111-111111111111"
@@ -418,6 +419,20 @@ async def test_a_view_of_nobody_is_not_read(stage: Stage) -> None:
 
     with pytest.raises(ForeignView, match="unnamed"):
         await stage.reader.read(Poll(SID), MAX_BYTES, DATABASE)
+
+
+@pytest.mark.parametrize("named", [(), (SID, OTHER)])
+async def test_a_beat_says_how_far_the_log_had_come(stage: Stage, named: tuple[str, ...]) -> None:
+    """Behind the sessions in its message, and in the position."""
+    async with stage.redis.pubsub() as pubsub:
+        await pubsub.subscribe(stage.keys.changes)
+        assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
+        await stage.apply(named=named, as_of_us=NOON + 7, wal="1a/16b3748")
+        heard = decode_change((await pubsub.get_message(timeout=5))["data"])
+
+    assert heard is not None
+    assert (heard.sessions, heard.wal) == (named, WalPosition(0x1A, 0x16B3748))
+    assert await stage.redis.hget(stage.keys.position, "wal") == b"1a/16b3748"
 
 
 async def test_every_batch_is_published_with_its_number(stage: Stage) -> None:

@@ -127,13 +127,17 @@ async def test_a_directory_of_somebody_else_is_left_alone(temporary: Path, tmp_p
 
 
 async def test_own_keys_are_honoured_and_never_printed(temporary: Path) -> None:
-    """READSIDE_API_KEYS is the user's; servers that the environment names are not touched."""
-    environment = {"READSIDE_API_KEYS": f"me:{KEY}", "READSIDE_LISTEN_URL": "postgresql://nowhere.invalid/x"}
+    """READSIDE_API_KEYS is the user's, and READSIDE_SLICES; servers that the environment names are not touched."""
+    elsewhere = {"READSIDE_LISTEN_URL": "postgresql://nowhere.invalid/x"}
+    environment = {**elsewhere, "READSIDE_API_KEYS": f"me:{KEY}:read+ops", "READSIDE_SLICES": "8"}
     async with demo(temporary, environment=environment) as running:
         summary = await running.summary()
         async with httpx.AsyncClient(headers=HEADERS) as client:
             assert (await client.get(url_in(summary))).status_code == 200
+            base = url_in(summary).partition("/api/")[0]
+            projection = (await client.get(f"{base}/api/v2/projection")).json()
 
+    assert [one["status"] for one in projection["slices"]] == ["live"] * 8
     assert KEY not in summary
     assert '-H "X-API-Key: $KEY"' in summary
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from readmodel.errors import EventLogUnavailable
 from readside.commands import explain as command
@@ -54,7 +55,8 @@ async def asked(
         monkeypatch.setenv("READSIDE_REDIS_URL", redis.url(redis_url))
         monkeypatch.setenv("READSIDE_DATABASE_URL", postgres.url(database_url))
         monkeypatch.setattr(command, "PASS_SECONDS", 1.0)
-        yield Asked(made, capsys, redis, postgres)
+        with capture_logs():  # what the projector says meanwhile is no part of what the command prints
+            yield Asked(made, capsys, redis, postgres)
 
 
 async def test_a_hot_session_and_an_event_in_it(asked: Asked) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import MaxConnectionsError, ResponseError
 
 from readmodel.redis_client import connect
 from readside.demo.embedded_redis import EmbeddedRedis
@@ -61,3 +61,28 @@ async def test_a_refusal_keeps_the_connection(client: Any) -> None:
     with pytest.raises(ResponseError):
         await client.execute_command("HGET", "one word too few")
     assert await client.execute_command("CLIENT", "ID") == await client.execute_command("CLIENT", "ID")
+
+
+async def test_who_finds_all_connections_lent_waits_for_one(redis_server: EmbeddedRedis) -> None:
+    """More slices than connections begin at one moment."""
+    client: Any = connect(redis_server.url(), name="test", max_connections=2)
+    try:
+        said = await asyncio.gather(*(client.execute_command("ECHO", str(number)) for number in range(20)))
+    finally:
+        await client.aclose()
+
+    assert said == [str(number).encode() for number in range(20)]
+
+
+async def test_nobody_waits_longer_for_a_connection_than_for_a_reply(redis_server: EmbeddedRedis) -> None:
+    """Who holds it may never give it back; and who waited in vain took nobody's place."""
+    client: Any = connect(redis_server.url(), name="test", timeout_seconds=0.05, max_connections=1)
+    try:
+        held = await client.connection_pool.get_connection()
+        with pytest.raises(MaxConnectionsError):
+            await client.ping()
+        await client.connection_pool.release(held)
+
+        assert await client.ping()
+    finally:
+        await client.aclose()

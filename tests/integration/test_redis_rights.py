@@ -193,6 +193,17 @@ def test_the_readme_has_these_rules(program: Program) -> None:
     assert tuple(shlex.split(command[1].replace("\\\n", " "))) == rules(program, PREFIX)
 
 
+@pytest.mark.parametrize("program", ["projector", "api"])
+def test_the_readme_has_the_rules_for_a_cluster(program: Program) -> None:
+    """After those for one server; and so has the file."""
+    commands = re.findall(rf"ACL SETUSER readside-{program} on '>PASSWORD'((?:.*\\\n)*.*)\n", README)
+    file = (Path(__file__).parents[2] / "deploy/development/redis-cluster-users.acl").read_text()
+    expected = rules(program, PREFIX, slices=32, clustered=True)
+
+    assert tuple(shlex.split(commands[1].replace("\\\n", " "))) == expected
+    assert f" {' '.join(expected)}\n" in file
+
+
 def test_each_rule_is_one_word() -> None:
     """As `ACL SETUSER` and a file of users take them; a selector stands in brackets."""
     programs: list[Program] = ["projector", "api"]

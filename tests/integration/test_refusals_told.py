@@ -22,7 +22,10 @@ from tests.support.servers import connected, embedded_redis, running_postgres, s
 from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
-CLUSTER = "it is a node of a Redis Cluster, and a redis:// URL needs one Redis that holds every key"
+CLUSTER = (
+    "it is a node of a Redis Cluster, and a redis:// URL needs one Redis that holds every key: "
+    "begin READSIDE_REDIS_URL with redis+cluster://"
+)
 SSL_REQUEST = (80877103).to_bytes(4)
 SLOT = 13907
 """Where all keys of ours lie: CLUSTER KEYSLOT 0."""

@@ -10,6 +10,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from projector.view.shared_trips import SharedTrips, SharingClient
 from projector.view.writer import ViewWriter
 from readmodel.messages import ProjectorReply, ProjectorRequest, decode_request, encode_reply
 from readmodel.projection import read_projection
@@ -80,6 +81,36 @@ async def test_a_slice_that_has_moved_is_followed_at_once(cluster: RedisCluster,
 
     assert (before.status, after.status, after.reason) == ("live", "live", None)
     assert (before.slices[3].node, after.slices[3].node) == (source.place, to.place)
+
+
+async def test_slices_are_written_together_on_each_node_wherever_a_slot_has_gone(
+    cluster: RedisCluster, prefix: str
+) -> None:
+    """Batches that share a round trip with one whose slot has moved are applied once, and that one where it is."""
+    async with opened(cluster, prefix) as view:
+        trips = SharedTrips(view.servers)
+        writers = [
+            ViewWriter(
+                part.redis,
+                part.keys,
+                ttl_seconds=60,
+                window_events=100,
+                window_bytes=100_000,
+                sender=SharingClient(part.redis, slot_of(part.keys.tag), trips),
+            )
+            for part in view.parts
+        ]
+        first = await asyncio.gather(*(writer.apply("t", 2, [], []) for writer in writers))
+        slot = slot_of(view.slices.keys[5].tag)
+        source = await cluster.master_of(slot)
+        to = next(node for node in cluster.nodes if node is not source)
+        await cluster.move(slot, to)
+        second = await asyncio.gather(*(writer.apply("t", 3, [], []) for writer in writers))
+        numbers = [position.n for part in view.parts if (position := await part.position())]
+        await cluster.move(slot, source)
+
+    assert not any(result.again for result in (*first, *second))
+    assert numbers == [3] * SLICES
 
 
 async def leading(part: ViewReader, listening: asyncio.Event) -> None:

@@ -244,6 +244,7 @@ class LeaderConnection(ServerConnection):
             "reader": postgres.letterbox.reader if is_beat else None,
             "skips": self._skips() if is_beat else None,
             "fingerprint": fingerprint if is_beat else None,
+            "wal": f"1/{as_of_us:x}" if is_beat else None,
         }
         return [Row(head, **row) for row in told]
 

@@ -5,28 +5,29 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
 
-from readside.demo.embedded_postgres import EmbeddedPostgres
-from readside.demo.embedded_redis import EmbeddedRedis
+from readmodel.slices import Slices, slot_of
 from tests.oracle.faults import Faults
+from tests.oracle.installation import Installation
 from tests.oracle.judge import Question
 from tests.oracle.ledger import Draft, Ledger
 from tests.oracle.pollers import Ask, Poller, microseconds
 from tests.oracle.report import Report
-from tests.oracle.service import MAX_STALENESS_SECONDS, Service, running
-from tests.oracle.site import Site
+from tests.oracle.service import Service, running
+from tests.oracle.site import Hindrance, Site
 from tests.oracle.writers import MARKS, Writer, now_us, wait
 from tests.support.projecting import INSERT_SESSION
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
-POLLERS_EACH, KEPT = 3, 3
+POLLERS_EACH, ROAMERS, KEPT = 3, 2, 3
 LONGEST_SECONDS = (4.0, 4.0, 4.0, 4.0, 14.0)
 """For so long each writer keeps a transaction open at most: one of them beyond a lease."""
 HEAL_SECONDS, EDIT_SECONDS = 40, 60
@@ -49,8 +50,10 @@ class Run:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.quiet_us = 0
-        self.kept = frozenset(str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(KEPT))
+        self.truth: dict[str, set[str]] = {}
+        self.kept = frozenset(self._sessions(self.service.installation.view))
         self.pollers = [self._poller(n % len(self.service.clients), n) for n in range(POLLERS_EACH * 2)]
+        self.pollers += [self._roamer(n) for n in range(ROAMERS)]
         url, known = self.service.database_url, self.ledger
         self.writers = [
             Writer(url, known, self._own(f"writer {n}"), self.stop, self.kept, seconds, self.hurry)
@@ -65,14 +68,14 @@ class Run:
         site = Site(self.service, self.ledger, self.report, chance, self.stop, self.kept, self.hurry)
         faults = Faults(site)
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(faults.of_redis.watch_edit())
+            watch = group.create_task(faults.of_data.watch_edit())
             for work in [*(writer.run() for writer in self.writers), *(poller.run() for poller in self.pollers)]:
                 group.create_task(work)
             try:
                 await self._strike(faults, started + self.seconds)
             finally:
                 self.stop.set()
-                faults.mend()
+                await faults.mend()
                 await self._edits_mended(faults)
                 watch.cancel()
         if not self.report.failures:
@@ -103,12 +106,16 @@ class Run:
             fault = order.choices(fitting, [fault.weight for fault in fitting])[0]
             self.report.faults[fault.name] += 1
             self.report.tell(f"{fault.name} begins")
-            await fault.strike()
-            self.report.tell(f"{fault.name} is over")
+            try:
+                await fault.strike()
+                self.report.tell(f"{fault.name} is over")
+            except Hindrance as hindrance:
+                self.report.faults[fault.name] -= 1
+                self.report.tell(f"{fault.name} was hindered: {hindrance}")
             if order.random() < 0.25 and not faults.site.mends:
                 continue
             await self._heal(fault.name)
-            faults.mend()
+            await faults.mend()
             self._check_processes()
 
     async def _heal(self, name: str) -> None:
@@ -119,33 +126,44 @@ class Run:
         self.report.tell(f"{name} is healed")
 
     async def _healed(self, since_us: int) -> bool:
-        """Wait until each API serves a session from the live view, with all that was before `since_us`."""
-        session_id = min(self.kept)
-        for poller in self.pollers[:2]:
-
-            async def live(poller: Poller = poller) -> bool:
-                question = Question(session_id, limit=poller.random.randrange(1, 1001))
-                response = await poller.poll(Ask(question), {})
-                return self.stop.is_set() or (
-                    response is not None
-                    and response.headers["readside-source"] == "redis"
-                    and microseconds(response.headers["readside-as-of"]) >= since_us
-                )
-
-            try:
-                await eventually(live, "polls are served from a live view", HEAL_SECONDS)
-            except AssertionError as error:
-                told = (await self.service.clients[0].get("/api/v2/projection")).json()
-                self.report.fail(f"{error}; the projection says {told}")
-                self.stop.set()
+        """Wait until each API serves each slice from the live view, with all that was before `since_us`."""
+        view = self.service.installation.view
+        probes = {view.index_of(session_id): session_id for session_id in sorted(self.kept, reverse=True)}
+        waits = [self._live(poller, each, since_us) for poller in self.pollers[:2] for each in probes.values()]
+        try:
+            await asyncio.gather(*waits)
+        except AssertionError as error:
+            told = (await self.service.clients[0].get("/api/v2/projection")).json()
+            self.report.fail(f"{error}; the projection says {told}")
+            self.stop.set()
         return not self.stop.is_set()
+
+    async def _live(self, poller: Poller, session_id: str, since_us: int) -> None:
+        last = "no answer"
+
+        async def live() -> bool:
+            nonlocal last
+            question = Question(session_id, limit=poller.random.randrange(1, 1001))
+            response = await poller.poll(Ask(question), {})
+            if response is not None:
+                last = f"{response.headers['readside-source']} as of {response.headers['readside-as-of']}"
+            return self.stop.is_set() or (
+                response is not None
+                and response.headers["readside-source"] == "redis"
+                and microseconds(response.headers["readside-as-of"]) >= since_us
+            )
+
+        try:
+            await eventually(live, f"{session_id} is served from a live view", HEAL_SECONDS)
+        except AssertionError as error:
+            raise AssertionError(f"{error}, to {poller.name}: {last}") from error
 
     async def _edits_mended(self, faults: Faults) -> None:
         """What somebody edited is found however quiet it is."""
         if self.report.failures:
             return
         try:
-            await eventually(lambda: faults.of_redis.edited is None, "the last edit is mended", EDIT_SECONDS)
+            await eventually(lambda: faults.site.edited is None, "the last edit is mended", EDIT_SECONDS)
         except AssertionError as error:
             self.report.fail(str(error))
 
@@ -159,8 +177,10 @@ class Run:
         self.stop.clear()  # for the pollers, which are ours now
         self.quiet_us = now_us()
         await self._healed(self.quiet_us)
+        self.truth = await self._truth()
         for session_id in self.ledger.sessions:
             await self._compare(session_id)
+        self.report.by_standbys = await self.service.answered_by_standbys()
         code, said = await self.service.command("verify", "--json")
         if code != 0:
             self.report.fail(f"readside verify ended with {code}: {said[-3000:]}")
@@ -174,13 +194,14 @@ class Run:
         async with connected(self.service.database_url) as connection:
             rows = await connection.fetch("SELECT id, xmin::text FROM events WHERE session_id = $1::uuid", session_id)
         self.report.proof["postgres"] = {str(row["id"]): row["xmin"] for row in rows}
-        async with self.service.redis_client() as redis:
-            for name in (f"s:{session_id}", "position"):
-                held = await redis.hgetall(f"readside:{{0}}:{name}")
+        keys = self.service.installation.view.of(session_id)
+        async with self.service.redis_client(slot_of(keys.tag)) as redis:
+            for name in (keys.header(session_id), keys.position):
+                held: Any = await redis.hgetall(name)
                 self.report.proof[name] = {str(key): str(value) for key, value in held.items()}
 
     async def _compare(self, session_id: str) -> None:
-        truth = await self._truth(session_id)
+        truth = self.truth.get(session_id)
         history = self.ledger.sessions[session_id]
         known = history.there()
         if known != truth:
@@ -194,12 +215,15 @@ class Run:
                 if shown != truth:
                     self.report.fail(f"{session_id} at the end by {poller.name} {headers}: {shown} instead of {truth}")
 
-    async def _truth(self, session_id: str) -> set[str] | None:
+    async def _truth(self) -> dict[str, set[str]]:
+        """Give the ids of the events of each session that there is."""
         async with connected(self.service.database_url) as connection:
-            if await connection.fetchval("SELECT id FROM sessions WHERE id = $1::uuid", session_id) is None:
-                return None
-            rows = await connection.fetch("SELECT id FROM events WHERE session_id = $1::uuid", session_id)
-        return {str(row["id"]) for row in rows}
+            truth: dict[str, set[str]] = {
+                row[0]: set() for row in await connection.fetch("SELECT id::text FROM sessions")
+            }
+            for session_id, event_id in await connection.fetch("SELECT session_id::text, id::text FROM events"):
+                truth[session_id].add(event_id)
+        return truth
 
     async def _all_pages(self, poller: Poller, session_id: str, headers: Mapping[str, str]) -> set[str] | None:
         shown: set[str] = set()
@@ -231,20 +255,46 @@ class Run:
     def _poller(self, place: int, number: int) -> Poller:
         name = f"poller {number} of api {place}"
         client = self.service.clients[place]
-        return Poller(name, client, self.ledger, self.report, self._own(name), self.stop, MAX_STALENESS_SECONDS)
+        return Poller(name, client, self.ledger, self.report, self._own(name), self.stop)
+
+    def _roamer(self, number: int) -> Poller:
+        """A client of all API processes, which never wants to see an earlier state than it has seen."""
+        name, (first, *others) = f"roamer {number}", self.service.clients
+        chance = self._own(name)
+        return Poller(name, first, self.ledger, self.report, chance, self.stop, others, monotonic=True)
+
+    def _sessions(self, view: Slices) -> Iterator[str]:
+        """Sessions for ever: a few, and one of each slice at least."""
+        wanted = set(range(view.count))
+        kept = 0
+        while wanted or kept < KEPT:
+            session_id = str(UUID(int=self.random.getrandbits(128), version=4))
+            if kept < KEPT or view.index_of(session_id) in wanted:
+                wanted.discard(view.index_of(session_id))
+                kept += 1
+                yield session_id
 
     def _own(self, name: str) -> random.Random:
         return random.Random(f"{self.seed} {name}")
 
 
-async def run(
-    seed: int, seconds: float, postgres: EmbeddedPostgres, redis: EmbeddedRedis, database_url: str, directory: Path
-) -> Report:
+async def run(seed: int, seconds: float, installation: Installation, directory: Path) -> Report:
     """Run the oracle; the report has what failed."""
-    report = Report(seed)
+    report = Report(seed, installation.name)
     chance = random.Random(f"{seed} service")
-    async with running(postgres, redis, database_url, directory, chance) as service:
+    async with running(installation, directory, chance) as service:
         await Run(seed, seconds, service, report).run()
         for wrong in await service.end():
             report.fail(wrong)
+    return report
+
+
+async def look_for_wrong_answers(seed: int, seconds: float, installation: Installation, directory: Path) -> Report:
+    """Run the oracle, keep its figures, and fail where an answer was wrong or an event is missing."""
+    report = await run(seed, seconds, installation, directory)
+    report.save()
+
+    assert report.failures == []
+    assert report.missing == 0
+    assert min(report.sources[source] for source in ("memory", "redis", "postgres")) > 0
     return report

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tests.oracle.data_faults import DataFaults
 from tests.oracle.letter_faults import LetterFaults
 from tests.oracle.migrations import Migrations
 from tests.oracle.postgres_faults import PostgresFaults
 from tests.oracle.process_faults import ProcessFaults
-from tests.oracle.redis_faults import RedisFaults
 from tests.oracle.site import Fault, Site
 
 
@@ -15,15 +15,15 @@ class Faults:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.of_redis = RedisFaults(site)
-        self._others = (ProcessFaults(site), PostgresFaults(site), LetterFaults(site), Migrations(site))
+        self.of_data = DataFaults(site)
+        everywhere = (self.of_data, ProcessFaults(site), PostgresFaults(site), LetterFaults(site), Migrations(site))
+        self._kinds = (*site.service.installation.faults(site), *everywhere)
 
     def all(self) -> list[Fault]:
         """Each of them."""
-        return [*self.of_redis.all(), *(fault for kind in self._others for fault in kind.all())]
+        return [fault for kind in self._kinds for fault in kind.all()]
 
-    def mend(self) -> None:
+    async def mend(self) -> None:
         """Mend what faults have left."""
-        for mend in self.site.mends:
-            mend()
-        self.site.mends.clear()
+        while self.site.mends:
+            await self.site.mends.pop(0)()

@@ -1,4 +1,8 @@
-"""What a run has found, as the README shows it. `python -m tests.oracle.figures SEED` keeps it and puts it there."""
+"""What long runs have found, as README and specs show it.
+
+`python -m tests.oracle.figures SEED` keeps a run's figures and puts them into the README; with an installation's name
+after the seed (cluster, sentinel, standby) into specs/001-session-events/healing.md.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,13 @@ from typing import Any
 from tests.oracle.report import RESULTS
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-KEPT = ROOT / "specs" / "001-session-events" / "long-run.json"
-_BEGIN, _END = "<!-- oracle -->", "<!-- /oracle -->"
+README, SPECS = ROOT / "README.md", ROOT / "specs" / "001-session-events"
+PAGES = dict.fromkeys(("cluster", "sentinel", "standby"), SPECS / "healing.md") | {"one": README}
+"""By installation: where its figures are shown."""
 _TEXT = """\
-The last long run (`make chaos SECONDS={seconds:.0f} SEED={seed}`): {commits:,} commits of
+The last long run (`make chaos{site} SECONDS={seconds:.0f} SEED={seed}`): {commits:,} commits of
 {events_written:,} events ({commits_of_prepared_transactions} commits of prepared transactions), {faults} faults,
-**{answers:,} answers checked** ({by_source}),
+**{answers:,} answers checked** ({by_source}{by_standbys}),
 **{wrong} wrong, {events_missing} events missing**; {refused:,} polls were refused with 503.
 Longest staleness of an answer to a poll that named no bound: {staleness}.
 From a fault until polls were served from a live view again (a fault that another one followed at once has no time):
@@ -28,7 +32,7 @@ From a fault until polls were served from a live view again (a fault that anothe
 
 def markdown(run: dict[str, Any]) -> str:
     """Tell of a run in a few lines and a table, from what `Report.summary` gives."""
-    answers = run["answers_checked"]
+    answers, site = run["answers_checked"], run.get("installation", "one")
     rows = []
     for fault, healed in run["heal_seconds"].items():
         median, longest = (f"{healed[name]} s" if name in healed else "" for name in ("median", "longest"))
@@ -36,7 +40,9 @@ def markdown(run: dict[str, Any]) -> str:
     return _TEXT.format_map(
         run
         | {
+            "site": "" if site == "one" else f" SITE={site}",
             "answers": answers["all"],
+            "by_standbys": f"; {count:,} by the standby" if (count := run.get("answered_by_standbys")) else "",
             "by_source": ", ".join(f"{count:,} from {name}" for name, count in answers.items() if name != "all"),
             "wrong": len(run["failures"]),
             "refused": run["by_status"].get("503", 0),
@@ -46,18 +52,32 @@ def markdown(run: dict[str, Any]) -> str:
     )
 
 
-def shown(text: str) -> str:
-    """Give what a text has between the marks."""
-    return text.partition(_BEGIN)[2].partition(_END)[0].strip()
+def kept(installation: str) -> Path:
+    """Give the file that holds the figures of an installation's last long run."""
+    return SPECS / ("long-run.json" if installation == "one" else f"long-run-{installation}.json")
+
+
+def marks(installation: str) -> tuple[str, str]:
+    """Give the marks between which its figures stand."""
+    name = "oracle" if installation == "one" else f"oracle {installation}"
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
+
+
+def shown(installation: str) -> str:
+    """Give what its page has between the marks."""
+    begin, end = marks(installation)
+    return PAGES[installation].read_text().partition(begin)[2].partition(end)[0].strip()
 
 
 def main() -> None:
-    """Keep one seed's figures, and put them between the README's marks."""
-    kept = (RESULTS / f"seed-{sys.argv[1]}.json").read_text()
-    KEPT.write_text(kept)
-    text = README.read_text()
-    before, after = text.partition(_BEGIN)[0], text.partition(_END)[2]
-    README.write_text(f"{before}{_BEGIN}\n{markdown(json.loads(kept))}\n{_END}{after}")
+    """Keep one seed's figures, and put them between the marks of its page."""
+    seed, installation = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "one"
+    run = (RESULTS / f"{installation}-seed-{seed}.json").read_text()
+    kept(installation).write_text(run)
+    page, (begin, end) = PAGES[installation], marks(installation)
+    text = page.read_text()
+    before, after = text.partition(begin)[0], text.partition(end)[2]
+    page.write_text(f"{before}{begin}\n{markdown(json.loads(run))}\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 TYPES = ("session_created", "status_changed", "step_created", "artifact_created", "workflow_failed", "brand_new_type")
 STATUSES = ("pending", "in_progress", "paused", "completed", "failed", "cancelled")
 MESSAGES = (None, "", 'quotes " and \\ and \n', "größer €", "x" * 300)
-MAX_SESSIONS, MAX_EVENTS = 24, 3500
+MAX_OTHERS, MAX_EVENTS = 21, 3500
+"""How many sessions there are beside those that are never purged, and how big one gets."""
 DAY_US = 86_400_000_000
 COLUMNS = ["id", "session_id", "step_id", "event_type", "event_data", "message", "timestamp"]
 INSERT = """
@@ -52,10 +53,10 @@ class Moves:
     async def some(self) -> None:
         """A few moves, some of them within savepoints."""
         sessions = self.ledger.current()
-        if len(sessions) < MAX_SESSIONS and self.random.random() < 0.2:
+        if len(sessions) - len(self.kept) < MAX_OTHERS and self.random.random() < 0.2:
             await self.create()
             return
-        if len(sessions) > MAX_SESSIONS // 2 and self.random.random() < 0.03:
+        if len(sessions) - len(self.kept) > MAX_OTHERS // 2 and self.random.random() < 0.03:
             await self.purge(self.victim(sessions))
             return
         for _ in range(self.random.choice((1, 1, 1, 2, 4))):
@@ -222,7 +223,7 @@ class Moves:
     def session(self) -> str:
         """A session, a few of them much more often than the rest."""
         sessions = self.ledger.current()
-        return sessions[min(int(self.random.expovariate(0.2)), len(sessions) - 1)]
+        return sessions[min(int(self.random.expovariate(5 / len(sessions))), len(sessions) - 1)]
 
     def victim(self, sessions: Sequence[str]) -> str:
         """A session to purge: one that grew too big, else any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from tests.oracle.report import Report
 from tests.support.builders import events_path
 
 REFUSALS = (429, 503)
+LONGEST_REST_SECONDS, RESTS_PER_DELAY = 0.5, 8
 LAG_TOLERANCE_US = 250_000
 """A lag may be understated by what two clocks' readings and a busy machine make of it."""
 
@@ -49,7 +51,7 @@ class Ask:
 
 @dataclass
 class Poller:
-    """Polls one API process until it is told to stop."""
+    """Polls API processes until it is told to stop."""
 
     name: str
     client: httpx.AsyncClient
@@ -57,7 +59,11 @@ class Poller:
     report: Report
     random: random.Random
     stop: asyncio.Event
-    max_staleness_seconds: float
+    others: Sequence[httpx.AsyncClient] = ()
+    """Other API processes, which it asks as well."""
+    monotonic: bool = False
+    """Whether it says how new the newest state is that it has seen, and is never shown an earlier one."""
+    newest_us: int | None = None
     asked: list[Ask] = field(default_factory=list)
     bodies: dict[tuple[str, str], bytes] = field(default_factory=dict)
     """By URL and ETag: what an If-None-Match stands for."""
@@ -67,7 +73,14 @@ class Poller:
         while not self.stop.is_set():
             ask = self.next()
             await self.poll(ask, self.headers(ask))
-            await asyncio.sleep(self.random.expovariate(50))
+            await self.rest()
+
+    async def rest(self) -> None:
+        """Wait a moment; for longer where this process has no time, which faults and a cluster's bus need as well."""
+        seconds, began = self.random.expovariate(50), time.monotonic()
+        await asyncio.sleep(seconds)
+        late = time.monotonic() - began - seconds
+        await asyncio.sleep(min(LONGEST_REST_SECONDS, RESTS_PER_DELAY * late))
 
     def next(self) -> Ask:
         """One of the last questions again, as a dashboard does, or a new one."""
@@ -82,6 +95,8 @@ class Poller:
         headers = {}
         if self.random.random() < 0.1:
             headers["readside-max-staleness"] = self.random.choice(("0", "0", "0.3", "60"))
+        if self.newest_us is not None:
+            headers["readside-not-before"] = timestamp_text(self.newest_us)
         known = [etag for url, etag in self.bodies if url == ask.url]
         if known and self.random.random() < 0.5:
             headers["if-none-match"] = ", ".join(known[-2:])
@@ -108,7 +123,7 @@ class Poller:
             return self.random.choice(gone)
         if dice < 0.3:
             return there[-1]
-        return there[min(int(self.random.expovariate(0.2)), len(there) - 1)]
+        return there[min(int(self.random.expovariate(5 / len(there))), len(there) - 1)]
 
     def since(self, session_id: str) -> int:
         """An event's very timestamp, or some instant."""
@@ -123,7 +138,7 @@ class Poller:
         """Ask, judge, count; None when there was no answer."""
         sent_us = time.time_ns() // 1000
         try:
-            response = await self.client.get(ask.url, headers=headers)
+            response = await self.random.choice((self.client, *self.others)).get(ask.url, headers=headers)
         except httpx.TransportError as error:
             self.report.fail(f"{self.name} gave no answer to {ask.url}: {error!r}")
             self.stop.set()
@@ -146,6 +161,11 @@ class Poller:
             raise Wrong(f"status {response.status_code}: {response.text[:200]}")
         as_of_us = microseconds(response.headers["readside-as-of"])
         wished = headers.get("readside-max-staleness")
+        not_before = headers.get("readside-not-before")
+        if not_before is not None and as_of_us < microseconds(not_before):
+            raise Wrong("the as-of is before the instant that was asked for")
+        if self.monotonic:
+            self.newest_us = max(as_of_us, self.newest_us or 0)
         self.check_freshness(response, wished, as_of_us, sent_us, received_us)
         body = self.body(ask, response)
         if self.ledger.edited(ask.question.session_id, as_of_us, received_us):

@@ -72,16 +72,16 @@ class PostgresFaults:
 
     async def restart_fast(self) -> None:
         """Rolls back what runs; down for a moment."""
-        await self.site.service.postgres.stop("fast")
+        await self.site.service.installation.postgres.stop("fast")
         await self.site.pause(1)
-        await self.site.service.postgres.start()
+        await self.site.service.installation.postgres.start()
 
     async def restart_immediate(self) -> None:
         """A crash, which takes back commits that did not wait for the disk: there is one just before it."""
         async with self.site.writer() as writer:
             await self._insert_without_waiting(writer)
         self.site.ledger.crash(now_us())
-        await self.site.service.postgres.restart("immediate")
+        await self.site.service.installation.postgres.restart("immediate")
         async with self.site.postgres() as connection:
             kept = {mark: await committed(connection, mark) for mark in self.site.ledger.suspects()}
         self.site.report.taken_back += self.site.ledger.recovered(kept, now_us())

@@ -35,13 +35,21 @@ class ProcessFaults:
         site.service.killed.add(child.pid)
         child.kill()
         await child.exited()
-        site.mends.append(lambda: site.service.start_projector(place))
+
+        async def replace() -> None:
+            site.service.start_projector(place)
+
+        site.mends.append(replace)
 
     async def freeze_leader(self) -> None:
         """SIGSTOP; it wakes up when another one has taken over, and must do no harm."""
         child = self.site.service.projectors[await self.site.leader()]
         child.process.send_signal(signal.SIGSTOP)
-        self.site.mends.append(lambda: child.process.send_signal(signal.SIGCONT))
+
+        async def thaw() -> None:
+            child.process.send_signal(signal.SIGCONT)
+
+        self.site.mends.append(thaw)
 
     async def freeze_shortly(self) -> None:
         """It goes on as if nothing had been."""

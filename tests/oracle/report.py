@@ -22,6 +22,7 @@ class Report:
     """Counts of one run."""
 
     seed: int
+    installation: str = "one"
     sources: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -38,12 +39,19 @@ class Report:
     prepared: int = 0
     events: int = 0
     missing: int = 0
+    by_standbys: int = 0
+    """Polls that a hot standby answered."""
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     proof: dict[str, Any] = field(default_factory=dict)
     story: list[str] = field(default_factory=list)
     """What was done and when, for the evidence."""
     _etags: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name its files."""
+        return f"{self.installation}-seed-{self.seed}"
 
     def checked(self, source: str, status: int, staleness_us: int) -> None:
         """Count an answer that was right; `staleness_us` 0 where the poll said how stale it may be."""
@@ -93,8 +101,10 @@ class Report:
         """The figures, as JSON has them."""
         return {
             "seed": self.seed,
+            "installation": self.installation,
             "seconds": round(self.seconds, 1),
             "answers_checked": {"all": sum(self.sources.values()), **dict(sorted(self.sources.items()))},
+            "answered_by_standbys": self.by_standbys,
             "by_status": {str(status): count for status, count in sorted(self.statuses.items())},
             "commits": self.commits,
             "commits_of_prepared_transactions": self.prepared,
@@ -121,10 +131,10 @@ class Report:
         text = "{\n" + ",\n".join(lines) + "\n}"
         print(f"\n{text}")  # noqa: T201 (a chaos run's output)
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"seed-{self.seed}.json").write_text(text + "\n")
-        (RESULTS / f"seed-{self.seed}-story.txt").write_text("\n".join(self.story) + "\n")
+        (RESULTS / f"{self.name}.json").write_text(text + "\n")
+        (RESULTS / f"{self.name}-story.txt").write_text("\n".join(self.story) + "\n")
         if self.proof:
-            (RESULTS / f"seed-{self.seed}-evidence-{time.time():.0f}.json").write_text(
+            (RESULTS / f"{self.name}-evidence-{time.time():.0f}.json").write_text(
                 json.dumps({**self.proof, "story": self.story}, indent=1)
             )
 

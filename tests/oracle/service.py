@@ -12,14 +12,15 @@ from pathlib import Path
 import httpx
 from redis.asyncio import Redis
 
-from readside.demo.embedded_postgres import EmbeddedPostgres
-from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import Child, ending, free_port, log_since, program, spawn
 from readside.settings import child_environment
+from tests.oracle.installation import Installation
 from tests.support.keys import HEADERS, KEY
+from tests.support.scraping import series
 from tests.support.waiting import eventually
 
 MAX_STALENESS_SECONDS = 2.0
+COLD_POLLS = "readside_cold_polls_total"
 # Small bounds, so that windows, evictions and expiry have their part in it.
 SETTINGS = {
     "API_KEYS": f"oracle:{KEY}:read+ops",
@@ -38,9 +39,7 @@ SETTINGS = {
 class Service:
     """All processes of one run."""
 
-    postgres: EmbeddedPostgres
-    redis: EmbeddedRedis
-    database_url: str
+    installation: Installation
     directory: Path
     random: random.Random
     projectors: list[Child] = field(default_factory=list)
@@ -49,14 +48,25 @@ class Service:
     killed: set[int] = field(default_factory=set)
     """Processes that a fault ended."""
 
+    @property
+    def database_url(self) -> str:
+        """Where the database is, for its superuser."""
+        return self.installation.database_url
+
     def environment(self, **changes: str) -> dict[str, str]:
         """The settings of each process."""
-        stores = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis.url()}
-        return child_environment({**SETTINGS, **stores, **changes})
+        built_on = self.installation
+        stores = {
+            "DATABASE_URL": built_on.database_url,
+            "REDIS_URL": built_on.redis_url,
+            "SLICES": str(built_on.slices),
+        }
+        return child_environment({**SETTINGS, **stores, **built_on.settings, **changes})
 
     def url_of(self, role: str, password: str) -> str:
         """Where another role finds the database."""
-        return self.postgres.url(self.database_url.rpartition("/")[2], user=role, password=password)
+        database = self.database_url.rpartition("/")[2]
+        return self.installation.postgres.url(database, user=role, password=password)
 
     def start(self, name: str, *arguments: str, **changes: str) -> Child:
         """Start one of our programs; its log goes on where the last one of that name ended."""
@@ -79,6 +89,7 @@ class Service:
         self.clients.append(client)
 
         async def answers() -> bool:
+            assert child.running, log_since(child.log, 0)
             try:
                 return (await client.get("/health/live")).status_code == 200
             except httpx.TransportError:
@@ -92,6 +103,13 @@ class Service:
         pids = [child.pid for child in self.projectors]
         return pids.index(told["pid"]) if told and told["pid"] in pids else None
 
+    async def answered_by_standbys(self) -> int:
+        """How many cold polls other servers than the primary answered, as the API processes tell."""
+        told = [series((await client.get("/metrics")).text) for client in self.clients]
+        counts = [count for each in told for name, count in each.items() if name.startswith(COLD_POLLS)]
+        ours = [each.get(f"{COLD_POLLS}{{server=primary}}", 0.0) for each in told]
+        return round(sum(counts) - sum(ours))
+
     async def command(self, *arguments: str) -> tuple[int | None, str]:
         """Run a command to its end: exit code and what it printed."""
         name = f"command-{arguments[0]}"
@@ -100,9 +118,10 @@ class Service:
         return child.process.returncode, log_since(child.log, 0)
 
     @asynccontextmanager
-    async def redis_client(self) -> AsyncIterator[Redis]:
-        """A client of our own, for what faults do."""
-        async with Redis.from_url(self.redis.url()) as redis:
+    async def redis_client(self, slot: int) -> AsyncIterator[Redis]:
+        """A client of our own of the server that has a hash slot, for what faults do."""
+        node = await self.installation.master_of(slot)
+        async with node.client() as redis:
             yield redis
 
     def deaths(self) -> list[str]:
@@ -139,11 +158,9 @@ class Service:
 
 
 @asynccontextmanager
-async def running(
-    postgres: EmbeddedPostgres, redis: EmbeddedRedis, database_url: str, directory: Path, chance: random.Random
-) -> AsyncIterator[Service]:
+async def running(installation: Installation, directory: Path, chance: random.Random) -> AsyncIterator[Service]:
     """A service whose triggers are installed; ended with the block."""
-    service = Service(postgres, redis, database_url, directory, chance)
+    service = Service(installation, directory, chance)
     try:
         for place in range(2):
             service.start_projector(place)

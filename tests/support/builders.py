@@ -59,7 +59,7 @@ async def reaching(app: Layer, way: Way, key: str | None = BOTH_KEY) -> AsyncIte
             url = "http://api"
         else:
             url = await stack.enter_async_context(serving(app))
-            # Nothing is encrypted: to read what this machine trusts would take most of many a test's time.
+            # Nothing is encrypted: to read the certificates that this machine trusts takes longer than many a test.
             transport = httpx.AsyncHTTPTransport(verify=False)
         yield await stack.enter_async_context(client(transport, url, key))
 

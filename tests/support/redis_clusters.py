@@ -8,8 +8,8 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import free_port
+from tests.support.redis_bus import Bus
 from tests.support.servers import program_from_environment, server_directory
 from tests.support.waiting import eventually
 
@@ -91,8 +92,7 @@ class RedisCluster:
     password: str = field(default_factory=lambda: secrets.token_hex(12))
     cut_off: set[str] = field(default_factory=set)
     dead: set[str] = field(default_factory=set)
-    _proxies: list[asyncio.Server] = field(default_factory=list)
-    _links: dict[asyncio.Task[None], tuple[str, str]] = field(default_factory=dict)
+    _bus: Bus = field(default_factory=Bus)
 
     def url(self, *nodes: Node, login: str = "") -> str:
         """The URL that names these nodes, or all."""
@@ -110,6 +110,11 @@ class RedisCluster:
                 told += [(epoch, owner) for owner in [await _owner(node, slot)] if owner]
         latest = max(told)[1]
         return next(node for node in self.nodes if node.id == latest)
+
+    async def other_master(self, than: Node) -> Node:
+        """Another master."""
+        masters = [node for node in self.nodes if node is not than and await node.is_master()]
+        return masters[0]
 
     async def replica_of(self, master: Node) -> Node:
         """A replica of a master that follows it."""
@@ -183,13 +188,12 @@ class RedisCluster:
         """Cut a node off from the others' bus, both ways; clients reach it as before."""
         assert self.cuttable
         self.cut_off.add(node.host)
-        for link, ends in list(self._links.items()):
-            if node.host in ends:
-                link.cancel()
+        self._bus.cut(node.host)
 
     def mend(self) -> None:
         """Let all nodes reach each other again."""
         self.cut_off.clear()
+        self._bus.mend()
 
     async def healthy(self) -> bool:
         """Whether all nodes take the cluster to be whole, and replicas follow."""
@@ -202,9 +206,24 @@ class RedisCluster:
                 return False
         return True
 
+    async def heal(self) -> None:
+        """Bring back who was killed, wait until all is well, and empty it."""
+        for node in self.nodes:
+            if node.place in self.dead:
+                await self.restart(node)
+        await eventually(self.healthy, "the cluster is whole", 30)
+        for node in self.nodes:
+            await node.run("CONFIG RESETSTAT")
+            await node.run("SCRIPT FLUSH")
+            if await node.is_master():
+                await node.run("FLUSHALL")
+
     async def _told_by_all(self, slot: int, owner: Node, but: Sequence[Node]) -> bool:
-        asked = [node for node in self.nodes if node not in but and node.place not in self.dead]
-        return all([await _owner(node, slot) == owner.id for node in asked if node.host not in self.cut_off])
+        for node in self.nodes:
+            unasked = node in but or node.place in self.dead or node.host in self.cut_off
+            if not unasked and await _owner(node, slot) != owner.id:
+                return False
+        return True
 
     async def start(self, masters: int, replicas: int) -> None:
         """Start the nodes and make them a cluster."""
@@ -224,7 +243,7 @@ class RedisCluster:
         number = len(self.nodes)
         host = f"127.0.1.{number + 1}" if self.cuttable else "127.0.0.1"
         bus_port = free_port()
-        heard_at = await self._proxy(host, bus_port) if self.cuttable else bus_port
+        heard_at = await self._bus.proxy(host, bus_port) if self.cuttable else bus_port
         options = [
             *("--bind", host, "--bind-source-addr", host, "--cluster-enabled", "yes"),
             *("--cluster-port", str(bus_port), "--cluster-announce-bus-port", str(heard_at)),
@@ -259,57 +278,11 @@ class RedisCluster:
                 return False
         return True
 
-    async def _proxy(self, host: str, bus_port: int) -> int:
-        """Pass a node's bus on, unless it, or who calls, is cut off."""
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            ends = writer.get_extra_info("peername")[0], host
-            task = asyncio.current_task()
-            assert task is not None
-            self._links[task] = ends
-            try:
-                if not self.cut_off.intersection(ends):
-                    await _pass_on(reader, writer, host, bus_port)
-            except (OSError, asyncio.CancelledError):
-                pass
-            finally:
-                writer.transport.abort()
-                del self._links[task]
-
-        proxy = await asyncio.start_server(serve, host, 0)
-        self._proxies.append(proxy)
-        port: int = proxy.sockets[0].getsockname()[1]
-        return port
-
     async def stop(self) -> None:
         """End all nodes, paused ones too."""
-        for proxy in self._proxies:
-            proxy.close()
         for node in self.nodes:
             await node.server.kill()
-        for link in list(self._links):
-            link.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
-    answers, server = await asyncio.open_connection(host, port)
-    try:
-        pumps = [asyncio.ensure_future(_pump(reader, server)), asyncio.ensure_future(_pump(answers, writer))]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-    finally:
-        server.transport.abort()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while chunk := await reader.read(65_536):
-        writer.write(chunk)
-        await writer.drain()
+        await self._bus.stop()
 
 
 async def _owner(node: Node, slot: int) -> str | None:
@@ -323,6 +296,18 @@ async def _owner(node: Node, slot: int) -> str | None:
 
 def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+@contextmanager
+def running_cluster() -> Iterator[RedisCluster]:
+    """A cluster of three masters and three replicas for as long as the block lasts, for synchronous callers."""
+    with server_directory() as directory:
+        cluster = RedisCluster(directory)
+        try:
+            asyncio.run(cluster.start(3, 3))
+            yield cluster
+        finally:
+            asyncio.run(cluster.stop())
 
 
 @asynccontextmanager

@@ -19,6 +19,11 @@ from tests.support.waiting import eventually
 
 SERVICE = "readside"
 DOWN_AFTER_MS = 500
+PERIODS = ("INFO-PERIOD", 300, "PUBLISH-PERIOD", 250)
+"""So often, ms, a sentinel asks the servers how they are, and tells of itself: by default every 10 s and 2 s.
+
+After four times the latter a master that comes back is made a replica.
+"""
 QUORUM = 2
 
 
@@ -53,7 +58,7 @@ class EmbeddedSentinel(EmbeddedRedis):
 
 
 @dataclass(eq=False)
-class Watched:
+class SentinelSet:
     """The servers, and the sentinels that watch them."""
 
     servers: list[Node] = field(default_factory=list)
@@ -107,10 +112,10 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[Watched]:
+async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[SentinelSet]:
     """All of them for as long as the block lasts."""
     with server_directory() as directory:
-        watched, password = Watched(), secrets.token_hex(12)
+        watched, password = SentinelSet(), secrets.token_hex(12)
         try:
             for number in range(1 + replicas):
                 leads_to = watched.servers[0].server.port if watched.servers else 0
@@ -125,6 +130,7 @@ async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[
                 sentinel = EmbeddedSentinel(directory / f"sentinel-{number}", watched.servers[0].server, theirs)
                 watched.sentinels.append(sentinel)
                 await sentinel.start()
+                await watched.ask(sentinel, "SENTINEL DEBUG", *PERIODS)
             await eventually(watched._know_each_other, "the sentinels know each other and the replicas", 30)
             yield watched
         finally:

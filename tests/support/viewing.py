@@ -144,11 +144,18 @@ class Stage:
         return continued
 
     async def apply(
-        self, *operations: Operation, named: Sequence[str] = (), as_of_us: int | None = None, n: int | None = None
+        self,
+        *operations: Operation,
+        named: Sequence[str] = (),
+        as_of_us: int | None = None,
+        n: int | None = None,
+        wal: str = "",
     ) -> BatchResult:
         """Apply the next batch, or batch `n`."""
         number = self.n + 1 if n is None else n
-        applied = await self.writer.apply(self.term, number, operations, named, as_of_us=as_of_us, round_trip_us=1000)
+        applied = await self.writer.apply(
+            self.term, number, operations, named, as_of_us=as_of_us, wal=wal, round_trip_us=1000
+        )
         self.n = max(self.n, number)
         return applied
 

@@ -31,6 +31,7 @@ FOLDERS = (*OVERLAYS, "install", "monitoring")
 OURS = {"app.kubernetes.io/name": "readside"}
 SECRET = {
     "database-url": "postgresql://readside:secret@db.example/app",
+    "replica-urls": "postgresql://readside:secret@standby-1.example/app postgresql://readside:secret@standby-2.example/app",
     "redis-url": "redis://readside-api:secret@cache.example:6379/0",
     "api-keys.json": '[{"name": "dashboard", "key": "a-long-random-key"}]',
 }

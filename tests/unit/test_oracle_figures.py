@@ -1,14 +1,24 @@
-"""What the README says of a long run, held against the figures that were kept of it."""
+"""What README and specs say of long runs, held against the figures that were kept of them."""
 
 import json
 
-from tests.oracle.figures import KEPT, README, markdown, shown
+import pytest
+
+from tests.oracle.figures import PAGES, kept, markdown, shown
+
+KEPT = sorted(name for name in PAGES if kept(name).exists())
 
 
-def test_the_readme_shows_the_run_that_was_kept() -> None:
+def test_every_long_run_that_is_shown_was_kept() -> None:
+    """And the other way round."""
+    assert [name for name in sorted(PAGES) if shown(name)] == KEPT
+
+
+@pytest.mark.parametrize("installation", KEPT)
+def test_the_page_shows_the_run_that_was_kept(installation: str) -> None:
     """Not one figure was written by hand, the run was long, and nothing was wrong."""
-    run = json.loads(KEPT.read_text())
+    run = json.loads(kept(installation).read_text())
 
-    assert shown(README.read_text()) == markdown(run)
+    assert shown(installation) == markdown(run)
     assert run["seconds"] > 600
     assert (run["failures"], run["events_missing"]) == ([], 0)

@@ -380,9 +380,34 @@ def test_no_key_at_all(configured: pytest.MonkeyPatch, keys: str) -> None:
     assert refusal().startswith("READSIDE_API_KEYS holds no key: ")
 
 
-FILED = ["DATABASE_URL", "LISTEN_URL", "REDIS_URL", "API_KEYS", "JWT_SECRET"]
+def test_hot_standbys(configured: pytest.MonkeyPatch) -> None:
+    """Between spaces, none by default."""
+    assert Settings().api_config().replica_urls == ()
+    configured.setenv("READSIDE_REPLICA_URLS", "  postgresql://db2/shop   postgres://db3:5433,db4/shop ")
+    assert Settings().api_config().replica_urls == ("postgresql://db2/shop", "postgres://db3:5433,db4/shop")
+
+
+@pytest.mark.parametrize(
+    ("urls", "sentence"),
+    [
+        ("postgresql://db2/shop redis://db3", "READSIDE_REPLICA_URLS must begin with "),
+        ("postgresql://db2/shop,postgresql://db3/shop", "READSIDE_REPLICA_URLS cannot be read: "),
+        ("postgresql://db2:0/shop", "READSIDE_REPLICA_URLS cannot be read: "),
+        (f"postgresql://a:{SECRET}@db2/shop postgresql://db2/shop", "READSIDE_REPLICA_URLS names db2 twice: "),
+    ],
+)
+def test_a_standby_that_cannot_be_one(configured: pytest.MonkeyPatch, urls: str, sentence: str) -> None:
+    """The API does not start, and doctor says the same; nothing of the URL is shown but its host."""
+    configured.setenv("READSIDE_REPLICA_URLS", urls)
+
+    assert refusal().startswith(sentence)
+    assert [rule.startswith(sentence) for rule in Settings().broken_rules()] == [True]
+
+
+FILED = ["DATABASE_URL", "REPLICA_URLS", "LISTEN_URL", "REDIS_URL", "API_KEYS", "JWT_SECRET"]
 TEXTS = {
     "DATABASE_URL": DATABASE_URL,
+    "REPLICA_URLS": f"postgresql://app:{SECRET}@db2/shop\npostgresql://app:{SECRET}@db3/shop",
     "LISTEN_URL": f"postgresql://app:{SECRET}@direct/shop",
     "REDIS_URL": REDIS_URL,
     "API_KEYS": f'[{{"name": "dash", "key": "{KEY}"}}]',
@@ -412,6 +437,7 @@ def test_secrets_from_files(files: dict[str, Path]) -> None:
     assert list((api.keys or {}).values()) == [("dash", frozenset({"read"}))]
     assert api.tokens is not None
     assert api.tokens.secrets == ((SECRET * 5).encode(), (SECRET * 6).encode())
+    assert api.replica_urls == tuple(TEXTS["REPLICA_URLS"].split())
     assert (api.keys_file, api.secrets_file) == (files["API_KEYS"], files["JWT_SECRET"])
     assert settings.secret_files() == {f"READSIDE_{name}_FILE": path for name, path in files.items()}
 

@@ -2,8 +2,8 @@
 -- KEYS: position, hot
 -- ARGV: term, n, as-of µs or '', round trip µs or '', when it was sent by this Redis' clock, µs, or '', channel,
 --       sessions named, base of the keys, version, seconds a session's keys live untouched, events and bytes past
---       which a session is loaded anew (its window), the command that publishes, then operations: verb, session, how
---       many arguments, arguments
+--       which a session is loaded anew (its window), the command that publishes, how far the database's log had come for
+--       this as-of or '', then operations: verb, session, how many arguments, arguments
 --   drop                                             forget the session
 --   stamp   count hi lo                              equal to Postgres under this term
 --   status  text                                     the session's row changed
@@ -16,8 +16,8 @@
 --     | {'done'} | {'refused', term found, n found} | {'unstaged', session}
 local position, hot = KEYS[1], KEYS[2]
 local term, n, as_of, round_trip, sent, channel, named, base, version, ttl = unpack(ARGV, 1, 10)
-local most_events, most_bytes, publish = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
-local FIRST, PAST = 14, #ARGV + 1
+local most_events, most_bytes, publish, wal = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13], ARGV[14]
+local FIRST, PAST = 15, #ARGV + 1
 
 local at = redis.call('HMGET', position, 'term', 'n', 'database')
 if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end
@@ -243,8 +243,9 @@ if as_of ~= '' then
   -- What the command took to get here, a stalling network included, belongs to the beat's round trip.
   round_trip = string.format('%.0f', round_trip + (sent ~= '' and math.max(0, now - sent) or 0))
   redis.call('HSET', position, 'as_of', as_of, 'round_trip_us', round_trip, 'live', '1',
-    'as_of_at', now)
+    'as_of_at', now, 'wal', wal)
 end
 redis.call(publish, channel, (at[3] or '') .. ' ' .. term .. ' ' .. n .. ' ' .. (as_of ~= '' and as_of or '-') .. ' '
-  .. (round_trip ~= '' and round_trip or '-') .. ' ' .. now .. ' ' .. named)
+  .. (round_trip ~= '' and round_trip or '-') .. ' ' .. now .. ' ' .. named
+  .. (wal ~= '' and (named ~= '' and ' ' or '') .. '@' .. wal or ''))
 return {'ok', cold, reload, grown, now, damaged}

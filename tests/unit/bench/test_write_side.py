@@ -5,7 +5,15 @@ import asyncio
 import pytest
 
 from bench.catalogue import MEASUREMENTS, WITHOUT_CROWDS, chosen
-from bench.rows import commit_beside_base, commit_to_redis, letters, no_projector, paths_beside_base, writers
+from bench.rows import (
+    commit_beside_base,
+    commit_to_redis,
+    letters,
+    no_projector,
+    one_slice_beside_base,
+    paths_beside_base,
+    writers,
+)
 from bench.rows.writers import ALONE, BARE, COLD, Crowd, Turn
 from bench.table import BenchError
 from bench.watching import first_and_last, stopped_growing, watched
@@ -163,7 +171,9 @@ def test_a_round_without_a_probe_counts_for_nothing() -> None:
 
 def test_what_needs_an_earlier_version_is_measured_where_one_is_given() -> None:
     """A run of everything needs no revision."""
-    assert set(MEASUREMENTS) - set(chosen([], None)) == {commit_beside_base.NAME, paths_beside_base.NAME}
+    needing = {commit_beside_base.NAME, one_slice_beside_base.NAME, paths_beside_base.NAME}
+
+    assert set(MEASUREMENTS) - set(chosen([], None)) == needing
     assert chosen([], "v0") == list(MEASUREMENTS)
     assert chosen(["page"], None) == ["page"]
 

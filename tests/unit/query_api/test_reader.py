@@ -10,9 +10,11 @@ from query_api import reader as module
 from query_api import view_reads
 from query_api.answers import Number
 from query_api.circuit import Circuit
+from query_api.cold_polls import ColdPolls
 from query_api.fallback import Fallback, LineFull
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader
+from query_api.replicas import Replicas
 from query_api.staleness import Staleness
 from query_api.view_reads import LONG_BYTES, ViewReads
 from readmodel.errors import AnswerTooLarge, BadEvents, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
@@ -80,7 +82,8 @@ class Bench:
             max_bytes=MAX_BYTES,
         )
         self.view_reads = ViewReads(self.view, Circuit("redis"), MAX_BYTES, lambda: self.database)
-        self.reader = Reader(self.view_reads, self.fallback, self.requests)
+        self.cold = ColdPolls(self.fallback, Replicas(), 2)
+        self.reader = Reader(self.view_reads, self.cold, self.requests)
 
     async def source(self, seconds: float | None = None) -> str:
         """Where an answer as fresh as this comes from."""

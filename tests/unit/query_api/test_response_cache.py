@@ -1,9 +1,12 @@
 """The rules by which answers are kept in memory, each by its name."""
 
+from itertools import pairwise
+
 from query_api.answers import Answer, AsOf, Number, found, missing
 from query_api.newest import Newest, newest_key
-from query_api.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
+from query_api.response_cache import ENTRY_OVERHEAD_BYTES, MAX_PROOFS, PROOF_SECONDS, ResponseCache
 from readmodel.messages import EVERY_SESSION, Change
+from readmodel.wal import Proof, WalPosition
 
 A, B, C = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abc")
 FOREVER = 1e9
@@ -328,3 +331,54 @@ def test_a_session_and_its_newest_events_are_two_things() -> None:
 
     assert len(cache) == 2
     assert holds(cache, A)
+
+
+def proven(n: int, lsn: int, as_of_us: int, term: str = "t") -> Change:
+    """A beat that says how far the log had come."""
+    return Change(term, n, as_of_us, 500_000, (), 0, "", WalPosition(1, lsn))
+
+
+def test_a_beat_is_kept_with_how_far_the_log_had_come() -> None:
+    """And with the number of its message, and when its as-of was at most now."""
+    cache = heard(change(1), proven(2, 700, 20), change(3, A), proven(4, 800, 30))
+
+    assert list(cache.proofs) == [
+        Proof(WalPosition(1, 700), 20, 100.5, "t", 2, ""),
+        Proof(WalPosition(1, 800), 30, 102.5, "t", 4, ""),
+    ]
+
+
+def test_a_break_leaves_no_beat_to_hold_a_standby_against() -> None:
+    """What was heard before may be of a view that is no more."""
+    cache = heard(proven(1, 700, 20), change(3))
+
+    assert list(cache.proofs) == []
+
+
+def test_a_beat_that_goes_back_in_time_proves_nothing() -> None:
+    """The one before counts, as it does for memory."""
+    cache = heard(proven(1, 700, 20), proven(2, 800, 19))
+
+    assert [proof.wal.lsn for proof in cache.proofs] == [700]
+
+
+def test_beats_in_quick_succession_do_not_push_out_the_older_ones() -> None:
+    """Standbys may be seconds behind: the last is kept, and of those before it some."""
+    cache = ResponseCache(1_000_000)
+    for n in range(1, 2_001):
+        cache.hear(proven(n, n, n), 100 + n / 100)
+
+    instants = [proof.since for proof in cache.proofs]
+    assert cache.proofs[-1].n == 2_000
+    assert len(instants) <= MAX_PROOFS
+    assert instants[-1] - instants[0] > 10
+    assert max(later - earlier for earlier, later in pairwise(instants)) < 2 * PROOF_SECONDS + 0.02
+
+
+def test_an_answer_of_a_standby_is_kept_unless_more_was_told_since_its_beat() -> None:
+    """It has the number of the beat's message: what later ones told it may lack."""
+    cache = heard(proven(1, 700, 20), proven(2, 800, 30), change(3, A))
+    proof = cache.proofs[0]
+
+    assert keep(cache, B, proof.n, as_of_us=proof.as_of_us)
+    assert not keep(cache, A, proof.n, as_of_us=proof.as_of_us)

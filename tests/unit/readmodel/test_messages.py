@@ -15,6 +15,7 @@ from readmodel.messages import (
     encode_reply,
     encode_request,
 )
+from readmodel.wal import WalPosition
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -34,6 +35,20 @@ def test_a_change_without_a_beat() -> None:
     """As-of did not move; nobody was named, or everybody."""
     assert decode_change(b"d t 0 - - 5 ") == Change("t", 0, None, None, (), 5, "d")
     assert decode_change(b"d t 0 - - 5 *") == Change("t", 0, None, None, ("*",), 5, "d")
+
+
+@pytest.mark.parametrize(("end", "sessions"), [(b"", ()), (b"a b ", ("a", "b")), (b"* ", ("*",))])
+def test_a_beat_brings_how_far_the_log_had_come(end: bytes, sessions: tuple[str, ...]) -> None:
+    """One more entry, behind the sessions: whoever knows none takes it for a session."""
+    change = decode_change(b"d t 7 9 9 5 " + end + b"@1f/16b3748")
+
+    assert change == Change("t", 7, 9, 9, sessions, 5, "d", WalPosition(0x1F, 0x16B3748))
+
+
+@pytest.mark.parametrize("wal", [b"@", b"@1", b"@1/", b"@/5", b"@1/2/3", b"@-1/5", b"@1/-5", b"@g/5", b"@123456789/5"])
+def test_a_position_that_cannot_be_read_is_none(wal: bytes) -> None:
+    """The rest of the message counts; no standby can be held against it."""
+    assert decode_change(b"d t 7 9 9 5 a " + wal) == Change("t", 7, 9, 9, ("a",), 5, "d")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
-from readside.descriptors import OWN_DESCRIPTORS, places, raise_limit, within_limit
+from readside.descriptors import OF_STANDBY, OWN_DESCRIPTORS, own_descriptors, places, raise_limit, within_limit
 
 CONFIG = ApiConfig("postgresql://nowhere", "redis://nowhere", fallback_concurrency=8)
 OWN = OWN_DESCRIPTORS + CONFIG.fallback_concurrency
@@ -54,6 +54,12 @@ def test_a_limit_that_cannot_be_raised_stays(monkeypatch: pytest.MonkeyPatch, re
     Limit(1024, 524_288, refusal).hold(monkeypatch)
 
     assert raise_limit() == 1024
+
+
+def test_standbys_take_as_many_again() -> None:
+    """Each is asked as many queries at a time as the primary."""
+    assert own_descriptors(8, 0) == OWN
+    assert own_descriptors(8, 2) == OWN + 2 * (8 + OF_STANDBY)
 
 
 def test_no_limit_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

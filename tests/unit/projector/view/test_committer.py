@@ -23,7 +23,7 @@ from projector.view.writer import BatchResult, StagingLost, TermRefused
 from readmodel.errors import AccessRefused, ViewFull, ViewUnavailable
 from tests.support.viewing import event
 
-BEAT = Beat(1_768_314_600_000_000, sent_at=99.75)
+BEAT = Beat(1_768_314_600_000_000, sent_at=99.75, wal="1/16b3748")
 
 
 @dataclass
@@ -44,6 +44,7 @@ class FakeWriter:
 
     answers: list[BatchResult | Exception] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
+    wals: list[str] = field(default_factory=list)
 
     async def apply(
         self,
@@ -53,10 +54,12 @@ class FakeWriter:
         named: Sequence[str],
         *,
         as_of_us: int | None = None,
+        wal: str = "",
         round_trip_us: int | None = None,
         though_full: bool = False,
     ) -> BatchResult:
         assert term == "term"
+        self.wals.append(wal)
         self.sent.append(Sent(n, list(operations), list(named), as_of_us, round_trip_us, though_full))
         answer = self.answers.pop(0) if self.answers else BatchResult()
         if isinstance(answer, Exception):
@@ -120,6 +123,7 @@ async def test_the_beat_goes_with_the_last_part(clock: Clock) -> None:
     writer = FakeWriter()
     await committer(writer, clock).commit({"a": [big("a")], "b": [big("b")]}, beat=BEAT)
 
+    assert writer.wals == ["", BEAT.wal]
     assert [(sent.as_of_us, sent.round_trip_us) for sent in writer.sent] == [(None, None), (BEAT.as_of_us, 250_000)]
 
 

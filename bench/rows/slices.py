@@ -1,0 +1,167 @@
+"""32 slices on one Redis, and over three masters, beside a single one: polls, projection, rebuild, memory, rest."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.cluster import running_cluster
+from bench.contest import CLIENTS, Contestant, answer_of, contest
+from bench.events import fill, session_id
+from bench.load import COUNTER
+from bench.processor import processor_seconds
+from bench.rows.rebuild import rebuilt
+from bench.stack import Servers, Site, redis_at
+from bench.table import Figure, Measurement, Row, Target
+from bench.writing import Manner, write
+from readside.demo.embedded_redis import EmbeddedRedis
+
+NAME = "slices"
+SLICES, MASTERS = 32, 3
+ROUNDS, SECONDS = 5, 4
+SESSIONS, EVENTS_EACH = 200, 250
+WRITERS, EVENTS_A_COMMIT = 4, 10
+REST_SECONDS = 5
+OPEN_FILES = 4_096
+AS_GOOD, AS_SMALL = Target(0.9), Target(1.1, at_most=True)
+
+
+@dataclass(slots=True)
+class Layout:
+    """One way to cut the view and to spread it, with what was measured of it, by what that is."""
+
+    name: str
+    site: Site
+    redis: Sequence[EmbeddedRedis]
+    found: dict[str, list[float]] = field(default_factory=dict)
+
+    def note(self, what: str, value: float) -> None:
+        """Add a round's figure."""
+        self.found.setdefault(what, []).append(value)
+
+    async def used_bytes(self) -> int:
+        """Give the bytes in use, without those of buffers of clients and of the cluster's bus, which come and go."""
+        return sum([await _used(server.url()) for server in self.redis])
+
+
+async def measure(servers: Servers) -> Measurement:
+    """Measure all three in turns on one PostgreSQL, each on a database of its own."""
+    choices = servers.choices
+    rounds, seconds = choices.rounds or ROUNDS, choices.seconds or SECONDS
+    async with AsyncExitStack() as stack:
+        url, nodes = await stack.enter_async_context(running_cluster(servers.directory, MASTERS))
+        layouts = [
+            Layout("1 slice", await stack.enter_async_context(servers.site(0)), [servers.redis]),
+            Layout(
+                f"{SLICES} slices on one Redis",
+                await stack.enter_async_context(servers.site(1, slices=SLICES)),
+                [servers.redis],
+            ),
+            Layout(
+                f"{SLICES} slices over {MASTERS} masters",
+                await stack.enter_async_context(servers.site(2, slices=SLICES, cluster=url)),
+                nodes,
+            ),
+        ]
+        for layout in layouts:
+            await fill(layout.site.connection, SESSIONS, EVENTS_EACH)
+            await layout.site.run("install")
+            await fill_view(layout)
+        await _poll(layouts, rounds, seconds)
+        for number in range(rounds):
+            for layout in layouts if number % 2 else reversed(layouts):
+                await press(layout, seconds)
+    return Measurement([row for layout in layouts[1:] for row in _rows(layouts[0], layout)])
+
+
+async def fill_view(layout: Layout) -> None:
+    """Make all sessions hot, and see what that takes."""
+    async with layout.site.projector(warm_limit="0"):
+        empty = await layout.used_bytes()
+        await layout.site.run("warm", *map(session_id, range(1, SESSIONS + 1)))
+        layout.note("memory", (await layout.used_bytes() - empty) / (SESSIONS * EVENTS_EACH))
+
+
+async def _poll(layouts: Sequence[Layout], rounds: int, seconds: int) -> None:
+    """Poll all sessions in turn, of processes that keep no answers; one projector keeps each view fresh meanwhile."""
+    sessions = [f"/api/v2/sessions/{session_id(number)}/events?since=" for number in range(1, SESSIONS + 1)]
+    asked = {
+        "empty poll": [f"{path}2100-01-01T00:00:00.{COUNTER}Z" for path in sessions],
+        "page of 100": [f"{path}2000-01-01T00:00:00.{COUNTER}Z&limit=100" for path in sessions],
+    }
+    async with AsyncExitStack() as stack:
+        ports = []
+        for layout in layouts:
+            await stack.enter_async_context(layout.site.projector())
+            await layout.site.run("warm", *map(session_id, range(1, SESSIONS + 1)))
+            ports.append(await stack.enter_async_context(layout.site.api(response_cache_mb="0")))
+        for what, targets in asked.items():
+            for port in ports:
+                await answer_of(port, targets[-1], "redis")
+            polled = [Contestant(one.name, port, targets) for one, port in zip(layouts, ports, strict=True)]
+            await contest(polled, rounds=rounds, seconds=seconds)
+            for layout, one in zip(layouts, polled, strict=True):
+                layout.found[what] = [load.polls_per_second for load in one.rounds]
+
+
+async def press(layout: Layout, seconds: int) -> None:
+    """Rebuild everything, rest, and write as fast as possible, beside an API that hears it all."""
+    site = layout.site
+    async with site.projector() as projector, site.api_process(open_files=OPEN_FILES) as (_, api):
+        layout.note("rebuild", await rebuilt(site, SESSIONS, EVENTS_EACH))
+        await site.caught_up()
+        pids = [projector.pid, api, *(server.pid for server in layout.redis)]
+        before = [processor_seconds([pid]) for pid in pids]
+        began = time.perf_counter()
+        await asyncio.sleep(REST_SECONDS)
+        used = [processor_seconds([pid]) - was for pid, was in zip(pids, before, strict=True)]
+        rest = time.perf_counter() - began
+        for what, value in (("rest: projector", used[0]), ("rest: API", used[1]), ("rest: Redis", sum(used[2:]))):
+            layout.note(what, value / rest * 1_000)
+        before = [processor_seconds([pid]) for pid in pids]
+        began = time.perf_counter()
+        manner = Manner(events=EVENTS_A_COMMIT, durable=False)
+        events = seconds * await write(site, writers=WRITERS, seconds=seconds, sessions=(1, SESSIONS), manner=manner)
+        await site.caught_up()
+        layout.note("projection", events / (time.perf_counter() - began))
+        used = [processor_seconds([pid]) - was for pid, was in zip(pids, before, strict=True)]
+        layout.note("projector", used[0] / events * 1_000_000)
+        layout.note("redis", sum(used[2:]) / events * 1_000_000)
+    await _restore(site)
+
+
+async def _restore(site: Site) -> None:
+    """Take away what was written: each round begins alike."""
+    await site.connection.execute("DELETE FROM events WHERE event_data = '{\"attempt\": 1}'")
+    await site.connection.execute("VACUUM (ANALYZE) events")
+
+
+def _rows(one: Layout, many: Layout) -> list[Row]:
+    def row(measure: str, what: str, unit: str, target: Target | None = None, note: str = "") -> Row:
+        figures = [Figure(layout.found[what], unit, note) for layout in (many, one)]
+        return Row(f"{many.name}: {measure}", figures[0], one.name, figures[1], target)
+
+    written = f"{WRITERS} writers at full speed, {EVENTS_A_COMMIT} events a commit"
+    return [
+        *(
+            row(f"{what} of {SESSIONS} sessions in turn, from Redis, {CLIENTS} clients", what, "polls/s", AS_GOOD)
+            for what in ("empty poll", "page of 100")
+        ),
+        row(f"projection, {written}", "projection", "events/s", AS_GOOD),
+        row("the same: processor time of the projector", "projector", "µs/event"),
+        row("the same: processor time of Redis", "redis", "µs/event"),
+        row(f"`rebuild --all` of {SESSIONS * EVENTS_EACH:,} events", "rebuild", "events/s", AS_GOOD),
+        row(f"Redis memory, {EVENTS_EACH} events a session", "memory", "bytes/event", AS_SMALL),
+        *(
+            row(f"at rest, processor time of {whose}", f"rest: {whose}", "ms/s")
+            for whose in ("projector", "API", "Redis")
+        ),
+    ]
+
+
+async def _used(url: str) -> int:
+    async with redis_at(url) as redis:
+        info: dict[str, Any] = await redis.info("memory")
+    return int(info["used_memory"]) - int(info["mem_clients_normal"]) - int(info.get("mem_cluster_links", 0))
