@@ -53,6 +53,7 @@ class StandbyFaults:
 
     async def promote(self) -> None:
         """It takes writes of its own, on a timeline that nobody follows, until one of the primary's is in its place."""
+        await self._checkpoint()
         async with self.site.postgres(self._url()) as connection:
             await connection.execute("SELECT pg_promote(wait => true)")
             await connection.execute("UPDATE events SET message = 'of another history'")
@@ -92,6 +93,13 @@ class StandbyFaults:
                 await connection.execute("SELECT pg_wal_replay_pause()")
                 await self.site.pause(seconds)
                 await connection.execute("SELECT pg_wal_replay_resume()")
+
+    async def _checkpoint(self) -> None:
+        """Have both write to their disks what is in memory, as `readside install` advises."""
+        for url in (None, self._url()):
+            await replayed_all(self.site.service.database_url, self._url())
+            async with self.site.postgres(url) as connection:
+                await connection.execute("CHECKPOINT")
 
     def _url(self) -> str:
         return self.standby.url(self.site.service.database_url.rpartition("/")[2])
