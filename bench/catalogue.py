@@ -6,6 +6,7 @@ from types import ModuleType
 from bench.rows import (
     attacks,
     cold,
+    cold_storm,
     commit_beside_base,
     commit_to_http,
     commit_to_redis,
@@ -62,6 +63,7 @@ _MODULES: tuple[ModuleType, ...] = (
     no_projector,
     slice_killed,
     cold,
+    cold_storm,
     deep_pages,
 )
 MEASUREMENTS: dict[str, Callable[[Servers], Awaitable[Measurement]]] = {

@@ -193,7 +193,8 @@ class World:
     def counts(self) -> Counter[str]:
         """Tell how many answers came from where, which faults struck, and what became of the letters."""
         comparisons = Counter({"compared again": sum(each.comparisons for each in self._telemetries)})
-        return self.answers + self.faults.struck + self.postgres.letterbox.counts + comparisons
+        letters = self.postgres.letterbox.counts + comparisons
+        return self.answers + self.faults.struck + letters + self.spared.counts()
 
     async def run(self) -> None:
         """Let everything happen; raises Wrong."""
