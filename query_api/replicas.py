@@ -21,7 +21,7 @@ from readmodel.errors import (
 )
 from readmodel.poll import Poll
 from readmodel.standby_log import StandbyServer, another_cluster, another_timeline, promoted
-from readmodel.wal import Proof
+from readmodel.wal import Proof, latest_passed
 
 LOOK_SECONDS = 1.0
 """So often each standby is looked at, whether or not anybody polls."""
@@ -88,6 +88,11 @@ class Replica:
         return self.state == "fit"
 
     @property
+    def can_be_dated(self) -> bool:
+        """Whether there are beats that an answer of it could be as of."""
+        return bool(self._config.proofs())
+
+    @property
     def busy(self) -> int:
         """How many queries run or wait."""
         return self.fallback.running + self.fallback.waiting
@@ -101,8 +106,12 @@ class Replica:
         """Note an answer: fitness is for looks to find."""
 
     def failed(self, error: ServiceError, _called_at: float) -> None:
-        """Note a query that failed. A conflict with replay concerns that query alone."""
-        if not isinstance(error, RecoveryConflict):
+        """Note a query that failed. A conflict with replay concerns that query alone.
+
+        Nor does it say anything of a server that no beat is heard which it could have passed.
+        """
+        undated = isinstance(error, StandbyUnfit) and error.state == "lagging" and not self.can_be_dated
+        if not undated and not isinstance(error, RecoveryConflict):
             self._failed_at = self._clock()
             self._leave_out(error)
 
@@ -189,7 +198,8 @@ class Replicas:
 
         The primary helps out where all of them have as many queries as they have `places`, and it has fewer.
         """
-        fit = [each for each in self.all if each.is_fit and (each.lag_seconds or 0.0) <= staleness_seconds]
+        able = [each for each in self.all if each.is_fit and each.can_be_dated]
+        fit = [each for each in able if (each.lag_seconds or 0.0) <= staleness_seconds]
         if not fit:
             return None
         least = min(fit, key=lambda each: (not each.fallback.has(poll), each.busy))
@@ -205,8 +215,3 @@ class Replicas:
         """Cancel what is under way."""
         for each in self.all:
             await each.fallback.close()
-
-
-def latest_passed(proofs: Sequence[Proof], replayed: int) -> Proof | None:
-    """Give the latest beat that a server which has replayed so many bytes has passed."""
-    return next((proof for proof in reversed(proofs) if proof.wal.lsn <= replayed), None)
