@@ -11,6 +11,7 @@ import structlog
 
 from query_api.fallback import Fallback
 from readmodel.errors import (
+    BeatNotPassed,
     ConfigurationError,
     EventLogUnavailable,
     RecoveryConflict,
@@ -106,12 +107,21 @@ class Replica:
         """Note an answer: fitness is for looks to find."""
 
     def failed(self, error: ServiceError, _called_at: float) -> None:
+<<<<<<< HEAD
         """Note a query that failed. A conflict with replay concerns that query alone.
 
         Nor does it say anything of a server that no beat is heard which it could have passed.
         """
         undated = isinstance(error, StandbyUnfit) and error.state == "lagging" and not self.can_be_dated
         if not undated and not isinstance(error, RecoveryConflict):
+=======
+        """Note a query that failed.
+
+        A conflict with replay concerns that query alone, and a beat that was not passed one slice: after a missed
+        message its beats are few. How far the server lags is for looks to find.
+        """
+        if not isinstance(error, RecoveryConflict | BeatNotPassed):
+>>>>>>> review14
             self._failed_at = self._clock()
             self._leave_out(error)
 
@@ -187,11 +197,26 @@ class Replica:
         self.state, self.reason, self._is_told = "fit", None, True
 
 
-class Replicas:
-    """All of them."""
+def _no_proofs(_session_id: str) -> Sequence[Proof]:
+    return ()
 
-    def __init__(self, replicas: Sequence[Replica] = ()) -> None:
+
+class Replicas:
+    """All of them. `proofs_of` gives the beats that were heard of a session's slice, the latest last."""
+
+    def __init__(
+        self, replicas: Sequence[Replica] = (), proofs_of: Callable[[str], Sequence[Proof]] = _no_proofs
+    ) -> None:
         self.all = replicas
+        self._proofs_of = proofs_of
+
+    def may_meet(self, poll: Poll, staleness_seconds: float, not_before_us: int, now: float) -> bool:
+        """Tell whether any could answer a poll as fresh as it is wanted: as of the last beat at most.
+
+        Else a slice whose Redis is away would have each of its polls asked twice.
+        """
+        last = next(reversed(self._proofs_of(poll.session_id)), None) if self.all else None
+        return last is not None and last.as_of_us >= not_before_us and now - last.since <= staleness_seconds
 
     def best(self, poll: Poll, staleness_seconds: float, primary: Fallback, places: int) -> Replica | None:
         """Choose who shall answer a poll; None: the primary. One that answers the same poll already, or the least busy.
