@@ -107,21 +107,12 @@ class Replica:
         """Note an answer: fitness is for looks to find."""
 
     def failed(self, error: ServiceError, _called_at: float) -> None:
-<<<<<<< HEAD
-        """Note a query that failed. A conflict with replay concerns that query alone.
-
-        Nor does it say anything of a server that no beat is heard which it could have passed.
-        """
-        undated = isinstance(error, StandbyUnfit) and error.state == "lagging" and not self.can_be_dated
-        if not undated and not isinstance(error, RecoveryConflict):
-=======
         """Note a query that failed.
 
         A conflict with replay concerns that query alone, and a beat that was not passed one slice: after a missed
         message its beats are few. How far the server lags is for looks to find.
         """
         if not isinstance(error, RecoveryConflict | BeatNotPassed):
->>>>>>> review14
             self._failed_at = self._clock()
             self._leave_out(error)
 
