@@ -205,6 +205,7 @@ async def test_while_no_beat_is_heard_the_primary_answers(bench: Bench) -> None:
     assert bench.replicas[0].report()["lag_ms"] is None
     assert found.number is None
     assert bench.queries == (1, 0)
+    assert lines == []
 
 
 async def test_a_standby_is_not_told_to_lag_since_the_beats_have_broken_off(bench: Bench) -> None:
