@@ -22,7 +22,7 @@ from readmodel.errors import (
 )
 from readmodel.poll import Poll
 from readmodel.standby_log import StandbyServer, another_cluster, another_timeline, promoted
-from readmodel.wal import Proof
+from readmodel.wal import Proof, latest_passed
 
 LOOK_SECONDS = 1.0
 """So often each standby is looked at, whether or not anybody polls."""
@@ -87,6 +87,11 @@ class Replica:
     def is_fit(self) -> bool:
         """Whether it may answer."""
         return self.state == "fit"
+
+    @property
+    def can_be_dated(self) -> bool:
+        """Whether there are beats that an answer of it could be as of."""
+        return bool(self._config.proofs())
 
     @property
     def busy(self) -> int:
@@ -209,7 +214,8 @@ class Replicas:
 
         The primary helps out where all of them have as many queries as they have `places`, and it has fewer.
         """
-        fit = [each for each in self.all if each.is_fit and (each.lag_seconds or 0.0) <= staleness_seconds]
+        able = [each for each in self.all if each.is_fit and each.can_be_dated]
+        fit = [each for each in able if (each.lag_seconds or 0.0) <= staleness_seconds]
         if not fit:
             return None
         least = min(fit, key=lambda each: (not each.fallback.has(poll), each.busy))
@@ -225,8 +231,3 @@ class Replicas:
         """Cancel what is under way."""
         for each in self.all:
             await each.fallback.close()
-
-
-def latest_passed(proofs: Sequence[Proof], replayed: int) -> Proof | None:
-    """Give the latest beat that a server which has replayed so many bytes has passed."""
-    return next((proof for proof in reversed(proofs) if proof.wal.lsn <= replayed), None)

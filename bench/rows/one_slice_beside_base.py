@@ -10,7 +10,7 @@ from bench.load import HEADERS
 from bench.polling_client import PollingClient
 from bench.revision import tree_of
 from bench.rows.polling import EVENTS_PATH
-from bench.rows.slices import EVENTS_A_COMMIT, EVENTS_EACH, SESSIONS, WRITERS, Layout, fill_view, press
+from bench.rows.slices import EVENTS_A_COMMIT, EVENTS_EACH, SESSIONS, WRITERS, Layout, fill_view, press, restore
 from bench.stack import Servers
 from bench.table import BenchError, Figure, Measurement, Row, Target
 from bench.writing import Manner, write
@@ -50,6 +50,7 @@ async def measure(servers: Servers) -> Measurement:
             for number in range(rounds):
                 for layout in (ours, theirs) if number % 2 else (theirs, ours):
                     await _count(layout, seconds)
+                    await restore(layout.site)
                     await press(layout, seconds)
     return Measurement(_rows(ours, theirs))
 
@@ -100,7 +101,7 @@ def _rows(ours: Layout, theirs: Layout) -> list[Row]:
             NO_SLOWER,
         ),
         row("the same: processor time of the projector", "projector", "µs/event", None),
-        row("the same: processor time of Redis", "redis", "µs/event", None),
+        row("the same: processor time of Redis", "Redis", "µs/event", None),
         row("at rest, processor time of the projector", "rest: projector", "ms/s", None),
         row("at rest, processor time of Redis", "rest: Redis", "ms/s", None),
     ]

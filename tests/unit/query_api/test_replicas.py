@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from query_api.circuit import Circuit
 from query_api.cold_polls import ColdPolls
 from query_api.fallback import Fallback
-from query_api.replicas import Replica, ReplicaConfig, Replicas, latest_passed
+from query_api.replicas import Replica, ReplicaConfig, Replicas
 from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,
@@ -29,7 +29,7 @@ from readmodel.errors import (
 from readmodel.event_log import LogPage
 from readmodel.poll import Poll
 from readmodel.standby_log import StandbyServer
-from readmodel.wal import Proof, WalPosition
+from readmodel.wal import Proof, WalPosition, latest_passed
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.support.viewing import DATABASE
 from tests.support.waiting import eventually
@@ -205,6 +205,22 @@ async def test_while_no_beat_is_heard_the_primary_answers(bench: Bench) -> None:
     assert bench.replicas[0].report()["lag_ms"] is None
     assert found.number is None
     assert bench.queries == (1, 0)
+    assert lines == []
+
+
+async def test_a_standby_is_not_told_to_lag_since_the_beats_have_broken_off(bench: Bench) -> None:
+    """A new leader's first message breaks them all off while a query is on its way."""
+    bench.logs[0].error = BeatNotPassed("It has not passed any beat that was heard.")
+    bench.logs[0].hold()
+    with capture_logs() as lines:
+        poll = asyncio.create_task(bench.cold.answer(POLL, 5.0))
+        await eventually(lambda: bench.queries == (0, 1), "the standby is asked")
+        bench.proofs = []
+        bench.logs[0].release()
+        await poll
+
+    assert bench.queries == (1, 1)
+    assert bench.replicas[0].is_fit
     assert lines == []
 
 
