@@ -297,7 +297,7 @@ def translated(client: Redis) -> Iterator[None]:
 
 def refusal(client: Redis, exc: Exception) -> ServiceError:
     """Translate what Redis answered in the place of a reply: ViewFull, ForeignView, AccessRefused, ViewUnavailable."""
-    text = _words(exc)
+    text = words(exc)
     if isinstance(exc, OutOfMemoryError):
         return ViewFull(f"Redis at {target(client)} is full: {text}.")
     if "WRONGTYPE" in text:
@@ -314,7 +314,7 @@ def refusal(client: Redis, exc: Exception) -> ServiceError:
     return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text}.")
 
 
-def _words(exc: Exception) -> str:
+def words(exc: Exception) -> str:
     """Give what Redis said, whole: redis-py keeps the first word apart where it knows it."""
     text, first = cause(exc), getattr(exc, "status_code", None)
     if isinstance(exc, ReadOnlyError) and not first and "READONLY" not in text:
