@@ -74,7 +74,7 @@ COSTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Demand:
     """So many dashboards poll sessions into which so many events a second are written; `costs` are µs and bytes."""
 
     dashboards: int
@@ -213,16 +213,16 @@ _HEADINGS = (
 def _loads(found: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
     for dashboards in DASHBOARDS:
         for events in EVENTS_PER_SECOND:
-            load = Load(dashboards, events, found)
+            demand = Demand(dashboards, events, found)
             yield (
                 f"{dashboards:,}",
                 f"{events:,}",
-                f"{load.polls:,.0f} ({load.reads:,.0f})",
-                f"{load.api_processes} ({load.api_cores:.1f})",
-                f"{load.masters} ({load.redis_cores:.2f}, {load.redis_gb:.1f} GB)",
-                f"{load.heard_mb:.2f} ({load.sent_mb:.1f})",
-                f"{load.projector:.0%}" + (" **past its ceiling**" if load.projector > 1 else ""),
-                load.first_limit,
+                f"{demand.polls:,.0f} ({demand.reads:,.0f})",
+                f"{demand.api_processes} ({demand.api_cores:.1f})",
+                f"{demand.masters} ({demand.redis_cores:.2f}, {demand.redis_gb:.1f} GB)",
+                f"{demand.heard_mb:.2f} ({demand.sent_mb:.1f})",
+                f"{demand.projector:.0%}" + (" **past its ceiling**" if demand.projector > 1 else ""),
+                demand.first_limit,
             )
 
 

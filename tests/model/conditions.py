@@ -72,7 +72,6 @@ _TIMED = (
 )
 """What takes a clock, where it is built."""
 _IMPATIENT = (
-    "projector.jobs",
     "projector.leader",
     "projector.slice_leader",
     "projector.loads.loads",

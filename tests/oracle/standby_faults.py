@@ -14,6 +14,10 @@ from tests.oracle.writers import LOST
 from tests.support.replication import Replication
 
 REPLAY_SECONDS = 20
+ANOTHER_HISTORY = """
+UPDATE events SET message = 'of another history' WHERE id IN (SELECT id FROM events FOR UPDATE SKIP LOCKED)
+"""
+"""Transactions that were prepared on the primary hold their locks here for ever."""
 SENDERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_replication"
 
 
@@ -80,7 +84,7 @@ class StandbyFaults:
         await self._checkpoint()
         async with self.site.postgres(self._url()) as connection:
             await connection.execute("SELECT pg_promote(wait => true)")
-            await connection.execute("UPDATE events SET message = 'of another history'")
+            await connection.execute(ANOTHER_HISTORY)
         await self.site.pause(2)
         await self.standby.replace()
         await self._replayed()

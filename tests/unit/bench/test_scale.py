@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.scale import COSTS, LOADS, PAGE, Load, costs, tables, written
+from bench.scale import COSTS, LOADS, PAGE, Demand, costs, tables, written
 from bench.table import BenchError
 
 CHEAP = dict.fromkeys(COSTS, 1.0) | {"at_rest": 6_400.0}
-QUIET = Load(10_000, 10, CHEAP)
+QUIET = Demand(10_000, 10, CHEAP)
 
 
 def test_the_page_says_what_the_kept_results_give() -> None:
