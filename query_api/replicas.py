@@ -184,12 +184,12 @@ class Replica:
         elif isinstance(error, StoreRefused | ConfigurationError):
             state = "refused"
         if (state, True) != (self.state, self._is_told):
-            _log.warning("a standby is left out", replica=self.name, state=state, reason=str(error))
+            _log.warning("a hot standby is left out", replica=self.name, state=state, reason=str(error))
         self.state, self.reason, self._error, self._is_told = state, str(error), error, True
 
     def _come_back(self) -> None:
         if not self.is_fit:
-            _log.info("a standby answers cold polls", replica=self.name)
+            _log.info("a hot standby answers cold polls", replica=self.name)
         self.state, self.reason, self._is_told = "fit", None, True
 
 

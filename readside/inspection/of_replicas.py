@@ -17,7 +17,7 @@ from readside.inspection.of_postgres import sslmode
 from readside.inspection.transport import judge_postgres_tls
 from readside.settings import Settings
 
-CHECK, TLS = "standby", "standby TLS"
+CHECK, TLS = "hot standby", "hot standby TLS"
 PATIENCE_SECONDS = 3.0
 """One that has not answered by then is away."""
 STEP_SECONDS = 0.02

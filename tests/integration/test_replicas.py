@@ -480,13 +480,13 @@ async def test_doctor_looks_at_each_standby(
     away = "postgresql://127.0.0.1:1/shop"
     urls = [quick.url(database), url, quick.url("write_side").replace("127.0.0.1", "localhost"), away]
     found = await of_replicas(settings_for(url, " ".join(urls)), "test")
-    told = [each for each in found if each.check == "standby"]
+    told = [each for each in found if each.check == "hot standby"]
 
     assert [each.state for each in told] == ["ok", "problem", "problem", "problem"]
     assert "stands by for our database" in told[0].detail
     assert "not in recovery" in told[1].detail
     assert "another database" in told[2].detail
-    assert [each.state for each in found if each.check == "standby TLS"] == ["ok", "ok", "ok", "unknown"]
+    assert [each.state for each in found if each.check == "hot standby TLS"] == ["ok", "ok", "ok", "unknown"]
 
 
 async def test_doctor_says_nothing_where_no_standby_is_named(

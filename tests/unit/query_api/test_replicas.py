@@ -172,7 +172,7 @@ async def test_an_unfit_standby_is_left_out_said_once_and_comes_back(
 
     assert (told["state"], bool(told["reason"])) == (state, True)
     assert bench.queries == (1, 0)
-    assert [line["event"] for line in lines] == ["a standby is left out", "a standby answers cold polls"]
+    assert [line["event"] for line in lines] == ["a hot standby is left out", "a hot standby answers cold polls"]
     assert bench.replicas[0].report() == {"name": "standby-0:5432", "state": "fit", "reason": None, "lag_ms": 1000}
 
 
