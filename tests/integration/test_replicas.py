@@ -45,7 +45,7 @@ def quick(servers: Replication) -> Iterator[EmbeddedPostgres]:
     try:
         yield server
     finally:
-        asyncio.run(server.stop())
+        asyncio.run(server.kill())
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def replication(**settings: str) -> Iterator[Replication]:
         try:
             yield Replication(directory, primary)
         finally:
-            asyncio.run(primary.stop())
+            asyncio.run(primary.kill())  # nobody starts it again: a checkpoint would take seconds
 
 
 async def _prepare(primary: EmbeddedPostgres) -> None:
