@@ -5,6 +5,7 @@ from types import ModuleType
 
 from bench.rows import (
     attacks,
+    beats,
     cold,
     cold_storm,
     commit_beside_base,
@@ -56,6 +57,7 @@ _MODULES: tuple[ModuleType, ...] = (
     rebuild,
     memory,
     slices,
+    beats,
     one_slice_beside_base,
     writers,
     partitions,
@@ -73,6 +75,7 @@ DESCRIPTIONS = {module.NAME: (module.__doc__ or "").splitlines()[0] for module i
 WITHOUT_CROWDS = frozenset(
     module.NAME
     for module in (
+        beats,
         one_slice_beside_base,
         commit_to_http,
         commit_beside_base,

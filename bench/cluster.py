@@ -42,7 +42,8 @@ async def _node(directory: Path, password: str) -> AsyncIterator[EmbeddedRedis]:
     bus = str(free_port())
     options = [
         *("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
-        *("--masterauth", password, "--repl-diskless-sync-delay", "0", "--cluster-require-full-coverage", "no"),
+        *("--cluster-require-full-coverage", "no"),  # else one that is killed stops them all, as README says
+        *("--masterauth", password, "--repl-diskless-sync-delay", "0"),
     ]
     server = EmbeddedRedis(directory, options=options)
     server.password = password

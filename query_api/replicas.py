@@ -11,6 +11,7 @@ import structlog
 
 from query_api.fallback import Fallback
 from readmodel.errors import (
+    BeatNotPassed,
     ConfigurationError,
     EventLogUnavailable,
     RecoveryConflict,
@@ -21,7 +22,7 @@ from readmodel.errors import (
 )
 from readmodel.poll import Poll
 from readmodel.standby_log import StandbyServer, another_cluster, another_timeline, promoted
-from readmodel.wal import Proof
+from readmodel.wal import Proof, latest_passed
 
 LOOK_SECONDS = 1.0
 """So often each standby is looked at, whether or not anybody polls."""
@@ -88,6 +89,11 @@ class Replica:
         return self.state == "fit"
 
     @property
+    def can_be_dated(self) -> bool:
+        """Whether there are beats that an answer of it could be as of."""
+        return bool(self._config.proofs())
+
+    @property
     def busy(self) -> int:
         """How many queries run or wait."""
         return self.fallback.running + self.fallback.waiting
@@ -101,8 +107,12 @@ class Replica:
         """Note an answer: fitness is for looks to find."""
 
     def failed(self, error: ServiceError, _called_at: float) -> None:
-        """Note a query that failed. A conflict with replay concerns that query alone."""
-        if not isinstance(error, RecoveryConflict):
+        """Note a query that failed.
+
+        A conflict with replay concerns that query alone, and a beat that was not passed one slice: after a missed
+        message its beats are few. How far the server lags is for looks to find.
+        """
+        if not isinstance(error, RecoveryConflict | BeatNotPassed):
             self._failed_at = self._clock()
             self._leave_out(error)
 
@@ -178,18 +188,34 @@ class Replica:
         self.state, self.reason, self._is_told = "fit", None, True
 
 
-class Replicas:
-    """All of them."""
+def _no_proofs(_session_id: str) -> Sequence[Proof]:
+    return ()
 
-    def __init__(self, replicas: Sequence[Replica] = ()) -> None:
+
+class Replicas:
+    """All of them. `proofs_of` gives the beats that were heard of a session's slice, the latest last."""
+
+    def __init__(
+        self, replicas: Sequence[Replica] = (), proofs_of: Callable[[str], Sequence[Proof]] = _no_proofs
+    ) -> None:
         self.all = replicas
+        self._proofs_of = proofs_of
+
+    def may_meet(self, poll: Poll, staleness_seconds: float, not_before_us: int, now: float) -> bool:
+        """Tell whether any could answer a poll as fresh as it is wanted: as of the last beat at most.
+
+        Else a slice whose Redis is away would have each of its polls asked twice.
+        """
+        last = next(reversed(self._proofs_of(poll.session_id)), None) if self.all else None
+        return last is not None and last.as_of_us >= not_before_us and now - last.since <= staleness_seconds
 
     def best(self, poll: Poll, staleness_seconds: float, primary: Fallback, places: int) -> Replica | None:
         """Choose who shall answer a poll; None: the primary. One that answers the same poll already, or the least busy.
 
         The primary helps out where all of them have as many queries as they have `places`, and it has fewer.
         """
-        fit = [each for each in self.all if each.is_fit and (each.lag_seconds or 0.0) <= staleness_seconds]
+        able = [each for each in self.all if each.is_fit and each.can_be_dated]
+        fit = [each for each in able if (each.lag_seconds or 0.0) <= staleness_seconds]
         if not fit:
             return None
         least = min(fit, key=lambda each: (not each.fallback.has(poll), each.busy))
@@ -205,8 +231,3 @@ class Replicas:
         """Cancel what is under way."""
         for each in self.all:
             await each.fallback.close()
-
-
-def latest_passed(proofs: Sequence[Proof], replayed: int) -> Proof | None:
-    """Give the latest beat that a server which has replayed so many bytes has passed."""
-    return next((proof for proof in reversed(proofs) if proof.wal.lsn <= replayed), None)

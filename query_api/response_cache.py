@@ -20,7 +20,7 @@ from query_api.transit import Transit
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.slices import Slices
-from readmodel.wal import Proof, WalPosition
+from readmodel.wal import Proof, WalPosition, latest_passed
 
 ENTRY_OVERHEAD_BYTES = 1_500
 """What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""
@@ -30,6 +30,8 @@ Key = Poll | str
 """A poll; or a session's id, for the 404 that all polls of it get."""
 MAX_PROOFS, PROOF_SECONDS = 256, 0.1
 """Beats that hot standbys are held against, and how far they lie apart at least: those of half a minute, or more."""
+BEHIND_SECONDS = 1.0
+"""A slice whose beats are so much older than another's is away: each beat goes to all of them."""
 MAX_DROPPED = 100_000
 """Sessions whose last drop is remembered one by one; each slice has an equal share."""
 
@@ -105,6 +107,17 @@ class ResponseCache:
         return max(
             (stream.proofs for stream in self._streams), key=lambda proofs: proofs[-1].as_of_us if proofs else -1
         )
+
+    def passed(self, session_id: str, replayed: int) -> Proof | None:
+        """Give the latest beat that a hot standby has passed which has replayed so many bytes; None: there is none.
+
+        That of the session's slice, or another's where the slice is away: a beat holds for the whole database. An
+        answer with another slice's number is not kept.
+        """
+        own, latest = latest_passed(self.proofs_of(session_id), replayed), latest_passed(self.proofs, replayed)
+        if own is None or latest is None:
+            return own or latest
+        return latest if latest.since - own.since > BEHIND_SECONDS else own
 
     def number_of(self, session_id: str) -> Number | None:
         """The number of the last message of a session's slice.

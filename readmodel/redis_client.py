@@ -38,7 +38,6 @@ from readmodel.errors import (
     ViewFull,
     ViewUnavailable,
 )
-from readmodel.keys import Keys
 from readmodel.supervise import raise_if_cancelled
 
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
@@ -271,11 +270,6 @@ def is_clustered(client: Redis) -> bool:
     return getattr(client, "clustered", False)
 
 
-def keys_of(client: Redis, prefix: str) -> Keys:
-    """Give the key schema under a prefix in the database that the client is bound to."""
-    return Keys(prefix, int(client.connection_pool.connection_kwargs.get("db") or 0))
-
-
 @contextmanager
 def translated(client: Redis) -> Iterator[None]:
     """Turn redis-py's and the socket's errors into ViewUnavailable, AccessRefused or ForeignView."""
@@ -297,7 +291,7 @@ def translated(client: Redis) -> Iterator[None]:
 
 def refusal(client: Redis, exc: Exception) -> ServiceError:
     """Translate what Redis answered in the place of a reply: ViewFull, ForeignView, AccessRefused, ViewUnavailable."""
-    text = _words(exc)
+    text = words(exc)
     if isinstance(exc, OutOfMemoryError):
         return ViewFull(f"Redis at {target(client)} is full: {text}.")
     if "WRONGTYPE" in text:
@@ -314,7 +308,7 @@ def refusal(client: Redis, exc: Exception) -> ServiceError:
     return ViewUnavailable(f"Redis at {target(client)} refuses a command: {text}.")
 
 
-def _words(exc: Exception) -> str:
+def words(exc: Exception) -> str:
     """Give what Redis said, whole: redis-py keeps the first word apart where it knows it."""
     text, first = cause(exc), getattr(exc, "status_code", None)
     if isinstance(exc, ReadOnlyError) and not first and "READONLY" not in text:

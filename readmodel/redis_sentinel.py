@@ -7,13 +7,14 @@ believed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import AuthenticationError, ReadOnlyError, ResponseError
 
-from readmodel.redis_client import OwnClient
+from readmodel.redis_client import OwnClient, words
 from readmodel.redis_moving import MovingServers, NodePool, answers, why_nobody
 from readmodel.redis_url import Address, RedisUrl, shown
 
@@ -75,7 +76,8 @@ class SentinelServers(MovingServers):
         self._master, self._epoch = master, latest
 
     async def _ask(self, sentinel: Any) -> dict[str, Any] | None:
-        masters = await sentinel.sentinel_masters()
+        with _told_by_a_sentinel():
+            masters = await sentinel.sentinel_masters()
         found: dict[str, Any] | None = masters.get(self._service)
         return found
 
@@ -88,11 +90,30 @@ class SentinelServers(MovingServers):
         return f"sentinel/{min(ids)}/{self._service}/{self.database}"
 
     async def _ids(self, sentinel: Any) -> set[str]:
-        own: bytes = await sentinel.execute_command("SENTINEL MYID")
-        others = await sentinel.sentinel_sentinels(self._service)
+        with _told_by_a_sentinel():
+            own: bytes = await sentinel.execute_command("SENTINEL MYID")
+            others = await sentinel.sentinel_sentinels(self._service)
         return {own.decode(), *(other["runid"] for other in others)}
 
     async def aclose(self) -> None:
         """Close all connections, the sentinels' too."""
         await super().aclose()
         await self._sentinels.aclose()
+
+
+@contextmanager
+def _told_by_a_sentinel() -> Iterator[None]:
+    """Say of a refusal that it is a sentinel's: it has a login of its own, and may be none at all."""
+    try:
+        yield
+    except (AuthenticationError, ResponseError) as error:
+        said = words(error)
+        if said.startswith("unknown command"):
+            raise ResponseError(
+                "a server that READSIDE_REDIS_URL names as a sentinel is none: begin it with redis:// or rediss://"
+            ) from error
+        if isinstance(error, AuthenticationError) or said.startswith(("NOAUTH", "NOPERM")):
+            raise AuthenticationError(
+                f"a sentinel says {said}; its login is sentinel_username and sentinel_password in READSIDE_REDIS_URL"
+            ) from error
+        raise

@@ -69,6 +69,8 @@ def several(url: str) -> RedisUrl | None:
     rest, _, query = rest.partition("#")[0].partition("?")
     place, _, path = rest.partition("/")
     login, mark, hosts = place.rpartition("@")
+    if "@" in login:
+        raise ValueError("user:password@ stands once, before the first server, and an @ in a password is %40")
     ours, of_sentinel = _options(query)
     nodes = tuple(dict.fromkeys(_address(host, _DEFAULT_PORTS[kind]) for host in hosts.split(",")))
     login, tls = login + mark, first == "rediss"

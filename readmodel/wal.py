@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 MARK = "@"
@@ -37,3 +38,8 @@ def parse_wal(text: str) -> WalPosition | None:
     """Read a position as `timeline/lsn`, both in hex digits; None where it is none."""
     match = _POSITION.fullmatch(text)
     return WalPosition(int(match[1], 16), int(match[2], 16)) if match else None
+
+
+def latest_passed(proofs: Sequence[Proof], replayed: int) -> Proof | None:
+    """Give the latest beat that a server which has replayed so many bytes has passed."""
+    return next((proof for proof in reversed(proofs) if proof.wal.lsn <= replayed), None)

@@ -9,7 +9,7 @@ from functools import partial
 
 from query_api.config import ApiConfig
 from query_api.fallback import Fallback
-from query_api.replicas import Replica, ReplicaConfig, Replicas, latest_passed
+from query_api.replicas import Replica, ReplicaConfig, Replicas
 from query_api.response_cache import ResponseCache
 from query_api.watch import take_connection
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool, place_of
@@ -74,12 +74,7 @@ def build_replicas(
     told = ReplicaConfig(config.max_staleness_seconds, lambda: cache.proofs, database)
     made = []
     for server in servers:
-        log = StandbyLog(
-            server.pool,
-            server.url,
-            server.finder,
-            lambda session_id, replayed: latest_passed(cache.proofs_of(session_id), replayed),
-        )
+        log = StandbyLog(server.pool, server.url, server.finder, cache.passed)
         replica = Replica(place_of(server.url), log, told)
         replica.fallback = Fallback(
             log,
@@ -91,4 +86,4 @@ def build_replicas(
             patience_seconds=PATIENCE_SECONDS,
         )
         made.append(replica)
-    return Replicas(made)
+    return Replicas(made, cache.proofs_of)

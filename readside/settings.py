@@ -23,7 +23,7 @@ from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, w
 from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
 from readside.exposure import check_origins
 from readside.secret_files import GivenSecrets
-from readside.urls import POSTGRES, REDIS, checked_url, passwords
+from readside.urls import POSTGRES, REDIS, check_standby, checked_url, passwords
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -176,13 +176,15 @@ class Settings(BaseSettings):
         return url and checked_url(url, self._given.source(LISTEN_URL), POSTGRES)
 
     def checked_replica_urls(self) -> tuple[str, ...]:
-        """Return REPLICA_URLS; raises ConfigurationError where one is not Postgres' or two lead to the same servers."""
+        """Return REPLICA_URLS; raises ConfigurationError where one is no standby's or two lead to the same server."""
         from readmodel.postgres_client import place_of  # loads asyncpg, which some commands do without
 
         source = self._given.source(REPLICA_URLS)
         urls = tuple(checked_url(url, source, POSTGRES) for url in self._given.text(REPLICA_URLS).split())
         if any("://" in url.partition("://")[2].partition("?")[0] for url in urls):
             raise ConfigurationError(f"{source} cannot be read: between two URLs stands a space.")
+        for url in urls:
+            check_standby(url, source)
         places = [place_of(url) for url in urls]
         twice = next((place for place in places if places.count(place) > 1), None)
         if twice:

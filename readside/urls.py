@@ -59,6 +59,20 @@ def checked_url(value: str, setting: str, schemes: tuple[str, ...]) -> str:
     return value
 
 
+def check_standby(url: str, setting: str) -> None:
+    """Raise ConfigurationError where a URL of Postgres cannot lead to one certain standby."""
+    places = address_of(url, setting).urls
+    if len(places) > 1:
+        raise ConfigurationError(
+            f"{setting} has several hosts in one URL: each standby is judged by itself, and has a URL of its own."
+        )
+    wanted = dict(parse_qsl(places[0].partition("?")[2])).get("target_session_attrs")
+    if wanted in {"primary", "read-write"}:
+        raise ConfigurationError(
+            f"{setting} has target_session_attrs={wanted} in a URL: that is no standby. Take it out."
+        )
+
+
 def _check_servers(value: str, setting: str) -> None:
     """Refuse what cannot be a cluster's URL, or sentinels'."""
     try:

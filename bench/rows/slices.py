@@ -29,6 +29,8 @@ REST_SECONDS = 5
 EVENTS_AT_ONCE = 20_000
 """Of one commit: nobody writes any more while they are projected, so it shows what the projector can do."""
 OPEN_FILES = 4_096
+ASKED = {"empty poll": "2100-01-01T00:00:00", "page of 100": "2000-01-01T00:00:00"}
+"""What is asked, and since when."""
 AS_GOOD, AS_SMALL = Target(0.9), Target(1.1, at_most=True)
 
 _READERS = "SELECT pid FROM pg_stat_activity WHERE application_name IN ('readside-listener', 'readside-projector')"
@@ -85,7 +87,12 @@ async def measure(servers: Servers) -> Measurement:
         for number in range(rounds):
             for layout in layouts if number % 2 else reversed(layouts):
                 await press(layout, seconds)
-    return Measurement([row for layout in layouts[1:] for row in _rows(layouts[0], layout)])
+    rows = [row for layout in layouts[1:] for row in _rows(layouts[0], layout)]
+    spread = layouts[-1]
+    for what in ASKED:
+        figure = Figure(spread.found[f"{what}: Redis"], "µs/poll")
+        rows.append(Row(f"{spread.name}: processor time of Redis, {what}", figure))
+    return Measurement(rows)
 
 
 async def fill_view(layout: Layout) -> None:
@@ -99,10 +106,7 @@ async def fill_view(layout: Layout) -> None:
 async def _poll(layouts: Sequence[Layout], rounds: int, seconds: int) -> None:
     """Poll all sessions in turn, of processes that keep no answers; one projector keeps each view fresh meanwhile."""
     sessions = [f"/api/v2/sessions/{session_id(number)}/events?since=" for number in range(1, SESSIONS + 1)]
-    asked = {
-        "empty poll": [f"{path}2100-01-01T00:00:00.{COUNTER}Z" for path in sessions],
-        "page of 100": [f"{path}2000-01-01T00:00:00.{COUNTER}Z&limit=100" for path in sessions],
-    }
+    asked = {what: [f"{path}{since}.{COUNTER}Z&limit=100" for path in sessions] for what, since in ASKED.items()}
     async with AsyncExitStack() as stack:
         ports = []
         for layout in layouts:
@@ -113,9 +117,23 @@ async def _poll(layouts: Sequence[Layout], rounds: int, seconds: int) -> None:
             for port in ports:
                 await answer_of(port, targets[-1], "redis")
             polled = [Contestant(one.name, port, targets) for one, port in zip(layouts, ports, strict=True)]
+            spread, before = layouts[-1], await _scripts(layouts[-1])
+            used = processor_seconds([server.pid for server in spread.redis])
             await contest(polled, rounds=rounds, seconds=seconds)
+            used = processor_seconds([server.pid for server in spread.redis]) - used
+            spread.note(f"{what}: Redis", used / (await _scripts(spread) - before) * 1_000_000)
             for layout, one in zip(layouts, polled, strict=True):
                 layout.found[what] = [load.polls_per_second for load in one.rounds]
+
+
+async def _scripts(layout: Layout) -> int:
+    """Count the scripts that its Redis servers have run: one a poll, and few beats."""
+    calls = 0
+    for server in layout.redis:
+        async with redis_at(server.url()) as redis:
+            told: dict[str, Any] = await redis.info("commandstats")
+        calls += told.get("cmdstat_evalsha", {"calls": 0})["calls"]
+    return calls
 
 
 async def press(layout: Layout, seconds: int) -> None:
@@ -217,7 +235,7 @@ def _rows(one: Layout, many: Layout) -> list[Row]:
     return [
         *(
             row(f"{what} of {SESSIONS} sessions in turn, from Redis, {CLIENTS} clients", what, "polls/s", AS_GOOD)
-            for what in ("empty poll", "page of 100")
+            for what in ASKED
         ),
         row(f"projection, {written}", "projection", "events/s", AS_GOOD),
         *(

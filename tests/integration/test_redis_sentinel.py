@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from readmodel.errors import ViewUnavailable
+from readmodel.errors import AccessRefused, ViewUnavailable
 from readmodel.redis_client import translated
 from readmodel.redis_moving import MovingServers
 from readmodel.redis_servers import open_servers
@@ -186,12 +186,25 @@ async def test_a_service_that_the_sentinels_do_not_know(watched: SentinelSet) ->
     await made.aclose()
 
 
-async def test_sentinels_with_another_password(watched: SentinelSet) -> None:
-    """It is refused by them, and says so without it."""
-    made: Any = open_servers(watched.url().partition("?")[0] + "?sentinel_password=hunter2", name="readside-test")
+@pytest.mark.parametrize("query", ["?sentinel_password=hunter2", ""], ids=["a wrong one", "none"])
+async def test_sentinels_with_another_password(watched: SentinelSet, query: str) -> None:
+    """It is refused by them, and says that it was they, without it."""
+    made: Any = open_servers(watched.url().partition("?")[0] + query, name="readside-test")
 
-    with pytest.raises(Exception, match=r"WRONGPASS|invalid username-password|sentinels") as caught:
-        await sent(made, "HGET", KEY, "field")
-
+    with pytest.raises(AccessRefused, match=r"a sentinel says .*; its login is sentinel_username") as caught:
+        await sent(made, "PING")
     assert "hunter2" not in str(caught.value)
+    with pytest.raises(AccessRefused, match="a sentinel says "):
+        await made.identity()
+    await made.aclose()
+
+
+async def test_a_server_by_itself_is_no_sentinel(watched: SentinelSet) -> None:
+    """The sentence says how the URL of one Redis begins."""
+    server = watched.servers[0].server
+    url = f"redis+sentinel://:{server.password}@127.0.0.1:{server.port}/main?sentinel_password={server.password}"
+    made: Any = open_servers(url, name="readside-test")
+
+    with pytest.raises(ViewUnavailable, match="as a sentinel is none: begin it with redis://"):
+        await sent(made, "PING")
     await made.aclose()

@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 from query_api.circuit import Circuit
 from query_api.cold_polls import ColdPolls
 from query_api.fallback import Fallback
-from query_api.replicas import Replica, ReplicaConfig, Replicas, latest_passed
+from query_api.replicas import Replica, ReplicaConfig, Replicas
 from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,
+    BeatNotPassed,
     ConfigurationError,
     EventLogUnavailable,
     Overload,
@@ -28,7 +29,7 @@ from readmodel.errors import (
 from readmodel.event_log import LogPage
 from readmodel.poll import Poll
 from readmodel.standby_log import StandbyServer
-from readmodel.wal import Proof, WalPosition
+from readmodel.wal import Proof, WalPosition, latest_passed
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.support.viewing import DATABASE
 from tests.support.waiting import eventually
@@ -92,7 +93,7 @@ class Bench:
         for replica, log in zip(self.replicas, self.logs, strict=True):
             replica.fallback = self._fallback(log, replica)
         self.primary = self._fallback(self.primary_log, Circuit("postgres", self.clock))
-        self.cold = ColdPolls(self.primary, Replicas(self.replicas), 2, self.clock)
+        self.cold = ColdPolls(self.primary, Replicas(self.replicas, lambda _session_id: self.proofs), 2, self.clock)
 
     def _fallback(self, log: FakeEventLog, circuit: Any) -> Fallback:
         return Fallback(
@@ -196,13 +197,39 @@ async def test_connections_to_what_is_no_standby_of_ours_are_not_used_again(benc
 async def test_while_no_beat_is_heard_the_primary_answers(bench: Bench) -> None:
     """Nothing can be said of any standby, and nothing is said against it."""
     bench.proofs = []
-    bench.logs[0].error = StandbyUnfit("lagging", "It has not replayed what it must.")
-    await bench.look()
-    found = await bench.cold.answer(POLL, 5.0)
+    with capture_logs() as lines:
+        await bench.look()
+        found = await bench.cold.answer(POLL, 5.0)
+        await bench.look()
 
     assert bench.replicas[0].report()["lag_ms"] is None
     assert found.number is None
-    assert len(bench.primary_log.queries) == 1
+    assert bench.queries == (1, 0)
+    assert lines == []
+
+
+async def test_a_standby_is_not_told_to_lag_since_the_beats_have_broken_off(bench: Bench) -> None:
+    """A new leader's first message breaks them all off while a query is on its way."""
+    bench.logs[0].error = BeatNotPassed("It has not passed any beat that was heard.")
+    bench.logs[0].hold()
+    with capture_logs() as lines:
+        poll = asyncio.create_task(bench.cold.answer(POLL, 5.0))
+        await eventually(lambda: bench.queries == (0, 1), "the standby is asked")
+        bench.proofs = []
+        bench.logs[0].release()
+        await poll
+
+    assert bench.queries == (1, 1)
+    assert bench.replicas[0].is_fit
+    assert lines == []
+
+
+async def test_where_the_beats_have_stopped_the_primary_alone_is_asked(bench: Bench) -> None:
+    """A slice whose Redis is away has none any more: no standby could answer late enough."""
+    bench.clock.now = 99.0 + 5.1
+    await bench.cold.answer(POLL, 5.0)
+
+    assert bench.queries == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +239,7 @@ async def test_while_no_beat_is_heard_the_primary_answers(bench: Bench) -> None:
         (StandbyUnfit("promoted", "It was promoted."), False),
         (RightsMissing("A right was taken away."), False),
         (RecoveryConflict("Replay ended it."), True),
+        (BeatNotPassed("It has not passed the only beat since a message was missed."), True),
         (BadEvents("An event cannot be read."), True),
     ],
 )

@@ -6,6 +6,7 @@ from query_api.answers import AsOf, Number
 from query_api.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.slices import Slices
+from readmodel.wal import WalPosition
 from tests.support.slicing import session_in
 from tests.unit.query_api.test_response_cache import FOREVER, answer, change, holds
 
@@ -170,3 +171,33 @@ def test_each_slice_remembers_its_share_of_the_drops() -> None:
 
     assert not keep(cache, ANOTHER_A, number_of(0, 5))
     assert keep(cache, session_in(SLICES, 1, place=1), number_of(1))
+
+
+def proven(index: int, n: int, lsn: int) -> Change:
+    """A beat of a slice that says how far the log had come, as of as many microseconds."""
+    return Change(f"term {index}", n, lsn, 0, (), wal=WalPosition(1, lsn))
+
+
+def test_a_standby_is_held_against_the_beats_of_the_sessions_own_slice(cache: ResponseCache) -> None:
+    """Its answer is kept: it has the number of that slice's message."""
+    cache.hear(proven(0, 2, 900), 101.0, 0)
+    cache.hear(proven(1, 2, 900), 101.1, 1)
+    proof = cache.passed(A, 900)
+
+    assert proof is not None
+    assert (proof.term, proof.n) == ("term 0", 2)
+    assert keep(cache, A, Number(proof.term, proof.n), proof.as_of_us)
+
+
+@pytest.mark.parametrize("heard", [0, 1], ids=["never heard", "heard once"])
+def test_a_standby_answers_for_a_slice_that_is_away_as_of_anothers_beat(cache: ResponseCache, heard: int) -> None:
+    """A beat holds for the whole database. What such an answer lacks no message told: it is not kept."""
+    for n in range(heard):
+        cache.hear(proven(1, 2 + n, 700), 101.0, 1)
+    cache.hear(proven(0, 2, 900), 106.0, 0)
+    proof = cache.passed(B, 1_000)
+
+    assert proof is not None
+    assert (proof.as_of_us, proof.since) == (900, 106.0)
+    assert not keep(cache, B, Number(proof.term, proof.n), proof.as_of_us)
+    assert cache.passed(B, 600) is None

@@ -51,6 +51,8 @@ def test_the_url_of_each_server() -> None:
         (f"redis+cluster://:{SECRET}@", "its servers are host:port"),
         (f"redis+cluster://:{SECRET}@a:0", "its servers are host:port|a port from 1 to 65535"),
         (f"redis+cluster://:{SECRET}@a?db=1", "db is no option"),
+        (f"redis+cluster://u:{SECRET}@a:1,u:{SECRET}@b:2", "user:password@ stands once, before the first server"),
+        (f"redis+sentinel://u:{SECRET}@a:1,u:{SECRET}@b:2/main", "user:password@ stands once"),
         (f"redis+cluster://a?sentinel_password={SECRET}", "options of redis.sentinel:// alone"),
         (f"redis+sentinel://:{SECRET}@a", "after the sentinels come / and the service's name"),
         (f"redis+sentinel://:{SECRET}@a/main/x", "after the sentinels come / and the service's name"),
