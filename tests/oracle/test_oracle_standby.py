@@ -14,7 +14,7 @@ from tests.support.replication import Replication, replication
 from tests.support.servers import TEMPLATE, embedded_redis, server_directory
 
 FEW_ARE_HOT = "16"
-"""Hot sessions at most: more polls are cold than in other runs. With half of it a session may wait long for its turn."""
+"""Hot sessions at most: more polls are cold than in other runs. With half of it a session may wait long to be hot."""
 
 
 @pytest.fixture
