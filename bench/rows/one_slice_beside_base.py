@@ -26,7 +26,7 @@ COMMITS_PER_SECOND = 20
 NO_SLOWER, NO_MORE = Target(0.95), Target(1.05, at_most=True)
 """A twentieth is what rounds of one version differ by."""
 _WRITING = {"hset", "hincrby", "publish", "time"}
-"""What batches alone run. The continuous check reads; each half minute, sessions that were written to are kept (EXPIRE)."""
+"""What batches alone run. The continuous check reads, and each half minute sessions that were written to are kept."""
 
 
 async def measure(servers: Servers) -> Measurement:
