@@ -35,9 +35,8 @@ class ColdPolls:
         """
         arrived = self._clock()
         wish = staleness_seconds, not_before_us
-        may_ask = staleness_seconds > 0 and self.replicas.may_meet(poll, *wish, arrived)
-        may_ask = may_ask and not self.primary.known_missing(poll, arrived, *wish)
-        replica = self.replicas.best(poll, staleness_seconds, self.primary, self._places) if may_ask else None
+        may_ask = self.replicas.all and staleness_seconds > 0 and not self.primary.known_missing(poll, arrived, *wish)
+        replica = self.replicas.best(poll, *wish, self.primary, self._places) if may_ask else None
         if replica is not None:
             fetched = await self._tried(replica, poll, arrived, staleness_seconds, principal)
             if fetched is not None and fetched.meets(*wish, self._clock()):

@@ -88,10 +88,15 @@ class Replica:
         """Whether it may answer."""
         return self.state == "fit"
 
-    @property
-    def can_be_dated(self) -> bool:
-        """Whether there are beats that an answer of it could be as of."""
-        return bool(self._config.proofs())
+    def can_meet(self, staleness_seconds: float, not_before_us: int) -> bool:
+        """Tell whether the last beat that was heard is as fresh as an answer is wanted: no standby's is as of a later.
+
+        Else polls would be asked twice for as long as no beat comes.
+        """
+        last = next(reversed(self._config.proofs()), None)
+        if last is None or last.as_of_us < not_before_us:
+            return False
+        return self._clock() - last.since <= staleness_seconds
 
     @property
     def busy(self) -> int:
@@ -188,33 +193,20 @@ class Replica:
         self.state, self.reason, self._is_told = "fit", None, True
 
 
-def _no_proofs(_session_id: str) -> Sequence[Proof]:
-    return ()
-
-
 class Replicas:
-    """All of them. `proofs_of` gives the beats that were heard of a session's slice, the latest last."""
+    """All of them."""
 
-    def __init__(
-        self, replicas: Sequence[Replica] = (), proofs_of: Callable[[str], Sequence[Proof]] = _no_proofs
-    ) -> None:
+    def __init__(self, replicas: Sequence[Replica] = ()) -> None:
         self.all = replicas
-        self._proofs_of = proofs_of
 
-    def may_meet(self, poll: Poll, staleness_seconds: float, not_before_us: int, now: float) -> bool:
-        """Tell whether any could answer a poll as fresh as it is wanted: as of the last beat at most.
-
-        Else a slice whose Redis is away would have each of its polls asked twice.
-        """
-        last = next(reversed(self._proofs_of(poll.session_id)), None) if self.all else None
-        return last is not None and last.as_of_us >= not_before_us and now - last.since <= staleness_seconds
-
-    def best(self, poll: Poll, staleness_seconds: float, primary: Fallback, places: int) -> Replica | None:
+    def best(
+        self, poll: Poll, staleness_seconds: float, not_before_us: int, primary: Fallback, places: int
+    ) -> Replica | None:
         """Choose who shall answer a poll; None: the primary. One that answers the same poll already, or the least busy.
 
         The primary helps out where all of them have as many queries as they have `places`, and it has fewer.
         """
-        able = [each for each in self.all if each.is_fit and each.can_be_dated]
+        able = [each for each in self.all if each.is_fit and each.can_meet(staleness_seconds, not_before_us)]
         fit = [each for each in able if (each.lag_seconds or 0.0) <= staleness_seconds]
         if not fit:
             return None

@@ -86,4 +86,4 @@ def build_replicas(
             patience_seconds=PATIENCE_SECONDS,
         )
         made.append(replica)
-    return Replicas(made, cache.proofs_of)
+    return Replicas(made)

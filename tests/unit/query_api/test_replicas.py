@@ -93,7 +93,7 @@ class Bench:
         for replica, log in zip(self.replicas, self.logs, strict=True):
             replica.fallback = self._fallback(log, replica)
         self.primary = self._fallback(self.primary_log, Circuit("postgres", self.clock))
-        self.cold = ColdPolls(self.primary, Replicas(self.replicas, lambda _session_id: self.proofs), 2, self.clock)
+        self.cold = ColdPolls(self.primary, Replicas(self.replicas), 2, self.clock)
 
     def _fallback(self, log: FakeEventLog, circuit: Any) -> Fallback:
         return Fallback(
@@ -225,7 +225,7 @@ async def test_a_standby_is_not_told_to_lag_since_the_beats_have_broken_off(benc
 
 
 async def test_where_the_beats_have_stopped_the_primary_alone_is_asked(bench: Bench) -> None:
-    """A slice whose Redis is away has none any more: no standby could answer late enough."""
+    """No standby could answer late enough."""
     bench.clock.now = 99.0 + 5.1
     await bench.cold.answer(POLL, 5.0)
 
