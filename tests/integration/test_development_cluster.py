@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -70,6 +71,18 @@ async def test_the_script_makes_a_cluster_whose_replicas_follow_their_masters() 
                 roles.append((await admin.info("replication"))["role"])
 
     assert sorted(roles) == ["master"] * 3 + ["slave"] * 3
+
+
+async def test_a_master_that_fails_takes_no_other_slots_with_it() -> None:
+    """Redis' own default has all nodes refuse every command."""
+    admin: Any
+    async with nodes(1) as (port,), connected(port, "admin") as admin:
+        await admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8_191)
+
+        async def serves() -> bool:
+            return bool((await admin.execute_command("CLUSTER INFO"))["cluster_state"] == "ok")
+
+        await eventually(serves, "it serves the slots that it has")
 
 
 async def test_a_slices_keys_are_the_projectors_alone_to_write() -> None:

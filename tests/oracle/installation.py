@@ -45,6 +45,11 @@ class Installation:
         return "+" not in self.redis_url.partition("://")[0]
 
     @property
+    def has_standbys(self) -> bool:
+        """Whether hot standbys answer cold polls."""
+        return "REPLICA_URLS" in self.settings
+
+    @property
     def view(self) -> Slices:
         """The slices, by the keys that they have."""
         return Slices("readside", count=self.slices, sharded="+cluster" in self.redis_url)

@@ -10,7 +10,7 @@ import asyncpg
 
 from tests.oracle.service import MAX_STALENESS_SECONDS
 from tests.oracle.site import Fault, Site
-from tests.oracle.writers import LOST
+from tests.oracle.writers import LOST, wait
 from tests.support.replication import Replication
 
 REPLAY_SECONDS = 20
@@ -67,11 +67,11 @@ class StandbyFaults:
 
     async def lag(self) -> None:
         """It is left out, and back when it has caught up."""
-        await self._hold(2 * MAX_STALENESS_SECONDS)
+        await self._hold(MAX_STALENESS_SECONDS, 2)
 
     async def lag_shortly(self) -> None:
         """It is asked as long as what it has passed is young enough."""
-        await self._hold(MAX_STALENESS_SECONDS / 2)
+        await self._hold(0, MAX_STALENESS_SECONDS / 2)
 
     async def kill(self) -> None:
         """It replays from where it was."""
@@ -112,11 +112,13 @@ class StandbyFaults:
                     await connection.execute("ROLLBACK")
                 await self.site.pause(0.5)
 
-    async def _hold(self, seconds: float) -> None:
+    async def _hold(self, least: float, more: float) -> None:
+        """Replay nothing for so many seconds at least, and for a random part of so many more."""
         with suppress(*LOST):
             async with self.site.postgres(self._url()) as connection:
                 await connection.execute("SELECT pg_wal_replay_pause()")
-                await self.site.pause(seconds)
+                await wait(self.site.stop, least)
+                await self.site.pause(more)
                 await connection.execute("SELECT pg_wal_replay_resume()")
 
     async def _checkpoint(self) -> None:
