@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from projector.config import ProjectorConfig
-from projector.feed import Feed, TermEnded
+from projector.feed import Feed
 from projector.telemetry import Telemetry
 from projector.term import SliceStores, Term
 from projector.view.writer import TermRefused
@@ -73,7 +73,7 @@ class SliceLeader:
             longest = 5.0
             try:
                 await term.run(begun=lambda: self._away.back(index))
-            except (TermEnded, TermRefused) as ended:
+            except TermRefused as ended:
                 self._ended(term, ended)
             except (ViewUnavailable, AccessRefused, ForeignView) as error:
                 self._here.state, self._here.reason = "waiting", str(error)
@@ -84,7 +84,7 @@ class SliceLeader:
                 pauses = delays(0.1, 5.0)
             await self._sleep(min(longest, next(pauses)))
 
-    def _ended(self, term: Term, ended: Exception) -> None:
+    def _ended(self, term: Term, ended: TermRefused) -> None:
         here, index = self._here, self._stores.index
         here.state, here.reason = "catching_up", f"A new term begins: {ended}."
         where = f" of slice {index}" if self._config.slices > 1 else ""

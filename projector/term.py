@@ -17,7 +17,7 @@ from projector.config import ProjectorConfig
 from projector.core.letters import Beat, Letters
 from projector.core.sessions import Sessions
 from projector.drift import DriftCheck
-from projector.feed import FedSlice, Feed, TermEnded
+from projector.feed import FedSlice, Feed
 from projector.jobs import Jobs
 from projector.loads.loads import Loader
 from projector.reads import Reads
@@ -119,7 +119,7 @@ class Term:
         )
 
     async def run(self, begun: Callable[[], None] = lambda: None) -> None:
-        """Begin, catch up and live; `begun` is called in between. Raises TermEnded, TermRefused, or a store's error."""
+        """Begin, catch up and live; `begun` is called in between. Raises TermRefused, or a store's error."""
         self._telemetry.terms += 1
         aside = self._sessions.aside
         self._here.set_aside = lambda: aside  # it outlives the term, which must not
@@ -190,8 +190,6 @@ class Term:
         while True:
             await self._pause(next_sweep)
             letters, beat, shape = self._fed.take()
-            if letters.ended:
-                raise TermEnded(letters.ended)
             if shape is not None:
                 # Kept before the comparison: the view shows no row of a new partition yet, and what is gone is
                 # compared anyhow.

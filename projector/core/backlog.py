@@ -9,7 +9,8 @@ from projector.core.letters import Beat, Letters
 MAX_WAITING = 5_000
 """Events and sessions that one slice's letters name while its Redis takes no batch; past it the slice is compared.
 
-To read so many events takes a tenth of a second, for which the steps of other slices wait.
+To read so many events takes a tenth of a second, for which the steps of other slices wait. The term goes on: a slice
+that catches up while much is written would else begin anew before it has caught up, again and again.
 """
 
 
@@ -35,16 +36,15 @@ class Backlog:
         return self._waiting is not None
 
     def put(self, later: Delivery) -> None:
-        """Add a delivery. Past the bound the letters are forgotten, and say that nothing is known any more."""
+        """Add a delivery. Past the bound the letters are forgotten, and say that any session may have changed."""
         before = self._waiting
         if before is None:
             self._waiting = later
             return
         letters = before.letters
-        if letters.ended is None:
-            letters.merge(later.letters)
+        letters.merge(later.letters)
         if _size(letters) > MAX_WAITING:
-            letters = Letters(ended=f"more than {MAX_WAITING} changes wait for Redis to take them")
+            letters = Letters(incomplete=True, snapshot=letters.snapshot)
         self._waiting = Delivery(letters, later.beat or before.beat, later.shape or before.shape)
 
     def take(self) -> Delivery:

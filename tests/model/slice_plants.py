@@ -46,10 +46,10 @@ SLICE_PLANTS = {
         ("sliced", "clock_set"),
     ),
     "too much that waits is forgotten": Plant(
-        "a slice whose Redis took no batch for too long begins a new term",
+        "a slice whose Redis took no batch for too long is compared",
         "projector.core.backlog:Backlog.put",
-        'Letters(ended=f"more than {MAX_WAITING} changes wait for Redis to take them")',
-        "Letters()",
+        "Letters(incomplete=True, snapshot=letters.snapshot)",
+        "Letters(snapshot=letters.snapshot)",
         ("sliced", "node_away", "add_many"),
     ),
     "the latest reading is in the place of what waits": Plant(
