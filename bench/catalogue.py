@@ -5,7 +5,9 @@ from types import ModuleType
 
 from bench.rows import (
     attacks,
+    beats,
     cold,
+    cold_storm,
     commit_beside_base,
     commit_to_http,
     commit_to_redis,
@@ -55,6 +57,7 @@ _MODULES: tuple[ModuleType, ...] = (
     rebuild,
     memory,
     slices,
+    beats,
     one_slice_beside_base,
     writers,
     partitions,
@@ -62,6 +65,7 @@ _MODULES: tuple[ModuleType, ...] = (
     no_projector,
     slice_killed,
     cold,
+    cold_storm,
     deep_pages,
 )
 MEASUREMENTS: dict[str, Callable[[Servers], Awaitable[Measurement]]] = {
@@ -71,6 +75,7 @@ DESCRIPTIONS = {module.NAME: (module.__doc__ or "").splitlines()[0] for module i
 WITHOUT_CROWDS = frozenset(
     module.NAME
     for module in (
+        beats,
         one_slice_beside_base,
         commit_to_http,
         commit_beside_base,

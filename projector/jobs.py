@@ -11,20 +11,21 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from readmodel.backoff import delays
-from readmodel.errors import StoreRefused, StoreUnavailable
+from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
 from readmodel.messages import ProjectorReply, ProjectorRequest, State, decode_request, encode_reply
-from readmodel.subscription import heard, publish
+from readmodel.subscription import heard_all, publish
 from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 from readmodel.whole_view import WholeView
 
 MAX_REQUESTS = 1_000
-"""Requests waiting for each slice; past it the oldest goes: a touch or a warm comes again, a command times out."""
+"""Requests waiting for each slice; past it the oldest goes that nobody waits for: a touch or a warm comes again."""
 PROGRESS_SECONDS = 0.25
 """Progress is told so often; the end of a job at once."""
 MAX_OUTCOMES = 1_000
 """Outcomes that one reply carries."""
+MAX_UNHEARD = 40
+"""Replies in turn that nobody heard: whoever asked has left, and the job with him. What he asked for is done."""
 
 _SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -36,16 +37,18 @@ class Job:
     """A request with somebody waiting: the sessions that it still waits for, and outcomes not yet told.
 
     `parts` is how many slices, or pages, it does not know the sessions of yet; `line` is the slice it came by.
+    `unheard` is how many replies in turn nobody heard.
     """
 
     id: str
+    line: ViewReader
     waiting: set[str] = field(default_factory=set)
     total: int = 0
     done: int = 0
     parts: int = 0
     failed: str = ""
     untold: dict[str, str] = field(default_factory=dict)
-    line: ViewReader | None = None
+    unheard: int = 0
 
     def expect(self, session_ids: Collection[str]) -> None:
         """Wait for these sessions too."""
@@ -71,11 +74,12 @@ class Jobs:
 
     def __init__(self, view: WholeView) -> None:
         self._view = view
-        self._requests: defaultdict[int, deque[ProjectorRequest]] = defaultdict(lambda: deque(maxlen=MAX_REQUESTS))
+        self._lines = {part.keys.requests: part for part in view.reporting}
+        self._requests: defaultdict[int, deque[ProjectorRequest]] = defaultdict(deque)
         self._everything: deque[Job] = deque()
         self._wakes: dict[int, asyncio.Event] = {}
         self._jobs: dict[str, Job] = {}
-        self._ended = asyncio.Event()
+        self._ended = {line: asyncio.Event() for line in view.reporting}
         self.moved = asyncio.Event()
         """Set when a session was finished, a slice came or went, or every session is asked for."""
 
@@ -115,16 +119,30 @@ class Jobs:
         return taken
 
     def _ask(self, index: int, request: ProjectorRequest) -> None:
-        self._requests[index].append(request)
+        line = self._requests[index]
+        if len(line) == MAX_REQUESTS:
+            self._pass_over(line)
+        line.append(request)
         if index in self._wakes:
             self._wakes[index].set()
+
+    def _pass_over(self, line: deque[ProjectorRequest]) -> None:
+        oldest = next((request for request in line if request.id not in self._jobs), line[0])
+        line.remove(oldest)
+        if oldest.id in self._jobs:
+            self.fail(self._jobs[oldest.id], "too many others wait for the same slice; run it again")
 
     # The jobs.
 
     def receive(self, request: ProjectorRequest, line: ViewReader | None = None) -> Job:
-        """Open a job for a request that came by a slice's channel, and ask the slices whose sessions it names."""
+        """Open a job for a request that came by a slice's channel, and ask the slices whose sessions it names.
+
+        Who sends it again, as by several channels until somebody hears it, has one job all the same.
+        """
+        if request.id in self._jobs:
+            return self._jobs[request.id]
         wanted = list(dict.fromkeys(filter(_SESSION.fullmatch, request.sessions)))
-        job = Job(request.id, line=line)
+        job = Job(request.id, line or self._view.reporting[0])
         if request.reply:
             self._jobs[job.id] = job
         if request.verb == "rebuild" and request.everything:
@@ -186,7 +204,7 @@ class Jobs:
 
     def _look(self, job: Job) -> None:
         if job.ended:
-            self._ended.set()
+            self._ended[job.line].set()
 
     def fail(self, job: Job, detail: str) -> None:
         """Tell that a job cannot be finished."""
@@ -196,31 +214,25 @@ class Jobs:
     # Redis.
 
     async def hear(self) -> None:
-        """Take requests from Redis, for ever, through every outage."""
-        await first_to_end(*map(self._hear, self._view.reporting))
-
-    async def _hear(self, line: ViewReader) -> None:
-        pauses = delays(0.1, 2.0)
-        while True:
-            try:
-                async with aclosing(heard(line.redis, line.keys.requests)) as messages:
-                    async for data in messages:
-                        pauses = delays(0.1, 2.0)
-                        request = decode_request(data) if data else None
-                        if request:
-                            self.receive(request, line)
-            except (StoreUnavailable, StoreRefused) as error:
-                _log.debug("requests cannot be heard", error=str(error))
-                await asyncio.sleep(next(pauses))
+        """Take requests from Redis, for ever, through every outage and wherever their slots go."""
+        async with aclosing(heard_all(self._view.servers, self._view.request_channels(), _deaf)) as messages:
+            async for channel, data in messages:
+                request = decode_request(data) if data else None
+                if request:
+                    self.receive(request, self._lines[channel])
 
     async def tell(self) -> None:
-        """Tell the jobs' progress while there are any, for ever."""
+        """Tell the jobs' progress while there are any, for ever; a line that is away holds up no other's replies."""
+        await first_to_end(*map(self._tell_all, self._lines.values()))
+
+    async def _tell_all(self, line: ViewReader) -> None:
+        ended = self._ended[line]
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROGRESS_SECONDS):
-                    await self._ended.wait()
-            self._ended.clear()
-            for job in list(self._jobs.values()):
+                    await ended.wait()
+            ended.clear()
+            for job in [job for job in self._jobs.values() if job.line is line]:
                 try:
                     await self._tell(job)
                 except (StoreUnavailable, StoreRefused) as error:
@@ -230,15 +242,19 @@ class Jobs:
         told = dict(list(job.untold.items())[:MAX_OUTCOMES])
         finished = bool(job.failed) or (job.ended and len(told) == len(job.untold))
         state: State = "failed" if job.failed else "done" if finished else "progress"
-        await self.reply(ProjectorReply(job.id, state, job.done, job.total, told, job.failed), job.line)
+        heard = await self.reply(ProjectorReply(job.id, state, job.done, job.total, told, job.failed), job.line)
+        job.unheard = 0 if heard else job.unheard + 1
         for session_id in told:
             job.untold.pop(session_id, None)
-        if finished:
+        if finished or job.unheard > MAX_UNHEARD:
             self._jobs.pop(job.id, None)
         else:
             self._look(job)  # outcomes are left that one reply could not carry
 
-    async def reply(self, reply: ProjectorReply, line: ViewReader | None) -> None:
-        """Publish one reply where its request came from. Raises ViewUnavailable."""
-        line = line or self._view.reporting[0]
-        await publish(line.redis, line.keys, line.keys.replies(reply.id), encode_reply(reply))
+    async def reply(self, reply: ProjectorReply, line: ViewReader) -> int:
+        """Publish one reply where its request came from, and tell how many heard it. Raises ViewUnavailable."""
+        return await publish(line.redis, line.keys, line.keys.replies(reply.id), encode_reply(reply))
+
+
+def _deaf(_channels: Collection[str], error: ServiceError) -> None:
+    _log.debug("requests cannot be heard", error=str(error))

@@ -36,7 +36,7 @@ class ColdPolls:
         arrived = self._clock()
         wish = staleness_seconds, not_before_us
         may_ask = self.replicas.all and staleness_seconds > 0 and not self.primary.known_missing(poll, arrived, *wish)
-        replica = self.replicas.best(poll, staleness_seconds, self.primary, self._places) if may_ask else None
+        replica = self.replicas.best(poll, *wish, self.primary, self._places) if may_ask else None
         if replica is not None:
             fetched = await self._tried(replica, poll, arrived, staleness_seconds, principal)
             if fetched is not None and fetched.meets(*wish, self._clock()):

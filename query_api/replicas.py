@@ -11,6 +11,7 @@ import structlog
 
 from query_api.fallback import Fallback
 from readmodel.errors import (
+    BeatNotPassed,
     ConfigurationError,
     EventLogUnavailable,
     RecoveryConflict,
@@ -87,10 +88,15 @@ class Replica:
         """Whether it may answer."""
         return self.state == "fit"
 
-    @property
-    def can_be_dated(self) -> bool:
-        """Whether there are beats that an answer of it could be as of."""
-        return bool(self._config.proofs())
+    def can_meet(self, staleness_seconds: float, not_before_us: int) -> bool:
+        """Tell whether the last beat that was heard is as fresh as an answer is wanted: no standby's is as of a later.
+
+        Else polls would be asked twice for as long as no beat comes.
+        """
+        last = next(reversed(self._config.proofs()), None)
+        if last is None or last.as_of_us < not_before_us:
+            return False
+        return self._clock() - last.since <= staleness_seconds
 
     @property
     def busy(self) -> int:
@@ -106,12 +112,12 @@ class Replica:
         """Note an answer: fitness is for looks to find."""
 
     def failed(self, error: ServiceError, _called_at: float) -> None:
-        """Note a query that failed. A conflict with replay concerns that query alone.
+        """Note a query that failed.
 
-        Nor does it say anything of a server that no beat is heard which it could have passed.
+        A conflict with replay concerns that query alone, and a beat that was not passed one slice: after a missed
+        message its beats are few. How far the server lags is for looks to find.
         """
-        undated = isinstance(error, StandbyUnfit) and error.state == "lagging" and not self.can_be_dated
-        if not undated and not isinstance(error, RecoveryConflict):
+        if not isinstance(error, RecoveryConflict | BeatNotPassed):
             self._failed_at = self._clock()
             self._leave_out(error)
 
@@ -193,12 +199,14 @@ class Replicas:
     def __init__(self, replicas: Sequence[Replica] = ()) -> None:
         self.all = replicas
 
-    def best(self, poll: Poll, staleness_seconds: float, primary: Fallback, places: int) -> Replica | None:
+    def best(
+        self, poll: Poll, staleness_seconds: float, not_before_us: int, primary: Fallback, places: int
+    ) -> Replica | None:
         """Choose who shall answer a poll; None: the primary. One that answers the same poll already, or the least busy.
 
         The primary helps out where all of them have as many queries as they have `places`, and it has fewer.
         """
-        able = [each for each in self.all if each.is_fit and each.can_be_dated]
+        able = [each for each in self.all if each.is_fit and each.can_meet(staleness_seconds, not_before_us)]
         fit = [each for each in able if (each.lag_seconds or 0.0) <= staleness_seconds]
         if not fit:
             return None

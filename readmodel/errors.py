@@ -13,6 +13,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 │   │   ├── DiskFull          … has no space left to do it
 │   │   ├── ServerInRecovery  … is a standby: it neither listens nor is the truth
 │   │   ├── StandbyUnfit      … is no standby that may answer: it lags, was promoted, or replays another log
+│   │   ├── BeatNotPassed     … is a standby that has passed no beat yet that this poll could be answered as of
 │   │   └── RecoveryConflict  … is a standby that ended a query, since replay had to go on
 │   └── ViewUnavailable       Redis
 │       └── ViewFull          … has no memory left for us
@@ -119,6 +120,10 @@ class StandbyUnfit(EventLogUnavailable):
     def __init__(self, state: UnfitState, sentence: str) -> None:
         super().__init__(sentence)
         self.state = state
+
+
+class BeatNotPassed(EventLogUnavailable):
+    """A hot standby has not passed any beat that is known of a session's slice; it may answer for others."""
 
 
 class RecoveryConflict(EventLogUnavailable):

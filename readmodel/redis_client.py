@@ -38,7 +38,6 @@ from readmodel.errors import (
     ViewFull,
     ViewUnavailable,
 )
-from readmodel.keys import Keys
 from readmodel.supervise import raise_if_cancelled
 
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
@@ -269,11 +268,6 @@ def target(client: Redis) -> str:
 def is_clustered(client: Redis) -> bool:
     """Tell whether a client's URL is that of a Redis Cluster."""
     return getattr(client, "clustered", False)
-
-
-def keys_of(client: Redis, prefix: str) -> Keys:
-    """Give the key schema under a prefix in the database that the client is bound to."""
-    return Keys(prefix, int(client.connection_pool.connection_kwargs.get("db") or 0))
 
 
 @contextmanager

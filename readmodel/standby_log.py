@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from readmodel.errors import (
+    BeatNotPassed,
     ConfigurationError,
     EventLogUnavailable,
     RecoveryConflict,
@@ -50,7 +51,7 @@ class StandbyServer:
 
 
 class StandbyLog(EventLog):
-    """Reads of a hot standby. Each raises what `EventLog` does, StandbyUnfit and RecoveryConflict."""
+    """Reads of a hot standby. Each raises what `EventLog` does, StandbyUnfit, BeatNotPassed and RecoveryConflict."""
 
     def __init__(self, pool: Pool, url: str, finder: TableFinder, choose: Choose) -> None:
         super().__init__(pool, url, finder)
@@ -113,7 +114,7 @@ class StandbyLog(EventLog):
             raise promoted(self._place)
         proof = self._choose(poll.session_id, at["replayed"] or 0)
         if proof is None:
-            raise StandbyUnfit("lagging", f"PostgreSQL at {self._place} has not replayed what it must.")
+            raise BeatNotPassed(f"PostgreSQL at {self._place} has not passed any beat that was heard.")
         return proof
 
     def _judge(self, row: asyncpg.Record, proof: Proof | None) -> None:

@@ -33,6 +33,7 @@ from readside.settings import PREFIX, Settings
 NAME = "readside-cli"
 STORE_SECONDS = 3.0
 OF_REDIS = ("Redis TLS", "Redis rights", "Redis memory", "Redis clock", "view")
+_COVERAGE = "cluster-require-full-coverage"
 _GRAVITY: tuple[State, ...] = ("ok", "unknown", "warning", "problem")
 TOO_MUCH = (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "0"), ("KEYS", "*"))
 """What nobody of ours needs; who may do it may do everything, as a rule."""
@@ -58,6 +59,8 @@ async def of_redis(settings: Settings, database: str = "") -> RedisReport:
         async with asyncio.timeout(5 * STORE_SECONDS):
             masters = await masters_of(servers)
             report.findings.append(await _who_answer(masters, url))
+            if _kind(url) == "cluster":
+                report.findings.append(await _within("Redis cluster", _coverage(masters)))
             await _look(settings, servers, masters, report, url, database)
     except TimeoutError:
         away = problem("Redis", f"Redis at {servers.name} does not answer in time.")
@@ -80,7 +83,7 @@ async def _look(
     settings: Settings, servers: RedisServers, masters: Sequence[Redis], report: RedisReport, url: str, database: str
 ) -> None:
     whole = WholeView(servers, settings.redis_prefix, settings.slices)
-    keys, first = whole.slices.keys[0], masters[0]
+    keys, first = whole.slices.keys[-1], masters[0]  # the first one's tag is that of a list for a single slice too
     report.findings += [
         judge_redis_tls("Redis TLS", url, is_encrypted=_is_tls(first), is_verified=_is_verified(first)),
         await _within("Redis rights", _rights(masters, keys)),
@@ -109,7 +112,7 @@ def worst(findings: Sequence[Finding]) -> Finding:
 
 async def _who_answer(masters: Sequence[Redis], url: str) -> Finding:
     """Say who the masters are; more than one are a cluster's, and each should have a replica."""
-    kind = url.partition("://")[0].partition("+")[2]
+    kind = _kind(url)
     found = worst([await _who_answers(redis, kind) for redis in masters])
     if found.state != "ok" or not kind:
         return found
@@ -126,6 +129,38 @@ async def _who_answer(masters: Sequence[Redis], url: str) -> Finding:
             "Give each master a replica.",
         )
     return found
+
+
+def _kind(url: str) -> str:
+    """Give what a URL leads to: `cluster`, `sentinel`, or "" for one server."""
+    return url.partition("://")[0].partition("+")[2]
+
+
+async def _coverage(masters: Sequence[Redis]) -> Finding:
+    """Ask each master whether it serves its slots while another one is away; each has a setting of its own."""
+    told = {}
+    for redis in masters:
+        (reply,) = await _send(redis, [("CONFIG", "GET", _COVERAGE)])
+        pair = reply.values() if isinstance(reply, dict) else () if isinstance(reply, ResponseError) else reply[1:]
+        told[target(redis)] = next(map(_text, pair), None)
+    return judge_coverage(told)
+
+
+def judge_coverage(told: Mapping[str, str | None]) -> Finding:
+    """Judge what each master does while another one is away; None: our user may not ask, which is as it should be.
+
+    By default all refuse to serve, so every slice is away until a replica has taken the place of the one.
+    """
+    stopping = [place for place, value in told.items() if value == "yes"]
+    if stopping:
+        return warning(
+            "Redis cluster",
+            f"{', '.join(stopping)} serves nothing while another master is away: {_COVERAGE} is yes.",
+            f"Set {_COVERAGE} no on every node.",
+        )
+    if None in told.values():
+        return fine("Redis cluster", f"our user may not see {_COVERAGE}, which should be no")
+    return fine("Redis cluster", "the masters that are there go on while another one is away")
 
 
 async def _replicas(redis: Redis) -> int | None:
@@ -179,7 +214,7 @@ async def _rights(masters: Sequence[Redis], keys: Keys) -> Finding:
         may_all = may_all and not refused.pop("too much")
         for program, names in lacking.items():
             names += [name for name in refused[program] if name not in names]
-    return judge_rights(keys.prefix, lacking, may_all)
+    return judge_rights(base(keys.prefix, keys.slices), lacking, may_all)
 
 
 async def _refused(redis: Redis, keys: Keys) -> dict[str, list[str]] | None:
@@ -203,15 +238,18 @@ async def _refused(redis: Redis, keys: Keys) -> dict[str, list[str]] | None:
     return {program: [name for of, name in no if of == program] for program in wanted}
 
 
-def judge_rights(prefix: str, lacking: Mapping[Program, Sequence[str]], may_all: bool) -> Finding:
-    """Judge what our user may do; `lacking` are the commands, by program, that it may not."""
+def judge_rights(ours: str, lacking: Mapping[Program, Sequence[str]], may_all: bool) -> Finding:
+    """Judge what our user may do; `lacking` are the commands, by program, that it may not.
+
+    `ours` is what all our keys begin with.
+    """
     suffices = "README, section Users of Redis, has the access lists that suffice."
     if may_all:
         return warning("Redis rights", "Our user may do everything, to others' keys and the server too.", suffices)
     if not lacking["projector"]:
-        return fine("Redis rights", f"all that projector, API and commands need under {base(prefix)}*")
+        return fine("Redis rights", f"all that projector, API and commands need under {ours}*")
     if not lacking["api"]:
-        return fine("Redis rights", f"all that the API needs under {base(prefix)}*, and not what the projector needs")
+        return fine("Redis rights", f"all that the API needs under {ours}*, and not what the projector needs")
     least = min(lacking.values(), key=len)
     return problem("Redis rights", f"Our user may not use {', '.join(least)} as it must.", suffices)
 

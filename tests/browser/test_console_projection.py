@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
-from readmodel.redis_client import connect, keys_of
+from readmodel.keys import Keys
+from readmodel.redis_client import connect
+from readmodel.redis_servers import OneServer
 from readside.api import opened
 from readside.demo.processes import free_port
 from tests.browser.browsing import Tab, enter, tab
@@ -265,7 +267,8 @@ async def test_last_errors_outlive_the_leader_that_had_them(service: Service, vi
     at = "2026-01-13T14:30:00.000000Z"
     left = {"errors": [{"at": at, "text": "PostgreSQL closed the connection."}], "reported_at_us": 0}
     redis = connect(service.config.redis_url, name="test")
-    await redis.hset(keys_of(redis, service.config.redis_prefix).projectors, "killed", json.dumps(left))
+    keys = Keys(service.config.redis_prefix, OneServer(redis).database)
+    await redis.hset(keys.projectors, "killed", json.dumps(left))
     await redis.aclose()
     page = await enter(visitor, service.url, BOTH_KEY)
 

@@ -124,6 +124,27 @@ async def test_the_doctor_names_a_master_without_a_replica(cluster: RedisCluster
     assert master.place in found.detail
 
 
+async def test_the_doctor_warns_where_one_master_that_is_away_stops_all_others(cluster: RedisCluster) -> None:
+    """Redis does so unless it is told otherwise, on each node by itself."""
+    for node in cluster.nodes:
+        await node.run("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    assert (await looked(cluster.url(), 32))["Redis cluster"].state == "ok"
+    master = await cluster.master_of(SLOT)
+    await master.run("CONFIG", "SET", "cluster-require-full-coverage", "yes")
+
+    found = (await looked(cluster.url(), 32))["Redis cluster"]
+
+    assert (found.state, found.do) == ("warning", "Set cluster-require-full-coverage no on every node.")
+    assert found.detail.startswith(f"{master.place}/0 serves nothing")
+
+
+async def test_a_list_that_suffices_need_not_show_the_doctor_any_setting(cluster: RedisCluster) -> None:
+    """CONFIG GET shows passwords too, so our users may not: what could not be seen is named, and no warning."""
+    found = (await looked(await restricted(cluster, "projector"), 32))["Redis cluster"]
+
+    assert (found.state, "may not see cluster-require-full-coverage" in found.detail) == ("ok", True)
+
+
 async def test_the_doctor_knows_sentinels() -> None:
     """The master is looked at, and a URL that leads to a sentinel itself is told."""
     async with watched_redis(replicas=1) as watched:

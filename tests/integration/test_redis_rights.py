@@ -166,6 +166,13 @@ async def test_the_api_cannot_change_the_view_by_a_script(redis_url: str) -> Non
             await redis.evalsha(sha, 1, f"{OURS}position")
 
 
+async def test_a_list_for_one_slice_does_not_do_for_several(stage: Bench, redis_url: str) -> None:
+    """The doctor says so, though the first of the slices is within reach."""
+    site = site_of(stage).with_settings(REDIS_URL=await restricted(redis_url, "projector"), SLICES="8")
+
+    assert "Redis rights    problem" in (await site.run("doctor")).out
+
+
 async def test_a_right_that_is_taken_away_is_named(stage: Bench, redis_url: str) -> None:
     """The projector says which command Redis refuses."""
     stage.config = replace(stage.config, redis_url=await restricted(second(redis_url), "projector", without="evalsha"))

@@ -10,10 +10,11 @@ import pytest
 from redis.asyncio import Redis
 
 from readmodel.errors import AccessRefused, ServiceError, ViewFull, ViewUnavailable
+from readmodel.keys import Keys
 from readmodel.postgres_client import check_server
 from readmodel.postgres_client import connect as connect_postgres
 from readmodel.projection import read_projection
-from readmodel.redis_client import connect, keys_of, translated
+from readmodel.redis_client import connect, translated
 from readmodel.view import ViewReader
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import free_port
@@ -127,7 +128,7 @@ async def test_what_redis_refuses(line: str) -> None:
     async with refusing(line) as client:
         with pytest.raises(ServiceError) as caught, translated(client):
             await client.time()
-        projection = await read_projection(whole_view(ViewReader(client, keys_of(client, "p"))), 5.0)
+        projection = await read_projection(whole_view(ViewReader(client, Keys("p"))), 5.0)
 
     assert type(caught.value) is kind
     assert line.removeprefix("ERR ") in str(caught.value)

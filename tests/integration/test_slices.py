@@ -14,8 +14,8 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.healing import CLOCK_US
 from tests.support.projecting import MAX_BYTES, Bench, bench
 from tests.support.servers import running_redis
+from tests.support.several_servers import servers_at, sliced
 from tests.support.slicing import session_in
-from tests.support.two_servers import TwoServers, sliced
 from tests.support.waiting import eventually
 
 SLICES = 8
@@ -97,7 +97,7 @@ async def stage(database_url: str, redis_url: str, other_redis: EmbeddedRedis) -
 @asynccontextmanager
 async def projecting(stage: Stage, other: EmbeddedRedis) -> AsyncIterator[Telemetry]:
     """A projector over both servers, live in every slice."""
-    servers = TwoServers(stage.bench.config.redis_url, other.url(), name="readside-projector")
+    servers = servers_at(stage.bench.config.redis_url, other.url(), name="readside-projector")
     async with stage.bench.projector(servers, slices=SLICES) as telemetry:
         await stage.caught_up()
         yield telemetry

@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from readmodel.keys import Keys
 from readmodel.projection import Projection, read_projection
-from readmodel.redis_client import connect, keys_of
+from readmodel.redis_client import connect
+from readmodel.redis_servers import OneServer
 from readmodel.view import ViewReader
 from readside.commands import explain as command
 from readside.commands.plain_words import TableRow, rows, users_see
@@ -68,7 +69,7 @@ class Looked:
     def behind(self) -> tuple[Redis, Keys]:
         """The client and the keys of who asks Redis by the proxy."""
         client = connect(self.stage.config.redis_url, name="test")
-        return client, keys_of(client, self.stage.config.redis_prefix)
+        return client, Keys(self.stage.config.redis_prefix, OneServer(client).database)
 
     async def explained(self, session_id: str) -> tuple[str, str]:
         """Who answers its polls, and how explain says so."""

@@ -49,6 +49,7 @@ _BOUNDS = {
     "query_api.view_reads.LONG_BYTES": 3_000,
     "query_api.circuit.RETRY_SECONDS": 0.03,
     "query_api.fallback.MISSING_SECONDS": 0.2,
+    "query_api.replicas.LOOK_SECONDS": 0.1,
     "query_api.projector_requests.WARM_AGAIN_SECONDS": 0.2,
 }
 
@@ -63,12 +64,14 @@ _TIMED = (
     "projector.term.Committer",
     "projector.term.Sessions",
     "readside.api.Circuit",
+    "readside.api.ColdPolls",
     "readside.api.Fallback",
     "readside.api.ProjectorRequests",
+    "readside.replica_servers.Fallback",
+    "readside.replica_servers.Replica",
 )
 """What takes a clock, where it is built."""
 _IMPATIENT = (
-    "projector.jobs",
     "projector.leader",
     "projector.slice_leader",
     "projector.loads.loads",

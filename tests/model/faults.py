@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.model.connections import BellConnection, LeaderConnection
 from tests.model.letter_tables import PLACES
+from tests.model.standby import LEAST_LAG_SECONDS
 from tests.model.transactions import States
 from tests.model.writers import SESSIONS
 
@@ -55,6 +56,8 @@ class Faults:
         }
         if len(world.nodes.stores) > 1:
             self._kinds[self.slot_moved] = 8
+        if world.standby:
+            self._kinds[self.standby_lags] = 6
         if world.nodes.spared:
             self._kinds = {kind: weight for kind, weight in self._kinds.items() if kind.__name__ in OF_ONE_NODE}
         # Fewer kinds of faults, more of each: what breaks under one is not healed by the next.
@@ -88,6 +91,8 @@ class Faults:
         for store in world.nodes.stores:
             store.full, store.failing = False, 0.0
         self._tables_free()
+        if world.standby:
+            world.standby.lag_seconds = LEAST_LAG_SECONDS
         for machine in world.machines.values():
             machine.frozen_until = 0.0
 
@@ -244,6 +249,12 @@ class Faults:
             for store in self._world.nodes.stores:
                 store.failing = store.usually_failing
 
+    def standby_lags(self) -> None:
+        """A hot standby replays later than it did, or has caught up."""
+        lags = (LEAST_LAG_SECONDS, LEAST_LAG_SECONDS, 0.2, 0.5, 3.0)
+        if self._world.standby:
+            self._world.standby.lag_seconds = self._world.chance.choice(lags)
+
     def node_away(self) -> None:
         """A Redis does not answer for a while, though it may do what it is asked."""
         store = self._world.nodes.struck
@@ -274,6 +285,6 @@ class Faults:
         """The database is restored from a backup, as another cluster behind the same address."""
         postgres, chance = self._world.postgres, self._world.chance
         backup = {sid: chance.choice(history).state for sid, history in postgres.history.items()}
-        postgres.cluster += 1
+        postgres.cluster, postgres.restored_us = postgres.cluster + 1, postgres.now_us()
         postgres.forget_prepared()
         postgres.crash(backup)

@@ -154,6 +154,6 @@ LETTER_PLANTS = {
         "holders.sql",
         "UNION\nSELECT 'prepared ' || transaction::text FROM pg_prepared_xacts WHERE database = current_database()",
         "",
-        ("crash", "prepare"),
+        ("crash", "prepare", "status"),
     ),
 }

@@ -34,6 +34,8 @@ class Postgres:
         self.triggers_version = 0
         self.generation = 0
         self.cluster = 1
+        self.restored_us = 0
+        """When the present cluster took the former one's place."""
         self.failing = 0.004
         self._last_us = 0
         self._last_txid = self._latest_completed = 700

@@ -1,4 +1,4 @@
-"""Bugs to be planted against the slices of the view, one for each of their rules."""
+"""Bugs to be planted against slices and hot standbys, one for each of their rules."""
 
 from tests.model.planting import Plant
 
@@ -116,5 +116,20 @@ SLICE_PLANTS = {
         "if is_one_idle and patience <= 0:",
         "patience = 9.0 if busy else 0.0\n        if is_one_idle and patience <= 0:",
         ("sliced", "spared", "node_away"),
+    ),
+    "a standby's answer has the number heard last": Plant(
+        "an answer of a standby has the number of the beat that it had passed",
+        "query_api.fallback:Fallback._send",
+        "return _as_of_a_beat(logged, logged.proof)",
+        "return _as_of_a_beat(logged, logged.proof)._replace(number=number)",
+        ("standby", "standby_lags"),
+        (("readside.replica_servers:build_replicas", "number=lambda _session_id: None,", "number=cache.number_of,"),),
+    ),
+    "a standby is believed to have passed every beat": Plant(
+        "a standby's answer is as of a beat that it had passed",
+        "query_api.replicas:latest_passed",
+        "if proof.wal.lsn <= replayed",
+        "if replayed",
+        ("standby", "standby_lags"),
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from readmodel.keys import Keys
@@ -46,6 +47,13 @@ class Spared:
         if feeds == 1 and self._oldest_us > STALLED_SECONDS * 1_000_000:
             return f"a slice whose node was sound stalled for {self._oldest_us / 1_000_000} s: {self._reasons()}"
         return None
+
+    def counts(self) -> Counter[str]:
+        """Tell how often a slice began anew while others went on, and for which reason."""
+        ended = [str(line["reason"]) for line in self._told if line["event"] == "the term ended" and "slice" in line]
+        away = self._count("a slice is away")
+        waited = sum(reason.startswith("more than") for reason in ended)
+        return Counter({"a slice began anew": len(ended), "a slice was away": away, "too much waited": waited})
 
     def _slices(self) -> dict[int, Keys]:
         nodes = self._nodes

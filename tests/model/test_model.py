@@ -1,8 +1,11 @@
 """The protocol under random schedules and faults, over the real scripts, messages and classes.
 
-Two projectors and two APIs run over a simulated Postgres and over fakeredis, or a real Redis, in virtual time. `--seed`
-says where the seeds begin (from 0 on by default: `make test` runs the same ones every time), `--runs` how many there
-are. `python -m tests.model.runs 4000 --real` runs many.
+Two projectors and two APIs run over a simulated Postgres and over fakeredis, or a real Redis, in virtual time. In some
+seeds the view is cut into slices, on one Redis or two: what befalls one must leave the slices on the other alone. In
+some a hot standby answers cold polls.
+
+`--seed` says where the seeds begin (from 0 on by default: `make test` runs the same ones every time), `--runs` how many
+there are. `python -m tests.model.runs 4000 --real` runs many.
 """
 
 from collections.abc import Iterator, Mapping

@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 from projector.config import ProjectorConfig
 from projector.leader import Leader
@@ -16,13 +17,16 @@ from projector.telemetry import Telemetry
 from query_api.config import ApiConfig
 from query_api.events import Question
 from query_api.exchange import Exchange
+from query_api.replicas import Replica
 from query_api.reply import Reply
 from query_api.request_fields import RequestFields
 from query_api.request_line import RequestLine
 from readmodel.poll_query import parse_poll
+from readmodel.standby_log import Choose
 from readmodel.subscription import heard_all
 from readmodel.supervise import end
 from readside.api import ApiStores, _Wiring
+from readside.replica_servers import ReplicaServer
 from tests.model.applications import Applications
 from tests.model.auditor import WINDOW_BYTES, WINDOW_EVENTS, Auditor
 from tests.model.chance import Machine
@@ -35,6 +39,7 @@ from tests.model.pollers import Pollers
 from tests.model.postgres import Postgres
 from tests.model.reads import Reads
 from tests.model.spared import Spared
+from tests.model.standby import Standby, StandbyLog
 from tests.model.writers import SESSIONS
 
 STORM_SECONDS = 4.0
@@ -42,6 +47,7 @@ CALM_SECONDS = 60.0
 """After the last fault everything is well within this."""
 STALENESS_SECONDS = 2.0
 BEAT_SECONDS = 0.1
+SHARE_STANDBY = 0.3
 SHARE_SPARED = 0.35
 """How many of the views on two nodes have one that nothing befalls, so that its slices show what the other's bring."""
 _NONE: Mapping[bytes, bytes] = {}
@@ -94,8 +100,11 @@ class World:
         if len(nodes.stores) > 1 and ("spared" in only or (not only and chance.random() < SHARE_SPARED)):
             nodes.spare_one()
             self.postgres.failing = 0.0
+        has_standby = "standby" in only if only else chance.random() < SHARE_STANDBY
+        self.standby = Standby(self.postgres) if has_standby else None
         self.faults = Faults(self, only)
         self._telemetries: list[Telemetry] = []
+        self._replicas: list[Replica] = []
 
     def machine(self, name: str) -> Machine:
         """Set up a machine."""
@@ -158,6 +167,9 @@ class World:
             subscribe=partial(heard_all, view.servers),
             reconnect=_nothing,
             probe=_nothing,
+            replicas=[ReplicaServer("postgresql://standby/", cast("Any", process.machine), cast("Any", self.standby))]
+            if self.standby
+            else (),
         )
         config = ApiConfig(
             "",
@@ -167,9 +179,15 @@ class World:
             response_cache_bytes=40_000,
             slices=view.slices.count,
         )
-        built = _Wiring(config, stores, Exchange(None, {}))
+        with mock.patch("readside.replica_servers.StandbyLog", _standby_log):
+            built = _Wiring(config, stores, Exchange(None, {}))
         process.run(*built.background())
-        process.at_end = [built.service.view_nodes.close, built.service.fallback.close]
+        self._replicas += built.service.cold.replicas.all
+        process.at_end = [
+            built.service.view_nodes.close,
+            built.service.fallback.close,
+            built.service.cold.replicas.close,
+        ]
         self.apis.append((process, built.service.events))
 
     async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
@@ -193,7 +211,9 @@ class World:
     def counts(self) -> Counter[str]:
         """Tell how many answers came from where, which faults struck, and what became of the letters."""
         comparisons = Counter({"compared again": sum(each.comparisons for each in self._telemetries)})
-        return self.answers + self.faults.struck + self.postgres.letterbox.counts + comparisons
+        letters = self.postgres.letterbox.counts + comparisons
+        letters += Counter({"standby": sum(replica.answers for replica in self._replicas)})
+        return self.answers + self.faults.struck + letters + self.spared.counts()
 
     async def run(self) -> None:
         """Let everything happen; raises Wrong."""
@@ -246,6 +266,11 @@ class World:
 def _as_of(reply: Reply) -> int:
     text = dict(reply.headers).get(b"readside-as-of")
     return instant(text) if text else 0
+
+
+def _standby_log(machine: Any, _url: str, standby: Any, choose: Choose) -> StandbyLog:
+    """Read a standby, which `ReplicaServer` holds with the machine of its process, in the places of pool and finder."""
+    return StandbyLog(machine, standby, choose)
 
 
 async def _nothing() -> None:

@@ -126,12 +126,17 @@ class Run:
         self.report.tell(f"{name} is healed")
 
     async def _healed(self, since_us: int) -> bool:
-        """Wait until each API serves each slice from the live view, with all that was before `since_us`."""
+        """Wait until each API serves each slice from the live view, with all that was before `since_us`.
+
+        And every hot standby answers cold polls again.
+        """
         view = self.service.installation.view
         probes = {view.index_of(session_id): session_id for session_id in sorted(self.kept, reverse=True)}
         waits = [self._live(poller, each, since_us) for poller in self.pollers[:2] for each in probes.values()]
         try:
             await asyncio.gather(*waits)
+            if self.service.installation.has_standbys and not self.stop.is_set():
+                await eventually(self.service.standbys_are_fit, "every standby answers cold polls", HEAL_SECONDS)
         except AssertionError as error:
             told = (await self.service.clients[0].get("/api/v2/projection")).json()
             self.report.fail(f"{error}; the projection says {told}")

@@ -133,11 +133,17 @@ class ClusterFaults:
         await self._whole()
 
     async def _struck(self) -> tuple[int, Node, Node]:
-        """The slot of a random slice, its master, and the replica of that; the cluster is whole before."""
+        """The slot of a random slice, its master, and the replica of that; the cluster is whole before.
+
+        While slots have no master, all others are served or none, as the cluster is set: either is.
+        """
         await self._whole()
+        are_all_needed = self.site.random.choice(("yes", "no"))
+        for node in self.cluster.nodes:
+            await node.run("CONFIG SET", "cluster-require-full-coverage", are_all_needed)
         slot = self.site.random.choice(self._slots())
         master = await self.cluster.master_of(slot)
-        self.site.report.tell(f"{master.place} is struck")
+        self.site.report.tell(f"{master.place} is struck; full coverage: {are_all_needed}")
         return slot, master, await self.cluster.replica_of(master)
 
     async def _move(self, slot: int, to: Node) -> None:

@@ -45,7 +45,7 @@ class DataFaults:
             Fault("subscriptions killed", self.kill_subscriptions, 3),
             Fault("Redis connections killed", self.kill_clients, 1),
         ]
-        if self.site.service.installation.slices == 1:
+        if self.site.service.installation.has_one_redis:  # a copy would bring an edit back
             faults.append(Fault("member edited", self.edit_member, 4))
         return faults
 

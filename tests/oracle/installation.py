@@ -40,6 +40,16 @@ class Installation:
     """Without READSIDE_, on top of those that every run has."""
 
     @property
+    def has_one_redis(self) -> bool:
+        """Whether no other Redis can take its place, with what that one holds."""
+        return "+" not in self.redis_url.partition("://")[0]
+
+    @property
+    def has_standbys(self) -> bool:
+        """Whether hot standbys answer cold polls."""
+        return "REPLICA_URLS" in self.settings
+
+    @property
     def view(self) -> Slices:
         """The slices, by the keys that they have."""
         return Slices("readside", count=self.slices, sharded="+cluster" in self.redis_url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ from tests.support.scraping import series
 from tests.support.waiting import eventually
 
 MAX_STALENESS_SECONDS = 2.0
-COLD_POLLS = "readside_cold_polls_total"
+COLD_POLLS, STANDBY_FIT = "readside_cold_polls_total", "readside_replica_fit{"
 # Small bounds, so that windows, evictions and expiry have their part in it.
 SETTINGS = {
     "API_KEYS": f"oracle:{KEY}:read+ops",
@@ -102,6 +103,12 @@ class Service:
         told = (await self.clients[0].get("/api/v2/projection")).json()["leader"]
         pids = [child.pid for child in self.projectors]
         return pids.index(told["pid"]) if told and told["pid"] in pids else None
+
+    async def standbys_are_fit(self) -> bool:
+        """Whether every API process would ask every hot standby that it was told of."""
+        await asyncio.sleep(0.1)  # a scrape is dear
+        told = [series((await client.get("/metrics")).text) for client in self.clients]
+        return all(is_fit for each in told for name, is_fit in each.items() if name.startswith(STANDBY_FIT))
 
     async def answered_by_standbys(self) -> int:
         """How many cold polls other servers than the primary answered, as the API processes tell."""

@@ -64,7 +64,7 @@ class Site:
 
         async def holds() -> bool:
             await asyncio.sleep(0.1)
-            with suppress(RedisError, OSError):  # one that is away, or loads what its master holds
+            with suppress(RedisError, *LOST):  # one that is away, or loads what its master holds
                 return await condition()
             return False
 

@@ -4,16 +4,46 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
 
 import asyncpg
 
-from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.oracle.service import MAX_STALENESS_SECONDS
 from tests.oracle.site import Fault, Site
-from tests.oracle.writers import LOST
-from tests.support.replication import Replication, replayed_all
+from tests.oracle.writers import LOST, wait
+from tests.support.replication import Replication
 
+REPLAY_SECONDS = 20
+ANOTHER_HISTORY = """
+UPDATE events SET message = 'of another history' WHERE id IN (SELECT id FROM events FOR UPDATE SKIP LOCKED)
+"""
+"""Transactions that were prepared on the primary hold their locks here for ever."""
 SENDERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_replication"
+
+
+@dataclass
+class OnlyStandby:
+    """The one standby, or the one that is in its place now."""
+
+    servers: Replication
+    settings: dict[str, str]
+
+    def __post_init__(self) -> None:
+        self.server = self.servers.copy(self.servers.primary, **self.settings)
+
+    async def replace(self) -> None:
+        """End it, and start one in its place that begins with what the primary had at first."""
+        await self.server.kill()
+        new = self.servers.copy(self.servers.primary, **self.settings)
+        new.port, self.server = self.server.port, new
+        await new.start()
+
+    async def __aenter__(self) -> Self:
+        await self.server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.server.kill()
 
 
 @dataclass
@@ -21,9 +51,7 @@ class StandbyFaults:
     """What can be done to the one standby, and to what it follows."""
 
     site: Site
-    servers: Replication
-    standby: EmbeddedPostgres
-    settings: dict[str, str]
+    standby: OnlyStandby
 
     def all(self) -> list[Fault]:
         """Each of them."""
@@ -39,35 +67,33 @@ class StandbyFaults:
 
     async def lag(self) -> None:
         """It is left out, and back when it has caught up."""
-        await self._hold(2 * MAX_STALENESS_SECONDS)
+        await self._hold(MAX_STALENESS_SECONDS, 2)
 
     async def lag_shortly(self) -> None:
         """It is asked as long as what it has passed is young enough."""
-        await self._hold(MAX_STALENESS_SECONDS / 2)
+        await self._hold(0, MAX_STALENESS_SECONDS / 2)
 
     async def kill(self) -> None:
         """It replays from where it was."""
-        await self.standby.kill()
+        await self.standby.server.kill()
         await self.site.pause(2)
-        await self.standby.start()
+        await self.standby.server.start()
 
     async def promote(self) -> None:
         """It takes writes of its own, on a timeline that nobody follows, until one of the primary's is in its place."""
+        await self._checkpoint()
         async with self.site.postgres(self._url()) as connection:
             await connection.execute("SELECT pg_promote(wait => true)")
-            await connection.execute("UPDATE events SET message = 'of another history'")
+            await connection.execute(ANOTHER_HISTORY)
         await self.site.pause(2)
-        await self.standby.kill()
-        new = self.servers.copy(self.servers.primary, **self.settings)
-        new.port, self.standby = self.standby.port, new
-        await new.start()
-        await replayed_all(self.site.service.database_url, self._url())
+        await self.standby.replace()
+        await self._replayed()
 
     async def restart_both(self) -> None:
         """Neither knows where the other is for a moment."""
-        await self.standby.kill()
-        await self.servers.primary.restart("fast")
-        await self.standby.start()
+        await self.standby.server.kill()
+        await self.standby.servers.primary.restart("fast")
+        await self.standby.server.start()
 
     async def terminate_replication(self) -> None:
         """It connects again by itself, a moment late."""
@@ -86,12 +112,32 @@ class StandbyFaults:
                     await connection.execute("ROLLBACK")
                 await self.site.pause(0.5)
 
-    async def _hold(self, seconds: float) -> None:
+    async def _hold(self, least: float, more: float) -> None:
+        """Replay nothing for so many seconds at least, and for a random part of so many more."""
         with suppress(*LOST):
             async with self.site.postgres(self._url()) as connection:
                 await connection.execute("SELECT pg_wal_replay_pause()")
-                await self.site.pause(seconds)
+                await wait(self.site.stop, least)
+                await self.site.pause(more)
                 await connection.execute("SELECT pg_wal_replay_resume()")
 
+    async def _checkpoint(self) -> None:
+        """Have both write to their disks what is in memory, as `readside install` advises."""
+        for url in (None, self._url()):
+            await self._replayed()
+            async with self.site.postgres(url) as connection:
+                await connection.execute("CHECKPOINT")
+
+    async def _replayed(self) -> None:
+        """Return when the standby has all that the primary has on its disk now."""
+        async with self.site.postgres() as primary:
+            written = await primary.fetchval("SELECT pg_current_wal_flush_lsn()::text")
+
+        async def has() -> bool:
+            async with self.site.postgres(self._url()) as standby:
+                return bool(await standby.fetchval("SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written))
+
+        await self.site.until(has, "the standby has replayed all", REPLAY_SECONDS)
+
     def _url(self) -> str:
-        return self.standby.url(self.site.service.database_url.rpartition("/")[2])
+        return self.standby.server.url(self.site.service.database_url.rpartition("/")[2])

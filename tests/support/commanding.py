@@ -15,8 +15,10 @@ import httpx
 import orjson
 
 from projector.tail import triggers
+from readmodel.keys import Keys
 from readmodel.projection import read_projection
-from readmodel.redis_client import connect, keys_of
+from readmodel.redis_client import connect
+from readmodel.redis_servers import OneServer
 from readmodel.view import ViewReader
 from readside.demo.processes import free_port
 from tests.support.servers import connected
@@ -113,7 +115,7 @@ class Site:
         settings = {**self.settings, **changes}
         staleness = float(settings.get("MAX_STALENESS_SECONDS", "5"))
         redis = connect(settings["REDIS_URL"], name="test")
-        view = ViewReader(redis, keys_of(redis, settings["REDIS_PREFIX"]))
+        view = ViewReader(redis, Keys(settings["REDIS_PREFIX"], OneServer(redis).database))
 
         async def reached() -> bool:
             return (await read_projection(whole_view(view), staleness)).status == status

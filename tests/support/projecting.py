@@ -16,10 +16,11 @@ from projector.report import Reporter
 from projector.tail.triggers import install
 from projector.telemetry import Telemetry
 from readmodel.event_log import EventLog
+from readmodel.keys import Keys
 from readmodel.poll import Poll
 from readmodel.postgres_client import create_pool
-from readmodel.redis_client import connect, keys_of
-from readmodel.redis_servers import RedisServers, open_servers
+from readmodel.redis_client import connect
+from readmodel.redis_servers import OneServer, RedisServers, open_servers
 from readmodel.supervise import first_to_end
 from readmodel.tables import TableFinder
 from readmodel.view import Cold, ViewPage, ViewReader
@@ -170,7 +171,7 @@ async def bench(
         yield Bench(
             config,
             Writer(connection),
-            ViewReader(redis, keys_of(redis, "readside")),
+            ViewReader(redis, Keys("readside", OneServer(redis).database)),
             EventLog(pool, database_url, finder),
         )
     finally:

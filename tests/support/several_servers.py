@@ -1,10 +1,13 @@
 """Several Redis servers that share the hash slots, each a client of its own."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
+from readmodel.redis_client import connect
 from readmodel.slices import SLOTS
+from readmodel.whole_view import WholeView
 
 
 class SeveralServers:
@@ -43,3 +46,18 @@ class SeveralServers:
     def place(self, slot: int) -> int:
         """Which server a slot was on first."""
         return slot * len(self.clients) // SLOTS
+
+
+def servers_at(*urls: str, name: str = "test") -> SeveralServers:
+    """Those at these URLs; `name` is what our connections call themselves."""
+    return SeveralServers([connect(url, name=name) for url in urls])
+
+
+@asynccontextmanager
+async def sliced(*urls: str, slices: int, prefix: str = "readside") -> AsyncIterator[WholeView]:
+    """A view over servers, closed in the end."""
+    servers = servers_at(*urls)
+    try:
+        yield WholeView(servers, prefix, slices)
+    finally:
+        await servers.aclose()

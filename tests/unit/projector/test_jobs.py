@@ -8,7 +8,7 @@ from fakeredis import FakeServer
 
 from projector import jobs as module
 from projector.core.sessions import Sessions
-from projector.jobs import MAX_OUTCOMES, Jobs
+from projector.jobs import MAX_OUTCOMES, MAX_REQUESTS, MAX_UNHEARD, Jobs
 from projector.requests import Requests
 from projector.telemetry import Telemetry
 from readmodel.errors import ViewUnavailable
@@ -28,8 +28,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[ProjectorReply]:
     monkeypatch.setattr(module, "PROGRESS_SECONDS", 3600.0)
     replies: list[ProjectorReply] = []
 
-    async def reply(_: Jobs, one: ProjectorReply, __: ViewReader | None) -> None:
+    async def reply(_: Jobs, one: ProjectorReply, __: ViewReader) -> int:
         replies.append(one)
+        return 1
 
     monkeypatch.setattr(Jobs, "reply", reply)
     return replies
@@ -139,3 +140,79 @@ async def test_a_job_knows_its_sessions_though_redis_fails_the_term(jobs: Jobs) 
     jobs.attach(0, asyncio.Event())
 
     assert [request.sessions for request in jobs.take(0)] == [SESSIONS[:1]]
+
+
+async def test_a_request_that_comes_by_several_channels_has_one_job(jobs: Jobs) -> None:
+    """It is sent again until somebody seems to hear it: every session must not be loaded as often."""
+    request = ProjectorRequest("rebuild", (), everything=True, reply=True)
+    first = jobs.receive(request)
+
+    assert jobs.receive(request) is first
+    assert [jobs.next_of_everything(), jobs.next_of_everything()] == [first, None]
+
+
+async def test_touches_push_no_request_out_that_somebody_waits_for(jobs: Jobs) -> None:
+    """While a slice is away they come and come; the rebuild of its hot sessions would wait for ever."""
+    request = ProjectorRequest("rebuild", (), reply=True)
+    jobs.receive(request)
+    for _ in range(MAX_REQUESTS + 1):
+        jobs.receive(ProjectorRequest("touch", SESSIONS))
+    taken = jobs.take(0)
+
+    assert len(taken) == MAX_REQUESTS
+    assert taken[0].id == request.id
+
+
+async def test_whose_request_is_pushed_out_hears_so(jobs: Jobs, told: list[ProjectorReply]) -> None:
+    """Where all are commands."""
+    asked = [ProjectorRequest("rebuild", (), reply=True) for _ in range(MAX_REQUESTS + 1)]
+    for request in asked:
+        jobs.receive(request)
+    await eventually(lambda: bool(told), "it is told")
+
+    assert [reply.id for reply in told if reply.state == "failed"] == [asked[0].id]
+
+
+async def test_a_job_that_nobody_hears_of_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked has left: while a slice is away, jobs that wait for it must not gather."""
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.001)
+    redis = fake_redis()
+
+    async def reply(_: Jobs, __: ProjectorReply, ___: ViewReader) -> int:
+        return 0
+
+    monkeypatch.setattr(Jobs, "reply", reply)
+    jobs = Jobs(WholeView(OneServer(redis), "readside"))
+    job = jobs.receive(ProjectorRequest("rebuild", SESSIONS, reply=True))
+    telling = asyncio.create_task(jobs.tell())
+    await eventually(lambda: job.unheard > MAX_UNHEARD, "nobody hears")
+    again = jobs.receive(ProjectorRequest("rebuild", SESSIONS, id=job.id, reply=True))
+    telling.cancel()
+    await asyncio.gather(telling, return_exceptions=True)
+    await redis.aclose()
+
+    assert again is not job
+
+
+async def test_a_slice_that_is_away_holds_up_no_replies_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its jobs wait out their time; who asked by another slice hears meanwhile."""
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.001)
+    redis, sent = fake_redis(), []
+    view = WholeView(OneServer(redis), "readside", 3)
+
+    async def reply(_: Jobs, one: ProjectorReply, line: ViewReader) -> int:
+        if line is view.reporting[0]:
+            await asyncio.Event().wait()
+        sent.append(one.id)
+        return 1
+
+    monkeypatch.setattr(Jobs, "reply", reply)
+    jobs = Jobs(view)
+    jobs.receive(ProjectorRequest("rebuild", SESSIONS, reply=True), view.reporting[0])
+    request = ProjectorRequest("rebuild", SESSIONS, reply=True)
+    jobs.receive(request, view.reporting[1])
+    telling = asyncio.create_task(jobs.tell())
+    await eventually(lambda: request.id in sent, "the other is told")
+    telling.cancel()
+    await asyncio.gather(telling, return_exceptions=True)
+    await redis.aclose()

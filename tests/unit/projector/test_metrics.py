@@ -11,6 +11,7 @@ from projector.leader import CAUSES, _cause
 from projector.metrics import exposition
 from projector.telemetry import SliceTelemetry, Telemetry
 from readmodel.errors import (
+    BeatNotPassed,
     EventLogUnavailable,
     QueryTooSlow,
     RecoveryConflict,
@@ -139,7 +140,7 @@ def test_who_does_not_lead_tells_nothing_of_the_view(role: str) -> None:
 def test_every_error_of_a_store_is_a_cause() -> None:
     """What ends a connection is counted under a word of its own; the narrowest kind decides."""
     kinds = {kind for parent in (StoreUnavailable, StoreRefused) for kind in _kinds(parent)}
-    kinds -= {StandbyUnfit, RecoveryConflict}  # no leader reads a standby
+    kinds -= {StandbyUnfit, BeatNotPassed, RecoveryConflict}  # no leader reads a standby
 
     assert {_cause(kind("…")) for kind in kinds} == set(CAUSES.values())
     assert [_cause(kind("…")) for kind in (EventLogUnavailable, QueryTooSlow, ViewFull)] == [

@@ -15,6 +15,7 @@ from query_api.replicas import Replica, ReplicaConfig, Replicas
 from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,
+    BeatNotPassed,
     ConfigurationError,
     EventLogUnavailable,
     Overload,
@@ -196,18 +197,20 @@ async def test_connections_to_what_is_no_standby_of_ours_are_not_used_again(benc
 async def test_while_no_beat_is_heard_the_primary_answers(bench: Bench) -> None:
     """Nothing can be said of any standby, and nothing is said against it."""
     bench.proofs = []
-    bench.logs[0].error = StandbyUnfit("lagging", "It has not replayed what it must.")
-    await bench.look()
-    found = await bench.cold.answer(POLL, 5.0)
+    with capture_logs() as lines:
+        await bench.look()
+        found = await bench.cold.answer(POLL, 5.0)
+        await bench.look()
 
     assert bench.replicas[0].report()["lag_ms"] is None
     assert found.number is None
     assert bench.queries == (1, 0)
+    assert lines == []
 
 
 async def test_a_standby_is_not_told_to_lag_since_the_beats_have_broken_off(bench: Bench) -> None:
     """A new leader's first message breaks them all off while a query is on its way."""
-    bench.logs[0].error = StandbyUnfit("lagging", "It has not replayed what it must.")
+    bench.logs[0].error = BeatNotPassed("It has not passed any beat that was heard.")
     bench.logs[0].hold()
     with capture_logs() as lines:
         poll = asyncio.create_task(bench.cold.answer(POLL, 5.0))
@@ -221,6 +224,14 @@ async def test_a_standby_is_not_told_to_lag_since_the_beats_have_broken_off(benc
     assert lines == []
 
 
+async def test_where_the_beats_have_stopped_the_primary_alone_is_asked(bench: Bench) -> None:
+    """No standby could answer late enough."""
+    bench.clock.now = 99.0 + 5.1
+    await bench.cold.answer(POLL, 5.0)
+
+    assert bench.queries == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("error", "is_fit"),
     [
@@ -228,6 +239,7 @@ async def test_a_standby_is_not_told_to_lag_since_the_beats_have_broken_off(benc
         (StandbyUnfit("promoted", "It was promoted."), False),
         (RightsMissing("A right was taken away."), False),
         (RecoveryConflict("Replay ended it."), True),
+        (BeatNotPassed("It has not passed the only beat since a message was missed."), True),
         (BadEvents("An event cannot be read."), True),
     ],
 )

@@ -26,6 +26,7 @@ from readmodel.errors import (
 )
 from readmodel.keys import Keys
 from readmodel.postgres_url import address_of
+from readmodel.redis_servers import OneServer
 
 SECRET = "hunter2"
 POSTGRES = f"postgresql://app:{SECRET}@db.example:5433/shop"
@@ -268,7 +269,7 @@ def test_what_redis_errors_become(redis: Redis, raised: Exception, becomes: type
 def test_a_redis_url_that_cannot_be_used(url: str) -> None:
     """The setting is named, not shown; nothing is tried."""
     with pytest.raises(ConfigurationError, match=r"^READSIDE_REDIS_URL is not a redis:// or rediss:// URL") as caught:
-        redis_client.keys_of(redis_client.connect(url, name="test"), "p")
+        _ = redis_client.connect(url, name="test")
 
     is_one_sentence(caught.value)
 
@@ -284,12 +285,12 @@ def test_a_redis_url_that_cannot_be_used(url: str) -> None:
     ],
 )
 async def test_the_place_of_a_redis(url: str, place: str, database: int) -> None:
-    """Host, port and database, and the keys that belong to the database."""
+    """Host, port and database."""
     redis = redis_client.connect(url, name="test")
     await redis.aclose()
 
     assert redis_client.target(redis) == place
-    assert redis_client.keys_of(redis, "p") == Keys("p", database)
+    assert OneServer(redis).database == database
 
 
 def test_keys_lie_in_one_slot() -> None:
