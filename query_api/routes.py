@@ -31,6 +31,7 @@ _REDIS_AWAY = "Redis does not answer, so the session cannot be warmed; try again
 _NO_LEADER = "No leading projector hears the request to warm the session; try again in a second."
 _FOREIGN_VIEW = "Redis holds data of others, so the hot sessions are not known; /api/v2/projection says more."
 _NO_VIEW = "Redis does not answer, so the hot sessions are not known; try again in a second."
+_NOT_WHOLE = "A slice is away, so the hot sessions are not known; /api/v2/projection says which and why."
 
 
 class RequestRefusal(Exception):
@@ -134,7 +135,7 @@ async def hot_sessions(request: Request, service: Parts) -> Response:
     except ForeignView:
         return response(retry_later(_FOREIGN_VIEW))
     except (StoreUnavailable, StoreRefused):
-        return response(retry_later(_NO_VIEW))
+        return response(retry_later(_NO_VIEW if len(service.view.parts) == 1 else _NOT_WHOLE))
     return _json(listed)
 
 

@@ -179,6 +179,14 @@ async def test_a_slice_whose_redis_is_away_is_answered_by_postgres_alone(apart: 
     assert "slices_down" not in (await stand.client.get("/health/ready")).json()
 
 
+async def test_the_hot_sessions_are_not_listed_in_part(apart: Apart) -> None:
+    """Most Redis servers answer: the sentence says that a slice is away, and where its name is."""
+    apart.redis[1].connected = False
+    reply = await apart.stand.client.get("/api/v2/projection/sessions", headers={"x-api-key": OPS_KEY})
+
+    assert (reply.status_code, reply.json()["detail"].partition(",")[0]) == (503, "A slice is away")
+
+
 def away_in(scraped: Scrape) -> tuple[float, ...]:
     """What the metrics say of servers that are away."""
     names = ("store_away{store=redis}", "redis_nodes_away", "redis_nodes")
