@@ -54,6 +54,8 @@ class Run:
         self.kept = frozenset(self._sessions(self.service.installation.view))
         self.pollers = [self._poller(n % len(self.service.clients), n) for n in range(POLLERS_EACH * 2)]
         self.pollers += [self._roamer(n) for n in range(ROAMERS)]
+        # They ask of every slice at once: with so many answers a poller would forget what its ETags stand for.
+        self.probers = [self._poller(place, len(self.pollers) + place) for place in range(len(self.service.clients))]
         url, known = self.service.database_url, self.ledger
         self.writers = [
             Writer(url, known, self._own(f"writer {n}"), self.stop, self.kept, seconds, self.hurry)
@@ -132,7 +134,7 @@ class Run:
         """
         view = self.service.installation.view
         probes = {view.index_of(session_id): session_id for session_id in sorted(self.kept, reverse=True)}
-        waits = [self._live(poller, each, since_us) for poller in self.pollers[:2] for each in probes.values()]
+        waits = [self._live(poller, each, since_us) for poller in self.probers for each in probes.values()]
         try:
             await asyncio.gather(*waits)
             if self.service.installation.has_standbys and not self.stop.is_set():
