@@ -310,10 +310,9 @@ async def answers(questions: Iterable[Coroutine[Any, Any, Said]]) -> tuple[list[
     wrong: list[Exception] = []
     waiting = set(tasks)
     try:
-        while waiting and 2 * len(said) <= len(tasks):
-            done, waiting = await asyncio.wait(
-                waiting, return_when=asyncio.FIRST_COMPLETED, timeout=READING_SECONDS / 2
-            )
+        while waiting:
+            seconds = READING_SECONDS / 2 if 2 * len(said) <= len(tasks) else GRACE_SECONDS
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=seconds)
             if not done:
                 break
             for task in done:

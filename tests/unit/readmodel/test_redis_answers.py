@@ -1,0 +1,35 @@
+"""Who is asked where the keys are: most must tell, the rest may."""
+
+import asyncio
+import time
+
+from readmodel.redis_moving import READING_SECONDS, answers
+
+
+async def after(turns: int, said: str) -> str:
+    """Tell after some turns of the loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return said
+
+
+async def silent() -> str:
+    """Never tell."""
+    await asyncio.Event().wait()
+    return ""
+
+
+async def test_who_is_a_little_slower_is_heard_too() -> None:
+    """To cut it short would close its connection, with each time that all are asked."""
+    said, wrong = await answers([after(0, "a"), after(0, "b"), after(20, "c"), after(40, "d")])
+
+    assert (sorted(said), wrong) == (["a", "b", "c", "d"], [])
+
+
+async def test_who_is_silent_is_done_without() -> None:
+    """Once most have told."""
+    started = time.monotonic()
+    said, wrong = await answers([after(0, "a"), after(0, "b"), silent()])
+
+    assert (sorted(said), wrong) == (["a", "b"], [])
+    assert time.monotonic() - started < READING_SECONDS / 2
