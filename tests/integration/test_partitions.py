@@ -543,7 +543,8 @@ class Judge:
                     if not isinstance(found, ViewPage):
                         continue
                     after, _ = await self._held(connection, session_id)
-                    shown = {one["id"] for one in orjson.loads(b"[" + found.page + b"]") if one["timestamp"] < "2026-04"}
+                    events = orjson.loads(b"[" + found.page + b"]")
+                    shown = {event["id"] for event in events if event["timestamp"] < "2026-04"}
                     assert found.total < 1000
                     assert shown <= after
                     for seen_us, before in self._seen[session_id]:
