@@ -76,9 +76,9 @@ class SliceLeader:
             except TermRefused as ended:
                 self._ended(term, ended)
             except (ViewUnavailable, AccessRefused, ForeignView) as error:
+                self._away.note(index, error)  # where all are, whoever leads them says so
                 self._here.state, self._here.reason = "waiting", str(error)
                 self._telemetry.note_error(str(error))
-                self._away.note(index, error)
                 longest = AWAY_SECONDS
             if time.monotonic() - started > SETTLED_SECONDS:
                 pauses = delays(0.1, 5.0)
