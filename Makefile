@@ -36,7 +36,7 @@ demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9
 
 # Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
 test: $(INSTALLED) tools ## run every test (ARGS="-k cache -x" goes to pytest)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
 

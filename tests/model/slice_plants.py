@@ -70,25 +70,6 @@ SLICE_PLANTS = {
         "    self._late = False",
         ("sliced",),
     ),
-    "who asks late is answered by an earlier read": Plant(
-        "who asks while a statement runs is answered by the next one",
-        "projector.shared_reads:_OneCall._answer_all",
-        "asked, self._asked = self._asked, []",
-        "asked = self._asked",
-        ("sliced", "status"),
-        (
-            (
-                "projector.shared_reads:_OneCall._answer_all",
-                "found = await self._answer([one for one, future in asked if not future.done()])",
-                "found = await self._answer([one for one, future in asked if not future.done()]); self._asked = []",
-            ),
-            (
-                "projector.shared_reads:_OneCall._answer_all",
-                "except Exception as error:  # noqa: BLE001 (each of those who asked raises it)",
-                "except Exception as error:\n                self._asked = []",
-            ),
-        ),
-    ),
     "the messages of all slices are taken for those of one": Plant(
         "each slice has numbers of its own",
         "query_api.subscription:Subscription.run",

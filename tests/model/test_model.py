@@ -14,10 +14,7 @@ from concurrent.futures import Future
 import pytest
 
 from tests.model.plants import PLANTS
-from tests.model.runs import Run, Runs, real_redises, running
-
-PLANTED_RUNS = 60
-"""A planted bug is found within so many runs; the rarest takes a dozen as a rule."""
+from tests.model.runs import Run, Runs, real_redises, running, seeds_for
 
 LETTERS = ("emptied", "skipped", "compared again", "prepared", "nobody reads")
 WAYS = ("memory", "redis", "postgres", "nothing later", "not modified", "scripts together", *LETTERS)
@@ -63,7 +60,7 @@ def test_no_answer_is_wrong_and_the_view_recovers(runs: Runs, seeds: range, redi
 def searches(request: pytest.FixtureRequest, runs: Runs, servers: list[str]) -> Mapping[str, Future[Run | None]]:
     """What looks for the planted bugs of the tests that were chosen, each bug from one seed to the next."""
     chosen = [item.callspec.params.get("plant") for item in request.session.items if hasattr(item, "callspec")]
-    return {plant: runs.search(range(PLANTED_RUNS), plant, servers) for plant in PLANTS if plant in chosen}
+    return {plant: runs.search(seeds_for(plant), plant, servers) for plant in PLANTS if plant in chosen}
 
 
 @pytest.mark.parametrize("plant", PLANTS)
