@@ -81,7 +81,7 @@ SLICE_PLANTS = {
         "a slice that is in doubt begins anew alone",
         "projector.slice_leader:SliceLeader.run",
         "self._ended(term, ended)",
-        "raise TermEnded(str(ended)) from ended",
+        'raise __import__("projector.feed").feed.TermEnded(str(ended)) from ended',
         ("sliced", "spared", "old_dump", "position_lost", "flushed"),
     ),
     "one node that is away ends the lead": Plant(
