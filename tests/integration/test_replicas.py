@@ -108,11 +108,13 @@ class Site:
         return [replica for one in apis for replica in one["replicas"]]
 
     async def is_fit(self, standby: EmbeddedPostgres, fit: bool = True) -> None:
-        """Wait until a standby answers polls, or none."""
-        name = f"readside_replica_fit{{replica={name_of(standby)}}}"
+        """Wait until a standby answers polls, as of a beat that it was seen to have passed, or none."""
+        of_it = f"{{replica={name_of(standby)}}}"
 
         async def arrived() -> bool:
-            return (await self.metrics()).get(name) == int(fit)
+            told = await self.metrics()
+            is_dated = not fit or f"readside_replica_lag_seconds{of_it}" in told
+            return told.get(f"readside_replica_fit{of_it}") == int(fit) and is_dated
 
         await eventually(arrived, f"the standby is {'fit' if fit else 'left out'}")
 

@@ -10,6 +10,7 @@ import pytest
 from query_api.access import denials
 from query_api.events import Events
 from readmodel.errors import ViewUnavailable
+from readmodel.view import ViewReader
 from tests.integration.test_api_process import environment, running
 from tests.support.builders import BOTH_KEY, OPS_KEY, READ_KEY, Way, events_path
 from tests.support.logs import Lines, logged
@@ -148,12 +149,12 @@ async def test_a_process_logs_json_and_nothing_else() -> None:
 async def test_what_requests_share_bears_no_id(stand: Stand, debug: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that is away is nobody's request: whoever came first must not be named on each line after it."""
 
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise ViewUnavailable("Redis does not answer.")
 
     session_id = str(uuid4())
     await stand.write(session_id, rows(session_id, 3))
-    monkeypatch.setattr(stand.stage.reader, "read_all", away)
+    monkeypatch.setattr(ViewReader, "read_all", away)
     await stand.poll(session_id, x_request_id="first")
 
     lines = [line for line in debug.said("store is away") if line["store"] == "redis"]
