@@ -27,7 +27,7 @@ ORDER = ("model", "oracle", "e2e", "browser", "integration", "races", "doorway",
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the command line choose how long runs go."""
     parser.addoption("--seed", type=int, default=None, help="seed of a run; the oracle draws one by default")
-    parser.addoption("--seconds", type=float, default=8, help="how long the oracle's faults strike")
+    parser.addoption("--seconds", type=float, default=6, help="how long the oracle's faults strike")
     parser.addoption("--streams", type=int, default=250, help="how many streams are sent by both ways in, on each loop")
     parser.addoption("--runs", type=int, default=10, help="how many seeds of the model are run on each Redis")
 
