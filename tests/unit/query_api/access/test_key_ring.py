@@ -32,7 +32,7 @@ from tests.support.signing import claims, ed25519, key_set, p256
 from tests.support.waiting import eventually
 
 OLD, NEW = key_set(ed25519()), key_set(p256())
-GOOD = claims()
+GOOD = claims(ttl_seconds=86_400)  # they are made when the tests are collected, and a run takes a while
 SHORT = 0.2
 """Bounds of seconds, so that what ends by them is not waited for."""
 
