@@ -85,9 +85,8 @@ class SliceLeader:
             await self._sleep(min(longest, next(pauses)))
 
     def _ended(self, term: Term, ended: TermRefused) -> None:
-        here, index = self._here, self._stores.index
-        here.state, here.reason = "catching_up", f"A new term begins: {ended}."
-        where = f" of slice {index}" if self._config.slices > 1 else ""
+        named = self._stores.named
+        where = f" of slice {self._stores.index}" if named else ""
+        self._here.state, self._here.reason = "catching_up", f"A new term begins: {ended}."
         self._telemetry.note_error(f"The term{where} ended: {ended}.")
-        named = {"slice": index} if self._config.slices > 1 else {}
         _log.warning("the term ended", term=term.id, reason=str(ended), **named)

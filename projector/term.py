@@ -50,6 +50,11 @@ class SliceStores:
     jobs: Jobs
     warmth: Warmth
 
+    @property
+    def named(self) -> dict[str, int]:
+        """Name the slice in the log, where there are several."""
+        return {"slice": self.index} if self.view.keys.slices > 1 else {}
+
 
 class Term:
     """An unbroken stretch of knowing. `run` begins it and returns only by raising what ended it."""
@@ -148,7 +153,7 @@ class Term:
         await feed.confirm_lead()
         self._continued = await stores.writer.begin(self.id, seen.term if seen else "", feed.database, feed.shape)
         self._here.term = self.id
-        _log.info("a term began", term=self.id, **self._named())
+        _log.info("a term began", term=self.id, **self._stores.named)
 
     async def _catch_up(self) -> None:
         """Stamp what is equal, drop what is not. Letters wait meanwhile; as-of stays where it was."""
@@ -166,7 +171,7 @@ class Term:
         self._telemetry.catch_ups += 1
         self._telemetry.sessions_reloaded += 0 if self._continued else reloading
         seconds = round(time.monotonic() - started, 3)
-        _log.info("caught up", compared=len(active), reloading=reloading, seconds=seconds, **self._named())
+        _log.info("caught up", compared=len(active), reloading=reloading, seconds=seconds, **self._stores.named)
 
     async def _find_recent(self) -> None:
         """Look for sessions to warm beside the steps, for all are read for it."""
@@ -177,10 +182,6 @@ class Term:
     def _is_ours(self, session_id: str) -> bool:
         """Tell whether a session is in this slice: a view that was cut otherwise may list others."""
         return self._stores.jobs.index_of(session_id) == self._stores.index
-
-    def _named(self) -> dict[str, int]:
-        """Name the slice in the log, where there are several."""
-        return {"slice": self._stores.index} if self._config.slices > 1 else {}
 
     # Living.
 
@@ -244,4 +245,4 @@ class Term:
         if not self.was_live:
             self.was_live = True
             here.state, here.reason = "live", None
-            _log.info("live", term=self.id, hot_sessions=here.hot_sessions, loading=here.loading, **self._named())
+            _log.info("live", term=self.id, hot_sessions=here.hot_sessions, loading=here.loading, **self._stores.named)

@@ -82,7 +82,15 @@ class ViewWriter:
         self._apply = Script(sender or redis, source("apply"))
         self._shrink = Script(sender or redis, "#!lua flags=allow-oom\n" + source("apply"))
         # Untouched keys outlive the projector's own sweep and still go when no projector is left.
-        self._fixed = (ENCODING_VERSION, int(2 * ttl_seconds) + 60, window_events * 5 // 4, window_bytes * 5 // 4)
+        self._fixed: tuple[Argument, ...] = (
+            keys.changes,
+            keys.publish,
+            keys.base,
+            ENCODING_VERSION,
+            int(2 * ttl_seconds) + 60,
+            window_events * 5 // 4,
+            window_bytes * 5 // 4,
+        )
 
     async def begin(self, term: str, expected: str, database: str, shape: str) -> bool:
         """Start a term where the view is at `expected` ("" for none); raises TermRefused, ForeignView.
@@ -92,16 +100,8 @@ class ViewWriter:
         """
         keys = self._keys
         moving_us = int(STILL_MOVING_SECONDS * 1_000_000)
-        arguments: list[Argument] = [
-            term,
-            expected,
-            keys.version,
-            database,
-            keys.changes,
-            moving_us,
-            shape,
-            keys.publish,
-        ]
+        spoken = keys.changes, keys.publish
+        arguments: list[Argument] = [term, expected, keys.version, database, moving_us, shape, *spoken]
         reply = await self._run(self._begin, arguments)
         outcome, *found = (part.decode() for part in reply)
         if outcome == "refused":
@@ -146,23 +146,15 @@ class ViewWriter:
         `wal` is how far the database's log had come for this as-of. `though_full` has a full Redis take it: for batches
         that add no event.
         """
-        version, ttl, events, size = self._fixed
-        keys = self._keys
         arguments: list[Argument] = [
             term,
             n,
             "" if as_of_us is None else as_of_us,
             "" if as_of_us is None else (round_trip_us or 0),
-            "" if self._clock is None else int(self._clock + time.monotonic() * 1_000_000),
-            keys.changes,
-            " ".join(named),
-            keys.base,
-            version,
-            ttl,
-            events,
-            size,
-            keys.publish,
             wal,
+            "" if self._clock is None else int(self._clock + time.monotonic() * 1_000_000),
+            " ".join(named),
+            *self._fixed,
         ]
         for operation in operations:
             arguments += encode(operation)

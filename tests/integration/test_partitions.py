@@ -559,8 +559,9 @@ class Judge:
 
     @staticmethod
     async def _held(connection: asyncpg.Connection[asyncpg.Record], session_id: str) -> tuple[set[str], int]:
+        # Not now(): a look waits for locks of a partition's change, and sees what was committed meanwhile.
         rows = await connection.fetch(
-            "SELECT id::text, (extract(epoch FROM now()) * 1000000)::bigint AS at_us FROM events "
+            "SELECT id::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS at_us FROM events "
             "WHERE session_id = $1::uuid AND timestamp < '2026-04-01 00:00+00'",
             session_id,
         )

@@ -72,23 +72,29 @@ def simulate(
         told = stack.enter_context(capture_logs())
         stack.enter_context(altered_scripts(alter))
         stack.enter_context(planted(plant))
-        asyncio.set_event_loop(loop)
         slices = _slices(chance, only)
         stores = [Store(connect(number), chance, CLOCK if real else "") for number in range(_nodes(chance, slices))]
         for store in stores:
             store.growing = frozenset({str(store.client.script_load(alter("apply", writing_source("apply"))))})
+            stack.callback(store.close)
+        stack.enter_context(_set(loop))
         world = World(chance, Nodes(stores, slices, chance), told, only)
-        try:
-            with small_bounds(world.open_tail, world.connect, chance, loop.time):
-                loop.run_until_complete(world.run())
-        finally:
-            loop.run_until_complete(end(asyncio.all_tasks(loop)))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            asyncio.set_event_loop(None)
-            loop.close()
-            for store in stores:
-                store.close()
+        with small_bounds(world.open_tail, world.connect, chance, loop.time):
+            loop.run_until_complete(world.run())
     return world.counts() + Counter({"scripts together": sum(store.scripts_together for store in stores)})
+
+
+@contextmanager
+def _set(loop: LeapingLoop) -> Iterator[None]:
+    """Set the loop for the block; in the end nothing of it is left."""
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        loop.run_until_complete(end(asyncio.all_tasks(loop)))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def _slices(chance: Random, only: Collection[str]) -> int:

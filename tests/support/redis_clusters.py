@@ -28,6 +28,9 @@ SLOTS = 16_384
 NODE_TIMEOUT_MS = 1_000
 """So long a master is silent before the others call it failed; an election follows within as long again."""
 
+FAILOVER_SECONDS = 6.0
+"""Redis gives up a failover by hand after five seconds, silently; then it is asked for anew."""
+
 
 @dataclass(eq=False)
 class Node:
@@ -129,8 +132,17 @@ class RedisCluster:
         """Promote the replica of a slot's master, by hand; gives the new master. `how`: FORCE or TAKEOVER."""
         old = await self.master_of(slot)
         new = await self.replica_of(old)
-        await new.run("CLUSTER FAILOVER", *how)
-        await eventually(new.is_master, "the replica is promoted")
+        loop = asyncio.get_running_loop()
+        asked = -FAILOVER_SECONDS
+
+        async def promoted() -> bool:
+            nonlocal asked
+            if loop.time() - asked > FAILOVER_SECONDS and not await new.is_master():
+                asked = loop.time()
+                await new.run("CLUSTER FAILOVER", *how)
+            return await new.is_master()
+
+        await eventually(promoted, "the replica is promoted", timeout_seconds=30)
         await eventually(partial(self._told_by_all, slot, new, [old] if how else []), "all know the new master")
         return new
 

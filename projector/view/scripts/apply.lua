@@ -1,9 +1,9 @@
 -- Batch n of a term: all that ever changes the view, and the message about it, in one step.
 -- KEYS: position, hot
--- ARGV: term, n, as-of µs or '', round trip µs or '', when it was sent by this Redis' clock, µs, or '', channel,
---       sessions named, base of the keys, version, seconds a session's keys live untouched, events and bytes past
---       which a session is loaded anew (its window), the command that publishes, how far the database's log had come for
---       this as-of or '', then operations: verb, session, how many arguments, arguments
+-- ARGV: term, n, as-of µs or '', round trip µs or '', how far the database's log had come for this as-of or '', when it
+--       was sent by this Redis' clock, µs, or '', sessions named; what is the same for all batches: channel, the command
+--       that publishes, base of the keys, version, seconds a session's keys live untouched, events and bytes past which a
+--       session is loaded anew (its window); then operations: verb, session, how many arguments, arguments
 --   drop                                             forget the session
 --   stamp   count hi lo                              equal to Postgres under this term
 --   status  text                                     the session's row changed
@@ -15,8 +15,9 @@
 -- Gives {'ok', {found cold}, {forgotten, to be loaded}, {grown past the window}, now µs, {damaged, of those forgotten}}
 --     | {'done'} | {'refused', term found, n found} | {'unstaged', session}
 local position, hot = KEYS[1], KEYS[2]
-local term, n, as_of, round_trip, sent, channel, named, base, version, ttl = unpack(ARGV, 1, 10)
-local most_events, most_bytes, publish, wal = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13], ARGV[14]
+local term, n, as_of, round_trip, wal, sent, named = unpack(ARGV, 1, 7)
+local channel, publish, base, version, ttl = unpack(ARGV, 8, 12)
+local most_events, most_bytes = tonumber(ARGV[13]), tonumber(ARGV[14])
 local FIRST, PAST = 15, #ARGV + 1
 
 local at = redis.call('HMGET', position, 'term', 'n', 'database')

@@ -1,11 +1,11 @@
 -- Start a term: all that is known of the view is in doubt until it is compared with Postgres.
 -- KEYS: position, hot
--- ARGV: term, term expected ('' for none), the view's version, database identity, channel, still-moving µs, shape,
---       the command that publishes
+-- ARGV: term, term expected ('' for none), the view's version, database identity, still-moving µs, shape, channel, the
+--       command that publishes
 -- Gives {'ok', '1' if the view is continued} | {'refused', term found} | {'foreign', database found}
 --     | {'slices', version found} | {'data', key, type found}
 local position, hot = KEYS[1], KEYS[2]
-local term, expected, version, database, channel, moving, shape, publish = unpack(ARGV)
+local term, expected, version, database, moving, shape, channel, publish = unpack(ARGV)
 
 for key, wanted in pairs({[position] = 'hash', [hot] = 'zset'}) do
   local found = redis.call('TYPE', key).ok
