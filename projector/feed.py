@@ -210,6 +210,7 @@ class Feed:
         if await self._reader.in_doubt(reading) or changed:
             self._telemetry.comparisons += 1
             letters.incomplete = True
+        letters.is_exact = self._reader.knows_all
         return Delivery(
             letters, Beat(reading.as_of_us, reading.sent_at, reading.wal or ""), self.shape if changed else None
         )
@@ -246,7 +247,7 @@ class Feed:
             if part is None:
                 if beat is None and not letters.incomplete:
                     continue
-                part = Letters(snapshot=letters.snapshot)
+                part = letters.none()
             part.incomplete = letters.incomplete
             fed.feed(Delivery(part, beat, shape))
 

@@ -53,8 +53,8 @@ class Reading:
     """What one statement saw, all in one snapshot.
 
     `count` is how many letters there were, `as_of_us` (µs since 1970) what every transaction visible here precedes. The
-    rest is a beat's alone: `skips` counts the letters that writers skipped, `fingerprint` is of triggers and tables,
-    partitions included.
+    rest is told by a beat, and by what brings letters: `skips` counts the letters that writers skipped, `fingerprint` is
+    of triggers and tables, partitions included.
     `wal` is how far the server's log had come, `timeline/lsn`. `sent_at` is when it set out, by the monotonic clock.
     """
 
@@ -149,7 +149,7 @@ class Letterbox:
             rows = await self._tail.rows(self._sql["busy"], *bounds, timeout=BUSY_SECONDS)
             letters = told_by_session(rows)
         head = rows[0]
-        if beat and head["reader"] != self._me:
+        if head["reader"] not in {None, self._me}:
             raise ReaderReplaced(self._replaced())
         self._snapshot = letters.snapshot = head["snapshot"]
         proof = head["skips"], head["fingerprint"], head["wal"]
