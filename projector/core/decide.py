@@ -10,7 +10,7 @@ from projector.core.letters import Letters
 from projector.core.new_events import NewEvents
 from projector.core.operations import Add, Drop, Operation, Operations, Put, StagedSession, Status, Touch
 from projector.core.sessions import Load, LoadFailure, NoSession, Sessions, UnfitSession
-from projector.core.visibility import visibility
+from readmodel.cut import cut_of
 from readmodel.event import EventRow
 
 MAX_CREATED = 200
@@ -95,7 +95,7 @@ def wanted_events(
 
 
 def _is_seen(staged: StagedSession, txid: int | None) -> bool:
-    return txid is not None and visibility(staged.snapshot).shows(txid)
+    return txid is not None and cut_of(staged.snapshot).shows(txid)
 
 
 def wanted_rows(sessions: Sessions, letters: Letters, finished: Iterable[Load]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from projector.core.visibility import Visibility
+from readmodel.cut import Cut
 from readmodel.event import EventRow
 from readmodel.messages import EVERY_SESSION
 
@@ -55,7 +55,7 @@ class Letters:
             self.added.pop(session_id, None)
             self.looks.add(session_id)
 
-    def cross_out(self, session_id: str, known: Visibility) -> None:
+    def cross_out(self, session_id: str, known: Cut) -> None:
         """Take away the new events that a snapshot showed already; the session stays named."""
         txids = self.txids.get(session_id, {})
         self.added[session_id] = {
