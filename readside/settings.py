@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
+from projector.config import ProjectorConfig
 from query_api.access.token_config import TokenConfig, check_jwks_url, is_url, parse_secrets
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_url import address_of
+from readmodel.schema import SCHEMA_NAME, is_schema_name
 from readmodel.slices import MAX_SLICES
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins

@@ -17,6 +17,7 @@ _SHARED = (
     "database",
     "event_json",
     "event_type",
+    "instant",
     "key",
     "receiver",
     "row_hash",
