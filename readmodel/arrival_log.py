@@ -1,8 +1,8 @@
 """The arrival log of a hot session, a list of chunks, as `apply.lua` writes and `stream.lua` reads it.
 
-A chunk is a line with a cut (origin, xmax, open ids, each behind a blank), and the arrivals that led to it, end to end: the
-top-level transaction (8 bytes, big endian) and the event's entry as in the type index. The session is what the cut shows.
-Of the first chunk the cut alone counts: there the log begins.
+A chunk is a line with a cut (origin, xmax, open ids, blanks between), and the arrivals that led to it, end to end:
+the top-level transaction (8 bytes, big endian) and the event's entry as in the type index. The session is what the cut
+shows. Of the first chunk the cut alone counts: there the log begins.
 """
 
 from __future__ import annotations

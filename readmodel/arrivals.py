@@ -14,7 +14,7 @@ MAX_ARRIVALS = 1_000
 class Arrivals(NamedTuple):
     """Events behind an offset, oldest arrival first.
 
-    `events` are their final JSON. `next` is the offset behind them. `up_to_date`: nothing more was there as of the answer.
+    `events` are their final JSON. `next` is the offset behind them. `up_to_date`: nothing more was there.
     `status` is the session's, None where there is no such session: then nothing is behind any offset.
     """
 

@@ -187,7 +187,7 @@ class ViewReader:
             case b"foreign":
                 raise self._foreign(reply[1].decode(), database)
             case b"gone":
-                raise OffsetGone.of_another_history()
+                raise OffsetGone("it is of another database, or from before a crash or promotion")
             case _:
                 return Cold(reply[1].decode())
 

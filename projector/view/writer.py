@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
@@ -246,7 +246,8 @@ def encode(operation: Operation) -> list[Argument]:
 
 
 def _event_words(events: Iterable[EventRow], txids: Iterable[int]) -> Iterator[Argument]:
-    for (_, event_id, instant, event_type, hash_hi, hash_lo, member), txid in zip_longest(events, txids, fillvalue=0):
+    for event, txid in zip(events, txids or repeat(0), strict=False):
+        _, event_id, instant, event_type, hash_hi, hash_lo, member = event
         score = instant or 0
         entry = pack_entry(score, event_id)
         yield from (score, member, entry, hash_hi, hash_lo, type_name(event_type), pack_txid(txid))
