@@ -82,8 +82,8 @@ class Put:
 class Add:
     """Add events, each of which has a score, and note the arrival of each.
 
-    `txids` are their top-level transactions. The session is then as `snapshot` shows it; "" where that is not known, nor
-    its arrivals.
+    `txids` are their top-level transactions. The session is then as `snapshot` shows it: "" where that is not known,
+    nor are its arrivals then.
     """
 
     session_id: str
