@@ -25,7 +25,7 @@ from query_api.reply import NO_FIELDS, HeaderFields, Reply
 from query_api.request_fields import RequestFields
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
-from query_api.staleness import NOT_BEFORE, Staleness, parse_not_before, parse_staleness
+from query_api.staleness import NOT_BEFORE, NOT_BEFORE_FIELD, Staleness, wishes
 from query_api.stats import Stats
 from readmodel import tracing
 from readmodel.errors import AnswerTooLarge, BadEvents, InvalidParameter, Overload, ServiceError
@@ -39,7 +39,6 @@ AHEAD_SECONDS = 1.0
 """Clocks and lags are known so well: an instant that lies further ahead of now was never given as an as-of."""
 SLACK_SECONDS = 0.25
 """A beat that is awaited may come so much late."""
-STALENESS_FIELD, NOT_BEFORE_FIELD = b"readside-max-staleness", b"readside-not-before"
 
 REMEMBERED_POLLS, REMEMBERED_BYTES = 16_384, 256
 """Query strings up to this length whose meaning is remembered: the same few are sent again and again."""
@@ -118,6 +117,16 @@ class Question:
         """Whether an answer to it was long."""
         self.until = 0.0
         """The monotonic second when its token ends."""
+
+    @property
+    def path(self) -> str:
+        """What it asks for."""
+        return f"/api/v2/sessions/{self.session_id}/events"
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether what is made of it is worth keeping: who names an instant names another one next."""
+        return NOT_BEFORE_FIELD not in self.fields
 
     def understand(self, poll: Poll, wanted: Staleness, principal: Principal) -> None:
         """Have at hand what each answer needs."""
@@ -398,20 +407,9 @@ def _seconds_ahead(instant_us: int, as_of_us: int, lag_seconds: float) -> float:
 
 def _parse(question: Question, usual: Staleness) -> tuple[Poll, Staleness]:
     """Parse what a question asks; raises InvalidParameter, which names all that is wrong."""
-    fields = question.fields
-    query_string, stated, not_before = question.query_string, fields.get(STALENESS_FIELD), fields.get(NOT_BEFORE_FIELD)
+    query_string = question.query_string
     parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
-    wanted, wrong = usual, []
-    if stated is not None:
-        try:
-            wanted = parse_staleness(stated)
-        except InvalidParameter as error:
-            wrong.append(error)
-    if not_before is not None:
-        try:
-            wanted = wanted._replace(not_before_us=parse_not_before(not_before))
-        except InvalidParameter as error:
-            wrong.append(error)
+    wanted, wrong = wishes(question.fields, usual)
     try:
         poll = parse(question.session_id, query_string)
     except InvalidParameter as error:

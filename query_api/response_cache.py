@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 from query_api.answers import Answer, AsOf, Number
 from query_api.newest import Newest
+from query_api.stream_page import StreamPage, Tail, tail_key
 from query_api.transit import Transit
+from readmodel.arrivals import StreamRead
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.slices import Slices
@@ -28,6 +30,7 @@ STRING_BYTES = 64
 """A string and its place in a tuple, beside its letters."""
 Key = Poll | str
 """A poll; or a session's id, for the 404 that all polls of it get."""
+Kept = Answer | Newest | Tail | StreamPage
 MAX_PROOFS, PROOF_SECONDS = 256, 0.1
 """Beats that hot standbys are held against, and how far they lie apart at least: those of half a minute, or more."""
 BEHIND_SECONDS = 1.0
@@ -60,7 +63,7 @@ class ChangeStream:
 
 @dataclass(slots=True)
 class _Entry:
-    kept: Answer | Newest
+    kept: Kept
     freshness: AsOf
     size: int
     stream: ChangeStream
@@ -171,6 +174,14 @@ class ResponseCache:
         """Find what is known of a session's newest events by its `newest_key`, by the same rule."""
         return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
 
+    def tail(self, session_id: str, now: float, staleness_seconds: float) -> tuple[Tail, AsOf] | None:
+        """Find the end of a session's stream, by the same rule."""
+        return self._find(tail_key(session_id), now, staleness_seconds)  # type: ignore[return-value]
+
+    def arrivals(self, read: StreamRead, now: float, staleness_seconds: float) -> tuple[StreamPage, AsOf] | None:
+        """Find what comes behind an offset, by the same rule."""
+        return self._find(read, now, staleness_seconds)  # type: ignore[return-value]
+
     def store(self, key: Key, answer: Answer, freshness: AsOf, number: Number | None) -> bool:
         """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
         return self._keep(key, answer, freshness, len(answer.body) + _bytes_of(key) + ENTRY_OVERHEAD_BYTES, number)
@@ -182,10 +193,18 @@ class ResponseCache:
             return False
         return self._keep(newest.key, newest, freshness, newest.size, number)
 
+    def store_tail(self, tail: Tail, freshness: AsOf, number: Number | None) -> bool:
+        """Keep the end of a session's stream, by the same rule."""
+        return self._keep(tail_key(tail.session_id), tail, freshness, ENTRY_OVERHEAD_BYTES, number)
+
+    def store_arrivals(self, read: StreamRead, page: StreamPage, freshness: AsOf, number: Number | None) -> bool:
+        """Keep what comes behind an offset, by the same rule."""
+        return self._keep(read, page, freshness, page.size + ENTRY_OVERHEAD_BYTES, number)
+
     def _stream_of(self, session_id: str) -> ChangeStream:
         return self._streams[self._slices.index_of(session_id)]
 
-    def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, AsOf] | None:
+    def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Kept, AsOf] | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -197,7 +216,7 @@ class ResponseCache:
         self._entries.move_to_end(key)
         return entry.kept, freshness
 
-    def _keep(self, key: Hashable, kept: Answer | Newest, freshness: AsOf, size: int, number: Number | None) -> bool:
+    def _keep(self, key: Hashable, kept: Kept, freshness: AsOf, size: int, number: Number | None) -> bool:
         session_id = kept.session_id
         stream = self._stream_of(session_id)
         if number is None or stream.heard is None or number.term != stream.heard.term:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from query_api.request_fields import RequestFields
 from readmodel.errors import InvalidParameter
 from readmodel.poll_query import parse_instant
 
 HEADER, NOT_BEFORE = "Readside-Max-Staleness", "Readside-Not-Before"
+STALENESS_FIELD, NOT_BEFORE_FIELD = HEADER.lower().encode(), NOT_BEFORE.lower().encode()
 _DECIMAL = re.compile(rb"\d{1,12}(?:\.\d{1,12})?|\.\d{1,12}")
 
 
@@ -36,3 +38,20 @@ def parse_staleness(value: bytes) -> Staleness:
 def parse_not_before(value: bytes) -> int:
     """Parse the header's value to microseconds since 1970; raises InvalidParameter unless it is an instant."""
     return parse_instant(NOT_BEFORE, value.decode("latin-1"))
+
+
+def wishes(fields: RequestFields, usual: Staleness) -> tuple[Staleness, list[InvalidParameter]]:
+    """Give how fresh an answer a request wants, where it says nothing `usual`; and what is wrong with what it says."""
+    stated, not_before = fields.get(STALENESS_FIELD), fields.get(NOT_BEFORE_FIELD)
+    wanted, wrong = usual, []
+    if stated is not None:
+        try:
+            wanted = parse_staleness(stated)
+        except InvalidParameter as error:
+            wrong.append(error)
+    if not_before is not None:
+        try:
+            wanted = wanted._replace(not_before_us=parse_not_before(not_before))
+        except InvalidParameter as error:
+            wrong.append(error)
+    return wanted, wrong

@@ -11,6 +11,14 @@ MAX_ARRIVALS = 1_000
 """Events of one answer, by the contract."""
 
 
+class StreamRead(NamedTuple):
+    """A question: what comes behind an offset (None: all), at most `limit` events of it. A limit of 0: the end alone."""
+
+    session_id: str
+    offset: Offset | None = None
+    limit: int = MAX_ARRIVALS
+
+
 class Arrivals(NamedTuple):
     """Events behind an offset, oldest arrival first.
 

@@ -45,7 +45,7 @@ def parse_poll(session_id: str, query_string: bytes) -> Poll:
     poll = Poll(
         sid or "",
         since_us=given.one(("since",), parse_instant),
-        types=given.several(_TYPE, _type, MAX_TYPES),
+        types=given.several(_TYPE, parse_type, MAX_TYPES),
         limit=limit or DEFAULT_LIMIT,
         page=given.one(("page",), _page) or 1,
         steps=given.several(("step_id",), _step, MAX_STEPS),
@@ -82,7 +82,8 @@ def parse_instant(name: str, text: str) -> int:
     return (utc_minutes * 60 + local.second) * 1_000_000 + int(fraction[:6].ljust(6, "0") if fraction else 0)
 
 
-def _type(name: str, text: str) -> str:
+def parse_type(name: str, text: str) -> str:
+    """Parse the name of a type that can be asked for; raises InvalidParameter."""
     if not is_askable(text):
         raise not_accepted(name, text, _TYPE_ACCEPTS)
     return text

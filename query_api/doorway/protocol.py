@@ -22,8 +22,7 @@ from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.inner import let_go
 from query_api.doorway.message import BadBody, BodyMessage, Message, Refusal, message_of
-from query_api.events import EventsRequest, Question
-from query_api.front import events_path
+from query_api.front import AnyQuestion, Asked
 from query_api.problems import problem, retry_later
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
@@ -266,7 +265,7 @@ class Doorway(asyncio.Protocol):
             self._loop.call_soon(self.go_on)
         self._take(data[start:])
 
-    def _answer(self, head: bytes, question: Question, *, new: bool) -> None:
+    def _answer(self, head: bytes, question: AnyQuestion, *, new: bool) -> None:
         """Answer a poll: at once if that needs no store."""
         front = self._shared.front
         started = time.monotonic() if front.tells else 0.0
@@ -285,7 +284,7 @@ class Doorway(asyncio.Protocol):
         self._server.tasks.add(task)  # in its last moments uvicorn waits for these
         task.add_done_callback(self._server.tasks.discard)
 
-    async def _ask(self, message: Message, asked: EventsRequest, name: bytes, head: bytes) -> None:
+    async def _ask(self, message: Message, asked: Asked, name: bytes, head: bytes) -> None:
         """Answer a poll that needs a store, unless its client is gone by then."""
         about(name)
         try:
@@ -299,7 +298,7 @@ class Doorway(asyncio.Protocol):
                 self._shared.remember(head, asked.question)
             self._finish(message)
 
-    def _send(self, reply: Reply, question: Question, name: bytes, started: float) -> None:
+    def _send(self, reply: Reply, question: AnyQuestion, name: bytes, started: float) -> None:
         """Write an answer."""
         shared = self._shared
         end = CLOSES if self._drains else END
@@ -315,7 +314,7 @@ class Doorway(asyncio.Protocol):
                 shared.long_answer(len(reply.body), self._loop)
         self._is_used = True
         if shared.front.tells:
-            request_log.tell(name, question.method, events_path(question.session_id), reply, started)
+            request_log.tell(name, question.method, question.path, reply, started)
 
     def _begin(self, head: bytes) -> bool:
         """Answer a request that was not heard before, or hand it to uvicorn, or refuse it; "" is none.
@@ -329,7 +328,7 @@ class Doorway(asyncio.Protocol):
             self._refuse("head_too_long", _TOO_LONG)
             return True
         request = self._shared.read(head) or message_of(head, bounds.body_bytes)
-        if isinstance(request, Question):
+        if isinstance(request, AnyQuestion):
             self._answer(head, request, new=True)
         elif isinstance(request, Refusal):
             self._refuse(request.reason, request.reply, request.method, request.headers)
