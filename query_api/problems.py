@@ -12,6 +12,7 @@ from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,
     InvalidParameter,
+    OffsetGone,
     Overload,
     RightsMissing,
     SchemaMissing,
@@ -61,8 +62,8 @@ def problem_of(error: ServiceError) -> Reply:
         case StoreUnavailable() | StoreRefused():
             must_be_mended = isinstance(error, SchemaMissing | RightsMissing)
             return retry_later(placeless(error) if must_be_mended else NO_STORE)
-        case BadEvents():
-            return problem(500, placeless(error))
+        case OffsetGone() | BadEvents():
+            return problem(410 if isinstance(error, OffsetGone) else 500, placeless(error))
     return broken()
 
 
