@@ -1,4 +1,4 @@
-"""What a source gives of a session's stream."""
+"""What a source is asked of a session's stream, and what it gives."""
 
 from __future__ import annotations
 

@@ -1,13 +1,17 @@
 -- What of a session a follower was not given yet, as the beginning of a WITH: `fresh` has key, id and instant of each event.
--- $1 session; $2 xmax and $3 open ids, ascending, of the cut that the follower has (0 and none: everything is new).
+-- $1 session; $2 xmax and $3 open ids of the cut that the follower has (0 and none: everything is new).
 -- A row tells by which transaction this version of it was written, in 32 bits, and where a savepoint wrote it by an id of its
 -- own, which no snapshot lists. All that is visible here is older than our snapshot, so its epoch is known; a row that was
--- frozen long ago may seem to be of this one, and comes again. What is below the cut's first open id was given; what is open, or
--- not below its xmax, was not. In between it was, or is a savepoint's: a letter with the same id tells of which transaction
--- that was a part. Where there is none nothing is proven, and the event comes again.
+-- frozen long ago may seem to be of this one, and comes again.
+-- What is open in the cut, or not below its xmax, was not given. Below that it was, unless it is a savepoint's of what was open
+-- then and has ended since; `doubted` is the first of these. (What is open still shows nothing of itself, and a savepoint's
+-- id is greater than its transaction's.) From there on a letter with the same id tells of which transaction that was a part.
+-- Where there is none nothing is proven, and the event comes again.
 -- Ids below 3 are of rows that were there when the cluster was made.
 snapshot AS MATERIALIZED (
-  SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax
+  SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax,
+         coalesce((SELECT pg_catalog.min(o.id) FROM pg_catalog.unnest($3::bigint[]) AS o (id) WHERE o.id <> ALL (:open)),
+                  $2::bigint) AS doubted
 ), recent AS :kept (
   SELECT :key AS id, e.id AS event_id, e.timestamp, :instant AS instant, writer.xid
   FROM :events e CROSS JOIN snapshot
@@ -15,7 +19,7 @@ snapshot AS MATERIALIZED (
     SELECT snapshot.xmax - 1::bigint - ((snapshot.xmax - 1::bigint - e.xmin::text::bigint) & 4294967295::bigint) AS xid
   ) writer
   WHERE e.session_id = $1
-    AND writer.xid >= coalesce(($3::bigint[])[1], $2::bigint)
+    AND writer.xid >= snapshot.doubted
     AND ($2::bigint = 0::bigint OR e.xmin::text::bigint >= 3::bigint)
     AND (e.id = NULL::uuid) IS NULL -- costs nothing, and fails where ids are of a type that sorts otherwise
     :behind
