@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -12,10 +13,12 @@ from query_api.access.denials import Denial
 from query_api.access.hosts import ANY_HOST, Hosts
 from query_api.cors import Cors
 from query_api.events import Events, EventsRequest, Question
+from query_api.held_events import EventsWaiter
 from query_api.problems import broken, problem
 from query_api.reply import HeaderFields, Reply
 from query_api.request_fields import RequestFields
 from query_api.request_id import HEADER, RequestIds, is_acceptable, naming
+from query_api.waiter import Ending
 
 SESSIONS = "/api/v2/sessions/"
 EVENTS = "/events"
@@ -68,8 +71,11 @@ class Front:
         prefix = self.prefix
         return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
 
-    def at_once(self, name: bytes, question: Question, address: str) -> Reply | EventsRequest:
-        """Answer a poll that needs no store; else give what a store must be asked. Raises nothing."""
+    def at_once(self, name: bytes, question: Question, address: str) -> Reply | EventsRequest | EventsWaiter:
+        """Answer a poll that needs no store; else give what a store must be asked, or what is to be held.
+
+        Raises nothing.
+        """
         try:
             return self._events.at_once(question, address)
         except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
@@ -77,12 +83,32 @@ class Front:
                 _log.exception("a poll failed", session_id=request_log.shown(question.session_id))
             return BROKEN
 
+    def hold(self, name: bytes, waiter: EventsWaiter, deliver: Callable[[Reply], None]) -> Reply | None:
+        """Hold a poll until `deliver` is called with its answer; gives the refusal where no place is free."""
+        waiter.name, waiter.deliver = name, deliver
+        return self._events.hold(waiter)
+
+    def leave(self, waiter: EventsWaiter) -> None:
+        """Forget a held poll whose client has left."""
+        self._events.held.leave(waiter)
+
+    def end_early(self, waiter: EventsWaiter, ending: Ending) -> None:
+        """Answer a held poll now, or as soon as anything is known."""
+        self._events.held.end_early(waiter, ending)
+
+    def drain(self) -> None:
+        """Answer all held polls, and hold none from now on."""
+        self._events.held.drain()
+
     def gone(self, task: asyncio.Task[Any]) -> None:
         """Tell that the client of a poll has left, which this task answers."""
         self._events.gone(task)
 
-    async def from_stores(self, asked: EventsRequest) -> Reply:
-        """Answer a poll that memory has no answer to, or not yet in its form. Raises nothing."""
+    async def from_stores(self, asked: EventsRequest) -> Reply | EventsWaiter:
+        """Answer a poll that memory has no answer to, or not yet in its form; or give what is to be held.
+
+        Raises nothing.
+        """
         try:
             return await self._events.from_stores(asked)
         except Exception:  # noqa: BLE001 (the same)

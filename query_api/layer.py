@@ -13,6 +13,7 @@ from query_api import request_log
 from query_api.doorway.connections import CONNECTION, Connections
 from query_api.events import NOT_BEFORE_FIELD, EventsRequest, Question
 from query_api.front import BROKEN, Front, polled_session
+from query_api.held_events import EventsWaiter
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
 from query_api.request_id import HEADER, about
@@ -73,11 +74,27 @@ class Layer:
             await self._hand_over(scope, path, receive, send, extra)
             return
         reply = front.at_once(name, Question(method, session_id, scope["query_string"], fields), address)
-        if not isinstance(reply, Reply):
+        if isinstance(reply, EventsRequest):
             reply = await self._from_stores(reply, receive)
+        if isinstance(reply, EventsWaiter):
+            reply = await self._held(name, reply, receive)
         await respond(send, reply, method, extra)
 
-    async def _from_stores(self, asked: EventsRequest, receive: Receive) -> Reply:
+    async def _held(self, name: bytes, waiter: EventsWaiter, receive: Receive) -> Reply:
+        """Hold a poll until it has its answer, or its client has left."""
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        refusal = self._front.hold(name, waiter, answered.set_result)
+        if refusal is not None:
+            return refusal
+        watching = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({answered, watching}, return_when=asyncio.FIRST_COMPLETED)
+            return answered.result() if answered.done() else BROKEN
+        finally:
+            watching.cancel()
+            self._front.leave(waiter)
+
+    async def _from_stores(self, asked: EventsRequest, receive: Receive) -> Reply | EventsWaiter:
         """Answer a poll that waits; one that may be held is let go when its client leaves."""
         front = self._front
         if NOT_BEFORE_FIELD not in asked.question.fields:

@@ -27,10 +27,12 @@ from query_api.exposition import MERGE, Exposition, MetricSources
 from query_api.fallback import Fallback, Log
 from query_api.front import Front
 from query_api.health import Readiness, ViewCheck
+from query_api.held_polls import HeldPolls
 from query_api.instants import Instants
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
 from query_api.own_database import OwnDatabase
+from query_api.places import WaitingPlaces
 from query_api.poll_interval import PollLoad
 from query_api.projector_requests import Line, ProjectorRequests
 from query_api.reader import Reader
@@ -202,6 +204,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             yield build_app(built.service)
         finally:
             await end(tasks)
+            await built.held.close()
             await reporter.leave()
             await built.service.view_nodes.close()
             await built.service.fallback.close()
@@ -281,7 +284,10 @@ class _Wiring:
         forms_bytes = config.response_cache_bytes // GZIP_PART
         cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
         self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
-        self.instants = Instants()
+        places = WaitingPlaces(config.max_waiting)
+        self.instants = Instants(places)
+        self.held = HeldPolls(places, self.cache, config.heartbeat_seconds)
+        self.cache.on_change, self.cache.on_emptying = self.held.changed, self.held.broken
         self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self._hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
         self.greeted = asyncio.Event()
@@ -289,6 +295,7 @@ class _Wiring:
         view_check = ViewCheck(stores.view, own.identity)
         sources = _sources(config, stores, self.cache, own)
         gate, stats = _gate(config, self.tokens), Stats()
+        gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
         events = self._events(config, gate, sources, stats)
         front = Front(events, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
@@ -318,6 +325,7 @@ class _Wiring:
             cache=self.cache,
             forms=self.forms,
             instants=self.instants,
+            held=self.held,
             reader=sources.reader,
             requests=sources.requests,
             stats=stats,
