@@ -117,11 +117,10 @@ class HeldPolls:
 
     # What endpoints call.
 
-    def hold(self, waiter: AnyWaiter, found: Finding | None = None) -> Reply | None:
+    def hold(self, waiter: AnyWaiter) -> Reply | None:
         """Hold a poll; gives the refusal where no place is free.
 
-        `found` is memory's, where that was looked at just now and is no news; without it a store is read, and what it
-        gives may be the answer.
+        Where it has seen nothing yet a store is read, and what that gives may be the answer.
         """
         if not self._places.take():
             return NO_PLACE
@@ -131,9 +130,9 @@ class HeldPolls:
         self._place(waiter)
         if self._drains:
             waiter.is_over, waiter.ending = True, "drained"
-        if found is not None:
-            self._note(group, found, group.wakes, now)
-            self._hold_on(waiter, found, group.wakes)
+        if waiter.seen is not None:
+            self._note(group, waiter.seen, group.wakes, now)
+            self._hold_on(waiter, waiter.seen, group.wakes)
             if waiter.is_over:
                 self._conclude(waiter, now)
         elif not group.is_reading:

@@ -12,7 +12,7 @@ import structlog
 from query_api import request_log
 from query_api.doorway.connections import CONNECTION, Connections
 from query_api.events import EventsRequest
-from query_api.front import BROKEN, Asked, Front, question_at
+from query_api.front import BROKEN, AnyHeld, Asked, Front, question_at
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
 from query_api.request_id import HEADER, about
@@ -75,11 +75,27 @@ class Layer:
             return
         kind, session_id = found
         reply = front.at_once(name, kind(method, session_id, scope["query_string"], fields), address)
-        if not isinstance(reply, Reply):
+        if isinstance(reply, Asked):
             reply = await self._from_stores(reply, receive)
+        if isinstance(reply, AnyHeld):
+            reply = await self._held(name, reply, receive)
         await respond(send, reply, method, extra)
 
-    async def _from_stores(self, asked: Asked, receive: Receive) -> Reply:
+    async def _held(self, name: bytes, waiter: AnyHeld, receive: Receive) -> Reply:
+        """Hold a poll until it has its answer, or its client has left."""
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        refusal = self._front.hold(name, waiter, answered.set_result)
+        if refusal is not None:
+            return refusal
+        watching = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({answered, watching}, return_when=asyncio.FIRST_COMPLETED)
+            return answered.result() if answered.done() else BROKEN
+        finally:
+            watching.cancel()
+            self._front.leave(waiter)
+
+    async def _from_stores(self, asked: Asked, receive: Receive) -> Reply | AnyHeld:
         """Answer a poll that waits; one that may be held is let go when its client leaves."""
         front = self._front
         if isinstance(asked, EventsRequest) and NOT_BEFORE_FIELD not in asked.question.fields:

@@ -78,9 +78,7 @@ class Newest:
             matching = [
                 member
                 for member in matching
-                if (its := FILTERED.match(member))
-                and (not steps or its[1] in steps)
-                and (not types or its[2] in types)
+                if (its := FILTERED.match(member)) and (not steps or its[1] in steps) and (not types or its[2] in types)
             ]
         if poll.oldest_first:
             matching = matching[::-1]

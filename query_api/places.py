@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from query_api.problems import problem
+from query_api.problems import problem_of
+from readmodel.errors import NoPlaceFree
 
-RETRY_SECONDS = 1
-NO_PLACE = problem(
-    429,
-    "As many polls are held as this process holds; try again in a second, or without waiting.",
-    headers=[(b"retry-after", b"%d" % RETRY_SECONDS)],
-)
+NO_PLACE = problem_of(NoPlaceFree())
 
 
 class WaitingPlaces:

@@ -12,6 +12,7 @@ from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,
     InvalidParameter,
+    NoPlaceFree,
     OffsetGone,
     Overload,
     RightsMissing,
@@ -57,6 +58,8 @@ def problem_of(error: ServiceError) -> Reply:
             return bad_request(error, *error.others)
         case AnswerTooLarge():
             return bad_request(InvalidParameter("limit", str(error)))
+        case NoPlaceFree():
+            return problem(429, str(error), headers=[(b"retry-after", b"%d" % error.retry_after_seconds)])
         case Overload():
             return retry_later(str(error), error.retry_after_seconds)
         case StoreUnavailable() | StoreRefused():

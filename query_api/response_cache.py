@@ -11,7 +11,7 @@ does not say, tells nothing of the sessions of another. Memory is shared by all.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from query_api.answers import Answer, AsOf, Number
@@ -42,9 +42,10 @@ MAX_DROPPED = 100_000
 class ChangeStream:
     """What was heard of one slice, and which answers of its sessions are kept."""
 
-    __slots__ = ("beat", "dropped_at", "floor", "heard", "keys_of", "proofs", "transit")
+    __slots__ = ("beat", "dropped_at", "floor", "heard", "index", "keys_of", "proofs", "transit")
 
-    def __init__(self) -> None:
+    def __init__(self, index: int) -> None:
+        self.index = index
         self.heard: Number | None = None
         self.beat: AsOf | None = None
         self.transit = Transit()
@@ -75,12 +76,16 @@ class ResponseCache:
     def __init__(self, max_bytes: int, slices: Slices | None = None, max_dropped: int = MAX_DROPPED) -> None:
         self.max_bytes = max_bytes
         self._slices = slices or Slices("")
-        self._streams = tuple(ChangeStream() for _ in self._slices.keys)
+        self._streams = tuple(map(ChangeStream, range(len(self._slices.keys))))
         self._max_dropped = max(1, max_dropped // len(self._streams))
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._database = ""
         self.bytes = 0
         self.breaks = self.evictions = self.dropped = self.messages = 0
+        self.on_change: Callable[[str], None] = _nobody_asks
+        """Told of each session that a message names."""
+        self.on_emptying: Callable[[int], None] = _nobody_asks
+        """Told of each slice any session of which may have changed."""
 
     def __len__(self) -> int:
         """How many answers are kept."""
@@ -128,6 +133,10 @@ class ResponseCache:
         It is to be taken before a query is sent whose answer shall be stored.
         """
         return self._stream_of(session_id).heard
+
+    def follows(self, session_id: str, number: Number | None) -> bool:
+        """Whether an answer of this number holds until a message names its session or a break comes."""
+        return self._is_current(self._stream_of(session_id), session_id, number)
 
     def index_of(self, session_id: str) -> int:
         """Tell which slice a session is in."""
@@ -219,9 +228,7 @@ class ResponseCache:
     def _keep(self, key: Hashable, kept: Kept, freshness: AsOf, size: int, number: Number | None) -> bool:
         session_id = kept.session_id
         stream = self._stream_of(session_id)
-        if number is None or stream.heard is None or number.term != stream.heard.term:
-            return False
-        if number.n < max(stream.floor, stream.dropped_at.get(session_id, 0)) or size > self.max_bytes:
+        if size > self.max_bytes or not self._is_current(stream, session_id, number):
             return False
         self._remove(key)
         self._entries[key] = _Entry(kept, freshness, size, stream)
@@ -232,6 +239,12 @@ class ResponseCache:
             self.evictions += 1
         return True
 
+    def _is_current(self, stream: ChangeStream, session_id: str, number: Number | None) -> bool:
+        """Whether no message since this number can have changed a session."""
+        if number is None or stream.heard is None or number.term != stream.heard.term:
+            return False
+        return number.n >= max(stream.floor, stream.dropped_at.get(session_id, 0))
+
     def _drop(self, stream: ChangeStream, session_id: str, n: int) -> None:
         for key in tuple(stream.keys_of.get(session_id, ())):
             self._remove(key)
@@ -240,6 +253,7 @@ class ResponseCache:
         stream.dropped_at[session_id] = n
         if len(stream.dropped_at) > self._max_dropped:
             stream.floor = max(stream.floor, stream.dropped_at.popitem(last=False)[1])
+        self.on_change(session_id)
 
     def _break(self, stream: ChangeStream) -> None:
         self._empty(stream)
@@ -258,6 +272,7 @@ class ResponseCache:
                 for key in keys:
                     self.bytes -= self._entries.pop(key).size
         stream.keys_of.clear()
+        self.on_emptying(stream.index)
 
     def _remove(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
@@ -268,6 +283,10 @@ class ResponseCache:
         keys_of[session_id].discard(key)
         if not keys_of[session_id]:
             del keys_of[session_id]
+
+
+def _nobody_asks(_: object) -> None:
+    """Tell nobody."""
 
 
 def _bytes_of(key: Key) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
 from query_api.access.denials import Denial
 from query_api.access.gate import Gate
-from query_api.answers import JSON, LAGS_OF_MISSING, Answer, AsOf, Source, as_of, missing
+from query_api.answers import JSON, LAGS_OF_MISSING, Answer, AsOf, as_of, missing
 from query_api.conditional import matches
 from query_api.content_coding import GzipForm, GzipForms
 from query_api.held_polls import HeldPolls
@@ -23,17 +22,16 @@ from query_api.session_request import SessionRequest
 from query_api.staleness import Staleness, wishes
 from query_api.stats import Stats
 from query_api.stream_cursor import next_cursor
-from query_api.stream_page import StreamFinding, StreamPage, Tail
+from query_api.stream_page import StreamFinding, StreamPage, Tail, is_no_news
 from query_api.stream_reader import StoreArrivals, StreamReader
 from query_api.stream_request import StreamRequest, parse_stream
-from query_api.waiter import Ended, Waiter
+from query_api.stream_waiter import StreamWaiter
+from query_api.waiter import Ended
 from readmodel import tracing
 from readmodel.arrivals import StreamRead
 from readmodel.errors import BadEvents, InvalidParameter, ServiceError
 from readmodel.offset import Offset
 
-HOLD_SECONDS = 20.0
-"""A long poll ends after so long: programs that follow streams give requests 30 s."""
 MOST_PAGES = 20
 """Pages that are looked through for one answer, where types are asked for that come seldom."""
 METHODS = frozenset({"GET", "HEAD"})
@@ -59,6 +57,16 @@ class StreamQuestion(SessionRequest):
         return f"/api/v2/sessions/{self.session_id}/stream"
 
     @property
+    def is_live(self) -> bool:
+        """Whether it is held while there is no news."""
+        return self.request.is_live and self.method == "GET"
+
+    @property
+    def asks_for_end(self) -> bool:
+        """Whether no event is given, but where the stream ends."""
+        return self.request.from_now or self.method == "HEAD"
+
+    @property
     def comes_again(self) -> bool:
         """Whether what is made of it is worth keeping."""
         return self.request.comes_again
@@ -77,22 +85,21 @@ class StreamQuestion(SessionRequest):
 
 
 class AskedStream(NamedTuple):
-    """A read that needs a store or time, and the monotonic second when it came.
+    """A read that needs a store or time, the monotonic second when it came, and the address where it comes from.
 
-    `seen` is what memory has, where the read is held since that is no news. `unjudged` is the address of who shows a
-    token whose key may be known in a moment.
+    `is_judged` is false where it shows a token whose key may be known in a moment.
     """
 
     question: StreamQuestion
     at: float
-    seen: StreamFinding | None = None
-    unjudged: str | None = None
+    address: str
+    is_judged: bool = True
 
 
 class Stream:
     """The endpoint. Like that of events it is no route of FastAPI's."""
 
-    def __init__(  # noqa: PLR0913 (what an answer needs, all by name)
+    def __init__(
         self,
         *,
         gate: Gate,
@@ -108,14 +115,15 @@ class Stream:
         self._cache = cache
         self._forms = forms
         self._reader = reader
-        self._held = held
+        self.held = held
         self._requests = requests
         self._stats = stats
         self.usual = Staleness(max_staleness_seconds, explicit=False)
-        self._holding: set[asyncio.Task[Any]] = set()
 
-    def at_once(self, question: StreamQuestion, address: str, *, waits: bool = True) -> Reply | AskedStream:
-        """Answer what needs no wait: what memory has, and what is refused. Else give what is to be waited for.
+    def at_once(
+        self, question: StreamQuestion, address: str, *, waits: bool = True
+    ) -> Reply | AskedStream | StreamWaiter:
+        """Answer what needs no wait: what memory has, and what is refused. Else give what is to be waited for, or held.
 
         `address` is where the request comes from; `waits`: a token whose key is not known may be waited for. Raises
         nothing that a caller could cause.
@@ -124,28 +132,31 @@ class Stream:
         refusal = self._refusal(question, started)
         if refusal is not None:
             if waits and isinstance(refusal, Denial) and refusal.waits:
-                return AskedStream(question, started, unjudged=address)
-            reply = self._gate.denied(refusal, address) if isinstance(refusal, Denial) else refusal
-            if reply is not METHOD_NOT_ALLOWED:
-                self._stats.of["none"].poll(reply.status, time.monotonic() - started)
-            return reply
+                return AskedStream(question, started, address, is_judged=False)
+            return self._refused(refusal, address, started)
         request = question.request
-        from_now = request.from_now or question.method == "HEAD"
-        found = self.kept(question, request.offset, started, from_now=from_now)
-        if found is None:
-            return AskedStream(question, started)
-        if request.is_live and question.method == "GET" and _is_no_news(found, request.types):
-            return AskedStream(question, started, seen=found)
-        if question.takes_gzip and self._lacks_form(question, found):
-            return AskedStream(question, started)
+        found = self.kept(question, request.offset, started, from_now=question.asks_for_end)
+        if question.is_live:
+            if found is None and request.from_now:
+                return AskedStream(question, started, address)
+            if found is None or is_no_news(found, request.types):
+                return StreamWaiter(self, question, found, started, address)
+        if found is None or (question.takes_gzip and self._lacks_form(question, found)):
+            return AskedStream(question, started, address)
         return self._counted(question, found, found.freshness, started, started)
+
+    def _refused(self, refusal: Reply | Denial, address: str, since: float) -> Reply:
+        reply = self._gate.denied(refusal, address) if isinstance(refusal, Denial) else refusal
+        if reply is not METHOD_NOT_ALLOWED:
+            self._stats.of["none"].poll(reply.status, time.monotonic() - since)
+        return reply
 
     def _refusal(self, question: StreamQuestion, now: float) -> Reply | Denial | None:
         if question.edition is self._gate.edition and now < question.until:
             return None if question.principal.takes(now) else self._gate.slow_down(question.principal)
-        return self.check(question, now)
+        return self._check(question, now)
 
-    def check(self, question: StreamQuestion, now: float, *, counts: bool = True) -> Reply | Denial | None:
+    def _check(self, question: StreamQuestion, now: float, *, counts: bool = True) -> Reply | Denial | None:
         """Let a question in, and parse it; None where it may be answered. `counts`: it takes of what its key may ask."""
         if question.method not in METHODS:
             return METHOD_NOT_ALLOWED
@@ -169,24 +180,29 @@ class Stream:
             question.edition, question.until = edition, credential.until
         return denial
 
-    async def from_stores(self, asked: AskedStream) -> Reply:
-        """Answer what memory has not, or when there is news."""
-        if asked.unjudged is not None:
+    async def from_stores(self, asked: AskedStream) -> Reply | StreamWaiter:
+        """Answer what memory has not; or give what is to be held."""
+        if not asked.is_judged:
             await self._gate.settled()
-            judged = self.at_once(asked.question, asked.unjudged, waits=False)
-            if isinstance(judged, Reply):
+            judged = self.at_once(asked.question, asked.address, waits=False)
+            if not isinstance(judged, AskedStream):
                 return judged
             asked = judged
-        question = asked.question
-        session_id, traceparent = question.request.session_id, question.fields.get(b"traceparent")
-        with tracing.span("stream", traceparent, session_id=session_id, request_id=current()) as span:
+        question, request = asked.question, asked.question.request
+        traceparent = question.fields.get(b"traceparent")
+        with tracing.span("stream", traceparent, session_id=request.session_id, request_id=current()) as span:
             try:
-                reply = await self._answer(asked)
+                found = await self.read(question, request.offset, from_now=question.asks_for_end)
             except ServiceError as error:
-                reply = self.failed(error, session_id, asked.at)
                 span.note(error=type(error).__name__)
-            span.note(status=reply.status)
-        return reply
+                return self.failed(error, request.session_id, asked.at)
+            span.note(source=found.source)
+        if question.is_live and is_no_news(found, request.types):
+            return StreamWaiter(self, question, found, asked.at, asked.address)
+        form = None
+        if question.takes_gzip and found.page is not None and self._lacks_form(question, found):
+            form = await self._forms.make(found.page.answer(request.types))
+        return self._counted(question, found, found.freshness, asked.at, time.monotonic(), form)
 
     def failed(self, error: ServiceError, session_id: str, since: float) -> Reply:
         """Answer that no store could be read, or not from there."""
@@ -196,53 +212,32 @@ class Stream:
         self._stats.of["none"].poll(reply.status, time.monotonic() - since)
         return reply
 
-    async def _answer(self, asked: AskedStream) -> Reply:
-        question, request, found = asked.question, asked.question.request, asked.seen
-        from_now = request.from_now or question.method == "HEAD"
-        if request.is_live and question.method == "GET":
-            if request.from_now and found is None:
-                found = await self.read(question, None, from_now=True)
-            if found is None or found.page is not None:
-                offset = request.offset if found is None or found.page is None else found.page.next
-                return await self._hold(StreamWaiter(self, question, offset, asked.at), found)
-        found = found or await self.read(question, request.offset, from_now=from_now)
-        form = None
-        if found.page is not None and question.takes_gzip and self._lacks_form(question, found):
-            form = await self._forms.make(found.page.answer(request.types))
-        return self._counted(question, found, found.freshness, asked.at, time.monotonic(), form)
+    # What is held.
 
-    def refusal_of_held(self, question: StreamQuestion, now: float, address: str = "") -> Reply | None:
+    def hold(self, waiter: StreamWaiter) -> Reply | None:
+        """Hold a long poll; gives its refusal where no place is free."""
+        refusal = self.held.hold(waiter)
+        if refusal is not None:
+            self._stats.of["none"].poll(refusal.status, time.monotonic() - waiter.came)
+        return refusal
+
+    def refusal_of_held(self, question: StreamQuestion, now: float, address: str) -> Ended | None:
         """Refuse whom the gate lets in no longer, though it did when the request came."""
         if question.edition is self._gate.edition and now < question.until:
             return None
-        refusal = self.check(question, now, counts=False)
-        return self._gate.denied(refusal, address) if isinstance(refusal, Denial) else refusal
+        is_ended = now >= question.until
+        refusal = self._check(question, now, counts=False)
+        if refusal is None:
+            return None
+        return Ended("token_ended" if is_ended else "withdrawn", self._refused(refusal, address, now))
 
     def held_reply(
         self, question: StreamQuestion, found: StreamFinding, freshness: AsOf, now: float, woken: float
     ) -> Reply:
-        """Finish the answer of a read that was held, and count it from what woke it on."""
+        """Finish the answer of a long poll that was held; what it took counts from when its reason came up."""
+        if freshness is not found.freshness:
+            found = found._replace(source="memory")
         return self._counted(question, found, freshness, woken, now)
-
-    async def _hold(self, waiter: StreamWaiter, found: StreamFinding | None) -> Reply:
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        waiter.deliver = lambda reply: None if future.done() else future.set_result(reply)
-        waiter.seen = found
-        task = asyncio.current_task()
-        assert task is not None
-        self._holding.add(task)
-        try:
-            return self._held.hold(waiter, found) or await future
-        except asyncio.CancelledError:
-            self._held.leave(waiter)
-            raise
-        finally:
-            self._holding.discard(task)
-
-    def gone(self, task: asyncio.Task[Any]) -> None:
-        """Let go of a read that is held, since its client has left; `task` is the one that answers it."""
-        if task in self._holding:
-            task.cancel()
 
     # What is found, in memory and in the stores.
 
@@ -284,29 +279,27 @@ class Stream:
         read = StreamRead(session_id, None, 0) if from_now else StreamRead(session_id, offset)
         got = await self._reader.read(read, question.wanted, question.principal)
         if got.arrivals.status is None:
-            answer = missing(session_id)
-            is_kept = self._cache.store(session_id, answer, got.freshness, got.number)
-            return StreamFinding(got.source, None, got.freshness, is_kept)
-        arrivals = got.arrivals
-        page = StreamPage(session_id, arrivals.events, arrivals.next, up_to_date=arrivals.up_to_date)
-        return StreamFinding(got.source, page, got.freshness, self._keep(read, page, got))
+            page = None
+            self._cache.store(session_id, missing(session_id), got.freshness, got.number)
+        else:
+            arrivals = got.arrivals
+            page = StreamPage(session_id, arrivals.events, arrivals.next, up_to_date=arrivals.up_to_date)
+            self._keep(read, page, got)
+        return StreamFinding(got.source, page, got.freshness, self._cache.follows(session_id, got.number))
 
-    def _keep(self, read: StreamRead, page: StreamPage, got: StoreArrivals) -> bool:
-        """Keep a page, and where the stream ends; tell whether messages tell when that is so no longer."""
+    def _keep(self, read: StreamRead, page: StreamPage, got: StoreArrivals) -> None:
+        """Keep a page, and where the stream ends."""
+        cache = self._cache
+        if page.events or not page.up_to_date:
+            cache.store_arrivals(read, page, got.freshness, got.number)
         if not page.up_to_date:
-            return self._cache.store_arrivals(read, page, got.freshness, got.number)
+            return
         end = page.next
         if not page.events and read.offset is not None and read.offset.within is None:
-            end = read.offset  # the less an end shows, the more offsets cover it
-        tail = Tail(read.session_id, end)
-        known = self._cache.tail(read.session_id, time.monotonic(), self.usual.seconds)
+            end = read.offset  # the less an end shows, the more offsets are behind it
+        known = cache.tail(read.session_id, time.monotonic(), self.usual.seconds)
         if got.source == "redis" or known is None or not known[0].is_behind(end):
-            is_kept = self._cache.store_tail(tail, got.freshness, got.number)
-        else:
-            is_kept = True
-        if page.events:
-            self._cache.store_arrivals(read, page, got.freshness, got.number)
-        return is_kept
+            cache.store_tail(Tail(read.session_id, end), got.freshness, got.number)
 
     def _lacks_form(self, question: StreamQuestion, found: StreamFinding) -> bool:
         """Tell whether the compressed form must be made before this answer leaves."""
@@ -352,9 +345,9 @@ class Stream:
         if question.method == "HEAD":
             return Reply(200, (HeaderFields([JSON, _NO_STORE, page.told.pairs[0]]), dated, lag), b"")
         live = (dated, lag)
-        if request.is_live:
+        if question.is_live:
             live = (*live, HeaderFields([(b"stream-cursor", b"%d" % next_cursor(request.cursor))]))  # type: ignore[assignment]
-            if _is_no_news(found, request.types):
+            if is_no_news(found, request.types):
                 return Reply(204, (HeaderFields([JSON, _NO_STORE]), page.told, *live), b"")
         elif request.from_now:
             length = (b"content-length", b"%d" % len(_EMPTY))
@@ -374,72 +367,6 @@ class Stream:
                 self._stats.compressed(len(answer.body) - len(form.body))
                 return Reply(200, (form.fields, *live), form.body)
         return Reply(200, (answer.fields, *live), answer.body)
-
-
-class StreamWaiter(Waiter[StreamFinding]):
-    """A long poll that is held."""
-
-    __slots__ = ("_began_at", "_question", "_stream", "hold_staleness_seconds", "key", "session_id", "staleness_seconds")
-
-    fills_memory = False
-
-    def __init__(self, stream: Stream, question: StreamQuestion, offset: Offset | None, came: float) -> None:
-        super().__init__(came)
-        self._stream = stream
-        self._question = question
-        self._began_at = offset
-        request, wanted = question.request, question.wanted
-        self.session_id = request.session_id
-        self.key = ("stream", offset, request.types, wanted)
-        self.staleness_seconds = wanted.seconds
-        self.hold_staleness_seconds = wanted.seconds or stream.usual.seconds
-
-    @property
-    def ends_at(self) -> float:
-        """The monotonic second when its time is over, or its token ends."""
-        return min(self.came + HOLD_SECONDS, self._question.until)
-
-    @property
-    def _offset(self) -> Offset | None:
-        """Where it is: what was not of its types is behind it."""
-        seen = self.seen
-        return self._began_at if seen is None or seen.page is None else seen.page.next
-
-    def kept(self, now: float) -> StreamFinding | None:
-        """Look into memory."""
-        return self._stream.kept(self._question, self._offset, now)
-
-    async def read(self) -> StreamFinding:
-        """Read a store."""
-        return await self._stream.read(self._question, self._offset)
-
-    def refused(self, now: float) -> Ended | None:
-        """Refuse whose token has ended or whose key was withdrawn."""
-        question = self._question
-        has_ended = now >= question.until
-        refusal = self._stream.refusal_of_held(question, now)
-        return None if refusal is None else Ended("token_ended" if has_ended else "withdrawn", refusal)
-
-    def answer(
-        self, found: StreamFinding, freshness: AsOf, now: float, *, is_last: bool, woken: float
-    ) -> Ended | None:
-        """Answer with what was found, unless that is no news."""
-        if found.page is None:
-            return Ended("not_found", self._stream.held_reply(self._question, found, freshness, now, woken))
-        if not _is_no_news(found, self._question.request.types):
-            return Ended("news", self._stream.held_reply(self._question, found, freshness, now, woken))
-        if is_last:
-            return Ended("time_over", self._stream.held_reply(self._question, found, freshness, now, woken))
-        return None
-
-    def failed(self, error: ServiceError, now: float, *, woken: float) -> Reply:
-        """Answer that no store could be read."""
-        return self._stream.failed(error, self.session_id, woken)
-
-
-def _is_no_news(found: StreamFinding, types: tuple[str, ...]) -> bool:
-    """Whether a long poll goes on waiting: all that there is was given, and nothing of these types is among it."""
-    return found.page is not None and found.page.up_to_date and not found.page.matching(types)
 
 
 def _is_held(answer: Answer, if_none_match: bytes) -> bool:

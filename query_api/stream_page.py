@@ -90,6 +90,12 @@ class StreamFinding(NamedTuple):
         return self._replace(page=StreamPage(page.session_id, (), page.next, up_to_date=page.up_to_date))
 
 
+def is_no_news(found: StreamFinding, types: tuple[str, ...]) -> bool:
+    """Whether a long poll goes on waiting: all that there is was given, and nothing of these types is among it."""
+    page = found.page
+    return page is not None and page.up_to_date and not page.matching(types)
+
+
 def tail_key(session_id: str) -> str:
     """The key in memory of the end of a session's stream."""
     return f"tail {session_id}"

@@ -13,7 +13,6 @@ from readmodel.arrivals import Arrivals, StreamRead
 from readmodel.errors import OffsetGone
 from readmodel.view import Cold, ViewArrivals
 
-
 OF_THE_LOG = frozenset(
     {"within a long answer", "not in the arrival log", "a long stream", "no arrival log", "older than the window"}
     | {"of another history", "no origin"}

@@ -67,11 +67,12 @@ class Waiter(ABC, Generic[F]):
         self.deliver: Callable[[Reply], None] = _nobody
         self.is_over = False
         """Whether it is answered with the next finding, whatever that is."""
-        # The registry's: its ending where it gets no news, its group, its place among the ends, the last finding it was shown, and as of which wake.
+        self.seen: F | None = None
+        """What it was last shown and was no news to it. An endpoint sets it where it has just looked into memory."""
+        # The registry's own: how it ends where nothing is new, its group, its place among the ends, the wake it was shown.
         self.ending: Ending = "time_over"
         self.group: Any = None
         self.place = 0
-        self.seen: F | None = None
         self.wakes = -1
 
     @property

@@ -6,6 +6,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 ├── OffsetGone                a stream cannot be continued from an offset (says why)
 ├── AnswerTooLarge            a page is longer than the bound (names the limit that would fit)
 ├── Overload                  a bound is reached; try again later
+│   └── NoPlaceFree           … that of held polls
 ├── DemoError                 the demo cannot start or go on
 ├── StoreUnavailable          a store does not answer now, and may later
 │   ├── EventLogUnavailable   Postgres
@@ -93,6 +94,13 @@ class Overload(ServiceError):
     def __init__(self, sentence: str, retry_after_seconds: int = 1) -> None:
         super().__init__(sentence)
         self.retry_after_seconds = retry_after_seconds
+
+
+class NoPlaceFree(Overload):
+    """As many polls are held as may be."""
+
+    def __init__(self) -> None:
+        super().__init__("As many polls are held as this process may hold; try again in a second, or without waiting.")
 
 
 class DemoError(ServiceError):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mutab
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from query_api.access.gate import Gate
 from query_api.access.hosts import Hosts
@@ -27,10 +27,12 @@ from query_api.exposition import MERGE, Exposition, MetricSources
 from query_api.fallback import Fallback, Log
 from query_api.front import Front
 from query_api.health import Readiness, ViewCheck
+from query_api.held_polls import HeldPolls
 from query_api.instants import Instants
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
 from query_api.own_database import OwnDatabase
+from query_api.places import WaitingPlaces
 from query_api.poll_interval import PollLoad
 from query_api.projector_requests import Line, ProjectorRequests
 from query_api.reader import Reader
@@ -38,11 +40,14 @@ from query_api.request_line import RequestLine
 from query_api.response_cache import ResponseCache
 from query_api.service import Service
 from query_api.stats import Stats
+from query_api.stream import Stream
+from query_api.stream_reader import StreamReader
 from query_api.subscription import Subscribe, Subscription
 from query_api.view_nodes import ViewNodes
 from query_api.watch import take_connection
 from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
+from readmodel.event_stream import StreamLog
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool
@@ -126,6 +131,7 @@ class ApiStores:
 
     view: WholeView
     log: Log
+    streams: Any
     line: Line
     subscribe: Subscribe
     reconnect: Callable[[], Awaitable[None]]
@@ -177,6 +183,7 @@ def _stores(config: ApiConfig, servers: RedisServers, pool: Pool, finder: TableF
     return ApiStores(
         view=view,
         log=EventLog(pool, config.database_url, finder),
+        streams=StreamLog(pool, config.database_url, finder, config.schema),
         line=RequestLine(view.reporting),
         subscribe=partial(heard_all, servers),
         reconnect=reconnect,
@@ -202,6 +209,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             yield build_app(built.service)
         finally:
             await end(tasks)
+            await built.held.close()
             await reporter.leave()
             await built.service.view_nodes.close()
             await built.service.fallback.close()
@@ -235,6 +243,8 @@ class _Sources:
     cold: ColdPolls
     requests: ProjectorRequests
     reader: Reader
+    streams: Fallback
+    stream_reader: StreamReader
 
 
 def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: OwnDatabase) -> _Sources:
@@ -245,21 +255,26 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
         return Circuit("redis", node=node if several else "")
 
     view_nodes = ViewNodes(view, circuit, _page_bytes(config), own.identity)
-    fallback = Fallback(
-        stores.log,
-        concurrency=config.fallback_concurrency,
-        circuit=postgres,
-        number=cache.number_of,
-        index_of=view.slices.index_of,
-        max_bytes=_page_bytes(config),
-        reconnect=stores.reconnect,
-        probe=stores.probe,
-        learn=own.learn,
-    )
+
+    def fallback_of(log: Log) -> Fallback:
+        return Fallback(
+            log,
+            concurrency=config.fallback_concurrency,
+            circuit=postgres,
+            number=cache.number_of,
+            index_of=view.slices.index_of,
+            max_bytes=_page_bytes(config),
+            reconnect=stores.reconnect,
+            probe=stores.probe,
+            learn=own.learn,
+        )
+
+    fallback, streams = fallback_of(stores.log), fallback_of(stores.streams)
     replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
     cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    return _Sources(postgres, view_nodes, fallback, cold, requests, Reader(view_nodes, cold, requests))
+    reader, stream_reader = Reader(view_nodes, cold, requests), StreamReader(view_nodes, cast("Any", streams), requests)
+    return _Sources(postgres, view_nodes, fallback, cold, requests, reader, streams, stream_reader)
 
 
 def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
@@ -281,7 +296,10 @@ class _Wiring:
         forms_bytes = config.response_cache_bytes // GZIP_PART
         cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
         self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
-        self.instants = Instants()
+        places = WaitingPlaces(config.max_waiting)
+        self.instants = Instants(places)
+        self.held = HeldPolls(places, self.cache, config.heartbeat_seconds)
+        self.cache.on_change, self.cache.on_emptying = self.held.changed, self.held.broken
         self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self._hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
         self.greeted = asyncio.Event()
@@ -289,9 +307,11 @@ class _Wiring:
         view_check = ViewCheck(stores.view, own.identity)
         sources = _sources(config, stores, self.cache, own)
         gate, stats = _gate(config, self.tokens), Stats()
+        gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
         events = self._events(config, gate, sources, stats)
-        front = Front(events, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
+        stream = self._stream(config, gate, sources, stats)
+        front = Front(events, stream, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
         connections = Connections(front, config.sockets, Census(config.sockets.max_connections))
         watched = self._watched(config, gate, sources, stats, connections.census)
         self.service = Service(
@@ -318,6 +338,7 @@ class _Wiring:
             cache=self.cache,
             forms=self.forms,
             instants=self.instants,
+            held=self.held,
             reader=sources.reader,
             requests=sources.requests,
             stats=stats,
@@ -325,6 +346,18 @@ class _Wiring:
             max_staleness_seconds=config.max_staleness_seconds,
             heartbeat_seconds=config.heartbeat_seconds,
             max_answer_bytes=config.max_answer_bytes,
+        )
+
+    def _stream(self, config: ApiConfig, gate: Gate, sources: _Sources, stats: Stats) -> Stream:
+        return Stream(
+            gate=gate,
+            cache=self.cache,
+            forms=self.forms,
+            reader=sources.stream_reader,
+            held=self.held,
+            requests=sources.requests,
+            stats=stats,
+            max_staleness_seconds=config.max_staleness_seconds,
         )
 
     def _watched(self, config: ApiConfig, gate: Gate, sources: _Sources, stats: Stats, census: Census) -> MetricSources:

@@ -227,6 +227,7 @@ class Settings(BaseSettings):
             redis_url=self.require_redis_url(),
             replica_urls=self.checked_replica_urls(),
             redis_prefix=self.redis_prefix,
+            schema=self.database_schema,
             slices=self.slices,
             keys=self._keys(),
             keys_file=self._watched(API_KEYS),

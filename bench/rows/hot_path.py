@@ -37,8 +37,10 @@ from query_api.doorway.connections import CONNECTIONS, Connections
 from query_api.doorway.protocol import Doorway
 from query_api.events import Events
 from query_api.front import Front, events_path
+from query_api.held_polls import HeldPolls
 from query_api.instants import Instants
 from query_api.newest import Newest
+from query_api.places import WaitingPlaces
 from query_api.poll_interval import PollLoad
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader
@@ -100,11 +102,13 @@ class HotPath:
         self.beat()
         etag = self._fill()
         self.ways = _ways(etag)
+        places = WaitingPlaces(1)
         events = Events(
             gate=Gate({sha256(API_KEY.encode()).digest(): ("bench", frozenset({"read"}))}, Tokens(_TOKENS)),
             cache=self._cache,
             forms=GzipForms(_CACHE_BYTES),
-            instants=Instants(),
+            instants=Instants(places),
+            held=HeldPolls(places, self._cache, heartbeat_seconds=0.5),
             reader=cast("Reader", None),  # whoever asks it measures no hot poll
             requests=ProjectorRequests(_Line(), hot_ttl_seconds=600),
             stats=Stats(),

@@ -22,7 +22,7 @@ from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.inner import let_go
 from query_api.doorway.message import BadBody, BodyMessage, Message, Refusal, message_of
-from query_api.front import AnyQuestion, Asked
+from query_api.front import AnyHeld, AnyQuestion, Asked
 from query_api.problems import problem, retry_later
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
@@ -119,6 +119,9 @@ class Doorway(asyncio.Protocol):
         self._half_closed = True
         if self._message is not None and not self._message.whole:
             return False  # the rest of it never comes
+        if self._message is not None and self._message.held is not None:
+            # As a rule the client has closed its socket; whoever has not gets its answer now.
+            self._shared.front.end_early(self._message.held, "half_closed")
         return not self._ends_at and (self._must_wait() or not self._serves)
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -128,6 +131,8 @@ class Doorway(asyncio.Protocol):
             self._shared.clear_away(message.size)
         if message is not None and message.asking is not None:
             self._shared.front.gone(message.asking)
+        if message is not None and message.held is not None:
+            self._shared.front.leave(message.held)
         self._release()
         self._count_untaken(0)
         self._shared.remove(self, placed=self._serves)
@@ -157,6 +162,7 @@ class Doorway(asyncio.Protocol):
     def shutdown(self) -> None:
         """End after the answer that is due, and take no more requests. uvicorn tells its own protocol by itself."""
         self._drains = True
+        self._shared.front.drain()
         if self._message is None or self._message.answered:
             self._transport.close()
 
@@ -280,6 +286,11 @@ class Doorway(asyncio.Protocol):
         if self._is_too_much(self._message, len(head)):
             self._refuse("waiting", _WAITING)
             return
+        if isinstance(reply, AnyHeld):
+            self._hold(self._message, reply, name)
+            if new:
+                self._shared.remember(head, question)
+            return
         self._message.asking = task = self._loop.create_task(self._ask(self._message, reply, name, head))
         self._server.tasks.add(task)  # in its last moments uvicorn waits for these
         task.add_done_callback(self._server.tasks.discard)
@@ -292,10 +303,31 @@ class Doorway(asyncio.Protocol):
         except BaseException:
             self.broken()
             raise
-        if message is self._message:
+        if message is not self._message:
+            return
+        if isinstance(reply, AnyHeld):
+            message.asking = None
+            self._hold(message, reply, name)
+            self._shared.remember(head, asked.question)
+        else:
             self._send(reply, asked.question, name, asked.at)
             if reply.status in _ANSWERED:
                 self._shared.remember(head, asked.question)
+            self._finish(message)
+
+    def _hold(self, message: Message, waiter: AnyHeld, name: bytes) -> None:
+        """Have a poll held: it was let in, and waits for news. No task waits with it."""
+        message.held = waiter
+        refusal = self._shared.front.hold(name, waiter, self._answer_held)
+        if refusal is not None:
+            self._answer_held(refusal)
+
+    def _answer_held(self, reply: Reply) -> None:
+        """Answer the poll that is held."""
+        message = self._message
+        if message is not None and message.held is not None:
+            waiter, message.held = message.held, None
+            self._send(reply, waiter.question, waiter.name, waiter.came)
             self._finish(message)
 
     def _send(self, reply: Reply, question: AnyQuestion, name: bytes, started: float) -> None:

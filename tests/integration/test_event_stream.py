@@ -30,7 +30,7 @@ async def test_followers_are_given_every_version_whatever_transactions_do(
     stream: Stream, seed: int, letters: str
 ) -> None:
     """Savepoints, rollbacks, late commits, updates, deletes, short pages, at random moments; once, where letters tell."""
-    random = Random(seed)  # noqa: S311 (no secret)
+    random = Random(seed)
     followers = [stream.follower() for _ in range(3)]
     async with random_writers(stream.url, random) as writers:
         for _ in range(STEPS):
