@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from query_api.answers import TERMINAL, AsOf, Number, Source
 from query_api.cold_polls import ColdPolls
-from query_api.fallback import FallbackAnswer, LineFull
+from query_api.fallback import FallbackAnswer, LineFull, Said
 from query_api.newest import Newest
 from query_api.projector_requests import ProjectorRequests
 from query_api.staleness import Staleness
@@ -18,6 +18,7 @@ from query_api.view_reads import ViewAnswer
 from readmodel import tracing
 from readmodel.arrivals import StreamRead
 from readmodel.errors import BadEvents, Overload, StoreRefused, StoreUnavailable
+from readmodel.event_log import LogPage
 from readmodel.poll import Poll
 from readmodel.view import Cold, ViewArrivals, ViewPage
 
@@ -46,7 +47,7 @@ class StoreAnswer(NamedTuple):
 
 
 Asked = TypeVar("Asked", bound=Poll | StreamRead)
-AskedOf = TypeVar("AskedOf", bound=Poll | StreamRead, contravariant=True)
+AskedOf = TypeVar("AskedOf", bound=Poll | StreamRead, contravariant=True)  # noqa: PLC0105 (a name, not a grammar)
 Seen = TypeVar("Seen", bound=ViewPage | ViewArrivals)
 
 
@@ -57,19 +58,21 @@ class ViewSource(Protocol[AskedOf, Seen]):
         """Answer a question of `principal`'s; raises AnswerTooLarge, OffsetGone, StoreUnavailable or StoreRefused."""
 
 
-class LogSource(Protocol[AskedOf]):
+class LogSource(Protocol[AskedOf, Said]):
     """What answers from Postgres."""
 
     async def answer(
         self, question: AskedOf, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0, /
-    ) -> FallbackAnswer:
+    ) -> FallbackAnswer[Said]:
         """Answer as `Fallback.answer` does."""
 
 
-class StoreReads(Generic[Asked, Seen]):
+class StoreReads(Generic[Asked, Seen, Said]):
     """Reads of the view, or else of Postgres."""
 
-    def __init__(self, view: ViewSource[Asked, Seen], log: LogSource[Asked], requests: ProjectorRequests) -> None:
+    def __init__(
+        self, view: ViewSource[Asked, Seen], log: LogSource[Asked, Said], requests: ProjectorRequests
+    ) -> None:
         self._view = view
         self._log = log
         self._requests = requests
@@ -77,7 +80,7 @@ class StoreReads(Generic[Asked, Seen]):
 
     async def fetch(
         self, question: Asked, wanted: Staleness, principal: Hashable = None
-    ) -> ViewAnswer[Seen] | FallbackAnswer:
+    ) -> ViewAnswer[Seen] | FallbackAnswer[Said]:
         """Answer as fresh as `wanted`; raises AnswerTooLarge, BadEvents, OffsetGone, Overload, StoreUnavailable or
         StoreRefused.
 
@@ -136,7 +139,7 @@ class StoreReads(Generic[Asked, Seen]):
         return (None, answer) if isinstance(answer, Cold) else (answer, None)
 
 
-class Reader(StoreReads[Poll, ViewPage]):
+class Reader(StoreReads[Poll, ViewPage, LogPage]):
     """Answers polls from the stores."""
 
     def __init__(self, view: ViewSource[Poll, ViewPage], cold: ColdPolls, requests: ProjectorRequests) -> None:
@@ -180,7 +183,7 @@ def _from_view(session_id: str, seen: ViewAnswer[ViewPage]) -> StoreAnswer:
     )
 
 
-def _from_log(fetched: FallbackAnswer) -> StoreAnswer:
+def _from_log(fetched: FallbackAnswer[LogPage]) -> StoreAnswer:
     logged = fetched.logged
     shortened_to = logged.shortened_to
     return StoreAnswer(

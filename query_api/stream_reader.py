@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from query_api.answers import AsOf, Number, Source
 from query_api.reader import StoreReads, is_fresh
@@ -11,6 +11,7 @@ from query_api.staleness import Staleness
 from query_api.view_reads import ViewAnswer
 from readmodel.arrivals import Arrivals, StreamRead
 from readmodel.errors import OffsetGone
+from readmodel.event_stream import LogArrivals
 from readmodel.view import Cold, ViewArrivals
 
 OF_THE_LOG = frozenset(
@@ -29,7 +30,7 @@ class StoreArrivals(NamedTuple):
     number: Number | None
 
 
-class StreamReader(StoreReads[StreamRead, ViewArrivals]):
+class StreamReader(StoreReads[StreamRead, ViewArrivals, LogArrivals]):
     """Reads streams from the stores."""
 
     async def read(self, question: StreamRead, wanted: Staleness, principal: Hashable = None) -> StoreArrivals:
@@ -44,8 +45,7 @@ class StreamReader(StoreReads[StreamRead, ViewArrivals]):
             number = Number(found.term, found.n) if found.term else None
             is_all = found.arrivals.up_to_date and is_fresh(fetched.freshness, wanted)
             return StoreArrivals("redis", found.arrivals._replace(up_to_date=is_all), fetched.freshness, number)
-        logged: Any = fetched.logged
-        return StoreArrivals("postgres", logged.arrivals, fetched.freshness, fetched.number)
+        return StoreArrivals("postgres", fetched.logged.arrivals, fetched.freshness, fetched.number)
 
     def _would_do(self, seen: ViewAnswer[ViewArrivals], wanted: Staleness) -> bool:
         return bool(seen.found.arrivals.events) and super()._would_do(seen, wanted)

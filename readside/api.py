@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mutab
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from query_api.access.gate import Gate
 from query_api.access.hosts import Hosts
@@ -24,7 +24,7 @@ from query_api.doorway.report import ApiReporter
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
-from query_api.fallback import Fallback, Log
+from query_api.fallback import Fallback, Log, Streams
 from query_api.front import Front
 from query_api.health import Readiness, ViewCheck
 from query_api.held_polls import HeldPolls
@@ -126,16 +126,17 @@ class ApiStores:
     """The two stores as the API uses them.
 
     `subscribe` hears the channels of changes, for ever; `reconnect` leaves the connections to Postgres that there are;
-    `probe` raises StoreUnavailable where Postgres takes no new one. `replicas` are the hot standbys.
+    `probe` raises StoreUnavailable where Postgres takes no new one. `streams` are what followers are
+    given of the primary; `replicas` are the hot standbys.
     """
 
     view: WholeView
     log: Log
-    streams: Any
     line: Line
     subscribe: Subscribe
     reconnect: Callable[[], Awaitable[None]]
     probe: Callable[[], Awaitable[None]]
+    streams: Streams | None = None
     replicas: Sequence[ReplicaServer] = ()
 
 
@@ -183,11 +184,11 @@ def _stores(config: ApiConfig, servers: RedisServers, pool: Pool, finder: TableF
     return ApiStores(
         view=view,
         log=EventLog(pool, config.database_url, finder),
-        streams=StreamLog(pool, config.database_url, finder, config.schema),
         line=RequestLine(view.reporting),
         subscribe=partial(heard_all, servers),
         reconnect=reconnect,
         probe=partial(take_connection, config.database_url, CONNECT_SECONDS),
+        streams=StreamLog(pool, config.database_url, finder, config.schema),
     )
 
 
@@ -243,7 +244,6 @@ class _Sources:
     cold: ColdPolls
     requests: ProjectorRequests
     reader: Reader
-    streams: Fallback
     stream_reader: StreamReader
 
 
@@ -255,26 +255,23 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
         return Circuit("redis", node=node if several else "")
 
     view_nodes = ViewNodes(view, circuit, _page_bytes(config), own.identity)
-
-    def fallback_of(log: Log) -> Fallback:
-        return Fallback(
-            log,
-            concurrency=config.fallback_concurrency,
-            circuit=postgres,
-            number=cache.number_of,
-            index_of=view.slices.index_of,
-            max_bytes=_page_bytes(config),
-            reconnect=stores.reconnect,
-            probe=stores.probe,
-            learn=own.learn,
-        )
-
-    fallback, streams = fallback_of(stores.log), fallback_of(stores.streams)
+    fallback = Fallback(
+        stores.log,
+        streams=stores.streams,
+        concurrency=config.fallback_concurrency,
+        circuit=postgres,
+        number=cache.number_of,
+        index_of=view.slices.index_of,
+        max_bytes=_page_bytes(config),
+        reconnect=stores.reconnect,
+        probe=stores.probe,
+        learn=own.learn,
+    )
     replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
     cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    reader, stream_reader = Reader(view_nodes, cold, requests), StreamReader(view_nodes, cast("Any", streams), requests)
-    return _Sources(postgres, view_nodes, fallback, cold, requests, reader, streams, stream_reader)
+    reader, stream_reader = Reader(view_nodes, cold, requests), StreamReader(view_nodes, fallback, requests)
+    return _Sources(postgres, view_nodes, fallback, cold, requests, reader, stream_reader)
 
 
 def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:

@@ -33,7 +33,7 @@ Version = tuple[str, str]
 
 @dataclass
 class Follower:
-    """Reads a stream on from where it is; `given` counts the versions that it was given, `last` is each event's newest."""
+    """Reads a stream on; `given` counts the versions that it was given, `last` is each event's newest."""
 
     log: StreamLog
     session_id: str = SESSION
@@ -139,6 +139,14 @@ class Stream:
     async def forget_letters(self) -> None:
         """Have no letters any more; not by TRUNCATE, which would wait for open transactions."""
         await self.box.take()
+
+    async def lose_letters(self, random: Random) -> None:
+        """Have those of before no more, or none written from now on, or have them written again."""
+        what = random.randrange(3)
+        if what == 0:
+            await self.forget_letters()
+        else:
+            await self.box.open(3600 if what == 1 else 0)
 
 
 @asynccontextmanager
