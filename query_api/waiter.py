@@ -69,7 +69,7 @@ class Waiter(ABC, Generic[F]):
         """Whether it is answered with the next finding, whatever that is."""
         self.seen: F | None = None
         """What it was last shown and was no news to it. An endpoint sets it where it has just looked into memory."""
-        # The registry's own: how it ends where nothing is new, its group, its place among the ends, the wake it was shown.
+        # The registry's own: how it ends where nothing is new, its group, its place among the ends, when it was shown.
         self.ending: Ending = "time_over"
         self.group: Any = None
         self.place = 0

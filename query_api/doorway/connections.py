@@ -180,7 +180,7 @@ class Connections:
         return fields
 
     def remember(self, head: bytes, question: Question) -> None:
-        """Remember a poll that was answered, or is held: only who has a key can fill this memory. The oldest make room."""
+        """Remember a poll that was answered, or is held: only who has a key fills this memory. The oldest make room."""
         if len(head) > POLL_BYTES or head in self.polls or NOT_BEFORE_FIELD in question.fields:
             return  # one that names an instant does not come again
         self.polls[head] = question
