@@ -229,10 +229,8 @@ class Events:
             return self._refused(self._gate.slow_down(question.principal), address, started)
         kept = self._kept(question, started)
         if kept is None:
-            waits_for_news = question.wait_seconds > 0
-            return (
-                EventsWaiter(self, question, started, address) if waits_for_news else EventsRequest(question, started)
-            )
+            is_held = question.wait_seconds > 0
+            return EventsWaiter(self, question, started, address) if is_held else EventsRequest(question, started)
         answer, freshness = kept
         if question.is_particular:
             later = self._later(question, answer, freshness, started, address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from query_api.answers import AsOf
 from query_api.reply import Reply
@@ -14,6 +14,7 @@ Ending = Literal[
     "news", "not_found", "time_over", "token_ended", "withdrawn", "failed", "drained", "half_closed", "left"
 ]
 """Why a poll is held no longer; `left`: its client is gone, and gets no answer."""
+ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 class Finding(Protocol):
