@@ -238,11 +238,8 @@ class Events:
             return self._refused(self._gate.slow_down(question.principal), address, started)
         kept = self._kept(question, started)
         if kept is None:
-            return (
-                EventsWaiter(self, question, started, address)
-                if question.wait_seconds
-                else EventsRequest(question, started)
-            )
+            is_held = question.wait_seconds > 0
+            return EventsWaiter(self, question, started, address) if is_held else EventsRequest(question, started)
         answer, freshness = kept
         if question.is_particular:
             later = self._later(question, answer, freshness, started, address)
@@ -343,15 +340,14 @@ class Events:
             return None
         is_ended = now >= question.until
         edition, credential = self._gate.edition, self._gate.credential(question.fields, now)
-        denial = (
-            credential
-            if isinstance(credential, Denial)
-            else credential.lacks("read") or credential.denies(question.poll.session_id, question.wanted)
-        )
-        if isinstance(denial, Denial):
-            return Ended("token_ended" if is_ended else "withdrawn", self._refused(denial, address, now))
-        question.edition, question.until = edition, credential.until
-        return None
+        denial = credential if isinstance(credential, Denial) else credential.lacks("read")
+        if denial is None and not isinstance(credential, Denial):
+            denial = credential.denies(question.poll.session_id, question.wanted)
+            question.edition, question.until = edition, credential.until
+        if denial is None:
+            return None
+        question.edition = None  # whoever asks it again is judged anew
+        return Ended("token_ended" if is_ended else "withdrawn", self._refused(denial, address, now))
 
     def held_reply(self, question: Question, found: EventsFinding, now: float, woken: float) -> Reply:
         """Finish the answer to a held poll; what it took counts from when its reason came up."""
@@ -406,7 +402,7 @@ class Events:
         return kept if kept is not None and kept[1].as_of_us >= question.not_before_us else None
 
     async def find(self, question: Question, at: float, kept: Answer | None = None) -> EventsFinding:
-        """Find the answer to a poll that came `at`, monotonic seconds; `kept` is memory's where only its form is missing.
+        """Find the answer to a poll that came `at` (monotonic seconds); `kept` is memory's that only lacks its form.
 
         Waits for a compressed form once at most: what is another answer by then leaves as it is. Raises ServiceError.
         """
@@ -522,7 +518,10 @@ def _problem_of(error: ServiceError, session_id: str) -> Reply:
 
 
 def _parse(question: Question, usual: Staleness) -> tuple[Poll, float | None, Staleness]:
-    """Parse what a question asks, and for how many seconds it says that it may be held; raises InvalidParameter, which names all that is wrong."""
+    """Parse what a question asks, and how many seconds its URL says that it may be held.
+
+    Raises InvalidParameter, which names all that is wrong.
+    """
     query_string = question.query_string
     parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
     wanted, wrong = wishes(question.fields, usual)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from query_api.answers import Answer, AsOf, Source
 from query_api.content_coding import GzipForm
 from query_api.reply import Reply
-from query_api.waiter import Ended, Waiter
+from query_api.waiter import Ended, Ending, Waiter
 from readmodel import tracing
 from readmodel.errors import ServiceError
 
@@ -107,6 +107,7 @@ class EventsWaiter(Waiter[EventsFinding]):
     def answer(self, found: EventsFinding, freshness: AsOf, now: float, *, is_last: bool, woken: float) -> Ended | None:
         """Answer with news, with a 404, or when its time is over."""
         events, question, answer = self._events, self.question, found.answer
+        ending: Ending
         if answer.status == 404:
             ending = "not_found"
         elif question.is_news(answer):

@@ -88,8 +88,9 @@ class Layer:
         if refusal is not None:
             return refusal
         watching = asyncio.ensure_future(_left(receive))
+        either: set[asyncio.Future[Any]] = {answered, watching}
         try:
-            await asyncio.wait({answered, watching}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             return answered.result() if answered.done() else BROKEN
         finally:
             watching.cancel()

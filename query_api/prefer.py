@@ -21,7 +21,7 @@ _SECONDS = re.compile(rb'"?(\d{1,9}(?:\.\d{1,9})?)"?')
 def preferred_wait(value: bytes) -> tuple[float, HeaderFields] | None:
     """Give the seconds of the first `wait`, 60 at most, and the field that says so; None where none is understood.
 
-    A preference can be ignored, so nothing in it is wrong: what is no number, and all that is not `wait`, is passed over.
+    A preference may be ignored, so nothing in it is wrong: what is not understood is passed over.
     """
     return _preferred_wait(value) if len(value) <= MAX_BYTES else None
 

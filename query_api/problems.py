@@ -58,10 +58,9 @@ def problem_of(error: ServiceError) -> Reply:
             return bad_request(error, *error.others)
         case AnswerTooLarge():
             return bad_request(InvalidParameter("limit", str(error)))
-        case NoPlaceFree():
-            return problem(429, str(error), headers=[(b"retry-after", b"%d" % error.retry_after_seconds)])
         case Overload():
-            return retry_later(str(error), error.retry_after_seconds)
+            status = 429 if isinstance(error, NoPlaceFree) else 503
+            return problem(status, str(error), headers=[(b"retry-after", b"%d" % error.retry_after_seconds)])
         case StoreUnavailable() | StoreRefused():
             must_be_mended = isinstance(error, SchemaMissing | RightsMissing)
             return retry_later(placeless(error) if must_be_mended else NO_STORE)

@@ -70,9 +70,7 @@ class LogSource(Protocol[AskedOf, Said]):
 class StoreReads(Generic[Asked, Seen, Said]):
     """Reads of the view, or else of Postgres."""
 
-    def __init__(
-        self, view: ViewSource[Asked, Seen], log: LogSource[Asked, Said], requests: ProjectorRequests
-    ) -> None:
+    def __init__(self, view: ViewSource[Asked, Seen], log: LogSource[Asked, Said], requests: ProjectorRequests) -> None:
         self._view = view
         self._log = log
         self._requests = requests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from query_api.answers import AsOf
 from query_api.reply import Reply
@@ -14,6 +14,7 @@ Ending = Literal[
     "news", "not_found", "time_over", "token_ended", "withdrawn", "failed", "drained", "half_closed", "left"
 ]
 """Why a poll is held no longer; `left`: its client is gone, and gets no answer."""
+ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 class Finding(Protocol):
@@ -69,7 +70,7 @@ class Waiter(ABC, Generic[F]):
         """Whether it is answered with the next finding, whatever that is."""
         self.seen: F | None = None
         """What it was last shown and was no news to it. An endpoint sets it where it has just looked into memory."""
-        # The registry's own: how it ends where nothing is new, its group, its place among the ends, the wake it was shown.
+        # The registry's own: how it ends where nothing is new, its group, its place among the ends, when it was shown.
         self.ending: Ending = "time_over"
         self.group: Any = None
         self.place = 0

@@ -293,7 +293,7 @@ class _Wiring:
         forms_bytes = config.response_cache_bytes // GZIP_PART
         cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
         self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
-        places = WaitingPlaces(config.max_waiting)
+        self.places = places = WaitingPlaces(config.max_waiting)
         self.instants = Instants(places)
         self.held = HeldPolls(places, self.cache, config.heartbeat_seconds)
         self.cache.on_change, self.cache.on_emptying = self.held.changed, self.held.broken
@@ -363,6 +363,8 @@ class _Wiring:
             gate=gate,
             cache=self.cache,
             forms=self.forms,
+            held=self.held,
+            places=self.places,
             view_nodes=sources.view_nodes,
             cold=sources.cold,
             reader=sources.reader,

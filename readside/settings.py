@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     response_cache_mb: Megabytes = Field(
         default=64.0, ge=0, description="finished answers kept in each API process, MB"
     )
+    max_waiting: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="polls that each API process holds; past it 429"
+    )
     max_connections: int = Field(
         default=10_000, ge=1, le=1_000_000, description="open connections of each API process; past it new ones get 503"
     )
@@ -244,6 +247,7 @@ class Settings(BaseSettings):
             statement_cache_size=self.statement_cache_size,
             max_answer_bytes=int(self.max_answer_mb * 1_000_000),
             response_cache_bytes=int(self.response_cache_mb * 1_000_000),
+            max_waiting=self.max_waiting,
             sockets=self._sockets(),
         )
 

@@ -180,7 +180,7 @@ class Connections:
         return fields
 
     def remember(self, head: bytes, question: AnyQuestion) -> None:
-        """Remember a poll that was answered, or is held: only who has a key can fill this memory. The oldest make room."""
+        """Remember a poll that was answered, or is held: only who has a key fills this memory. The oldest make room."""
         if len(head) > POLL_BYTES or head in self.polls or not question.comes_again:
             return
         self.polls[head] = question

@@ -88,6 +88,15 @@ PARAMETERS: dict[str, Part] = {
         {"type": "string", "enum": ["desc", "asc"], "default": "desc"},
         example="asc",
     ),
+    "wait": _parameter(
+        "wait",
+        "query",
+        "Seconds: an answer that brings no news is held so long. With `If-None-Match` news is an answer that the "
+        "client does not hold, else a page with an item. When the time is over the answer is what there is: a 304, or "
+        "an empty page. A 404 is not held.",
+        {"type": "number", "minimum": 0, "maximum": 60, "default": 0},
+        example=20,
+    ),
     "cache_buster": _parameter(
         "_", "query", "Asks nothing: some libraries add it so that no cache answers.", {"type": "string"}, example="1"
     ),
@@ -116,6 +125,14 @@ PARAMETERS: dict[str, Part] = {
         "when PostgreSQL is away.",
         {"type": "string", "pattern": r"^([0-9]{1,12}(\.[0-9]{1,12})?|\.[0-9]{1,12})$"},
         example="2.5",
+    ),
+    "prefer": _parameter(
+        "Prefer",
+        "header",
+        "`wait=20` means what the parameter `wait` means (RFC 7240), where that is not given; more than 60 means 60, "
+        "and `Preference-Applied` says what was heeded. Other preferences are ignored.",
+        {"type": "string"},
+        example="wait=20",
     ),
     "not_before": _parameter(
         "Readside-Not-Before",
@@ -178,6 +195,7 @@ HEADERS: dict[str, Part] = {
     "X-Poll-Interval": _header(
         "Seconds that the server would like between two polls.", {"type": "integer", "minimum": 1}, 1
     ),
+    "Preference-Applied": _header("The preference that was heeded.", {"type": "string"}, "wait=20"),
     "X-Request-ID": _header(
         "The request's id: the caller's own, or one that the server made.",
         {"type": "string", "pattern": r"^[0-9A-Za-z._~:/+=@-]{1,128}$"},
@@ -267,7 +285,8 @@ RESPONSES: dict[str, Part] = {
         "WWW-Authenticate",
     ),
     "TooManyRequests": _problem(
-        "The key, or the token's subject, asks more often than READSIDE_POLLS_PER_SECOND allows.",
+        "The key, or the token's subject, asks more often than READSIDE_POLLS_PER_SECOND allows; or a poll would be "
+        "held, and READSIDE_MAX_WAITING are.",
         "Too Many Requests",
         429,
         "This key or token asks more often than it may; try again in 1 s.",

@@ -88,11 +88,20 @@ def paths() -> dict[str, Part]:
 
 
 def _events() -> Part:
-    query = ("since", "event_type", "type", "step_id", "limit", "per_page", "page", "order", "cache_buster")
-    names = ("session_id", *query, "if_none_match", "accept_encoding", "max_staleness", "not_before", "traceparent")
+    query = ("since", "event_type", "type", "step_id", "limit", "per_page", "page", "order", "wait", "cache_buster")
+    names = (
+        "session_id",
+        *query,
+        "if_none_match",
+        "accept_encoding",
+        "max_staleness",
+        "not_before",
+        "prefer",
+        "traceparent",
+    )
     found = {
         "description": "The page.",
-        "headers": headers(*ANSWERED, "Content-Encoding"),
+        "headers": headers(*ANSWERED, "Content-Encoding", "Preference-Applied"),
         "content": {
             "application/json": {
                 "schema": _ref("schemas", "EventPage"),
@@ -103,7 +112,10 @@ def _events() -> Part:
             }
         },
     }
-    unmodified = {"description": "The client holds this answer already.", "headers": headers(*ANSWERED)}
+    unmodified = {
+        "description": "The client holds this answer already.",
+        "headers": headers(*ANSWERED, "Preference-Applied"),
+    }
     return {
         "operationId": "readEvents",
         "tags": ["events"],

@@ -14,7 +14,6 @@ from readmodel.freshness import rfc3339
 from readmodel.poll import Poll
 from tests.support.viewing import DATABASE
 
-
 FIRST_TXID = 100
 
 

@@ -26,7 +26,7 @@ from readmodel.whole_view import WholeView
 from readside.api import ApiStores, opened, running
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
 from tests.fakes.redis import fake_redis
-from tests.fakes.stream_log import FakeStreamLog
+from tests.fakes.streams import FakeStreams
 from tests.support.builders import Way, api_config, events_path, reaching, stream_path
 from tests.support.projecting import INSERT_SESSION
 from tests.support.viewing import Stage
@@ -76,7 +76,7 @@ class FakeWriteSide:
     """Writes to the log in memory."""
 
     log: FakeEventLog
-    streams: FakeStreamLog
+    streams: FakeStreams
 
     async def insert(self, session_id: str, written: Sequence[Row], status: str = "in_progress") -> None:
         """Insert a session and its events."""
@@ -233,7 +233,7 @@ async def fake_stand(
     """Over fakeredis, one server or these, and the log in memory."""
     servers, log = servers or OneServer(fake_redis()), log or FakeEventLog()
     config = api_config("postgresql://nowhere", "redis://nowhere", **changes)
-    view, streams = WholeView(servers, config.redis_prefix, config.slices), FakeStreamLog(log)
+    view, streams = WholeView(servers, config.redis_prefix, config.slices), FakeStreams(log)
     stores = ApiStores(
         view=view,
         log=log,
@@ -244,7 +244,9 @@ async def fake_stand(
         probe=_nothing,
     )
     async with running(config, stores) as app, reaching(app, way) as made:
-        stand = Stand(app, made, [Stage(part.redis, keys=part.keys) for part in view.parts], FakeWriteSide(log, streams))
+        stand = Stand(
+            app, made, [Stage(part.redis, keys=part.keys) for part in view.parts], FakeWriteSide(log, streams)
+        )
         await stand.begin()
         yield stand
     await servers.aclose()

@@ -12,7 +12,7 @@ from tests.fakes.event_log import FakeEventLog, Row
 
 
 @dataclass
-class FakeStreamLog:
+class FakeStreams:
     """Reads of the same rows; `error` makes them fail. Another `incarnation` is another history."""
 
     log: FakeEventLog
@@ -40,7 +40,9 @@ class FakeStreamLog:
         cut, within = (offset.cut, offset.within) if offset else (START, None)
         upto = within.upto if within else now
         rows = [row for row in self.log.rows if row.session_id == question.session_id]
-        new = sorted((row for row in rows if not cut.shows(self.log.txid(row)) and upto.shows(self.log.txid(row))), key=_place)
+        new = sorted(
+            (row for row in rows if not cut.shows(self.log.txid(row)) and upto.shows(self.log.txid(row))), key=_place
+        )
         behind = [row for row in new if within is None or _place(row) > (within.timestamp_us, within.id)]
         page = behind[: question.limit]
         while sum(len(row.member()) + 1 for row in page) > max_bytes:
