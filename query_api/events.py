@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import structlog
 
 from query_api.access.denials import Denial
 from query_api.access.gate import Gate
-from query_api.access.principals import Principal
+from query_api.access_check import AccessCheck
 from query_api.answers import LAGS_OF_MISSING, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
 from query_api.conditional import matches
-from query_api.content_coding import GzipForm, GzipForms, accepts_gzip
+from query_api.content_coding import GzipForm, GzipForms
 from query_api.held_events import EventsFinding, EventsWaiter
 from query_api.held_polls import HeldPolls
 from query_api.instants import Instants
@@ -25,26 +25,25 @@ from query_api.newest import newest_key
 from query_api.poll_interval import PollLoad, poll_interval
 from query_api.prefer import FIELD as PREFER_FIELD
 from query_api.prefer import preferred_wait
-from query_api.problems import problem, problem_of
+from query_api.problems import problem, problem_of_read
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, StoreAnswer
 from query_api.reply import NO_FIELDS, HeaderFields, Reply
 from query_api.request_fields import RequestFields
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
-from query_api.staleness import NOT_BEFORE, NOT_BEFORE_FIELD, Staleness, wishes
+from query_api.session_request import SessionRequest
+from query_api.staleness import NOT_BEFORE_FIELD, Staleness, refuse_early, seconds_ahead, wishes
 from query_api.stats import Stats
 from query_api.waiter import Ended
 from readmodel import tracing
-from readmodel.errors import AnswerTooLarge, BadEvents, InvalidParameter, Overload, ServiceError
+from readmodel.errors import AnswerTooLarge, InvalidParameter, ServiceError
 from readmodel.poll import Poll, render
 from readmodel.poll_query import parse_poll
 
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
 
-AHEAD_SECONDS = 1.0
-"""Clocks and lags are known so well: an instant that lies further ahead of now was never given as an as-of."""
 SLACK_SECONDS = 0.25
 """A beat that is awaited may come so much late."""
 
@@ -55,48 +54,28 @@ _NO_ITEMS = b'{"items":[],'
 
 _log = structlog.get_logger(__name__)
 _parsed = lru_cache(maxsize=REMEMBERED_POLLS)(parse_poll)
-_METHODS = frozenset({"GET", "HEAD"})
 _METHOD_NOT_ALLOWED = problem(
     405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
 _LAGS = [[Lags(poll_interval(terminal=terminal, busy=busy)) for terminal in (False, True)] for busy in (False, True)]
 
 
-class Question:
-    """A poll as it came in, `session_id` and `query_string` as they stand in its target. What is made of it is kept.
-
-    Asked again it is not checked and parsed again, as long as the gate lets in whom it let in then. `name` is the id
-    that its caller gave it, None where there is none; `common` are the fields that all answers to its page bear.
-    """
+class Question(SessionRequest):
+    """A poll as it came in."""
 
     __slots__ = (
         "applied",
-        "common",
-        "edition",
-        "fields",
-        "if_none_match",
-        "is_long",
         "is_particular",
-        "method",
-        "name",
         "newest_key",
         "not_before_us",
         "nothing",
         "poll",
-        "principal",
-        "query_string",
         "seconds",
-        "session_id",
         "since_us",
-        "takes_gzip",
-        "until",
         "wait_seconds",
-        "wanted",
     )
 
     poll: Poll
-    principal: Principal
-    wanted: Staleness
     newest_key: str
     nothing: tuple[Answer, Answer]
     """What is answered while nothing matches: of a session that goes on, and of one that is over."""
@@ -118,40 +97,33 @@ class Question:
         name: bytes | None = None,
         common: HeaderFields = NO_FIELDS,
     ) -> None:
-        self.method = method
-        self.session_id = session_id
-        self.query_string = query_string
-        self.fields = fields
-        self.name = name
-        self.common = common
-        self.if_none_match = fields.get(b"if-none-match")
-        self.takes_gzip = b"accept-encoding" in fields and accepts_gzip(fields[b"accept-encoding"])
+        super().__init__(method, session_id, query_string, fields, name, common)
         self.is_particular = self.takes_gzip or NOT_BEFORE_FIELD in fields
         """Whether memory's answer may have to wait, or bears a field of its own."""
-        self.edition: object = None
-        self.is_long = False
-        """Whether an answer to it was long."""
-        self.until = 0.0
-        """The monotonic second when its token ends."""
 
     @property
     def path(self) -> str:
         """What it asks for."""
-        return f"/api/v2/sessions/{self.session_id}/events"
+        return events_path(self.session_id)
 
     @property
     def comes_again(self) -> bool:
         """Whether what is made of it is worth keeping: who names an instant names another one next."""
         return NOT_BEFORE_FIELD not in self.fields
 
-    def understand(self, poll: Poll, wanted: Staleness, wait_seconds: float | None, principal: Principal) -> None:
-        """Have at hand what each answer needs."""
+    def parse(self, usual: Staleness) -> str:
+        """Understand it, and have at hand what each answer needs; give the session's id.
+
+        Raises InvalidParameter, which names all that is wrong.
+        """
+        poll, wait_seconds, wanted = _parse(self, usual)
         self._understand_wait(wait_seconds)
-        self.poll, self.wanted, self.principal = poll, wanted, principal
+        self.poll, self.wanted = poll, wanted
         self.newest_key = newest_key(poll.session_id)
         self.nothing = nothing(poll.limit, poll.page, False), nothing(poll.limit, poll.page, True)
         self.seconds, self.not_before_us = wanted.seconds, wanted.not_before_us
         self.since_us = poll.since_us
+        return poll.session_id
 
     def _understand_wait(self, seconds: float | None) -> None:
         """What the URL says counts, and else what the client prefers."""
@@ -215,6 +187,7 @@ class Events:
         self._of_memory = stats.of["memory"]
         self._load = load
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
+        self._access = AccessCheck(gate, self._wanted, _METHOD_NOT_ALLOWED, stats.of["none"])
         self.usual_staleness_seconds = max_staleness_seconds
         self._max_answer_bytes = max_answer_bytes
         self._freshness: AsOf | None = None
@@ -228,14 +201,11 @@ class Events:
         nothing that a caller could cause.
         """
         started = time.monotonic()
-        if question.edition is not self._gate.edition or started >= question.until:
-            refusal = self._check(question, started)
-            if refusal is not None:
-                if waits and isinstance(refusal, Denial) and refusal.waits:
-                    return EventsRequest(question, started, unjudged=address)
-                return self._refused(refusal, address, started)
-        elif not question.principal.takes(started):
-            return self._refused(self._gate.slow_down(question.principal), address, started)
+        refusal = self._access.refusal(question, started)
+        if refusal is not None:
+            if waits and isinstance(refusal, Denial) and refusal.waits:
+                return EventsRequest(question, started, unjudged=address)
+            return self._access.refused(refusal, address, started)
         kept = self._kept(question, started)
         if kept is None:
             is_held = question.wait_seconds > 0
@@ -264,36 +234,6 @@ class Events:
             return EventsRequest(question, started, None if is_early else answer)
         return None
 
-    def _refused(self, refusal: Reply | Denial, address: str, started: float) -> Reply:
-        reply = self._gate.denied(refusal, address) if isinstance(refusal, Denial) else refusal
-        if reply is not _METHOD_NOT_ALLOWED:
-            self._stats.of["none"].poll(reply.status, time.monotonic() - started)
-        return reply
-
-    def _check(self, question: Question, now: float) -> Reply | Denial | None:
-        """Let a question in, and parse it; None where it may be answered."""
-        if question.method not in _METHODS:
-            return _METHOD_NOT_ALLOWED
-        edition = self._gate.edition
-        credential = self._gate.credential(question.fields, now)
-        if isinstance(credential, Denial):
-            return credential
-        principal = credential.principal
-        if not principal.takes(now):
-            return self._gate.slow_down(principal)
-        denial = credential.lacks("read")
-        if denial is not None:
-            return denial
-        try:
-            poll, wait_seconds, wanted = _parse(question, self._wanted)
-        except InvalidParameter as error:
-            return problem_of(error)
-        denial = credential.denies(poll.session_id, wanted)
-        if denial is None:
-            question.understand(poll, wanted, wait_seconds, principal)
-            question.edition, question.until = edition, credential.until
-        return denial
-
     def denied(self, denial: Denial, address: str) -> Reply:
         """Take down a request that is refused before anybody asks who sent it."""
         return self._gate.denied(denial, address)
@@ -312,7 +252,7 @@ class Events:
                 found = await self.find(asked.question, asked.at, asked.kept)
                 source, reply = found.source, self._reply_of(asked.question, found, time.monotonic())
             except ServiceError as error:
-                reply = _problem_of(error, poll.session_id)
+                reply = problem_of_read(error, poll.session_id)
                 span.note(error=type(error).__name__)
             span.note(source=source, status=reply.status)
         self._stats.of[source].poll(reply.status, time.monotonic() - asked.at)
@@ -336,18 +276,7 @@ class Events:
 
     def refusal(self, question: Question, now: float, address: str) -> Ended | None:
         """Refuse a poll that was let in, if its token has ended or its key may no longer ask."""
-        if question.edition is self._gate.edition and now < question.until:
-            return None
-        is_ended = now >= question.until
-        edition, credential = self._gate.edition, self._gate.credential(question.fields, now)
-        denial = credential if isinstance(credential, Denial) else credential.lacks("read")
-        if denial is None and not isinstance(credential, Denial):
-            denial = credential.denies(question.poll.session_id, question.wanted)
-            question.edition, question.until = edition, credential.until
-        if denial is None:
-            return None
-        question.edition = None  # whoever asks it again is judged anew
-        return Ended("token_ended" if is_ended else "withdrawn", self._refused(denial, address, now))
+        return self._access.again(question, now, address)
 
     def held_reply(self, question: Question, found: EventsFinding, now: float, woken: float) -> Reply:
         """Finish the answer to a held poll; what it took counts from when its reason came up."""
@@ -357,7 +286,7 @@ class Events:
 
     def failure(self, error: ServiceError, session_id: str, seconds: float) -> Reply:
         """Answer a held poll that no store could be read."""
-        reply = _problem_of(error, session_id)
+        reply = problem_of_read(error, session_id)
         self._stats.of["none"].poll(reply.status, max(0.0, seconds))
         return reply
 
@@ -392,7 +321,7 @@ class Events:
         if beat is None or beat.as_of_us >= instant_us:
             return
         lag = beat.lag_seconds(time.monotonic())
-        ahead = _seconds_ahead(instant_us, beat.as_of_us, lag)
+        ahead = seconds_ahead(instant_us, beat.as_of_us, lag)
         if question.seconds > 0 and lag <= self._wanted.seconds:
             seconds = max(0.0, ahead) + self._heartbeat_seconds + SLACK_SECONDS
             await self._instants.wait(self._index_of(question.poll.session_id), instant_us, seconds)
@@ -437,14 +366,8 @@ class Events:
         answer = _finish(poll, reading)
         self._keep(poll, answer, reading)
         if reading.freshness.as_of_us < question.not_before_us:
-            self._too_early(question, reading.freshness)
+            refuse_early(question.not_before_us, reading.freshness)
         return answer, reading
-
-    def _too_early(self, question: Question, freshness: AsOf) -> NoReturn:
-        """Refuse what the primary itself dates earlier than is wished for."""
-        if self._cache.beat_of(question.poll.session_id) is None:
-            _seconds_ahead(question.not_before_us, freshness.as_of_us, freshness.lag_seconds(time.monotonic()))
-        raise Overload("No store has come as far as Readside-Not-Before says; try again in a second.")
 
     def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> None:
         newest = reading.newest
@@ -501,20 +424,9 @@ class Events:
         return Reply(200, (answer.fields, dated, live), answer.body)
 
 
-def _seconds_ahead(instant_us: int, as_of_us: int, lag_seconds: float) -> float:
-    """Tell how far an instant lies ahead of now, by an as-of that is so old; raises InvalidParameter if too far."""
-    ahead = (instant_us - as_of_us) / 1_000_000 - lag_seconds
-    if ahead > AHEAD_SECONDS:
-        raise InvalidParameter(NOT_BEFORE, f"{NOT_BEFORE} lies in the future: send back a Readside-As-Of as it came.")
-    return ahead
-
-
-def _problem_of(error: ServiceError, session_id: str) -> Reply:
-    """Answer with what went wrong, and tell the log where nobody has."""
-    reply = problem_of(error)
-    if reply.status == 500 and not isinstance(error, BadEvents):  # whoever found that has told the log
-        _log.error("a poll failed", session_id=session_id, error=str(error))
-    return reply
+def events_path(session_id: str) -> str:
+    """The path of a session's events."""
+    return f"/api/v2/sessions/{session_id}/events"
 
 
 def _parse(question: Question, usual: Staleness) -> tuple[Poll, float | None, Staleness]:

@@ -14,6 +14,7 @@ from query_api.answers import AsOf, Number
 from query_api.fair_line import FairLine
 from query_api.request_id import nobodys
 from query_api.watch import PATIENCE_SECONDS, Probe, QueryWatch
+from readmodel.arrivals import StreamRead
 from readmodel.errors import (
     Overload,
     QueryTooSlow,
@@ -24,7 +25,7 @@ from readmodel.errors import (
     StreamRightsMissing,
 )
 from readmodel.event_log import LogPage
-from readmodel.event_stream import LogArrivals, StreamRead
+from readmodel.event_stream import LogArrivals
 from readmodel.histogram import Histogram
 from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll

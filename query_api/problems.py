@@ -6,6 +6,7 @@ import re
 from http import HTTPStatus
 
 import orjson
+import structlog
 
 from query_api.reply import HeaderFields, Pairs, Reply
 from readmodel.errors import (
@@ -26,6 +27,7 @@ MEDIA_TYPE = b"application/problem+json"
 RETRY_SECONDS = 1
 """When it is worth asking again after no store could answer: stores that are away are tried once a second."""
 NO_STORE = "No store can answer at the moment; try again in a second."
+_log = structlog.get_logger(__name__)
 _PLACE = re.compile(r"\b(PostgreSQL|Redis) at \S+?(?=:?\s)")
 
 
@@ -67,6 +69,14 @@ def problem_of(error: ServiceError) -> Reply:
         case OffsetGone() | BadEvents():
             return problem(410 if isinstance(error, OffsetGone) else 500, placeless(error))
     return broken()
+
+
+def problem_of_read(error: ServiceError, session_id: str) -> Reply:
+    """Build the answer to whoever reads what a session has, and tell the log what nobody has told it."""
+    reply = problem_of(error)
+    if reply.status == 500 and not isinstance(error, BadEvents):  # whoever found that has told the log
+        _log.error("a poll failed", session_id=session_id, error=str(error))
+    return reply
 
 
 def placeless(error: ServiceError) -> str:

@@ -19,6 +19,7 @@ class SessionRequest(ABC):
     """
 
     __slots__ = (
+        "asked_session",
         "common",
         "edition",
         "fields",
@@ -34,6 +35,8 @@ class SessionRequest(ABC):
         "wanted",
     )
 
+    asked_session: str
+    """The session's id as it was understood."""
     principal: Principal
     wanted: Staleness
 
@@ -72,4 +75,7 @@ class SessionRequest(ABC):
 
     @abstractmethod
     def parse(self, usual: Staleness) -> str:
-        """Understand it, and give the session's id; raises InvalidParameter, which names all that is wrong."""
+        """Understand it, where it is silent as `usual`, and give the session's id.
+
+        Raises InvalidParameter, which names all that is wrong.
+        """

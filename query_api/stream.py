@@ -5,21 +5,20 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-import structlog
-
 from query_api.access.denials import Denial
 from query_api.access.gate import Gate
+from query_api.access_check import AccessCheck
 from query_api.answers import JSON, LAGS_OF_MISSING, Answer, AsOf, as_of, missing
 from query_api.conditional import matches
 from query_api.content_coding import GzipForm, GzipForms
 from query_api.held_polls import HeldPolls
-from query_api.problems import problem, problem_of
+from query_api.problems import problem, problem_of_read
 from query_api.projector_requests import ProjectorRequests
 from query_api.reply import HeaderFields, Reply
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.session_request import SessionRequest
-from query_api.staleness import Staleness, wishes
+from query_api.staleness import Staleness, refuse_early, seconds_ahead, wishes
 from query_api.stats import Stats
 from query_api.stream_cursor import next_cursor
 from query_api.stream_page import StreamFinding, StreamPage, Tail, is_no_news
@@ -29,19 +28,16 @@ from query_api.stream_waiter import StreamWaiter
 from query_api.waiter import Ended
 from readmodel import tracing
 from readmodel.arrivals import StreamRead
-from readmodel.errors import BadEvents, InvalidParameter, ServiceError
+from readmodel.errors import InvalidParameter, ServiceError
 from readmodel.offset import Offset
 
 MOST_PAGES = 20
 """Pages that are looked through for one answer, where types are asked for that come seldom."""
-METHODS = frozenset({"GET", "HEAD"})
-METHOD_NOT_ALLOWED = problem(
+_METHOD_NOT_ALLOWED = problem(
     405, "The stream of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
 _NO_STORE = (b"cache-control", b"no-store")
 _EMPTY = b"[]"
-
-_log = structlog.get_logger(__name__)
 
 
 class StreamQuestion(SessionRequest):
@@ -119,6 +115,7 @@ class Stream:
         self._requests = requests
         self._stats = stats
         self.usual = Staleness(max_staleness_seconds, explicit=False)
+        self._access = AccessCheck(gate, self.usual, _METHOD_NOT_ALLOWED, stats.of["none"])
 
     def at_once(
         self, question: StreamQuestion, address: str, *, waits: bool = True
@@ -129,11 +126,11 @@ class Stream:
         nothing that a caller could cause.
         """
         started = time.monotonic()
-        refusal = self._refusal(question, started)
+        refusal = self._access.refusal(question, started)
         if refusal is not None:
             if waits and isinstance(refusal, Denial) and refusal.waits:
                 return AskedStream(question, started, address, is_judged=False)
-            return self._refused(refusal, address, started)
+            return self._access.refused(refusal, address, started)
         request = question.request
         found = self.kept(question, request.offset, started, from_now=question.asks_for_end)
         if question.is_live:
@@ -141,44 +138,10 @@ class Stream:
                 return AskedStream(question, started, address)
             if found is None or is_no_news(found, request.types):
                 return StreamWaiter(self, question, found, started, address)
-        if found is None or (question.takes_gzip and self._lacks_form(question, found)):
+        is_all = found is not None and (question.asks_for_end or _is_whole(found, request.types))
+        if found is None or not is_all or (question.takes_gzip and self._lacks_form(question, found)):
             return AskedStream(question, started, address)
         return self._counted(question, found, found.freshness, started, started)
-
-    def _refused(self, refusal: Reply | Denial, address: str, since: float) -> Reply:
-        reply = self._gate.denied(refusal, address) if isinstance(refusal, Denial) else refusal
-        if reply is not METHOD_NOT_ALLOWED:
-            self._stats.of["none"].poll(reply.status, time.monotonic() - since)
-        return reply
-
-    def _refusal(self, question: StreamQuestion, now: float) -> Reply | Denial | None:
-        if question.edition is self._gate.edition and now < question.until:
-            return None if question.principal.takes(now) else self._gate.slow_down(question.principal)
-        return self._check(question, now)
-
-    def _check(self, question: StreamQuestion, now: float, *, counts: bool = True) -> Reply | Denial | None:
-        """Let a question in, and parse it; None where it may be answered. `counts`: it takes of what its key may ask."""
-        if question.method not in METHODS:
-            return METHOD_NOT_ALLOWED
-        edition = self._gate.edition
-        credential = self._gate.credential(question.fields, now)
-        if isinstance(credential, Denial):
-            return credential
-        principal = credential.principal
-        if counts and not principal.takes(now):
-            return self._gate.slow_down(principal)
-        denial = credential.lacks("read")
-        if denial is not None:
-            return denial
-        try:
-            session_id = question.parse(self.usual)
-        except InvalidParameter as error:
-            return problem_of(error)
-        denial = credential.denies(session_id, question.wanted)
-        if denial is None:
-            question.principal = principal
-            question.edition, question.until = edition, credential.until
-        return denial
 
     async def from_stores(self, asked: AskedStream) -> Reply | StreamWaiter:
         """Answer what memory has not; or give what is to be held."""
@@ -206,9 +169,7 @@ class Stream:
 
     def failed(self, error: ServiceError, session_id: str, since: float) -> Reply:
         """Answer that no store could be read, or not from there."""
-        reply = problem_of(error)
-        if reply.status == 500 and not isinstance(error, BadEvents):  # whoever found that has told the log
-            _log.error("a stream could not be read", session_id=session_id, error=str(error))
+        reply = problem_of_read(error, session_id)
         self._stats.of["none"].poll(reply.status, time.monotonic() - since)
         return reply
 
@@ -222,14 +183,8 @@ class Stream:
         return refusal
 
     def refusal_of_held(self, question: StreamQuestion, now: float, address: str) -> Ended | None:
-        """Refuse whom the gate lets in no longer, though it did when the request came."""
-        if question.edition is self._gate.edition and now < question.until:
-            return None
-        is_ended = now >= question.until
-        refusal = self._check(question, now, counts=False)
-        if refusal is None:
-            return None
-        return Ended("token_ended" if is_ended else "withdrawn", self._refused(refusal, address, now))
+        """Refuse a read that was let in, if its token has ended or its key may no longer ask."""
+        return self._access.again(question, now, address)
 
     def held_reply(
         self, question: StreamQuestion, found: StreamFinding, freshness: AsOf, now: float, woken: float
@@ -263,11 +218,15 @@ class Stream:
         return StreamFinding("memory", page, freshness, is_followed=True)
 
     async def read(self, question: StreamQuestion, offset: Offset | None, *, from_now: bool = False) -> StreamFinding:
-        """Read on behind an offset until there is something of the types that are asked for, or nothing more."""
-        found = await self._read_one(question, offset, from_now=from_now)
+        """Read on behind an offset until there is something of the types that are asked for, or nothing more.
+
+        Raises ServiceError.
+        """
+        found = self.kept(question, offset, time.monotonic(), from_now=from_now)
+        found = found or await self._read_one(question, offset, from_now=from_now)
         for _ in range(MOST_PAGES):
             page = found.page
-            if page is None or page.up_to_date or page.matching(question.request.types):
+            if page is None or _is_whole(found, question.request.types):
                 break
             found = self.kept(question, page.next, time.monotonic()) or await self._read_one(question, page.next)
         return found
@@ -275,7 +234,8 @@ class Stream:
     async def _read_one(
         self, question: StreamQuestion, offset: Offset | None, *, from_now: bool = False
     ) -> StreamFinding:
-        session_id = question.request.session_id
+        session_id, instant_us = question.request.session_id, question.wanted.not_before_us
+        self._check_instant(session_id, instant_us)
         read = StreamRead(session_id, None, 0) if from_now else StreamRead(session_id, offset)
         got = await self._reader.read(read, question.wanted, question.principal)
         if got.arrivals.status is None:
@@ -285,7 +245,15 @@ class Stream:
             arrivals = got.arrivals
             page = StreamPage(session_id, arrivals.events, arrivals.next, up_to_date=arrivals.up_to_date)
             self._keep(read, page, got)
+        if got.freshness.as_of_us < instant_us:
+            refuse_early(instant_us, got.freshness)
         return StreamFinding(got.source, page, got.freshness, self._cache.follows(session_id, got.number))
+
+    def _check_instant(self, session_id: str, instant_us: int) -> None:
+        """Raise InvalidParameter if no answer can be as of such an instant yet."""
+        beat = self._cache.beat_of(session_id) if instant_us else None
+        if beat is not None and beat.as_of_us < instant_us:
+            seconds_ahead(instant_us, beat.as_of_us, beat.lag_seconds(time.monotonic()))
 
     def _keep(self, read: StreamRead, page: StreamPage, got: StoreArrivals) -> None:
         """Keep a page, and where the stream ends."""
@@ -367,6 +335,12 @@ class Stream:
                 self._stats.compressed(len(answer.body) - len(form.body))
                 return Reply(200, (form.fields, *live), form.body)
         return Reply(200, (answer.fields, *live), answer.body)
+
+
+def _is_whole(found: StreamFinding, types: tuple[str, ...]) -> bool:
+    """Whether it may be answered as it is: else it is empty, and says nothing of what comes."""
+    page = found.page
+    return page is None or page.up_to_date or bool(page.matching(types))
 
 
 def _is_held(answer: Answer, if_none_match: bytes) -> bool:

@@ -26,7 +26,7 @@ class StreamWaiter(Waiter[StreamFinding]):
     __slots__ = ("_began_at", "_stream", "address", "name", "question")
 
     fills_memory = False
-    """What comes behind one offset says nothing of what comes behind another. Who asks the same shares a read anyhow."""
+    """What comes behind one offset says nothing of another. Who asks the same shares a read anyhow."""
 
     def __init__(
         self, stream: Stream, question: StreamQuestion, found: StreamFinding | None, came: float, address: str
@@ -104,6 +104,6 @@ class StreamWaiter(Waiter[StreamFinding]):
             return None
         return Ended(ending, self._stream.held_reply(self.question, found, freshness, now, woken))
 
-    def failed(self, error: ServiceError, now: float, *, woken: float) -> Reply:
+    def failed(self, error: ServiceError, _now: float, *, woken: float) -> Reply:
         """Answer that no store could be read."""
         return self._stream.failed(error, self.session_id, woken)

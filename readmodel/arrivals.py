@@ -12,7 +12,7 @@ MAX_ARRIVALS = 1_000
 
 
 class StreamRead(NamedTuple):
-    """A question: what comes behind an offset (None: all), at most `limit` events of it. A limit of 0: the end alone."""
+    """A question: what comes behind an offset (None: all), at most `limit` events of it; 0 of them: the end alone."""
 
     session_id: str
     offset: Offset | None = None

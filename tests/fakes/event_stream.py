@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from readmodel.arrivals import Arrivals
+from readmodel.arrivals import Arrivals, StreamRead
 from readmodel.cut import Cut
 from readmodel.errors import ServiceError
-from readmodel.event_stream import LogArrivals, StreamRead
+from readmodel.event_stream import LogArrivals
 from readmodel.offset import Offset
 from tests.support.viewing import DATABASE
 

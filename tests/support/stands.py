@@ -114,13 +114,11 @@ class RealWriteSide:
     async def insert(self, session_id: str, written: Sequence[Row], status: str = "in_progress") -> None:
         """Insert a session and its events."""
         await self.connection.execute(INSERT_SESSION, session_id, status)
-        for row in written:
-            await self.add(row)
+        await self.connection.executemany(INSERT_ROW, list(map(_values, written)))
 
     async def add(self, row: Row) -> None:
         """Insert an event."""
-        values = (row.id, row.session_id, row.step_id, row.event_type, jsonb(row.data), row.message, row.timestamp_us)
-        await self.connection.execute(INSERT_ROW, *values)
+        await self.connection.execute(INSERT_ROW, *_values(row))
 
     async def delete(self, session_id: str) -> None:
         """Purge a session."""
@@ -290,3 +288,7 @@ def expected_rows(written: Sequence[Row], poll: Poll) -> list[str]:
 
 async def _nothing() -> None:
     return None
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    return row.id, row.session_id, row.step_id, row.event_type, jsonb(row.data), row.message, row.timestamp_us

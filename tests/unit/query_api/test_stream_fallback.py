@@ -11,8 +11,8 @@ from query_api.answers import Number
 from query_api.circuit import Circuit
 from query_api.fallback import Fallback
 from query_api.problems import problem_of
+from readmodel.arrivals import StreamRead
 from readmodel.errors import EventLogUnavailable, OffsetGone, ServiceError, StreamRightsMissing
-from readmodel.event_stream import StreamRead
 from readmodel.offset import Offset
 from readmodel.poll import Poll
 from tests.fakes.event_log import FakeEventLog

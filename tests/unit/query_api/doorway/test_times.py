@@ -8,13 +8,11 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
-from query_api.doorway.census import Census, Reason
+from query_api.doorway.census import Reason
 from query_api.doorway.connections import CONNECTIONS, KEPT_UNUSED, STARTED_A_TURN, Connections
 from query_api.doorway.protocol import LINGER_BYTES, LINGER_SECONDS, TURNED_AWAY, TURNED_AWAY_SECONDS, Doorway
-from query_api.events import Events, EventsRequest, Question
-from query_api.front import Front
+from query_api.events import EventsRequest, Question
 from query_api.problems import problem
 from query_api.reply import Reply
 from tests.support.waiting import eventually
@@ -80,7 +78,7 @@ class Opened:
 @pytest.fixture
 async def shared() -> Connections:
     """The connections of a process, none yet."""
-    return Connections(Front(cast("Events", None), Cors(()), ""), BOUNDS, Census(BOUNDS.max_connections))
+    return connections_of(cast("SlowEvents", None))
 
 
 def ended(shared: Connections) -> dict[Reason, int]:
@@ -323,7 +321,8 @@ class SlowEvents:
 
 def connections_of(events: SlowEvents) -> Connections:
     """The connections of a process whose memory has nothing."""
-    return Connections(Front(cast("Events", events), Cors(()), ""), BOUNDS, Census(BOUNDS.max_connections))
+    front = Front(cast("Events", events), cast("Stream", None), Cors(()), "")
+    return Connections(front, BOUNDS, Census(BOUNDS.max_connections))
 
 
 def cold_poll(size: int) -> bytes:
