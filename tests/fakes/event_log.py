@@ -74,8 +74,8 @@ class FakeEventLog:
         return FIRST_TXID + len(self._txids)
 
     def txid(self, row: Row) -> int:
-        """The transaction that wrote a row."""
-        return self._txids[row.id] if self.next_txid else 0
+        """The transaction that wrote a row, once `next_txid` was asked for after it."""
+        return self._txids[row.id]
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Event()

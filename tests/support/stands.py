@@ -102,6 +102,7 @@ class FakeWriteSide:
 
     async def txid(self, row: Row) -> int:
         """The transaction that wrote a row."""
+        await self.snapshot()
         return self.log.txid(row)
 
 
