@@ -1,20 +1,24 @@
-"""What a source gives of a stream."""
+"""What a source gives of a session's stream."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from readmodel.offset import Offset
 
+MAX_ARRIVALS = 1_000
+"""Events of one answer, by the contract."""
+
 
 class Arrivals(NamedTuple):
-    """Events' final JSON, oldest first, and the offset behind which the next ones come.
+    """Events behind an offset, oldest arrival first.
 
-    `up_to_date`: nothing more is there as of the moment that the source tells. `status` is the session's; None: no such
-    session.
+    `events` are their final JSON. `next` is the offset behind them. `up_to_date`: nothing more was there.
+    `status` is the session's, None where there is no such session: then nothing is behind any offset.
     """
 
-    events: list[bytes]
+    events: Sequence[bytes]
     next: Offset
     up_to_date: bool
     status: str | None

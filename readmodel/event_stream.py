@@ -17,7 +17,7 @@ from uuid import UUID
 
 import asyncpg
 
-from readmodel.arrivals import Arrivals
+from readmodel.arrivals import MAX_ARRIVALS, Arrivals
 from readmodel.cut import START, Cut, cut_of
 from readmodel.errors import (
     AnswerTooLarge,
@@ -51,7 +51,7 @@ class StreamRead(NamedTuple):
 
     session_id: str
     offset: Offset | None = None
-    limit: int = 1000
+    limit: int = MAX_ARRIVALS
 
 
 class LogArrivals(NamedTuple):

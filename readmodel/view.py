@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from readmodel.errors import AnswerTooLarge, ForeignView, ServiceError
+from readmodel.arrival_log import unpack_cut
+from readmodel.arrivals import MAX_ARRIVALS, Arrivals
+from readmodel.errors import AnswerTooLarge, ForeignView, OffsetGone, ServiceError
 from readmodel.evaluate import Script
 from readmodel.header import FIELDS, Header, number, read_header, text
 from readmodel.keys import Keys
+from readmodel.offset import Offset
 from readmodel.poll import Poll
 from readmodel.redis_client import refusal, target, translated
 from readmodel.scripts import source
@@ -61,6 +64,16 @@ class ViewPage(NamedTuple):
     shortened_to: int | None = None
 
 
+class ViewArrivals(NamedTuple):
+    """What the view gives of a stream; instants and numbers as in `ViewPage`."""
+
+    arrivals: Arrivals
+    as_of_us: int
+    lag_us: int
+    term: str
+    n: int
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where the view is; `lag_us` is how old `as_of_us` was when Redis answered (both None before the first beat)."""
@@ -94,6 +107,7 @@ class ViewReader:
         self.redis = redis
         self.keys = keys
         self._read = Script(redis, source("read"))
+        self._stream = Script(redis, source("stream"))
 
     async def read(self, poll: Poll, max_bytes: int, database: str = "") -> ViewPage | Cold:
         """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
@@ -139,6 +153,41 @@ class ViewReader:
                 return AnswerTooLarge(int(reply[1]), max_bytes)
             case b"foreign":
                 return self._foreign(reply[1].decode(), database)
+            case _:
+                return Cold(reply[1].decode())
+
+    async def read_stream(
+        self, session_id: str, offset: Offset | None, max_bytes: int, database: str = "", *, most: int = MAX_ARRIVALS
+    ) -> ViewArrivals | Cold:
+        """Give what arrived in a session behind an offset, by one call; None is the start of the stream.
+
+        Places within a long answer are for Postgres. Raises OffsetGone where the offset is of another history.
+        """
+        if offset is not None and offset.within is not None:
+            return Cold("within a long answer")
+        cut = ["", "0"] if offset is None else [offset.origin, offset.cut.xmax, *sorted(offset.cut.running)]
+        return await self._arrivals(session_id, offset, [database, most, max_bytes, *cut], database)
+
+    async def stream_tail(self, session_id: str, database: str = "") -> ViewArrivals | Cold:
+        """Give the end of a session's stream: no events, and the offset behind all of them."""
+        return await self._arrivals(session_id, None, [database, 0, 0, "", ""], database)
+
+    async def _arrivals(
+        self, session_id: str, asked: Offset | None, arguments: Sequence[object], database: str
+    ) -> ViewArrivals | Cold:
+        keys = self.keys
+        names = [keys.position, keys.header(session_id), keys.events(session_id), keys.log(session_id)]
+        with translated(self.redis):
+            (reply,) = await self._stream.run([(names, [keys.version, *arguments])])
+        if isinstance(reply, ResponseError):
+            raise refusal(self.redis, reply)
+        match reply[0]:
+            case b"ok":
+                return _arrived(reply, asked)
+            case b"foreign":
+                raise self._foreign(reply[1].decode(), database)
+            case b"gone":
+                raise OffsetGone("it is of another database, or from before a crash or promotion")
             case _:
                 return Cold(reply[1].decode())
 
@@ -311,3 +360,12 @@ def _found(reply: list[Any]) -> ViewPage:
         bool(whole),
         shortened_to or None,
     )
+
+
+def _arrived(reply: list[Any], asked: Offset | None) -> ViewArrivals:
+    _, members, status, as_of, round_trip, age, term, n, line, is_all = reply
+    told = Offset(*unpack_cut(line))
+    # Postgres' answer may have gone further than the last arrival: an offset never goes back.
+    behind = asked if asked is not None and asked.cut.covers(told.cut) else told
+    arrivals = Arrivals(members, behind, bool(is_all), status.decode())
+    return ViewArrivals(arrivals, int(as_of), int(round_trip) + int(age), term.decode(), int(n))

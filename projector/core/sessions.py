@@ -100,6 +100,8 @@ class Sessions:
         self._loads: dict[str, Load] = {}
         self._aside: dict[str, str] = {}
         self._known: dict[str, Cut] = {}  # what the views of some hot sessions have seen
+        self.snapshot = ""
+        """What the last letters told of, all of it; "" where they may not have told of all."""
 
     # What it says.
 
@@ -171,9 +173,10 @@ class Sessions:
         """Letters came: what a load or comparison has seen is crossed out, and loads under way note what arrived."""
         for session_id in letters.added.keys() & self._known.keys():
             letters.cross_out(session_id, self._known[session_id])
-        if (
-            letters.snapshot and self._known
-        ):  # a later reading brings nothing that a snapshot shows which this one covers
+        if letters.snapshot:
+            self.snapshot = letters.snapshot if letters.is_exact else ""
+        if letters.snapshot and self._known:
+            # A later reading brings nothing that a snapshot shows which this one covers.
             now = cut_of(letters.snapshot)
             self._known = {sid: known for sid, known in self._known.items() if not now.covers(known)}
         for session_id in letters.added.keys() & self._loads.keys():
