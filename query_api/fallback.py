@@ -62,7 +62,7 @@ class Streams(Protocol):
         """Read on in a stream; raises OffsetGone, AnswerTooLarge, StoreUnavailable, StoreRefused."""
 
 
-class Logged(Protocol):
+class LogAnswer(Protocol):
     """What Postgres said, of whatever question.
 
     `status` is None when there is no such session; `as_of_us` is the statement's `now()`, µs since 1970; `database` who
@@ -82,7 +82,7 @@ class Logged(Protocol):
     def proof(self) -> Proof | None: ...
 
 
-Said = TypeVar("Said", bound=Logged)
+Said = TypeVar("Said", bound=LogAnswer)
 
 
 class Admission(Protocol):
@@ -401,7 +401,7 @@ class Fallback:
             self._remember_missing(query.question, fetched)
         return fetched
 
-    async def _ask(self, question: Question, sent_at: float) -> Logged:
+    async def _ask(self, question: Question, sent_at: float) -> LogAnswer:
         try:
             logged = await self._watch.result(self._asked(question))
         except QueryTooSlow:
@@ -422,7 +422,7 @@ class Fallback:
             await self._reconnect()  # connections of before may lead to the database of before
         return logged
 
-    def _asked(self, question: Question) -> Coroutine[Any, Any, Logged]:
+    def _asked(self, question: Question) -> Coroutine[Any, Any, LogAnswer]:
         if isinstance(question, Poll):
             return self._log.answer(question, self._max_bytes)
         if self._streams is None:
@@ -443,7 +443,7 @@ class Fallback:
             self._missing_of[self._index_of(session_id)].discard(session_id)
 
 
-def _as_of_a_beat(logged: Logged, proof: Proof) -> FallbackAnswer[Any]:
+def _as_of_a_beat(logged: LogAnswer, proof: Proof) -> FallbackAnswer[Any]:
     """Date a hot standby's answer."""
     return FallbackAnswer(logged, AsOf(proof.as_of_us, proof.since), Number(proof.term, proof.n, proof.database))
 

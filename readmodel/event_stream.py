@@ -151,13 +151,18 @@ def stream_statement(
     doubtful = [each for each in (cut, within.upto if within else START) if each.running]
     fresh = _fresh_sql(tables, words, proves=may_prove and bool(doubtful), is_within=within is not None)
     since = max(0, min((each.xmin for each in doubtful), default=0) - PROVEN_BEFORE)
-    parameters = session, cut.xmax, sorted(cut.running), question.limit, max_bytes, since
+    parameters = session, cut.xmax, _open(cut), question.limit, max_bytes, since
     sql = statement(name, tables, words=(about, ("fresh", fresh)))
     if within is None:
         return sql, parameters
     at_us = min(max(within.timestamp_us, _FIRST_US), _LAST_US)
-    place = within.upto.xmax, sorted(within.upto.running), at_us, UUID(bytes=within.id)
+    place = within.upto.xmax, _open(within.upto), at_us, UUID(bytes=within.id)
     return sql, (*parameters, *place)
+
+
+def _open(cut: Cut) -> list[str]:
+    """Give a cut's open ids as text, whose arrays asyncpg knows without asking the server."""
+    return [str(txid) for txid in sorted(cut.running)]
 
 
 def _fresh_sql(tables: Tables, words: tuple[tuple[str, str], ...], *, proves: bool, is_within: bool) -> str:
@@ -166,7 +171,7 @@ def _fresh_sql(tables: Tables, words: tuple[tuple[str, str], ...], *, proves: bo
     )
     chosen = (
         ("proven", proven.rstrip()),
-        ("open", "$8::bigint[]" if is_within else statement("stream_open").rstrip()),
+        ("upto_open", "$8::text[]::bigint[]" if is_within else statement("stream_open").rstrip()),
         ("kept", "MATERIALIZED" if proves else "NOT MATERIALIZED"),
         ("behind", statement("stream_behind", tables).rstrip() if is_within else ""),
         ("upto", statement("stream_upto").rstrip() if is_within else ""),

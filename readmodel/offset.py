@@ -1,8 +1,8 @@
 """A place in a session's stream, as its readers keep it: opaque to them, sorted as text in the order of the cuts.
 
 The cut's xmax (14 hex digits) and 65,535 less the number of open ids (4) sort. `origin` (8) follows, then these ids, as
-gaps from xmax downwards in Elias' gamma code, as base64 for URLs (RFC 4648). A place within a long answer adds the event
-reached and the cut up to which the answer goes.
+gaps from xmax downwards in Elias' gamma code, as base64 for URLs (RFC 4648). A place within a long answer adds the
+event reached and the cut up to which the answer goes.
 """
 
 from __future__ import annotations

@@ -150,11 +150,11 @@ class Stream:
 
 
 @asynccontextmanager
-async def stream_log(url: str, schema: str = "readside") -> AsyncIterator[StreamLog]:
+async def stream_log(url: str, statement_cache_size: int = 100) -> AsyncIterator[StreamLog]:
     """Reads of streams by a pool of one connection."""
-    pool = await create_pool(url, application_name="test", size=1)
+    pool = await create_pool(url, application_name="test", size=1, statement_cache_size=statement_cache_size)
     try:
-        yield StreamLog(pool, url, TableFinder(url, application_name="test"), schema)
+        yield StreamLog(pool, url, TableFinder(url, application_name="test"))
     finally:
         pool.terminate()
 
