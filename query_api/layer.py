@@ -77,6 +77,9 @@ class Layer:
         if isinstance(reply, EventsRequest):
             reply = await self._from_stores(reply, receive)
         if isinstance(reply, EventsWaiter):
+            connection = scope.get("state", {}).get(CONNECTION)
+            if connection is not None:
+                connection.holds(reply)
             reply = await self._held(name, reply, receive)
         await respond(send, reply, method, extra)
 
