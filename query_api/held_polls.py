@@ -57,6 +57,7 @@ class _Group:
         "is_due",
         "is_followed",
         "is_reading",
+        "is_urgent",
         "key",
         "looks_at",
         "session_id",
@@ -77,6 +78,8 @@ class _Group:
         """The monotonic second when it last did."""
         self.freshness: AsOf | None = None
         self.is_followed = self.is_due = self.is_reading = self.again = False
+        self.is_urgent = False
+        """Whether its read waits for no others: a message named it, or somebody's time is over."""
         self.looks_at = 0
         """The tick at which it is to be looked at again; 0: none."""
 
@@ -105,6 +108,7 @@ class HeldPolls:
         self._due: deque[_Group] = deque()
         self._tellings: deque[_Telling] = deque()
         self._over: deque[AnyWaiter] = deque()
+        self._suspects: deque[AnyWaiter] = deque()
         self._behind: dict[str, list[_Group]] = {}
         self._reads: set[asyncio.Task[None]] = set()
         self._ticked = 0
@@ -164,6 +168,7 @@ class HeldPolls:
                 self.wakes += 1
                 self._wake(group, now)
                 if not group.is_reading:
+                    group.is_urgent = True
                     self._look_soon(group)
 
     def broken(self, index: int) -> None:
@@ -175,8 +180,9 @@ class HeldPolls:
         self._spread(found, now)
 
     def reconsider(self) -> None:
-        """Who was let in may be refused now: look at everybody within a beat."""
-        self._spread(list(self._groups()), time.monotonic())
+        """Who was let in may be refused now: judge everybody anew, soon."""
+        self._suspects.extend(waiter for group in self._groups() for waiter in group.waiters)
+        self._run_soon()
 
     def drain(self) -> None:
         """Answer everybody with what is known, and hold nobody from now on."""
@@ -271,9 +277,7 @@ class HeldPolls:
             for group in self._looks.pop(place, ()):
                 if group.looks_at == place:
                     group.looks_at = 0
-                    if len(self._reads) >= MAX_LOOKS:
-                        self._look_at(group, now + TICK_SECONDS)
-                    elif group.waiters and not group.is_reading:
+                    if group.waiters and not group.is_reading:
                         self.looks += 1
                         group.woken = now
                         self._look_soon(group)
@@ -319,7 +323,7 @@ class HeldPolls:
             self._run_soon()
 
     def _run_soon(self) -> None:
-        if not self._runs and (self._tellings or self._due or self._over):
+        if not self._runs and (self._tellings or self._due or self._over or self._suspects):
             self._runs = True
             asyncio.get_running_loop().call_soon(self._run)
 
@@ -334,6 +338,8 @@ class HeldPolls:
                 self._look(self._due.popleft(), now)
             elif self._over:
                 self._conclude(self._over.popleft(), now)
+            elif self._suspects:
+                self._judge(self._suspects.popleft(), now)
             else:
                 return
             now = time.monotonic()
@@ -351,6 +357,8 @@ class HeldPolls:
         found = first.kept(now)
         if found is not None:
             self._bring(group, found, group.wakes, now)
+        elif not group.is_urgent and len(self._reads) >= MAX_LOOKS:
+            self._look_at(group, now + TICK_SECONDS)
         elif first.fills_memory and group.session_id in self._behind:
             self._behind[group.session_id].append(group)
         else:
@@ -359,7 +367,7 @@ class HeldPolls:
             self._read(group, now, leads=first.fills_memory)
 
     def _read(self, group: _Group, now: float, *, leads: bool = False) -> None:
-        group.is_reading, group.again = True, False
+        group.is_reading, group.again, group.is_urgent = True, False, False
         self.reads += 1
         task = asyncio.get_running_loop().create_task(self._ask(group, next(iter(group.waiters)), now, leads=leads))
         self._reads.add(task)
@@ -393,7 +401,7 @@ class HeldPolls:
             self._note(group, found, wakes, now)
         self._tellings.append(_Telling(group, deque(group.waiters), found, wakes, began))
         if group.again:
-            group.again = False
+            group.again, group.is_urgent = False, True
             self._look_soon(group)
         self._run_soon()
 
@@ -471,8 +479,17 @@ class HeldPolls:
         if ended is not None:
             self._end(waiter, ended)
         elif not group.is_reading:
-            group.woken = now
+            group.woken, group.is_urgent = now, True
             self._look_soon(group)
+
+    def _judge(self, waiter: AnyWaiter, now: float) -> None:
+        """End a waiter who may no longer ask; that of another may have another end now."""
+        if waiter.group is not None:
+            refused = waiter.refused(now)
+            if refused is None:
+                self._place(waiter)
+            else:
+                self._end(waiter, refused)
 
     def _end(self, waiter: AnyWaiter, ended: Ended) -> None:
         ending = waiter.ending if ended.ending == "time_over" else ended.ending

@@ -78,6 +78,9 @@ class Layer:
         if isinstance(reply, Asked):
             reply = await self._from_stores(reply, receive)
         if isinstance(reply, AnyHeld):
+            connection = scope.get("state", {}).get(CONNECTION)
+            if connection is not None:
+                connection.holds(reply)
             reply = await self._held(name, reply, receive)
         await respond(send, reply, method, extra)
 

@@ -188,6 +188,11 @@ class Doorway(asyncio.Protocol):
         """The application has answered; uvicorn's protocol has its last word first."""
         self._loop.call_soon(self._over, self._message)
 
+    def holds(self, waiter: AnyHeld) -> None:
+        """The request in hand is held: its client's leaving ends that."""
+        if self._message is not None:
+            self._message.held = waiter
+
     def broken(self) -> None:
         """The application broke off: whether it answered is not known."""
         self._transport.close()
@@ -287,7 +292,7 @@ class Doorway(asyncio.Protocol):
             self._refuse("waiting", _WAITING)
             return
         if isinstance(reply, AnyHeld):
-            self._hold(self._message, reply, name)
+            self._hold(reply, name)
             if new:
                 self._shared.remember(head, question)
             return
@@ -307,7 +312,7 @@ class Doorway(asyncio.Protocol):
             return
         if isinstance(reply, AnyHeld):
             message.asking = None
-            self._hold(message, reply, name)
+            self._hold(reply, name)
             self._shared.remember(head, asked.question)
         else:
             self._send(reply, asked.question, name, asked.at)
@@ -315,18 +320,23 @@ class Doorway(asyncio.Protocol):
                 self._shared.remember(head, asked.question)
             self._finish(message)
 
-    def _hold(self, message: Message, waiter: AnyHeld, name: bytes) -> None:
+    def _hold(self, waiter: AnyHeld, name: bytes) -> None:
         """Have a poll held: it was let in, and waits for news. No task waits with it."""
-        message.held = waiter
+        self.holds(waiter)
+        if not self._reads:
+            self._reads = True
+            self._transport.resume_reading()
         refusal = self._shared.front.hold(name, waiter, self._answer_held)
         if refusal is not None:
             self._answer_held(refusal)
+        elif self._half_closed:
+            self._shared.front.end_early(waiter, "half_closed")
 
     def _answer_held(self, reply: Reply) -> None:
         """Answer the poll that is held."""
         message = self._message
         if message is not None and message.held is not None:
-            waiter, message.held = message.held, None
+            waiter, message.held = message.held, None  # a second answer would be another request's
             self._send(reply, waiter.question, waiter.name, waiter.came)
             self._finish(message)
 
@@ -399,7 +409,8 @@ class Doorway(asyncio.Protocol):
         if self._waits_too_much(len(self._held)):
             self._refuse("waiting", _WAITING)
         elif self._must_wait():
-            self._pause_reading()
+            if not self._listens():
+                self._pause_reading()
         elif self._held.find(END, max(0, held - len(END))) >= 0:
             self._serve(self._release())
         elif len(self._held) > self._shared.bounds.head_bytes:
@@ -489,6 +500,11 @@ class Doorway(asyncio.Protocol):
         if self._message is not None:
             return not self._message.whole
         return bool(self._held) and not self._must_wait()
+
+    def _listens(self) -> bool:
+        """Whether the socket is read though nothing can be answered: only so a held poll's client is seen to leave."""
+        is_held = self._message is not None and self._message.held is not None
+        return is_held and len(self._held) <= self._shared.bounds.head_bytes
 
     def _pause_reading(self) -> None:
         if self._reads:
