@@ -8,7 +8,7 @@ from query_api.reply import SAFETY, HeaderFields
 
 EXPOSED = (
     b"ETag, Preference-Applied, Retry-After, X-Poll-Interval, X-Request-ID, "
-    b"Readside-Source, Readside-As-Of, Readside-Lag-Ms"
+    b"Readside-Source, Readside-As-Of, Readside-Lag-Ms, Stream-Next-Offset, Stream-Up-To-Date, Stream-Cursor"
 )
 _METHODS = b"GET, HEAD, POST"
 _REQUEST_HEADERS = (

@@ -22,6 +22,8 @@ from query_api.places import WaitingPlaces
 from query_api.reader import Reader
 from query_api.response_cache import ResponseCache
 from query_api.stats import Stats
+from query_api.stream_reader import StreamReader
+from query_api.stream_stats import StreamStats
 from query_api.view_nodes import ViewNodes
 from query_api.waiter import ENDINGS
 from readmodel.histogram import Histogram
@@ -53,6 +55,8 @@ class MetricSources:
     gate: Gate
     cache: ResponseCache
     forms: GzipForms
+    streams: StreamStats
+    stream_reader: StreamReader
     held: HeldPolls
     places: WaitingPlaces
     view_nodes: ViewNodes
@@ -93,6 +97,8 @@ class Exposition:
         yield from _of_memory(watched.cache, watched.forms)
         yield from _of_compression(watched.forms)
         yield from _of_held_polls(watched.held, watched.places)
+        yield from watched.streams.families()
+        yield _stream_fallbacks(watched.stream_reader)
         yield from _of_the_view(watched.view_nodes)
         yield from _of_postgres(watched.cold.primary, watched.reader)
         yield from _of_replicas(watched.cold)
@@ -186,6 +192,17 @@ def _of_held_polls(held: HeldPolls, places: WaitingPlaces) -> Iterator[Metric]:
     for ending in ENDINGS:
         ended.add_metric([ending], held.endings[ending])
     yield ended
+
+
+def _stream_fallbacks(reader: StreamReader) -> Metric:
+    fallbacks = CounterMetricFamily(
+        "readside_stream_fallbacks",
+        "Reads of streams that had to ask Postgres, by why the view could not answer.",
+        labels=["reason"],
+    )
+    for reason, count in reader.fallbacks.items():
+        fallbacks.add_metric([reason], count)
+    return fallbacks
 
 
 def _of_the_view(view_nodes: ViewNodes) -> Iterator[Metric]:

@@ -24,11 +24,12 @@ from query_api.stream_cursor import next_cursor
 from query_api.stream_page import StreamFinding, StreamPage, Tail, is_no_news
 from query_api.stream_reader import StoreArrivals, StreamReader
 from query_api.stream_request import StreamRequest, parse_stream
+from query_api.stream_stats import StreamStats
 from query_api.stream_waiter import StreamWaiter
 from query_api.waiter import Ended
 from readmodel import tracing
 from readmodel.arrivals import StreamRead
-from readmodel.errors import InvalidParameter, ServiceError
+from readmodel.errors import InvalidParameter, OffsetGone, ServiceError
 from readmodel.offset import Offset
 
 MOST_PAGES = 20
@@ -95,7 +96,7 @@ class AskedStream(NamedTuple):
 class Stream:
     """The endpoint. Like that of events it is no route of FastAPI's."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what an answer needs, all by name)
         self,
         *,
         gate: Gate,
@@ -105,6 +106,7 @@ class Stream:
         held: HeldPolls,
         requests: ProjectorRequests,
         stats: Stats,
+        streams: StreamStats,
         max_staleness_seconds: float,
     ) -> None:
         self._gate = gate
@@ -114,8 +116,9 @@ class Stream:
         self.held = held
         self._requests = requests
         self._stats = stats
+        self._streams = streams
         self.usual = Staleness(max_staleness_seconds, explicit=False)
-        self._access = AccessCheck(gate, self.usual, _METHOD_NOT_ALLOWED, stats.of["none"])
+        self._access = AccessCheck(gate, self.usual, _METHOD_NOT_ALLOWED, streams.of["none"])
 
     def at_once(
         self, question: StreamQuestion, address: str, *, waits: bool = True
@@ -170,7 +173,8 @@ class Stream:
     def failed(self, error: ServiceError, session_id: str, since: float) -> Reply:
         """Answer that no store could be read, or not from there."""
         reply = problem_of_read(error, session_id)
-        self._stats.of["none"].poll(reply.status, time.monotonic() - since)
+        self._streams.gone += isinstance(error, OffsetGone)
+        self._streams.of["none"].poll(reply.status, max(0.0, time.monotonic() - since))
         return reply
 
     # What is held.
@@ -179,7 +183,7 @@ class Stream:
         """Hold a long poll; gives its refusal where no place is free."""
         refusal = self.held.hold(waiter)
         if refusal is not None:
-            self._stats.of["none"].poll(refusal.status, time.monotonic() - waiter.came)
+            self._streams.of["none"].poll(refusal.status, time.monotonic() - waiter.came)
         return refusal
 
     def refusal_of_held(self, question: StreamQuestion, now: float, address: str) -> Ended | None:
@@ -290,7 +294,9 @@ class Stream:
         form: GzipForm | None = None,
     ) -> Reply:
         reply = self.reply(question, found, freshness, now, form)
-        self._stats.of[found.source].poll(reply.status, time.monotonic() - since)
+        self._streams.of[found.source].poll(reply.status, max(0.0, time.monotonic() - since))
+        if question.request.offset is not None:
+            self._streams.continued(found.source)
         return reply
 
     def reply(

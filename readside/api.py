@@ -42,6 +42,7 @@ from query_api.service import Service
 from query_api.stats import Stats
 from query_api.stream import Stream
 from query_api.stream_reader import StreamReader
+from query_api.stream_stats import StreamStats
 from query_api.subscription import Subscribe, Subscription
 from query_api.view_nodes import ViewNodes
 from query_api.watch import take_connection
@@ -303,7 +304,7 @@ class _Wiring:
         own = OwnDatabase(self.cache.belong_to)
         view_check = ViewCheck(stores.view, own.identity)
         sources = _sources(config, stores, self.cache, own)
-        gate, stats = _gate(config, self.tokens), Stats()
+        gate, stats, self.streams = _gate(config, self.tokens), Stats(), StreamStats()
         gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
         events = self._events(config, gate, sources, stats)
@@ -354,6 +355,7 @@ class _Wiring:
             held=self.held,
             requests=sources.requests,
             stats=stats,
+            streams=self.streams,
             max_staleness_seconds=config.max_staleness_seconds,
         )
 
@@ -363,6 +365,8 @@ class _Wiring:
             gate=gate,
             cache=self.cache,
             forms=self.forms,
+            streams=self.streams,
+            stream_reader=sources.stream_reader,
             held=self.held,
             places=self.places,
             view_nodes=sources.view_nodes,

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from projector.tail.triggers import install
+from readmodel.arrivals import StreamRead
 from readmodel.errors import BadEvents, RightsMissing, StreamRightsMissing
-from readmodel.event_stream import StreamRead, stream_statement
+from readmodel.event_stream import stream_statement
 from readmodel.sql import statement
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import sessions

@@ -81,7 +81,7 @@ class Opened:
 @pytest.fixture
 async def shared() -> Connections:
     """The connections of a process, none yet."""
-    return connections_of(cast("SlowEvents", None))
+    return connections_of(SlowEvents())
 
 
 def ended(shared: Connections) -> dict[Reason, int]:
@@ -311,7 +311,11 @@ class SlowEvents:
 
     def __init__(self, status: int = 200) -> None:
         self.go_on = asyncio.Event()
+        self.held = self
         self._status = status
+
+    def drain(self) -> None:
+        """Nothing is held."""
 
     def at_once(self, question: Question, _address: str) -> EventsRequest:
         return EventsRequest(question, time.monotonic())
