@@ -34,7 +34,7 @@ from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.staleness import NOT_BEFORE, Staleness, parse_not_before, parse_staleness
 from query_api.stats import Stats
-from query_api.waiter import Ended
+from query_api.waiter import Conclusion
 from readmodel import tracing
 from readmodel.errors import AnswerTooLarge, BadEvents, InvalidParameter, Overload, ServiceError
 from readmodel.poll import Poll, render
@@ -325,7 +325,7 @@ class Events:
             return None
         return EventsFinding(*kept, "memory", is_followed=True)
 
-    def refusal(self, question: Question, now: float, address: str) -> Ended | None:
+    def refusal(self, question: Question, now: float, address: str) -> Conclusion | None:
         """Refuse a poll that was let in, if its token has ended or its key may no longer ask."""
         if question.edition is self._gate.edition and now < question.until:
             return None
@@ -338,7 +338,7 @@ class Events:
         if denial is None:
             return None
         question.edition = None  # whoever asks it again is judged anew
-        return Ended("token_ended" if is_ended else "withdrawn", self._refused(denial, address, now))
+        return Conclusion("token_ended" if is_ended else "withdrawn", self._refused(denial, address, now))
 
     def held_reply(self, question: Question, found: EventsFinding, now: float, woken: float) -> Reply:
         """Finish the answer to a held poll; what it took counts from when its reason came up."""
