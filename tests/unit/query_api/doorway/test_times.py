@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -15,8 +16,11 @@ from query_api.doorway.connections import CONNECTIONS, KEPT_UNUSED, STARTED_A_TU
 from query_api.doorway.protocol import LINGER_BYTES, LINGER_SECONDS, TURNED_AWAY, TURNED_AWAY_SECONDS, Doorway
 from query_api.events import Events, EventsRequest, Question
 from query_api.front import Front
+from query_api.held_polls import HeldPolls
+from query_api.places import WaitingPlaces
 from query_api.problems import problem
 from query_api.reply import Reply
+from query_api.response_cache import ResponseCache
 from tests.support.waiting import eventually
 
 BOUNDS = SocketBounds(max_connections=3, waiting_bytes=80_000)
@@ -80,7 +84,8 @@ class Opened:
 @pytest.fixture
 async def shared() -> Connections:
     """The connections of a process, none yet."""
-    return Connections(Front(cast("Events", None), Cors(()), ""), BOUNDS, Census(BOUNDS.max_connections))
+    events = SimpleNamespace(held=HeldPolls(WaitingPlaces(1), ResponseCache(0), 1.0))
+    return Connections(Front(cast("Events", events), Cors(()), ""), BOUNDS, Census(BOUNDS.max_connections))
 
 
 def ended(shared: Connections) -> dict[Reason, int]:
