@@ -40,6 +40,10 @@ class LetterboxOfTheTest:
         """Become the reader."""
         return ""
 
+    async def incarnation(self) -> int:
+        """Give the only one."""
+        return 1
+
     async def begin_reading(self) -> None:
         """Take a snapshot."""
 
