@@ -8,6 +8,7 @@ from pathlib import Path
 
 from query_api.access.token_config import TokenConfig
 from query_api.doorway.bounds import SocketBounds
+from readmodel.schema import SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class ApiConfig:
     replica_urls: tuple[str, ...] = field(default=(), repr=False)
     redis_prefix: str = "readside"
     slices: int = 1
+    schema: str = SCHEMA
     keys: Mapping[bytes, tuple[str, frozenset[str]]] | None = field(default=None, repr=False)
     keys_file: Path | None = None
     tokens: TokenConfig | None = None

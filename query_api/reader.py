@@ -17,6 +17,7 @@ from query_api.staleness import Staleness
 from query_api.view_reads import ViewAnswer
 from readmodel import tracing
 from readmodel.errors import BadEvents, Overload, StoreRefused, StoreUnavailable
+from readmodel.event_log import LogPage
 from readmodel.poll import Poll
 from readmodel.view import Cold
 
@@ -148,7 +149,7 @@ def _from_view(session_id: str, seen: ViewAnswer) -> StoreAnswer:
     )
 
 
-def _from_log(fetched: FallbackAnswer) -> StoreAnswer:
+def _from_log(fetched: FallbackAnswer[LogPage]) -> StoreAnswer:
     logged = fetched.logged
     shortened_to = logged.shortened_to
     return StoreAnswer(

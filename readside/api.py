@@ -24,7 +24,7 @@ from query_api.doorway.report import ApiReporter
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
-from query_api.fallback import Fallback, Log
+from query_api.fallback import Fallback, Log, Streams
 from query_api.front import Front
 from query_api.health import Readiness, ViewCheck
 from query_api.instants import Instants
@@ -43,6 +43,7 @@ from query_api.view_nodes import ViewNodes
 from query_api.watch import take_connection
 from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
+from readmodel.event_stream import StreamLog
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool
@@ -121,7 +122,8 @@ class ApiStores:
     """The two stores as the API uses them.
 
     `subscribe` hears the channels of changes, for ever; `reconnect` leaves the connections to Postgres that there are;
-    `probe` raises StoreUnavailable where Postgres takes no new one. `replicas` are the hot standbys.
+    `probe` raises StoreUnavailable where Postgres takes no new one. `streams` are what followers are
+    given of the primary; `replicas` are the hot standbys.
     """
 
     view: WholeView
@@ -130,6 +132,7 @@ class ApiStores:
     subscribe: Subscribe
     reconnect: Callable[[], Awaitable[None]]
     probe: Callable[[], Awaitable[None]]
+    streams: Streams | None = None
     replicas: Sequence[ReplicaServer] = ()
 
 
@@ -181,6 +184,7 @@ def _stores(config: ApiConfig, servers: RedisServers, pool: Pool, finder: TableF
         subscribe=partial(heard_all, servers),
         reconnect=reconnect,
         probe=partial(take_connection, config.database_url, CONNECT_SECONDS),
+        streams=StreamLog(pool, config.database_url, finder, config.schema),
     )
 
 
@@ -247,6 +251,7 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
     view_nodes = ViewNodes(view, circuit, _page_bytes(config), own.identity)
     fallback = Fallback(
         stores.log,
+        streams=stores.streams,
         concurrency=config.fallback_concurrency,
         circuit=postgres,
         number=cache.number_of,

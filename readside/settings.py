@@ -228,6 +228,7 @@ class Settings(BaseSettings):
             replica_urls=self.checked_replica_urls(),
             redis_prefix=self.redis_prefix,
             slices=self.slices,
+            schema=self.database_schema,
             keys=self._keys(),
             keys_file=self._watched(API_KEYS),
             secrets_file=self._watched(JWT_SECRET),

@@ -25,6 +25,7 @@ _SHARED = (
     "since",
     "status",
     "visible",
+    "writer",
 )
 _MARK = re.compile(r"(?<!:):([a-z_]+)\b")
 
