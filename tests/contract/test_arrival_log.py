@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from projector.core.operations import Add, Drop, Put, Stamp, Status
+from readmodel.arrival_log import pack_txid
 from readmodel.arrivals import Arrivals
 from readmodel.cut import START, Cut, cut_of
 from readmodel.errors import OffsetGone
@@ -149,7 +151,7 @@ async def test_another_term_goes_on_with_the_log(stage: Stage) -> None:
     arrived = event(SID, NOON + 2)
     await add(stage, "702:702:", (arrived, 701))
     header = await stage.redis.hmget(stage.keys.header(SID), "count", "hi", "lo")
-    count, hi, lo = (int(number) for number in header)
+    count, hi, lo = (int(number or 0) for number in header)
 
     await begin(stage, ORIGIN, "term-2", "term-1")
     stamped = await reason(stage, at(LOADED))
@@ -218,13 +220,14 @@ async def test_the_tail_is_the_last_cut(stage: Stage) -> None:
 @pytest.mark.parametrize("damage", ["wrong type", "no line", "another entry"])
 async def test_a_damaged_log_is_none(stage: Stage, damage: str) -> None:
     """Postgres answers, and the next batch mends it or has the session loaded anew."""
-    key = stage.keys.log(SID)
+    key, redis = stage.keys.log(SID), cast("Any", stage.redis)
     await add(stage, "702:702:", (event(SID, NOON + 2), 701))
     if damage == "wrong type":
         await stage.redis.set(key, "x")
     elif damage == "no line":
-        await stage.redis.lset(key, -1, "rubbish")
+        await redis.lset(key, -1, "rubbish")
     else:
-        await stage.redis.lset(key, -1, f"{ORIGIN} 702\n".encode() + b"\0" * 6 + b"\2\xbd" + b"\0" * 24)
+        chunk = f"{ORIGIN} 702\n".encode() + pack_txid(701) + bytes(24)
+        await redis.lset(key, -1, chunk)
 
     assert await reason(stage, at(LOADED)) in {"damaged", "not in the arrival log"}

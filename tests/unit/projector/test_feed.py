@@ -100,7 +100,7 @@ async def feed(letterbox: LetterboxOfTheTest) -> AsyncIterator[Feed]:
     """A feed that reads."""
     config = ProjectorConfig("", "", "", heartbeat_seconds=0.0)
     made = Feed(
-        cast("Any", None),
+        cast("Any", SimpleNamespace(server=SimpleNamespace(database="7/5"))),
         cast("Any", letterbox),
         cast("Any", ReadsOfTheTest()),
         SLICES,
