@@ -3,13 +3,6 @@
 from tests.model.planting import Plant
 
 STREAM_PLANTS = {
-    "a cut hides who may have skipped a letter": Plant(
-        "no cut is told of while somebody is under way who may have skipped a letter",
-        "projector.feed:Feed._judged",
-        "self._reader.knows_all",
-        "True",
-        ("lead_lost", "clock_set", "stay_open"),
-    ),
     "what was open at a cut was given": Plant(
         "what a follower's cut lists as open is new to it",
         "stream.lua",
