@@ -194,7 +194,7 @@ class World:
 
     async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
         """Send a poll, and check the answer."""
-        poll, _ = parse_poll(session_id, query)
+        poll = parse_poll(session_id, query)
         known = events.at_once(Question("GET", session_id, query, RequestFields(given.items())), "model")
         reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known)
         self.answers["not modified"] += reply.status == 304
@@ -226,9 +226,8 @@ class World:
             for name in ("api 1", "api 2"):
                 self.start_api(name)
             pollers = [self._poll_for_ever(events) for _, events in self.apis for _ in range(3)]
-            around = [self.applications.write(), self.faults.strike(), self.spared.watch(self.postgres)]
-            around.append(self.followers.follow())
-            storm = [asyncio.create_task(one) for one in (*pollers, *around)]
+            around = (self.applications.write(), self.faults.strike(), self.spared.watch(self.postgres))
+            storm = [asyncio.create_task(one) for one in (*pollers, *around, self.followers.follow())]
             done, _ = await asyncio.wait(storm, timeout=STORM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             await end(storm)
             for task in done:
