@@ -194,7 +194,7 @@ class World:
 
     async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
         """Send a poll, and check the answer."""
-        poll = parse_poll(session_id, query)
+        poll, _ = parse_poll(session_id, query)
         known = events.at_once(Question("GET", session_id, query, RequestFields(given.items())), "model")
         reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known)
         self.answers["not modified"] += reply.status == 304
