@@ -6,9 +6,8 @@ import os
 import re
 import signal
 import socket
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ import jwt
 import pytest
 
 from readside.api_server import listening
+from tests.support import fork_server
 from tests.support.builders import events_path
 from tests.support.keys import HEADERS, KEY
 from tests.support.servers import connected
@@ -41,9 +41,7 @@ def free_port() -> int:
 
 async def start(settings: dict[str, str], *arguments: str) -> Process:
     """Start `readside api`."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "readside", "api", *arguments, env=settings, stdout=PIPE, stderr=PIPE
-    )
+    return await fork_server.start("api", *arguments, environment=settings)
 
 
 @asynccontextmanager
