@@ -77,7 +77,7 @@ async def test_it_serves_polls_and_ends_in_good_order(database_url: str, redis_u
     async with running(environment(database_url, redis_url)) as (process, client):
         answer = await client.get(events_path(str(uuid4())))
         process.terminate()
-        _, log = await asyncio.wait_for(process.communicate(), 10)
+        _, log = await asyncio.wait_for(process.communicate(), 30)
 
     assert answer.status_code == 404
     assert "server" not in answer.headers
@@ -167,7 +167,7 @@ async def test_a_wrong_setting_is_one_clear_line(changes: dict[str, str], senten
     settings = environment("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0", **changes)
     host = settings.pop("READSIDE_HOST", "127.0.0.1")
     process = await start(settings, "--host", host, "--port", str(free_port()))
-    _, log = await asyncio.wait_for(process.communicate(), 10)
+    _, log = await asyncio.wait_for(process.communicate(), 30)
 
     assert process.returncode == 2
     assert log.decode().startswith(f"readside: {sentence}")
