@@ -119,12 +119,13 @@ async def test_data_is_kept_for_the_next_demo(temporary: Path, tmp_path: Path) -
 
 async def test_a_directory_of_somebody_else_is_left_alone(temporary: Path, tmp_path: Path) -> None:
     """`--data` with other things in it is refused by name."""
+    (tmp_path / "theirs").touch()
     async with demo(temporary, "--data", str(tmp_path)) as running:
         code, _, errors = await running.ended()
 
     assert code == 2
     assert errors.startswith(f"readside: {tmp_path} holds other things")
-    assert os.listdir(tmp_path) == ["temporary"]  # noqa: PTH208 - a directory of pytest's, listed at once
+    assert os.listdir(tmp_path) == ["theirs"]  # noqa: PTH208 - a directory of pytest's, listed at once
 
 
 async def test_own_keys_are_honoured_and_never_printed(temporary: Path) -> None:
