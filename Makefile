@@ -34,9 +34,9 @@ install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it
 demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9000 for another port)
 	@exec $(BIN)/readside demo --port $(PORT)
 
-# Most tests wait for servers. tests/conftest.py says which files come first.
+# Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
 test: $(INSTALLED) tools ## run every test (ARGS="-k cache -x" goes to pytest)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
 

@@ -127,7 +127,7 @@ class Stand:
         for stage in self.stages:
             await stage.begin()
 
-        heard = self.app._front._events._cache  # a scrape of the metrics would take longer than most tests
+        heard = self.app._front._events._cache  # a scrape of the metrics costs milliseconds, and there are thousands
 
         async def beat_is_heard() -> bool:
             await self.beat()
