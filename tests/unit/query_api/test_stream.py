@@ -5,7 +5,7 @@ import pytest
 from query_api.answers import AsOf, Number
 from query_api.response_cache import ResponseCache
 from query_api.stream_cursor import EPOCH_SECONDS, INTERVAL_SECONDS, MOST_AHEAD, next_cursor
-from query_api.stream_page import MAX_ANSWERS, StreamFinding, StreamPage, Tail, is_no_news
+from query_api.stream_page import MAX_ANSWERS, StreamEnd, StreamFinding, StreamPage, is_no_news
 from query_api.stream_request import StreamRequest, parse_stream
 from readmodel.arrivals import StreamRead
 from readmodel.cut import Cut
@@ -101,7 +101,7 @@ def test_an_etag_is_of_all_that_a_page_says() -> None:
 )
 def test_who_was_given_all_is_at_the_end(offset: Offset, is_at_the_end: bool) -> None:
     """Whatever its offset is, if it shows what the end shows, of the same history, and is no place in a page."""
-    assert Tail(SID, AT).is_behind(offset) is is_at_the_end
+    assert StreamEnd(SID, AT).is_behind(offset) is is_at_the_end
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_memory_keeps_the_end_until_a_message_names_the_session() -> None:
     number, read = Number("t", 1), StreamRead(SID, AT)
     kept = page("a")
 
-    assert cache.store_tail(Tail(SID, AT), AsOf(900_000, 9.9), number)
+    assert cache.store_end(StreamEnd(SID, AT), AsOf(900_000, 9.9), number)
     assert cache.store_arrivals(read, kept, AsOf(900_000, 9.9), number)
-    assert cache.tail(SID, 10.0, 5.0) == (Tail(SID, AT), AsOf(1_000_000, 10.0))
+    assert cache.end_of(SID, 10.0, 5.0) == (StreamEnd(SID, AT), AsOf(1_000_000, 10.0))
     assert cache.arrivals(read, 10.0, 5.0) == (kept, AsOf(1_000_000, 10.0))
-    assert cache.tail(SID, 16.0, 5.0) is None
+    assert cache.end_of(SID, 16.0, 5.0) is None
     cache.hear(Change("t", 2, None, None, (SID,)), 10.0)
-    assert (cache.tail(SID, 10.0, 5.0), cache.arrivals(read, 10.0, 5.0), cache.bytes) == (None, None, 0)
-    assert not cache.store_tail(Tail(SID, AT), AsOf(900_000, 9.9), number)
+    assert (cache.end_of(SID, 10.0, 5.0), cache.arrivals(read, 10.0, 5.0), cache.bytes) == (None, None, 0)
+    assert not cache.store_end(StreamEnd(SID, AT), AsOf(900_000, 9.9), number)
