@@ -24,11 +24,4 @@ STREAM_PLANTS = {
         "load.arrived, staged.snapshot",
         (),
     ),
-    "an answer ends behind chunks that it leaves out": Plant(
-        "the offset of an answer is the cut of the last chunk in it",
-        "stream.lua",
-        "return found, line, false",
-        "return found, chunk.line, false",
-        ("add_many",),
-    ),
 }
