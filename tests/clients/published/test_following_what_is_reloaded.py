@@ -1,0 +1,109 @@
+"""The published clients follow a session that leaves the view and comes back: nothing is missed."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from projector.core import sessions
+from readmodel.messages import ProjectorRequest, encode_request
+from tests.clients.published.scribe import Scribe, explained
+from tests.support.builders import BOTH_KEY, api, api_config
+from tests.support.followers import START, StreamOf, at_the_tail, complete
+from tests.support.projecting import Bench, bench
+from tests.support.waiting import eventually
+
+Reload = Callable[[Bench, str], Awaitable[None]]
+
+
+async def evicted(stage: Bench, session_id: str) -> None:
+    """Another session takes its place: the view has room for one."""
+    other = await stage.writer.session()
+    await stage.writer.event(other)
+    await stage.hot(other)
+
+
+async def rebuilt(stage: Bench, session_id: str) -> None:
+    """`readside rebuild`."""
+    loads = stage.telemetry.loads
+    await stage.view.redis.publish(stage.view.keys.requests, encode_request(ProjectorRequest("rebuild", (session_id,))))
+    await eventually(lambda: stage.telemetry.loads > loads, "it is loaded anew")
+
+
+async def emptied(stage: Bench, session_id: str) -> None:
+    """Redis lost everything."""
+    await stage.view.redis.flushall()
+
+
+async def another_term(stage: Bench, session_id: str) -> None:
+    """A letter that says that everything changed."""
+    terms = stage.telemetry.terms
+    await stage.writer.end_the_term()
+    await eventually(lambda: stage.telemetry.terms > terms, "another term begins")
+
+
+RELOADS: tuple[Reload, ...] = (evicted, rebuilt, emptied, another_term)
+
+
+@asynccontextmanager
+async def followable(stage: Bench, database_url: str, redis_url: str) -> AsyncIterator[tuple[Scribe, StreamOf]]:
+    """A hot session of a view that has room for one, and its stream."""
+    async with (
+        stage.projector(max_hot_sessions=1),
+        api(api_config(database_url, redis_url), way="doorway") as client,
+    ):
+        await stage.caught_up()
+        session_id = await stage.writer.session()
+        url = f"{str(client.base_url).rstrip('/')}/api/v2/sessions/{session_id}/stream"
+        yield Scribe(database_url, session_id), StreamOf(url, {"x-api-key": BOTH_KEY})
+
+
+@pytest.fixture
+async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
+    """A writer and readers."""
+    async with bench(database_url, redis_url) as made:
+        yield made
+
+
+async def test_every_event_comes_across_reloads(
+    stage: Bench, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evicted, rebuilt, lost, of another term; with transactions open all the while. What comes twice has to."""
+    monkeypatch.setattr(sessions, "NEVER_EVICTED_SECONDS", 0.0)
+    async with followable(stage, database_url, redis_url) as (scribe, followed):
+        await scribe.burst(1_100)
+        async with followed.followed_by_both(START) as followers:
+            await complete(followers, scribe.ids)
+            for reload in RELOADS:
+                async with scribe.still_open():
+                    await scribe.with_savepoints()
+                    await scribe.burst(30)
+                    await complete(followers, scribe.ids)
+                    await reload(stage, scribe.session_id)
+                    await scribe.burst(30, ago_seconds=3)
+                    await complete(followers, scribe.ids)
+                await complete(followers, scribe.ids)
+                await at_the_tail(followers)
+
+        assert not any(seen.resumptions for seen in followers)
+        await explained(database_url, followers)
+
+
+async def test_no_event_comes_twice_where_no_transaction_was_open(
+    stage: Bench, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut that nothing was open at is continued exactly, savepoints or not."""
+    monkeypatch.setattr(sessions, "NEVER_EVICTED_SECONDS", 0.0)
+    async with followable(stage, database_url, redis_url) as (scribe, followed):
+        async with followed.followed_by_both(START) as followers:
+            for reload in RELOADS:
+                await scribe.with_savepoints()
+                await scribe.burst(30)
+                await complete(followers, scribe.ids)
+                await reload(stage, scribe.session_id)
+                await scribe.burst(30, ago_seconds=3)
+                await complete(followers, scribe.ids)
+
+        assert {seen.name: sorted(seen.ids) for seen in followers} == {
+            seen.name: sorted(scribe.ids) for seen in followers
+        }
