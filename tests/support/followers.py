@@ -3,9 +3,10 @@
 import asyncio
 import shutil
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -56,19 +57,24 @@ class Followed:
     """Behind which what comes next is."""
     deliveries: list[Delivery] = field(default_factory=list)
     resumptions: list[Resumption] = field(default_factory=list)
-    up_to_date: bool = False
     failed: list[int | None] = field(default_factory=list)
     """The status with which it gave up."""
+    told_of_the_tail: Callable[[], bool] = field(default=lambda: False)
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether its last answer said that nothing more is there."""
+        return self.told_of_the_tail()
 
     @property
     def ids(self) -> list[str]:
         """The events that it was given, in order."""
         return [event_id for delivery in self.deliveries for event_id in delivery.ids]
 
-    def give(self, ids: list[str], offset: str, up_to_date: bool) -> None:
+    def give(self, ids: list[str], offset: str) -> None:
         """Note a batch."""
         self.deliveries.append(Delivery(self.offset, ids, offset))
-        self.offset, self.up_to_date = offset, up_to_date
+        self.offset = offset
 
     def begin_again(self, why: str, offset: str) -> None:
         """Note that the client gave up, and where the program goes on."""
@@ -93,7 +99,8 @@ class Followed:
         """Note what `follow.mjs` wrote."""
         match orjson.loads(line):
             case {"ids": [*ids], "offset": str(offset), "upToDate": bool(up_to_date)}:
-                self.give(ids, offset, up_to_date)
+                self.give(ids, offset)
+                self.told_of_the_tail = lambda: up_to_date
             case {"anew": str(why), "offset": str(offset)}:
                 self.begin_again(why, offset)
             case {"failed": status}:
@@ -203,8 +210,9 @@ async def _follow(stream: StreamOf, seen: Followed, live: Live, client: httpx.As
         )  # fmt: skip
         try:
             async with session as answers:
+                seen.told_of_the_tail = partial(getattr, answers, "up_to_date")  # a 204 gives no batch
                 async for batch in answers.iter_events():
-                    seen.give([event["id"] for event in batch.data], batch.next_offset, batch.up_to_date)
+                    seen.give([event["id"] for event in batch.data], batch.next_offset)
         except RetentionGoneError:
             seen.begin_again("gone", START)
         except DurableStreamError as error:

@@ -26,7 +26,7 @@ async def test_every_event_comes_whatever_is_killed(
     """Projector, API, Redis and Postgres, by kill -9 or a crash; only a crash of Postgres has them begin anew."""
     scribe = Scribe(database_url, service.session_id)
     followed = StreamOf(f"{service.url}/api/v2/sessions/{service.session_id}/stream", HEADERS)
-    await service.is_live()
+    await service.site.reaches("live")
     await scribe.burst(100)
     async with followed.followed_by_both(START, NOW) as followers:
         await complete(followers[:2], scribe.ids)
@@ -38,15 +38,14 @@ async def test_every_event_comes_whatever_is_killed(
             await scribe.burst(50)
             await complete(followers, scribe.ids[before:])  # from Postgres
             service.start_projector()
+            await service.kill(service.api)
             await scribe.with_savepoints()
-            await service.is_live()
+            await scribe.burst(50, ago_seconds=30)
+            await service.start_api()
+            await complete(followers, scribe.ids[before:])
+            await service.site.reaches("live")
             await scribe.singly(5)
             await complete(followers, scribe.ids[before:])
-        await complete(followers, scribe.ids[before:])
-
-        await service.kill(service.api)
-        await scribe.burst(50, ago_seconds=30)
-        await service.start_api()
         await complete(followers, scribe.ids[before:])
 
         await redis_server.kill()

@@ -1,41 +1,48 @@
-"""The published clients follow a hot session, whatever way it is written: each event once."""
+"""The published clients follow hot sessions, whatever way they are written: each event once. And what ends a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from durable_streams import DurableStream, stream
 
+from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_redis import EmbeddedRedis
 from tests.clients.published.scribe import Scribe, each_once
-from tests.support.followers import KINDS, NOW, START, Kind, StreamOf, at_the_tail, complete
+from tests.support.builders import BOTH_KEY
+from tests.support.followers import KINDS, NOW, START, StreamOf, at_the_tail, complete
+from tests.support.servers import fresh_database
 from tests.support.waiting import eventually
 from tests.support.whole import Whole, whole_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OPEN_SECONDS = 2.0
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
-@pytest.fixture
-async def whole(database_url: str, redis_url: str) -> AsyncIterator[Whole]:
-    """Projector and API."""
-    async with whole_service(database_url, redis_url) as made:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(postgres_server: EmbeddedPostgres, redis_server: EmbeddedRedis) -> AsyncIterator[Whole]:
+    """Projector and API, for all tests of this module."""
+    await postgres_server.start()  # a test may have stopped it
+    await redis_server.start()
+    async with fresh_database(postgres_server) as database_url, whole_service(database_url, redis_server.url()) as made:
         yield made
 
 
-@pytest.fixture
-async def scribe(whole: Whole, database_url: str) -> Scribe:
+@pytest_asyncio.fixture(loop_scope="module")
+async def scribe(whole: Whole) -> Scribe:
     """Who writes to a session that is hot."""
     session_id = await whole.bench.writer.session()
     await whole.bench.hot(session_id)
-    return Scribe(database_url, session_id)
+    return Scribe(whole.bench.config.database_url, session_id)
 
 
 def stream_of(whole: Whole, session_id: str, query: str = "") -> StreamOf:
     """The stream of a session."""
     base = str(whole.client.base_url).rstrip("/")
-    return StreamOf(
-        f"{base}/api/v2/sessions/{session_id}/stream{query}", {"x-api-key": whole.client.headers["x-api-key"]}
-    )
+    return StreamOf(f"{base}/api/v2/sessions/{session_id}/stream{query}", {"x-api-key": BOTH_KEY})
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ async def read_all(followed: StreamOf) -> tuple[list[str], str]:
 
     def read() -> tuple[list[str], str]:
         with stream(followed.url, live=False, headers={**followed.headers}) as answers:
-            return [event["id"] for event in answers.read_json()], answers.offset
+            return [event["id"] for event in answers.iter_json()], answers.offset
 
     return await asyncio.to_thread(read)
 
@@ -57,9 +64,10 @@ async def read_all(followed: StreamOf) -> tuple[list[str], str]:
 async def test_each_event_comes_once(whole: Whole, scribe: Scribe, followed: StreamOf) -> None:
     """From the start, from a stored offset and from now on: bursts, late ones, savepoints, transactions long open."""
     await scribe.burst(1_200)  # more than a page
-    await eventually(lambda: _has(whole, scribe), "the view has them")
-    assert sorted((await read_all(followed))[0]) == sorted(scribe.ids)
-    stored, loads, before = (await read_all(followed))[1], whole.bench.telemetry.loads, len(scribe.ids)
+    await whole.total(scribe.session_id, len(scribe.ids))
+    read, stored = await read_all(followed)
+    assert sorted(read) == sorted(scribe.ids)
+    loads, before = whole.bench.telemetry.loads, len(scribe.ids)
     async with followed.followed_by_both(START, stored, NOW) as followers:
         await at_the_tail(followers)
         await complete(followers[:2], scribe.ids)
@@ -81,81 +89,68 @@ async def test_each_event_comes_once(whole: Whole, scribe: Scribe, followed: Str
     assert whole.bench.telemetry.loads == loads  # hot all the time
 
 
-async def _has(whole: Whole, scribe: Scribe) -> bool:
-    return bool((await whole.poll(scribe.session_id)).json().get("total") == len(scribe.ids))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_stream_that_is_refused_is_read_by_long_polls(kind: Kind, scribe: Scribe, followed: StreamOf) -> None:
-    """`live=sse` gets 400, which neither client takes for more than an error; behind it nothing is lost."""
+async def test_a_refused_event_stream_is_read_by_long_polls(scribe: Scribe, followed: StreamOf) -> None:
+    """`live=sse` gets 400, which each client hands on to its program; that begins again there, and misses nothing."""
     await scribe.burst(3)
-    async with followed.followed(kind, START, "sse") as seen:
-        await complete([seen], scribe.ids)
+    async with followed.followed("node", live="sse") as one, followed.followed("python", live="sse") as two:
+        await complete([one, two], scribe.ids)
         await scribe.burst(3)
-        await complete([seen], scribe.ids)
+        await complete([one, two], scribe.ids)
 
-    await each_once([seen], scribe.ids)
-    assert [resumption.why for resumption in seen.resumptions] == ["sse"]
+    await each_once([one, two], scribe.ids)
+    assert [[resumption.why for resumption in seen.resumptions] for seen in (one, two)] == [["sse"], ["sse"]]
 
 
 async def test_long_polls_from_the_first_request_on(scribe: Scribe, followed: StreamOf) -> None:
-    """PyPI's client sends them at once if it is told to, and where it begins at the start, without an offset."""
+    """PyPI's client sends them at once if it is told to, from the start too, and there without an offset."""
     await scribe.burst(3)
-    async with followed.followed("python", START, "long-poll") as first, followed.followed("python", NOW, "long-poll"):
-        await complete([first], scribe.ids)
+    async with followed.followed("python", START, "long-poll") as seen:
+        await complete([seen], scribe.ids)
         await scribe.burst(3)
-        await complete([first], scribe.ids)
+        await complete([seen], scribe.ids)
 
-    def first_answer() -> str:
+    def first() -> str:
         with stream(followed.url, live="long-poll", headers={**followed.headers}) as answers:
             return str(next(answers.iter_json())["id"])
 
-    assert await asyncio.to_thread(first_answer) in scribe.ids
+    await each_once([seen], scribe.ids)
+    assert await asyncio.to_thread(first) in scribe.ids
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_types(kind: Kind, whole: Whole, scribe: Scribe) -> None:
-    """A filter in the URL stays there, whatever the client adds."""
-    async with stream_of(whole, scribe.session_id, "?event_type=step_failed").followed(kind) as seen:
+async def test_types(whole: Whole, scribe: Scribe) -> None:
+    """A filter in the URL stays there, whatever a client adds."""
+    async with stream_of(whole, scribe.session_id, "?event_type=step_failed").followed_by_both(START) as followers:
         await scribe.burst(3)
         await scribe.burst(2, event_type="step_failed")
-        await complete([seen], scribe.ids[3:])
+        await complete(followers, scribe.ids[3:])
 
-    await each_once([seen], scribe.ids[3:])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_no_such_session(kind: Kind, whole: Whole) -> None:
-    """404 ends it."""
-    async with stream_of(whole, UNKNOWN).followed(kind) as seen:
-        await eventually(lambda: seen.failed, "it gives up")
-
-    assert seen.failed == [404]
+    await each_once(followers, scribe.ids[3:])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_deleted_session(kind: Kind, whole: Whole, scribe: Scribe, followed: StreamOf) -> None:
-    """404 ends it while a poll is held."""
+async def test_what_is_not_there_and_what_is_deleted(whole: Whole, scribe: Scribe, followed: StreamOf) -> None:
+    """404 ends a stream, at its beginning or while a poll is held."""
     await scribe.burst(3)
-    async with followed.followed(kind) as seen:
-        await complete([seen], scribe.ids)
-        await at_the_tail([seen])
+    async with stream_of(whole, UNKNOWN).followed_by_both(START) as lost, followed.followed_by_both(START) as followers:
+        await complete(followers, scribe.ids)
+        await at_the_tail(followers)
         await whole.bench.writer.delete_session(scribe.session_id)
-        await eventually(lambda: seen.failed, "it gives up")
+        await eventually(lambda: all(seen.failed for seen in (*lost, *followers)), "they give up")
 
-    assert seen.failed == [404]
+    assert [seen.failed for seen in (*lost, *followers)] == [[404]] * 2 * len(KINDS)
 
 
-async def test_the_tail_by_head(scribe: Scribe, followed: StreamOf) -> None:
-    """Both find out where the stream ends without reading it."""
+async def test_the_tail_by_head(whole: Whole, scribe: Scribe, followed: StreamOf) -> None:
+    """Both find out where a stream ends without reading it."""
     await scribe.burst(3)
+    await whole.total(scribe.session_id, 3)
     by_python = await asyncio.to_thread(DurableStream.head_static, followed.url, headers={**followed.headers})
     by_node = await followed.head_by_node()
-    async with followed.followed_by_both(str(by_python.offset), str(by_node["offset"])) as followers:
-        await at_the_tail(followers)
-        before = len(scribe.ids)
+    async with followed.followed("python", str(by_python.offset)) as one, followed.followed(
+        "python", str(by_node["offset"])
+    ) as two:  # fmt: skip
         await scribe.burst(3)
-        await complete(followers, scribe.ids[before:])
+        await complete([one, two], scribe.ids[3:])
 
+    await each_once([one, two], scribe.ids[3:])
     assert by_python.content_type == by_node["contentType"] == "application/json"
     assert by_python.cache_control == by_node["cacheControl"] == "no-store"
