@@ -140,12 +140,13 @@ class StreamOf:
 
 async def complete(followers: Iterable[Followed], wanted: Iterable[str], timeout_seconds: float = 30) -> None:
     """Wait until each follower was given all of these events."""
-    ids = set(wanted)
+    followers, ids = list(followers), set(wanted)
 
-    def missing() -> dict[str, int]:
-        return {seen.name: len(lacking) for seen in followers if (lacking := ids.difference(seen.ids))}
+    def given() -> bool:
+        assert not any(seen.failed for seen in followers), followers
+        return all(ids.issubset(seen.ids) for seen in followers)
 
-    await eventually(lambda: not missing(), f"{len(ids)} events at each follower", timeout_seconds)
+    await eventually(given, f"{len(ids)} events at each of {[seen.name for seen in followers]}", timeout_seconds)
 
 
 async def at_the_tail(followers: Sequence[Followed]) -> None:

@@ -61,7 +61,7 @@ def test_a_lock_pins_every_package_with_hashes(lock: str) -> None:
 
 
 def test_npms_lock_pins_every_package_and_names_no_address() -> None:
-    """npm would write where it found each of them."""
+    """By itself npm writes where it found each of them."""
     text = (ROOT / NPM_LOCK).read_text()
     pins = [pin for place, pin in json.loads(text)["packages"].items() if place]
 

@@ -17,7 +17,7 @@ function say(line) {
 
 // Where to begin again after this error, and by which mode; undefined: nowhere.
 function resumed(error, { offset, live }) {
-  if (error.status === undefined) return { why: "cut", offset, live }; // an answer was cut off
+  if (error instanceof TypeError) return { why: "cut", offset, live }; // so fetch says that an answer was cut off
   if (error.status === 410) return { why: "gone", offset: "-1", live };
   if (error.status === 400 && live === "sse") return { why: "sse", offset, live: "long-poll" };
   return undefined;
@@ -51,6 +51,6 @@ while (next) {
   const { behind, error } = await follow(next);
   if (!error) break;
   next = resumed(error, { offset: behind, live: next.live });
-  say(next ? { anew: next.why, offset: next.offset } : { failed: error.status, message: error.message });
+  say(next ? { anew: next.why, offset: next.offset } : { failed: error.status ?? null, message: error.message });
 }
 process.exit();
