@@ -172,12 +172,16 @@ async def by_node(stream: StreamOf, seen: Followed, live: Live) -> AsyncIterator
 
 async def node(order: dict[str, Any]) -> Process:
     """Start `follow.mjs`; what it complains of is shown when a test fails."""
+    arguments = str(PROGRAM), orjson.dumps(order).decode()
+    return await asyncio.create_subprocess_exec(node_program(), *arguments, stdin=PIPE, stdout=PIPE, limit=2**24)
+
+
+def node_program() -> str:
+    """Where Node is, for which npm's client is installed; fails with the one line that says what to install."""
     program = shutil.which("node")
     if program is None or not (PUBLISHED / "node_modules/.installed").exists():
         pytest.fail(MISSING, pytrace=False)
-    return await asyncio.create_subprocess_exec(
-        program, str(PROGRAM), orjson.dumps(order).decode(), stdin=PIPE, stdout=PIPE, limit=2**24
-    )
+    return program
 
 
 async def _hear(lines: asyncio.StreamReader, seen: Followed) -> None:
