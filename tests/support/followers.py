@@ -3,10 +3,9 @@
 import asyncio
 import shutil
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -59,12 +58,6 @@ class Followed:
     resumptions: list[Resumption] = field(default_factory=list)
     failed: list[int | None] = field(default_factory=list)
     """The status with which it gave up."""
-    told_of_the_tail: Callable[[], bool] = field(default=lambda: False)
-
-    @property
-    def up_to_date(self) -> bool:
-        """Whether its last answer said that nothing more is there."""
-        return self.told_of_the_tail()
 
     @property
     def ids(self) -> list[str]:
@@ -98,9 +91,8 @@ class Followed:
     def hear(self, line: bytes) -> None:
         """Note what `follow.mjs` wrote."""
         match orjson.loads(line):
-            case {"ids": [*ids], "offset": str(offset), "upToDate": bool(up_to_date)}:
+            case {"ids": [*ids], "offset": str(offset)}:
                 self.give(ids, offset)
-                self.told_of_the_tail = lambda: up_to_date
             case {"anew": str(why), "offset": str(offset)}:
                 self.begin_again(why, offset)
             case {"failed": status}:
@@ -149,9 +141,9 @@ async def complete(followers: Iterable[Followed], wanted: Iterable[str], timeout
     await eventually(given, f"{len(ids)} events at each of {[seen.name for seen in followers]}", timeout_seconds)
 
 
-async def at_the_tail(followers: Sequence[Followed]) -> None:
-    """Wait until each follower was told that it is up to date."""
-    await eventually(lambda: all(seen.up_to_date for seen in followers), "each follower is up to date")
+async def placed(followers: Sequence[Followed]) -> None:
+    """Wait until those that follow from now on were told where that is."""
+    await eventually(lambda: all(seen.offset != NOW for seen in followers), "each follower has an offset")
 
 
 @asynccontextmanager
@@ -215,7 +207,6 @@ async def _follow(stream: StreamOf, seen: Followed, live: Live, client: httpx.As
         )  # fmt: skip
         try:
             async with session as answers:
-                seen.told_of_the_tail = partial(getattr, answers, "up_to_date")  # a 204 gives no batch
                 async for batch in answers.iter_events():
                     seen.give([event["id"] for event in batch.data], batch.next_offset)
         except RetentionGoneError:

@@ -1,6 +1,6 @@
 // Follows a stream with npm's @durable-streams/client as its users do, and writes what happens, one JSON line each:
 //
-//   {"ids": [...], "offset": "...", "upToDate": true}   a batch was given; what comes next comes behind this offset
+//   {"ids": [...], "offset": "..."}   a batch was given; what comes next comes behind this offset
 //   {"anew": "cut" | "gone" | "sse", "offset": "..."}   the client gave up, and the program begins again behind this offset
 //   {"failed": 404, "message": "..."}                   the client gave up, and so does the program
 //   {"head": {...}}                                     what the client found out by HEAD
@@ -31,7 +31,7 @@ async function follow({ offset, live }) {
     const answers = await stream({ url, headers, offset, live });
     answers.subscribeJson((batch) => {
       behind = batch.offset;
-      say({ ids: batch.items.map((event) => event.id), offset: behind, upToDate: batch.upToDate });
+      say({ ids: batch.items.map((event) => event.id), offset: behind });
     });
     await answers.closed;
   } catch (error) {

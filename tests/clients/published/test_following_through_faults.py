@@ -9,7 +9,7 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.clients.published.scribe import Scribe, explained
 from tests.clients.service import Service, running
-from tests.support.followers import NOW, START, StreamOf, at_the_tail, complete
+from tests.support.followers import NOW, START, StreamOf, complete, placed
 from tests.support.keys import HEADERS
 
 
@@ -30,7 +30,7 @@ async def test_every_event_comes_whatever_is_killed(
     await scribe.burst(100)
     async with followed.followed_by_both(START, NOW) as followers:
         await complete(followers[:2], scribe.ids)
-        await at_the_tail(followers)
+        await placed(followers)
         before = len(scribe.ids)
 
         async with scribe.still_open():

@@ -11,7 +11,7 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.clients.published.scribe import Scribe, each_once
 from tests.support.builders import BOTH_KEY
-from tests.support.followers import KINDS, NOW, START, StreamOf, at_the_tail, complete
+from tests.support.followers import KINDS, NOW, START, StreamOf, complete, placed
 from tests.support.servers import fresh_database
 from tests.support.waiting import eventually
 from tests.support.whole import Whole, whole_service
@@ -69,7 +69,7 @@ async def test_each_event_comes_once(whole: Whole, scribe: Scribe, followed: Str
     assert sorted(read) == sorted(scribe.ids)
     loads, before = whole.bench.telemetry.loads, len(scribe.ids)
     async with followed.followed_by_both(START, stored, NOW) as followers:
-        await at_the_tail(followers)
+        await placed(followers)
         await complete(followers[:2], scribe.ids)
         loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
         async with scribe.still_open(), scribe.still_open():
@@ -132,7 +132,6 @@ async def test_what_is_not_there_and_what_is_deleted(whole: Whole, scribe: Scrib
     await scribe.burst(3)
     async with stream_of(whole, UNKNOWN).followed_by_both(START) as lost, followed.followed_by_both(START) as followers:
         await complete(followers, scribe.ids)
-        await at_the_tail(followers)
         await whole.bench.writer.delete_session(scribe.session_id)
         await eventually(lambda: all(seen.failed for seen in (*lost, *followers)), "they give up")
 
