@@ -13,6 +13,7 @@ from tests.support.followers import START, StreamOf, complete
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
+EMPTY_LETTERS = "TRUNCATE readside.letters_0, readside.letters_1, readside.letters_2"
 Reload = Callable[[Bench, str], Awaitable[None]]
 
 
@@ -47,12 +48,8 @@ RELOADS: tuple[Reload, ...] = (evicted, rebuilt, emptied, another_term)
 
 @asynccontextmanager
 async def followable(stage: Bench, database_url: str, redis_url: str) -> AsyncIterator[tuple[Scribe, StreamOf]]:
-    """A hot session of a view that has room for one, and its stream."""
-    async with (
-        stage.projector(max_hot_sessions=1),
-        api(api_config(database_url, redis_url), way="doorway") as client,
-    ):
-        await stage.caught_up()
+    """A session and its stream."""
+    async with api(api_config(database_url, redis_url), way="doorway") as client:
         session_id = await stage.writer.session()
         url = f"{str(client.base_url).rstrip('/')}/api/v2/sessions/{session_id}/stream"
         yield Scribe(database_url, session_id), StreamOf(url, {"x-api-key": BOTH_KEY})
@@ -71,6 +68,7 @@ async def test_every_event_comes_across_reloads(
     """Evicted, rebuilt, lost, of another term; without open transactions, and with them. What comes twice has to."""
     monkeypatch.setattr(sessions, "NEVER_EVICTED_SECONDS", 0.0)
     async with (
+        stage.projector(max_hot_sessions=1),
         followable(stage, database_url, redis_url) as (scribe, followed),
         followed.followed_by_both(START) as followers,
     ):
@@ -78,6 +76,7 @@ async def test_every_event_comes_across_reloads(
         for reload in RELOADS:
             await scribe.with_savepoints()
             await complete(followers, scribe.ids)
+            await stage.hot(scribe.session_id)
             await reload(stage, scribe.session_id)
             await scribe.burst(30, ago_seconds=3)
             await complete(followers, scribe.ids)
@@ -87,6 +86,7 @@ async def test_every_event_comes_across_reloads(
                 await scribe.with_savepoints()
                 await scribe.burst(30)
                 await complete(followers, scribe.ids)
+                await stage.hot(scribe.session_id)
                 await reload(stage, scribe.session_id)
                 await scribe.burst(30, ago_seconds=3)
                 await complete(followers, scribe.ids)
@@ -94,3 +94,20 @@ async def test_every_event_comes_across_reloads(
 
     assert not any(seen.resumptions for seen in followers)
     await explained(database_url, followers)
+
+
+async def test_what_can_come_twice(stage: Bench, database_url: str, redis_url: str) -> None:
+    """What a savepoint wrote, where the view has not the session, the letters are gone, and the cut has open ones."""
+    async with (
+        followable(stage, database_url, redis_url) as (scribe, followed),
+        followed.followed_by_both(START) as followers,
+    ):
+        async with scribe.still_open():
+            await scribe.with_savepoints()
+            await complete(followers, scribe.ids)
+            await stage.writer.connection.execute(EMPTY_LETTERS)
+            await scribe.burst(1)
+            await complete(followers, scribe.ids)
+        await complete(followers, scribe.ids)
+
+    assert await explained(database_url, followers) > 0
