@@ -17,17 +17,32 @@ EMPTY_LETTERS = "TRUNCATE readside.letters_0, readside.letters_1, readside.lette
 Reload = Callable[[Bench, str], Awaitable[None]]
 
 
+async def ask(stage: Bench, request: ProjectorRequest) -> None:
+    """Ask the projector, as the API and commands do."""
+    await stage.view.redis.publish(stage.view.keys.requests, encode_request(request))
+
+
+async def warmed(stage: Bench, session_id: str) -> None:
+    """It is hot, whatever it takes the place of."""
+
+    async def hot() -> bool:
+        await ask(stage, ProjectorRequest("warm", (session_id,)))
+        return await stage.is_hot(session_id)
+
+    await eventually(hot, f"session {session_id} is hot")
+
+
 async def evicted(stage: Bench, session_id: str) -> None:
     """Another session takes its place: the view has room for one."""
     other = await stage.writer.session()
     await stage.writer.event(other)
-    await stage.hot(other)
+    await warmed(stage, other)
 
 
 async def rebuilt(stage: Bench, session_id: str) -> None:
     """`readside rebuild`."""
     loads = stage.telemetry.loads
-    await stage.view.redis.publish(stage.view.keys.requests, encode_request(ProjectorRequest("rebuild", (session_id,))))
+    await ask(stage, ProjectorRequest("rebuild", (session_id,)))
     await eventually(lambda: stage.telemetry.loads > loads, "it is loaded anew")
 
 
@@ -76,7 +91,7 @@ async def test_every_event_comes_across_reloads(
         for reload in RELOADS:
             await scribe.with_savepoints()
             await complete(followers, scribe.ids)
-            await stage.hot(scribe.session_id)
+            await warmed(stage, scribe.session_id)
             await reload(stage, scribe.session_id)
             await scribe.burst(30, ago_seconds=3)
             await complete(followers, scribe.ids)
@@ -86,7 +101,7 @@ async def test_every_event_comes_across_reloads(
                 await scribe.with_savepoints()
                 await scribe.burst(30)
                 await complete(followers, scribe.ids)
-                await stage.hot(scribe.session_id)
+                await warmed(stage, scribe.session_id)
                 await reload(stage, scribe.session_id)
                 await scribe.burst(30, ago_seconds=3)
                 await complete(followers, scribe.ids)
