@@ -11,11 +11,12 @@ import structlog
 
 from query_api import request_log
 from query_api.doorway.connections import CONNECTION, Connections
-from query_api.events import NOT_BEFORE_FIELD, EventsRequest, Question
-from query_api.front import BROKEN, Front, polled_session
+from query_api.events import EventsRequest
+from query_api.front import BROKEN, AnyHeld, Asked, Front, question_at
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
 from query_api.request_id import HEADER, about
+from query_api.staleness import NOT_BEFORE_FIELD
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -68,19 +69,40 @@ class Layer:
         if preflight is not None:
             await respond(send, preflight, method, [(HEADER, name)])
             return
-        session_id = polled_session(path)
-        if session_id is None:
+        found = question_at(path)
+        if found is None:
             await self._hand_over(scope, path, receive, send, extra)
             return
-        reply = front.at_once(name, Question(method, session_id, scope["query_string"], fields), address)
-        if not isinstance(reply, Reply):
+        kind, session_id = found
+        reply = front.at_once(name, kind(method, session_id, scope["query_string"], fields), address)
+        if isinstance(reply, Asked):
             reply = await self._from_stores(reply, receive)
+        if isinstance(reply, AnyHeld):
+            connection = scope.get("state", {}).get(CONNECTION)
+            if connection is not None:
+                connection.holds(reply)
+            reply = await self._held(name, reply, receive)
         await respond(send, reply, method, extra)
 
-    async def _from_stores(self, asked: EventsRequest, receive: Receive) -> Reply:
+    async def _held(self, name: bytes, waiter: AnyHeld, receive: Receive) -> Reply:
+        """Hold a poll until it has its answer, or its client has left."""
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        refusal = self._front.hold(name, waiter, answered.set_result)
+        if refusal is not None:
+            return refusal
+        watching = asyncio.ensure_future(_left(receive))
+        either: set[asyncio.Future[Any]] = {answered, watching}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return answered.result() if answered.done() else BROKEN
+        finally:
+            watching.cancel()
+            self._front.leave(waiter)
+
+    async def _from_stores(self, asked: Asked, receive: Receive) -> Reply | AnyHeld:
         """Answer a poll that waits; one that may be held is let go when its client leaves."""
         front = self._front
-        if NOT_BEFORE_FIELD not in asked.question.fields:
+        if isinstance(asked, EventsRequest) and NOT_BEFORE_FIELD not in asked.question.fields:
             return await front.from_stores(asked)
         answering = asyncio.ensure_future(front.from_stores(asked))
         watching = asyncio.ensure_future(_left(receive))

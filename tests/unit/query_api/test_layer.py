@@ -13,6 +13,7 @@ from query_api.front import Front
 from query_api.layer import Layer, Message, Receive, Scope, Send, respond
 from query_api.problems import broken
 from query_api.reply import HeaderFields, Reply
+from query_api.stream import Stream
 
 ORIGIN = "https://board.example"
 POLL = "/api/v2/sessions/one/events"
@@ -64,7 +65,7 @@ class Served:
 
 def layer_of(app: FakeApp, events: FakeEvents, origins: tuple[str, ...] = (), root_path: str = "") -> Layer:
     """A layer over fakes."""
-    front = Front(cast("Events", events), Cors(origins), root_path)
+    front = Front(cast("Events", events), cast("Stream", None), Cors(origins), root_path)
     return Layer(app, front, Connections(front, SocketBounds(), Census(1)))
 
 
