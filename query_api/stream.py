@@ -251,7 +251,7 @@ class Stream:
             page = StreamPage(session_id, arrivals.events, arrivals.next, up_to_date=arrivals.up_to_date)
             self._keep(read, page, got)
         if got.freshness.as_of_us < instant_us:
-            refuse_early(instant_us, got.freshness)
+            refuse_early(instant_us, got.freshness, is_judged=self._cache.beat_of(session_id) is not None)
         return StreamFinding(got.source, page, got.freshness, self._cache.follows(session_id, got.number))
 
     def _check_instant(self, session_id: str, instant_us: int) -> None:
