@@ -68,7 +68,7 @@ let held = 0; // of all pollers of the page
 export class EventPoller {
   #url; #credential; #limit; #all; #maxBurst; #types; #random; #clock; #transport; #onEvents; #onState;
   #loop; #turn = Promise.resolve(); #last = {};
-  #offset = null; #events = new Map(); #older = 0; #floor = null; #begun = false; #burst = 0; #uncounted = false;
+  #offset = null; #events = new Map(); #older = 0; #floor = null; #begun = false; #burst = 0; #passed = 0; #counted = 0;
 
   constructor({
     sessionId, token = null, apiKey = null, baseUrl = new URL("..", import.meta.url), types = [], limit = 200,
@@ -130,7 +130,7 @@ export class EventPoller {
     } finally {
       held -= live;
     }
-    if (this.#uncounted) await this.#count(signal);
+    if (this.#passed !== this.#counted) await this.#count(signal);
     if (this.#burst >= this.#maxBurst) this.#offset = null;
     if (this.#burst > 0) return 0;
     if (live && this.#offset !== behind) return BREATH_SECONDS;
@@ -156,7 +156,7 @@ export class EventPoller {
     const each = new Map((body ?? []).map((event) => [event.id, event])); // updated meanwhile, one may be there twice
     const fresh = [...each.values()].filter(({ id }) => !this.#events.has(id));
     const ours = this.#older > 0 ? fresh.filter((event) => isNewer(event, this.#floor)) : fresh;
-    this.#uncounted ||= ours.length < fresh.length;
+    this.#passed += fresh.length - ours.length; // they are left to loadOlder()
     this.#burst = headers.has("Stream-Up-To-Date") ? 0 : this.#burst + fresh.length + 1;
     ours.sort((a, b) => (isNewer(a, b) ? -1 : 1));
     if (ours.length || !this.#begun) this.#hand(ours, false);
@@ -165,16 +165,20 @@ export class EventPoller {
 
   // What is older than what we hold came or was updated: only a page tells how many there are now.
   async #count(signal) {
-    const { items, total } = await this.#page(1, 1, signal);
+    const passed = this.#passed, { items, total } = await this.#page(1, 1, signal);
     if (!items.every(({ id }) => this.#events.has(id))) return; // it is ahead of what we hold
-    [this.#older, this.#uncounted] = [Math.max(0, total - this.#events.size), false];
+    [this.#older, this.#counted] = [Math.max(0, total - this.#events.size), passed];
   }
 
   async #loadOlder() {
     const events = this.#events;
     for (let page = Math.floor(events.size / this.#limit) + 1; this.#begun && this.hasOlder; page += 1) {
-      const { items, pagination } = await this.#page(page, this.#limit);
+      const passed = this.#passed, { items, pagination } = await this.#page(page, this.#limit);
       if (events !== this.#events) return 0; // it has begun again meanwhile
+      if (passed !== this.#passed) {
+        page -= 1; // what was passed over meanwhile may belong to this page, and is not in it
+        continue;
+      }
       const fresh = items.filter((event) => !events.has(event.id));
       this.#older = pagination.has_next ? Math.max(1, this.#older - fresh.length) : 0;
       this.#floor = items.at(-1) ?? this.#floor;
