@@ -21,16 +21,17 @@ from query_api.session_request import SessionRequest
 from query_api.staleness import Staleness, refuse_early, seconds_ahead, wishes
 from query_api.stats import Stats
 from query_api.stream_cursor import next_cursor
-from query_api.stream_page import StreamFinding, StreamPage, Tail, is_no_news
+from query_api.stream_page import StreamEnd, StreamFinding, StreamPage, is_no_news
 from query_api.stream_reader import StoreArrivals, StreamReader
 from query_api.stream_request import StreamRequest, parse_stream
 from query_api.stream_stats import StreamStats
 from query_api.stream_waiter import StreamWaiter
-from query_api.waiter import Ended
+from query_api.waiter import Conclusion
 from readmodel import tracing
 from readmodel.arrivals import StreamRead
 from readmodel.errors import InvalidParameter, OffsetGone, ServiceError
 from readmodel.offset import Offset
+from readmodel.parameters import MOST_WRONG
 
 MOST_PAGES = 20
 """Pages that are looked through for one answer, where types are asked for that come seldom."""
@@ -74,7 +75,7 @@ class StreamQuestion(SessionRequest):
         try:
             request = parse_stream(self.session_id, self.query_string)
         except InvalidParameter as error:
-            raise InvalidParameter.all_of([error, *error.others, *wrong]) from None
+            raise InvalidParameter.all_of([error, *error.others, *wrong][:MOST_WRONG]) from None
         if wrong:
             raise InvalidParameter.all_of(wrong)
         self.request, self.wanted = request, wanted
@@ -186,7 +187,7 @@ class Stream:
             self._streams.of["none"].poll(refusal.status, time.monotonic() - waiter.came)
         return refusal
 
-    def refusal_of_held(self, question: StreamQuestion, now: float, address: str) -> Ended | None:
+    def refusal_of_held(self, question: StreamQuestion, now: float, address: str) -> Conclusion | None:
         """Refuse a read that was let in, if its token has ended or its key may no longer ask."""
         return self._access.again(question, now, address)
 
@@ -206,7 +207,7 @@ class Stream:
         """Look into memory for what comes behind an offset."""
         session_id, wanted, cache = question.request.session_id, question.wanted, self._cache
         page: StreamPage | None = None
-        tail = cache.tail(session_id, now, wanted.seconds)
+        tail = cache.end_of(session_id, now, wanted.seconds)
         freshness: AsOf | None = None
         if tail is not None and (from_now or (offset is not None and tail[0].is_behind(offset))):
             end = tail[0].offset if from_now or offset is None else offset
@@ -250,7 +251,7 @@ class Stream:
             page = StreamPage(session_id, arrivals.events, arrivals.next, up_to_date=arrivals.up_to_date)
             self._keep(read, page, got)
         if got.freshness.as_of_us < instant_us:
-            refuse_early(instant_us, got.freshness)
+            refuse_early(instant_us, got.freshness, is_judged=self._cache.beat_of(session_id) is not None)
         return StreamFinding(got.source, page, got.freshness, self._cache.follows(session_id, got.number))
 
     def _check_instant(self, session_id: str, instant_us: int) -> None:
@@ -269,9 +270,9 @@ class Stream:
         end = page.next
         if not page.events and read.offset is not None and read.offset.within is None:
             end = read.offset  # the less an end shows, the more offsets are behind it
-        known = cache.tail(read.session_id, time.monotonic(), self.usual.seconds)
+        known = cache.end_of(read.session_id, time.monotonic(), self.usual.seconds)
         if got.source == "redis" or known is None or not known[0].is_behind(end):
-            cache.store_tail(Tail(read.session_id, end), got.freshness, got.number)
+            cache.store_end(StreamEnd(read.session_id, end), got.freshness, got.number)
 
     def _lacks_form(self, question: StreamQuestion, found: StreamFinding) -> bool:
         """Tell whether the compressed form must be made before this answer leaves."""

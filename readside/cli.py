@@ -112,12 +112,13 @@ def projector(_version: Version = False) -> None:
     It reads the letters that writers leave, and keeps the view in Redis. Several may run: one leads, the others stand
     by and take over. It waits for servers that are away and says so in its log.
     """
+    settings = _settings()
+    config = settings.projector_config()  # a wrong setting ends here, before all else is loaded
+
     from readside.projector import run_projector
     from readside.secret_files import warn_of_open_files
     from readside.tracing import traced
 
-    settings = _settings()
-    config = settings.projector_config()
     warn_of_open_files(settings.secret_files())
     with traced("readside-projector"):
         _run(run_projector(config))
@@ -136,10 +137,11 @@ def api(
     Each process takes READSIDE_MAX_CONNECTIONS connections, or what its limit of open files leaves: the soft limit is
     raised to the hard one, and the log says if that is too low.
     """
+    settings = _settings()
+    settings.api_config(root_path)  # a wrong setting ends here, before all else is loaded and any worker starts
+
     from readside.api_server import serve
 
-    settings = _settings()
-    settings.api_config(root_path)  # a wrong setting ends here, before any worker starts
     serve(host=host, port=port, workers=workers, root_path=root_path)
 
 
@@ -207,10 +209,17 @@ def explain(
     event: Annotated[
         str | None, typer.Argument(metavar="EVENT", help="Event id (UUID): where is it?", show_default=False)
     ] = None,
+    offset: Annotated[
+        str | None,
+        typer.Option(metavar="OFFSET", help="Offset of its stream: who goes on from it?", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     _version: Version = False,
 ) -> None:
     """Tell whether a session is hot, what each store holds of it, where an event is, and who answers its polls.
+
+    With --offset: what an offset of its stream is, whether the arrival log or PostgreSQL goes on from it or it gets
+    410, and how many events are behind it.
 
     It changes nothing: a session that is asked about is neither warmed nor kept hot. What Redis lacks is looked for
     again when the view has had the time to hear of it, for 3 s at most.
@@ -219,7 +228,7 @@ def explain(
     """
     from readside.commands.explain import explain as show
 
-    _run(show(_settings(), session, event, json=as_json))
+    _run(show(_settings(), session, event, offset=offset, json=as_json))
 
 
 @app.command()
