@@ -181,7 +181,7 @@ export class EventPoller {
       }
       const fresh = items.filter((event) => !events.has(event.id));
       this.#older = pagination.has_next ? Math.max(1, this.#older - fresh.length) : 0;
-      this.#floor = items.at(-1) ?? this.#floor;
+      if (items.length && isNewer(this.#floor, items.at(-1))) this.#floor = items.at(-1); // it may be ahead of the stream
       if (fresh.length) this.#hand(fresh, true);
       if (fresh.length) return fresh.length;
     }
