@@ -97,6 +97,8 @@ class Life:
     first: int = 0
     read_as: list[Event] = field(default_factory=list)
     """What it read as after each of them, as far as anybody asked."""
+    taken_back: bool = False
+    """Whether a crash ended it, as if it had never been."""
 
     def certain(self, since: int, until: int) -> bool:
         """Whether it was there at every instant of [since, until]."""
@@ -144,6 +146,15 @@ class History:
     def current(self) -> bool:
         """Whether the session may be there now."""
         return any(life.open_ended for life in self.lives)
+
+
+@dataclass(eq=False, slots=True)
+class Break:
+    """That Postgres crashed, or lost what we installed in it: offsets of streams end there."""
+
+    began: int
+    is_crash: bool = True
+    over: int = NEVER
 
 
 @dataclass(eq=False, slots=True)
