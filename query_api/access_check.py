@@ -11,7 +11,7 @@ from query_api.reply import Reply
 from query_api.session_request import SessionRequest
 from query_api.staleness import Staleness
 from query_api.stats import SourceStats
-from query_api.waiter import Ended
+from query_api.waiter import Conclusion
 from readmodel.errors import InvalidParameter
 
 _METHODS = frozenset({"GET", "HEAD"})
@@ -67,7 +67,7 @@ class AccessCheck:
             self._refusals.poll(reply.status, time.monotonic() - since)
         return reply
 
-    def again(self, question: SessionRequest, now: float, address: str) -> Ended | None:
+    def again(self, question: SessionRequest, now: float, address: str) -> Conclusion | None:
         """Refuse what was let in and is held, if its token has ended or its key may no longer ask."""
         if self.holds(question, now):
             return None
@@ -80,4 +80,4 @@ class AccessCheck:
         if denial is None:
             return None
         question.edition = None  # whoever asks it again is judged anew
-        return Ended("token_ended" if is_ended else "withdrawn", self.refused(denial, address, now))
+        return Conclusion("token_ended" if is_ended else "withdrawn", self.refused(denial, address, now))

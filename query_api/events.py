@@ -35,9 +35,10 @@ from query_api.response_cache import ResponseCache
 from query_api.session_request import SessionRequest
 from query_api.staleness import NOT_BEFORE_FIELD, Staleness, refuse_early, seconds_ahead, wishes
 from query_api.stats import Stats
-from query_api.waiter import Ended
+from query_api.waiter import Conclusion
 from readmodel import tracing
 from readmodel.errors import AnswerTooLarge, InvalidParameter, ServiceError
+from readmodel.parameters import MOST_WRONG
 from readmodel.poll import Poll, render
 from readmodel.poll_query import parse_poll
 
@@ -274,7 +275,7 @@ class Events:
             return None
         return EventsFinding(*kept, "memory", is_followed=True)
 
-    def refusal(self, question: Question, now: float, address: str) -> Ended | None:
+    def refusal(self, question: Question, now: float, address: str) -> Conclusion | None:
         """Refuse a poll that was let in, if its token has ended or its key may no longer ask."""
         return self._access.again(question, now, address)
 
@@ -440,7 +441,7 @@ def _parse(question: Question, usual: Staleness) -> tuple[Poll, float | None, St
     try:
         poll, wait_seconds = parse(question.session_id, query_string)
     except InvalidParameter as error:
-        raise InvalidParameter.all_of([error, *error.others, *wrong]) from None
+        raise InvalidParameter.all_of([error, *error.others, *wrong][:MOST_WRONG]) from None
     if wrong:
         raise InvalidParameter.all_of(wrong)
     return poll, wait_seconds, wanted

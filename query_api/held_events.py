@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from query_api.answers import Answer, AsOf, Source
 from query_api.content_coding import GzipForm
 from query_api.reply import Reply
-from query_api.waiter import Ended, Ending, Waiter
+from query_api.waiter import Conclusion, Ending, Waiter
 from readmodel import tracing
 from readmodel.errors import ServiceError
 
@@ -100,11 +100,13 @@ class EventsWaiter(Waiter[EventsFinding]):
             span.note(source=found.source)
         return found
 
-    def refused(self, now: float) -> Ended | None:
+    def refused(self, now: float) -> Conclusion | None:
         """Refuse whose token has ended or whose key was withdrawn."""
         return self._events.refusal(self.question, now, self.address)
 
-    def answer(self, found: EventsFinding, freshness: AsOf, now: float, *, is_last: bool, woken: float) -> Ended | None:
+    def answer(
+        self, found: EventsFinding, freshness: AsOf, now: float, *, is_last: bool, woken: float
+    ) -> Conclusion | None:
         """Answer with news, with a 404, or when its time is over."""
         events, question, answer = self._events, self.question, found.answer
         ending: Ending
@@ -117,7 +119,7 @@ class EventsWaiter(Waiter[EventsFinding]):
         else:
             return None
         source = found.source if freshness is found.freshness else "memory"
-        return Ended(
+        return Conclusion(
             ending, events.held_reply(question, found._replace(freshness=freshness, source=source), now, woken)
         )
 

@@ -19,7 +19,7 @@ import structlog
 from query_api.answers import AsOf
 from query_api.places import NO_PLACE, WaitingPlaces
 from query_api.reply import Reply
-from query_api.waiter import Ended, Ending, Finding, Waiter
+from query_api.waiter import Conclusion, Ending, LookResult, Waiter
 from readmodel.errors import Overload, ServiceError, StoreUnavailable
 
 TICK_SECONDS = 0.05
@@ -89,7 +89,7 @@ class _Telling(NamedTuple):
 
     group: _Group
     waiters: deque[AnyWaiter]
-    found: Finding | ServiceError
+    found: LookResult | ServiceError
     wakes: int
     began: float
 
@@ -376,7 +376,7 @@ class HeldPolls:
     async def _ask(self, group: _Group, first: AnyWaiter, began: float, *, leads: bool) -> None:
         """Read a store for a group; what waited for what that leaves in memory is looked at then."""
         wakes = group.wakes
-        found: Finding | ServiceError
+        found: LookResult | ServiceError
         try:
             found = await first.read()
         except ServiceError as error:
@@ -390,7 +390,7 @@ class HeldPolls:
                 self._look_soon(other)
         self._bring(group, found, wakes, began)
 
-    def _bring(self, group: _Group, found: Finding | ServiceError, wakes: int, began: float) -> None:
+    def _bring(self, group: _Group, found: LookResult | ServiceError, wakes: int, began: float) -> None:
         """Tell a group's waiters what was found, soon; and see to it that it is looked at again in time."""
         if not group.waiters:
             return
@@ -405,7 +405,7 @@ class HeldPolls:
             self._look_soon(group)
         self._run_soon()
 
-    def _note(self, group: _Group, found: Finding, wakes: int, now: float) -> None:
+    def _note(self, group: _Group, found: LookResult, wakes: int, now: float) -> None:
         group.freshness = found.freshness
         group.is_followed = found.is_followed and wakes == group.wakes
         if not group.is_followed:
@@ -427,7 +427,7 @@ class HeldPolls:
         if ended is None and isinstance(found, ServiceError):
             if self._outlasts(waiter, found, now):
                 return
-            ended = Ended("failed", waiter.failed(found, now, woken=woken))
+            ended = Conclusion("failed", waiter.failed(found, now, woken=woken))
         elif ended is None and not isinstance(found, ServiceError):
             if waiter.staleness_seconds <= 0 and waiter.came > telling.began:
                 return  # what it is told is to be read after its request came
@@ -441,16 +441,16 @@ class HeldPolls:
 
     def _outlasts(self, waiter: AnyWaiter, error: ServiceError, now: float) -> bool:
         """Whether a waiter is held though no store could be read: what it was shown is not too old yet."""
-        seen: Finding | None = waiter.seen
+        seen: LookResult | None = waiter.seen
         if seen is None or waiter.is_over or not isinstance(error, Overload | StoreUnavailable):
             return False
         group: _Group = waiter.group
         return self._raised(group, seen, waiter.wakes).lag_seconds(now) < waiter.staleness_seconds
 
-    def _hold_on(self, waiter: AnyWaiter, found: Finding, wakes: int) -> None:
+    def _hold_on(self, waiter: AnyWaiter, found: LookResult, wakes: int) -> None:
         waiter.seen, waiter.wakes = found.lean(), wakes
 
-    def _raised(self, group: _Group, found: Finding, wakes: int) -> AsOf:
+    def _raised(self, group: _Group, found: LookResult, wakes: int) -> AsOf:
         """Tell as of when a finding is known to hold."""
         freshness = found.freshness
         if group.is_followed and wakes == group.wakes:
@@ -491,7 +491,7 @@ class HeldPolls:
             else:
                 self._end(waiter, refused)
 
-    def _end(self, waiter: AnyWaiter, ended: Ended) -> None:
+    def _end(self, waiter: AnyWaiter, ended: Conclusion) -> None:
         ending = waiter.ending if ended.ending == "time_over" else ended.ending
         self._forget(waiter, ending)
         try:

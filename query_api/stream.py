@@ -26,11 +26,12 @@ from query_api.stream_reader import StoreArrivals, StreamReader
 from query_api.stream_request import StreamRequest, parse_stream
 from query_api.stream_stats import StreamStats
 from query_api.stream_waiter import StreamWaiter
-from query_api.waiter import Ended
+from query_api.waiter import Conclusion
 from readmodel import tracing
 from readmodel.arrivals import StreamRead
 from readmodel.errors import InvalidParameter, OffsetGone, ServiceError
 from readmodel.offset import Offset
+from readmodel.parameters import MOST_WRONG
 
 MOST_PAGES = 20
 """Pages that are looked through for one answer, where types are asked for that come seldom."""
@@ -74,7 +75,7 @@ class StreamQuestion(SessionRequest):
         try:
             request = parse_stream(self.session_id, self.query_string)
         except InvalidParameter as error:
-            raise InvalidParameter.all_of([error, *error.others, *wrong]) from None
+            raise InvalidParameter.all_of([error, *error.others, *wrong][:MOST_WRONG]) from None
         if wrong:
             raise InvalidParameter.all_of(wrong)
         self.request, self.wanted = request, wanted
@@ -186,7 +187,7 @@ class Stream:
             self._streams.of["none"].poll(refusal.status, time.monotonic() - waiter.came)
         return refusal
 
-    def refusal_of_held(self, question: StreamQuestion, now: float, address: str) -> Ended | None:
+    def refusal_of_held(self, question: StreamQuestion, now: float, address: str) -> Conclusion | None:
         """Refuse a read that was let in, if its token has ended or its key may no longer ask."""
         return self._access.again(question, now, address)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from query_api.answers import AsOf
 from query_api.reply import Reply
 from query_api.stream_page import StreamFinding, is_no_news
-from query_api.waiter import Ended, Ending, Waiter
+from query_api.waiter import Conclusion, Ending, Waiter
 from readmodel import tracing
 from readmodel.errors import ServiceError
 from readmodel.offset import Offset
@@ -87,11 +87,13 @@ class StreamWaiter(Waiter[StreamFinding]):
             span.note(source=found.source)
         return found
 
-    def refused(self, now: float) -> Ended | None:
+    def refused(self, now: float) -> Conclusion | None:
         """Refuse whose token has ended or whose key was withdrawn."""
         return self._stream.refusal_of_held(self.question, now, self.address)
 
-    def answer(self, found: StreamFinding, freshness: AsOf, now: float, *, is_last: bool, woken: float) -> Ended | None:
+    def answer(
+        self, found: StreamFinding, freshness: AsOf, now: float, *, is_last: bool, woken: float
+    ) -> Conclusion | None:
         """Answer with news, with a 404, or when its time is over."""
         ending: Ending
         if found.page is None:
@@ -102,7 +104,7 @@ class StreamWaiter(Waiter[StreamFinding]):
             ending = "time_over"
         else:
             return None
-        return Ended(ending, self._stream.held_reply(self.question, found, freshness, now, woken))
+        return Conclusion(ending, self._stream.held_reply(self.question, found, freshness, now, woken))
 
     def failed(self, error: ServiceError, _now: float, *, woken: float) -> Reply:
         """Answer that no store could be read."""

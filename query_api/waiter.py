@@ -17,7 +17,7 @@ Ending = Literal[
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
-class Finding(Protocol):
+class LookResult(Protocol):
     """What memory or a store told: the same for all who ask by one `key`."""
 
     @property
@@ -28,14 +28,14 @@ class Finding(Protocol):
     def is_followed(self) -> bool:
         """Whether a message will tell as soon as it is so no longer: then beats raise its as-of."""
 
-    def lean(self) -> Finding:
+    def lean(self) -> LookResult:
         """Give what is needed of it for an answer that says: nothing new."""
 
 
-F = TypeVar("F", bound=Finding)
+F = TypeVar("F", bound=LookResult)
 
 
-class Ended(NamedTuple):
+class Conclusion(NamedTuple):
     """Why a poll is held no longer, and what it is answered."""
 
     ending: Ending
@@ -90,11 +90,11 @@ class Waiter(ABC, Generic[F]):
         """Read a store, for all waiters of this key; raises ServiceError."""
 
     @abstractmethod
-    def refused(self, now: float) -> Ended | None:
+    def refused(self, now: float) -> Conclusion | None:
         """Refuse whose token has ended or whose key was withdrawn; None: may be answered. Asked before each answer."""
 
     @abstractmethod
-    def answer(self, found: F, freshness: AsOf, now: float, *, is_last: bool, woken: float) -> Ended | None:
+    def answer(self, found: F, freshness: AsOf, now: float, *, is_last: bool, woken: float) -> Conclusion | None:
         """Answer with what was found; None: that is no news, and it is held on.
 
         `is_last`: its time is over, and it must be answered; the ending of "no news" is then replaced by the

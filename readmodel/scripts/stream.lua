@@ -41,7 +41,8 @@ local function is_new(txid)
   return id >= xmax or open[id]
 end
 
--- The chunks behind our cut, the oldest first, and whether there is a chunk that it covers. Most ask for the last one.
+-- The chunks behind our cut, the newest first, and the line of the one that it covers, if there is one. Most ask for the
+-- last chunk.
 local function behind()
   local found, past, step = {}, redis.call('LLEN', log), 2
   while past > 0 do
@@ -51,7 +52,7 @@ local function behind()
       local line = line_of(chunks[place])
       if not line then return nil end
       if covers(line) then return found, line end
-      table.insert(found, 1, {line = line, arrivals = string.sub(chunks[place], #line + 2)})
+      found[#found + 1] = {line = line, arrivals = string.sub(chunks[place], #line + 2)}
     end
     past, step = from, step * 4
   end
@@ -86,7 +87,8 @@ local function from_a_cut()
   local chunks, line = behind()
   if not chunks then return nil, 'not in the arrival log' end
   local found, size = {}, 0
-  for place, chunk in ipairs(chunks) do
+  for place = #chunks, 1, -1 do
+    local chunk = chunks[place]
     local entries = entries_in(chunk.arrivals)
     local members = members_of(events, entries)
     if not members then return nil, 'damaged' end

@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-import asyncpg
 import httpx
 import orjson
 import pytest
 
-from projector.tail.triggers import install
 from tests.fakes.event_log import Row
 from tests.support.builders import OPS_KEY, READ_KEY
 from tests.support.stands import NOON_US, Stand, rows
@@ -18,22 +16,10 @@ from tests.support.waiting import eventually
 NEXT, UP_TO_DATE, CURSOR = "stream-next-offset", "stream-up-to-date", "stream-cursor"
 
 
-@pytest.fixture(scope="module")
-def module_database_url(module_database_url: str) -> str:
-    """With everything of ours in it."""
-
-    async def prepare() -> None:
-        connection = await asyncpg.connect(module_database_url)
-        try:
-            await install(connection, warn=pytest.fail)
-        finally:
-            await connection.close()
-
-    asyncio.run(prepare())
-    return module_database_url
-
-
-pytestmark = pytest.mark.parametrize("stand_of", ["fakes", "servers by the doorway"], indirect=True)
+pytestmark = [
+    pytest.mark.usefixtures("installed"),
+    pytest.mark.parametrize("stand_of", ["fakes", "servers by the doorway"], indirect=True),
+]
 """Both ways in and both kinds of stores: what differs between them is not the stream's doing."""
 
 

@@ -3,6 +3,7 @@
 from tests.model.letter_plants import LETTER_PLANTS
 from tests.model.planting import Plant
 from tests.model.slice_plants import SLICE_PLANTS
+from tests.model.stream_plants import STREAM_PLANTS
 
 PLANTS = {
     "a batch of any number is applied": Plant(
@@ -172,4 +173,5 @@ PLANTS = {
     ),
     **LETTER_PLANTS,
     **SLICE_PLANTS,
+    **STREAM_PLANTS,
 }

@@ -226,9 +226,8 @@ class World:
             for name in ("api 1", "api 2"):
                 self.start_api(name)
             pollers = [self._poll_for_ever(events) for _, events in self.apis for _ in range(3)]
-            around = [self.applications.write(), self.faults.strike(), self.spared.watch(self.postgres)]
-            around.append(self.followers.follow())
-            storm = [asyncio.create_task(one) for one in (*pollers, *around)]
+            around = (self.applications.write(), self.faults.strike(), self.spared.watch(self.postgres))
+            storm = [asyncio.create_task(one) for one in (*pollers, *around, self.followers.follow())]
             done, _ = await asyncio.wait(storm, timeout=STORM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             await end(storm)
             for task in done:

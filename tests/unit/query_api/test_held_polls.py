@@ -11,7 +11,7 @@ from query_api.answers import AsOf
 from query_api.held_polls import MAX_LOOKS, HeldPolls
 from query_api.places import NO_PLACE, WaitingPlaces
 from query_api.reply import Reply
-from query_api.waiter import Ended, Waiter
+from query_api.waiter import Conclusion, Waiter
 from readmodel.errors import EventLogUnavailable, ServiceError
 from tests.support.waiting import eventually
 
@@ -92,17 +92,17 @@ class Follower(Waiter[Value]):
             world.memory[self.session_id] = found
         return found
 
-    def refused(self, now: float) -> Ended | None:
+    def refused(self, now: float) -> Conclusion | None:
         """As the world says."""
-        return Ended("withdrawn", Reply(401, (), b"")) if self.world.refused else None
+        return Conclusion("withdrawn", Reply(401, (), b"")) if self.world.refused else None
 
-    def answer(self, found: Value, freshness: AsOf, now: float, *, is_last: bool, woken: float) -> Ended | None:
+    def answer(self, found: Value, freshness: AsOf, now: float, *, is_last: bool, woken: float) -> Conclusion | None:
         """The value, if it is news."""
         assert woken <= now
         self.freshness = freshness
         if found.value != self.holds:
-            return Ended("news", Reply(200, (), b"%d" % found.value))
-        return Ended("time_over", Reply(304, (), b"")) if is_last else None
+            return Conclusion("news", Reply(200, (), b"%d" % found.value))
+        return Conclusion("time_over", Reply(304, (), b"")) if is_last else None
 
     def failed(self, error: ServiceError, now: float, *, woken: float) -> Reply:
         """No store answers."""

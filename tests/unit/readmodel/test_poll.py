@@ -243,7 +243,7 @@ def test_unknown_names_are_refused(name: str) -> None:
     error = refusal(f"limit=5&{quote_plus(name, safe='')}=1")
 
     assert error.parameter == cut(name)
-    accepted = "accepted are since, event_type (or type), step_id, limit (or per_page), page and order."
+    accepted = "accepted are since, event_type (or type), step_id, limit (or per_page), page, order and wait."
     assert accepted in str(error)
 
 
