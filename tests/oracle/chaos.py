@@ -194,7 +194,6 @@ class Run:
 
     async def _followers_have_all(self) -> None:
         """What every follower was given is what Postgres holds."""
-
         told = ""
 
         async def have_all() -> bool:

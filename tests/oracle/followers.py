@@ -43,7 +43,10 @@ class Follower(Protocol):
 
 @dataclass
 class StreamFollower:
-    """Follows one session by long polls, or several in turns without: then each is continued from an older offset."""
+    """Follows one session by long polls, or several in turns: then each is continued from an older offset.
+
+    Who follows several waits for news but seldom, and leaves before the poll is over.
+    """
 
     name: str
     client: httpx.AsyncClient
@@ -78,12 +81,18 @@ class StreamFollower:
     async def step(self, place: Followed) -> None:
         """Ask once; after a refusal the offset is what it was."""
         query, headers = self._question(place)
+        leaves = len(self.places) > 1 and "live" in query
         sent_us, before = time.time_ns() // 1000, place.offset
         try:
             response = await self.client.get(
-                f"/api/v2/sessions/{place.session_id}/stream", params=query, headers=headers
+                f"/api/v2/sessions/{place.session_id}/stream",
+                params=query,
+                headers=headers,
+                timeout=self.random.uniform(0, 2) if leaves else httpx.USE_CLIENT_DEFAULT,
             )
         except httpx.TransportError as error:
+            if leaves and isinstance(error, httpx.TimeoutException):
+                return
             self.report.fail(f"{self.name} gave no answer to {query}: {error!r}")
             self.stop.set()
             return
