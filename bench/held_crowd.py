@@ -73,7 +73,7 @@ class _Dashboard:
         return int(named.get(b"content-length", b"0"))
 
 
-class _Crowd:
+class _Dashboards:
     """All of them. `period` None: their polls are held."""
 
     def __init__(self, port: int, period: float | None) -> None:
@@ -147,7 +147,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sessions = Path(file).read_text(encoding="utf-8").split()
-    crowd = _Crowd(int(port), None if manner == "wait" else float(manner))
+    crowd = _Dashboards(int(port), None if manner == "wait" else float(manner))
     shown = [sessions[0]] * int(watched)
     shown += [sessions[1 + number % (len(sessions) - 1)] for number in range(int(others))]
     for session in shown:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from bench.events import session_id
@@ -41,7 +42,7 @@ VALUES (gen_random_uuid(), $1, 'step_created', '{"attempt": 1}', 'went on', cloc
 """
 
 
-class Crowd:
+class DashboardProcess:
     """The dashboards, in a process of their own."""
 
     def __init__(self, process: Process) -> None:
@@ -50,7 +51,7 @@ class Crowd:
 
     @classmethod
     @asynccontextmanager
-    async def over(cls, site: Site, port: int, manner: str) -> AsyncIterator["Crowd"]:
+    async def over(cls, site: Site, port: int, manner: str) -> AsyncIterator["DashboardProcess"]:
         """Have them poll for as long as the block lasts. Raises BenchError when they cannot."""
         names = site.directory / "held-polls.txt"
         names.write_text("".join(f"{session_id(number)}\n" for number in range(1, SESSIONS + 1)), encoding="utf-8")
@@ -79,17 +80,17 @@ class Crowd:
         found: list[float] = told["seen"]
         return found
 
-    async def _line(self) -> dict[str, list[float]]:
+    async def _line(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line:
             raise BenchError("The dashboards' process has ended.")
-        told: dict[str, list[float]] = json.loads(line)
+        told: dict[str, Any] = json.loads(line)
         return told
 
 
 @dataclass
-class Followed:
+class CrowdFigures:
     """What a crowd cost, and when it saw what was committed.
 
     `kb_each` is memory of the process by dashboard; the shares are of one core: without a crowd, beside one that has
@@ -113,7 +114,7 @@ async def measure(servers: Servers) -> Measurement:
     return Measurement(rows(held, polled), {NAME: _chart(held, polled)})
 
 
-def rows(held: Followed, polled: Followed) -> list[Row]:
+def rows(held: CrowdFigures, polled: CrowdFigures) -> list[Row]:
     """Give what those that wait cost and see, each beside those that poll every second."""
     crowd, peer = f"{DASHBOARDS:,} held polls over {SESSIONS:,} sessions", "as many that poll every second"
     last, each = f"commit to the last of {WATCHED:,} of one session answered", "commit to seen by each of them"
@@ -123,7 +124,7 @@ def rows(held: Followed, polled: Followed) -> list[Row]:
     def row(what: str, ours: float, theirs: float, unit: str, note: str = "") -> Row:
         return Row(f"{crowd}: {what}", Figure([ours], unit, note), peer, Figure([theirs], unit))
 
-    def shares(of: Followed, values: Sequence[float]) -> tuple[float, float]:
+    def shares(of: CrowdFigures, values: Sequence[float]) -> tuple[float, float]:
         assert of.last_ms
         return percentile(values, 50), percentile(values, 99)
 
@@ -140,12 +141,12 @@ def rows(held: Followed, polled: Followed) -> list[Row]:
     ]
 
 
-async def _followed(site: Site, manner: str, seconds: int | None) -> Followed:
-    found = Followed()
+async def _followed(site: Site, manner: str, seconds: int | None) -> CrowdFigures:
+    found = CrowdFigures()
     async with site.api_process(open_files=OPEN_FILES, max_connections=MAX_CONNECTIONS) as (port, process):
         found.alone_share = await _share(process, SETTLE_SECONDS)
         before_mb = resident_mb(process)
-        async with Crowd.over(site, port, manner) as crowd:
+        async with DashboardProcess.over(site, port, manner) as crowd:
             await asyncio.sleep(SETTLE_SECONDS)
             found.kb_each = (resident_mb(process) - before_mb) * 1_000 / DASHBOARDS
             found.idle_share = await _share(process, seconds or IDLE_SECONDS)
@@ -156,7 +157,7 @@ async def _followed(site: Site, manner: str, seconds: int | None) -> Followed:
     return found
 
 
-async def _beside_writers(site: Site, crowd: Crowd, found: Followed, seconds: int) -> None:
+async def _beside_writers(site: Site, crowd: DashboardProcess, found: CrowdFigures, seconds: int) -> None:
     """Commit to the first session now and then, while others write to the rest."""
     until = time.monotonic() + seconds
     async with asyncio.TaskGroup() as group:
@@ -170,7 +171,7 @@ async def _beside_writers(site: Site, crowd: Crowd, found: Followed, seconds: in
             found.last_ms.append(max(delays))
 
 
-async def _all_seen(crowd: Crowd) -> list[float]:
+async def _all_seen(crowd: DashboardProcess) -> list[float]:
     """Return when every dashboard of the first session was shown the event, and give when."""
     seen: list[float] = []
     until = time.monotonic() + SEEN_SECONDS
@@ -193,7 +194,7 @@ def _percent(used_seconds: float, began: float) -> float:
     return 100 * used_seconds / (time.monotonic() - began)
 
 
-def _chart(held: Followed, polled: Followed) -> Chart:
+def _chart(held: CrowdFigures, polled: CrowdFigures) -> Chart:
     title = f"Commit to seen, by {WATCHED:,} dashboards of one session among {DASHBOARDS:,}"
     lines = {"held polls": _line(held.delays_ms), "polls every second": _line(polled.delays_ms)}
     return Chart(title, "ms", "percent of dashboards", lines, log_x=True)

@@ -16,8 +16,8 @@ import httpx
 
 from readmodel.slices import Slices, slot_of
 from tests.oracle.faults import Faults
-from tests.oracle.followed import Pages
-from tests.oracle.followers import Follower, PageFollower, StreamFollower, followed, missing_to
+from tests.oracle.followers import Follower, PageFollower, StreamFollower, missing_to, place_in
+from tests.oracle.following import Pages
 from tests.oracle.installation import Installation
 from tests.oracle.judge import Question
 from tests.oracle.ledger import Draft, Ledger
@@ -335,7 +335,7 @@ class Run:
         ):
             name, client = f"follower {place} of streams", self.service.clients[place % 2]
             chance = self._own(name)
-            places = [followed(self.ledger, session_id, chance) for session_id in sessions]
+            places = [place_in(self.ledger, session_id, chance) for session_id in sessions]
             yield StreamFollower(name, client, self.ledger, self.report, chance, self.stop, places)
         for place, (session_id, seconds) in enumerate([(busiest, 10), (busy, 10), (busiest, None)]):
             poller = self._poller(place % 2, place)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import httpx
 import orjson
 
-from tests.oracle.followed import NOW, START, Followed, Pages, StreamAnswer
+from tests.oracle.following import NOW, START, Pages, StreamAnswer, StreamPlace
 from tests.oracle.judge import Question, Wrong
 from tests.oracle.ledger import Ledger
 from tests.oracle.moves import TYPES
@@ -55,7 +55,7 @@ class StreamFollower:
     random: random.Random
     stop: asyncio.Event
     """Set by the first wrong answer."""
-    places: list[Followed]
+    places: list[StreamPlace]
 
     @property
     def sessions(self) -> list[str]:
@@ -78,7 +78,7 @@ class StreamFollower:
         found = [f"{place.session_id}: {lacks}" for place in self.places if (lacks := place.lacks())]
         return "; ".join([f"{self.name}: {each}" for each in found])
 
-    async def step(self, place: Followed) -> None:
+    async def step(self, place: StreamPlace) -> None:
         """Ask once; after a refusal the offset is what it was."""
         query, headers = self._question(place)
         leaves = len(self.places) > 1 and "live" in query
@@ -107,7 +107,7 @@ class StreamFollower:
             self._complain(place, before, response, f"{wrong}; asked {query}, sent {sent_us}, received {received_us}")
 
     def _check(
-        self, place: Followed, headers: Mapping[str, str], response: httpx.Response, span: tuple[int, int]
+        self, place: StreamPlace, headers: Mapping[str, str], response: httpx.Response, span: tuple[int, int]
     ) -> None:
         status = response.status_code
         if status == 410:
@@ -132,7 +132,7 @@ class StreamFollower:
         place.take(answer, thorough=as_of_us > place.checked_us + THOROUGH_SECONDS * 1_000_000)
         self.report.streamed(source, len(items or ()), place.came_twice.total() - twice)
 
-    def _question(self, place: Followed) -> tuple[dict[str, str], dict[str, str]]:
+    def _question(self, place: StreamPlace) -> tuple[dict[str, str], dict[str, str]]:
         query, headers = {"offset": place.offset}, {}
         if place.types:
             query["event_type"] = ",".join(sorted(place.types))
@@ -147,9 +147,9 @@ class StreamFollower:
         there, place = self.ledger.current(), self.random.randrange(len(self.places))
         session_id = self.random.choice(there)
         if session_id not in self.sessions:
-            self.places[place] = followed(self.ledger, session_id, self.random)
+            self.places[place] = place_in(self.ledger, session_id, self.random)
 
-    def _complain(self, place: Followed, before: str, response: httpx.Response, wrong: str) -> None:
+    def _complain(self, place: StreamPlace, before: str, response: httpx.Response, wrong: str) -> None:
         told = {name: value for name, value in response.headers.items() if name.startswith(("readside", "stream"))}
         self.report.fail(f"{self.name} {response.status_code} {place.session_id} behind {before} → {told}: {wrong}")
         self.report.evidence(place.session_id, self.ledger.sessions.get(place.session_id), response.content)
@@ -226,10 +226,10 @@ class PageFollower:
         return Ask(Question(self.pages.session_id, limit=limit, page=page), wait_seconds=wait_seconds)
 
 
-def followed(ledger: Ledger, session_id: str, chance: random.Random) -> Followed:
+def place_in(ledger: Ledger, session_id: str, chance: random.Random) -> StreamPlace:
     """Follow a session from the start or from now on, all of it or a few types."""
     types = chance.sample(TYPES, chance.choice((0, 0, 0, 2)))
-    return Followed(ledger, session_id, frozenset(types), chance.choice((START, START, START, NOW)))
+    return StreamPlace(ledger, session_id, frozenset(types), chance.choice((START, START, START, NOW)))
 
 
 def missing_to(followers: Sequence[Follower]) -> str:

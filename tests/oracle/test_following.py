@@ -7,7 +7,7 @@ import pytest
 
 from readmodel.cut import Cut
 from readmodel.offset import Offset
-from tests.oracle.followed import NOW, START, Followed, Pages, StreamAnswer
+from tests.oracle.following import NOW, START, Pages, StreamAnswer, StreamPlace
 from tests.oracle.histories import Break, Edit, Event
 from tests.oracle.judge import Wrong
 from tests.oracle.ledger import Draft, Ledger
@@ -51,9 +51,9 @@ def answer(now: int, following: str | None, *events: Event, source: str = "redis
     return StreamAnswer(source, now - 1, now, now + 1, [each.item() for each in events], following, whole)
 
 
-def begun(*numbers: int, behind: str = "") -> Followed:
+def begun(*numbers: int, behind: str = "") -> StreamPlace:
     """A follower that was given these events at 40, and nothing is open at its cut."""
-    followed = Followed(ledger(*numbers), SESSION)
+    followed = StreamPlace(ledger(*numbers), SESSION)
     followed.take(answer(40, behind or offset(100), *map(event, numbers)))
     return followed
 
@@ -72,7 +72,7 @@ def test_what_comes_once_and_what_was_written_again_fits() -> None:
 
 def test_an_event_that_is_left_out_is_missed_as_soon_as_all_is_said_to_be_given() -> None:
     """Not before."""
-    followed = Followed(ledger(1, 2), SESSION)
+    followed = StreamPlace(ledger(1, 2), SESSION)
     followed.take(answer(40, offset(100), event(1), whole=False))
     assert "1 events were not given" in followed.lacks()
     with pytest.raises(Wrong, match="1 events were not given"):
@@ -93,7 +93,7 @@ def test_an_older_version_does_not_do() -> None:
 def test_what_nobody_wrote_is_wrong(wrong: Event) -> None:
     """Strangers, and another content."""
     with pytest.raises(Wrong):
-        Followed(ledger(1), SESSION).take(answer(40, offset(100), wrong))
+        StreamPlace(ledger(1), SESSION).take(answer(40, offset(100), wrong))
 
 
 def test_what_comes_twice_is_counted_where_a_transaction_was_open() -> None:
@@ -124,7 +124,7 @@ def test_an_offset_goes_forward_alone() -> None:
 def test_the_start_and_the_end_are_never_gone(place: str) -> None:
     """They are of every history."""
     with pytest.raises(Wrong, match="410 for the offset"):
-        Followed(ledger(), SESSION, offset=place).take(answer(40, None))
+        StreamPlace(ledger(), SESSION, offset=place).take(answer(40, None))
 
 
 def test_an_offset_is_gone_behind_a_crash_and_only_then() -> None:
@@ -146,7 +146,7 @@ def test_what_a_crash_took_back_was_never_there() -> None:
     """Who was given it, and still has it, was not told of the crash."""
     known = ledger()
     known.acknowledge(known.send(Draft(added=[event(1)]), 30, "a", durable=False), 31)
-    followed = Followed(known, SESSION)
+    followed = StreamPlace(known, SESSION)
     followed.take(answer(40, offset(100), event(1)))
     known.crash(50)
     known.recovered({"a": False}, 60)
@@ -156,7 +156,7 @@ def test_what_a_crash_took_back_was_never_there() -> None:
 
 def test_who_begins_now_asks_for_nothing_older() -> None:
     """But for all that comes."""
-    followed = Followed(ledger(1), SESSION, offset=NOW)
+    followed = StreamPlace(ledger(1), SESSION, offset=NOW)
     followed.take(answer(40, offset(100)))
     assert followed.lacks() == ""
     commit(followed.ledger, Draft(added=[event(2)]), 50)
@@ -182,7 +182,7 @@ def test_edited_events_are_not_held_against_anybody() -> None:
     edited = replace(event(1), message="edited")
     edit = Edit(SESSION, 35)
     known.edits.append(edit)
-    followed = Followed(known, SESSION)
+    followed = StreamPlace(known, SESSION)
     followed.take(answer(40, offset(100), edited))
     edit.over = 45
 
@@ -201,9 +201,14 @@ def test_a_follower_of_pages_reads_all_where_the_total_differs() -> None:
     assert "1 events differ" in pages.lacks()
     assert pages.merge(page(event(2), event(1), total=2))
     assert pages.lacks() == ""
-    pages.whole_us = 40
-    assert not pages.is_misled
+
+
+@pytest.mark.parametrize(("whole_us", "is_misled"), [(40, True), (60, False)])
+def test_a_follower_of_pages_is_misled_by_changes_of_what_is_old(whole_us: int, is_misled: bool) -> None:
+    """Until it has read all again."""
+    pages = Pages(ledger(1), SESSION, whole_us=whole_us)
+    pages.merge(page(event(1), total=1))
     changed(pages.ledger, 1, 50)
 
-    assert pages.is_misled
+    assert pages.is_misled is is_misled
     assert "instead of" in pages.lacks()

@@ -42,7 +42,7 @@ class Copy:
 
 
 @dataclass
-class Followed:
+class StreamPlace:
     """What one follower was given of one session, and where it is."""
 
     ledger: Ledger
