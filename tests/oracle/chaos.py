@@ -34,8 +34,8 @@ POLLERS_EACH, ROAMERS, KEPT = 3, 2, 3
 LONGEST_SECONDS = (4.0, 4.0, 4.0, 4.0, 14.0)
 """For so long each writer keeps a transaction open at most: one of them beyond a lease."""
 HEAL_SECONDS, EDIT_SECONDS, FOLLOW_SECONDS = 40, 60, 40
-BETWEEN_SECONDS = 0.3
-"""From the last but one commit to the last."""
+BETWEEN_SECONDS, LOOK_SECONDS = 0.3, 0.3
+"""From the last but one commit to the last, and from one look at what followers have to the next."""
 QUIET_SECONDS = 0.8
 """Between two faults, on average."""
 
@@ -198,7 +198,7 @@ class Run:
 
         async def have_all() -> bool:
             nonlocal told
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK_SECONDS)
             before, told = told, missing_to(self.followers)
             if told != before:
                 self.report.tell(told[:1000] or "every follower has all")

@@ -37,6 +37,8 @@ class Copy:
 
     item: Mapping[str, Any]
     times: int
+    lives: Sequence[Life]
+    """Those in which it reads so, or may have."""
     was_edited: bool
     """Somebody had edited it in Redis, or may have: a stream does not give it again once that is mended."""
 
@@ -121,13 +123,11 @@ class StreamPlace:
         span = answer.as_of_us, answer.received_us
         was_edited = self.ledger.edited(self.session_id, *span)
         every = history.by_id.get(item["id"], [])
-        lives = [life for life in every if life.possible(*span) and self._wants(life)]
-        if not was_edited:
-            if not lives:
-                raise Wrong(f"event {item['id']} cannot be there")
-            expected = [event.item() for life in lives for event in life.readings(*span)]
-            if item not in expected:
-                raise Wrong(f"event {item} instead of {expected}")
+        possible = [life for life in every if life.possible(*span) and self._wants(life)]
+        lives = [life for life in possible if item in [event.item() for event in life.readings(*span)]]
+        if not lives and not was_edited:
+            expected = [event.item() for life in possible for event in life.readings(*span)]
+            raise Wrong(f"event {item} instead of {expected}" if expected else f"event {item['id']} cannot be there")
         before = self.given.get(item["id"])
         times = before.times + 1 if before else 1
         if times > self._most_times(every, answer.received_us):
@@ -137,7 +137,7 @@ class StreamPlace:
                 raise Wrong(f"event {item['id']} was given again by the arrival log, and nobody had written it again")
             if not self._may_repeat:
                 raise Wrong(f"event {item['id']} was given again, and no transaction was open at the cut")
-        self.given[item["id"]] = Copy(item, times, was_edited)
+        self.given[item["id"]] = Copy(item, times, lives, was_edited)
 
     @property
     def _may_repeat(self) -> bool:
@@ -164,7 +164,7 @@ class StreamPlace:
             copy = self.given.get(event.id)
             if copy is None:
                 missing.append(event.id)
-            elif not copy.was_edited and not any(copy.item == each.item() for each in life.readings(0, NEVER)):
+            elif not copy.was_edited and life not in copy.lives and not _reads_as(life, copy.item):
                 raise Wrong(f"event {event.id} was given as {copy.item}, and not again as {event.item()}")
         if missing:
             raise Wrong(f"{len(missing)} events were not given: {missing[:3]}")
@@ -214,9 +214,14 @@ class Pages:
             event = life.event
             if event is None or not life.open_ended:
                 continue
-            if self.known[event.id] not in [each.item() for each in life.readings(0, NEVER)]:
+            if not _reads_as(life, self.known[event.id]):
                 return f"event {event.id} is {self.known[event.id]} instead of {event.item()}"
         return ""
+
+
+def _reads_as(life: Life, item: Mapping[str, Any]) -> bool:
+    """Whether an event ever read so, from one migration to the next."""
+    return any(item == event.item() for event in life.readings(0, NEVER))
 
 
 def _was_there(lives: Sequence[Life]) -> bool:

@@ -50,6 +50,8 @@ class Event:
     timestamp_us: int
     legacy: str | None = None
     """What the column holds that a migration put aside; no poll shows it."""
+    _shown: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What a poll shows of it, once somebody asked: all answers are compared with it."""
 
     @property
     def timestamp(self) -> datetime:
@@ -63,15 +65,17 @@ class Event:
 
     def item(self) -> dict[str, object]:
         """What a poll must show of it."""
-        return {
-            "id": self.id,
-            "session_id": self.session_id,
-            "step_id": self.step_id,
-            "event_type": self.event_type,
-            "event_data": self.data,
-            "message": self.message,
-            "timestamp": timestamp_text(self.timestamp_us),
-        }
+        if not self._shown:
+            self._shown.update(
+                id=self.id,
+                session_id=self.session_id,
+                step_id=self.step_id,
+                event_type=self.event_type,
+                event_data=self.data,
+                message=self.message,
+                timestamp=timestamp_text(self.timestamp_us),
+            )
+        return self._shown
 
 
 @dataclass(eq=False, slots=True)

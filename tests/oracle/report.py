@@ -46,6 +46,8 @@ class Report:
     proof: dict[str, Any] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
     """Events that streams gave, by source; of them those that came twice, and how often a stream began anew."""
+    continued: Counter[str] = field(default_factory=Counter)
+    """Answers of streams that gave any."""
     came_twice: Counter[str] = field(default_factory=Counter)
     begun_anew: int = 0
     heard_seconds: float = 0.0
@@ -72,6 +74,7 @@ class Report:
     def streamed(self, source: str, events: int, twice: int) -> None:
         """Count what a stream gave."""
         self.given[source] += events
+        self.continued[source] += bool(events)
         self.came_twice[source] += twice
 
     def refused(self, status: int) -> None:
@@ -125,6 +128,7 @@ class Report:
             "letters_closed": self.closings,
             "events_missing": self.missing,
             "events_by_streams": {"all": self.given.total(), **dict(sorted(self.given.items()))},
+            "answers_of_streams_with_events": {"all": self.continued.total(), **dict(sorted(self.continued.items()))},
             "events_that_came_twice": {"all": self.came_twice.total(), **dict(sorted(self.came_twice.items()))},
             "streams_begun_anew": self.begun_anew,
             "last_follower_had_all_after_seconds": round(self.heard_seconds, 2),
