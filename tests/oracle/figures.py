@@ -31,8 +31,8 @@ From a fault until polls were served from a live view again (a fault that anothe
 
 _FOLLOWED = """
 Followers of streams were given {given:,} events ({sources}), of which {twice:,} came twice: none from the arrival
-log, and only where a transaction was open at the offset's cut. {anew:,} times an offset ended with a crash or when
-triggers were dropped, and its follower began anew.
+log, and only where a transaction that was open at the offset's cut had ended.
+{anew:,} times an offset ended with a crash or when triggers were dropped, and its follower began anew.
 Each of them, of polls with `wait` and of plain polls had in the end what Postgres held."""
 
 

@@ -135,17 +135,22 @@ class StreamPlace:
             times -= 1
             if answer.source == "redis":
                 raise Wrong(f"event {item['id']} was given again by the arrival log, and nobody had written it again")
-            if not self._may_repeat:
-                raise Wrong(f"event {item['id']} was given again, and no transaction was open at the cut")
+            if not self._may_repeat(answer.following or ""):
+                raise Wrong(f"event {item['id']} was given again, and what was open at the cut has not ended")
         self.given[item["id"]] = Copy(item, times, lives, was_edited)
 
-    @property
-    def _may_repeat(self) -> bool:
-        """Whether its offset leaves doubt about what was given: a transaction was open, perhaps with savepoints."""
+    def _may_repeat(self, following: str) -> bool:
+        """Whether there is doubt about what its offset shows.
+
+        A transaction was open there, and has ended by what the answer goes up to: it may have had savepoints.
+        """
         if self.offset in {START, NOW}:
             return False
-        offset = parse_offset(self.offset)
-        return bool(offset.cut.running or (offset.within is not None and offset.within.upto.running))
+        before, after = parse_offset(self.offset), parse_offset(following)
+        if before.within is not None:
+            return bool(before.cut.running or before.within.upto.running)
+        upto = after.cut if after.within is None else after.within.upto
+        return not before.cut.running <= upto.running
 
     def _most_times(self, lives: Sequence[Life], received_us: int) -> int:
         """Give how often an event can have been written so far: a migration may write all rows anew."""

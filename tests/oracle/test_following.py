@@ -96,20 +96,21 @@ def test_what_nobody_wrote_is_wrong(wrong: Event) -> None:
         StreamPlace(ledger(1), SESSION).take(answer(40, offset(100), wrong))
 
 
-def test_what_comes_twice_is_counted_where_a_transaction_was_open() -> None:
+def test_what_comes_twice_is_counted_where_a_transaction_was_open_that_has_ended() -> None:
     """From Postgres alone, which cannot tell by a savepoint's row whose it is."""
     followed = begun(1, behind=offset(100, 90))
-    followed.take(answer(60, offset(101, 90), event(1), source="postgres"))
+    followed.take(answer(60, offset(101), event(1), source="postgres"))
     assert followed.came_twice == {"postgres": 1}
 
     with pytest.raises(Wrong, match="by the arrival log"):
         followed.take(answer(70, offset(102), event(1)))
 
 
-def test_nothing_comes_twice_where_no_transaction_was_open() -> None:
+@pytest.mark.parametrize("running", [(), (90,)])
+def test_nothing_comes_twice_where_none_was_open_or_still_is(running: tuple[int, ...]) -> None:
     """Whoever gives it."""
-    with pytest.raises(Wrong, match="no transaction was open"):
-        begun(1).take(answer(60, offset(101), event(1), source="postgres"))
+    with pytest.raises(Wrong, match="has not ended"):
+        begun(1, behind=offset(100, *running)).take(answer(60, offset(101, *running), event(1), source="postgres"))
 
 
 def test_an_offset_goes_forward_alone() -> None:
