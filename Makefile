@@ -14,7 +14,7 @@ PORT ?= 8000
 SECONDS ?= 600
 COUNT ?= 100
 STREAMS ?= 30000
-BROWSER := chromium fonts-dejavu-core
+BROWSER := chromium-headless-shell fonts-dejavu-core
 BUILD := $(VENV)-build
 PREFIX ?= /opt/readside
 
@@ -36,7 +36,7 @@ demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9
 
 # Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
 test: $(INSTALLED) tools ## run every test (ARGS="-k cache -x" goes to pytest)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
 
@@ -84,7 +84,7 @@ screenshots: $(INSTALLED) install-tools ## take the README's pictures of the con
 # Programs that tests drive: in one go, and only those that are missing.
 install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx, systemd, redis-cli
 	@packages=; PATH="$$PATH:/usr/sbin"; \
-	command -v chromium >/dev/null || packages="$$packages $(BROWSER)"; \
+	command -v chromium-headless-shell >/dev/null || packages="$$packages $(BROWSER)"; \
 	command -v promtool >/dev/null || packages="$$packages prometheus"; \
 	command -v pgbouncer >/dev/null || packages="$$packages pgbouncer"; \
 	command -v nginx >/dev/null || packages="$$packages nginx"; \

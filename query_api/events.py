@@ -367,7 +367,8 @@ class Events:
         answer = _finish(poll, reading)
         self._keep(poll, answer, reading)
         if reading.freshness.as_of_us < question.not_before_us:
-            refuse_early(question.not_before_us, reading.freshness)
+            is_judged = self._cache.beat_of(poll.session_id) is not None
+            refuse_early(question.not_before_us, reading.freshness, is_judged=is_judged)
         return answer, reading
 
     def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from query_api.answers import Answer, AsOf, Number
 from query_api.newest import Newest
-from query_api.stream_page import StreamPage, Tail, tail_key
+from query_api.stream_page import StreamEnd, StreamPage, end_key
 from query_api.transit import Transit
 from readmodel.arrivals import StreamRead
 from readmodel.messages import EVERY_SESSION, Change
@@ -30,7 +30,7 @@ STRING_BYTES = 64
 """A string and its place in a tuple, beside its letters."""
 Key = Poll | str
 """A poll; or a session's id, for the 404 that all polls of it get."""
-Kept = Answer | Newest | Tail | StreamPage
+Kept = Answer | Newest | StreamEnd | StreamPage
 MAX_PROOFS, PROOF_SECONDS = 256, 0.1
 """Beats that hot standbys are held against, and how far they lie apart at least: those of half a minute, or more."""
 BEHIND_SECONDS = 1.0
@@ -183,9 +183,9 @@ class ResponseCache:
         """Find what is known of a session's newest events by its `newest_key`, by the same rule."""
         return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
 
-    def tail(self, session_id: str, now: float, staleness_seconds: float) -> tuple[Tail, AsOf] | None:
+    def end_of(self, session_id: str, now: float, staleness_seconds: float) -> tuple[StreamEnd, AsOf] | None:
         """Find the end of a session's stream, by the same rule."""
-        return self._find(tail_key(session_id), now, staleness_seconds)  # type: ignore[return-value]
+        return self._find(end_key(session_id), now, staleness_seconds)  # type: ignore[return-value]
 
     def arrivals(self, read: StreamRead, now: float, staleness_seconds: float) -> tuple[StreamPage, AsOf] | None:
         """Find what comes behind an offset, by the same rule."""
@@ -202,9 +202,9 @@ class ResponseCache:
             return False
         return self._keep(newest.key, newest, freshness, newest.size, number)
 
-    def store_tail(self, tail: Tail, freshness: AsOf, number: Number | None) -> bool:
+    def store_end(self, tail: StreamEnd, freshness: AsOf, number: Number | None) -> bool:
         """Keep the end of a session's stream, by the same rule."""
-        return self._keep(tail_key(tail.session_id), tail, freshness, ENTRY_OVERHEAD_BYTES, number)
+        return self._keep(end_key(tail.session_id), tail, freshness, ENTRY_OVERHEAD_BYTES, number)
 
     def store_arrivals(self, read: StreamRead, page: StreamPage, freshness: AsOf, number: Number | None) -> bool:
         """Keep what comes behind an offset, by the same rule."""

@@ -69,7 +69,11 @@ def seconds_ahead(instant_us: int, as_of_us: int, lag_seconds: float) -> float:
     return ahead
 
 
-def refuse_early(instant_us: int, freshness: AsOf) -> NoReturn:
-    """Refuse what the primary itself dates earlier than is wished for; raises InvalidParameter or Overload."""
-    seconds_ahead(instant_us, freshness.as_of_us, freshness.lag_seconds(time.monotonic()))
+def refuse_early(instant_us: int, freshness: AsOf, *, is_judged: bool) -> NoReturn:
+    """Refuse what the primary itself dates earlier than is wished for; raises InvalidParameter or Overload.
+
+    `is_judged`: a beat has told already that the instant does not lie in the future.
+    """
+    if not is_judged:
+        seconds_ahead(instant_us, freshness.as_of_us, freshness.lag_seconds(time.monotonic()))
     raise Overload(f"No store has come as far as {NOT_BEFORE} says; try again in a second.")

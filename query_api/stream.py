@@ -21,7 +21,7 @@ from query_api.session_request import SessionRequest
 from query_api.staleness import Staleness, refuse_early, seconds_ahead, wishes
 from query_api.stats import Stats
 from query_api.stream_cursor import next_cursor
-from query_api.stream_page import StreamFinding, StreamPage, Tail, is_no_news
+from query_api.stream_page import StreamEnd, StreamFinding, StreamPage, is_no_news
 from query_api.stream_reader import StoreArrivals, StreamReader
 from query_api.stream_request import StreamRequest, parse_stream
 from query_api.stream_stats import StreamStats
@@ -207,7 +207,7 @@ class Stream:
         """Look into memory for what comes behind an offset."""
         session_id, wanted, cache = question.request.session_id, question.wanted, self._cache
         page: StreamPage | None = None
-        tail = cache.tail(session_id, now, wanted.seconds)
+        tail = cache.end_of(session_id, now, wanted.seconds)
         freshness: AsOf | None = None
         if tail is not None and (from_now or (offset is not None and tail[0].is_behind(offset))):
             end = tail[0].offset if from_now or offset is None else offset
@@ -251,7 +251,7 @@ class Stream:
             page = StreamPage(session_id, arrivals.events, arrivals.next, up_to_date=arrivals.up_to_date)
             self._keep(read, page, got)
         if got.freshness.as_of_us < instant_us:
-            refuse_early(instant_us, got.freshness)
+            refuse_early(instant_us, got.freshness, is_judged=self._cache.beat_of(session_id) is not None)
         return StreamFinding(got.source, page, got.freshness, self._cache.follows(session_id, got.number))
 
     def _check_instant(self, session_id: str, instant_us: int) -> None:
@@ -270,9 +270,9 @@ class Stream:
         end = page.next
         if not page.events and read.offset is not None and read.offset.within is None:
             end = read.offset  # the less an end shows, the more offsets are behind it
-        known = cache.tail(read.session_id, time.monotonic(), self.usual.seconds)
+        known = cache.end_of(read.session_id, time.monotonic(), self.usual.seconds)
         if got.source == "redis" or known is None or not known[0].is_behind(end):
-            cache.store_tail(Tail(read.session_id, end), got.freshness, got.number)
+            cache.store_end(StreamEnd(read.session_id, end), got.freshness, got.number)
 
     def _lacks_form(self, question: StreamQuestion, found: StreamFinding) -> bool:
         """Tell whether the compressed form must be made before this answer leaves."""

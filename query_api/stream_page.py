@@ -59,7 +59,7 @@ class StreamPage:
         return answer
 
 
-class Tail(NamedTuple):
+class StreamEnd(NamedTuple):
     """The end of a session's stream: who has an offset that covers this one was given all that there is."""
 
     session_id: str
@@ -96,9 +96,9 @@ def is_no_news(found: StreamFinding, types: tuple[str, ...]) -> bool:
     return page is not None and page.up_to_date and not page.matching(types)
 
 
-def tail_key(session_id: str) -> str:
+def end_key(session_id: str) -> str:
     """The key in memory of the end of a session's stream."""
-    return f"tail {session_id}"
+    return f"end {session_id}"
 
 
 def _keep(memory: dict[tuple[str, ...], Any], types: tuple[str, ...], made: object) -> None:

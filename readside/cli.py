@@ -112,12 +112,13 @@ def projector(_version: Version = False) -> None:
     It reads the letters that writers leave, and keeps the view in Redis. Several may run: one leads, the others stand
     by and take over. It waits for servers that are away and says so in its log.
     """
+    settings = _settings()
+    config = settings.projector_config()  # a wrong setting ends here, before all else is loaded
+
     from readside.projector import run_projector
     from readside.secret_files import warn_of_open_files
     from readside.tracing import traced
 
-    settings = _settings()
-    config = settings.projector_config()
     warn_of_open_files(settings.secret_files())
     with traced("readside-projector"):
         _run(run_projector(config))
@@ -136,10 +137,11 @@ def api(
     Each process takes READSIDE_MAX_CONNECTIONS connections, or what its limit of open files leaves: the soft limit is
     raised to the hard one, and the log says if that is too low.
     """
+    settings = _settings()
+    settings.api_config(root_path)  # a wrong setting ends here, before all else is loaded and any worker starts
+
     from readside.api_server import serve
 
-    settings = _settings()
-    settings.api_config(root_path)  # a wrong setting ends here, before any worker starts
     serve(host=host, port=port, workers=workers, root_path=root_path)
 
 

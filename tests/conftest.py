@@ -2,8 +2,9 @@
 
 import asyncio
 import functools
+import gc
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -49,6 +50,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         places = {directory: place for place, directory in enumerate(ORDER)}
         items.sort(key=lambda item: places.get(item.path.relative_to(ROOT).parts[0], 0))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the cycle collector from a failure's report: what it ends may parse as well, as the report does.
+
+    Before 3.11.8 Python's parser then raises SystemError, and the whole run ends (python/cpython#106905).
+    """
+    if call.excinfo is None:
+        return (yield)
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

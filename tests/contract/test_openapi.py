@@ -86,11 +86,13 @@ def test_every_parameter_of_a_poll_is_described() -> None:
         ("per_page", "query"),
         ("page", "query"),
         ("order", "query"),
+        ("wait", "query"),
         ("_", "query"),
         ("If-None-Match", "header"),
         ("Accept-Encoding", "header"),
         ("Readside-Max-Staleness", "header"),
         ("Readside-Not-Before", "header"),
+        ("Prefer", "header"),
         ("Traceparent", "header"),
         ("X-Request-ID", "header"),
     }

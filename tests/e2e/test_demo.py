@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import httpx
@@ -13,15 +14,15 @@ import pytest
 
 from tests.support.demos import END_SECONDS, demo, key_in, token_in, url_in
 from tests.support.keys import HEADERS, KEY
+from tests.support.servers import place_of_files
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def temporary(tmp_path: Path) -> Path:
-    """A directory for temporary files of the demo's own, closed to other users as pytest makes it."""
-    directory = tmp_path / "temporary"
-    directory.mkdir()
-    return directory
+def temporary() -> Iterator[Path]:
+    """A directory for temporary files of the demo's own, closed to other users."""
+    with TemporaryDirectory(prefix="readside-test-", dir=place_of_files()) as directory:
+        yield Path(directory)
 
 
 async def test_a_stranger_sees_live_sessions_and_nothing_is_left(temporary: Path) -> None:
@@ -118,12 +119,13 @@ async def test_data_is_kept_for_the_next_demo(temporary: Path, tmp_path: Path) -
 
 async def test_a_directory_of_somebody_else_is_left_alone(temporary: Path, tmp_path: Path) -> None:
     """`--data` with other things in it is refused by name."""
+    (tmp_path / "theirs").touch()
     async with demo(temporary, "--data", str(tmp_path)) as running:
         code, _, errors = await running.ended()
 
     assert code == 2
     assert errors.startswith(f"readside: {tmp_path} holds other things")
-    assert os.listdir(tmp_path) == ["temporary"]  # noqa: PTH208 - a directory of pytest's, listed at once
+    assert os.listdir(tmp_path) == ["theirs"]  # noqa: PTH208 - a directory of pytest's, listed at once
 
 
 async def test_own_keys_are_honoured_and_never_printed(temporary: Path) -> None:

@@ -6,9 +6,8 @@ import os
 import re
 import signal
 import socket
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ import jwt
 import pytest
 
 from readside.api_server import listening
+from tests.support import fork_server
 from tests.support.builders import events_path
 from tests.support.keys import HEADERS, KEY
 from tests.support.servers import connected
@@ -41,9 +41,7 @@ def free_port() -> int:
 
 async def start(settings: dict[str, str], *arguments: str) -> Process:
     """Start `readside api`."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "readside", "api", *arguments, env=settings, stdout=PIPE, stderr=PIPE
-    )
+    return await fork_server.start("api", *arguments, environment=settings)
 
 
 @asynccontextmanager
@@ -53,7 +51,7 @@ async def running(settings: dict[str, str], *arguments: str) -> AsyncIterator[tu
     process = await start(settings, "--port", str(port), *arguments)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=10) as client:
-            await eventually(lambda: answers(client), "the API answers")
+            await eventually(lambda: answers(client), "the API answers", 40)
             yield process, client
     finally:
         if process.returncode is None:
@@ -79,7 +77,7 @@ async def test_it_serves_polls_and_ends_in_good_order(database_url: str, redis_u
     async with running(environment(database_url, redis_url)) as (process, client):
         answer = await client.get(events_path(str(uuid4())))
         process.terminate()
-        _, log = await asyncio.wait_for(process.communicate(), 10)
+        _, log = await asyncio.wait_for(process.communicate(), 30)
 
     assert answer.status_code == 404
     assert "server" not in answer.headers
@@ -169,7 +167,7 @@ async def test_a_wrong_setting_is_one_clear_line(changes: dict[str, str], senten
     settings = environment("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0", **changes)
     host = settings.pop("READSIDE_HOST", "127.0.0.1")
     process = await start(settings, "--host", host, "--port", str(free_port()))
-    _, log = await asyncio.wait_for(process.communicate(), 10)
+    _, log = await asyncio.wait_for(process.communicate(), 30)
 
     assert process.returncode == 2
     assert log.decode().startswith(f"readside: {sentence}")

@@ -14,7 +14,7 @@ from tests.model.oracle import Wrong
 from tests.model.postgres import Postgres
 from tests.model.writers import SESSIONS
 
-MOST = 6
+MOST = 3
 """Events of one answer."""
 MAX_BYTES = 100_000
 EVERY_SECONDS = 0.02

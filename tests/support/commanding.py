@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +20,8 @@ from readmodel.redis_client import connect
 from readmodel.redis_servers import OneServer
 from readmodel.view import ViewReader
 from readside.demo.processes import free_port
+from tests.support import fork_server
+from tests.support.fork_server import PROGRAM
 from tests.support.servers import connected
 from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
@@ -52,7 +53,7 @@ class Site:
     """Settings that one view's commands and projectors share, and how the program is started."""
 
     settings: Mapping[str, str]
-    program: tuple[str, ...] = (sys.executable, "-m", "readside")
+    program: tuple[str, ...] = PROGRAM
 
     @classmethod
     def of(cls, database_url: str, redis_url: str, **settings: str) -> "Site":
@@ -75,11 +76,14 @@ class Site:
         return replace(self, program=program)
 
     async def start(self, *arguments: str) -> Process:
-        """Start the program."""
-        environment = {f"READSIDE_{name}": value for name, value in self.settings.items()}
+        """Start the program, by the fork server where it is the usual one."""
+        settings = {f"READSIDE_{name}": value for name, value in self.settings.items()}
+        environment = {"PATH": os.environ["PATH"], **settings}
+        if self.program == PROGRAM:
+            return await fork_server.start(*arguments, environment=environment)
         return await asyncio.create_subprocess_exec(
             *[*self.program, *arguments],
-            env={"PATH": os.environ["PATH"], **environment},
+            env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
             stderr=PIPE,

@@ -13,22 +13,24 @@ WRONG_TYPES = ("string", "list", "hash", "zset", "set", "stream")
 
 
 async def make(client: Redis, key: str, kind: str) -> None:
-    """Put something of this type in the place of a key."""
-    redis: Any = client
-    await redis.delete(key)
-    match kind:
-        case "string":
-            await redis.set(key, "x")
-        case "list":
-            await redis.rpush(key, "x")
-        case "hash":
-            await redis.hset(key, "x", "y")
-        case "zset":
-            await redis.zadd(key, {"x": 1})
-        case "set":
-            await redis.sadd(key, "x")
-        case "stream":
-            await redis.xadd(key, {"x": "y"})
+    """Put something of this type in the place of a key, at once: a projector may be writing it."""
+    redis: Any
+    async with client.pipeline(transaction=True) as redis:
+        redis.delete(key)
+        match kind:
+            case "string":
+                redis.set(key, "x")
+            case "list":
+                redis.rpush(key, "x")
+            case "hash":
+                redis.hset(key, "x", "y")
+            case "zset":
+                redis.zadd(key, {"x": 1})
+            case "set":
+                redis.sadd(key, "x")
+            case "stream":
+                redis.xadd(key, {"x": "y"})
+        await redis.execute()
 
 
 def _of_type(key: str, kind: str) -> Damage:

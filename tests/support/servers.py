@@ -1,12 +1,15 @@
 """Real servers for tests: PostgreSQL and Redis of our own, one of each a run, and a fresh database for each test.
 
 READSIDE_TEST_POSTGRES_BIN names a directory with another PostgreSQL's programs (15 or newer), and
-READSIDE_TEST_REDIS_SERVER another redis-server or valkey-server.
+READSIDE_TEST_REDIS_SERVER another redis-server or valkey-server. Their files lie in memory where it has room, else in
+TMPDIR.
 """
 
 import asyncio
 import os
+import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +23,17 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 
 # Tests restart servers and never crash the machine, so nothing needs to reach the disk.
-POSTGRES_SETTINGS = {"max_connections": "200", "fsync": "off", "full_page_writes": "off", "jit": "off"}
+POSTGRES_SETTINGS = {
+    "max_connections": "200",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "jit": "off",
+    "wal_init_zero": "off",
+    "max_wal_size": "256MB",
+}
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 6_000_000_000
+"""What the servers of all workers may take together, with room to spare."""
 TEMPLATE = "write_side"
 TABLES = Tables.within("public", "public")
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
@@ -43,10 +56,19 @@ def embedded_redis(directory: Path, *options: str) -> EmbeddedRedis:
     return EmbeddedRedis(directory, options=options, program=program)
 
 
+def place_of_files() -> Path | None:
+    """Memory, where it has room: to make a database takes a fifth of the time that it takes on a disk."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return None
+    found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
+    available = int(found[1]) * 1024 if found else 0
+    return MEMORY if min(shutil.disk_usage(MEMORY).free, available) > ROOM_BYTES else None
+
+
 @contextmanager
 def server_directory() -> Iterator[Path]:
     """A temporary directory that other users may pass through, as PostgreSQL 15 needs when tests run as root."""
-    with tempfile.TemporaryDirectory(prefix="readside-test-") as directory:
+    with tempfile.TemporaryDirectory(prefix="readside-test-", dir=place_of_files()) as directory:
         Path(directory).chmod(0o711)
         yield Path(directory)
 
@@ -101,7 +123,7 @@ async def fresh_database(server: EmbeddedPostgres, template: str = TEMPLATE) -> 
     """
     name = f"test_{secrets.token_hex(6)}"
     async with connected(server.url()) as connection:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     try:
         yield server.url(name)
     finally:

@@ -8,7 +8,7 @@ STEP_SECONDS = 0.01
 
 
 async def eventually(
-    condition: Callable[[], object | Awaitable[object]], what: str, timeout_seconds: float = 15
+    condition: Callable[[], object | Awaitable[object]], what: str, timeout_seconds: float = 30
 ) -> None:
     """Return once `condition()` (awaited where it gives an awaitable) is true; fail with `what` after the deadline."""
     loop = asyncio.get_running_loop()

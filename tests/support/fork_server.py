@@ -1,0 +1,232 @@
+"""A fork server: one process that has imported what ours import; a fork of it runs a `readside` command.
+
+To start Python and to import takes a second of a processor, a fork some milliseconds. The command has its environment,
+streams, directory and signals as from a shell. That each starts by itself as well, tests/e2e/test_environment.py proves
+of every command, test_units.py and test_slim_install.py of what is installed.
+"""
+
+import asyncio
+import asyncio.base_subprocess
+import atexit
+import gc
+import importlib
+import os
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+PRELOADED = (
+    "readside.cli", "readside.api_server", "readside.projector", "readside.commands.doctor",
+    "readside.commands.explain", "readside.commands.sessions", "readside.commands.status", "readside.commands.token",
+    "readside.commands.triggers", "uvloop",
+)  # fmt: skip
+PROGRAM = (sys.executable, "-m", "readside")
+NUMBER = struct.Struct("=i")
+STREAM_LIMIT = 2**16
+
+
+class ForkServer:
+    """The server's end in this process. It ends with us."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={"PATH": os.environ["PATH"]},
+                cwd=Path(__file__).parents[2],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        atexit.register(self.end)
+
+    def end(self) -> None:
+        """End it; what it forked goes on."""
+        self._control.close()
+        self._process.wait()
+
+    def fork(self, arguments: tuple[str, ...], environment: Mapping[str, str], streams: list[int]) -> tuple[int, int]:
+        """Start a command; give its id, and the descriptor that gives its exit code when it has ended."""
+        status, told = os.pipe()
+        request = orjson.dumps([arguments, dict(environment), str(Path.cwd())])
+        try:
+            socket.send_fds(self._control, [NUMBER.pack(len(request))], [*streams, told])
+        finally:
+            os.close(told)
+        self._control.sendall(request)
+        return _number(status), status
+
+
+class _Forked:
+    """What asyncio asks of a process."""
+
+    def __init__(self, pid: int, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+        self.pid = pid
+        self.stdin = None
+        self.stdout = stdout
+        self.stderr = stderr
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Give the exit code, None while it runs."""
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
+    """asyncio's, with a process that another one forked."""
+
+    def _start(self, args: Any, shell: Any, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **kwargs: Any) -> None:
+        ends = [os.pipe(), os.pipe()]
+        with Path(os.devnull).open("rb") as nothing:
+            try:
+                pid, status = _server().fork(args, kwargs["env"], [nothing.fileno(), *(end for _, end in ends)])
+            finally:
+                for _, end in ends:
+                    os.close(end)
+        out, err = (os.fdopen(end, "rb", buffering=0) for end, _ in ends)
+        self._proc: Any = _Forked(pid, out, err)
+        self._loop: asyncio.AbstractEventLoop
+        self._loop.add_reader(status, self._ended, status)
+
+    def _ended(self, status: int) -> None:
+        self._loop.remove_reader(status)
+        self._process_exited(_number(status))
+        os.close(status)
+
+
+async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
+    """Start `readside` with these arguments and this environment; its output and its log are pipes.
+
+    An API of several workers is started by itself: so are its workers.
+    """
+    if "--workers" in arguments:
+        return await asyncio.create_subprocess_exec(
+            *[*PROGRAM, *arguments], env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        )
+    loop = asyncio.get_running_loop()
+    protocol = SubprocessStreamProtocol(limit=STREAM_LIMIT, loop=loop)
+    connected = loop.create_future()
+    transport = _Transport(loop, protocol, arguments, False, None, PIPE, PIPE, 0, waiter=connected, env=environment)
+    await connected
+    return Process(transport, protocol, loop)
+
+
+_servers: list[ForkServer] = []
+
+
+def _server() -> ForkServer:
+    """One a run, from the first command on."""
+    if not _servers:
+        _servers.append(ForkServer())
+    return _servers[0]
+
+
+def _number(descriptor: int) -> int:
+    told = os.read(descriptor, NUMBER.size)
+    if not told:
+        raise RuntimeError("the fork server has ended")
+    (number,) = NUMBER.unpack(told)
+    return int(number)
+
+
+def serve(control: socket.socket) -> None:
+    """Fork a command for each request until the other end is closed; returns in the fork, to run the command."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()
+    by_keyboard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    ended, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    request = _next_fork(control, ended)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, by_keyboard)
+    control.detach()
+    _become(*request)
+
+
+def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str], dict[str, str], str]:
+    """Fork at each request, and tell of those that end. Returns in a fork alone: what its command is to have."""
+    statuses: dict[int, int] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        selector.register(ended, selectors.EVENT_READ)
+        while True:
+            ready = {key.fileobj for key, _ in selector.select()}
+            if ended in ready:
+                os.read(ended, 4096)
+                _report(statuses)
+            if control not in ready:
+                continue
+            head, (*streams, status), _, _ = _received(control)
+            (length,) = NUMBER.unpack(head)
+            arguments, environment, directory = orjson.loads(control.recv(length, socket.MSG_WAITALL))
+            pid = os.fork()
+            if not pid:
+                return streams, arguments, environment, directory
+            statuses[pid] = status
+            os.write(status, NUMBER.pack(pid))
+            for stream in streams:
+                os.close(stream)
+
+
+def _received(control: socket.socket) -> tuple[bytes, list[int], int, Any]:
+    """Read how long a request is, and its descriptors; exits where the other end is closed."""
+    received = socket.recv_fds(control, NUMBER.size, 4)
+    if not received[0]:
+        raise SystemExit
+    return received
+
+
+def _become(streams: list[int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
+    """Have what the command is to have, and nothing else."""
+    for place, stream in enumerate(streams):
+        os.dup2(stream, place)
+    os.closerange(3, max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 1)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[1:] = arguments
+
+
+def _report(statuses: dict[int, int]) -> None:
+    """Tell of each command that has ended."""
+    while statuses:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        told = statuses.pop(pid)
+        with suppress(BrokenPipeError):  # the test has ended
+            os.write(told, NUMBER.pack(os.waitstatus_to_exitcode(status)))
+        os.close(told)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    importlib.import_module("readside.cli").main()
