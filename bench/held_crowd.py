@@ -29,7 +29,7 @@ TICK_SECONDS = 0.002
 class _Dashboard:
     """One connection, that polls one session with the last ETag that it has seen."""
 
-    __slots__ = ("_head", "_parts", "_wanted", "etag", "is_watched", "socket")
+    __slots__ = ("_head", "_parts", "_wanted", "etag", "is_watched", "socket", "waits")
 
     def __init__(self, port: int, head: bytes, *, is_watched: bool) -> None:
         self.socket = socket.create_connection((LOOPBACK, port))
@@ -37,6 +37,8 @@ class _Dashboard:
         self._head = head
         self.is_watched = is_watched
         self.etag = b""
+        self.waits = False
+        """For an answer."""
         self._parts = b""
         self._wanted = 0
 
@@ -46,6 +48,7 @@ class _Dashboard:
         request = self._head % (query if self.etag else b"") + known + b"\r\n"
         if self.socket.send(request) != len(request):
             raise ConnectionError("A request did not fit into an empty socket.")
+        self.waits = True
 
     def take(self) -> int:
         """Take what has come; gives the status where the answer is whole, else 0."""
@@ -60,7 +63,7 @@ class _Dashboard:
             self._wanted = end + 4 + self._read(data[: end + 2])
         if len(data) < self._wanted:
             return 0
-        self._parts, self._wanted = b"", 0
+        self._parts, self._wanted, self.waits = b"", 0, False
         return int(data[9:12])
 
     def _read(self, head: bytes) -> int:
@@ -100,16 +103,20 @@ class _Dashboards:
     def run(self) -> None:
         """Poll until the input ends."""
         self._turns, self._began = list(self._all.values()), time.monotonic()
-        while self._take(-1 if self._period is None else TICK_SECONDS):
+        while True:
             if self._period is not None:
                 self._poll(self._period)
+            if not self._take(-1 if self._period is None else TICK_SECONDS):
+                return
 
     def _poll(self, period: float) -> None:
-        """Have those poll whose turn it is: they come one after the other, spread over a period."""
+        """Have those poll whose turn it is: one after the other, spread over a period. Who waits lets it pass."""
         count = len(self._turns)
         due = int((time.monotonic() - self._began) * count / period)
-        for turn in range(self._turn, due):
-            self._turns[turn % count].ask(self._query)
+        for turn in range(max(self._turn, due - count), due):
+            dashboard = self._turns[turn % count]
+            if not dashboard.waits:
+                dashboard.ask(self._query)
         self._turn = due
 
     def _take(self, seconds: float) -> bool:

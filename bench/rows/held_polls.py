@@ -32,7 +32,7 @@ OPEN_FILES = 1_024
 MAX_CONNECTIONS = str(DASHBOARDS + 1_000)
 SETTLE_SECONDS, IDLE_SECONDS, SECONDS = 3.0, 15, 20
 """Until a crowd's first polls are over; for so long nothing is written, and then there are writers."""
-SEEN_SECONDS = 10.0
+SEEN_SECONDS = 20.0
 POINTS = 300
 """Of a line in the chart."""
 _LOAD = Manner(per_second=EVENTS_PER_SECOND, durable=False)
@@ -45,8 +45,9 @@ VALUES (gen_random_uuid(), $1, 'step_created', '{"attempt": 1}', 'went on', cloc
 class DashboardProcess:
     """The dashboards, in a process of their own."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, manner: str) -> None:
         self._process = process
+        self.name = "waiting" if manner == "wait" else f"polling every {manner} s"
         self.statuses: Counter[str] = Counter()
 
     @classmethod
@@ -60,7 +61,7 @@ class DashboardProcess:
             sys.executable, *program, str(WATCHED), str(DASHBOARDS - WATCHED), stdin=PIPE, stdout=PIPE, limit=2**24
         )
         try:
-            crowd = cls(process)
+            crowd = cls(process, manner)
             await crowd._line()
             yield crowd
         finally:
@@ -105,6 +106,8 @@ class CrowdFigures:
     """From a commit until a dashboard had it, of each dashboard and commit."""
     last_ms: list[float] = field(default_factory=list)
     """Until the last one had it, of each commit."""
+    polls_per_second: float = 0.0
+    """While nothing was written."""
 
 
 async def measure(servers: Servers) -> Measurement:
@@ -119,10 +122,11 @@ def rows(held: CrowdFigures, polled: CrowdFigures) -> list[Row]:
     crowd, peer = f"{DASHBOARDS:,} held polls over {SESSIONS:,} sessions", "as many that poll every second"
     last, each = f"commit to the last of {WATCHED:,} of one session answered", "commit to seen by each of them"
     alone = f"the process alone {held.alone_share:.1f}"
+    polls = f"{polled.polls_per_second:,.0f} polls/s"
     commits = f"{len(held.last_ms)} commits beside {EVENTS_PER_SECOND} events/s"
 
-    def row(what: str, ours: float, theirs: float, unit: str, note: str = "") -> Row:
-        return Row(f"{crowd}: {what}", Figure([ours], unit, note), peer, Figure([theirs], unit))
+    def row(what: str, ours: float, theirs: float, unit: str, note: str = "", beside: str = "") -> Row:
+        return Row(f"{crowd}: {what}", Figure([ours], unit, note), peer, Figure([theirs], unit, beside))
 
     def shares(of: CrowdFigures, values: Sequence[float]) -> tuple[float, float]:
         assert of.last_ms
@@ -132,7 +136,7 @@ def rows(held: CrowdFigures, polled: CrowdFigures) -> list[Row]:
     (each50, each99), (theirs50, theirs99) = shares(held, held.delays_ms), shares(polled, polled.delays_ms)
     return [
         row("memory of each, connection included", held.kb_each, polled.kb_each, "kB"),
-        row("processor time while nothing is written", held.idle_share, polled.idle_share, "% of a core", alone),
+        row("processor time while nothing is written", held.idle_share, polled.idle_share, "% of a core", alone, polls),
         row(f"the same at {EVENTS_PER_SECOND} events/s", held.busy_share, polled.busy_share, "% of a core"),
         row(f"{last}, p50", last50, peer50, "ms", commits),
         row(f"{last}, p99", last99, peer99, "ms"),
@@ -149,8 +153,12 @@ async def _followed(site: Site, manner: str, seconds: int | None) -> CrowdFigure
         async with DashboardProcess.over(site, port, manner) as crowd:
             await asyncio.sleep(SETTLE_SECONDS)
             found.kb_each = (resident_mb(process) - before_mb) * 1_000 / DASHBOARDS
+            await crowd.seen()
+            crowd.statuses.clear()
+            began = time.monotonic()
             found.idle_share = await _share(process, seconds or IDLE_SECONDS)
             await crowd.seen()
+            found.polls_per_second = crowd.statuses.total() / (time.monotonic() - began)
             used, began = processor_seconds([process]), time.monotonic()
             await _beside_writers(site, crowd, found, seconds or SECONDS)
             found.busy_share = _percent(processor_seconds([process]) - used, began)
@@ -177,7 +185,7 @@ async def _all_seen(crowd: DashboardProcess) -> list[float]:
     until = time.monotonic() + SEEN_SECONDS
     while len(seen) < WATCHED:
         if time.monotonic() > until:
-            raise BenchError(f"{len(seen)} of {WATCHED} dashboards were shown an event within {SEEN_SECONDS:g} s.")
+            raise BenchError(f"{len(seen)} of {WATCHED} were shown an event within {SEEN_SECONDS:g} s, {crowd.name}.")
         await asyncio.sleep(0.05)
         seen += await crowd.seen()
     return seen
