@@ -34,6 +34,8 @@ POLLERS_EACH, ROAMERS, KEPT = 3, 2, 3
 LONGEST_SECONDS = (4.0, 4.0, 4.0, 4.0, 14.0)
 """For so long each writer keeps a transaction open at most: one of them beyond a lease."""
 HEAL_SECONDS, EDIT_SECONDS, FOLLOW_SECONDS = 40, 60, 40
+WAIT_SECONDS, HEAR_SECONDS = 20, 10
+"""Of polls that wait, and what followers may take behind the last commit when all is quiet: less, so that all are woken."""
 BETWEEN_SECONDS, LOOK_SECONDS = 0.3, 0.3
 """From the last but one commit to the last, and from one look at what followers have to the next."""
 QUIET_SECONDS = 0.8
@@ -192,7 +194,7 @@ class Run:
         except AssertionError as error:
             self.report.fail(str(error))
 
-    async def _followers_have_all(self) -> None:
+    async def _followers_have_all(self, seconds: float) -> None:
         """What every follower was given is what Postgres holds."""
         told = ""
 
@@ -207,7 +209,7 @@ class Run:
         for follower in self.followers:
             await follower.read_again()
         try:
-            await eventually(have_all, "every follower has all", FOLLOW_SECONDS)
+            await eventually(have_all, "every follower has all", seconds)
         except AssertionError as error:
             self.report.fail(f"{error}: {missing_to(self.followers)[:3000]}")
 
@@ -237,10 +239,10 @@ class Run:
         """All is quiet: every session equals Postgres, from every source."""
         self.stop.clear()  # for the pollers, which are ours now
         await self._healed(now_us())
-        await self._followers_have_all()
+        await self._followers_have_all(FOLLOW_SECONDS)
         await self._last_words()
         written = time.monotonic()
-        await self._followers_have_all()
+        await self._followers_have_all(HEAR_SECONDS)
         self.report.heard_seconds = time.monotonic() - written
         self.quiet_us = now_us()
         self.truth = await self._truth()
@@ -337,7 +339,7 @@ class Run:
             chance = self._own(name)
             places = [place_in(self.ledger, session_id, chance) for session_id in sessions]
             yield StreamFollower(name, client, self.ledger, self.report, chance, self.stop, places)
-        for place, (session_id, seconds) in enumerate([(busiest, 10), (busy, 10), (busiest, None)]):
+        for place, (session_id, seconds) in enumerate([(busiest, WAIT_SECONDS), (busy, WAIT_SECONDS), (busiest, None)]):
             poller = self._poller(place % 2, place)
             poller.name = f"follower {place} of pages"
             yield PageFollower(poller, seconds, Pages(self.ledger, session_id))

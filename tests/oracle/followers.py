@@ -130,6 +130,7 @@ class StreamFollower:
         )
         twice = place.came_twice.total()
         place.take(answer, thorough=as_of_us > place.checked_us + THOROUGH_SECONDS * 1_000_000)
+        self.report.late_us = max(self.report.late_us, place.late_us)
         self.report.streamed(source, len(items or ()), place.came_twice.total() - twice)
 
     def _question(self, place: StreamPlace) -> tuple[dict[str, str], dict[str, str]]:

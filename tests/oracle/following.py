@@ -59,6 +59,8 @@ class StreamPlace:
     caught_up_us: int = 0
     """The as-of of the last answer that said that all was given."""
     checked_us: int = 0
+    late_us: int = 0
+    """How long after its commit an event came at most that was committed after the request had been sent."""
     came_twice: Counter[str] = field(default_factory=Counter)
     """By source: events that were given again, and that nobody had written again."""
 
@@ -128,6 +130,9 @@ class StreamPlace:
         if not lives and not was_edited:
             expected = [event.item() for life in possible for event in life.readings(*span)]
             raise Wrong(f"event {item} instead of {expected}" if expected else f"event {item['id']} cannot be there")
+        for life in lives[:1]:
+            if life.born.earliest > answer.sent_us and life.born.latest < NEVER:
+                self.late_us = max(self.late_us, answer.received_us - life.born.latest)
         before = self.given.get(item["id"])
         times = before.times + 1 if before else 1
         if times > self._most_times(every, answer.received_us):

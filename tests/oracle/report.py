@@ -50,6 +50,8 @@ class Report:
     """Answers of streams that gave any."""
     came_twice: Counter[str] = field(default_factory=Counter)
     begun_anew: int = 0
+    late_us: int = 0
+    """How long after its commit news came at most to a stream that waited for it."""
     heard_seconds: float = 0.0
     """How long after the last commit the last follower had all."""
     story: list[str] = field(default_factory=list)
@@ -131,6 +133,7 @@ class Report:
             "answers_of_streams_with_events": {"all": self.continued.total(), **dict(sorted(self.continued.items()))},
             "events_that_came_twice": {"all": self.came_twice.total(), **dict(sorted(self.came_twice.items()))},
             "streams_begun_anew": self.begun_anew,
+            "longest_from_commit_to_a_waiting_stream_seconds": round(self.late_us / 1e6, 2),
             "last_follower_had_all_after_seconds": round(self.heard_seconds, 2),
             "edits_mended_seconds": _spread([us / 1e6 for us in self.edited_us]),
             "answers_of_edited_sessions_not_judged": self.of_edited,

@@ -89,6 +89,16 @@ def test_an_older_version_does_not_do() -> None:
         followed.take(answer(60, offset(101)))
 
 
+def test_what_is_committed_while_a_request_waits_should_come_soon() -> None:
+    """How late it came is kept; of what was there before the request nothing is said."""
+    followed = begun(1)
+    assert followed.late_us == 0
+    commit(followed.ledger, Draft(added=[event(2)]), 50)
+    followed.take(StreamAnswer("redis", 45, 55, 61, [event(2).item()], offset(101), True))
+
+    assert followed.late_us == 10
+
+
 @pytest.mark.parametrize("wrong", [event(9), replace(event(1), message="never written")])
 def test_what_nobody_wrote_is_wrong(wrong: Event) -> None:
     """Strangers, and another content."""
