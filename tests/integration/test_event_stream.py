@@ -232,3 +232,22 @@ async def test_rows_that_come_with_a_partition_come(database_url: str, depth: in
         await stream.writer.execute(f"ALTER TABLE events ATTACH PARTITION events_4 FOR VALUES {bounds(4)}")
         assert await follower.messages() == ["written elsewhere"]
         assert await follower.messages() == []
+
+
+async def test_a_partition_that_comes_between_two_pages_comes_behind_the_last(database_url: str) -> None:
+    """Its rows below the place that was reached, and those above it: each once."""
+    async with connected(database_url) as connection:
+        await MONTHLY.make(connection)
+    async with streaming(database_url) as stream:
+        await stream.writer.execute("ALTER TABLE events DETACH PARTITION events_1")
+        for number in (2, 2, 3, 3):
+            await stream.writer.execute(f"{INTO} events {VALUES}", SESSION, str(number), at(number))
+        await stream.writer.execute(f"{INTO} events_1 {VALUES}", SESSION, "below", at(1))
+        follower = stream.follower()
+        assert await follower.messages(2) == ["2", "2"]
+        await stream.writer.execute(f"ALTER TABLE events ATTACH PARTITION events_1 FOR VALUES {bounds(1)}")
+        await stream.writer.execute(f"{INTO} events {VALUES}", SESSION, "above", at(3))
+        await follower.read_all(1)
+
+        assert {message for _, message in follower.given} == {"2", "3", "below", "above"}
+        assert follower.repeated == []
