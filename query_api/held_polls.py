@@ -367,14 +367,20 @@ class HeldPolls:
             self._read(group, now, leads=first.fills_memory)
 
     def _read(self, group: _Group, now: float, *, leads: bool = False) -> None:
+        again_in = TICK_SECONDS if group.is_urgent else LOOK_SECONDS
         group.is_reading, group.again, group.is_urgent = True, False, False
         self.reads += 1
-        task = asyncio.get_running_loop().create_task(self._ask(group, next(iter(group.waiters)), now, leads=leads))
+        asking = self._ask(group, next(iter(group.waiters)), now, again_in, leads=leads)
+        task = asyncio.get_running_loop().create_task(asking)
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
 
-    async def _ask(self, group: _Group, first: AnyWaiter, began: float, *, leads: bool) -> None:
-        """Read a store for a group; what waited for what that leaves in memory is looked at then."""
+    async def _ask(self, group: _Group, first: AnyWaiter, began: float, again_in: float, *, leads: bool) -> None:
+        """Read a store for a group; what waited for what that leaves in memory is looked at then.
+
+        `again_in`: what a message has looked for may be given by a read of others' that was under way before; then it
+        is looked for again soon.
+        """
         wakes = group.wakes
         found: LookResult | ServiceError
         try:
@@ -388,9 +394,16 @@ class HeldPolls:
             group.is_reading = False
             for other in self._behind.pop(group.session_id, ()) if leads else ():
                 self._look_soon(other)
-        self._bring(group, found, wakes, began)
+        self._bring(group, found, wakes, began, again_in)
 
-    def _bring(self, group: _Group, found: LookResult | ServiceError, wakes: int, began: float) -> None:
+    def _bring(
+        self,
+        group: _Group,
+        found: LookResult | ServiceError,
+        wakes: int,
+        began: float,
+        again_in: float = LOOK_SECONDS,
+    ) -> None:
         """Tell a group's waiters what was found, soon; and see to it that it is looked at again in time."""
         if not group.waiters:
             return
@@ -398,18 +411,18 @@ class HeldPolls:
         if isinstance(found, ServiceError):
             self._look_at(group, now + LOOK_SECONDS)
         else:
-            self._note(group, found, wakes, now)
+            self._note(group, found, wakes, now, again_in)
         self._tellings.append(_Telling(group, deque(group.waiters), found, wakes, began))
         if group.again:
             group.again, group.is_urgent = False, True
             self._look_soon(group)
         self._run_soon()
 
-    def _note(self, group: _Group, found: LookResult, wakes: int, now: float) -> None:
+    def _note(self, group: _Group, found: LookResult, wakes: int, now: float, again_in: float = LOOK_SECONDS) -> None:
         group.freshness = found.freshness
         group.is_followed = found.is_followed and wakes == group.wakes
         if not group.is_followed:
-            self._look_at(group, now + LOOK_SECONDS)
+            self._look_at(group, now + again_in)
 
     # How a waiter is told, and ends.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import structlog
@@ -25,6 +25,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
+
+
+class _Holding(NamedTuple):
+    """A held poll, and what its answer comes to."""
+
+    waiter: AnyHeld
+    answered: asyncio.Future[Reply]
 
 
 class Layer:
@@ -74,22 +81,29 @@ class Layer:
             await self._hand_over(scope, path, receive, send, extra)
             return
         kind, session_id = found
-        reply = front.at_once(name, kind(method, session_id, scope["query_string"], fields), address)
-        if isinstance(reply, Asked):
-            reply = await self._from_stores(reply, receive)
-        if isinstance(reply, AnyHeld):
+        first = front.at_once(name, kind(method, session_id, scope["query_string"], fields), address)
+        reply: Reply | _Holding
+        if isinstance(first, Asked):
+            reply = await self._from_stores(name, first, receive)
+        else:
+            reply = self._answer_or_hold(name, first)
+        if isinstance(reply, _Holding):
             connection = scope.get("state", {}).get(CONNECTION)
             if connection is not None:
-                connection.holds(reply)
-            reply = await self._held(name, reply, receive)
+                connection.holds(reply.waiter)
+            reply = await self._held(reply, receive)
         await respond(send, reply, method, extra)
 
-    async def _held(self, name: bytes, waiter: AnyHeld, receive: Receive) -> Reply:
-        """Hold a poll until it has its answer, or its client has left."""
+    def _answer_or_hold(self, name: bytes, reply: Reply | AnyHeld) -> Reply | _Holding:
+        """Hold what is to be held; gives its refusal where no place is free."""
+        if isinstance(reply, Reply):
+            return reply
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        refusal = self._front.hold(name, waiter, answered.set_result)
-        if refusal is not None:
-            return refusal
+        return self._front.hold(name, reply, answered.set_result) or _Holding(reply, answered)
+
+    async def _held(self, holding: _Holding, receive: Receive) -> Reply:
+        """Wait until a held poll has its answer, or its client has left."""
+        answered = holding.answered
         watching = asyncio.ensure_future(_left(receive))
         either: set[asyncio.Future[Any]] = {answered, watching}
         try:
@@ -97,14 +111,14 @@ class Layer:
             return answered.result() if answered.done() else BROKEN
         finally:
             watching.cancel()
-            self._front.leave(waiter)
+            self._front.leave(holding.waiter)
 
-    async def _from_stores(self, asked: Asked, receive: Receive) -> Reply | AnyHeld:
+    async def _from_stores(self, name: bytes, asked: Asked, receive: Receive) -> Reply | _Holding:
         """Answer a poll that waits; one that may be held is let go when its client leaves."""
         front = self._front
         if isinstance(asked, EventsRequest) and NOT_BEFORE_FIELD not in asked.question.fields:
-            return await front.from_stores(asked)
-        answering = asyncio.ensure_future(front.from_stores(asked))
+            return await self._read(name, asked)
+        answering = asyncio.ensure_future(self._read(name, asked))
         watching = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,9 +126,20 @@ class Layer:
                 front.gone(answering)
                 await asyncio.wait({answering})
             return BROKEN if answering.cancelled() else answering.result()
+        except asyncio.CancelledError:
+            answering.add_done_callback(self._let_go)  # it may be held already, and nobody waits for it
+            raise
         finally:
             watching.cancel()
             answering.cancel()
+
+    async def _read(self, name: bytes, asked: Asked) -> Reply | _Holding:
+        """Ask the stores; what has no news is held in the same turn of the loop, so that no message falls between."""
+        return self._answer_or_hold(name, await self._front.from_stores(asked))
+
+    def _let_go(self, answering: asyncio.Task[Reply | _Holding]) -> None:
+        if not answering.cancelled() and isinstance(holding := answering.result(), _Holding):
+            self._front.leave(holding.waiter)
 
     async def _hand_over(self, scope: Scope, path: str, receive: Receive, send: Send, extra: Pairs) -> None:
         head = scope["method"] == "HEAD"

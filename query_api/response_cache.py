@@ -20,6 +20,7 @@ from query_api.stream_page import StreamEnd, StreamPage, end_key
 from query_api.transit import Transit
 from readmodel.arrivals import StreamRead
 from readmodel.messages import EVERY_SESSION, Change
+from readmodel.offset import memory_of
 from readmodel.poll import Poll
 from readmodel.slices import Slices
 from readmodel.wal import Proof, WalPosition, latest_passed
@@ -204,11 +205,13 @@ class ResponseCache:
 
     def store_end(self, tail: StreamEnd, freshness: AsOf, number: Number | None) -> bool:
         """Keep the end of a session's stream, by the same rule."""
-        return self._keep(end_key(tail.session_id), tail, freshness, ENTRY_OVERHEAD_BYTES, number)
+        size = memory_of(tail.offset) + ENTRY_OVERHEAD_BYTES
+        return self._keep(end_key(tail.session_id), tail, freshness, size, number)
 
     def store_arrivals(self, read: StreamRead, page: StreamPage, freshness: AsOf, number: Number | None) -> bool:
         """Keep what comes behind an offset, by the same rule."""
-        return self._keep(read, page, freshness, page.size + ENTRY_OVERHEAD_BYTES, number)
+        size = page.size + memory_of(read.offset) + ENTRY_OVERHEAD_BYTES
+        return self._keep(read, page, freshness, size, number)
 
     def _stream_of(self, session_id: str) -> ChangeStream:
         return self._streams[self._slices.index_of(session_id)]

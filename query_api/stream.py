@@ -21,7 +21,7 @@ from query_api.session_request import SessionRequest
 from query_api.staleness import Staleness, refuse_early, seconds_ahead, wishes
 from query_api.stats import Stats
 from query_api.stream_cursor import next_cursor
-from query_api.stream_page import StreamEnd, StreamFinding, StreamPage, is_no_news
+from query_api.stream_page import StreamEnd, StreamFinding, StreamPage, is_no_news, is_whole
 from query_api.stream_reader import StoreArrivals, StreamReader
 from query_api.stream_request import StreamRequest, parse_stream
 from query_api.stream_stats import StreamStats
@@ -142,7 +142,7 @@ class Stream:
                 return AskedStream(question, started, address)
             if found is None or is_no_news(found, request.types):
                 return StreamWaiter(self, question, found, started, address)
-        is_all = found is not None and (question.asks_for_end or _is_whole(found, request.types))
+        is_all = found is not None and (question.asks_for_end or is_whole(found, request.types))
         if found is None or not is_all or (question.takes_gzip and self._lacks_form(question, found)):
             return AskedStream(question, started, address)
         return self._counted(question, found, found.freshness, started, started)
@@ -231,7 +231,7 @@ class Stream:
         found = found or await self._read_one(question, offset, from_now=from_now)
         for _ in range(MOST_PAGES):
             page = found.page
-            if page is None or _is_whole(found, question.request.types):
+            if page is None or is_whole(found, question.request.types):
                 break
             found = self.kept(question, page.next, time.monotonic()) or await self._read_one(question, page.next)
         return found
@@ -342,12 +342,6 @@ class Stream:
                 self._stats.compressed(len(answer.body) - len(form.body))
                 return Reply(200, (form.fields, *live), form.body)
         return Reply(200, (answer.fields, *live), answer.body)
-
-
-def _is_whole(found: StreamFinding, types: tuple[str, ...]) -> bool:
-    """Whether it may be answered as it is: else it is empty, and says nothing of what comes."""
-    page = found.page
-    return page is None or page.up_to_date or bool(page.matching(types))
 
 
 def _is_held(answer: Answer, if_none_match: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from query_api.answers import Answer, AsOf, Source, found
 from query_api.newest import FILTERED
 from query_api.reply import HeaderFields, Pairs
-from readmodel.offset import Offset
+from readmodel.offset import Offset, memory_of
 
 OVERHEAD_BYTES = 1_000
 """What a page costs beside its events: the object, its offset, its place in the cache."""
@@ -34,7 +34,9 @@ class StreamPage:
         told: Pairs = [(NEXT, following.text.encode()), *([UP_TO_DATE] if up_to_date else [])]
         self.told = HeaderFields(told)
         """The fields that say where the stream goes on, and whether all that is there was given."""
-        self.size = OVERHEAD_BYTES + 2 * sum(map(len, events))  # an answer holds them a second time
+        self.size = (
+            OVERHEAD_BYTES + memory_of(following) + 2 * sum(map(len, events))
+        )  # an answer holds them a second time
         self._answers: dict[tuple[str, ...], Answer] = {}
         self._matching: dict[tuple[str, ...], Sequence[bytes]] = {}
 
@@ -94,6 +96,12 @@ def is_no_news(found: StreamFinding, types: tuple[str, ...]) -> bool:
     """Whether a long poll goes on waiting: all that there is was given, and nothing of these types is among it."""
     page = found.page
     return page is not None and page.up_to_date and not page.matching(types)
+
+
+def is_whole(found: StreamFinding, types: tuple[str, ...]) -> bool:
+    """Whether it may be answered as it is: else it is empty, and says nothing of what comes."""
+    page = found.page
+    return page is None or page.up_to_date or bool(page.matching(types))
 
 
 def end_key(session_id: str) -> str:

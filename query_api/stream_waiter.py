@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from query_api.answers import AsOf
 from query_api.reply import Reply
-from query_api.stream_page import StreamFinding, is_no_news
+from query_api.stream_page import StreamFinding, is_no_news, is_whole
 from query_api.waiter import Conclusion, Ending, Waiter
 from readmodel import tracing
 from readmodel.errors import ServiceError
@@ -71,8 +71,9 @@ class StreamWaiter(Waiter[StreamFinding]):
         return self._began_at if page is None else page.next
 
     def kept(self, now: float) -> StreamFinding | None:
-        """Look into memory."""
-        return self._stream.kept(self.question, self._offset, now)
+        """Look into memory. A page of other types alone that is not the end is read on, by `read`."""
+        found = self._stream.kept(self.question, self._offset, now)
+        return found if found is not None and is_whole(found, self.question.request.types) else None
 
     async def read(self) -> StreamFinding:
         """Read a store; raises ServiceError."""

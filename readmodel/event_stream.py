@@ -42,6 +42,7 @@ PROVEN_BEFORE = 65_536
 """Letters of transactions that began so long before a cut's first open one are looked at, and no older ones."""
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Where events of before the year 1, and of past 9999, stand in a stream: `sql/instant.sql` says the same."""
+_CAME = "(SELECT attached.xid FROM attached WHERE attached.part = e.tableoid)"
 _UNLOGGED_ON_STANDBY = "0A000"
 """SQLSTATE of a statement over unlogged tables on a server in recovery."""
 
@@ -175,6 +176,8 @@ def _fresh_sql(tables: Tables, words: tuple[tuple[str, str], ...], *, proves: bo
         ("kept", "MATERIALIZED" if proves else "NOT MATERIALIZED"),
         ("behind", statement("stream_behind", tables).rstrip() if is_within else ""),
         ("upto", statement("stream_upto").rstrip() if is_within else ""),
+        ("attached", statement("stream_attached").rstrip() if tables.partitioned else ""),
+        ("came", _CAME if tables.partitioned else "NULL::bigint"),
     )
     return statement("stream_fresh", tables, words=chosen).rstrip()
 

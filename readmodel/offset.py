@@ -23,6 +23,10 @@ MAX_OFFSET_CHARS = 255
 ALONE_BITS, BESIDE_BITS = 1_368, 480
 """What the open ids of a cut may take that is alone, and of each of two: about 500 and 150 of a busy server's."""
 MAX_OPEN = 65_535
+MAX_TOLD = 512
+"""Open ids that an offset tells at most: as many letters could tell three times as many, and each takes memory."""
+ID_BYTES = 100
+"""What an id in a set of them takes in memory, about."""
 _HEAD = re.compile(r"([0-9a-f]{14})([0-9a-f]{4})([0-9a-f]{8})?([A-Za-z0-9_-]*)")
 _PLACE = re.compile(r"([0-9a-f]{16})([0-9a-f]{32})")
 _SIGN = 2**63
@@ -70,7 +74,7 @@ def parse_offset(text: str) -> Offset:
     return offset
 
 
-@lru_cache(maxsize=4096)  # a follower sends what it was given, and many follow one session
+@lru_cache(maxsize=512)  # a follower sends what it was given, and many follow one session
 def _read(text: str) -> Offset | None:
     head, *rest = text.split(".")
     beginning = _HEAD.fullmatch(head)
@@ -93,6 +97,7 @@ def _written(cut: Cut, most_bits: int, origin: str = "") -> str:
     kept = sorted(cut.running)
     limits = [*kept, cut.xmax]
     fitting = bisect_right(list(accumulate(_bits(lower, upper) for lower, upper in pairwise(limits))), most_bits)
+    fitting = min(fitting, MAX_TOLD)
     kept, xmax = kept[:fitting], limits[min(fitting, len(kept))]
     bits = _gaps(xmax, kept)
     packed = int(bits or "0", 2) << (-len(bits) % 8)
@@ -117,6 +122,8 @@ def _gaps(xmax: int, running: list[int]) -> str:
 
 def _cut(told: re.Match[str]) -> Cut | None:
     xmax, count = int(told[1], 16), MAX_OPEN - int(told[2], 16)
+    if count > MAX_TOLD:
+        return None
     try:
         packed = base64.urlsafe_b64decode(told[4] + "=" * (-len(told[4]) % 4))
     except ValueError:
@@ -132,3 +139,11 @@ def _cut(told: re.Match[str]) -> Cut | None:
         running.append(above)
         at = end
     return Cut(xmax, frozenset(running)) if above >= 0 else None
+
+
+def memory_of(offset: Offset | None) -> int:
+    """Tell how many bytes an offset that was read takes in memory, about, beside the object: its open ids do."""
+    if offset is None:
+        return 0
+    told = len(offset.cut.running) + (len(offset.within.upto.running) if offset.within else 0)
+    return told * ID_BYTES

@@ -463,10 +463,15 @@ class Doorway(asyncio.Protocol):
             return
         if self._half_closed and not waits:
             # Python's own event loop ends a connection twice that is closed while it says that answers are taken again.
-            self._loop.call_soon(self._transport.close)
+            self._loop.call_soon(self._close_when_done)
         elif not self._reads:  # the body of the request in hand may be still to come
             self._reads = True
             self._transport.resume_reading()
+
+    def _close_when_done(self) -> None:
+        """End the connection, unless more of what its client had asked is in hand by now: that ends it then."""
+        if not self._held and not self._must_wait():
+            self._transport.close()
 
     def _refuse(self, reason: Reason, reply: Reply, method: str = "GET", headers: Pairs | None = None) -> None:
         """Answer for the last time, and read on for a moment, so that the answer arrives."""

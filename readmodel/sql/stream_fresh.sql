@@ -7,6 +7,7 @@
 -- then and has ended since; `doubted` is the first of these. (What is open still shows nothing of itself, and a savepoint's
 -- id is greater than its transaction's.) From there on a letter with the same id tells of which transaction that was a part.
 -- Where there is none nothing is proven, and the event comes again.
+-- `came` is the transaction by which a row's partition came, where the cut may not show that: none of its rows was given then.
 -- Ids below 3 are of rows that were there when the cluster was made.
 cuts AS MATERIALIZED (
   SELECT $3::text[]::bigint[] AS open, :upto_open AS upto_open
@@ -14,13 +15,14 @@ cuts AS MATERIALIZED (
   SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS xmax,
          coalesce((SELECT pg_catalog.min(o.id) FROM cuts CROSS JOIN LATERAL pg_catalog.unnest(cuts.open) AS o (id)
                    WHERE o.id <> ALL (cuts.upto_open)), $2::bigint) AS doubted
+:attached
 ), recent AS :kept (
-  SELECT :key AS id, e.id AS event_id, e.timestamp, :instant AS instant, writer.xid
+  SELECT :key AS id, e.id AS event_id, e.timestamp, :instant AS instant, writer.xid, :came AS came
   FROM :events e CROSS JOIN snapshot
   CROSS JOIN LATERAL (SELECT :writer AS xid) writer
   WHERE e.session_id = $1
-    AND writer.xid >= snapshot.doubted
-    AND ($2::bigint = 0::bigint OR e.xmin::text::bigint >= 3::bigint)
+    AND (writer.xid >= snapshot.doubted OR :came IS NOT NULL)
+    AND ($2::bigint = 0::bigint OR e.xmin::text::bigint >= 3::bigint OR :came IS NOT NULL)
     AND (e.id = NULL::uuid) IS NULL -- costs nothing, and fails where ids are of a type that sorts otherwise
     :behind
 ), proven AS MATERIALIZED (
@@ -28,6 +30,7 @@ cuts AS MATERIALIZED (
 ), fresh AS (
   SELECT r.id, r.event_id, r.timestamp, r.instant
   FROM recent r CROSS JOIN cuts LEFT JOIN proven p ON p.writer = r.xid & 4294967295::bigint AND p.top <= r.xid
-  WHERE (r.xid >= $2::bigint OR r.xid = ANY (cuts.open) OR (p.top < $2::bigint AND p.top <> ALL (cuts.open)) IS NOT true)
+  WHERE (r.xid >= $2::bigint OR r.xid = ANY (cuts.open) OR (p.top < $2::bigint AND p.top <> ALL (cuts.open)) IS NOT true
+         OR r.came IS NOT NULL)
     :upto
 )

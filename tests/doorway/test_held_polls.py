@@ -5,6 +5,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
@@ -117,6 +118,18 @@ async def test_who_sent_no_more_before_it_was_held_gets_what_there_is(stand: Sta
     client._writer.write_eof()
 
     assert [(await client.answer()).status for _ in range(2)] == [304, 304]
+    assert await client.ended() == b""
+
+
+async def test_what_was_asked_behind_held_polls_is_answered_before_the_end(stand: Stand, client: RawClient) -> None:
+    """Though the last of them is held, and let go, while requests are taken, and the one behind it needs a store."""
+    etag = await etag_of(stand)
+    other = f"GET {events_path(str(uuid4()))} HTTP/1.1\r\nhost: api\r\nx-api-key: {BOTH_KEY}\r\n\r\n"
+    client.send(request(etag) + request(etag) + other.encode())
+    await held(stand)
+    client._writer.write_eof()
+
+    assert [(await client.answer()).status for _ in range(3)] == [304, 304, 404]
     assert await client.ended() == b""
 
 

@@ -11,10 +11,14 @@ from readmodel.cut import START, Cut
 from readmodel.errors import AnswerTooLarge, OffsetGone
 from readmodel.event_stream import MAX_AGE
 from readmodel.offset import Offset, Within
+from tests.support.partitions import MONTHLY, at, bounds, month
 from tests.support.servers import connected
 from tests.support.streams import SESSION, Stream, random_writers, streaming
 
 STEPS = 160
+INTO = "INSERT INTO"
+VALUES = """(id, session_id, event_type, event_data, message, timestamp)
+VALUES (gen_random_uuid(), $1::uuid, 'x', '{}', $2, $3::text::timestamptz)"""
 
 
 @pytest.fixture
@@ -205,3 +209,45 @@ async def test_an_offset_that_cannot_be_continued_is_gone(stream: Stream, what: 
     }
     with pytest.raises(OffsetGone, match="read again from offset -1"):
         await stream.log.read(SESSION, offsets[what], 10, 1000)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_rows_that_come_with_a_partition_come(database_url: str, depth: int) -> None:
+    """Those that were written elsewhere long ago, those that come back, and those of its parts."""
+    async with connected(database_url) as connection:
+        await MONTHLY.make(connection)
+    async with streaming(database_url) as stream:
+        part = "events_4"
+        if depth == 2:
+            await stream.writer.execute(f"{month(4, 'PARTITION BY RANGE (timestamp)')}")
+            part = "within_4"
+            await stream.writer.execute(f"CREATE TABLE within_4 PARTITION OF events_4 FOR VALUES {bounds(4)}")
+        else:
+            await stream.writer.execute(month(4))
+        await stream.writer.execute("ALTER TABLE events DETACH PARTITION events_4")
+        await stream.writer.execute(f"{INTO} {part} {VALUES}", SESSION, "written elsewhere", at(4))
+        follower = stream.follower()
+        await stream.insert("there")
+        assert await follower.messages() == ["there"]
+        await stream.writer.execute(f"ALTER TABLE events ATTACH PARTITION events_4 FOR VALUES {bounds(4)}")
+        assert await follower.messages() == ["written elsewhere"]
+        assert await follower.messages() == []
+
+
+async def test_a_partition_that_comes_between_two_pages_comes_behind_the_last(database_url: str) -> None:
+    """Its rows below the place that was reached, and those above it: each once."""
+    async with connected(database_url) as connection:
+        await MONTHLY.make(connection)
+    async with streaming(database_url) as stream:
+        await stream.writer.execute("ALTER TABLE events DETACH PARTITION events_1")
+        for number in (2, 2, 3, 3):
+            await stream.writer.execute(f"{INTO} events {VALUES}", SESSION, str(number), at(number))
+        await stream.writer.execute(f"{INTO} events_1 {VALUES}", SESSION, "below", at(1))
+        follower = stream.follower()
+        assert await follower.messages(2) == ["2", "2"]
+        await stream.writer.execute(f"ALTER TABLE events ATTACH PARTITION events_1 FOR VALUES {bounds(1)}")
+        await stream.writer.execute(f"{INTO} events {VALUES}", SESSION, "above", at(3))
+        await follower.read_all(1)
+
+        assert {message for _, message in follower.given} == {"2", "3", "below", "above"}
+        assert follower.repeated == []

@@ -182,6 +182,19 @@ async def test_a_message_during_a_read_has_it_made_again(world: World, held: Hel
     assert len(world.reads) == 2
 
 
+async def test_what_others_had_asked_for_before_the_message_is_asked_again_soon(world: World, held: HeldPolls) -> None:
+    """A read may be shared with whoever asked before: it may show nothing of what the message told of."""
+    (follower,) = await follow(world, held)
+    world.is_followed = False
+    held.changed("s")  # nothing is new to what this reads
+    world.memory.clear()
+    await eventually(lambda: len(world.reads) == 2 and not follower.group.is_reading, "it was read")
+    assert follower.group.looks_at <= held._ticked + 3
+    world.values["s"] = 1
+
+    assert await answered(follower) == [200]
+
+
 async def test_other_keys_wait_for_what_the_first_read_leaves_in_memory(world: World, held: HeldPolls) -> None:
     """Then they need none."""
     followers = [follower for key in range(50) for follower in await follow(world, held, key=key)]

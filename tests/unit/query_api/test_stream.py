@@ -1,17 +1,24 @@
 """What a stream's requests mean, its cursor, its pages, and the end that memory keeps."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from query_api.answers import AsOf, Number
+from query_api.request_fields import RequestFields
 from query_api.response_cache import ResponseCache
+from query_api.staleness import Staleness
+from query_api.stream import Stream, StreamQuestion
 from query_api.stream_cursor import EPOCH_SECONDS, INTERVAL_SECONDS, MOST_AHEAD, next_cursor
 from query_api.stream_page import MAX_ANSWERS, StreamEnd, StreamFinding, StreamPage, is_no_news
 from query_api.stream_request import StreamRequest, parse_stream
+from query_api.stream_waiter import StreamWaiter
 from readmodel.arrivals import StreamRead
 from readmodel.cut import Cut
 from readmodel.errors import InvalidParameter
 from readmodel.messages import Change
-from readmodel.offset import Offset, Within
+from readmodel.offset import Offset, Within, memory_of
 from tests.support.viewing import event
 
 SID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"
@@ -136,3 +143,29 @@ def test_memory_keeps_the_end_until_a_message_names_the_session() -> None:
     cache.hear(Change("t", 2, None, None, (SID,)), 10.0)
     assert (cache.end_of(SID, 10.0, 5.0), cache.arrivals(read, 10.0, 5.0), cache.bytes) == (None, None, 0)
     assert not cache.store_end(StreamEnd(SID, AT), AsOf(900_000, 9.9), number)
+
+
+def test_memory_counts_what_offsets_take() -> None:
+    """Those that came in too: each of many open ids."""
+    cache, number, lag = ResponseCache(1_000_000), Number("t", 1), AsOf(900_000, 9.9)
+    cache.hear(Change("t", 1, 1_000_000, 0, ()), 10.0)
+    busy = Offset(AT.origin, Cut(1_000, frozenset(range(500))))
+
+    assert cache.store_arrivals(StreamRead(SID, busy), StreamPage(SID, (), busy, up_to_date=False), lag, number)
+    assert cache.bytes > 2 * memory_of(busy)
+    before = cache.bytes
+    assert cache.store_end(StreamEnd(SID, busy), lag, number)
+    assert cache.bytes - before > memory_of(busy)
+
+
+@pytest.mark.parametrize(("types", "is_answered"), [("a", True), ("b", False)])
+def test_a_held_poll_reads_on_behind_a_page_of_other_types(types: str, is_answered: bool) -> None:
+    """One that others left in memory, and that is not the end: an empty answer would say nothing."""
+    question = StreamQuestion(
+        "GET", SID, f"offset={AT.text}&live=long-poll&event_type={types}".encode(), RequestFields()
+    )
+    question.parse(Staleness(10, explicit=False))
+    found = StreamFinding("memory", page("a", up_to_date=False), AsOf(0, 0.0), is_followed=True)
+    stream = SimpleNamespace(kept=lambda *_: found)
+
+    assert (StreamWaiter(cast("Stream", stream), question, None, 0.0, "").kept(0.0) is found) is is_answered

@@ -1,5 +1,6 @@
 """Offsets of a stream: what they hold comes back, they sort as their cuts do, and nobody else's are taken."""
 
+import base64
 import random
 from itertools import pairwise
 
@@ -7,7 +8,17 @@ import pytest
 
 from readmodel.cut import START, Cut
 from readmodel.errors import InvalidParameter
-from readmodel.offset import MAX_OFFSET_CHARS, Offset, Within, origin_of, parse_offset
+from readmodel.offset import (
+    ID_BYTES,
+    MAX_OFFSET_CHARS,
+    MAX_OPEN,
+    MAX_TOLD,
+    Offset,
+    Within,
+    memory_of,
+    origin_of,
+    parse_offset,
+)
 
 ORIGIN = origin_of("7000000000000000001/16384", 42)
 FORBIDDEN = set(",&=?/")
@@ -79,6 +90,19 @@ def test_a_cut_with_too_many_open_ids_is_lowered(alone: bool) -> None:
     assert len(told.cut.running) > 90
     assert told.cut != cut
     assert alone or (told.within is not None and cut.covers(told.within.upto))
+
+
+def test_an_offset_takes_no_more_memory_than_that_of_a_busy_server() -> None:
+    """Whoever writes one: of ids that lie side by side a few letters would tell thousands."""
+    ids, most = range(10_000, 10_000 + 1_300), MAX_TOLD
+    told = parse_offset(Offset(ORIGIN, Cut(12_000, frozenset(ids))).text)
+    packed = base64.urlsafe_b64encode(b"\xff" * 171).decode()
+
+    assert told.cut == Cut(ids[most], frozenset(ids[:most]))
+    assert memory_of(told) == memory_of(Offset(ORIGIN, START, Within(told.cut, 0, bytes(16)))) == most * ID_BYTES
+    assert memory_of(None) == 0
+    with pytest.raises(InvalidParameter):
+        parse_offset(f"{12_000:014x}{MAX_OPEN - 1_368:04x}{ORIGIN}{packed}")
 
 
 @pytest.mark.parametrize(
