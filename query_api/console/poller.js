@@ -41,6 +41,7 @@ export { isNewer } from "./instants.js";
 export { Loop, PollError, request, retryAfterSeconds, systemClock, waitAfter } from "./loop.js";
 
 const START = "-1", NOW = "now";
+const HOLD_SECONDS = 20; // the API's; what outlives its token is refused
 const INTERVAL_SECONDS = 1; // between reads that nobody holds
 const BREATH_SECONDS = 0.1; // between news, so that a burst of commits is some answers
 const MOST_HELD = 4;
@@ -119,7 +120,7 @@ export class EventPoller {
   // One read of the stream. It gives the seconds to wait before the next.
   async #round(signal) {
     if (this.#offset === null) return this.#begin(signal);
-    const live = held < MOST_HELD, asked = this.#clock.now(), behind = this.#offset;
+    const live = held < MOST_HELD && this.#credential.lasts(HOLD_SECONDS), asked = this.#clock.now(), behind = this.#offset;
     held += live;
     try {
       this.#offset = await this.#stream(behind, live, signal);

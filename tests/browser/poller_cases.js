@@ -82,7 +82,7 @@ class Session {
   fetch = async (url, { headers, signal }) => {
     asked += 1;
     const address = new URL(url);
-    this.requests.push({ url: address, headers: new Headers(headers) });
+    this.requests.push({ url: address, headers: new Headers(headers), at: this.clock.now() });
     const failure = this.failures.shift() ?? this.refusal(this.requests.at(-1).headers);
     if (failure === "network") throw new TypeError("Failed to fetch");
     if (failure === "silence") return new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
@@ -616,11 +616,19 @@ export const cases = {
     equal(states.at(-1).state, "waiting");
   },
   async a_poll_that_comes_after_the_end_waits_for_a_fresh_token() {
-    const tokens = new Tokens({ seconds: 10 }), { session, clock, states } = renewing(tokens);
-    session.hold = 12;
+    const tokens = new Tokens({ seconds: 30 }), { session, clock, states } = renewing(tokens);
+    session.hold = 35;
     await clock.pass(600);
-    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [53, 51, true]);
+    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [20, 18, true]);
     equal(session.requests.every((request) => tokens.given.includes(shownBy(request))), true);
+  },
+  async no_read_is_held_that_would_outlive_its_token() {
+    const tokens = new Tokens({ seconds: 60 }), { session, clock, states } = renewing(tokens);
+    session.hold = 20;
+    await clock.pass(200);
+    const left = (request) => claimsOf(shownBy(request)).exp * 1000 - request.at;
+    const live = session.requests.filter(({ url }) => url.searchParams.has("live"));
+    equal([live.length > 4, live.every((request) => left(request) > 20_000), states.every((told) => told.state === "running")], [true, true, true]);
   },
   async what_is_no_token_is_not_sent() {
     for (const wrong of ["", "two words", "é", "a\nb", 7, {}]) {
