@@ -55,7 +55,7 @@ class StreamPlace:
     """What was committed before that instant it did not ask for."""
     given: dict[str, Copy] = field(default_factory=dict)
     taken_us: tuple[int, int] = (0, 0)
-    """When the request of the answer was sent that gave the offset, and when that was received."""
+    """The as-of of the answer that gave the offset, and when that was received."""
     caught_up_us: int = 0
     """The as-of of the last answer that said that all was given."""
     checked_us: int = 0
@@ -79,7 +79,7 @@ class StreamPlace:
             self._take_item(history, item, answer)
         if self.offset == NOW:
             self.since_us = answer.received_us
-        self.offset, self.taken_us = answer.following, (answer.sent_us, answer.received_us)
+        self.offset, self.taken_us = answer.following, (answer.as_of_us, answer.received_us)
         if answer.up_to_date:
             self.caught_up_us = answer.as_of_us
             if thorough:
@@ -108,7 +108,7 @@ class StreamPlace:
         if self.offset in {START, NOW}:
             raise Wrong(f"410 for the offset {self.offset}")
         if not any(each.over >= self.taken_us[0] for each in self.ledger.breaks):
-            raise Wrong("410 for an offset that no crash has come behind")
+            raise Wrong(f"410 for an offset as of {self.taken_us[0]}, received {self.taken_us[1]}: no crash came since")
         self.offset, self.given, self.since_us, self.taken_us = START, {}, 0, (0, 0)
 
     def _check_offset(self, answer: StreamAnswer, following: str) -> None:
