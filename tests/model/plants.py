@@ -118,7 +118,7 @@ PLANTS = {
     ),
     "an answer is stored whatever was dropped": Plant(
         "an answer from before the last drop of its session is not stored",
-        "query_api.response_cache:ResponseCache._keep",
+        "query_api.response_cache:ResponseCache._is_current",
         "max(stream.floor, stream.dropped_at.get(session_id, 0))",
         "stream.floor",
         ("staging_lost", "replace"),
