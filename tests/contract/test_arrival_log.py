@@ -146,6 +146,16 @@ async def test_a_log_that_may_lack_something_is_dropped(stage: Stage) -> None:
     assert len((await behind(stage, None)).events) == 5
 
 
+async def test_a_try_that_ended_midway_leaves_no_gap(stage: Stage) -> None:
+    """An event that is here already may have come in one that noted nothing: the log begins anew."""
+    arrived = event(SID, NOON + 2)
+    await add(stage, "702:702:", (arrived, 701))
+    await add(stage, "704:704:", (arrived, 701), (event(SID, NOON + 3), 703))
+
+    assert await reason(stage, at("702:702:")) == "not in the arrival log"
+    assert (await behind(stage, at("704:704:"))).events == []
+
+
 async def test_another_term_goes_on_with_the_log(stage: Stage) -> None:
     """If the session is equal; of another history a new log begins, and offsets of the one before are gone."""
     arrived = event(SID, NOON + 2)

@@ -247,9 +247,10 @@ function verbs.add(session, from, arguments)
     redis.call('HSET', header, 'newest', newest, 'held', held, 'bytes', size, 'count', count + news)
     redis.call('HINCRBY', header, 'hi', hi_sum) -- past what a double holds in a session of two million
     redis.call('HINCRBY', header, 'lo', lo_sum)
-    note(session, ARGV[from], arrivals)
     if held > most_events or size > most_bytes then grown[#grown + 1] = session end
   end
+  -- What is here already may have been added by a try that a refusal ended midway, before it was noted.
+  if news < (arguments - 1) / 7 then log_from(session, ARGV[from]) elseif news > 0 then note(session, ARGV[from], arrivals) end
   if was[2] == '0' then keep(session) else active[session] = true end
 end
 
