@@ -242,8 +242,7 @@ async def test_events_too_large_for_one_page_are_all_there(service: Service, vis
     )
 
     async def are_served() -> bool:
-        answer = (await service.get(f"/api/v2/sessions/{session_id}/events?limit=1")).json()
-        return bool(answer["total"] == 40)
+        return bool((await service.get(f"/api/v2/sessions/{session_id}/events?limit=1")).json()["total"] == 40)
 
     await eventually(are_served, "all are served: what comes later comes by itself")
     page = await opened(service, visitor, session_id)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from readside_client.errors import BadRequest, OffsetGone, SessionNotFound, Unavailable
+from readside_client.errors import BadRequest, OffsetLost, SessionNotFound, Unavailable
 from readside_client.following import Following
 from tests.clients.answering import Answering, driven, problem
 
@@ -117,7 +117,7 @@ def test_who_began_behind_an_offset_is_told_that_it_is_gone(api: Answering, offs
         follower.step()
     api.origin = "b"
 
-    with pytest.raises(OffsetGone, match="read again from -1"):
+    with pytest.raises(OffsetLost, match="read again from -1"):
         follower.step()
 
 
@@ -140,7 +140,7 @@ def test_more_events_than_are_remembered_are_not_read_again_unasked(api: Answeri
     follower.rounds(2)
     api.origin = "b"
 
-    with pytest.raises(OffsetGone):
+    with pytest.raises(OffsetLost):
         follower.step()
 
 
@@ -148,7 +148,7 @@ def test_a_start_that_is_gone_is_an_error(api: Answering) -> None:
     """Not a loop."""
     api.replies = [problem(410)]
 
-    with pytest.raises(OffsetGone):
+    with pytest.raises(OffsetLost):
         driven(api, restart=True).step()
 
 

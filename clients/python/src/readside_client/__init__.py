@@ -5,7 +5,7 @@ from readside_client.client import Client
 from readside_client.errors import (
     BadRequest,
     Forbidden,
-    OffsetGone,
+    OffsetLost,
     ReadsideError,
     RequestRefused,
     SessionNotFound,
@@ -25,7 +25,7 @@ __all__ = [
     "Event",
     "Forbidden",
     "Freshness",
-    "OffsetGone",
+    "OffsetLost",
     "Page",
     "ReadsideError",
     "Refused",

@@ -115,7 +115,7 @@ class Client:
 
         `offset`: where to begin: -1 (all that there is), now, or the `offset` of the last event that you handled.
         The README tells the options, and what "once" can mean. Outages are waited out. Raises RequestRefused
-        (SessionNotFound when the session is purged, OffsetGone where an offset can't be continued) and, when nothing
+        (SessionNotFound when the session is purged, OffsetLost where an offset can't be continued) and, when nothing
         was answered for `patience_seconds`, Unavailable. Ends when the client is closed, and with `until` when all that
         was committed before it has been given.
         """

@@ -6,7 +6,7 @@ ReadsideError
 │   ├── Unauthorized (401)
 │   ├── Forbidden (403)
 │   ├── SessionNotFound (404)
-│   └── OffsetGone (410)
+│   └── OffsetLost (410)
 └── Unavailable: ask again later; `status` (None without an answer), `retry_after_seconds` (None when nothing is said)
 """
 
@@ -61,7 +61,7 @@ class SessionNotFound(RequestRefused):
     """There is no such session: never was, or it was purged."""
 
 
-class OffsetGone(RequestRefused):
+class OffsetLost(RequestRefused):
     """The stream can't be continued behind this offset: read it again from `-1`, and drop what you have by `id`."""
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from readside_client.backoff import Backoff
-from readside_client.errors import OffsetGone, Unavailable
+from readside_client.errors import OffsetLost, Unavailable
 from readside_client.exact_json import ANY_JSON, ExactJson
 from readside_client.following import Following, Step
 from readside_client.model import Event
@@ -72,7 +72,7 @@ class Follower:
         """Take an answer in. Raises RequestRefused where asking again is vain, Unavailable past the patience."""
         try:
             answer = stream_answer_of(status, headers, body, self._offset, self._exact)
-        except OffsetGone as gone:
+        except OffsetLost as gone:
             return self._begin_again(gone)
         except Unavailable as unavailable:
             return self.failed(unavailable)
@@ -96,7 +96,7 @@ class Follower:
         _log.log(logging.WARNING if is_first else logging.DEBUG, "%s Again in %.1f s.", failure, seconds)
         return Step(wait_seconds=seconds)
 
-    def _begin_again(self, gone: OffsetGone) -> Step:
+    def _begin_again(self, gone: OffsetLost) -> Step:
         """Read from the start, where that gives nothing twice or where it may; else raise."""
         if self._offset == START or not (self._knows_all or self._following.restart):
             raise gone

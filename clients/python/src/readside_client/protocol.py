@@ -15,7 +15,7 @@ from uuid import UUID
 from readside_client.errors import (
     BadRequest,
     Forbidden,
-    OffsetGone,
+    OffsetLost,
     RequestRefused,
     SessionNotFound,
     Unauthorized,
@@ -176,7 +176,7 @@ def _refusal(status: int, headers: Headers, body: bytes) -> RequestRefused | Una
         return Unavailable(detail, status, retry_after_seconds(headers))
     if status == 400:
         return BadRequest(status, detail, _text(problem, "parameter"), _wrong_parameters(problem))
-    kinds = {401: Unauthorized, 403: Forbidden, 404: SessionNotFound, 410: OffsetGone}
+    kinds = {401: Unauthorized, 403: Forbidden, 404: SessionNotFound, 410: OffsetLost}
     return kinds.get(status, RequestRefused)(status, detail)
 
 
