@@ -169,7 +169,7 @@ PLANTS = {
         "an answer of Postgres has the number heard before its query was sent",
         "query_api.fallback:Fallback._send",
         "if number is not None and number.database",
-        "number = self._number(query.poll.session_id)\n    if number is not None and number.database",
+        "number = self._number(query.question.session_id)\n    if number is not None and number.database",
     ),
     **LETTER_PLANTS,
     **SLICE_PLANTS,
