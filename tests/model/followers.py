@@ -18,6 +18,8 @@ MOST = 3
 """Events of one answer."""
 MAX_BYTES = 100_000
 EVERY_SECONDS = 0.02
+MOST_STEPS = 100
+"""In so many each has caught up when all is quiet."""
 
 
 class Follower:
@@ -108,8 +110,11 @@ class Followers:
     async def fault(self) -> str | None:
         """Have all of them catch up, and say what one lacks. Nothing is written meanwhile."""
         for follower in self._all:
-            while not await follower.step():
-                pass
+            for _ in range(MOST_STEPS):
+                if await follower.step():
+                    break
+            else:
+                return "a follower does not catch up"
             if fault := follower.missing():
                 return fault
         return None
