@@ -151,8 +151,7 @@ class Term:
         stores, feed = self._stores, self._feed
         seen = await stores.view.position()
         await feed.confirm_lead()
-        expected = seen.term if seen else ""
-        self._continued = await stores.writer.begin(self.id, expected, feed.database, feed.shape, feed.origin)
+        self._continued = await stores.writer.begin(self.id, seen.term if seen else "", feed.database, feed.shape)
         self._here.term = self.id
         _log.info("a term began", term=self.id, **self._stores.named)
 

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 
 from query_api.reply import SAFETY, HeaderFields
 
-EXPOSED = (
-    b"ETag, Preference-Applied, Retry-After, X-Poll-Interval, X-Request-ID, "
-    b"Readside-Source, Readside-As-Of, Readside-Lag-Ms, Stream-Next-Offset, Stream-Up-To-Date, Stream-Cursor"
-)
+EXPOSED = b"ETag, Retry-After, X-Poll-Interval, X-Request-ID, Readside-Source, Readside-As-Of, Readside-Lag-Ms"
 _METHODS = b"GET, HEAD, POST"
 _REQUEST_HEADERS = (
-    b"Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-None-Match, Pragma, Prefer, "
+    b"Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-None-Match, Pragma, "
     b"Readside-Max-Staleness, Readside-Not-Before, Traceparent, X-API-Key, X-Request-ID, X-Requested-With"
 )
 _MAX_AGE_SECONDS = b"600"

@@ -44,8 +44,7 @@ class Backlog:
         letters = before.letters
         letters.merge(later.letters)
         if _size(letters) > MAX_WAITING:
-            letters = letters.none()
-            letters.incomplete = True
+            letters = Letters(incomplete=True, snapshot=letters.snapshot)
         self._waiting = Delivery(letters, later.beat or before.beat, later.shape or before.shape)
 
     def take(self) -> Delivery:

@@ -17,7 +17,6 @@ _SHARED = (
     "database",
     "event_json",
     "event_type",
-    "instant",
     "key",
     "receiver",
     "row_hash",
@@ -25,7 +24,6 @@ _SHARED = (
     "since",
     "status",
     "visible",
-    "writer",
 )
 _MARK = re.compile(r"(?<!:):([a-z_]+)\b")
 

@@ -133,19 +133,13 @@ class Stage:
         )
 
     async def begin(
-        self,
-        term: str = "term-1",
-        expected: str = "",
-        database: str = "",
-        shape: str | None = None,
-        origin: str = "",
+        self, term: str = "term-1", expected: str = "", database: str = "", shape: str | None = None
     ) -> bool:
         """Begin a term of `database`, our own by default, of rows that read as before; tell whether it is continued."""
         kept: Any = None
         with suppress(ResponseError):  # no position of ours: the writer has to say so
             kept = await self.redis.hget(self.keys.position, "shape")
-        shape = shape or text(kept) or SHAPE
-        continued = await self.writer.begin(term, expected, database or self.database, shape, origin)
+        continued = await self.writer.begin(term, expected, database or self.database, shape or text(kept) or SHAPE)
         self.term, self.n = term, 0
         return continued
 
@@ -166,13 +160,9 @@ class Stage:
         return applied
 
     async def staged(
-        self,
-        events: Sequence[EventRow],
-        status: str = "in_progress",
-        held: int | None = None,
-        snapshot: str = "",
+        self, events: Sequence[EventRow], status: str = "in_progress", held: int | None = None
     ) -> StagedSession:
-        """Stage a session's events (the newest `held` of them) as a load does that saw this snapshot."""
+        """Stage a session's events (the newest `held` of them) as a load does."""
         kept = newest_first(events)[:held]
         name = uuid4().hex
         if kept:
@@ -192,7 +182,7 @@ class Stage:
             header["newest"] = kept[0].score or 0
         if len(kept) < len(events):
             header["floor"] = kept[-1].score or 0
-        return StagedSession(self.writer.staging_key(name), len(kept), header, snapshot)
+        return StagedSession(self.writer.staging_key(name), len(kept), header)
 
     async def put(
         self, session_id: str, events: Sequence[EventRow], as_of_us: int | None = None, **how: int

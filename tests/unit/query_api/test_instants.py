@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from query_api.instants import Instants
-from query_api.places import WaitingPlaces
-from readmodel.errors import NoPlaceFree
+from readmodel.errors import Overload
 
 HOUR = 3_600.0
 
@@ -19,7 +18,7 @@ async def turns() -> None:
 
 async def test_a_beat_wakes_who_waits_for_an_instant_up_to_its_own() -> None:
     """In whatever order they came; the others wait on."""
-    instants = Instants(WaitingPlaces(10))
+    instants = Instants()
     tasks = {us: asyncio.create_task(instants.wait(0, us, HOUR)) for us in (30, 10, 20)}
     await turns()
     instants.passed(0, 20)
@@ -33,7 +32,7 @@ async def test_a_beat_wakes_who_waits_for_an_instant_up_to_its_own() -> None:
 
 async def test_a_beat_of_another_part_wakes_nobody() -> None:
     """Each part has an as-of of its own."""
-    instants = Instants(WaitingPlaces(10))
+    instants = Instants()
     task = asyncio.create_task(instants.wait("a", 10, HOUR))
     await turns()
     instants.passed("b", 99)
@@ -46,7 +45,7 @@ async def test_a_beat_of_another_part_wakes_nobody() -> None:
 
 async def test_nobody_waits_longer_than_it_said() -> None:
     """It returns, and holds no place; a beat that comes later finds nobody."""
-    instants = Instants(WaitingPlaces(10))
+    instants = Instants()
     await instants.wait(0, 10, 0.0)
 
     assert instants.held == 0
@@ -55,10 +54,10 @@ async def test_nobody_waits_longer_than_it_said() -> None:
 
 async def test_past_the_bound_nobody_waits() -> None:
     """Who waits already goes on."""
-    instants = Instants(WaitingPlaces(1))
+    instants = Instants(1)
     task = asyncio.create_task(instants.wait(0, 10, HOUR))
     await turns()
-    with pytest.raises(NoPlaceFree):
+    with pytest.raises(Overload):
         await instants.wait(0, 10, HOUR)
     instants.passed(0, 10)
     await task
@@ -66,7 +65,7 @@ async def test_past_the_bound_nobody_waits() -> None:
 
 async def test_who_leaves_is_ended_and_nobody_else() -> None:
     """A task that is not held here goes on."""
-    instants = Instants(WaitingPlaces(10))
+    instants = Instants()
     held, other = asyncio.create_task(instants.wait(0, 10, HOUR)), asyncio.create_task(asyncio.sleep(0))
     await turns()
     instants.leave(held)
@@ -79,7 +78,7 @@ async def test_who_leaves_is_ended_and_nobody_else() -> None:
 
 async def test_who_is_let_go_leaves_nothing_behind() -> None:
     """However many ask for an instant that no beat passes."""
-    instants = Instants(WaitingPlaces(10))
+    instants = Instants()
     for _ in range(10):
         await instants.wait(0, 10, 0.0)
 

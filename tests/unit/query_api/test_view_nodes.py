@@ -10,7 +10,7 @@ from query_api.view_nodes import ViewNodes
 from query_api.view_reads import MAX_TOGETHER, ViewAnswer
 from readmodel.errors import ServiceError, ViewUnavailable
 from readmodel.poll import Poll
-from readmodel.view import Cold, Question, ViewArrivals, ViewPage
+from readmodel.view import Cold, ViewPage
 from tests.unit.query_api.test_reader import hot
 
 AWAY = ViewUnavailable("Redis does not answer.")
@@ -34,16 +34,16 @@ class FakeNodes:
         return set(self.on.values())
 
     async def read_all(
-        self, questions: Sequence[Question], max_bytes: int, database: str, reply_bytes: int
-    ) -> list[ViewPage | ViewArrivals | Cold | ServiceError]:
+        self, polls: Sequence[Poll], max_bytes: int, database: str, reply_bytes: int
+    ) -> list[ViewPage | Cold | ServiceError]:
         """Answer, if the server does."""
-        (node,) = {self.node_of(poll.session_id) for poll in questions}
-        self.round_trips.append((node, len(questions)))
+        (node,) = {self.node_of(poll.session_id) for poll in polls}
+        self.round_trips.append((node, len(polls)))
         if node in self.hanging:
             await self.hanging[node].wait()
         if node in self.away:
             raise AWAY
-        return [hot() for _ in questions]
+        return [hot() for _ in polls]
 
 
 class Bench:

@@ -1,2 +1,0 @@
--- Where a session's stream ends now. $1 session.
-SELECT :about, 0::bigint AS unreadable
