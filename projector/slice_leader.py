@@ -85,8 +85,8 @@ class SliceLeader:
             await self._sleep(min(longest, next(pauses)))
 
     def _ended(self, term: Term, ended: TermRefused) -> None:
-        named = self._stores.named
-        where = f" of slice {self._stores.index}" if named else ""
+        fields = self._stores.log_fields
+        where = f" of slice {self._stores.index}" if fields else ""
         self._here.state, self._here.reason = "catching_up", f"A new term begins: {ended}."
         self._telemetry.note_error(f"The term{where} ended: {ended}.")
-        _log.warning("the term ended", term=term.id, reason=str(ended), **named)
+        _log.warning("the term ended", term=term.id, reason=str(ended), **fields)

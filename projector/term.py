@@ -51,8 +51,8 @@ class SliceStores:
     warmth: Warmth
 
     @property
-    def named(self) -> dict[str, int]:
-        """Name the slice in the log, where there are several."""
+    def log_fields(self) -> dict[str, int]:
+        """What the log says of the slice: its number, where there are several."""
         return {"slice": self.index} if self.view.keys.slices > 1 else {}
 
 
@@ -153,7 +153,7 @@ class Term:
         await feed.confirm_lead()
         self._continued = await stores.writer.begin(self.id, seen.term if seen else "", feed.database, feed.shape)
         self._here.term = self.id
-        _log.info("a term began", term=self.id, **self._stores.named)
+        _log.info("a term began", term=self.id, **self._stores.log_fields)
 
     async def _catch_up(self) -> None:
         """Stamp what is equal, drop what is not. Letters wait meanwhile; as-of stays where it was."""
@@ -171,7 +171,7 @@ class Term:
         self._telemetry.catch_ups += 1
         self._telemetry.sessions_reloaded += 0 if self._continued else reloading
         seconds = round(time.monotonic() - started, 3)
-        _log.info("caught up", compared=len(active), reloading=reloading, seconds=seconds, **self._stores.named)
+        _log.info("caught up", compared=len(active), reloading=reloading, seconds=seconds, **self._stores.log_fields)
 
     async def _find_recent(self) -> None:
         """Look for sessions to warm beside the steps, for all are read for it."""
@@ -245,4 +245,6 @@ class Term:
         if not self.was_live:
             self.was_live = True
             here.state, here.reason = "live", None
-            _log.info("live", term=self.id, hot_sessions=here.hot_sessions, loading=here.loading, **self._stores.named)
+            _log.info(
+                "live", term=self.id, hot_sessions=here.hot_sessions, loading=here.loading, **self._stores.log_fields
+            )

@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the cycle collector from a failure's report: what it ends may parse as well, as the report does.
 
-    Before 3.11.8 Python's parser then raises SystemError, and the whole run ends (python/cpython#106905).
+    Python 3.11's parser may then raise SystemError, and the whole run ends (python/cpython#106905).
     """
     if call.excinfo is None:
         return (yield)

@@ -100,8 +100,16 @@ class ViewWriter:
         """
         keys = self._keys
         moving_us = int(STILL_MOVING_SECONDS * 1_000_000)
-        spoken = keys.changes, keys.publish
-        arguments: list[Argument] = [term, expected, keys.version, database, moving_us, shape, *spoken]
+        arguments: list[Argument] = [
+            term,
+            expected,
+            keys.version,
+            database,
+            moving_us,
+            shape,
+            keys.changes,
+            keys.publish,
+        ]
         reply = await self._run(self._begin, arguments)
         outcome, *found = (part.decode() for part in reply)
         if outcome == "refused":

@@ -77,7 +77,7 @@ async def test_it_serves_polls_and_ends_in_good_order(database_url: str, redis_u
     async with running(environment(database_url, redis_url)) as (process, client):
         answer = await client.get(events_path(str(uuid4())))
         process.terminate()
-        _, log = await asyncio.wait_for(process.communicate(), 30)
+        _, log = await asyncio.wait_for(process.communicate(), 10)
 
     assert answer.status_code == 404
     assert "server" not in answer.headers
