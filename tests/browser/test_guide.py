@@ -178,7 +178,9 @@ async def test_the_dashboard_shows_the_session_and_goes_on_when_its_token_ends(s
     ):
         await opened.page.context.add_cookies([{"name": "user", "value": "ada", "url": site.backend}])
         statuses: list[int] = []
-        opened.page.on("response", lambda answer: statuses.append(answer.status) if "/events" in answer.url else None)
+        opened.page.on(
+            "response", lambda answer: statuses.append(answer.status) if "/sessions/" in answer.url else None
+        )
         shown: set[str] = set()
         opened.page.on("request", lambda asked: shown.add(asked.headers.get("authorization", "")))
         await opened.page.goto(site.backend)

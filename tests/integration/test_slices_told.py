@@ -271,7 +271,7 @@ async def cleared(redis_url: str, directory: Path) -> None:
     client.write_text(REDIS_CLI)
     client.chmod(0o700)
     environment = {"PATH": f"{directory}:{os.environ['PATH']}", "PYTHON": sys.executable, "REDIS_URL": redis_url}
-    process = await asyncio.create_subprocess_exec("sh", "-ec", script.replace("3/32", "3/2"), env=environment)
+    process = await asyncio.create_subprocess_exec("sh", "-ec", script.replace("4/32", "4/2"), env=environment)
     assert await process.wait() == 0
 
 

@@ -48,8 +48,8 @@ SLICE_PLANTS = {
     "too much that waits is forgotten": Plant(
         "a slice whose Redis took no batch for too long is compared",
         "projector.core.backlog:Backlog.put",
-        "Letters(incomplete=True, snapshot=letters.snapshot)",
-        "Letters(snapshot=letters.snapshot)",
+        "letters.incomplete = True",
+        "letters.incomplete = False",
         ("sliced", "node_away", "add_many"),
     ),
     "the latest reading is in the place of what waits": Plant(

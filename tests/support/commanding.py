@@ -116,6 +116,18 @@ class Site:
 
         Each try to lead is reported as one, for a moment: the command may look just then.
         """
+        told: dict[str, Any] = {}
+
+        async def said() -> bool:
+            told.update(await self.status(**changes))
+            return bool(told["status"] == status)
+
+        await self.reaches(status, **changes)
+        await eventually(said, f"`readside status` says {status}")
+        return told
+
+    async def reaches(self, status: str, **changes: str) -> None:
+        """Wait until the projection has this status."""
         settings = {**self.settings, **changes}
         staleness = float(settings.get("MAX_STALENESS_SECONDS", "5"))
         redis = connect(settings["REDIS_URL"], name="test")
@@ -124,16 +136,8 @@ class Site:
         async def reached() -> bool:
             return (await read_projection(whole_view(view), staleness)).status == status
 
-        told: dict[str, Any] = {}
-
-        async def said() -> bool:
-            told.update(await self.status(**changes))
-            return bool(told["status"] == status)
-
         try:
             await eventually(reached, f"the projection is {status}")
-            await eventually(said, f"`readside status` says {status}")
-            return told
         finally:
             await redis.aclose()
 
