@@ -5,6 +5,7 @@ python -m tests.model.runs --find writes down which seed finds each planted bug
 """
 
 import argparse
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 from unittest import mock
 
@@ -31,6 +33,8 @@ PLANTED_RUNS = 60
 """A planted bug is found within so many runs; the rarest takes dozens."""
 FOUND = Path(__file__).parent / "found.json"
 """By planted bug the seed that last found it, which is tried first: where it no longer does, all are."""
+RUN_SECONDS = 150.0
+"""A run takes a few; one that takes so long hangs: its worker says where, and ends."""
 SOCKET = "socket"
 """Where a Redis listens in its directory: thousands of short calls cost less there than through TCP."""
 
@@ -47,10 +51,13 @@ def run(seed: int, plant: str | None = None, redis_urls: Sequence[str] = ()) -> 
     """Run one seed, with a planted bug if one is named, over the real Redis of this worker if there are any."""
     bug = PLANTS[plant] if plant else None
     connect = partial(_real, _own(redis_urls)) if redis_urls else _fake
+    faulthandler.dump_traceback_later(RUN_SECONDS, exit=True, file=_hangs[-1])
     try:
         counts = simulate(seed, connect, bug, bug.under if bug else (), real=bool(redis_urls))
     except Wrong as wrong:
         return Run(seed, Counter(), str(wrong))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     return Run(seed, counts, None)
 
 
@@ -72,6 +79,14 @@ def _own(urls: Sequence[str]) -> Sequence[str]:
     """Give this worker's part of the servers: the pool's workers are numbered from 1 on."""
     place = (multiprocessing.current_process()._identity[0] - 1) % WORKERS
     return urls[place * NODES : (place + 1) * NODES]
+
+
+_hangs = [2]
+
+
+def _tell_hangs(path: str) -> None:
+    """Have a run that hangs say where in this file: what a worker's own output was may be another test's by then."""
+    _hangs.append(os.open(path, os.O_WRONLY | os.O_APPEND))
 
 
 class Runs:
@@ -113,12 +128,13 @@ def find_all() -> None:
 def running() -> Iterator[Runs]:
     """Start workers whose sets of strings have one order only."""
     spawning = multiprocessing.get_context("spawn")
-    with mock.patch.dict(os.environ, {"PYTHONHASHSEED": "0"}):
-        pool = ProcessPoolExecutor(WORKERS, spawning)
+    with mock.patch.dict(os.environ, {"PYTHONHASHSEED": "0"}), NamedTemporaryFile("r", encoding="utf-8") as hangs:
+        pool = ProcessPoolExecutor(WORKERS, spawning, _tell_hangs, (hangs.name,))
         try:
             yield Runs(pool)
         finally:
             pool.shutdown(cancel_futures=True)
+            sys.stderr.write(hangs.read())
 
 
 @contextmanager

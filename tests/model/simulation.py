@@ -3,8 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from random import Random
+from typing import Any
 from unittest import mock
 
 import redis
@@ -27,6 +29,19 @@ NODES = 2
 
 CLOCK = "simulation:clock"
 """What a real Redis' clock shows is no virtual time: its scripts read the time here instead."""
+
+
+class Inline(Executor):
+    """Runs what it is given at once: a thread would take its time from another clock than all else."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run it."""
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 @contextmanager
@@ -69,6 +84,7 @@ def simulate(
     loop, chance = LeapingLoop(), Random(seed)
     with ExitStack() as stack:
         stack.enter_context(virtual_clocks(loop))
+        stack.enter_context(mock.patch("query_api.content_coding.ThreadPoolExecutor", Inline))
         told = stack.enter_context(capture_logs())
         stack.enter_context(altered_scripts(alter))
         stack.enter_context(planted(plant))
