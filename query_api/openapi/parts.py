@@ -229,7 +229,11 @@ HEADERS: dict[str, Part] = {
     "X-Poll-Interval": _header(
         "Seconds that the server would like between two polls.", {"type": "integer", "minimum": 1}, 1
     ),
-    "Preference-Applied": _header("The preference that was heeded.", {"type": "string"}, "wait=20"),
+    "Preference-Applied": {
+        "description": "The preference that was heeded, where one was: `wait` in the URL wins.",
+        "schema": {"type": "string"},
+        "example": "wait=20",
+    },
     "Stream-Next-Offset": _header(
         "The offset behind this answer: the next one begins there.",
         {"type": "string", "minLength": 26, "maxLength": 255},

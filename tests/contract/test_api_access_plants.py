@@ -30,8 +30,8 @@ PLANTS: dict[str, tuple[tuple[Way, ...], Plant]] = {
         Plant(
             "a poll comes past the gate, by any other server too",
             "query_api.layer:Layer._serve",
-            "reply = front.at_once(name, kind",
-            f"g = front._events._gate; {_OPEN.format(fields='fields')}\n    reply = front.at_once(name, kind",
+            "first = front.at_once(name, kind",
+            f"g = front._events._gate; {_OPEN.format(fields='fields')}\n    first = front.at_once(name, kind",
         ),
     ),
     "polls are let in unasked": (
