@@ -115,7 +115,7 @@ async def polled(client: httpx.AsyncClient, session_id: str, *queries: str) -> N
 
 
 async def followed(stage: Bench, client: httpx.AsyncClient, session_id: str) -> None:
-    """Read the session's stream so that the view's log of arrivals continues it; that is full then, and its oldest goes."""
+    """Read a session's stream where the view's log of arrivals continues it; then it is full, and its oldest goes."""
     end = await client.get(stream_path(session_id), params={"offset": "now"})
     await stage.writer.event(session_id)
     await stage.caught_up()
