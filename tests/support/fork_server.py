@@ -28,6 +28,10 @@ from typing import IO, Any
 
 import orjson
 
+from readside.demo import processes
+from readside.demo.launch import end_with_parent
+from readside.demo.processes import Child
+
 PRELOADED = (
     "readside.cli", "readside.api_server", "readside.projector", "readside.commands.doctor",
     "readside.commands.explain", "readside.commands.sessions", "readside.commands.status", "readside.commands.token",
@@ -84,12 +88,19 @@ class ForkServer:
         return Process(transport, protocol, loop)
 
     def fork(
-        self, arguments: tuple[str, ...], environment: Mapping[str, str] | None, streams: list[int]
+        self,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str] | None,
+        streams: list[int],
+        in_session: bool = False,
     ) -> tuple[int, int]:
-        """Start a command; give its id, and the descriptor that gives its exit code when it has ended."""
+        """Start a command; give its id, and the descriptor that gives its exit code when it has ended.
+
+        In a session of its own it ends with the server.
+        """
         status, told = os.pipe()
         place = None if environment is None else [dict(environment), str(Path.cwd())]
-        request = orjson.dumps([arguments, place, self._closed])
+        request = orjson.dumps([arguments, place, self._closed, in_session])
         try:
             socket.send_fds(self._control, [NUMBER.pack(len(request))], [*streams, told])
         finally:
@@ -101,7 +112,7 @@ class ForkServer:
 class _Forked:
     """What asyncio asks of a process."""
 
-    def __init__(self, pid: int, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+    def __init__(self, pid: int, stdout: IO[bytes] | None = None, stderr: IO[bytes] | None = None) -> None:
         self.pid = pid
         self.stdin = None
         self.stdout = stdout
@@ -124,6 +135,28 @@ class _Forked:
     def kill(self) -> None:
         """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+class _Spawned(_Forked):
+    """What a Child asks of a process."""
+
+    def __init__(self, pid: int, status: int) -> None:
+        super().__init__(pid)
+        self._status = status
+        os.set_blocking(status, False)
+
+    def poll(self) -> int | None:
+        """Give the exit code, None while it runs."""
+        if self.returncode is None:
+            with suppress(BlockingIOError):
+                self.returncode = _number(self._status)
+                os.close(self._status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
 
 class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
@@ -158,6 +191,19 @@ async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
             *[*PROGRAM, *arguments], env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
         )
     return await _server().start(*arguments, environment=environment)
+
+
+def spawn(name: str, *arguments: str, log: Path, environment: Mapping[str, str]) -> Child:
+    """Start `readside` as `readside.demo.processes.spawn` does: in a session of its own, its output behind the log's.
+
+    An API of several workers is started by itself: so are its workers.
+    """
+    if "--workers" in arguments:
+        return processes.spawn(name, processes.program("readside", *arguments), log=log, environment=environment)
+    with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+        streams = [nothing.fileno(), output.fileno(), output.fileno()]
+        process: Any = _Spawned(*_server().fork(arguments, environment, streams, in_session=True))
+    return Child(name, process, log)
 
 
 _servers: list[ForkServer] = []
@@ -215,9 +261,13 @@ def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str]
                 continue
             head, (*streams, status), _, _ = _received(control)
             (length,) = NUMBER.unpack(head)
-            arguments, place, closed = orjson.loads(control.recv(length, socket.MSG_WAITALL))
+            arguments, place, closed, in_session = orjson.loads(control.recv(length, socket.MSG_WAITALL))
+            server = os.getpid()
             pid = os.fork()
             if not pid:
+                if in_session:
+                    os.setsid()
+                    end_with_parent(server, signal.SIGTERM)
                 return streams, arguments, place, closed
             statuses[pid] = status
             os.write(status, NUMBER.pack(pid))
