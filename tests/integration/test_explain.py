@@ -18,6 +18,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.proxy import Proxy, proxied
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 
 @dataclass
 class Asked:

@@ -27,6 +27,8 @@ from readside.settings import Settings
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 SLICES = 8
 RUNBOOK = (Path(__file__).parents[2] / "specs" / "runbook.md").read_text()
 

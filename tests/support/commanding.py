@@ -167,7 +167,7 @@ class Site:
         port = free_port()
         process = await self.start("api", "--port", str(port))
         try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}") as client:
 
                 async def ready() -> bool:
                     assert process.returncode is None

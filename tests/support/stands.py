@@ -169,8 +169,7 @@ class Stand:
 
         async def beat_is_heard() -> bool:
             await self.beat()
-            metrics = (await self.client.get("/metrics")).text
-            return "\nreadside_workers_hearing 1" in metrics
+            return None not in self.app._front._events._cache.beats
 
         await eventually(beat_is_heard, "the API hears a beat")
 
