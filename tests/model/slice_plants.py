@@ -8,7 +8,7 @@ SLICE_PLANTS = {
         "query_api.response_cache:ResponseCache._break",
         "self._empty(stream)",
         "_ = len(self._streams) > 1 or self._empty(stream)",
-        ("sliced", "subscription_lost"),
+        ("sliced", "subscription_lost", "delete", "status"),
     ),
     "answers have the as-of of another slice's beat": Plant(
         "an answer is as of its own slice's beat",
