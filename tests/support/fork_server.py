@@ -177,8 +177,12 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
 
     def _ended(self, status: int) -> None:
         self._loop.remove_reader(status)
-        self._process_exited(_number(status))
+        try:
+            code = _number(status)
+        except RuntimeError:
+            code = os.EX_SOFTWARE  # nobody knows what became of it, and who waits for its end need not wait for ever
         os.close(status)
+        self._process_exited(code)
 
 
 async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
