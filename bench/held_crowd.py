@@ -10,6 +10,7 @@ ours.
 from __future__ import annotations
 
 import json
+import random
 import resource
 import select
 import socket
@@ -101,8 +102,9 @@ class _Dashboards:
             self._take(0)
 
     def run(self) -> None:
-        """Poll until the input ends."""
+        """Poll until the input ends. Those of one session come at any time of a period, as dashboards do."""
         self._turns, self._began = list(self._all.values()), time.monotonic()
+        random.shuffle(self._turns)
         while True:
             if self._period is not None:
                 self._poll(self._period)
