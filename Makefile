@@ -15,6 +15,8 @@ SECONDS ?= 600
 COUNT ?= 100
 STREAMS ?= 30000
 BROWSER := chromium-headless-shell fonts-dejavu-core
+PUBLISHED := tests/clients/published
+PUBLISHED_INSTALLED := $(PUBLISHED)/node_modules/.installed
 BUILD := $(VENV)-build
 PREFIX ?= /opt/readside
 
@@ -35,7 +37,7 @@ demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9
 	@exec $(BIN)/readside demo --port $(PORT)
 
 # Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
-test: $(INSTALLED) tools ## run every test (ARGS="-k cache -x" goes to pytest)
+test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
@@ -82,7 +84,7 @@ screenshots: $(INSTALLED) install-tools ## take the README's pictures of the con
 	$(BIN)/python -m tests.browser.screenshots
 
 # Programs that tests drive: in one go, and only those that are missing.
-install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx, systemd, redis-cli
+install-tools: ## install the Debian packages that tests drive: Chromium, Prometheus (for promtool), PgBouncer, nginx, systemd, redis-cli, Node
 	@packages=; PATH="$$PATH:/usr/sbin"; \
 	command -v chromium-headless-shell >/dev/null || packages="$$packages $(BROWSER)"; \
 	command -v promtool >/dev/null || packages="$$packages prometheus"; \
@@ -90,11 +92,21 @@ install-tools: ## install the Debian packages that tests drive: Chromium, Promet
 	command -v nginx >/dev/null || packages="$$packages nginx"; \
 	command -v redis-cli >/dev/null || packages="$$packages redis-tools"; \
 	command -v systemd-analyze >/dev/null || packages="$$packages systemd"; \
+	command -v npm >/dev/null || packages="$$packages nodejs npm"; \
 	test -z "$$packages" || { apt-get update -qq && apt-get install -qq --no-install-recommends $$packages; }
 
 # Where they may not be installed, the tests say in one line what is missing.
 tools:
 	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || $(MAKE) --no-print-directory install-tools || true
+
+# The client that npm carries, as its lock pins it. Without Node, the tests that need it say so.
+$(PUBLISHED_INSTALLED): $(PUBLISHED)/package.json $(PUBLISHED)/package-lock.json | tools
+	@if ! command -v npm >/dev/null; then \
+		echo "No npm on the PATH: the tests of the published Node client will fail (they need Node.js 18 or newer)." >&2; \
+	else \
+		echo "Installing the published Node client into $(PUBLISHED)/node_modules"; \
+		npm ci --prefix $(PUBLISHED) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null && touch $@; \
+	fi
 
 format: $(INSTALLED) ## put the code into shape
 	$(BIN)/ruff check --fix-only .
@@ -109,6 +121,7 @@ lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
 
 clean: ## remove the environment, builds and caches
 	rm -rf $(VENV) $(VENV)-lock $(BUILD) build dist *.egg-info .*_cache .hypothesis .schemathesis
+	rm -rf $(PUBLISHED)/node_modules
 	rm -rf clients/python/build clients/python/dist clients/python/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.archive import README_CHART, MeasurementRecord, keep, kept, summary, write_summary
+from bench.archive import MeasurementRecord, keep, kept, readme_charts, summary, write_summary
 from bench.catalogue import DESCRIPTIONS, MEASUREMENTS, WITHOUT_CROWDS, chosen
 from bench.load import generator_name
 from bench.machine import busy_share, describe
@@ -39,7 +39,7 @@ def main() -> None:
         sys.stdout.write(summary(kept(options.measurements) or everything))
         if options.readme:
             README.write_text(
-                put_between_markers(README.read_text(encoding="utf-8"), f"{README_CHART}\n\n{summary(everything)}"),
+                put_between_markers(README.read_text(encoding="utf-8"), f"{readme_charts()}\n\n{summary(everything)}"),
                 encoding="utf-8",
             )
     except (BenchError, ServiceError, OSError) as error:

@@ -14,7 +14,10 @@ from bench.table import Chart, Figure, Measurement, Row, Target, markdown
 
 RESULTS = Path(__file__).parent / "results"
 THROUGHPUT = "throughput.svg"
-README_CHART = f"![Polls a second, beside the peers](bench/results/{THROUGHPUT})"
+README_CHARTS = {
+    THROUGHPUT: "Polls a second, beside the peers",
+    "held-polls.svg": "Commit to seen: polls that are held, beside polls every second",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,12 @@ def write_summary(found: Sequence[MeasurementRecord], directory: Path = RESULTS)
     (directory / "README.md").write_text(text, encoding="utf-8")
     groups = _throughput(found)
     (directory / THROUGHPUT).write_text(svg.bars("Polls a second", "/s", groups), encoding="utf-8")
+
+
+def readme_charts(directory: Path = RESULTS) -> str:
+    """Give the images of the README's charts that were drawn."""
+    images = [f"![{what}](bench/results/{name})" for name, what in README_CHARTS.items() if (directory / name).exists()]
+    return "\n\n".join(images)
 
 
 def caption(found: Sequence[MeasurementRecord]) -> str:

@@ -13,7 +13,7 @@ import structlog
 
 from projector.config import ProjectorConfig
 from projector.core.backlog import Backlog, Delivery
-from projector.core.letters import Beat, Letters
+from projector.core.letters import Beat
 from projector.core.pace import Pace
 from projector.reads import Reads
 from projector.tail.connection import Tail
@@ -21,6 +21,7 @@ from projector.tail.letterbox import Letterbox, Reading, but_for_partitions, sha
 from projector.tail.reader import LetterReader, Wake
 from projector.telemetry import Telemetry
 from readmodel.errors import NotInstalled
+from readmodel.offset import origin_of
 from readmodel.slices import Slices
 from readmodel.supervise import first_to_end
 
@@ -92,6 +93,8 @@ class Feed:
         telemetry: Telemetry,
         config: ProjectorConfig,
     ) -> None:
+        self.origin = ""
+        """Of which history the offsets of streams are."""
         self._fingerprint = ""
         self._layouts: dict[str, str] = {}
         self._layouts_seen: dict[str, str] = {}  # of partitions that are gone too: they may come back as something else
@@ -125,6 +128,7 @@ class Feed:
         await self._look_at_triggers()
         self._layouts = self._layouts_seen = await self._letterbox.layouts()
         await self._reads.check_rights()  # nothing else reads the tables where the view is empty: it would be live
+        self.origin = origin_of(self.database, await self._letterbox.incarnation())
         holders = await self._reader.begin()
         _log.info("letters are read", may_have_skipped=holders)
 
@@ -210,6 +214,7 @@ class Feed:
         if await self._reader.in_doubt(reading) or changed:
             self._telemetry.comparisons += 1
             letters.incomplete = True
+        letters.is_exact = self._reader.knows_all
         return Delivery(
             letters, Beat(reading.as_of_us, reading.sent_at, reading.wal or ""), self.shape if changed else None
         )
@@ -246,7 +251,7 @@ class Feed:
             if part is None:
                 if beat is None and not letters.incomplete:
                     continue
-                part = Letters(snapshot=letters.snapshot)
+                part = letters.none()
             part.incomplete = letters.incomplete
             fed.feed(Delivery(part, beat, shape))
 

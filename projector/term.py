@@ -151,7 +151,8 @@ class Term:
         stores, feed = self._stores, self._feed
         seen = await stores.view.position()
         await feed.confirm_lead()
-        self._continued = await stores.writer.begin(self.id, seen.term if seen else "", feed.database, feed.shape)
+        expected = seen.term if seen else ""
+        self._continued = await stores.writer.begin(self.id, expected, feed.database, feed.shape, feed.origin)
         self._here.term = self.id
         _log.info("a term began", term=self.id, **self._stores.log_fields)
 

@@ -73,14 +73,19 @@ class Answer:
     gzip: GzipTag | None = None
 
 
-def found(session_id: str, body: bytes, *, terminal: bool) -> Answer:
-    """Build a 200; the ETag is a hash of the body's bytes alone, so that source, worker and key do not matter.
+def found(session_id: str, body: bytes, *, terminal: bool, told: HeaderFields = NO_FIELDS) -> Answer:
+    """Build a 200. `told` are fields that say what the body does not.
+
+    The ETag is a hash of these and of the body's bytes alone, so that source, worker and key do not matter.
 
     BLAKE3 takes 11 µs for a page of 47 kB where SHA-256, the fastest of hashlib's, takes 25 with the processor's help
     and several times that without. In practice nobody can make other bytes that hash alike: a 304 is not wrong.
     """
-    etag = b'"%b"' % blake3(body).hexdigest(ETAG_BYTES).encode()
-    unmodified, gzip = [(b"etag", etag), _CACHE_CONTROL], None
+    hashed = blake3(body)
+    if told is not NO_FIELDS:
+        hashed.update(told.lines)
+    etag = b'"%b"' % hashed.hexdigest(ETAG_BYTES).encode()
+    unmodified, gzip = [(b"etag", etag), _CACHE_CONTROL, *told.pairs], None
     if len(body) > GZIP_ABOVE_BYTES:
         unmodified.append(_VARY)
         tag = b'%b-gzip"' % etag[:-1]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from query_api.fallback import Fallback, FallbackAnswer, LineFull
 from query_api.replicas import Replica, Replicas
 from readmodel.errors import AnswerTooLarge, Overload, ServiceError
+from readmodel.event_log import LogPage
 from readmodel.poll import Poll
 
 
@@ -27,7 +28,7 @@ class ColdPolls:
 
     async def answer(
         self, poll: Poll, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
-    ) -> FallbackAnswer:
+    ) -> FallbackAnswer[LogPage]:
         """Answer a poll as `Fallback.answer` does: by a standby, or by the primary.
 
         Whoever has just created a session is not told by a standby that there is none. Raises AnswerTooLarge, Overload,
@@ -49,7 +50,7 @@ class ColdPolls:
 
     async def _tried(
         self, replica: Replica, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable
-    ) -> FallbackAnswer | None:
+    ) -> FallbackAnswer[LogPage] | None:
         """Ask a standby; None where the primary must be asked.
 
         A page that is too long would be so there as well. Who has waited as long as anybody may is refused here.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from query_api.access.token_config import TokenConfig
 from query_api.doorway.bounds import SocketBounds
+from readmodel.schema import SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class ApiConfig:
 
     `replica_urls` are hot standbys that may answer cold polls. `allowed_hosts` are the names that requests may be for,
     empty: any. `polls_per_second` is what one key or token may ask, None: any number. `metrics_directory` is where the
-    workers of one API find each other's metrics, "" where there is one worker.
+    workers of one API find each other's metrics, "" where there is one worker. `max_waiting` polls are held at a time.
     """
 
     database_url: str = field(repr=False)  # URLs hold passwords
@@ -26,6 +27,7 @@ class ApiConfig:
     replica_urls: tuple[str, ...] = field(default=(), repr=False)
     redis_prefix: str = "readside"
     slices: int = 1
+    schema: str = SCHEMA
     keys: Mapping[bytes, tuple[str, frozenset[str]]] | None = field(default=None, repr=False)
     keys_file: Path | None = None
     tokens: TokenConfig | None = None
@@ -41,5 +43,6 @@ class ApiConfig:
     statement_cache_size: int = 100
     max_answer_bytes: int = 32_000_000
     response_cache_bytes: int = 64_000_000
+    max_waiting: int = 20_000
     sockets: SocketBounds = field(default_factory=SocketBounds)
     metrics_directory: str = ""

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from query_api.reply import SAFETY, HeaderFields
 
-EXPOSED = b"ETag, Retry-After, X-Poll-Interval, X-Request-ID, Readside-Source, Readside-As-Of, Readside-Lag-Ms"
+EXPOSED = (
+    b"ETag, Preference-Applied, Retry-After, X-Poll-Interval, X-Request-ID, "
+    b"Readside-Source, Readside-As-Of, Readside-Lag-Ms, Stream-Next-Offset, Stream-Up-To-Date, Stream-Cursor"
+)
 _METHODS = b"GET, HEAD, POST"
 _REQUEST_HEADERS = (
-    b"Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-None-Match, Pragma, "
+    b"Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-None-Match, Pragma, Prefer, "
     b"Readside-Max-Staleness, Readside-Not-Before, Traceparent, X-API-Key, X-Request-ID, X-Requested-With"
 )
 _MAX_AGE_SECONDS = b"600"

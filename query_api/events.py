@@ -1,91 +1,82 @@
-"""GET and HEAD /api/v2/sessions/{session_id}/events: memory, or else the reader; headers, 304 and problems."""
+"""GET and HEAD /api/v2/sessions/{session_id}/events: memory, or else the reader; headers, 304 and problems.
+
+A poll with `wait` that has no news yet becomes an EventsWaiter, which the registry of held polls holds.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import structlog
 
 from query_api.access.denials import Denial
 from query_api.access.gate import Gate
-from query_api.access.principals import Principal
+from query_api.access_check import AccessCheck
 from query_api.answers import LAGS_OF_MISSING, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
 from query_api.conditional import matches
-from query_api.content_coding import GzipForm, GzipForms, accepts_gzip
+from query_api.content_coding import GzipForm, GzipForms
+from query_api.held_events import EventsFinding, EventsWaiter
+from query_api.held_polls import HeldPolls
 from query_api.instants import Instants
 from query_api.newest import newest_key
 from query_api.poll_interval import PollLoad, poll_interval
-from query_api.problems import problem, problem_of
+from query_api.prefer import FIELD as PREFER_FIELD
+from query_api.prefer import preferred_wait
+from query_api.problems import problem, problem_of_read
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader, StoreAnswer
 from query_api.reply import NO_FIELDS, HeaderFields, Reply
 from query_api.request_fields import RequestFields
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
-from query_api.staleness import NOT_BEFORE, Staleness, parse_not_before, parse_staleness
+from query_api.session_request import SessionRequest
+from query_api.staleness import NOT_BEFORE_FIELD, Staleness, refuse_early, seconds_ahead, wishes
 from query_api.stats import Stats
+from query_api.waiter import Conclusion
 from readmodel import tracing
-from readmodel.errors import AnswerTooLarge, BadEvents, InvalidParameter, Overload, ServiceError
+from readmodel.errors import AnswerTooLarge, InvalidParameter, ServiceError
+from readmodel.parameters import MOST_WRONG
 from readmodel.poll import Poll, render
 from readmodel.poll_query import parse_poll
 
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
 
-AHEAD_SECONDS = 1.0
-"""Clocks and lags are known so well: an instant that lies further ahead of now was never given as an as-of."""
 SLACK_SECONDS = 0.25
 """A beat that is awaited may come so much late."""
-STALENESS_FIELD, NOT_BEFORE_FIELD = b"readside-max-staleness", b"readside-not-before"
 
 REMEMBERED_POLLS, REMEMBERED_BYTES = 16_384, 256
 """Query strings up to this length whose meaning is remembered: the same few are sent again and again."""
 
+_NO_ITEMS = b'{"items":[],'
+
 _log = structlog.get_logger(__name__)
 _parsed = lru_cache(maxsize=REMEMBERED_POLLS)(parse_poll)
-_METHODS = frozenset({"GET", "HEAD"})
 _METHOD_NOT_ALLOWED = problem(
     405, "The events of a session can be read with GET or HEAD.", headers=[(b"allow", b"GET, HEAD")]
 )
 _LAGS = [[Lags(poll_interval(terminal=terminal, busy=busy)) for terminal in (False, True)] for busy in (False, True)]
 
 
-class Question:
-    """A poll as it came in, `session_id` and `query_string` as they stand in its target. What is made of it is kept.
-
-    Asked again it is not checked and parsed again, as long as the gate lets in whom it let in then. `name` is the id
-    that its caller gave it, None where there is none; `common` are the fields that all answers to its page bear.
-    """
+class Question(SessionRequest):
+    """A poll as it came in."""
 
     __slots__ = (
-        "common",
-        "edition",
-        "fields",
-        "if_none_match",
-        "is_long",
+        "applied",
         "is_particular",
-        "method",
-        "name",
         "newest_key",
         "not_before_us",
         "nothing",
         "poll",
-        "principal",
-        "query_string",
         "seconds",
-        "session_id",
         "since_us",
-        "takes_gzip",
-        "until",
-        "wanted",
+        "wait_seconds",
     )
 
     poll: Poll
-    principal: Principal
-    wanted: Staleness
     newest_key: str
     nothing: tuple[Answer, Answer]
     """What is answered while nothing matches: of a session that goes on, and of one that is over."""
@@ -93,6 +84,10 @@ class Question:
     since_us: int | None
     not_before_us: int
     """No answer may be as of an earlier instant."""
+    wait_seconds: float
+    """So long an answer may be held that brings no news."""
+    applied: HeaderFields | None
+    """Says that Prefer was heeded, where it was."""
 
     def __init__(
         self,
@@ -103,29 +98,49 @@ class Question:
         name: bytes | None = None,
         common: HeaderFields = NO_FIELDS,
     ) -> None:
-        self.method = method
-        self.session_id = session_id
-        self.query_string = query_string
-        self.fields = fields
-        self.name = name
-        self.common = common
-        self.if_none_match = fields.get(b"if-none-match")
-        self.takes_gzip = b"accept-encoding" in fields and accepts_gzip(fields[b"accept-encoding"])
+        super().__init__(method, session_id, query_string, fields, name, common)
         self.is_particular = self.takes_gzip or NOT_BEFORE_FIELD in fields
-        """Whether memory's answer may have to wait."""
-        self.edition: object = None
-        self.is_long = False
-        """Whether an answer to it was long."""
-        self.until = 0.0
-        """The monotonic second when its token ends."""
+        """Whether memory's answer may have to wait, or bears a field of its own."""
 
-    def understand(self, poll: Poll, wanted: Staleness, principal: Principal) -> None:
-        """Have at hand what each answer needs."""
-        self.poll, self.wanted, self.principal = poll, wanted, principal
+    @property
+    def path(self) -> str:
+        """What it asks for."""
+        return events_path(self.session_id)
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether what is made of it is worth keeping: who names an instant names another one next."""
+        return NOT_BEFORE_FIELD not in self.fields
+
+    def parse(self, usual: Staleness) -> str:
+        """Understand it, and have at hand what each answer needs; give the session's id.
+
+        Raises InvalidParameter, which names all that is wrong.
+        """
+        poll, wait_seconds, wanted = _parse(self, usual)
+        self._understand_wait(wait_seconds)
+        self.poll, self.wanted = poll, wanted
         self.newest_key = newest_key(poll.session_id)
         self.nothing = nothing(poll.limit, poll.page, False), nothing(poll.limit, poll.page, True)
         self.seconds, self.not_before_us = wanted.seconds, wanted.not_before_us
         self.since_us = poll.since_us
+        return poll.session_id
+
+    def _understand_wait(self, seconds: float | None) -> None:
+        """What the URL says counts, and else what the client prefers."""
+        self.applied = None
+        preferred = self.fields.get(PREFER_FIELD)
+        if seconds is None and preferred is not None and (understood := preferred_wait(preferred)) is not None:
+            seconds, self.applied = understood
+        self.wait_seconds = seconds or 0.0
+        if self.wait_seconds or self.applied is not None:
+            self.is_particular = True
+
+    def is_news(self, answer: Answer) -> bool:
+        """Whether an answer is what a poll with `wait` waits for: another one than its client holds, or an item."""
+        if self.if_none_match is not None:
+            return not _is_held(answer, self.if_none_match)
+        return not answer.body.startswith(_NO_ITEMS)
 
 
 class EventsRequest(NamedTuple):
@@ -151,6 +166,7 @@ class Events:
         cache: ResponseCache,
         forms: GzipForms,
         instants: Instants,
+        held: HeldPolls,
         reader: Reader,
         requests: ProjectorRequests,
         stats: Stats,
@@ -163,6 +179,7 @@ class Events:
         self._cache = cache
         self._forms = forms
         self._instants = instants
+        self.held = held
         self._index_of = cache.index_of
         self._heartbeat_seconds = heartbeat_seconds
         self._reader = reader
@@ -171,92 +188,110 @@ class Events:
         self._of_memory = stats.of["memory"]
         self._load = load
         self._wanted = Staleness(max_staleness_seconds, explicit=False)
+        self._access = AccessCheck(gate, self._wanted, _METHOD_NOT_ALLOWED, stats.of["none"])
+        self.usual_staleness_seconds = max_staleness_seconds
         self._max_answer_bytes = max_answer_bytes
         self._freshness: AsOf | None = None
         self._dated = NO_FIELDS
         """What was last said of memory's freshness: hot polls share the as-of of the last beat."""
 
-    def at_once(self, question: Question, address: str, *, waits: bool = True) -> Reply | EventsRequest:
-        """Answer what needs no wait: what memory has, and what is refused. Else give what is to be waited for.
+    def at_once(self, question: Question, address: str, *, waits: bool = True) -> Reply | EventsRequest | EventsWaiter:
+        """Answer what needs no wait: what memory has, and what is refused. Else give what is to be waited for, or held.
 
         `address` is where the request comes from; `waits`: a token whose key is not known may be waited for. Raises
         nothing that a caller could cause.
         """
         started = time.monotonic()
-        if question.edition is not self._gate.edition or started >= question.until:
-            refusal = self._check(question, started)
-            if refusal is not None:
-                if waits and isinstance(refusal, Denial) and refusal.waits:
-                    return EventsRequest(question, started, unjudged=address)
-                return self._refused(refusal, address, started)
-        elif not question.principal.takes(started):
-            return self._refused(self._gate.slow_down(question.principal), address, started)
+        refusal = self._access.refusal(question, started)
+        if refusal is not None:
+            if waits and isinstance(refusal, Denial) and refusal.waits:
+                return EventsRequest(question, started, unjudged=address)
+            return self._access.refused(refusal, address, started)
         kept = self._kept(question, started)
         if kept is None:
-            return EventsRequest(question, started)
+            is_held = question.wait_seconds > 0
+            return EventsWaiter(self, question, started, address) if is_held else EventsRequest(question, started)
         answer, freshness = kept
         if question.is_particular:
-            is_early = freshness.as_of_us < question.not_before_us
-            if is_early or (question.takes_gzip and self._lacks_form(question, answer)):
-                return EventsRequest(question, started, None if is_early else answer)
-        reply = self._reply(question, answer, freshness, "memory", started)
+            later = self._later(question, answer, freshness, started, address)
+            if later is not None:
+                return later
+            reply = self._reply_of(question, EventsFinding(answer, freshness, "memory", is_followed=True), started)
+        else:
+            reply = self._reply(question, answer, freshness, "memory", started)
         self._of_memory.poll(reply.status, time.monotonic() - started)
         return reply
 
-    def _refused(self, refusal: Reply | Denial, address: str, started: float) -> Reply:
-        reply = self._gate.denied(refusal, address) if isinstance(refusal, Denial) else refusal
-        if reply is not _METHOD_NOT_ALLOWED:
-            self._stats.of["none"].poll(reply.status, time.monotonic() - started)
-        return reply
-
-    def _check(self, question: Question, now: float) -> Reply | Denial | None:
-        """Let a question in, and parse it; None where it may be answered."""
-        if question.method not in _METHODS:
-            return _METHOD_NOT_ALLOWED
-        edition = self._gate.edition
-        credential = self._gate.credential(question.fields, now)
-        if isinstance(credential, Denial):
-            return credential
-        principal = credential.principal
-        if not principal.takes(now):
-            return self._gate.slow_down(principal)
-        denial = credential.lacks("read")
-        if denial is not None:
-            return denial
-        try:
-            poll, wanted = _parse(question, self._wanted)
-        except InvalidParameter as error:
-            return problem_of(error)
-        denial = credential.denies(poll.session_id, wanted)
-        if denial is None:
-            question.understand(poll, wanted, principal)
-            question.edition, question.until = edition, credential.until
-        return denial
+    def _later(
+        self, question: Question, answer: Answer, freshness: AsOf, started: float, address: str
+    ) -> EventsRequest | EventsWaiter | None:
+        """Tell what memory's answer has to wait for; None where it can leave."""
+        is_early = freshness.as_of_us < question.not_before_us
+        if question.wait_seconds and (is_early or (answer.status == 200 and not question.is_news(answer))):
+            waiter = EventsWaiter(self, question, started, address)
+            waiter.seen = None if is_early else EventsFinding(answer, freshness, "memory", is_followed=True)
+            return waiter
+        if is_early or (question.takes_gzip and self._lacks_form(question, answer)):
+            return EventsRequest(question, started, None if is_early else answer)
+        return None
 
     def denied(self, denial: Denial, address: str) -> Reply:
         """Take down a request that is refused before anybody asks who sent it."""
         return self._gate.denied(denial, address)
 
-    async def from_stores(self, asked: EventsRequest) -> Reply:
-        """Answer what memory has not, or not in the form that is asked for."""
+    async def from_stores(self, asked: EventsRequest) -> Reply | EventsWaiter:
+        """Answer what memory has not, or not in the form that is asked for; or give what is to be held, after all."""
         if asked.unjudged is not None:
             await self._gate.settled()
             judged = self.at_once(asked.question, asked.unjudged, waits=False)
-            if isinstance(judged, Reply):
+            if not isinstance(judged, EventsRequest):
                 return judged
             asked = judged
         poll, fields, source = asked.question.poll, asked.question.fields, "none"
         with tracing.span("poll", fields.get(b"traceparent"), session_id=poll.session_id, request_id=current()) as span:
             try:
-                source, reply = await self._answer(asked)
+                found = await self.find(asked.question, asked.at, asked.kept)
+                source, reply = found.source, self._reply_of(asked.question, found, time.monotonic())
             except ServiceError as error:
-                reply = problem_of(error)
+                reply = problem_of_read(error, poll.session_id)
                 span.note(error=type(error).__name__)
-                if reply.status == 500 and not isinstance(error, BadEvents):  # whoever found that has told the log
-                    _log.error("a poll failed", session_id=poll.session_id, error=str(error))
             span.note(source=source, status=reply.status)
         self._stats.of[source].poll(reply.status, time.monotonic() - asked.at)
         return reply
+
+    # What held polls ask.
+
+    def hold(self, waiter: EventsWaiter) -> Reply | None:
+        """Hold a poll; gives its refusal where no place is free."""
+        refusal = self.held.hold(waiter)
+        if refusal is not None:
+            self._stats.of["none"].poll(refusal.status, time.monotonic() - waiter.came)
+        return refusal
+
+    def kept_for(self, question: Question, now: float) -> EventsFinding | None:
+        """Find in memory what can leave as it is, were it news; None: `find` is needed."""
+        kept = self._kept_late_enough(question, now)
+        if kept is None or (question.takes_gzip and self._lacks_form(question, kept[0])):
+            return None
+        return EventsFinding(*kept, "memory", is_followed=True)
+
+    def refusal(self, question: Question, now: float, address: str) -> Conclusion | None:
+        """Refuse a poll that was let in, if its token has ended or its key may no longer ask."""
+        return self._access.again(question, now, address)
+
+    def held_reply(self, question: Question, found: EventsFinding, now: float, woken: float) -> Reply:
+        """Finish the answer to a held poll; what it took counts from when its reason came up."""
+        reply = self._reply_of(question, found, now)
+        self._stats.of[found.source].poll(reply.status, max(0.0, now - woken))
+        return reply
+
+    def failure(self, error: ServiceError, session_id: str, seconds: float) -> Reply:
+        """Answer a held poll that no store could be read."""
+        reply = problem_of_read(error, session_id)
+        self._stats.of["none"].poll(reply.status, max(0.0, seconds))
+        return reply
+
+    # How answers are found, and finished.
 
     def _kept(self, question: Question, now: float) -> tuple[Answer, AsOf] | None:
         cache, seconds, since_us = self._cache, question.seconds, question.since_us
@@ -287,39 +322,41 @@ class Events:
         if beat is None or beat.as_of_us >= instant_us:
             return
         lag = beat.lag_seconds(time.monotonic())
-        ahead = _seconds_ahead(instant_us, beat.as_of_us, lag)
+        ahead = seconds_ahead(instant_us, beat.as_of_us, lag)
         if question.seconds > 0 and lag <= self._wanted.seconds:
             seconds = max(0.0, ahead) + self._heartbeat_seconds + SLACK_SECONDS
             await self._instants.wait(self._index_of(question.poll.session_id), instant_us, seconds)
 
-    def _kept_late_enough(self, question: Question) -> tuple[Answer, AsOf] | None:
-        kept = self._kept(question, time.monotonic())
+    def _kept_late_enough(self, question: Question, now: float) -> tuple[Answer, AsOf] | None:
+        kept = self._kept(question, now)
         return kept if kept is not None and kept[1].as_of_us >= question.not_before_us else None
 
-    async def _answer(self, asked: EventsRequest) -> tuple[Source, Reply]:
-        """Wait for a compressed form once at most: what is another answer by then leaves as it is."""
-        question = asked.question
-        if question.not_before_us and asked.kept is None:
-            await self._hold(question)
-            found = self._kept_late_enough(question)
-            asked = asked._replace(kept=found and found[0])
-        if asked.kept is not None:
-            is_lacking = question.takes_gzip and self._lacks_form(question, asked.kept)
-            form = await self._forms.make(asked.kept) if is_lacking else None
-            now = time.monotonic()
-            kept = self._kept_late_enough(question)  # a message may have come meanwhile
-            if kept is not None:
-                is_its = kept[0].etag == asked.kept.etag
-                return "memory", self._reply(question, *kept, "memory", now, form if is_its else None)
+    async def find(self, question: Question, at: float, kept: Answer | None = None) -> EventsFinding:
+        """Find the answer to a poll that came `at` (monotonic seconds); `kept` is memory's that only lacks its form.
+
+        Waits for a compressed form once at most: what is another answer by then leaves as it is. Raises ServiceError.
+        """
+        if kept is None and (question.not_before_us or question.wait_seconds):
+            if question.not_before_us:
+                await self._hold(question)
+            known = self._kept_late_enough(question, time.monotonic())
+            kept = known and known[0]
+        if kept is not None:
+            is_lacking = question.takes_gzip and self._lacks_form(question, kept)
+            form = await self._forms.make(kept) if is_lacking else None
+            known = self._kept_late_enough(question, time.monotonic())  # a message may have come meanwhile
+            if known is not None:
+                return EventsFinding(*known, "memory", True, form if known[0].etag == kept.etag else None)
         answer, reading = await self._read(question)
         form = None
-        if asked.kept is None and question.takes_gzip and self._lacks_form(question, answer):
-            made, was_fresh = answer, _is_fresh(reading, asked)
+        if kept is None and question.takes_gzip and self._lacks_form(question, answer):
+            made, was_fresh = answer, _is_fresh(reading, question, at)
             form = await self._forms.make(answer)
-            if was_fresh and not _is_fresh(reading, asked):
+            if was_fresh and not _is_fresh(reading, question, at):
                 answer, reading = await self._read(question)
                 form = form if answer.etag == made.etag else None
-        return reading.source, self._reply(question, answer, reading.freshness, reading.source, time.monotonic(), form)
+        is_followed = self._cache.follows(question.poll.session_id, reading.number)
+        return EventsFinding(answer, reading.freshness, reading.source, is_followed, form)
 
     async def _read(self, question: Question) -> tuple[Answer, StoreAnswer]:
         poll = question.poll
@@ -330,14 +367,9 @@ class Events:
         answer = _finish(poll, reading)
         self._keep(poll, answer, reading)
         if reading.freshness.as_of_us < question.not_before_us:
-            self._too_early(question, reading.freshness)
+            is_judged = self._cache.beat_of(poll.session_id) is not None
+            refuse_early(question.not_before_us, reading.freshness, is_judged=is_judged)
         return answer, reading
-
-    def _too_early(self, question: Question, freshness: AsOf) -> NoReturn:
-        """Refuse what the primary itself dates earlier than is wished for."""
-        if self._cache.beat_of(question.poll.session_id) is None:
-            _seconds_ahead(question.not_before_us, freshness.as_of_us, freshness.lag_seconds(time.monotonic()))
-        raise Overload("No store has come as far as Readside-Not-Before says; try again in a second.")
 
     def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> None:
         newest = reading.newest
@@ -352,6 +384,12 @@ class Events:
         if answer.gzip is None or self._forms.known(answer) is not None:
             return False
         return question.if_none_match is None or not _is_held(answer, question.if_none_match)
+
+    def _reply_of(self, question: Question, found: EventsFinding, now: float) -> Reply:
+        reply = self._reply(question, found.answer, found.freshness, found.source, now, found.form)
+        if question.applied is not None:
+            reply.fields = (*reply.fields, question.applied)
+        return reply
 
     def _reply(
         self,
@@ -388,37 +426,26 @@ class Events:
         return Reply(200, (answer.fields, dated, live), answer.body)
 
 
-def _seconds_ahead(instant_us: int, as_of_us: int, lag_seconds: float) -> float:
-    """Tell how far an instant lies ahead of now, by an as-of that is so old; raises InvalidParameter if too far."""
-    ahead = (instant_us - as_of_us) / 1_000_000 - lag_seconds
-    if ahead > AHEAD_SECONDS:
-        raise InvalidParameter(NOT_BEFORE, f"{NOT_BEFORE} lies in the future: send back a Readside-As-Of as it came.")
-    return ahead
+def events_path(session_id: str) -> str:
+    """The path of a session's events."""
+    return f"/api/v2/sessions/{session_id}/events"
 
 
-def _parse(question: Question, usual: Staleness) -> tuple[Poll, Staleness]:
-    """Parse what a question asks; raises InvalidParameter, which names all that is wrong."""
-    fields = question.fields
-    query_string, stated, not_before = question.query_string, fields.get(STALENESS_FIELD), fields.get(NOT_BEFORE_FIELD)
+def _parse(question: Question, usual: Staleness) -> tuple[Poll, float | None, Staleness]:
+    """Parse what a question asks, and how many seconds its URL says that it may be held.
+
+    Raises InvalidParameter, which names all that is wrong.
+    """
+    query_string = question.query_string
     parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
-    wanted, wrong = usual, []
-    if stated is not None:
-        try:
-            wanted = parse_staleness(stated)
-        except InvalidParameter as error:
-            wrong.append(error)
-    if not_before is not None:
-        try:
-            wanted = wanted._replace(not_before_us=parse_not_before(not_before))
-        except InvalidParameter as error:
-            wrong.append(error)
+    wanted, wrong = wishes(question.fields, usual)
     try:
-        poll = parse(question.session_id, query_string)
+        poll, wait_seconds = parse(question.session_id, query_string)
     except InvalidParameter as error:
-        raise InvalidParameter.all_of([error, *error.others, *wrong]) from None
+        raise InvalidParameter.all_of([error, *error.others, *wrong][:MOST_WRONG]) from None
     if wrong:
         raise InvalidParameter.all_of(wrong)
-    return poll, wanted
+    return poll, wait_seconds, wanted
 
 
 def _is_held(answer: Answer, if_none_match: bytes) -> bool:
@@ -426,10 +453,10 @@ def _is_held(answer: Answer, if_none_match: bytes) -> bool:
     return matches(if_none_match, answer.etag, answer.gzip.etag if answer.gzip else b"")
 
 
-def _is_fresh(reading: StoreAnswer, asked: EventsRequest) -> bool:
+def _is_fresh(reading: StoreAnswer, question: Question, at: float) -> bool:
     """Tell whether an answer may leave now: its as-of is as late as is wanted, or later than the request."""
     freshness = reading.freshness
-    return freshness.since >= asked.at or freshness.lag_seconds(time.monotonic()) <= asked.question.wanted.seconds
+    return freshness.since >= at or freshness.lag_seconds(time.monotonic()) <= question.wanted.seconds
 
 
 def _finish(poll: Poll, reading: StoreAnswer) -> Answer:

@@ -17,10 +17,15 @@ from query_api.content_coding import GzipForms
 from query_api.doorway.census import Census
 from query_api.exchange import Exchange, Merge
 from query_api.fallback import Fallback
+from query_api.held_polls import HeldPolls
+from query_api.places import WaitingPlaces
 from query_api.reader import Reader
 from query_api.response_cache import ResponseCache
 from query_api.stats import Stats
+from query_api.stream_reader import StreamReader
+from query_api.stream_stats import StreamStats
 from query_api.view_nodes import ViewNodes
+from query_api.waiter import ENDINGS
 from readmodel.histogram import Histogram
 
 PUBLISH_SECONDS = 1.0
@@ -50,6 +55,10 @@ class MetricSources:
     gate: Gate
     cache: ResponseCache
     forms: GzipForms
+    streams: StreamStats
+    stream_reader: StreamReader
+    held: HeldPolls
+    places: WaitingPlaces
     view_nodes: ViewNodes
     cold: ColdPolls
     reader: Reader
@@ -87,6 +96,9 @@ class Exposition:
         yield from _of_the_gate(watched.gate)
         yield from _of_memory(watched.cache, watched.forms)
         yield from _of_compression(watched.forms)
+        yield from _of_held_polls(watched.held, watched.places)
+        yield from watched.streams.families()
+        yield _stream_fallbacks(watched.stream_reader)
         yield from _of_the_view(watched.view_nodes)
         yield from _of_postgres(watched.cold.primary, watched.reader)
         yield from _of_replicas(watched.cold)
@@ -163,6 +175,34 @@ def _of_compression(forms: GzipForms) -> Iterator[Metric]:
         "Polls that got an answer as it is: too many waited to be compressed, or for too long.",
         forms.refused,
     )
+
+
+def _of_held_polls(held: HeldPolls, places: WaitingPlaces) -> Iterator[Metric]:
+    yield _gauge("held_polls", "Polls that are held: they wait for news, or for an instant.", places.taken)
+    yield _gauge("held_polls_bound", "Polls that may be held: READSIDE_MAX_WAITING.", places.most)
+    yield _counter("held_polls_refused", "Polls that were not held since as many were as may be.", places.refused)
+    yield _counter("held_polls_woken", "Times that a message woke the polls that wait for one answer.", held.wakes)
+    yield _counter(
+        "held_polls_looked_at", "Times that they were looked at since no message would tell of news.", held.looks
+    )
+    yield _counter("held_polls_reads", "Reads of a store that were made for them.", held.reads)
+    ended = CounterMetricFamily(
+        "readside_held_polls_ended", "Polls that waited for news and are held no longer, by why.", labels=["reason"]
+    )
+    for ending in ENDINGS:
+        ended.add_metric([ending], held.endings[ending])
+    yield ended
+
+
+def _stream_fallbacks(reader: StreamReader) -> Metric:
+    fallbacks = CounterMetricFamily(
+        "readside_stream_fallbacks",
+        "Reads of streams that had to ask Postgres, by why the view could not answer.",
+        labels=["reason"],
+    )
+    for reason, count in reader.fallbacks.items():
+        fallbacks.add_metric([reason], count)
+    return fallbacks
 
 
 def _of_the_view(view_nodes: ViewNodes) -> Iterator[Metric]:

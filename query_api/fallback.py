@@ -1,21 +1,31 @@
-"""Polls of Postgres: bounded, shared by those who ask the same, fair between principals, refused when too many wait."""
+"""Queries of Postgres: bounded, shared by those who ask the same, fair between principals, refused if too many wait."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
 
 from query_api.answers import AsOf, Number
 from query_api.fair_line import FairLine
 from query_api.request_id import nobodys
 from query_api.watch import PATIENCE_SECONDS, Probe, QueryWatch
-from readmodel.errors import Overload, QueryTooSlow, ServerInRecovery, ServiceError, StoreRefused, StoreUnavailable
+from readmodel.arrivals import StreamRead
+from readmodel.errors import (
+    Overload,
+    QueryTooSlow,
+    ServerInRecovery,
+    ServiceError,
+    StoreRefused,
+    StoreUnavailable,
+    StreamRightsMissing,
+)
 from readmodel.event_log import LogPage
+from readmodel.event_stream import LogArrivals
 from readmodel.histogram import Histogram
 from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll
@@ -34,6 +44,8 @@ MISSING_SECONDS = 1.0
 """An unknown session is looked up at most so often."""
 MAX_MISSING = 10_000
 _NO_SESSION = Poll("00000000-0000-0000-0000-000000000000", limit=1)
+Question = Poll | StreamRead
+"""What Postgres is asked of a session."""
 
 
 class Log(Protocol):
@@ -41,6 +53,36 @@ class Log(Protocol):
 
     async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
         """Answer a poll; raises AnswerTooLarge, StoreUnavailable, StoreRefused."""
+
+
+class Streams(Protocol):
+    """What gives streams from Postgres."""
+
+    async def answer(self, question: StreamRead, max_bytes: int) -> LogArrivals:
+        """Read on in a stream; raises OffsetGone, AnswerTooLarge, StoreUnavailable, StoreRefused."""
+
+
+class LogAnswer(Protocol):
+    """What Postgres said, of whatever question.
+
+    `status` is None when there is no such session; `as_of_us` is the statement's `now()`, µs since 1970; `database` who
+    answered; `proof` what a hot standby had passed.
+    """
+
+    @property
+    def status(self) -> str | None: ...
+
+    @property
+    def as_of_us(self) -> int: ...
+
+    @property
+    def database(self) -> str: ...
+
+    @property
+    def proof(self) -> Proof | None: ...
+
+
+Said = TypeVar("Said", bound=LogAnswer)
 
 
 class Admission(Protocol):
@@ -56,7 +98,7 @@ class Admission(Protocol):
         """Note that a call failed which began at `called_at`."""
 
 
-class FallbackAnswer(NamedTuple):
+class FallbackAnswer(NamedTuple, Generic[Said]):
     """An answer of Postgres.
 
     `number` is the last one heard before the query was sent: what it may be stored under. It is None where that is of
@@ -64,7 +106,7 @@ class FallbackAnswer(NamedTuple):
     and has the number of that beat's message: it may lack what was told later.
     """
 
-    logged: LogPage
+    logged: Said
     freshness: AsOf
     number: Number | None
 
@@ -79,18 +121,18 @@ class LineFull(Overload):
 
 @dataclass(eq=False, slots=True)
 class _Query:
-    """A poll of one principal's, and the answer that all who joined it wait for.
+    """A question of one principal's, and the answer that all who joined it wait for.
 
     `timer` refuses it unless it is sent in time; `task` is the query under way.
     """
 
-    poll: Poll
+    question: Question
     principal: Hashable
-    answer: asyncio.Future[FallbackAnswer]
+    answer: asyncio.Future[FallbackAnswer[Any]]
     timer: asyncio.TimerHandle | None = None
     sent_at: float | None = None
     is_overtaken: bool = False
-    task: asyncio.Task[FallbackAnswer] = field(init=False)
+    task: asyncio.Task[FallbackAnswer[Any]] = field(init=False)
 
 
 async def _nothing() -> None:
@@ -106,11 +148,12 @@ def _the_same(_identity: str, _sent_at: float, _now: float) -> bool:
 
 
 class Fallback:
-    """Answers polls from Postgres.
+    """Answers polls from Postgres, and reads streams on.
 
-    Each principal's queries wait in a line of their own. One that is sent answers all who wait for the same poll, in
-    any line. `number` gives the last number heard of a session's slice, which `index_of` gives; `reconnect` leaves the
-    present connections; `probe` raises StoreUnavailable where Postgres takes no new one; `learn` is told which database
+    Each principal's queries wait in a line of their own. One that is sent answers all who ask the same, in any line.
+    `streams` are what is read on here: the primary's alone (`readmodel.event_stream` says why), so a standby has none.
+    `number` gives the last number heard of a session's slice, which `index_of` gives; `reconnect` leaves the present
+    connections; `probe` raises StoreUnavailable where Postgres takes no new one; `learn` is told which database
     answered, and tells whether it is another now.
     """
 
@@ -119,6 +162,7 @@ class Fallback:
         log: Log,
         *,
         concurrency: int,
+        streams: Streams | None = None,
         circuit: Admission,
         number: Callable[[str], Number | None],
         index_of: Callable[[str], int] = _the_only,
@@ -130,6 +174,7 @@ class Fallback:
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._log = log
+        self._streams = streams
         self._circuit = circuit
         self._number = number
         self._index_of = index_of
@@ -141,10 +186,10 @@ class Fallback:
         most_each = concurrency * LINE_PER_SLOT
         self._line = FairLine[_Query](concurrency, most_each=most_each, most=LINES * most_each, clock=clock)
         self._cheapest: deque[float] = deque(maxlen=CHEAPEST_OF)
-        self._waiting: dict[Poll, dict[Hashable, _Query]] = {}
-        self._running: dict[Poll, _Query] = {}
+        self._waiting: dict[Question, dict[Hashable, _Query]] = {}
+        self._running: dict[Question, _Query] = {}
         self._sent: set[_Query] = set()
-        self._missing: OrderedDict[str, FallbackAnswer] = OrderedDict()  # in order of age
+        self._missing: OrderedDict[tuple[type[Question], str], FallbackAnswer[Any]] = OrderedDict()  # in order of age
         self._missing_of: defaultdict[int, set[str]] = defaultdict(set)  # by slice
         self._databases = 0  # how often another one answered
         self.sent = self.shared = self.remembered = 0
@@ -171,33 +216,44 @@ class Fallback:
         """Whether some wait for others' queries to end, and not only for their own principal's."""
         return self._line.crowded
 
-    def has(self, poll: Poll) -> bool:
-        """Whether a query for this poll runs or waits."""
-        return poll in self._running or poll in self._waiting
+    def has(self, question: Question) -> bool:
+        """Whether a query for this runs or waits."""
+        return question in self._running or question in self._waiting
+
+    @overload
+    async def answer(
+        self, question: Poll, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
+    ) -> FallbackAnswer[LogPage]: ...
+
+    @overload
+    async def answer(
+        self, question: StreamRead, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
+    ) -> FallbackAnswer[LogArrivals]: ...
 
     async def answer(
-        self, poll: Poll, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
-    ) -> FallbackAnswer:
-        """Answer a poll with a lag of at most `staleness_seconds`, as of `not_before_us` at least; or by a query
-        that is sent after this call.
+        self, question: Question, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
+    ) -> FallbackAnswer[Any]:
+        """Answer with a lag of at most `staleness_seconds`, as of `not_before_us` at least; or by a query that is sent
+        after this call.
 
-        `principal` is who asks. Raises AnswerTooLarge, Overload, StoreUnavailable, StoreRefused.
+        `principal` is who asks. Raises AnswerTooLarge, Overload, StoreUnavailable, StoreRefused, and of a stream
+        OffsetGone.
         """
         arrived = self._clock()
-        missing = self.known_missing(poll, arrived, staleness_seconds, not_before_us)
+        missing = self.known_missing(question, arrived, staleness_seconds, not_before_us)
         if missing:
             self.remembered += 1
             return missing
-        fetched = await self.ask(poll, arrived, staleness_seconds, principal)
+        fetched = await self._share(question, arrived, staleness_seconds, principal)
         if fetched.freshness.since < arrived and not fetched.meets(staleness_seconds, not_before_us, self._clock()):
-            fetched = await self.ask(poll, arrived, 0, principal)  # the query that was joined was sent too early
+            fetched = await self._share(question, arrived, 0, principal)  # the query that was joined was sent too early
         return fetched
 
     def known_missing(
-        self, poll: Poll, now: float, staleness_seconds: float, not_before_us: int
-    ) -> FallbackAnswer | None:
+        self, question: Question, now: float, staleness_seconds: float, not_before_us: int
+    ) -> FallbackAnswer[Any] | None:
         """Give a recent answer that there is no such session, if it is as fresh as is wanted."""
-        missing = self._missing.get(poll.session_id)
+        missing = self._missing.get((type(question), question.session_id))
         if missing is None or missing.freshness.as_of_us < not_before_us:
             return None
         return missing if missing.freshness.lag_seconds(now) < min(staleness_seconds, MISSING_SECONDS) else None
@@ -218,7 +274,7 @@ class Fallback:
         """
         every = EVERY_SESSION in session_ids
         for query in self._sent:
-            session_id = query.poll.session_id
+            session_id = query.question.session_id
             query.is_overtaken |= self._index_of(session_id) == index if every else session_id in session_ids
         for session_id in tuple(self._missing_of[index]) if every else session_ids:
             self._forget_one(session_id)
@@ -231,36 +287,45 @@ class Fallback:
         await end([query.task for query in self._sent])
         await self._watch.close()
 
-    async def ask(self, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable) -> FallbackAnswer:
+    async def ask(
+        self, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable
+    ) -> FallbackAnswer[LogPage]:
         """Answer a poll by a query of its own, or by one that was sent since so long before it arrived."""
-        query = self._joinable(poll, arrived, staleness_seconds, principal) or self._queue(poll, principal)
+        return await self._share(poll, arrived, staleness_seconds, principal)
+
+    async def _share(
+        self, question: Question, arrived: float, staleness_seconds: float, principal: Hashable
+    ) -> FallbackAnswer[Any]:
+        query = self._joinable(question, arrived, staleness_seconds, principal) or self._queue(question, principal)
         return await asyncio.shield(query.answer)
 
-    def _joinable(self, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable) -> _Query | None:
+    def _joinable(
+        self, question: Question, arrived: float, staleness_seconds: float, principal: Hashable
+    ) -> _Query | None:
         """Give the query under way, if it is late enough, or the principal's own that waits.
 
         Not another principal's that waits: that one's line may be long. Whichever is sent first answers both.
         """
-        running = self._running.get(poll)
+        running = self._running.get(question)
         if running and running.sent_at is not None and running.sent_at <= arrived - staleness_seconds:
             running = None
-        query = running or self._waiting.get(poll, {}).get(principal)
+        query = running or self._waiting.get(question, {}).get(principal)
         self.shared += query is not None
         return query
 
-    def _queue(self, poll: Poll, principal: Hashable) -> _Query:
+    def _queue(self, question: Question, principal: Hashable) -> _Query:
         self._circuit.admit()
         loop = asyncio.get_running_loop()
-        query = _Query(poll, principal, loop.create_future())
+        query = _Query(question, principal, loop.create_future())
         self._line.asked(principal)
         left = self._line.join(principal, query)
         if left is query:
             raise self._line_full()
-        self._waiting.setdefault(poll, {})[principal] = query
+        self._waiting.setdefault(question, {})[principal] = query
         if left is not None:
             self._refuse(left, self._line_full())
         self._send_next()
-        if poll in self._waiting:
+        if question in self._waiting:
             query.timer = loop.call_later(LINE_SECONDS, self._late, query, context=nobodys())
         return query
 
@@ -282,44 +347,45 @@ class Fallback:
         if query.timer is not None:
             query.timer.cancel()
         self._line.leave(query.principal, query)
-        same = self._waiting[query.poll]
+        same = self._waiting[query.question]
         del same[query.principal]
         if not same:
-            del self._waiting[query.poll]
+            del self._waiting[query.question]
 
     def _send_next(self) -> None:
         """Send what there are places for. One query answers all who wait for the same: it is yet to be sent."""
         while (taken := self._line.take()) is not None:
             _, query = taken
-            same = list(self._waiting[query.poll].values())
+            same = list(self._waiting[query.question].values())
             for one in same:
                 self._forget(one)
             self.shared += len(same) - 1
-            self._running[query.poll] = query
+            self._running[query.question] = query
             self._sent.add(query)
             query.task = asyncio.create_task(self._send(query), context=nobodys())
             # A callback, since a task that is cancelled before it begins runs nothing, and would keep its place.
             query.task.add_done_callback(partial(self._ended, query, same, self._clock()))
 
-    def _ended(self, query: _Query, same: Sequence[_Query], began: float, task: asyncio.Task[FallbackAnswer]) -> None:
+    def _ended(
+        self, query: _Query, same: Sequence[_Query], began: float, task: asyncio.Task[FallbackAnswer[Any]]
+    ) -> None:
         self._sent.discard(query)
-        if self._running.get(query.poll) is query:
-            del self._running[query.poll]
+        if self._running.get(query.question) is query:
+            del self._running[query.question]
         self._line.give_back(query.principal, self._clock() - began)
         for one in same:
             _tell(one.answer, task)
         self._send_next()
 
-    async def _send(self, query: _Query) -> FallbackAnswer:
-        number = self._number(
-            query.poll.session_id
-        )  # before the query: a message heard from now on may be about what it does not see
+    async def _send(self, query: _Query) -> FallbackAnswer[Any]:
+        # Before the query: a message heard from now on may be about what it does not see.
+        number = self._number(query.question.session_id)
         query.sent_at = sent_at = self._clock()
         self.sent += 1
         databases = self._databases
         try:
             try:
-                logged = await self._ask(query.poll, sent_at)
+                logged = await self._ask(query.question, sent_at)
             finally:
                 self.durations.observe(self._clock() - sent_at)
         except QueryTooSlow as exc:
@@ -332,14 +398,17 @@ class Fallback:
         # Its now() is later than sent_at, so the as-of is at most this old.
         fetched = FallbackAnswer(logged, AsOf(logged.as_of_us, sent_at), number)
         if logged.status is None and databases == self._databases and not query.is_overtaken:
-            self._remember_missing(query.poll.session_id, fetched)
+            self._remember_missing(query.question, fetched)
         return fetched
 
-    async def _ask(self, poll: Poll, sent_at: float) -> LogPage:
+    async def _ask(self, question: Question, sent_at: float) -> LogAnswer:
         try:
-            logged = await self._watch.result(self._log.answer(poll, self._max_bytes))
+            logged = await self._watch.result(self._asked(question))
         except QueryTooSlow:
             raise  # not away: the watch found it there meanwhile
+        except StreamRightsMissing:
+            self._circuit.succeeded()  # polls are answered
+            raise
         except (StoreUnavailable, StoreRefused) as error:
             self._circuit.failed(error, sent_at)
             if isinstance(error, ServerInRecovery):
@@ -353,24 +422,33 @@ class Fallback:
             await self._reconnect()  # connections of before may lead to the database of before
         return logged
 
-    def _remember_missing(self, session_id: str, fetched: FallbackAnswer) -> None:
-        self._forget_one(session_id)
-        self._missing[session_id] = fetched
-        self._missing_of[self._index_of(session_id)].add(session_id)
+    def _asked(self, question: Question) -> Coroutine[Any, Any, LogAnswer]:
+        if isinstance(question, Poll):
+            return self._log.answer(question, self._max_bytes)
+        if self._streams is None:
+            raise TypeError("no streams are read on here")
+        return self._streams.answer(question, self._max_bytes)
+
+    def _remember_missing(self, question: Question, fetched: FallbackAnswer[Any]) -> None:
+        key = type(question), question.session_id
+        self._missing.pop(key, None)
+        self._missing[key] = fetched
+        self._missing_of[self._index_of(question.session_id)].add(question.session_id)
         if len(self._missing) > MAX_MISSING:
-            self._forget_one(next(iter(self._missing)))
+            self._forget_one(next(iter(self._missing))[1])
 
     def _forget_one(self, session_id: str) -> None:
-        if self._missing.pop(session_id, None) is not None:
+        found = [self._missing.pop((kind, session_id), None) for kind in (Poll, StreamRead)]
+        if any(found):
             self._missing_of[self._index_of(session_id)].discard(session_id)
 
 
-def _as_of_a_beat(logged: LogPage, proof: Proof) -> FallbackAnswer:
+def _as_of_a_beat(logged: LogAnswer, proof: Proof) -> FallbackAnswer[Any]:
     """Date a hot standby's answer."""
     return FallbackAnswer(logged, AsOf(proof.as_of_us, proof.since), Number(proof.term, proof.n, proof.database))
 
 
-def _tell(answer: asyncio.Future[FallbackAnswer], task: asyncio.Task[FallbackAnswer]) -> None:
+def _tell(answer: asyncio.Future[FallbackAnswer[Any]], task: asyncio.Task[FallbackAnswer[Any]]) -> None:
     """Hand on what became of a query."""
     if task.cancelled():
         answer.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -12,14 +13,22 @@ from query_api.access.denials import Denial
 from query_api.access.hosts import ANY_HOST, Hosts
 from query_api.cors import Cors
 from query_api.events import Events, EventsRequest, Question
+from query_api.held_events import EventsWaiter
 from query_api.problems import broken, problem
 from query_api.reply import HeaderFields, Reply
 from query_api.request_fields import RequestFields
 from query_api.request_id import HEADER, RequestIds, is_acceptable, naming
+from query_api.stream import AskedStream, Stream, StreamQuestion
+from query_api.stream_waiter import StreamWaiter
+from query_api.waiter import Ending
 
 SESSIONS = "/api/v2/sessions/"
-EVENTS = "/events"
-_BEFORE, _AFTER = len(SESSIONS), -len(EVENTS)
+AnyQuestion = Question | StreamQuestion
+Asked = EventsRequest | AskedStream
+AnyHeld = EventsWaiter | StreamWaiter
+_QUESTIONS: dict[str, type[Question | StreamQuestion]] = {"events": Question, "stream": StreamQuestion}
+_OF_HEADS = {name.encode(): kind for name, kind in _QUESTIONS.items()}
+_BEFORE = len(SESSIONS)
 _SCHEMES = frozenset({b"bearer", b"basic"})
 """Words before a key that are none themselves."""
 BROKEN = broken()
@@ -32,8 +41,9 @@ _log = structlog.get_logger(__name__)
 class Front:
     """Names requests, knows polls by their paths, and answers those that need no store."""
 
-    def __init__(self, events: Events, cors: Cors, root_path: str, hosts: Hosts = ANY_HOST) -> None:
+    def __init__(self, events: Events, stream: Stream, cors: Cors, root_path: str, hosts: Hosts = ANY_HOST) -> None:
         self._events = events
+        self._stream = stream
         self._cors = cors
         self.hosts = hosts
         self.new_name = RequestIds().name
@@ -68,23 +78,52 @@ class Front:
         prefix = self.prefix
         return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
 
-    def at_once(self, name: bytes, question: Question, address: str) -> Reply | EventsRequest:
-        """Answer a poll that needs no store; else give what a store must be asked. Raises nothing."""
+    def at_once(self, name: bytes, question: AnyQuestion, address: str) -> Reply | Asked | AnyHeld:
+        """Answer a poll that needs no store; else give what a store must be asked, or what is to be held.
+
+        Raises nothing.
+        """
         try:
-            return self._events.at_once(question, address)
+            if isinstance(question, Question):
+                return self._events.at_once(question, address)
+            return self._stream.at_once(question, address)
         except Exception:  # noqa: BLE001 (whatever is wrong with one poll, its caller gets an answer)
             with naming(name):
                 _log.exception("a poll failed", session_id=request_log.shown(question.session_id))
             return BROKEN
 
+    def hold(self, name: bytes, waiter: AnyHeld, deliver: Callable[[Reply], None]) -> Reply | None:
+        """Hold a poll until `deliver` is called with its answer; gives the refusal where no place is free."""
+        waiter.name, waiter.deliver = name, deliver
+        if isinstance(waiter, EventsWaiter):
+            return self._events.hold(waiter)
+        return self._stream.hold(waiter)
+
+    def leave(self, waiter: AnyHeld) -> None:
+        """Forget a held poll whose client has left."""
+        self._events.held.leave(waiter)
+
+    def end_early(self, waiter: AnyHeld, ending: Ending) -> None:
+        """Answer a held poll now, or as soon as anything is known."""
+        self._events.held.end_early(waiter, ending)
+
+    def drain(self) -> None:
+        """Answer all held polls, and hold none from now on."""
+        self._events.held.drain()
+
     def gone(self, task: asyncio.Task[Any]) -> None:
-        """Tell that the client of a poll has left, which this task answers."""
+        """Tell that the client of a question has left, which this task answers."""
         self._events.gone(task)
 
-    async def from_stores(self, asked: EventsRequest) -> Reply:
-        """Answer a poll that memory has no answer to, or not yet in its form. Raises nothing."""
+    async def from_stores(self, asked: Asked) -> Reply | AnyHeld:
+        """Answer a poll that memory has no answer to, or not yet in its form; or give what is to be held.
+
+        Raises nothing.
+        """
         try:
-            return await self._events.from_stores(asked)
+            if isinstance(asked, EventsRequest):
+                return await self._events.from_stores(asked)
+            return await self._stream.from_stores(asked)
         except Exception:  # noqa: BLE001 (the same)
             _log.exception("a poll failed", session_id=request_log.shown(asked.question.session_id))
             return BROKEN
@@ -96,18 +135,18 @@ def own_name(fields: RequestFields) -> bytes | None:
     return wished if wished is not None and is_acceptable(wished, _secrets(fields)) else None
 
 
-def events_path(session_id: str) -> str:
-    """The path of a session's events."""
-    return f"{SESSIONS}{session_id}{EVENTS}"
-
-
-def polled_session(path: str) -> str | None:
-    """The session whose events are at this path, as it stands there; None where that is no such path."""
-    path = path.removesuffix("/")
-    session_id = path[_BEFORE:_AFTER]
-    if path[:_BEFORE] != SESSIONS or path[_AFTER:] != EVENTS or "/" in session_id:
+def question_at(path: str) -> tuple[type[Question | StreamQuestion], str] | None:
+    """What is asked at this path, and of which session, as it stands there; None where that is no such path."""
+    session_id, _, name = path[_BEFORE:].removesuffix("/").rpartition("/")
+    kind = _QUESTIONS.get(name)
+    if kind is None or path[:_BEFORE] != SESSIONS or "/" in session_id:
         return None
-    return session_id
+    return kind, session_id
+
+
+def question_of(name: bytes) -> type[Question | StreamQuestion]:
+    """What is asked at a path that ends with `events` or `stream`."""
+    return _OF_HEADS[name]
 
 
 def _secrets(fields: RequestFields) -> list[bytes]:

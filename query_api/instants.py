@@ -8,17 +8,15 @@ from collections.abc import Hashable
 from contextlib import suppress
 from typing import Any, cast
 
-from readmodel.errors import Overload
-
-MAX_HELD = 20_000
-"""Polls held at a time. A beat looks at each of them, which takes a few milliseconds."""
+from query_api.places import WaitingPlaces
+from readmodel.errors import NoPlaceFree
 
 
 class Instants:
     """Who waits for which instant, by the part of the view whose beats count."""
 
-    def __init__(self, most: int = MAX_HELD) -> None:
-        self._most = most
+    def __init__(self, places: WaitingPlaces) -> None:
+        self._places = places
         self._waiting: defaultdict[Hashable, dict[asyncio.Future[None], int]] = defaultdict(dict)
         self._held: set[asyncio.Task[Any]] = set()
 
@@ -28,9 +26,9 @@ class Instants:
         return len(self._held)
 
     async def wait(self, part: Hashable, instant_us: int, seconds: float) -> None:
-        """Return once a beat of this part has passed an instant, or after so long; raises Overload past the bound."""
-        if len(self._held) >= self._most:
-            raise Overload("Too many polls wait for a later as-of; try again in a second.")
+        """Return once a beat of this part has passed an instant, or after so long; raises NoPlaceFree."""
+        if not self._places.take():
+            raise NoPlaceFree
         passed = asyncio.get_running_loop().create_future()
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._waiting[part][passed] = instant_us
@@ -41,6 +39,7 @@ class Instants:
                     await passed
         finally:
             self._held.discard(task)
+            self._places.free()
             self._waiting[part].pop(passed, None)
 
     def passed(self, part: Hashable, as_of_us: int) -> None:

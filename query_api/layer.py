@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import structlog
 
 from query_api import request_log
 from query_api.doorway.connections import CONNECTION, Connections
-from query_api.events import NOT_BEFORE_FIELD, EventsRequest, Question
-from query_api.front import BROKEN, Front, polled_session
+from query_api.events import EventsRequest
+from query_api.front import BROKEN, AnyHeld, Asked, Front, question_at
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
 from query_api.request_id import HEADER, about
+from query_api.staleness import NOT_BEFORE_FIELD
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -24,6 +25,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
+
+
+class _Holding(NamedTuple):
+    """A held poll, and what its answer comes to."""
+
+    waiter: AnyHeld
+    answered: asyncio.Future[Reply]
 
 
 class Layer:
@@ -68,21 +76,49 @@ class Layer:
         if preflight is not None:
             await respond(send, preflight, method, [(HEADER, name)])
             return
-        session_id = polled_session(path)
-        if session_id is None:
+        found = question_at(path)
+        if found is None:
             await self._hand_over(scope, path, receive, send, extra)
             return
-        reply = front.at_once(name, Question(method, session_id, scope["query_string"], fields), address)
-        if not isinstance(reply, Reply):
-            reply = await self._from_stores(reply, receive)
+        kind, session_id = found
+        first = front.at_once(name, kind(method, session_id, scope["query_string"], fields), address)
+        reply: Reply | _Holding
+        if isinstance(first, Asked):
+            reply = await self._from_stores(name, first, receive)
+        else:
+            reply = self._answer_or_hold(name, first)
+        if isinstance(reply, _Holding):
+            connection = scope.get("state", {}).get(CONNECTION)
+            if connection is not None:
+                connection.holds(reply.waiter)
+            reply = await self._held(reply, receive)
         await respond(send, reply, method, extra)
 
-    async def _from_stores(self, asked: EventsRequest, receive: Receive) -> Reply:
+    def _answer_or_hold(self, name: bytes, reply: Reply | AnyHeld) -> Reply | _Holding:
+        """Hold what is to be held; gives its refusal where no place is free."""
+        if isinstance(reply, Reply):
+            return reply
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        return self._front.hold(name, reply, answered.set_result) or _Holding(reply, answered)
+
+    async def _held(self, holding: _Holding, receive: Receive) -> Reply:
+        """Wait until a held poll has its answer, or its client has left."""
+        answered = holding.answered
+        watching = asyncio.ensure_future(_left(receive))
+        either: set[asyncio.Future[Any]] = {answered, watching}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return answered.result() if answered.done() else BROKEN
+        finally:
+            watching.cancel()
+            self._front.leave(holding.waiter)
+
+    async def _from_stores(self, name: bytes, asked: Asked, receive: Receive) -> Reply | _Holding:
         """Answer a poll that waits; one that may be held is let go when its client leaves."""
         front = self._front
-        if NOT_BEFORE_FIELD not in asked.question.fields:
-            return await front.from_stores(asked)
-        answering = asyncio.ensure_future(front.from_stores(asked))
+        if isinstance(asked, EventsRequest) and NOT_BEFORE_FIELD not in asked.question.fields:
+            return await self._read(name, asked)
+        answering = asyncio.ensure_future(self._read(name, asked))
         watching = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -90,9 +126,20 @@ class Layer:
                 front.gone(answering)
                 await asyncio.wait({answering})
             return BROKEN if answering.cancelled() else answering.result()
+        except asyncio.CancelledError:
+            answering.add_done_callback(self._let_go)  # it may be held already, and nobody waits for it
+            raise
         finally:
             watching.cancel()
             answering.cancel()
+
+    async def _read(self, name: bytes, asked: Asked) -> Reply | _Holding:
+        """Ask the stores; what has no news is held in the same turn of the loop, so that no message falls between."""
+        return self._answer_or_hold(name, await self._front.from_stores(asked))
+
+    def _let_go(self, answering: asyncio.Task[Reply | _Holding]) -> None:
+        if not answering.cancelled() and isinstance(holding := answering.result(), _Holding):
+            self._front.leave(holding.waiter)
 
     async def _hand_over(self, scope: Scope, path: str, receive: Receive, send: Send, extra: Pairs) -> None:
         head = scope["method"] == "HEAD"

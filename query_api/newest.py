@@ -16,7 +16,7 @@ OVERHEAD_BYTES = 1_000
 MAX_ANSWERS = 4
 """Answers that are kept ready; dashboards that are equally far behind ask for the same one."""
 
-_FILTERED = re.compile(
+FILTERED = re.compile(
     rb'\{"id":"[^"]*","session_id":"[^"]*","step_id":(?:null|"([^"]*)"),"event_type":(?:"([^"\\]*)")?'
 )
 """Matches an event: (step or None, type or None where no poll can name it)."""
@@ -78,9 +78,7 @@ class Newest:
             matching = [
                 member
                 for member in matching
-                if (its := _FILTERED.match(member))
-                and (not steps or its[1] in steps)
-                and (not types or its[2] in types)
+                if (its := FILTERED.match(member)) and (not steps or its[1] in steps) and (not types or its[2] in types)
             ]
         if poll.oldest_first:
             matching = matching[::-1]

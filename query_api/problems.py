@@ -6,12 +6,15 @@ import re
 from http import HTTPStatus
 
 import orjson
+import structlog
 
 from query_api.reply import HeaderFields, Pairs, Reply
 from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,
     InvalidParameter,
+    NoPlaceFree,
+    OffsetGone,
     Overload,
     RightsMissing,
     SchemaMissing,
@@ -24,6 +27,7 @@ MEDIA_TYPE = b"application/problem+json"
 RETRY_SECONDS = 1
 """When it is worth asking again after no store could answer: stores that are away are tried once a second."""
 NO_STORE = "No store can answer at the moment; try again in a second."
+_log = structlog.get_logger(__name__)
 _PLACE = re.compile(r"\b(PostgreSQL|Redis) at \S+?(?=:?\s)")
 
 
@@ -57,13 +61,22 @@ def problem_of(error: ServiceError) -> Reply:
         case AnswerTooLarge():
             return bad_request(InvalidParameter("limit", str(error)))
         case Overload():
-            return retry_later(str(error), error.retry_after_seconds)
+            status = 429 if isinstance(error, NoPlaceFree) else 503
+            return problem(status, str(error), headers=[(b"retry-after", b"%d" % error.retry_after_seconds)])
         case StoreUnavailable() | StoreRefused():
             must_be_mended = isinstance(error, SchemaMissing | RightsMissing)
             return retry_later(placeless(error) if must_be_mended else NO_STORE)
-        case BadEvents():
-            return problem(500, placeless(error))
+        case OffsetGone() | BadEvents():
+            return problem(410 if isinstance(error, OffsetGone) else 500, placeless(error))
     return broken()
+
+
+def problem_of_read(error: ServiceError, session_id: str) -> Reply:
+    """Build the answer to whoever reads what a session has, and tell the log what nobody has told it."""
+    reply = problem_of(error)
+    if reply.status == 500 and not isinstance(error, BadEvents):  # whoever found that has told the log
+        _log.error("a poll failed", session_id=session_id, error=str(error))
+    return reply
 
 
 def placeless(error: ServiceError) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 WANTED = frozenset(
     {b"x-api-key", b"authorization", b"if-none-match", b"readside-max-staleness", b"origin", b"x-request-id"}
-    | {b"traceparent", b"accept-encoding", b"host", b"readside-not-before"}
+    | {b"traceparent", b"accept-encoding", b"host", b"readside-not-before", b"prefer"}
 )
 SECRETS = frozenset({b"x-api-key", b"authorization"})
 TWICE = b"\n"

@@ -11,13 +11,16 @@ does not say, tells nothing of the sessions of another. Memory is shared by all.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from query_api.answers import Answer, AsOf, Number
 from query_api.newest import Newest
+from query_api.stream_page import StreamEnd, StreamPage, end_key
 from query_api.transit import Transit
+from readmodel.arrivals import StreamRead
 from readmodel.messages import EVERY_SESSION, Change
+from readmodel.offset import memory_of
 from readmodel.poll import Poll
 from readmodel.slices import Slices
 from readmodel.wal import Proof, WalPosition, latest_passed
@@ -28,6 +31,7 @@ STRING_BYTES = 64
 """A string and its place in a tuple, beside its letters."""
 Key = Poll | str
 """A poll; or a session's id, for the 404 that all polls of it get."""
+Kept = Answer | Newest | StreamEnd | StreamPage
 MAX_PROOFS, PROOF_SECONDS = 256, 0.1
 """Beats that hot standbys are held against, and how far they lie apart at least: those of half a minute, or more."""
 BEHIND_SECONDS = 1.0
@@ -39,9 +43,10 @@ MAX_DROPPED = 100_000
 class ChangeStream:
     """What was heard of one slice, and which answers of its sessions are kept."""
 
-    __slots__ = ("beat", "dropped_at", "floor", "heard", "keys_of", "proofs", "transit")
+    __slots__ = ("beat", "dropped_at", "floor", "heard", "index", "keys_of", "proofs", "transit")
 
-    def __init__(self) -> None:
+    def __init__(self, index: int) -> None:
+        self.index = index
         self.heard: Number | None = None
         self.beat: AsOf | None = None
         self.transit = Transit()
@@ -60,7 +65,7 @@ class ChangeStream:
 
 @dataclass(slots=True)
 class _Entry:
-    kept: Answer | Newest
+    kept: Kept
     freshness: AsOf
     size: int
     stream: ChangeStream
@@ -72,12 +77,16 @@ class ResponseCache:
     def __init__(self, max_bytes: int, slices: Slices | None = None, max_dropped: int = MAX_DROPPED) -> None:
         self.max_bytes = max_bytes
         self._slices = slices or Slices("")
-        self._streams = tuple(ChangeStream() for _ in self._slices.keys)
+        self._streams = tuple(map(ChangeStream, range(len(self._slices.keys))))
         self._max_dropped = max(1, max_dropped // len(self._streams))
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._database = ""
         self.bytes = 0
         self.breaks = self.evictions = self.dropped = self.messages = 0
+        self.on_change: Callable[[str], None] = _nobody_asks
+        """Told of each session that a message names."""
+        self.on_emptying: Callable[[int], None] = _nobody_asks
+        """Told of each slice any session of which may have changed."""
 
     def __len__(self) -> int:
         """How many answers are kept."""
@@ -126,6 +135,10 @@ class ResponseCache:
         """
         return self._stream_of(session_id).heard
 
+    def follows(self, session_id: str, number: Number | None) -> bool:
+        """Whether an answer of this number holds until a message names its session or a break comes."""
+        return self._is_current(self._stream_of(session_id), session_id, number)
+
     def index_of(self, session_id: str) -> int:
         """Tell which slice a session is in."""
         return self._slices.index_of(session_id)
@@ -171,6 +184,14 @@ class ResponseCache:
         """Find what is known of a session's newest events by its `newest_key`, by the same rule."""
         return self._find(key, now, staleness_seconds)  # type: ignore[return-value]
 
+    def end_of(self, session_id: str, now: float, staleness_seconds: float) -> tuple[StreamEnd, AsOf] | None:
+        """Find the end of a session's stream, by the same rule."""
+        return self._find(end_key(session_id), now, staleness_seconds)  # type: ignore[return-value]
+
+    def arrivals(self, read: StreamRead, now: float, staleness_seconds: float) -> tuple[StreamPage, AsOf] | None:
+        """Find what comes behind an offset, by the same rule."""
+        return self._find(read, now, staleness_seconds)  # type: ignore[return-value]
+
     def store(self, key: Key, answer: Answer, freshness: AsOf, number: Number | None) -> bool:
         """Keep an answer if no message since its number can have changed it; tells whether it is kept."""
         return self._keep(key, answer, freshness, len(answer.body) + _bytes_of(key) + ENTRY_OVERHEAD_BYTES, number)
@@ -182,10 +203,20 @@ class ResponseCache:
             return False
         return self._keep(newest.key, newest, freshness, newest.size, number)
 
+    def store_end(self, tail: StreamEnd, freshness: AsOf, number: Number | None) -> bool:
+        """Keep the end of a session's stream, by the same rule."""
+        size = memory_of(tail.offset) + ENTRY_OVERHEAD_BYTES
+        return self._keep(end_key(tail.session_id), tail, freshness, size, number)
+
+    def store_arrivals(self, read: StreamRead, page: StreamPage, freshness: AsOf, number: Number | None) -> bool:
+        """Keep what comes behind an offset, by the same rule."""
+        size = page.size + memory_of(read.offset) + ENTRY_OVERHEAD_BYTES
+        return self._keep(read, page, freshness, size, number)
+
     def _stream_of(self, session_id: str) -> ChangeStream:
         return self._streams[self._slices.index_of(session_id)]
 
-    def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Answer | Newest, AsOf] | None:
+    def _find(self, key: Hashable, now: float, staleness_seconds: float) -> tuple[Kept, AsOf] | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -197,12 +228,10 @@ class ResponseCache:
         self._entries.move_to_end(key)
         return entry.kept, freshness
 
-    def _keep(self, key: Hashable, kept: Answer | Newest, freshness: AsOf, size: int, number: Number | None) -> bool:
+    def _keep(self, key: Hashable, kept: Kept, freshness: AsOf, size: int, number: Number | None) -> bool:
         session_id = kept.session_id
         stream = self._stream_of(session_id)
-        if number is None or stream.heard is None or number.term != stream.heard.term:
-            return False
-        if number.n < max(stream.floor, stream.dropped_at.get(session_id, 0)) or size > self.max_bytes:
+        if size > self.max_bytes or not self._is_current(stream, session_id, number):
             return False
         self._remove(key)
         self._entries[key] = _Entry(kept, freshness, size, stream)
@@ -213,6 +242,12 @@ class ResponseCache:
             self.evictions += 1
         return True
 
+    def _is_current(self, stream: ChangeStream, session_id: str, number: Number | None) -> bool:
+        """Whether no message since this number can have changed a session."""
+        if number is None or stream.heard is None or number.term != stream.heard.term:
+            return False
+        return number.n >= max(stream.floor, stream.dropped_at.get(session_id, 0))
+
     def _drop(self, stream: ChangeStream, session_id: str, n: int) -> None:
         for key in tuple(stream.keys_of.get(session_id, ())):
             self._remove(key)
@@ -221,6 +256,7 @@ class ResponseCache:
         stream.dropped_at[session_id] = n
         if len(stream.dropped_at) > self._max_dropped:
             stream.floor = max(stream.floor, stream.dropped_at.popitem(last=False)[1])
+        self.on_change(session_id)
 
     def _break(self, stream: ChangeStream) -> None:
         self._empty(stream)
@@ -239,6 +275,7 @@ class ResponseCache:
                 for key in keys:
                     self.bytes -= self._entries.pop(key).size
         stream.keys_of.clear()
+        self.on_emptying(stream.index)
 
     def _remove(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
@@ -249,6 +286,10 @@ class ResponseCache:
         keys_of[session_id].discard(key)
         if not keys_of[session_id]:
             del keys_of[session_id]
+
+
+def _nobody_asks(_: object) -> None:
+    """Tell nobody."""
 
 
 def _bytes_of(key: Key) -> int:

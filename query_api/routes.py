@@ -23,7 +23,7 @@ from readmodel.parameters import Parameters
 from readmodel.poll import Poll
 from readmodel.poll_query import MAX_PAGE
 from readmodel.projection import read_projection
-from readmodel.view import Cold
+from readmodel.view import Cold, ViewPage
 
 _NOT_WRITABLE = "Redis takes no writes, so no session can be warmed or kept; /api/v2/projection says more."
 _STANDS_STILL = "The view stands still, so the session is not kept up to date; /api/v2/projection says why."
@@ -100,7 +100,7 @@ async def warm(
     return _json({"session_id": sid, "state": "hot"}, 202)
 
 
-async def _check_followed(service: Service, session_id: str, answer: ViewAnswer | Cold) -> None:
+async def _check_followed(service: Service, session_id: str, answer: ViewAnswer[ViewPage] | Cold) -> None:
     """Refuse to say anything of a session in a view that nobody can write to, or that stands still."""
     refusal = await service.view.part_of(session_id).write_refusal()
     staleness = service.config.max_staleness_seconds

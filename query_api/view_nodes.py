@@ -1,19 +1,20 @@
-"""Polls of the view, those of each server by themselves: one that is away or slow holds up no other's."""
+"""Reads of the view, those of each server by themselves: one that is away or slow holds up no other's."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Hashable
-from typing import Protocol
+from typing import Any, Protocol, overload
 
 from query_api.circuit import Circuit
 from query_api.view_reads import RoundTrips, View, ViewAnswer, ViewReads
+from readmodel.arrivals import StreamRead
 from readmodel.poll import Poll
-from readmodel.view import Cold
+from readmodel.view import Cold, Question, ViewArrivals, ViewPage
 
 
 class Nodes(View, Protocol):
-    """What answers polls from Redis, and knows on which servers it is now."""
+    """What answers polls and reads of streams from Redis, and knows on which servers it is now."""
 
     def node_of(self, session_id: str) -> str:
         """Name the server that a session is taken to be on."""
@@ -38,11 +39,17 @@ class ViewNodes:
         self._reads: dict[str, ViewReads] = {}
         self.counted = RoundTrips()
 
-    async def read(self, poll: Poll, principal: Hashable = None) -> ViewAnswer | Cold:
-        """Answer a poll; `principal` is who asks. Raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
-        node = self._view.node_of(poll.session_id)
+    @overload
+    async def read(self, question: Poll, principal: Hashable = None) -> ViewAnswer[ViewPage] | Cold: ...
+
+    @overload
+    async def read(self, question: StreamRead, principal: Hashable = None) -> ViewAnswer[ViewArrivals] | Cold: ...
+
+    async def read(self, question: Question, principal: Hashable = None) -> Any:
+        """Answer a poll, or read a stream; `principal` is who asks. Raises what `ViewReads.read` raises."""
+        node = self._view.node_of(question.session_id)
         reads = self._reads.get(node) or self._begin(node)
-        return await reads.read(poll, principal)
+        return await reads.read(question, principal)
 
     @property
     def nodes(self) -> Collection[str]:

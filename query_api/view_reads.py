@@ -1,4 +1,4 @@
-"""Polls of the view, so that a Redis that hangs holds nobody for long: short timeouts, a bound, a circuit."""
+"""Reads of the view, so that a Redis that hangs holds nobody for long: short timeouts, a bound, a circuit."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from query_api.answers import AsOf
 from query_api.circuit import Circuit
 from query_api.request_id import nobodys
+from readmodel.arrivals import StreamRead
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.histogram import Histogram
 from readmodel.patience import patience
 from readmodel.poll import Poll
 from readmodel.supervise import end
-from readmodel.view import LONG_PAGE, Cold, ViewPage
+from readmodel.view import LONG_PAGE, Cold, Question, ViewArrivals, ViewPage
 
 READ_SECONDS = 0.5
 """A script answers within milliseconds; one that a load's big call holds up, within a few tens of them."""
@@ -33,31 +34,36 @@ MAX_TOGETHER = 16
 """Polls that share a round trip."""
 EVENTS_TOGETHER = 1_600
 """Events that they may ask for in all, unless a single poll does: what others ask meanwhile waits for them."""
+CONTINUED_EVENTS = 50
+"""The same of a stream that goes on from an offset: as a rule a few have come since."""
 MAX_ROUND_TRIPS = 4
 """Round trips under way: Redis runs one script at a time, so more would only wait there, and not share."""
 TRIPS_OF_ONE = 2
 """Round trips under way that hold polls of one principal: the next one is another's, who then waits for none."""
 
 
+Found = TypeVar("Found", bound=ViewPage | ViewArrivals)
+
+
 class View(Protocol):
-    """What answers polls from Redis."""
+    """What answers polls, and reads of streams, from Redis."""
 
     async def read_all(
-        self, polls: Sequence[Poll], max_bytes: int, database: str, reply_bytes: int
-    ) -> list[ViewPage | Cold | ServiceError]:
-        """Answer polls in one round trip; raises ViewUnavailable or AccessRefused.
+        self, questions: Sequence[Question], max_bytes: int, database: str, reply_bytes: int
+    ) -> list[ViewPage | ViewArrivals | Cold | ServiceError]:
+        """Answer them in one round trip; raises ViewUnavailable or AccessRefused.
 
-        LONG_PAGE stands in the place of a page that is longer than `reply_bytes`.
+        LONG_PAGE stands in the place of a page that is longer than `reply_bytes`; of a stream less is given.
 
-        In a poll's place may stand AnswerTooLarge, what Redis refused, or ForeignView, where the view is of another
+        In a question's place may stand AnswerTooLarge, what Redis refused, or ForeignView, where the view is of another
         database than `database` ("" takes any).
         """
 
 
-class ViewAnswer(NamedTuple):
-    """A page from the view, and how fresh it is by this process' clock."""
+class ViewAnswer(NamedTuple, Generic[Found]):
+    """A page from the view, or what it has of a stream, and how fresh that is by this process' clock."""
 
-    found: ViewPage
+    found: Found
     freshness: AsOf
 
 
@@ -87,10 +93,10 @@ class ViewReads:
         self.circuit = circuit
         self._max_bytes = max_bytes
         self._database = database
-        self._lines: dict[Hashable, OrderedDict[Poll, None]] = {}
+        self._lines: dict[Hashable, OrderedDict[Question, None]] = {}
         self._turns: OrderedDict[Hashable, None] = OrderedDict()  # who is next stands first, who must wait nowhere
-        self._waiting: dict[Poll, list[asyncio.Future[ViewAnswer | Cold]]] = {}
-        self._askers: dict[Poll, list[Hashable]] = {}  # of what is not sent yet: in whose lines it stands
+        self._waiting: dict[Question, list[asyncio.Future[Any]]] = {}
+        self._askers: dict[Question, list[Hashable]] = {}  # of what is not sent yet: in whose lines it stands
         self._round_trips: set[asyncio.Task[None]] = set()
         self._long_reads: set[asyncio.Task[None]] = set()
         self._one_long_read = asyncio.Lock()
@@ -104,20 +110,29 @@ class ViewReads:
         """Whether nobody waits for an answer."""
         return not self._waiting
 
-    async def read(self, poll: Poll, principal: Hashable = None) -> ViewAnswer | Cold:
-        """Answer a poll; `principal` is who asks. Raises AnswerTooLarge, StoreUnavailable or StoreRefused."""
+    @overload
+    async def read(self, question: Poll, principal: Hashable = None) -> ViewAnswer[ViewPage] | Cold: ...
+
+    @overload
+    async def read(self, question: StreamRead, principal: Hashable = None) -> ViewAnswer[ViewArrivals] | Cold: ...
+
+    async def read(self, question: Question, principal: Hashable = None) -> Any:
+        """Answer a poll, or read a stream; `principal` is who asks.
+
+        Raises AnswerTooLarge, OffsetGone, StoreUnavailable or StoreRefused.
+        """
         loop = asyncio.get_running_loop()
-        mine: asyncio.Future[ViewAnswer | Cold] = loop.create_future()  # who leaves takes the answer from nobody else
-        waiting = self._waiting.get(poll)
+        mine: asyncio.Future[Any] = loop.create_future()  # who leaves takes the answer from nobody else
+        waiting = self._waiting.get(question)
         if waiting is not None:
             self.counted.shared += 1
             waiting.append(mine)
-            if poll in self._askers and principal not in self._askers[poll]:
-                self._want(poll, principal)  # whose turn comes first
+            if question in self._askers and principal not in self._askers[question]:
+                self._want(question, principal)  # whose turn comes first
         else:
             self.circuit.admit()
-            self._waiting[poll], self._askers[poll] = [mine], []
-            self._want(poll, principal)
+            self._waiting[question], self._askers[question] = [mine], []
+            self._want(question, principal)
         return await mine
 
     async def close(self) -> None:
@@ -129,9 +144,9 @@ class ViewReads:
             for caller in waiting:
                 caller.cancel()
 
-    def _want(self, poll: Poll, principal: Hashable) -> None:
-        self._askers[poll].append(principal)
-        self._lines.setdefault(principal, OrderedDict())[poll] = None
+    def _want(self, question: Question, principal: Hashable) -> None:
+        self._askers[question].append(principal)
+        self._lines.setdefault(principal, OrderedDict())[question] = None
         self._turns.setdefault(principal)
         if not self._is_due:
             self._is_due = True
@@ -156,52 +171,52 @@ class ViewReads:
                 self._turns.move_to_end(principal, last=False)
         self._send()
 
-    def _load(self) -> list[tuple[Poll, Hashable]]:
+    def _load(self) -> list[tuple[Question, Hashable]]:
         """Take what the next round trip asks, and for whom: a poll of each principal's in turn, as many as fit."""
-        load: list[tuple[Poll, Hashable]] = []
+        load: list[tuple[Question, Hashable]] = []
         events = 0
         while self._turns and len(load) < MAX_TOGETHER:
             principal = next(iter(self._turns))
             if self._trips_of[principal] >= TRIPS_OF_ONE:
                 del self._turns[principal]
                 continue
-            poll = next(iter(self._lines[principal]))
-            events += WALKED_EVENTS if poll.steps else poll.limit
+            question = next(iter(self._lines[principal]))
+            events += _events_of(question)
             if load and events > EVENTS_TOGETHER:
                 break
-            load.append((poll, principal))
+            load.append((question, principal))
             self._turns.move_to_end(principal)
-            self._taken(poll)
+            self._taken(question)
         return load
 
-    def _taken(self, poll: Poll) -> None:
+    def _taken(self, question: Question) -> None:
         """Take a poll out of all lines that it stands in."""
-        for principal in self._askers.pop(poll):
+        for principal in self._askers.pop(question):
             line = self._lines[principal]
-            del line[poll]
+            del line[question]
             if not line:
                 del self._lines[principal]
                 self._turns.pop(principal, None)
 
-    async def _round_trip(self, load: list[tuple[Poll, Hashable]]) -> None:
-        answers: Sequence[ViewAnswer | Cold | Exception]
-        polls = [poll for poll, _ in load]
+    async def _round_trip(self, load: list[tuple[Question, Hashable]]) -> None:
+        answers: Sequence[ViewAnswer[Any] | Cold | Exception]
+        questions = [question for question, _ in load]
         started = time.monotonic()
         try:
-            answers = await self._read(polls)
+            answers = await self._read(questions)
         except Exception as error:  # noqa: BLE001 (each of the callers raises it)
-            answers = [error] * len(polls)
+            answers = [error] * len(questions)
         self.counted.durations.observe(time.monotonic() - started)
-        for (poll, principal), answer in zip(load, answers, strict=True):
+        for (question, principal), answer in zip(load, answers, strict=True):
             if answer == LONG_PAGE:
-                long_read = self._long_read(poll, principal)
+                long_read = self._long_read(question, principal)
                 self._long_reads.add(task := asyncio.create_task(long_read, context=nobodys()))
                 task.add_done_callback(self._long_reads.discard)
             else:
-                self._settle(poll, answer)
+                self._settle(question, answer)
 
-    def _settle(self, poll: Poll, answer: ViewAnswer | Cold | Exception) -> None:
-        for caller in self._waiting.pop(poll):
+    def _settle(self, question: Question, answer: ViewAnswer[Any] | Cold | Exception) -> None:
+        for caller in self._waiting.pop(question):
             if caller.cancelled():
                 continue
             if isinstance(answer, Exception):
@@ -210,34 +225,36 @@ class ViewReads:
             else:
                 caller.set_result(answer)
 
-    async def _long_read(self, poll: Poll, principal: Hashable) -> None:
+    async def _long_read(self, question: Question, principal: Hashable) -> None:
         """Read a long page: one at a time, of each principal in turn, none for long. It says nothing of Redis."""
-        answer: ViewAnswer | Cold | Exception
+        answer: ViewAnswer[Any] | Cold | Exception
         of_principal = self._long_read_of.setdefault(principal, asyncio.Lock())
         try:
             async with patience(LONG_READ_SECONDS), of_principal, self._one_long_read:
-                (answer,) = await self._read_all([poll], self._max_bytes)
+                (answer,) = await self._read_all([question], self._max_bytes)
         except TimeoutError:
             answer = LONG_PAGE
         except Exception as error:  # noqa: BLE001 (each of the callers raises it)
             answer = error
-        self._settle(poll, answer)
+        self._settle(question, answer)
 
-    async def _read(self, polls: list[Poll]) -> Sequence[ViewAnswer | Cold | ServiceError]:
+    async def _read(self, questions: list[Question]) -> Sequence[ViewAnswer[Any] | Cold | ServiceError]:
         called_at, beside_long = time.monotonic(), self._one_long_read.locked()
         try:
             async with patience(READ_SECONDS):
-                return await self._read_all(polls, LONG_BYTES)
+                return await self._read_all(questions, LONG_BYTES)
         except TimeoutError as exc:
             error = ViewUnavailable(f"Redis did not answer within {READ_SECONDS} s.")
             if not (beside_long or self._one_long_read.locked()):  # else it may be at work for us, and is not away
                 self.circuit.failed(error, called_at)
             raise error from exc
 
-    async def _read_all(self, polls: list[Poll], reply_bytes: int) -> Sequence[ViewAnswer | Cold | ServiceError]:
+    async def _read_all(
+        self, questions: list[Question], reply_bytes: int
+    ) -> Sequence[ViewAnswer[Any] | Cold | ServiceError]:
         called_at, database = time.monotonic(), self._database()
         try:
-            answers = await self._view.read_all(polls, self._max_bytes, database, reply_bytes)
+            answers = await self._view.read_all(questions, self._max_bytes, database, reply_bytes)
         except (StoreUnavailable, StoreRefused) as error:
             self.circuit.failed(error, called_at)
             raise
@@ -247,11 +264,18 @@ class ViewReads:
         else:
             self.circuit.succeeded()
         if self._database() != database:
-            return [Cold("read before it was known of which database the view must be")] * len(polls)
+            return [Cold("read before it was known of which database the view must be")] * len(questions)
         # Redis answered after called_at, so the as-of is at most this old.
         return [
             ViewAnswer(answer, AsOf(answer.as_of_us, called_at - answer.lag_us / 1_000_000))
-            if isinstance(answer, ViewPage)
+            if isinstance(answer, ViewPage | ViewArrivals)
             else answer
             for answer in answers
         ]
+
+
+def _events_of(question: Question) -> int:
+    """Tell how many events a question is taken to ask for."""
+    if isinstance(question, StreamRead):
+        return question.limit if question.offset is None else CONTINUED_EVENTS
+    return WALKED_EVENTS if question.steps else question.limit

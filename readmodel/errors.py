@@ -3,8 +3,10 @@
 ReadsideError                 one sentence for whoever reads it: on stderr, in a log line, in a problem's detail
 ├── ConfigurationError        a setting is wrong or missing
 ├── InvalidParameter          a poll asks something that cannot be asked (names the parameter)
+├── OffsetGone                a stream cannot be continued from an offset (says why)
 ├── AnswerTooLarge            a page is longer than the bound (names the limit that would fit)
 ├── Overload                  a bound is reached; try again later
+│   └── NoPlaceFree           … that of held polls
 ├── DemoError                 the demo cannot start or go on
 ├── StoreUnavailable          a store does not answer now, and may later
 │   ├── EventLogUnavailable   Postgres
@@ -21,6 +23,7 @@ ReadsideError                 one sentence for whoever reads it: on stderr, in a
 │   ├── AccessRefused         wrong password, wrong database, a right that is missing to connect, no trusted certificate
 │   ├── SchemaMissing         the write side's tables are not there, or not as the contract says
 │   ├── RightsMissing         our role may not do what it must
+│   │   └── StreamRightsMissing  … for streams, though polls are answered
 │   ├── NotInstalled          our triggers are missing, disabled or altered
 │   ├── PoolerInTheWay        LISTEN goes through a transaction pooler
 │   └── ForeignView           our keys hold other data, or another database's view
@@ -64,6 +67,13 @@ class InvalidParameter(ServiceError):
         return cls(first.parameter, str(first), others)
 
 
+class OffsetGone(ServiceError):
+    """A stream cannot be continued from an offset; `why` ends the sentence."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The stream cannot be continued from this offset ({why}): read again from offset -1.")
+
+
 class AnswerTooLarge(ServiceError):
     """A page would be longer than the bound; `fitting_limit` is the largest `limit` that fits (0: not even one)."""
 
@@ -84,6 +94,13 @@ class Overload(ServiceError):
     def __init__(self, sentence: str, retry_after_seconds: int = 1) -> None:
         super().__init__(sentence)
         self.retry_after_seconds = retry_after_seconds
+
+
+class NoPlaceFree(Overload):
+    """As many polls are held as may be."""
+
+    def __init__(self) -> None:
+        super().__init__("As many polls are held as this process may hold; try again in a second, or without waiting.")
 
 
 class DemoError(ServiceError):
@@ -152,6 +169,10 @@ class SchemaMissing(StoreRefused):
 
 class RightsMissing(StoreRefused):
     """Our role may not do what it must; the sentence names the right."""
+
+
+class StreamRightsMissing(RightsMissing):
+    """What only streams need is missing, or our role may not use it; polls are answered."""
 
 
 class NotInstalled(StoreRefused):

@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-ENCODING_VERSION = "3"
-"""Changes whenever position, header, members or index are written in another way.
+ENCODING_VERSION = "4"
+"""Changes whenever position, header, members, index or arrival log are written in another way.
 
 Views of other versions are never read.
 """

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
-import structlog
 
-from readmodel.errors import (
-    AnswerTooLarge,
-    BadEvents,
-    EventLogUnavailable,
-    SchemaMissing,
-    ServerInRecovery,
-    ServiceError,
-)
+from readmodel.errors import AnswerTooLarge
 from readmodel.poll import Poll
-from readmodel.postgres_client import Connection, Pool, target, translated
+from readmodel.postgres_client import translated
 from readmodel.sql import Tables, statement
-from readmodel.tables import TableFinder, check_tables
-from readmodel.unreadable import EventFinder, UnreadableEvent
+from readmodel.table_reads import TableReads
 from readmodel.wal import Proof
-
-CHECKED_SECONDS = 2.0
-"""The tables are looked at so often. What would make an answer wrong before is noticed by the statement itself."""
-MAX_UNREADABLE = 1_000
-"""Polls of which it is remembered which event kept them from being answered: that one is tried first."""
-
-_log = structlog.get_logger(__name__)
 
 
 class LogPage(NamedTuple):
@@ -67,15 +50,13 @@ def answer_statement(tables: Tables, poll: Poll, name: str = "answer", *, standb
     return statement(name, tables, words=(*order, timeline, _OF_STEPS if poll.steps else _OF_ANY_STEP))
 
 
-class EventLog:
+class EventLog(TableReads[Poll]):
     """Reads of the event log. Each raises EventLogUnavailable, AccessRefused, SchemaMissing or RightsMissing."""
 
-    def __init__(self, pool: Pool, url: str, finder: TableFinder) -> None:
-        self._pool = pool
-        self._url = url
-        self._finder = finder
-        self._checked_at = float("-inf")
-        self._unreadable: OrderedDict[Poll, UnreadableEvent] = OrderedDict()
+    UNANSWERED = (
+        "This page cannot be answered, since {found}. Pages without this event are answered, and this one is when the "
+        "event's row is mended or deleted."
+    )
 
     async def answer(self, poll: Poll, max_bytes: int) -> LogPage:
         """Answer a poll by one statement.
@@ -93,16 +74,7 @@ class EventLog:
         return (await self._page(short, max_bytes))._replace(shortened_to=first.shortened_to)
 
     async def _page(self, poll: Poll, max_bytes: int) -> LogPage:
-        try:
-            try:
-                row, proof = await self._row(poll, max_bytes)
-            except SchemaMissing:
-                row, proof = await self._row(poll, max_bytes)  # a table was moved to another schema: look for it, once
-        except BadEvents as error:
-            raise await self._named(poll, max_bytes, error) from error
-        if row["unreadable"]:
-            raise await self._named(poll, max_bytes, BadEvents("An event of this page cannot be read: it holds NULL."))
-        self._judge(row, proof)
+        row, proof = await self._answered(poll, max_bytes)
         fitting = row["fitting"]
         is_whole = fitting == row["asked"]
         if not is_whole and not (poll.may_shorten and fitting):
@@ -113,70 +85,12 @@ class EventLog:
             row["status"], page, row["total"], as_of_us, row["database"], None if is_whole else fitting, proof
         )
 
-    def _judge(self, row: asyncpg.Record, _proof: Proof | None) -> None:
-        """Raise unless the server that answered is one that may."""
-        if row["in_recovery"]:
-            raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
-
     async def _fetch(self, poll: Poll, tables: Tables, max_bytes: int) -> tuple[asyncpg.Record | None, Proof | None]:
-        """Send the statement; a hot standby's answer comes with what it had passed."""
         return await self._pool.fetchrow(answer_statement(tables, poll), *arguments_of(poll, max_bytes)), None
 
-    async def _row(self, poll: Poll, max_bytes: int) -> tuple[asyncpg.Record, Proof | None]:
-        tables = await self._finder.tables()
-        if time.monotonic() - self._checked_at > CHECKED_SECONDS:
-            await self._check(tables)
-        try:
-            with translated(self._url):
-                row, proof = await self._fetch(poll, tables, max_bytes)
-        except ServiceError as error:
-            if isinstance(error, SchemaMissing) or _is_of_schema(error):
-                await self._refuse(tables)
-            raise
-        if row is None:
-            raise EventLogUnavailable(f"PostgreSQL at {target(self._url)} gave no answer.")
-        if not row["visible"]:
-            await self._refuse(tables)
-            raise SchemaMissing("The tables were changed while they were read.")
-        return row, proof
-
-    async def _refuse(self, tables: Tables) -> None:
-        """Look for the tables again, and say in full what is wrong with them, if it still is."""
-        self._finder.forget(tables)
-        await self._check(await self._finder.tables())
-
-    async def _check(self, tables: Tables) -> None:
-        before, self._checked_at = self._checked_at, time.monotonic()  # others need not look at the same time
-        try:
-            with translated(self._url):
-                async with self._pool.acquire() as connection:
-                    await check_tables(cast("Connection", connection), tables, self._url)
-        except BaseException:
-            self._checked_at = before
-            raise
-
-    async def _named(self, poll: Poll, max_bytes: int, error: BadEvents) -> BadEvents:
-        """Name the event that keeps a page from being answered, as far as it can still be found."""
-        tables, known = await self._finder.tables(), self._unreadable.pop(poll, None)
-        find = EventFinder(self._pool, self._url, tables)
-        found = await find.first([known.id]) if known else None
-        if found is None:
-            with translated(self._url):
-                rows = await self._pool.fetch(
-                    answer_statement(tables, poll, "page_ids"), *arguments_of(poll, max_bytes)
-                )
-            found = await find.first([row["id"] for row in rows])
-        if found is None:
-            return error
-        if found != known:
-            _log.warning("a page cannot be answered", session_id=poll.session_id, reason=str(found))
-        self._unreadable[poll] = found
-        if len(self._unreadable) > MAX_UNREADABLE:
-            self._unreadable.popitem(last=False)
-        return BadEvents(
-            f"This page cannot be answered, since {found}. Pages without this event are answered, and this one is when "
-            "the event's row is mended or deleted."
-        )
+    async def _ids(self, poll: Poll, tables: Tables, max_bytes: int) -> Sequence[UUID]:
+        asked = answer_statement(tables, poll, "page_ids")
+        return [row["id"] for row in await self._pool.fetch(asked, *arguments_of(poll, max_bytes))]
 
     async def ping(self) -> None:
         """Raise unless Postgres answers."""
@@ -189,8 +103,3 @@ def arguments_of(poll: Poll, max_bytes: int) -> tuple[object, ...]:
     types, steps = list(poll.types) or None, [UUID(step) for step in poll.steps]
     wanted = UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
     return (*wanted, steps) if steps else wanted
-
-
-def _is_of_schema(error: ServiceError) -> bool:
-    """Tell whether Postgres found names, types or rights to be other than a statement takes them for (class 42)."""
-    return str(getattr(error.__cause__, "sqlstate", None)).startswith("42")

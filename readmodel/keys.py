@@ -37,7 +37,7 @@ class Keys:
 
     @property
     def base(self) -> str:
-        """What every key begins with; the scripts append `s:`, `e:` or `i:` and a session id."""
+        """What every key begins with; the scripts append `s:`, `e:`, `i:` or `l:` and a session id."""
         return f"{self.prefix}:{{{self.tag}}}:"
 
     @property
@@ -90,6 +90,10 @@ class Keys:
     def index(self, session_id: str) -> str:
         """Sorted set, all scores 0: the packed (type, timestamp, id) of the same events."""
         return f"{self.base}i:{session_id}"
+
+    def log(self, session_id: str) -> str:
+        """List: the arrival log of a session, chunk by chunk."""
+        return f"{self.base}l:{session_id}"
 
     def staging(self, name: str) -> str:
         """Prefix of a load's keys while they are filled; `apply` renames them."""

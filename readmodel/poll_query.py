@@ -16,6 +16,7 @@ MAX_TYPES = 100
 """Distinct types in one poll; the contract names no bound, and everything has one."""
 MAX_STEPS = 100
 """The same for steps."""
+MAX_WAIT_SECONDS = 60
 
 _SINCE = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?"
@@ -28,32 +29,35 @@ _SINCE_ACCEPTS = "an ISO 8601 instant (UTC unless it has an offset), such as 202
 _TYPE_ACCEPTS = "1 to 100 characters, a to z and _"
 _ORDERS = {"desc": False, "asc": True}
 _LIMIT, _TYPE = ("limit", "per_page"), ("event_type", "type")
-_NAMES = frozenset({"since", *_TYPE, "step_id", *_LIMIT, "page", "order"})
-_ACCEPTED = "accepted are since, event_type (or type), step_id, limit (or per_page), page and order"
+_NAMES = frozenset({"since", *_TYPE, "step_id", *_LIMIT, "page", "order", "wait"})
+_ACCEPTED = "accepted are since, event_type (or type), step_id, limit (or per_page), page, order and wait"
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}", re.ASCII)
+_WAIT_ACCEPTS = f"a number of seconds from 0 to {MAX_WAIT_SECONDS}, such as 20 or 2.5"
 
 
-def parse_poll(session_id: str, query_string: bytes) -> Poll:
-    """Parse a session id (from the path, decoded) and a raw query string.
+def parse_poll(session_id: str, query_string: bytes) -> tuple[Poll, float | None]:
+    """Parse a session id (from the path, decoded) and a raw query string; gives the seconds of `wait` beside the poll.
 
     Raises InvalidParameter, which names everything that is wrong.
     """
     if not query_string:
-        return Poll(parse_session_id(session_id), may_shorten=True)
+        return Poll(parse_session_id(session_id), may_shorten=True), None
     given = Parameters(query_string, _NAMES, _ACCEPTED)
     sid = given.attempt(parse_session_id, session_id)
     limit = given.one(_LIMIT, _limit)
     poll = Poll(
         sid or "",
         since_us=given.one(("since",), parse_instant),
-        types=given.several(_TYPE, _type, MAX_TYPES),
+        types=given.several(_TYPE, parse_type, MAX_TYPES),
         limit=limit or DEFAULT_LIMIT,
         page=given.one(("page",), _page) or 1,
         steps=given.several(("step_id",), _step, MAX_STEPS),
         oldest_first=given.one(("order",), _order) or False,
         may_shorten=limit is None,
     )
+    wait_seconds = given.one(("wait",), parse_wait)
     given.check()
-    return poll
+    return poll, wait_seconds
 
 
 def parse_since(text: str) -> int:
@@ -82,7 +86,16 @@ def parse_instant(name: str, text: str) -> int:
     return (utc_minutes * 60 + local.second) * 1_000_000 + int(fraction[:6].ljust(6, "0") if fraction else 0)
 
 
-def _type(name: str, text: str) -> str:
+def parse_wait(name: str, text: str) -> float:
+    """Parse for how many seconds a poll may be held; `name` is what the caller gave it as. Raises InvalidParameter."""
+    seconds = float(text) if _SECONDS.fullmatch(text) else -1.0
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise not_accepted(name, text, _WAIT_ACCEPTS)
+    return seconds
+
+
+def parse_type(name: str, text: str) -> str:
+    """Parse the name of a type that can be asked for; raises InvalidParameter."""
     if not is_askable(text):
         raise not_accepted(name, text, _TYPE_ACCEPTS)
     return text

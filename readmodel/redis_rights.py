@@ -22,10 +22,10 @@ Program = Literal["projector", "api"]
 
 _CONNECTION = ("ping", "select", "client|setname", "time", "subscribe")
 _SCRIPTS = ("evalsha", "script|load")
-_READS = ("hget", "hmget", "hgetall", "zcard", "zcount", "zrevrange", "zrangebyscore")
+_READS = ("hget", "hmget", "hgetall", "zcard", "zcount", "zrevrange", "zrangebyscore", "llen", "lrange")
 _LOOKS = ("hlen", "zrange", "zscore", "zscan", "type", "pttl", "exec")
 _DOCTOR = ("info", "multi", "discard")
-_CHANGES = ("hset", "hdel", "hincrby", "zadd", "zrem", "expire", "rename", "unlink", "del", "publish")
+_CHANGES = ("hset", "hdel", "hincrby", "zadd", "zrem", "expire", "rename", "unlink", "del", "rpush", "lpop", "publish")
 
 _OF_SHARDS = ("publish", "subscribe")
 """In a cluster their sharded forms take their place: SPUBLISH, SSUBSCRIBE."""

@@ -68,7 +68,9 @@ class SentinelServers(MovingServers):
         ]
         if not found:
             raise MasterNotFoundError(f"the sentinels know no master of {self._service} that is up")
-        master = found[0]["ip"], int(found[0]["port"])
+        # Who leads a failover names the old master until the other replicas follow, by the epoch of the new one.
+        told = min(found, key=lambda state: "failover_in_progress" in state["flags"])
+        master = told["ip"], int(told["port"])
         asked: Any = OwnClient.from_pool(self.pool_of(master))
         hello = await asked.execute_command("HELLO")  # the one command that no access list can refuse
         if b"master" not in (hello.values() if isinstance(hello, dict) else hello):

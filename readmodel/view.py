@@ -10,14 +10,19 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from readmodel.errors import AnswerTooLarge, ForeignView, ServiceError
+from readmodel.arrival_log import unpack_cut
+from readmodel.arrivals import MAX_ARRIVALS, Arrivals, StreamRead
+from readmodel.errors import AnswerTooLarge, ForeignView, OffsetGone, ServiceError
 from readmodel.evaluate import Script
 from readmodel.header import FIELDS, Header, number, read_header, text
 from readmodel.keys import Keys
+from readmodel.offset import Offset
 from readmodel.poll import Poll
 from readmodel.redis_client import refusal, target, translated
 from readmodel.scripts import source
 
+Question = Poll | StreamRead
+"""What the view is asked of a session."""
 _NO_FIELDS = (None,) * len(FIELDS)
 _SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -61,6 +66,16 @@ class ViewPage(NamedTuple):
     shortened_to: int | None = None
 
 
+class ViewArrivals(NamedTuple):
+    """What the view gives of a stream; instants and numbers as in `ViewPage`."""
+
+    arrivals: Arrivals
+    as_of_us: int
+    lag_us: int
+    term: str
+    n: int
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where the view is; `lag_us` is how old `as_of_us` was when Redis answered (both None before the first beat)."""
@@ -94,40 +109,52 @@ class ViewReader:
         self.redis = redis
         self.keys = keys
         self._read = Script(redis, source("read"))
+        self._stream = Script(redis, source("stream"))
 
     async def read(self, poll: Poll, max_bytes: int, database: str = "") -> ViewPage | Cold:
         """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""
         (answer,) = await self.read_all([poll], max_bytes, database)
         if isinstance(answer, ServiceError):
             raise answer
+        if isinstance(answer, ViewArrivals):
+            raise TypeError("A poll is answered by a page.")
         return answer
 
     async def read_all(
         self,
-        polls: Sequence[Poll],
+        questions: Sequence[Question],
         max_bytes: int,
         database: str = "",
         reply_bytes: int | None = None,
         keys_of: Callable[[str], Keys] | None = None,
-    ) -> list[ViewPage | Cold | ServiceError]:
-        """Answer polls in one round trip, each by one call; what `read` would raise stands in a poll's place.
+    ) -> list[ViewPage | ViewArrivals | Cold | ServiceError]:
+        """Answer polls in one round trip, and streams in another, each by one call.
 
-        LONG_PAGE stands in the place of a page that is longer than `reply_bytes` (None: none is). `keys_of` gives the
-        slice of a session where they are of several on this server. Raises what concerns them all: ViewUnavailable,
-        AccessRefused.
+        What `read` and `read_stream` would raise stands in a question's place. LONG_PAGE stands in the place of a page
+        that is longer than `reply_bytes` (None: none is); of a stream less is given. `keys_of` gives the slice of a
+        session where they are of several on this server. Raises what concerns them all: ViewUnavailable, AccessRefused.
         """
-        keys, calls = self.keys, []
-        for poll in polls:
-            if keys_of is not None:
-                keys = keys_of(poll.session_id)
-            sid, since = poll.session_id, "" if poll.since_us is None else str(poll.since_us)
-            asked = [poll.page, poll.limit, int(poll.may_shorten), int(poll.oldest_first), len(poll.steps)]
-            bounds = max_bytes, max_bytes if reply_bytes is None else reply_bytes
-            arguments = [keys.version, database, since, *bounds, *asked, *poll.steps, *poll.types]
-            calls.append(([keys.position, keys.header(sid), keys.events(sid), keys.index(sid)], arguments))
+        answers: dict[int, ViewPage | ViewArrivals | Cold | ServiceError] = {}
+        most = max_bytes if reply_bytes is None else min(max_bytes, reply_bytes)
+        polls, streams, calls, stream_calls = [], [], [], []
+        for place, question in enumerate(questions):
+            keys = self.keys if keys_of is None else keys_of(question.session_id)
+            if isinstance(question, Poll):
+                polls.append(place)
+                calls.append(_poll_call(keys, question, (max_bytes, most), database))
+            elif question.offset is not None and question.offset.within is not None:
+                answers[place] = Cold("within a long answer")
+            else:
+                streams.append((place, question.offset if question.limit else None))
+                stream_calls.append(_stream_call(keys, question, most, database))
         with translated(self.redis):
-            replies = await self._read.run(calls)
-        return [self._answer(reply, max_bytes, database) for reply in replies]
+            pages = await self._read.run(calls) if calls else []
+            arrivals = await self._stream.run(stream_calls) if stream_calls else []
+        for place, reply in zip(polls, pages, strict=True):
+            answers[place] = self._answer(reply, max_bytes, database)
+        for (place, offset), reply in zip(streams, arrivals, strict=True):
+            answers[place] = self._arrived(reply, offset, database)
+        return [answers[place] for place in range(len(questions))]
 
     def _answer(self, reply: Any, max_bytes: int, database: str) -> ViewPage | Cold | ServiceError:
         if isinstance(reply, ResponseError):
@@ -139,6 +166,40 @@ class ViewReader:
                 return AnswerTooLarge(int(reply[1]), max_bytes)
             case b"foreign":
                 return self._foreign(reply[1].decode(), database)
+            case _:
+                return Cold(reply[1].decode())
+
+    async def read_stream(
+        self, session_id: str, offset: Offset | None, max_bytes: int, database: str = "", *, most: int = MAX_ARRIVALS
+    ) -> ViewArrivals | Cold:
+        """Give what arrived in a session behind an offset, by one call; None is the start of the stream.
+
+        Places within a long answer are for Postgres. Raises OffsetGone where the offset is of another history.
+        """
+        return await self._read_stream(StreamRead(session_id, offset, most), max_bytes, database)
+
+    async def stream_tail(self, session_id: str, database: str = "") -> ViewArrivals | Cold:
+        """Give the end of a session's stream: no events, and the offset behind all of them."""
+        return await self._read_stream(StreamRead(session_id, limit=0), 0, database)
+
+    async def _read_stream(self, question: StreamRead, max_bytes: int, database: str) -> ViewArrivals | Cold:
+        (answer,) = await self.read_all([question], max_bytes, database)
+        if isinstance(answer, ServiceError):
+            raise answer
+        if isinstance(answer, ViewPage):
+            raise TypeError("A stream is answered by arrivals.")
+        return answer
+
+    def _arrived(self, reply: Any, asked: Offset | None, database: str) -> ViewArrivals | Cold | ServiceError:
+        if isinstance(reply, ResponseError):
+            return refusal(self.redis, reply)
+        match reply[0]:
+            case b"ok":
+                return _arrivals(reply, asked)
+            case b"foreign":
+                return self._foreign(reply[1].decode(), database)
+            case b"gone":
+                return OffsetGone("it is of another database, or from before a crash or promotion")
             case _:
                 return Cold(reply[1].decode())
 
@@ -294,6 +355,25 @@ def position_of(raw: Mapping[Any, Any], now_us: int) -> Position | None:
     )
 
 
+def _poll_call(keys: Keys, poll: Poll, bounds: tuple[int, int], database: str) -> tuple[list[str], list[Any]]:
+    sid, since = poll.session_id, "" if poll.since_us is None else str(poll.since_us)
+    asked = [poll.page, poll.limit, int(poll.may_shorten), int(poll.oldest_first), len(poll.steps)]
+    arguments = [keys.version, database, since, *bounds, *asked, *poll.steps, *poll.types]
+    return [keys.position, keys.header(sid), keys.events(sid), keys.index(sid)], arguments
+
+
+def _stream_call(keys: Keys, question: StreamRead, max_bytes: int, database: str) -> tuple[list[str], list[Any]]:
+    sid, offset = question.session_id, question.offset
+    if not question.limit:
+        cut: list[Any] = ["", ""]
+    elif offset is None:
+        cut = ["", "0"]
+    else:
+        cut = [offset.origin, offset.cut.xmax, *sorted(offset.cut.running)]
+    arguments = [keys.version, database, question.limit, max_bytes, *cut]
+    return [keys.position, keys.header(sid), keys.events(sid), keys.log(sid)], arguments
+
+
 def _found(reply: list[Any]) -> ViewPage:
     _, members, total, status, as_of, round_trip, age, term, n, newest, events, whole, shortened_to = reply
     lag = int(round_trip) + int(age)
@@ -311,3 +391,12 @@ def _found(reply: list[Any]) -> ViewPage:
         bool(whole),
         shortened_to or None,
     )
+
+
+def _arrivals(reply: list[Any], asked: Offset | None) -> ViewArrivals:
+    _, members, status, as_of, round_trip, age, term, n, line, is_all = reply
+    told = Offset(*unpack_cut(line))
+    # Postgres' answer may have gone further than the last arrival: an offset never goes back.
+    behind = asked if asked is not None and asked.cut.covers(told.cut) else told
+    arrivals = Arrivals(members, behind, bool(is_all), status.decode())
+    return ViewArrivals(arrivals, int(as_of), int(round_trip) + int(age), term.decode(), int(n))

@@ -18,7 +18,7 @@ from readmodel.poll import Poll
 from readmodel.redis_client import target, translated
 from readmodel.redis_servers import RedisServers
 from readmodel.slices import Slices, slot_of
-from readmodel.view import Cold, ViewPage, ViewReader
+from readmodel.view import Cold, Question, ViewArrivals, ViewPage, ViewReader
 
 ASKED_TOGETHER = 8
 """Slices of one server that are asked at the same time, each by a connection."""
@@ -78,23 +78,23 @@ class WholeView:
         return {self.node(index) for index in range(len(self.parts))}
 
     async def read_all(
-        self, polls: Sequence[Poll], max_bytes: int, database: str = "", reply_bytes: int | None = None
-    ) -> list[ViewPage | Cold | ServiceError]:
-        """Answer polls in one round trip for each server; what concerns one of these alone stands in its polls' places.
+        self, questions: Sequence[Question], max_bytes: int, database: str = "", reply_bytes: int | None = None
+    ) -> list[ViewPage | ViewArrivals | Cold | ServiceError]:
+        """Answer them in one round trip for each server; what concerns one of these alone stands in their places.
 
         LONG_PAGE stands in the place of a page that is longer than `reply_bytes` (None: none is).
         """
         if len(self.parts) == 1:
-            return await self.parts[0].read_all(polls, max_bytes, database, reply_bytes)
+            return await self.parts[0].read_all(questions, max_bytes, database, reply_bytes)
         by_node: dict[str, list[int]] = {}
-        for place, poll in enumerate(polls):
-            by_node.setdefault(self.node_of(poll.session_id), []).append(place)
+        for place, question in enumerate(questions):
+            by_node.setdefault(self.node_of(question.session_id), []).append(place)
         if len(by_node) == 1:
-            return await self._read_together(polls, max_bytes, database, reply_bytes)
-        answers: dict[int, ViewPage | Cold | ServiceError] = {}
+            return await self._read_together(questions, max_bytes, database, reply_bytes)
+        answers: dict[int, ViewPage | ViewArrivals | Cold | ServiceError] = {}
 
         async def read(places: Sequence[int]) -> None:
-            asked = [polls[place] for place in places]
+            asked = [questions[place] for place in places]
             try:
                 found = await self._read_together(asked, max_bytes, database, reply_bytes)
             except (StoreUnavailable, StoreRefused) as error:
@@ -102,13 +102,13 @@ class WholeView:
             answers.update(zip(places, found, strict=True))
 
         await asyncio.gather(*map(read, by_node.values()))
-        return [answers[place] for place in range(len(polls))]
+        return [answers[place] for place in range(len(questions))]
 
     async def _read_together(
-        self, polls: Sequence[Poll], max_bytes: int, database: str, reply_bytes: int | None
-    ) -> list[ViewPage | Cold | ServiceError]:
-        part = self.part_of(polls[0].session_id)
-        return await part.read_all(polls, max_bytes, database, reply_bytes, keys_of=self.slices.of)
+        self, questions: Sequence[Question], max_bytes: int, database: str, reply_bytes: int | None
+    ) -> list[ViewPage | ViewArrivals | Cold | ServiceError]:
+        part = self.part_of(questions[0].session_id)
+        return await part.read_all(questions, max_bytes, database, reply_bytes, keys_of=self.slices.of)
 
     async def read(self, poll: Poll, max_bytes: int, database: str = "") -> ViewPage | Cold:
         """Answer a poll in one call, of the view of `database` ("": any); raises AnswerTooLarge past `max_bytes`."""

@@ -24,13 +24,15 @@ from query_api.doorway.report import ApiReporter
 from query_api.events import WRAPPER_BYTES, Events
 from query_api.exchange import Exchange, taking_part
 from query_api.exposition import MERGE, Exposition, MetricSources
-from query_api.fallback import Fallback, Log
+from query_api.fallback import Fallback, Log, Streams
 from query_api.front import Front
 from query_api.health import Readiness, ViewCheck
+from query_api.held_polls import HeldPolls
 from query_api.instants import Instants
 from query_api.lag_history import LagHistory
 from query_api.layer import Layer, Receive, Scope, Send
 from query_api.own_database import OwnDatabase
+from query_api.places import WaitingPlaces
 from query_api.poll_interval import PollLoad
 from query_api.projector_requests import Line, ProjectorRequests
 from query_api.reader import Reader
@@ -38,11 +40,15 @@ from query_api.request_line import RequestLine
 from query_api.response_cache import ResponseCache
 from query_api.service import Service
 from query_api.stats import Stats
+from query_api.stream import Stream
+from query_api.stream_reader import StreamReader
+from query_api.stream_stats import StreamStats
 from query_api.subscription import Subscribe, Subscription
 from query_api.view_nodes import ViewNodes
 from query_api.watch import take_connection
 from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
+from readmodel.event_stream import StreamLog
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool
@@ -121,7 +127,8 @@ class ApiStores:
     """The two stores as the API uses them.
 
     `subscribe` hears the channels of changes, for ever; `reconnect` leaves the connections to Postgres that there are;
-    `probe` raises StoreUnavailable where Postgres takes no new one. `replicas` are the hot standbys.
+    `probe` raises StoreUnavailable where Postgres takes no new one. `streams` are what followers are
+    given of the primary; `replicas` are the hot standbys.
     """
 
     view: WholeView
@@ -130,6 +137,7 @@ class ApiStores:
     subscribe: Subscribe
     reconnect: Callable[[], Awaitable[None]]
     probe: Callable[[], Awaitable[None]]
+    streams: Streams | None = None
     replicas: Sequence[ReplicaServer] = ()
 
 
@@ -181,6 +189,7 @@ def _stores(config: ApiConfig, servers: RedisServers, pool: Pool, finder: TableF
         subscribe=partial(heard_all, servers),
         reconnect=reconnect,
         probe=partial(take_connection, config.database_url, CONNECT_SECONDS),
+        streams=StreamLog(pool, config.database_url, finder, config.schema),
     )
 
 
@@ -202,6 +211,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
             yield build_app(built.service)
         finally:
             await end(tasks)
+            await built.held.close()
             await reporter.leave()
             await built.service.view_nodes.close()
             await built.service.fallback.close()
@@ -235,6 +245,7 @@ class _Sources:
     cold: ColdPolls
     requests: ProjectorRequests
     reader: Reader
+    stream_reader: StreamReader
 
 
 def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: OwnDatabase) -> _Sources:
@@ -247,6 +258,7 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
     view_nodes = ViewNodes(view, circuit, _page_bytes(config), own.identity)
     fallback = Fallback(
         stores.log,
+        streams=stores.streams,
         concurrency=config.fallback_concurrency,
         circuit=postgres,
         number=cache.number_of,
@@ -259,7 +271,8 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
     replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
     cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    return _Sources(postgres, view_nodes, fallback, cold, requests, Reader(view_nodes, cold, requests))
+    reader, stream_reader = Reader(view_nodes, cold, requests), StreamReader(view_nodes, fallback, requests)
+    return _Sources(postgres, view_nodes, fallback, cold, requests, reader, stream_reader)
 
 
 def _gate(config: ApiConfig, tokens: Tokens | None) -> Gate:
@@ -281,17 +294,22 @@ class _Wiring:
         forms_bytes = config.response_cache_bytes // GZIP_PART
         cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
         self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
-        self.instants = Instants()
+        self.places = places = WaitingPlaces(config.max_waiting)
+        self.instants = Instants(places)
+        self.held = HeldPolls(places, self.cache, config.heartbeat_seconds)
+        self.cache.on_change, self.cache.on_emptying = self.held.changed, self.held.broken
         self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self._hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
         self.greeted = asyncio.Event()
         own = OwnDatabase(self.cache.belong_to)
         view_check = ViewCheck(stores.view, own.identity)
         sources = _sources(config, stores, self.cache, own)
-        gate, stats = _gate(config, self.tokens), Stats()
+        gate, stats, self.streams = _gate(config, self.tokens), Stats(), StreamStats()
+        gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
         events = self._events(config, gate, sources, stats)
-        front = Front(events, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
+        stream = self._stream(config, gate, sources, stats)
+        front = Front(events, stream, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
         connections = Connections(front, config.sockets, Census(config.sockets.max_connections))
         watched = self._watched(config, gate, sources, stats, connections.census)
         self.service = Service(
@@ -318,6 +336,7 @@ class _Wiring:
             cache=self.cache,
             forms=self.forms,
             instants=self.instants,
+            held=self.held,
             reader=sources.reader,
             requests=sources.requests,
             stats=stats,
@@ -327,12 +346,29 @@ class _Wiring:
             max_answer_bytes=config.max_answer_bytes,
         )
 
+    def _stream(self, config: ApiConfig, gate: Gate, sources: _Sources, stats: Stats) -> Stream:
+        return Stream(
+            gate=gate,
+            cache=self.cache,
+            forms=self.forms,
+            reader=sources.stream_reader,
+            held=self.held,
+            requests=sources.requests,
+            stats=stats,
+            streams=self.streams,
+            max_staleness_seconds=config.max_staleness_seconds,
+        )
+
     def _watched(self, config: ApiConfig, gate: Gate, sources: _Sources, stats: Stats, census: Census) -> MetricSources:
         return MetricSources(
             stats=stats,
             gate=gate,
             cache=self.cache,
             forms=self.forms,
+            streams=self.streams,
+            stream_reader=sources.stream_reader,
+            held=self.held,
+            places=self.places,
             view_nodes=sources.view_nodes,
             cold=sources.cold,
             reader=sources.reader,

@@ -209,10 +209,17 @@ def explain(
     event: Annotated[
         str | None, typer.Argument(metavar="EVENT", help="Event id (UUID): where is it?", show_default=False)
     ] = None,
+    offset: Annotated[
+        str | None,
+        typer.Option(metavar="OFFSET", help="Offset of its stream: who goes on from it?", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     _version: Version = False,
 ) -> None:
     """Tell whether a session is hot, what each store holds of it, where an event is, and who answers its polls.
+
+    With --offset: what an offset of its stream is, whether the arrival log or PostgreSQL goes on from it or it gets
+    410, and how many events are behind it.
 
     It changes nothing: a session that is asked about is neither warmed nor kept hot. What Redis lacks is looked for
     again when the view has had the time to hear of it, for 3 s at most.
@@ -221,7 +228,7 @@ def explain(
     """
     from readside.commands.explain import explain as show
 
-    _run(show(_settings(), session, event, json=as_json))
+    _run(show(_settings(), session, event, offset=offset, json=as_json))
 
 
 @app.command()

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from projector.config import SCHEMA_NAME, ProjectorConfig, is_schema_name
+from projector.config import ProjectorConfig
 from query_api.access.token_config import TokenConfig, check_jwks_url, is_url, parse_secrets
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_url import address_of
+from readmodel.schema import SCHEMA_NAME, is_schema_name
 from readmodel.slices import MAX_SLICES
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
@@ -123,6 +124,9 @@ class Settings(BaseSettings):
     response_cache_mb: Megabytes = Field(
         default=64.0, ge=0, description="finished answers kept in each API process, MB"
     )
+    max_waiting: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="polls that each API process holds; past it 429"
+    )
     max_connections: int = Field(
         default=10_000, ge=1, le=1_000_000, description="open connections of each API process; past it new ones get 503"
     )
@@ -227,6 +231,7 @@ class Settings(BaseSettings):
             replica_urls=self.checked_replica_urls(),
             redis_prefix=self.redis_prefix,
             slices=self.slices,
+            schema=self.database_schema,
             keys=self._keys(),
             keys_file=self._watched(API_KEYS),
             secrets_file=self._watched(JWT_SECRET),
@@ -242,6 +247,7 @@ class Settings(BaseSettings):
             statement_cache_size=self.statement_cache_size,
             max_answer_bytes=int(self.max_answer_mb * 1_000_000),
             response_cache_bytes=int(self.response_cache_mb * 1_000_000),
+            max_waiting=self.max_waiting,
             sockets=self._sockets(),
         )
 

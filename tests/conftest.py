@@ -16,7 +16,15 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.builders import Way
 from tests.support.healing import Record
 from tests.support.redis_clusters import RedisCluster, running_cluster
-from tests.support.servers import fresh_database, make_template, running_postgres, running_redis
+from tests.support.servers import (
+    INSTALLED,
+    TEMPLATE,
+    fresh_database,
+    make_installed,
+    make_template,
+    running_postgres,
+    running_redis,
+)
 
 ROOT = Path(__file__).parent
 TEST_SECONDS = 300.0
@@ -96,11 +104,26 @@ async def cluster(redis_nodes: RedisCluster) -> RedisCluster:
     return redis_nodes
 
 
+@pytest.fixture(scope="session")
+def installed_once(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a database that has the write side's tables and everything of ours: fresh ones are copies of it."""
+    asyncio.run(postgres_server.start())  # a test may have stopped it
+    asyncio.run(make_installed(postgres_server))
+    return INSTALLED
+
+
 @pytest.fixture
-async def database_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+def template(request: pytest.FixtureRequest, postgres_server: EmbeddedPostgres) -> str:
+    """What the test's own database is a copy of. One that is marked `installed`, and would install first, need not."""
+    installed = request.node.get_closest_marker("installed") is not None
+    return str(request.getfixturevalue("installed_once")) if installed else TEMPLATE
+
+
+@pytest.fixture
+async def database_url(postgres_server: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
     """The URL of a fresh database that holds the write side's tables, as its superuser."""
     await postgres_server.start()  # a test may have stopped it
-    async with fresh_database(postgres_server) as url:
+    async with fresh_database(postgres_server, template) as url:
         yield url
 
 

@@ -35,15 +35,18 @@ from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.connections import CONNECTIONS, Connections
 from query_api.doorway.protocol import Doorway
-from query_api.events import Events
-from query_api.front import Front, events_path
+from query_api.events import Events, events_path
+from query_api.front import Front
+from query_api.held_polls import HeldPolls
 from query_api.instants import Instants
 from query_api.newest import Newest
+from query_api.places import WaitingPlaces
 from query_api.poll_interval import PollLoad
 from query_api.projector_requests import ProjectorRequests
 from query_api.reader import Reader
 from query_api.response_cache import ResponseCache
 from query_api.stats import Stats
+from query_api.stream import Stream
 from readmodel.freshness import rfc3339
 from readmodel.messages import Change, ProjectorRequest
 from readmodel.poll import Poll, render
@@ -100,11 +103,13 @@ class HotPath:
         self.beat()
         etag = self._fill()
         self.ways = _ways(etag)
+        places = WaitingPlaces(1)
         events = Events(
             gate=Gate({sha256(API_KEY.encode()).digest(): ("bench", frozenset({"read"}))}, Tokens(_TOKENS)),
             cache=self._cache,
             forms=GzipForms(_CACHE_BYTES),
-            instants=Instants(),
+            instants=Instants(places),
+            held=HeldPolls(places, self._cache, heartbeat_seconds=0.5),
             reader=cast("Reader", None),  # whoever asks it measures no hot poll
             requests=ProjectorRequests(_Line(), hot_ttl_seconds=600),
             stats=Stats(),
@@ -113,7 +118,7 @@ class HotPath:
             heartbeat_seconds=0.5,
             max_answer_bytes=32_000_000,
         )
-        self.connections = Connections(Front(events, Cors(()), ""), SocketBounds(), Census(2))
+        self.connections = Connections(Front(events, cast("Stream", None), Cors(()), ""), SocketBounds(), Census(2))
         state = ServerState()
         state.default_headers = [(b"date", b"Tue, 13 Jan 2026 14:30:00 GMT")]
         # The loop runs nothing: a poll that needed it would get no answer.

@@ -44,7 +44,8 @@ class Backlog:
         letters = before.letters
         letters.merge(later.letters)
         if _size(letters) > MAX_WAITING:
-            letters = Letters(incomplete=True, snapshot=letters.snapshot)
+            letters = letters.none()
+            letters.incomplete = True
         self._waiting = Delivery(letters, later.beat or before.beat, later.shape or before.shape)
 
     def take(self) -> Delivery:

@@ -57,7 +57,7 @@ def judge(headers: Mapping[str, Header | None], truths: Mapping[str, Truth]) -> 
     for session_id, header in headers.items():
         truth = truths.get(session_id)
         if header is not None and truth is not None and equal(header, truth):
-            comparison.operations[session_id] = [Stamp(session_id, truth.count, truth.hi, truth.lo)]
+            comparison.operations[session_id] = [Stamp(session_id, truth.count, truth.hi, truth.lo, truth.snapshot)]
             comparison.equal[session_id] = truth.snapshot
             if header.status != truth.status:
                 comparison.operations[session_id].append(Status(session_id, truth.status))

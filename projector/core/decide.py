@@ -10,7 +10,7 @@ from projector.core.letters import Letters
 from projector.core.new_events import NewEvents
 from projector.core.operations import Add, Drop, Operation, Operations, Put, StagedSession, Status, Touch
 from projector.core.sessions import Load, LoadFailure, NoSession, Sessions, UnfitSession
-from projector.core.visibility import visibility
+from readmodel.cut import cut_of
 from readmodel.event import EventRow
 
 MAX_CREATED = 200
@@ -95,7 +95,7 @@ def wanted_events(
 
 
 def _is_seen(staged: StagedSession, txid: int | None) -> bool:
-    return txid is not None and visibility(staged.snapshot).shows(txid)
+    return txid is not None and cut_of(staged.snapshot).shows(txid)
 
 
 def wanted_rows(sessions: Sessions, letters: Letters, finished: Iterable[Load]) -> set[str]:
@@ -111,7 +111,7 @@ def decide(sessions: Sessions, facts: Facts) -> Plan:
     rows = wanted_rows(sessions, facts.letters, facts.finished)
     wanting = _grant(sessions, facts, plan)
     _doubt(sessions, facts, wanted, rows, plan)
-    _finish(facts, plan)
+    _finish(sessions, facts, plan)
     _append(sessions, facts, wanted, rows, plan)
     _sweep(sessions, facts, plan)
     _admit(sessions, wanting, plan)
@@ -158,7 +158,7 @@ def _doubt(sessions: Sessions, facts: Facts, wanted: Mapping[str, Collection[str
             plan.operations[session_id] = [Drop(session_id)]
 
 
-def _finish(facts: Facts, plan: Plan) -> None:
+def _finish(sessions: Sessions, facts: Facts, plan: Plan) -> None:
     """Put what was loaded in its place; a session in doubt is loaded again instead."""
     for load in facts.finished:
         session_id = load.session_id
@@ -168,7 +168,8 @@ def _finish(facts: Facts, plan: Plan) -> None:
             case StagedSession() as staged:
                 plan.operations[session_id] = [Put(session_id, staged)]
                 if session_id in facts.events.rows:
-                    plan.operations[session_id].append(_add(session_id, facts.events))
+                    added = _add(session_id, facts.events, load.arrived, sessions.snapshot)
+                    plan.operations[session_id].append(added)
             case NoSession():
                 plan.operations[session_id] = [Drop(session_id)]
                 plan.missing.append(session_id)
@@ -184,7 +185,8 @@ def _append(sessions: Sessions, facts: Facts, wanted: Iterable[str], rows: set[s
         if session_id in facts.events.bad and not plan.drops(session_id):
             _set_aside(session_id, facts.events.bad[session_id], plan)
         elif session_id not in plan.operations:
-            plan.operations[session_id] = [_add(session_id, facts.events)]
+            txids = facts.letters.txids.get(session_id, {})
+            plan.operations[session_id] = [_add(session_id, facts.events, txids, sessions.snapshot)]
     for session_id in rows & facts.statuses.keys():
         if session_id in sessions.hot or session_id in plan.operations:
             plan.also(Status(session_id, facts.statuses[session_id]))
@@ -230,8 +232,12 @@ def _set_aside(session_id: str, reason: str, plan: Plan) -> None:
     plan.failed.pop(session_id, None)
 
 
-def _add(session_id: str, events: NewEvents) -> Add:
-    return Add(session_id, tuple(events.rows[session_id].values()))
+def _add(session_id: str, events: NewEvents, txids: Mapping[str, int | None], snapshot: str) -> Add:
+    """Add what was found; where a transaction is not known, its arrival is not, and so those of the session are not."""
+    rows = events.rows[session_id]
+    known = tuple(txid for event_id in rows if (txid := txids.get(event_id)) is not None)
+    is_known = len(known) == len(rows)
+    return Add(session_id, tuple(rows.values()), known if is_known else (), snapshot if is_known else "")
 
 
 def carry_out(sessions: Sessions, plan: Plan) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from projector.core.visibility import Visibility
+from readmodel.cut import Cut
 from readmodel.event import EventRow
 from readmodel.messages import EVERY_SESSION
 
@@ -29,7 +29,7 @@ class Letters:
 
     `added` maps a session to the ids of new events (32 hex digits), each with its row where the letter brought it;
     `txids` maps both to the top-level transaction: one id may have been in two sessions. `snapshot` is that of the
-    reading, none where there was none.
+    reading, none where there was none; `is_exact`: letters told of everything that it shows.
     `looks` are sessions of which anything else changed, `rows` those whose status did, `created` the new ones in order.
     `incomplete`: writers skipped letters, and any session may have changed. `ended` is the reason why nothing is known
     any more.
@@ -43,6 +43,11 @@ class Letters:
     ended: str | None = None
     txids: dict[str, dict[str, int]] = field(default_factory=dict)
     snapshot: str = ""
+    is_exact: bool = False
+
+    def none(self) -> Letters:
+        """Give none, of the same reading."""
+        return Letters(snapshot=self.snapshot, is_exact=self.is_exact)
 
     def named(self) -> set[str]:
         """Every session that any letter named; and `*` where those do not say all: others keep answers of cold ones."""
@@ -55,7 +60,7 @@ class Letters:
             self.added.pop(session_id, None)
             self.looks.add(session_id)
 
-    def cross_out(self, session_id: str, known: Visibility) -> None:
+    def cross_out(self, session_id: str, known: Cut) -> None:
         """Take away the new events that a snapshot showed already; the session stays named."""
         txids = self.txids.get(session_id, {})
         self.added[session_id] = {
@@ -71,7 +76,7 @@ class Letters:
         def of(session_id: str) -> Letters:
             index = index_of(session_id)
             if index not in parts:
-                parts[index] = Letters(snapshot=self.snapshot)
+                parts[index] = self.none()
             return parts[index]
 
         for session_id, events in self.added.items():
@@ -96,7 +101,8 @@ class Letters:
         self.created |= later.created
         self.incomplete |= later.incomplete
         self.ended = self.ended or later.ended
-        self.snapshot = later.snapshot or self.snapshot
+        if later.snapshot:
+            self.snapshot, self.is_exact = later.snapshot, later.is_exact
         self.look([*self.looks, *later.looks])
 
     @property

@@ -42,12 +42,16 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Declare a session equal to Postgres under this term, if its header says these numbers."""
+    """Declare a session equal to Postgres under this term, if its header says these numbers.
+
+    It is as `snapshot` shows it.
+    """
 
     session_id: str
     count: int
     hi: int
     lo: int
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,16 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Add events, each of which has a score."""
+    """Add events, each of which has a score, and note the arrival of each.
+
+    `txids` are their top-level transactions. The session is then as `snapshot` shows it: "" where that is not known,
+    nor are its arrivals then.
+    """
 
     session_id: str
     events: tuple[EventRow, ...]
+    txids: tuple[int, ...] = ()
+    snapshot: str = ""
 
 
 Operation: TypeAlias = Drop | Stamp | Status | Touch | Put | Add

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from projector.core.letters import Letters
 from projector.core.operations import StagedSession
-from projector.core.visibility import Visibility, visibility
+from readmodel.cut import Cut, cut_of
 
 NEVER_EVICTED_SECONDS = 10.0
 """A session active so lately is not pushed out by another: a storm of cold polls must not churn the view."""
@@ -99,7 +99,9 @@ class Sessions:
         self._polled_at: dict[str, float] = {}
         self._loads: dict[str, Load] = {}
         self._aside: dict[str, str] = {}
-        self._known: dict[str, Visibility] = {}  # what the views of some hot sessions have seen
+        self._known: dict[str, Cut] = {}  # what the views of some hot sessions have seen
+        self.snapshot = ""
+        """What the last letters told of, all of it; "" where they may not have told of all."""
 
     # What it says.
 
@@ -154,7 +156,7 @@ class Sessions:
     def keep(self, session_id: str, idle_seconds: float, snapshot: str = "") -> None:
         """Catching up found the session equal to what Postgres holds in a snapshot: it stays hot."""
         self._active_at[session_id] = self._clock() - idle_seconds
-        self._known[session_id] = visibility(snapshot)
+        self._known[session_id] = cut_of(snapshot)
         self._watcher.note("kept", session_id)
 
     def start(self, session_id: str, attempts: int = 0) -> None:
@@ -171,10 +173,11 @@ class Sessions:
         """Letters came: what a load or comparison has seen is crossed out, and loads under way note what arrived."""
         for session_id in letters.added.keys() & self._known.keys():
             letters.cross_out(session_id, self._known[session_id])
-        if (
-            letters.snapshot and self._known
-        ):  # a later reading brings nothing that a snapshot shows which this one covers
-            now = visibility(letters.snapshot)
+        if letters.snapshot:
+            self.snapshot = letters.snapshot if letters.is_exact else ""
+        if letters.snapshot and self._known:
+            # A later reading brings nothing that a snapshot shows which this one covers.
+            now = cut_of(letters.snapshot)
             self._known = {sid: known for sid, known in self._known.items() if not now.covers(known)}
         for session_id in letters.added.keys() & self._loads.keys():
             load = self._loads[session_id]
@@ -210,7 +213,7 @@ class Sessions:
     def put(self, session_id: str, snapshot: str = "") -> None:
         """The view holds the session as a load's snapshot had it."""
         self._active_at[session_id] = self._clock()
-        self._known[session_id] = visibility(snapshot)
+        self._known[session_id] = cut_of(snapshot)
         self._loads.pop(session_id, None)
         self._watcher.note("put", session_id)
         self._settle(session_id, "hot")

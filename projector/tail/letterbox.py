@@ -53,8 +53,8 @@ class Reading:
     """What one statement saw, all in one snapshot.
 
     `count` is how many letters there were, `as_of_us` (µs since 1970) what every transaction visible here precedes. The
-    rest is a beat's alone: `skips` counts the letters that writers skipped, `fingerprint` is of triggers and tables,
-    partitions included.
+    rest is told by a beat, and by what brings letters: `skips` counts the letters that writers skipped, `fingerprint`
+    is of triggers and tables, partitions included.
     `wal` is how far the server's log had come, `timeline/lsn`. `sent_at` is when it set out, by the monotonic clock.
     """
 
@@ -109,6 +109,10 @@ class Letterbox:
         await self.renew(ring=False)
         return str(await self._tail.value(self._sql["skips"]))
 
+    async def incarnation(self) -> int:
+        """Ask which history of the database this is: another one after a crash or a promotion."""
+        return int(await self._tail.value(self._sql["incarnation"]))
+
     async def begin_reading(self) -> None:
         """Take the snapshot that the first reading continues."""
         self._snapshot = str(await self._tail.value("SELECT pg_current_snapshot()::text"))
@@ -149,7 +153,7 @@ class Letterbox:
             rows = await self._tail.rows(self._sql["busy"], *bounds, timeout=BUSY_SECONDS)
             letters = told_by_session(rows)
         head = rows[0]
-        if beat and head["reader"] != self._me:
+        if head["reader"] not in {None, self._me}:
             raise ReaderReplaced(self._replaced())
         self._snapshot = letters.snapshot = head["snapshot"]
         proof = head["skips"], head["fingerprint"], head["wal"]
@@ -203,6 +207,7 @@ def _statements(schema: str, tables: Tables) -> dict[str, str]:
         "layouts": layouts_sql(tables),
         "presence": f"SELECT pg_sequence_last_value('\"{schema}\".presence'::regclass)",
         "reader": f"SELECT setval('\"{schema}\".reader', $1)",
+        "incarnation": f'SELECT "{schema}".incarnation()',
         "skips": f"SELECT last_value::text || ' ' || is_called::text FROM \"{schema}\".skips",  # noqa: S608 (our own schema)
         "holders": statement("holders", **own),
         "renew": statement("renew", **own),

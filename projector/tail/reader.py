@@ -89,10 +89,18 @@ class LetterReader:
             await self._tell_writers()
         return reading
 
-    async def in_doubt(self, beat: Reading) -> bool:
-        """Tell whether writers may have skipped letters before a beat, so that the view must be compared."""
-        count = beat.skips or ""
+    async def in_doubt(self, proof: Reading) -> bool:
+        """Tell whether writers may have skipped letters before this reading, so that the view must be compared."""
+        count = proof.skips or ""
         return self._skips.in_doubt(count) and self._skips.note(count, await self.letterbox.holders())
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether letters tell all that the last reading's snapshot shows.
+
+        Not while anybody is under way who may have skipped one: a commit is visible a moment before its locks go.
+        """
+        return not self._skips.holders
 
     async def keep_house(self) -> None:
         """Renew the lease each beat, and keep the tables of letters small, for ever.

@@ -60,7 +60,7 @@ def row_triggers(schema: str) -> tuple[Trigger, ...]:
     )
 
 
-RELATIONS = ("letters_0", "letters_1", "letters_2", "presence", "skips", "reader")
+RELATIONS = ("letters_0", "letters_1", "letters_2", "presence", "skips", "reader", "incarnation")
 """The letters' tables in turn, and the sequences whose last value everybody sees at once."""
 
 

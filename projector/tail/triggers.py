@@ -29,7 +29,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from projector.config import SCHEMA, SCHEMA_NAME, is_schema_name
 from projector.tail.sql import statement
 from projector.tail.trigger_catalog import (
     OF_VERSION_0_1,
@@ -64,6 +63,7 @@ from readmodel.errors import (
     StoreRefused,
 )
 from readmodel.postgres_client import OLDEST_SERVER, Connection
+from readmodel.schema import SCHEMA, SCHEMA_NAME, is_schema_name
 
 _HEADER = """\
 -- What `readside install` runs, once for each try, on the tables that the search_path finds as sessions and events.

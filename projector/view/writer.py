@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
@@ -13,6 +14,7 @@ from redis.exceptions import ResponseError
 from projector.core.operations import Add, Drop, Operation, Put, Stamp, Status, Touch
 from projector.loads.snapshot import Part
 from projector.view.scripts import source
+from readmodel.arrival_log import pack_cut, pack_txid
 from readmodel.errors import ForeignView, ViewUnavailable
 from readmodel.evaluate import Script, Sender
 from readmodel.event import ENCODING_VERSION, EventRow, type_name
@@ -92,7 +94,7 @@ class ViewWriter:
             window_bytes * 5 // 4,
         )
 
-    async def begin(self, term: str, expected: str, database: str, shape: str) -> bool:
+    async def begin(self, term: str, expected: str, database: str, shape: str, origin: str = "") -> bool:
         """Start a term where the view is at `expected` ("" for none); raises TermRefused, ForeignView.
 
         Tells whether the view is continued. If not, nothing that is left of it may be stamped: it is of another
@@ -109,6 +111,7 @@ class ViewWriter:
             shape,
             keys.changes,
             keys.publish,
+            origin,
         ]
         reply = await self._run(self._begin, arguments)
         outcome, *found = (part.decode() for part in reply)
@@ -235,23 +238,25 @@ def encode(operation: Operation) -> list[Argument]:
     """Give the words of an operation as `apply.lua` reads them: verb, session, how many arguments, arguments."""
     words: list[Argument]
     match operation:
-        case Add(_, events):
-            words = list(_event_words(events))
+        case Add(_, events, txids, snapshot):
+            words = [pack_cut(snapshot), *_event_words(events, txids)]
         case Put(_, staged):
-            words = [staged.staging if staged.held else "", staged.held]
+            words = [staged.staging if staged.held else "", staged.held, pack_cut(staged.snapshot)]
             words += [word for pair in staged.header.items() for word in pair]
         case Status(_, text):
             words = [text]
         case Touch(_, polled_ms_ago):
             words = [] if polled_ms_ago is None else [str(polled_ms_ago)]
-        case Stamp(_, count, hi, lo):
-            words = [str(count), str(hi), str(lo)]
+        case Stamp(_, count, hi, lo, snapshot):
+            words = [str(count), str(hi), str(lo), pack_cut(snapshot)]
         case Drop():
             words = []
     return [type(operation).__name__.lower(), operation.session_id, len(words), *words]
 
 
-def _event_words(events: Iterable[EventRow]) -> Iterator[Argument]:
-    for _, event_id, instant, event_type, hash_hi, hash_lo, member in events:
+def _event_words(events: Iterable[EventRow], txids: Iterable[int]) -> Iterator[Argument]:
+    for event, txid in zip(events, txids or repeat(0), strict=False):
+        _, event_id, instant, event_type, hash_hi, hash_lo, member = event
         score = instant or 0
-        yield from (score, member, pack_entry(score, event_id), hash_hi, hash_lo, type_name(event_type))
+        entry = pack_entry(score, event_id)
+        yield from (score, member, entry, hash_hi, hash_lo, type_name(event_type), pack_txid(txid))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Protocol
 
@@ -108,6 +108,8 @@ class Gate:
         self._keys: dict[bytes, Credential] | None = None
         self.edition = object()
         """Another one as soon as who was let in may be refused."""
+        self.on_reconsider: Callable[[], None] = _nobody_waits
+        """Called then: whoever is held is to be judged anew, and not within this call."""
         self._anybody = Credential(self.principals.anybody, _EVERYTHING, self.edition)
         self._clocks_apart = time.time() - time.monotonic()
         if keys is not None:
@@ -136,6 +138,7 @@ class Gate:
         self._verdicts.clear()
         for credential in (self._keys or {}).values():
             credential.edition = self.edition
+        self.on_reconsider()
 
     async def run(self) -> None:
         """Look at the clocks, at tokens that ended, and at what is still to be told of refusals, for ever."""
@@ -233,6 +236,10 @@ class Gate:
         if len(self._verdicts) > MAX_VERDICTS:
             self._verdicts.popitem(last=False)
         return found
+
+
+def _nobody_waits() -> None:
+    """Tell nobody."""
 
 
 def _signed(token: bytes) -> bytes:

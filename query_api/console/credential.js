@@ -49,7 +49,7 @@ function objectIn(part) {
  */
 export class Credential {
   #give; #headers; #clock; #random;
-  #held = null; #over = true; #proven = false; #renewAt = Infinity; #awaitAt = Infinity; #retryAt = 0; #failures = 0; #reason = "There is no token yet.";
+  #held = null; #over = true; #proven = false; #renewAt = Infinity; #awaitAt = Infinity; #endsAt = Infinity; #retryAt = 0; #failures = 0; #reason = "There is no token yet.";
   #asking = null; #finished = false;
 
   constructor(given, { headers = headersFor, clock = systemClock, random = Math.random } = {}) {
@@ -76,6 +76,11 @@ export class Credential {
     if (this.#finished) throw new PollError("There are no more tokens.", { status: 401 });
     if (this.#over) throw this.later();
     return this.#headers(this.#held);
+  }
+
+  /** Whether what is shown next will be good for so long. */
+  lasts(seconds) {
+    return this.#clock.now() + seconds * 1000 < this.#endsAt;
   }
 
   /** Note that the API took it. */
@@ -116,7 +121,7 @@ export class Credential {
   #take(given) {
     const now = this.#clock.now(), leftMs = secondsLeft(given, now / 1000) * 1000;
     [this.#held, this.#over, this.#proven, this.#retryAt] = [given, false, false, 0];
-    [this.#renewAt, this.#awaitAt] = [now + leftMs * RENEWED_AFTER, now + leftMs * AWAITED_AFTER];
+    [this.#renewAt, this.#awaitAt, this.#endsAt] = [now + leftMs * RENEWED_AFTER, now + leftMs * AWAITED_AFTER, now + leftMs];
   }
 
   #failed(reason) {

@@ -45,14 +45,6 @@ export class EventList {
     this.#frame ??= requestAnimationFrame(() => this.#flush());
   }
 
-  remove(ids) {
-    const gone = new Set(ids);
-    this.#waiting = this.#waiting.filter((event) => !gone.has(event.id));
-    for (const row of this.#rows) if (gone.has(row.event.id)) row.element.remove();
-    this.#rows = this.#rows.filter((row) => !gone.has(row.event.id));
-    this.#onChange();
-  }
-
   #flush() {
     this.#frame = null;
     const now = this.#waiting.splice(0, ROWS_A_FRAME);

@@ -3,11 +3,10 @@
 
 const QUOTE = 34, BACKSLASH = 92;
 const MEMBER = '"event_data"';
-const EVENT_DEPTH = 3; // {"items": [{…
 const SPACE = /\s/;
 
 /**
- * Parse a poll's answer. Each event has what JSON.parse gives of it, and `event_data_json`, which is not enumerable: the
+ * Parse a poll's answer, or a stream's. Each event has what JSON.parse gives of it, and `event_data_json`, which is not enumerable: the
  * JSON text of its `event_data`, digit for digit. `event_data` is parsed when it is first read.
  */
 export function parseAnswer(text) {
@@ -19,7 +18,8 @@ export function parseAnswer(text) {
     from = end;
   }
   const answer = JSON.parse(parts.join("") + text.slice(from));
-  if (Array.isArray(answer?.items)) for (const event of answer.items) if (typeof event?.event_data === "string") keepText(event);
+  const events = answer?.items ?? answer;
+  if (Array.isArray(events)) for (const event of events) if (typeof event?.event_data === "string") keepText(event);
   return answer;
 }
 
@@ -49,6 +49,7 @@ export function afterSpace(text, at) {
 }
 
 function* payloadsIn(text) {
+  const deep = text.startsWith("[") ? 2 : 3; // [{… of a stream, {"items": [{… of a poll
   for (let depth = 0, at = 0; at < text.length; ) {
     const code = text.charCodeAt(at);
     if (code !== QUOTE) {
@@ -57,7 +58,7 @@ function* payloadsIn(text) {
       continue;
     }
     const end = endOfString(text, at), colon = afterSpace(text, end);
-    if (depth === EVENT_DEPTH && text.startsWith(MEMBER, at) && text[colon] === ":") {
+    if (depth === deep && text.startsWith(MEMBER, at) && text[colon] === ":") {
       const start = afterSpace(text, colon + 1);
       at = endOfValue(text, start);
       yield [start, at];

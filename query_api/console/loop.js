@@ -2,6 +2,7 @@
 
 const REQUEST_TIMEOUT_SECONDS = 30;
 const LONGEST_WAIT_SECONDS = 3600;
+const NO_BODY = new Set([204, 304]);
 const TRY_AGAIN = new Set([408, 425, 429]);
 
 export const systemClock = {
@@ -47,7 +48,7 @@ export function waitAfter(error, failures, { random = Math.random, base = 1, mos
 }
 
 /**
- * Send a request; gives `{ status, headers, body }`, the body parsed from JSON (null for a 304). Rejects with a PollError.
+ * Send a request; gives `{ status, headers, body }`, the body parsed from JSON (null for a 204 or 304). Rejects with a PollError.
  *
  * The browser's own cache is left out of it: the 304 is ours. `parse` gives the body for the answer's text.
  */
@@ -61,7 +62,7 @@ export async function request(url, {
   try {
     const response = await fetch.call(globalThis, url, { method, headers, cache: "no-store", signal: abort.signal });
     if (!response.ok && response.status !== 304) throw await refusal(response, clock);
-    const body = response.status === 304 ? null : read(parse, await response.text(), response.status);
+    const body = NO_BODY.has(response.status) ? null : read(parse, await response.text(), response.status);
     return { status: response.status, headers: response.headers, body };
   } catch (error) {
     if (error instanceof PollError) throw error;

@@ -40,7 +40,6 @@ export class SessionPage {
     this.#poller = new EventPoller({
       sessionId: this.#id, token: key.get(), baseUrl: BASE, types, limit: PAGE, mostSeconds: 4,
       onEvents: (events, told) => this.#take(events, told),
-      onRemoved: (ids) => this.#list.remove(ids),
       onState: (told) => this.#state(told),
     });
     this.#poller.start();

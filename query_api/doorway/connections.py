@@ -13,10 +13,10 @@ from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.heads import END, PLAIN_LINE, poll_pattern, usual_fields
 from query_api.doorway.message import Message
-from query_api.events import NOT_BEFORE_FIELD, Question
-from query_api.front import Front, own_name
+from query_api.front import AnyQuestion, Front, own_name, question_of
 from query_api.reply import HeaderFields, Pairs, Reply
 from query_api.request_fields import RequestFields
+from query_api.staleness import NOT_BEFORE_FIELD
 
 CONNECTIONS, CONNECTION = "readside.connections", "readside.connection"
 """Names in ASGI's `state`: what the application gives to its protocols, and each of them to its requests."""
@@ -78,7 +78,7 @@ class Connections:
         self._started = self._long_bytes = 0
         self._turn_ends = False
         self._turn: deque[SweptConnection] = deque()
-        self.polls: OrderedDict[bytes, Question] = OrderedDict()
+        self.polls: OrderedDict[bytes, AnyQuestion] = OrderedDict()
         """Whole heads whose meaning is remembered."""
         self._polls_bytes = 0
         self._pattern = poll_pattern(front.prefix)
@@ -155,7 +155,7 @@ class Connections:
         if self._turn:
             self._end_turn_soon(loop)
 
-    def read(self, head: bytes) -> Question | Message | None:
+    def read(self, head: bytes) -> AnyQuestion | Message | None:
         """Read a whole head: a poll, or what is handed on; None where more of it must be looked at."""
         line = self._pattern.match(head) or PLAIN_LINE.match(head)
         fields = line and self._fields_of(head[line.end() :])
@@ -164,9 +164,9 @@ class Connections:
         front = self.front
         if line.re is PLAIN_LINE or not front.hosts.include(fields.get(b"host")):
             return Message(line[1].decode(), list(fields.items()), lent=True)
-        method, session_id, query_string = line.groups()
-        query = query_string or b""
-        return Question(method.decode(), session_id.decode(), query, fields, own_name(fields), front.common(fields))
+        method, session_id, kind, query_string = line.groups()
+        asked = method.decode(), session_id.decode(), query_string or b"", fields, own_name(fields)
+        return question_of(kind)(*asked, front.common(fields))
 
     def _fields_of(self, lines: bytes) -> RequestFields | None:
         """Read the header fields of a head; None where they are not the usual ones."""
@@ -179,10 +179,10 @@ class Connections:
                 self._fields[lines] = fields
         return fields
 
-    def remember(self, head: bytes, question: Question) -> None:
-        """Remember a poll that was answered: only who has a key can fill this memory. The oldest make room."""
-        if len(head) > POLL_BYTES or head in self.polls or NOT_BEFORE_FIELD in question.fields:
-            return  # one that names an instant does not come again
+    def remember(self, head: bytes, question: AnyQuestion) -> None:
+        """Remember a poll that was answered, or is held: only who has a key fills this memory. The oldest make room."""
+        if len(head) > POLL_BYTES or head in self.polls or not question.comes_again:
+            return
         self.polls[head] = question
         self._polls_bytes += len(head)
         while len(self.polls) > REMEMBERED_POLLS or self._polls_bytes > POLLS_BYTES:

@@ -20,7 +20,7 @@ _UNUSUAL = frozenset(
     {b"expect", b"upgrade", b"transfer-encoding", b"content-length", b"connection"}
     | {b"proxy-connection"}  # the parser takes it for `connection`
 )
-_POLL = rb"(GET|HEAD) %b/api/v2/sessions/([0-9A-Za-z-]{1,64})/events/?(?:\?([!$-;=?-Z_a-z~]*))? HTTP/1\.1\r\n"
+_POLL = rb"(GET|HEAD) %b/api/v2/sessions/([0-9A-Za-z-]{1,64})/(events|stream)/?(?:\?([!$-;=?-Z_a-z~]*))? HTTP/1\.1\r\n"
 PLAIN_LINE = re.compile(rb"(GET|HEAD) /(?:[0-9A-Za-z_~.-][0-9A-Za-z/_~.-]*)?(?:\?[!$-;=?-Z_a-z~]*)? HTTP/1\.1\r\n")
 """Matches the request line of what every parser reads alike: (method)."""
 _SIMPLE = re.compile(r"[/0-9A-Za-z_-]*")
@@ -84,7 +84,7 @@ class MessageParser:
 
 
 def poll_pattern(prefix: str) -> re.Pattern[bytes]:
-    """Match the request line of a poll that needs no second look: (method, session id, query).
+    """Match the request line of a poll that needs no second look: (method, session id, events or stream, query).
 
     The prefix may be cut off already, but not where what is left begins with it again: that would be cut off, too.
     """

@@ -9,6 +9,7 @@ import httptools
 
 from query_api.doorway.census import Reason
 from query_api.doorway.heads import END, BadHead, LongHead, MessageParser, judge
+from query_api.front import AnyHeld
 from query_api.problems import problem
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
@@ -38,7 +39,7 @@ class BadBody(Exception):
 class Message:
     """A request that has no body. `lent`: uvicorn has it, and not we ourselves."""
 
-    __slots__ = ("answered", "asking", "headers", "lent", "method", "size", "started", "whole")
+    __slots__ = ("answered", "asking", "headers", "held", "lent", "method", "size", "started", "whole")
 
     def __init__(self, method: str, headers: Pairs, *, lent: bool) -> None:
         self.method = method
@@ -48,6 +49,8 @@ class Message:
         """The bytes of it that are counted as waiting for its answer."""
         self.asking: asyncio.Task[None] | None = None
         """What asks the stores for its answer."""
+        self.held: AnyHeld | None = None
+        """What is held of it: it waits for news."""
         self.whole = True
         """Whether all of it has come."""
         self.started = self.answered = False

@@ -22,8 +22,7 @@ from query_api.doorway.facade import Facade
 from query_api.doorway.heads import END
 from query_api.doorway.inner import let_go
 from query_api.doorway.message import BadBody, BodyMessage, Message, Refusal, message_of
-from query_api.events import EventsRequest, Question
-from query_api.front import events_path
+from query_api.front import AnyHeld, AnyQuestion, Asked
 from query_api.problems import problem, retry_later
 from query_api.reply import Pairs, Reply
 from query_api.request_fields import wanted
@@ -120,6 +119,9 @@ class Doorway(asyncio.Protocol):
         self._half_closed = True
         if self._message is not None and not self._message.whole:
             return False  # the rest of it never comes
+        if self._message is not None and self._message.held is not None:
+            # As a rule the client has closed its socket; whoever has not gets its answer now.
+            self._shared.front.end_early(self._message.held, "half_closed")
         return not self._ends_at and (self._must_wait() or not self._serves)
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -129,6 +131,8 @@ class Doorway(asyncio.Protocol):
             self._shared.clear_away(message.size)
         if message is not None and message.asking is not None:
             self._shared.front.gone(message.asking)
+        if message is not None and message.held is not None:
+            self._shared.front.leave(message.held)
         self._release()
         self._count_untaken(0)
         self._shared.remove(self, placed=self._serves)
@@ -158,6 +162,7 @@ class Doorway(asyncio.Protocol):
     def shutdown(self) -> None:
         """End after the answer that is due, and take no more requests. uvicorn tells its own protocol by itself."""
         self._drains = True
+        self._shared.front.drain()
         if self._message is None or self._message.answered:
             self._transport.close()
 
@@ -182,6 +187,11 @@ class Doorway(asyncio.Protocol):
     def answered(self) -> None:
         """The application has answered; uvicorn's protocol has its last word first."""
         self._loop.call_soon(self._over, self._message)
+
+    def holds(self, waiter: AnyHeld) -> None:
+        """The request in hand is held: its client's leaving ends that."""
+        if self._message is not None:
+            self._message.held = waiter
 
     def broken(self) -> None:
         """The application broke off: whether it answered is not known."""
@@ -266,7 +276,7 @@ class Doorway(asyncio.Protocol):
             self._loop.call_soon(self.go_on)
         self._take(data[start:])
 
-    def _answer(self, head: bytes, question: Question, *, new: bool) -> None:
+    def _answer(self, head: bytes, question: AnyQuestion, *, new: bool) -> None:
         """Answer a poll: at once if that needs no store."""
         front = self._shared.front
         started = time.monotonic() if front.tells else 0.0
@@ -281,11 +291,16 @@ class Doorway(asyncio.Protocol):
         if self._is_too_much(self._message, len(head)):
             self._refuse("waiting", _WAITING)
             return
+        if isinstance(reply, AnyHeld):
+            self._hold(reply, name)
+            if new:
+                self._shared.remember(head, question)
+            return
         self._message.asking = task = self._loop.create_task(self._ask(self._message, reply, name, head))
         self._server.tasks.add(task)  # in its last moments uvicorn waits for these
         task.add_done_callback(self._server.tasks.discard)
 
-    async def _ask(self, message: Message, asked: EventsRequest, name: bytes, head: bytes) -> None:
+    async def _ask(self, message: Message, asked: Asked, name: bytes, head: bytes) -> None:
         """Answer a poll that needs a store, unless its client is gone by then."""
         about(name)
         try:
@@ -293,13 +308,39 @@ class Doorway(asyncio.Protocol):
         except BaseException:
             self.broken()
             raise
-        if message is self._message:
+        if message is not self._message:
+            return
+        if isinstance(reply, AnyHeld):
+            message.asking = None
+            self._hold(reply, name)
+            self._shared.remember(head, asked.question)
+        else:
             self._send(reply, asked.question, name, asked.at)
             if reply.status in _ANSWERED:
                 self._shared.remember(head, asked.question)
             self._finish(message)
 
-    def _send(self, reply: Reply, question: Question, name: bytes, started: float) -> None:
+    def _hold(self, waiter: AnyHeld, name: bytes) -> None:
+        """Have a poll held: it was let in, and waits for news. No task waits with it."""
+        self.holds(waiter)
+        if not self._reads:
+            self._reads = True
+            self._transport.resume_reading()
+        refusal = self._shared.front.hold(name, waiter, self._answer_held)
+        if refusal is not None:
+            self._answer_held(refusal)
+        elif self._half_closed:
+            self._shared.front.end_early(waiter, "half_closed")
+
+    def _answer_held(self, reply: Reply) -> None:
+        """Answer the poll that is held."""
+        message = self._message
+        if message is not None and message.held is not None:
+            waiter, message.held = message.held, None  # a second answer would be another request's
+            self._send(reply, waiter.question, waiter.name, waiter.came)
+            self._finish(message)
+
+    def _send(self, reply: Reply, question: AnyQuestion, name: bytes, started: float) -> None:
         """Write an answer."""
         shared = self._shared
         end = CLOSES if self._drains else END
@@ -315,7 +356,7 @@ class Doorway(asyncio.Protocol):
                 shared.long_answer(len(reply.body), self._loop)
         self._is_used = True
         if shared.front.tells:
-            request_log.tell(name, question.method, events_path(question.session_id), reply, started)
+            request_log.tell(name, question.method, question.path, reply, started)
 
     def _begin(self, head: bytes) -> bool:
         """Answer a request that was not heard before, or hand it to uvicorn, or refuse it; "" is none.
@@ -329,7 +370,7 @@ class Doorway(asyncio.Protocol):
             self._refuse("head_too_long", _TOO_LONG)
             return True
         request = self._shared.read(head) or message_of(head, bounds.body_bytes)
-        if isinstance(request, Question):
+        if isinstance(request, AnyQuestion):
             self._answer(head, request, new=True)
         elif isinstance(request, Refusal):
             self._refuse(request.reason, request.reply, request.method, request.headers)
@@ -368,7 +409,8 @@ class Doorway(asyncio.Protocol):
         if self._waits_too_much(len(self._held)):
             self._refuse("waiting", _WAITING)
         elif self._must_wait():
-            self._pause_reading()
+            if not self._listens():
+                self._pause_reading()
         elif self._held.find(END, max(0, held - len(END))) >= 0:
             self._serve(self._release())
         elif len(self._held) > self._shared.bounds.head_bytes:
@@ -421,10 +463,15 @@ class Doorway(asyncio.Protocol):
             return
         if self._half_closed and not waits:
             # Python's own event loop ends a connection twice that is closed while it says that answers are taken again.
-            self._loop.call_soon(self._transport.close)
+            self._loop.call_soon(self._close_when_done)
         elif not self._reads:  # the body of the request in hand may be still to come
             self._reads = True
             self._transport.resume_reading()
+
+    def _close_when_done(self) -> None:
+        """End the connection, unless more of what its client had asked is in hand by now: that ends it then."""
+        if not self._held and not self._must_wait():
+            self._transport.close()
 
     def _refuse(self, reason: Reason, reply: Reply, method: str = "GET", headers: Pairs | None = None) -> None:
         """Answer for the last time, and read on for a moment, so that the answer arrives."""
@@ -458,6 +505,11 @@ class Doorway(asyncio.Protocol):
         if self._message is not None:
             return not self._message.whole
         return bool(self._held) and not self._must_wait()
+
+    def _listens(self) -> bool:
+        """Whether the socket is read though nothing can be answered: only so a held poll's client is seen to leave."""
+        is_held = self._message is not None and self._message.held is not None
+        return is_held and len(self._held) <= self._shared.bounds.head_bytes
 
     def _pause_reading(self) -> None:
         if self._reads:

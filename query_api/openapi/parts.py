@@ -10,6 +10,7 @@ from query_api.openapi.schemas import AS_OF, SESSION_ID, STEP_ID
 Part = dict[str, Any]
 
 ETAG = '"9e107d9d372bb6826bd81d3542a419d6"'
+NEXT_OFFSET = "0000000000043cfffc8db5e998ECCA"
 REQUEST_ID = "8f14e45fceea-1c"
 _TYPES: Part = {
     "type": "array",
@@ -88,6 +89,48 @@ PARAMETERS: dict[str, Part] = {
         {"type": "string", "enum": ["desc", "asc"], "default": "desc"},
         example="asc",
     ),
+    "wait": _parameter(
+        "wait",
+        "query",
+        "Seconds: an answer that brings no news is held so long. With `If-None-Match` news is an answer that the "
+        "client does not hold, else a page with an item. When the time is over the answer is what there is: a 304, or "
+        "an empty page. A 404 is not held.",
+        {"type": "number", "minimum": 0, "maximum": 60, "default": 0},
+        example=20,
+    ),
+    "offset": _parameter(
+        "offset",
+        "query",
+        "Where the stream is read on: `-1` (or no offset) is its start, `now` its end, and else an offset as "
+        "`Stream-Next-Offset` gave it. Offsets are opaque, and sort as text in the order in which they were given.",
+        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^(-1|now|[0-9A-Za-z_.-]+)$"},
+        example="-1",
+    ),
+    "live": _parameter(
+        "live",
+        "query",
+        "`long-poll`: at the end of the stream the answer is held until there is news, for 20 s at most; then it is a "
+        "204. With `offset=now` it is held at once. `sse` is not offered.",
+        {"type": "string", "const": "long-poll"},
+        example="long-poll",
+    ),
+    "cursor": _parameter(
+        "cursor",
+        "query",
+        "The last `Stream-Cursor`, sent back as it came.",
+        {"type": "string", "pattern": "^[0-9]{1,18}$"},
+        example="3378043",
+    ),
+    "stream_types": _parameter(
+        "event_type",
+        "query",
+        "Only events of this type; repeated, or several in one value with commas between: of any of these. What is "
+        "left out is passed: the offset is the same for all.",
+        _TYPES,
+        style="form",
+        explode=True,
+        example=["workflow_started", "workflow_failed"],
+    ),
     "cache_buster": _parameter(
         "_", "query", "Asks nothing: some libraries add it so that no cache answers.", {"type": "string"}, example="1"
     ),
@@ -116,6 +159,14 @@ PARAMETERS: dict[str, Part] = {
         "when PostgreSQL is away.",
         {"type": "string", "pattern": r"^([0-9]{1,12}(\.[0-9]{1,12})?|\.[0-9]{1,12})$"},
         example="2.5",
+    ),
+    "prefer": _parameter(
+        "Prefer",
+        "header",
+        "`wait=20` means what the parameter `wait` means (RFC 7240), where that is not given; more than 60 means 60, "
+        "and `Preference-Applied` says what was heeded. Other preferences are ignored.",
+        {"type": "string"},
+        example="wait=20",
     ),
     "not_before": _parameter(
         "Readside-Not-Before",
@@ -178,6 +229,26 @@ HEADERS: dict[str, Part] = {
     "X-Poll-Interval": _header(
         "Seconds that the server would like between two polls.", {"type": "integer", "minimum": 1}, 1
     ),
+    "Preference-Applied": {
+        "description": "The preference that was heeded, where one was: `wait` in the URL wins.",
+        "schema": {"type": "string"},
+        "example": "wait=20",
+    },
+    "Stream-Next-Offset": _header(
+        "The offset behind this answer: the next one begins there.",
+        {"type": "string", "minLength": 26, "maxLength": 255},
+        NEXT_OFFSET,
+    ),
+    "Stream-Up-To-Date": {
+        "description": "`true` where all that there is was given; else there is more.",
+        "schema": {"type": "string", "const": "true"},
+        "example": "true",
+    },
+    "Stream-Cursor": {
+        "description": "On answers to `live`: to be sent back as `cursor`. It never goes back.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+        "example": "3378043",
+    },
     "X-Request-ID": _header(
         "The request's id: the caller's own, or one that the server made.",
         {"type": "string", "pattern": r"^[0-9A-Za-z._~:/+=@-]{1,128}$"},
@@ -207,6 +278,16 @@ HEADERS: dict[str, Part] = {
 EVERYWHERE = ("X-Request-ID", "X-Content-Type-Options", "Referrer-Policy", "Cross-Origin-Resource-Policy")
 """What every answer bears."""
 FRESHNESS = ("Readside-Source", "Readside-As-Of", "Readside-Lag-Ms")
+STREAMED = (
+    *FRESHNESS,
+    "Stream-Next-Offset",
+    "Stream-Up-To-Date",
+    "Stream-Cursor",
+    "Cache-Control",
+    "Vary",
+    *EVERYWHERE,
+)
+"""What a stream's answers bear."""
 ANSWERED = (*FRESHNESS, "ETag", "Cache-Control", "X-Poll-Interval", "Vary", *EVERYWHERE)
 
 
@@ -267,7 +348,8 @@ RESPONSES: dict[str, Part] = {
         "WWW-Authenticate",
     ),
     "TooManyRequests": _problem(
-        "The key, or the token's subject, asks more often than READSIDE_POLLS_PER_SECOND allows.",
+        "The key, or the token's subject, asks more often than READSIDE_POLLS_PER_SECOND allows; or a poll would be "
+        "held, and READSIDE_MAX_WAITING are.",
         "Too Many Requests",
         429,
         "This key or token asks more often than it may; try again in 1 s.",
@@ -280,6 +362,13 @@ RESPONSES: dict[str, Part] = {
         f"Session not found: {SESSION_ID}",
         *FRESHNESS,
         "Cache-Control",
+    ),
+    "OffsetGone": _problem(
+        "The stream cannot be continued from this offset: it is of another database, from before a crash or a "
+        "promotion of PostgreSQL, or too old. Read again from the start.",
+        "Gone",
+        410,
+        "The stream cannot be continued from this offset (it is of another database): read again from offset -1.",
     ),
     "MethodNotAllowed": _problem(
         "The path has no such method.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from query_api.openapi.parts import ANSWERED, EVERYWHERE, headers
+from query_api.openapi.parts import ANSWERED, EVERYWHERE, HEADERS, STREAMED, headers
 from query_api.openapi.schemas import AS_OF, EVENT_EXAMPLE, SESSION_ID
 
 Part = dict[str, Any]
@@ -57,6 +57,7 @@ def paths() -> dict[str, Part]:
     """Build every path; each GET can be asked with HEAD too."""
     built = {
         "/api/v2/sessions/{session_id}/events": {"get": _events()},
+        "/api/v2/sessions/{session_id}/stream": {"get": _stream()},
         "/api/v2/sessions/{session_id}/warm": {"post": _warm()},
         "/api/v2/projection": {"get": _projection()},
         "/api/v2/projection/history": {"get": _history()},
@@ -88,11 +89,20 @@ def paths() -> dict[str, Part]:
 
 
 def _events() -> Part:
-    query = ("since", "event_type", "type", "step_id", "limit", "per_page", "page", "order", "cache_buster")
-    names = ("session_id", *query, "if_none_match", "accept_encoding", "max_staleness", "not_before", "traceparent")
+    query = ("since", "event_type", "type", "step_id", "limit", "per_page", "page", "order", "wait", "cache_buster")
+    names = (
+        "session_id",
+        *query,
+        "if_none_match",
+        "accept_encoding",
+        "max_staleness",
+        "not_before",
+        "prefer",
+        "traceparent",
+    )
     found = {
         "description": "The page.",
-        "headers": headers(*ANSWERED, "Content-Encoding"),
+        "headers": headers(*ANSWERED, "Content-Encoding", "Preference-Applied"),
         "content": {
             "application/json": {
                 "schema": _ref("schemas", "EventPage"),
@@ -103,7 +113,10 @@ def _events() -> Part:
             }
         },
     }
-    unmodified = {"description": "The client holds this answer already.", "headers": headers(*ANSWERED)}
+    unmodified = {
+        "description": "The client holds this answer already.",
+        "headers": headers(*ANSWERED, "Preference-Applied"),
+    }
     return {
         "operationId": "readEvents",
         "tags": ["events"],
@@ -116,6 +129,43 @@ def _events() -> Part:
             "200": found,
             "304": unmodified,
             **_errors(*_KEYED, "SessionNotFound"),
+        },
+    }
+
+
+def _stream() -> Part:
+    query = ("offset", "live", "cursor", "stream_types", "type", "cache_buster")
+    names = ("session_id", *query, "if_none_match", "accept_encoding", "max_staleness", "not_before", "traceparent")
+    etag = {"ETag": {**HEADERS["ETag"], "required": False}}
+    found = {
+        "description": "What comes behind the offset, at most 1,000 events; an empty array at the end. With "
+        "`offset=now` always empty, and not to be stored.",
+        "headers": {**headers(*STREAMED, "Content-Encoding"), **etag},
+        "content": {
+            "application/json": {
+                "schema": _ref("schemas", "Arrivals"),
+                "examples": {"events": {"value": [EVENT_EXAMPLE]}, "at the end": {"value": []}},
+            }
+        },
+    }
+    return {
+        "operationId": "readStream",
+        "tags": ["events"],
+        "summary": "A session's events as they arrive",
+        "description": "The read side of the Durable Streams protocol, in JSON: published clients of it can follow a "
+        "session. Each event comes once while the session stays hot; one that is committed late comes late, and none "
+        "is left out. A row that is updated comes again. HEAD tells the end of the stream. Scope: `read`, or a token "
+        "that names the session.",
+        "security": _FOR_TOKENS_TOO,
+        "parameters": [_ref("parameters", name) for name in names],
+        "responses": {
+            "200": found,
+            "204": {"description": "A long poll ended without news.", "headers": headers(*STREAMED)},
+            "304": {
+                "description": "The client holds this answer already.",
+                "headers": {**headers(*STREAMED), **etag},
+            },
+            **_errors(*_KEYED, "SessionNotFound", "OffsetGone"),
         },
     }
 
@@ -233,6 +283,7 @@ _STATUSES = {
     "Forbidden": "403",
     "SessionNotFound": "404",
     "MethodNotAllowed": "405",
+    "OffsetGone": "410",
     "RequestTimeout": "408",
     "BodyTooLong": "413",
     "TooManyRequests": "429",

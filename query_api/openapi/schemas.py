@@ -85,6 +85,12 @@ SCHEMAS: dict[str, Schema] = {
             "pagination": {"$ref": "#/components/schemas/Pagination"},
         },
     ),
+    "Arrivals": {
+        "description": "Events of a session, in the order in which they arrived, the oldest first.",
+        "type": "array",
+        "maxItems": 1000,
+        "items": {"$ref": "#/components/schemas/Event"},
+    },
     "Problem": _object(
         "An error, as RFC 9457 says.",
         {

@@ -17,6 +17,7 @@ _SHARED = (
     "database",
     "event_json",
     "event_type",
+    "instant",
     "key",
     "receiver",
     "row_hash",
@@ -24,6 +25,7 @@ _SHARED = (
     "since",
     "status",
     "visible",
+    "writer",
 )
 _MARK = re.compile(r"(?<!:):([a-z_]+)\b")
 

@@ -1,4 +1,4 @@
-"""`readside explain`: why a session's polls are answered as they are, and where an event of it is."""
+"""`readside explain`: why a session's polls are answered as they are, where an event is, and what an offset is."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import NamedTuple
 import orjson
 
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
+from readmodel.event_stream import StreamLog
 from readmodel.ids import parse_event_id, parse_session_id
+from readmodel.offset import Offset, parse_offset
 from readmodel.postgres_client import Connection, check_rows_visible, check_server, translated
 from readmodel.projection import read_projection
 from readmodel.sql import Tables
-from readmodel.tables import look_for_tables
+from readmodel.tables import TableFinder, look_for_tables
 from readmodel.whole_view import WholeView
 from readside.commands.facts import SessionFacts, as_json
-from readside.commands.stores import NAME, open_postgres, open_view
+from readside.commands.stores import NAME, open_pool, open_postgres, open_view
 from readside.commands.terminal import plain, tell
 from readside.inspection.explanation import sentences
+from readside.inspection.offsets import OffsetFacts, look_at_offset, offset_as_json, offset_sentences
 from readside.inspection.session_states import LogState, ViewState, look_at_log, look_at_view
 from readside.settings import Settings
 
@@ -32,19 +35,23 @@ UNREACHABLE = 2
 _LABEL_WIDTH = 20
 
 
-async def explain(settings: Settings, session: str, event: str | None, *, json: bool) -> int:
-    """Explain; 2 where a store could not be asked, after all that the other one tells.
+async def explain(settings: Settings, session: str, event: str | None, *, offset: str | None = None, json: bool) -> int:
+    """Explain a session, an event of it, and an offset of its stream.
+
+    Gives 2 where a store could not be asked, after all that the other one tells.
 
     Raises InvalidParameter, ConfigurationError, and a store's error where neither can be asked.
     """
     session_id = parse_session_id(session)
     event_id = None if event is None else parse_event_id(event)
+    place = None if offset is None else parse_offset(offset)
     errors: list[ServiceError] = []
     async with _looking(settings, errors) as looking:
         facts = await looking.facts(session_id, event_id)
+        placed = None if place is None else await looking.offset(session_id, place)
     if facts.viewed is None and facts.stored is None:
         raise type(errors[0])(" ".join(map(str, errors)))
-    _print(facts, errors, json=json)
+    _print(facts, placed, errors, json=json)
     return UNREACHABLE if errors else 0
 
 
@@ -110,6 +117,16 @@ class _Looking:
             facts = replace(facts, viewed=viewed, stored=stored, passed=quiet or had, quiet=quiet)
         return facts
 
+    async def offset(self, session_id: str, offset: Offset) -> OffsetFacts:
+        """Look who goes on from an offset."""
+        view = self._view.part_of(session_id)
+        if self._log is None:
+            return await look_at_offset(session_id, offset, view, None, self._database, self._errors)
+        url = self._settings.require_database_url()
+        async with open_pool(self._settings) as pool:
+            log = StreamLog(pool, url, TableFinder(url, application_name=NAME), self._settings.database_schema)
+            return await look_at_offset(session_id, offset, view, log, self._database, self._errors)
+
     async def _viewed(self, session_id: str, event_id: str | None) -> ViewState | None:
         try:
             return await look_at_view(self._view.part_of(session_id), session_id, event_id, self._database)
@@ -138,13 +155,16 @@ class _Looking:
         return False
 
 
-def _print(facts: SessionFacts, errors: list[ServiceError], *, json: bool) -> None:
-    told = as_json(facts)
+def _print(facts: SessionFacts, placed: OffsetFacts | None, errors: list[ServiceError], *, json: bool) -> None:
+    told, said = as_json(facts), list(sentences(facts))
+    if placed is not None:
+        told["offset"] = offset_as_json(placed)
+        said += offset_sentences(placed)
     if json:
-        body = {**told, "explanation": list(sentences(facts)), "errors": [plain(str(error)) for error in errors]}
+        body = {**told, "explanation": said, "errors": [plain(str(error)) for error in errors]}
         tell(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
     else:
-        for sentence in sentences(facts):
+        for sentence in said:
             tell(sentence)
         for store in ("redis", "postgres"):
             if told[store] is not None:

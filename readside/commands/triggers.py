@@ -10,7 +10,7 @@ from readside.settings import Settings
 
 _READABLE = """
 SELECT count(pg_sequence_last_value(format('%I.%I', $1::text, name)::regclass))
-FROM unnest(ARRAY['presence', 'skips', 'reader']) name
+FROM unnest(ARRAY['presence', 'skips', 'reader', 'incarnation']) name
 """
 _STANDBYS = "SELECT count(*) FROM pg_stat_replication"
 # PostgreSQL replays the making of an unlogged sequence in memory alone, and copies it from the disk at a promotion.

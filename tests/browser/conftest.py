@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from query_api import stream_waiter
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.browser.browsing import Tab, chromium, tab
@@ -36,3 +38,9 @@ async def visitor(browser: Browser) -> AsyncIterator[Tab]:
     """Somebody with a tab; what its console complains of fails the test."""
     async with tab(browser, viewport={"width": 1280, "height": 900}) as opened:
         yield opened
+
+
+@pytest.fixture
+def short_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of a stream is held for a moment: who follows one asks again about each second."""
+    monkeypatch.setattr(stream_waiter, "HOLD_SECONDS", 0.2)

@@ -51,48 +51,99 @@ class Page extends EventTarget {
   }
 }
 
+// Answers as the API does. A read of the stream is held for `hold` seconds of the clock that `follow` gives it.
 class Session {
   constructor(size) {
-    this.events = [];
-    [this.requests, this.failures, this.after, this.interval, this.asOf] = [[], [], [], 1, 0];
+    [this.events, this.arrivals, this.waiting] = [[], [], new Set()];
+    [this.requests, this.failures, this.after, this.asOf, this.hold, this.origin] = [[], [], [], 0, 1, "a"];
+    [this.most, this.mostHeld, this.clock] = [1000, 0, null];
     this.add(size);
   }
   refusal = () => null; // by what the request shows
+
+  // Commit events whose timestamps lie between those of two that are there, or above all; gives their ids.
   add(size, at = 0) {
-    const made = Array.from({ length: size }, (_, n) => ({ id: `e${this.made = (this.made ?? 0) + 1}`, event_type: "step_created" }));
-    this.events.splice(at, 0, ...made.reverse());
-    return made.map((event) => event.id);
+    const lower = this.events[at]?.place ?? 0, upper = at ? this.events[at - 1].place : lower + (size + 1) * 2 ** 36;
+    const made = Array.from({ length: size }, (_, n) => {
+      const place = Math.floor(lower + ((upper - lower) / (size + 1)) * (n + 1));
+      const timestamp = `${new Date(Math.floor(place / 1000)).toISOString().slice(0, -1)}${String(place % 1000).padStart(3, "0")}Z`;
+      const event = { id: `e${this.made = (this.made ?? 0) + 1}`, event_type: "step_created", timestamp };
+      return Object.defineProperty(event, "place", { value: place });
+    });
+    this.events.splice(at, 0, ...made.toReversed());
+    this.arrive(...made);
+    return made.map((event) => event.id).reverse();
   }
+  arrive(...events) {
+    this.arrivals.push(...events);
+    for (const wake of [...this.waiting]) wake();
+  }
+
   fetch = async (url, { headers, signal }) => {
     asked += 1;
     const address = new URL(url);
-    this.requests.push({ url: address, headers: new Headers(headers) });
+    this.requests.push({ url: address, headers: new Headers(headers), at: this.clock.now() });
     const failure = this.failures.shift() ?? this.refusal(this.requests.at(-1).headers);
     if (failure === "network") throw new TypeError("Failed to fetch");
     if (failure === "silence") return new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
     if (failure) return failure;
-    const page = Number(address.searchParams.get("page") ?? 1), limit = Number(address.searchParams.get("limit"));
-    const total = this.events.length, items = this.events.slice((page - 1) * limit, page * limit);
-    const etag = `"${total}-${items.map((event) => event.id).join()}"`;
-    const asOf = `2026-01-13T14:30:${String(this.asOf).padStart(2, "0")}.000000Z`;
-    const fresh = { "Readside-As-Of": asOf, "Readside-Lag-Ms": "120", "Readside-Source": "memory" };
-    const told = { ETag: etag, "X-Poll-Interval": String(this.interval), ...fresh };
-    this.after.shift()?.();
-    if (this.requests.at(-1).headers.get("If-None-Match") === etag) return new Response(null, { status: 304, headers: told });
-    return new Response(JSON.stringify({ items, total, pagination: { has_next: page * limit < total } }), { headers: told });
+    const streamed = address.pathname.endsWith("/stream");
+    const answer = streamed ? await this.stream(address.searchParams, signal) : this.page(address.searchParams);
+    if (!streamed || answer.status !== 204) this.after.shift()?.();
+    return answer;
   };
+  told(more) {
+    const asOf = `2026-01-13T14:30:${String(this.asOf).padStart(2, "0")}.000000Z`;
+    return { "Readside-As-Of": asOf, "Readside-Lag-Ms": "120", "Readside-Source": "memory", ...more };
+  }
+  page(asks) {
+    const page = Number(asks.get("page") ?? 1), limit = Number(asks.get("limit"));
+    const total = this.events.length, items = this.events.slice((page - 1) * limit, page * limit);
+    return new Response(JSON.stringify({ items, total, pagination: { has_next: page * limit < total } }), { headers: this.told() });
+  }
+  async stream(asks, signal) {
+    const offset = asks.get("offset"), [origin, given] = offset === "-1" ? [this.origin, 0] : offset.split(".");
+    if (offset === "now") return this.given(this.arrivals.length, this.arrivals.length);
+    if (asks.has("live") && Number(given) === this.arrivals.length) await this.held(signal);
+    if (origin !== this.origin) return refuse(410, {}, "The stream can't be continued; read again from -1.");
+    return this.given(Number(given), Math.min(this.arrivals.length, Number(given) + this.most), asks.has("live"));
+  }
+  given(from, to, live = false) {
+    const headers = this.told({ "Stream-Next-Offset": `${this.origin}.${to}`, ...(to === this.arrivals.length ? { "Stream-Up-To-Date": "true" } : {}) });
+    if (live && from === to) return new Response(null, { status: 204, headers });
+    return new Response(JSON.stringify(this.arrivals.slice(from, to)), { headers });
+  }
+  held(signal) {
+    return new Promise((done, fail) => {
+      const wake = () => (this.clock.clearTimeout(timer), this.waiting.delete(wake), done());
+      const timer = this.clock.setTimeout(wake, this.hold * 1000);
+      this.waiting.add(wake);
+      this.mostHeld = Math.max(this.mostHeld, this.waiting.size);
+      signal.addEventListener("abort", () => (this.clock.clearTimeout(timer), this.waiting.delete(wake), fail(signal.reason)));
+    });
+  }
+}
+
+const pollers = new Set();
+
+/** Stop what a case has left running: what it holds counts for the next one. */
+export function end() {
+  for (const poller of pollers) poller.stop();
+  pollers.clear();
 }
 
 // A poller over a session, and everything that it said.
 function follow(session, { clock = new Clock(), ...options } = {}) {
-  const page = new Page(), got = [], states = [], removed = [], restarts = [];
+  session.clock = clock;
+  const page = new Page(), got = [], states = [], restarts = [];
   const poller = new EventPoller({
     sessionId: "some", apiKey: "token" in options ? null : "secret", baseUrl: "http://poller.test/", limit: 10, clock, page, random: () => 0, fetch: session.fetch,
     onEvents: (events, told) => { got.push(...events.map((event) => event.id)); if (told.restarted) restarts.push(events.length); },
-    onRemoved: (ids) => removed.push(...ids), onState: (state) => states.push(state), ...options,
+    onState: (state) => states.push(state), ...options,
   });
+  pollers.add(poller);
   poller.start();
-  return { poller, clock, page, got, states, removed, restarts, last: () => states.at(-1) };
+  return { poller, clock, page, got, states, restarts, last: () => states.at(-1) };
 }
 
 function equal(found, wanted, what = "") {
@@ -145,18 +196,58 @@ export const cases = {
     const session = new Session(25), { clock, got, restarts, poller } = follow(session);
     await clock.pass(0);
     equal(got, session.events.slice(0, 10).map((event) => event.id));
-    equal([restarts, poller.hasOlder, session.requests.length], [[10], true, 1]);
+    equal([restarts, poller.hasOlder], [[10], true]);
+    equal(session.requests.map(({ url }) => url.pathname.split("/").at(-1) + url.search),
+      ["stream?offset=now", "events?limit=10", "stream?offset=a.25&live=long-poll"]);
   },
   async the_key_goes_into_a_header_only() {
     const session = new Session(1), { clock } = follow(session);
     await clock.pass(0);
     equal([session.requests[0].headers.get("X-API-Key"), session.requests[0].url.href.includes("secret")], ["secret", false]);
   },
-  async a_poll_that_finds_nothing_new_is_a_304() {
-    const session = new Session(3), { clock, got } = follow(session);
+  async a_read_without_news_is_held_and_asked_again_at_once() {
+    const session = new Session(3);
+    session.hold = 20;
+    const { clock, got } = follow(session);
+    await clock.pass(65);
+    equal([session.requests.length, got.length], [2 + 4, 3]);
+  },
+  async answers_without_news_that_nobody_held_make_no_tight_loop() {
+    const session = new Session(3);
+    session.hold = 0;
+    const { clock } = follow(session);
     await clock.pass(5);
-    equal([session.requests.length, got.length], [6, 3]);
-    equal(session.requests.slice(1).every((asked) => asked.headers.has("If-None-Match")), true);
+    equal(session.requests.length, 2 + 6);
+  },
+  async an_event_is_handed_over_the_moment_it_arrives() {
+    const session = new Session(3);
+    session.hold = 20;
+    const { clock, got } = follow(session);
+    await clock.pass(7);
+    const [added] = session.add(1);
+    await clock.pass(0);
+    equal(got.at(-1), added);
+  },
+  async a_burst_of_commits_is_some_answers() {
+    const session = new Session(3), { clock, got } = follow(session);
+    await clock.pass(0.5);
+    for (let n = 0; n < 100; n += 1) {
+      session.add(1);
+      await clock.pass(0.01);
+    }
+    await clock.pass(1);
+    once(got);
+    equal([got.length, session.requests.length < 18], [103, true], session.requests.length);
+  },
+  async four_are_held_and_others_ask_each_second() {
+    const session = new Session(3), clock = new Clock();
+    session.hold = 20;
+    const all = Array.from({ length: 6 }, () => follow(session, { clock }));
+    await clock.pass(10.5);
+    equal([session.mostHeld, session.requests.length], [4, 6 * 2 + 4 + 2 * 11]);
+    session.add(1);
+    await clock.pass(1);
+    equal(all.map(({ got }) => got.length), Array(6).fill(4));
   },
   async new_events_come_once() {
     const session = new Session(3), { clock, got } = follow(session);
@@ -165,19 +256,14 @@ export const cases = {
     await clock.pass(3);
     equal(got.slice(3), added);
   },
-  async the_servers_interval_is_honoured() {
-    const session = new Session(1), { clock } = follow(session);
-    session.interval = 15;
-    await clock.pass(44);
-    equal(session.requests.length, 3);
-  },
-  async a_burst_larger_than_a_page_is_read_whole() {
+  async a_burst_longer_than_an_answer_is_read_whole() {
     const session = new Session(30), { clock, got, poller } = follow(session);
+    session.most = 10;
     await clock.pass(0);
     session.add(37);
-    await clock.pass(1);
+    await clock.pass(0.1);
     once(got);
-    equal([got.length, session.requests.length, poller.hasOlder], [47, 5, true]);
+    equal([got.length, poller.hasOlder], [47, true]);
   },
   async a_late_event_below_the_first_page_is_found() {
     const session = new Session(60), { clock, got, poller } = follow(session);
@@ -209,15 +295,19 @@ export const cases = {
     equal(got.length, 10 + 25 + 9);
   },
   async the_whole_history_comes_where_it_is_wanted() {
-    const session = new Session(95), { clock, got, poller } = follow(session, { history: "all" });
+    const session = new Session(95);
+    session.most = 40;
+    const { clock, got, restarts, poller, last } = follow(session, { history: "all" });
     await clock.pass(0);
     session.add(33, 40);
     await clock.pass(2);
     once(got);
-    equal([got.length, poller.hasOlder], [128, false]);
+    equal([got.length, restarts, poller.hasOlder, last().total], [128, [40], false, 128]);
+    equal(session.requests.every(({ url }) => url.pathname.endsWith("/stream")), true);
   },
-  async a_page_that_fails_midway_costs_nothing() {
+  async an_answer_that_fails_midway_costs_nothing() {
     const session = new Session(5), { clock, got } = follow(session);
+    session.most = 10;
     await clock.pass(0);
     session.add(35);
     session.after = [() => { session.failures = [refuse(503, { "Retry-After": "2" })]; }];
@@ -227,6 +317,7 @@ export const cases = {
   },
   async a_burst_past_the_bound_begins_again_with_the_newest_page() {
     const session = new Session(10), { clock, restarts, got, poller } = follow(session, { maxBurst: 30 });
+    session.most = 20;
     await clock.pass(0);
     session.add(200);
     await clock.pass(1);
@@ -235,38 +326,56 @@ export const cases = {
     await clock.pass(1);
     equal(got.at(-1), added[0]);
   },
-  async purged_events_are_told_once_they_were_missed_twice() {
-    const session = new Session(8), { clock, removed, got } = follow(session);
+  async what_the_stream_gives_again_is_handed_over_once() {
+    const session = new Session(30), { clock, got, poller, last } = follow(session);
     await clock.pass(0);
-    const [gone] = session.events.splice(4, 1);
-    await clock.pass(1);
-    equal(removed, []);
-    await clock.pass(1);
-    equal(removed, [gone.id]);
-    session.add(12);
+    session.arrive(...session.events); // updated, the older ones too
     await clock.pass(2);
-    once(got);
-    equal(got.length, 20);
+    equal([got.length, poller.hasOlder, last().total], [10, true, 30]);
+    while (poller.hasOlder) await Promise.all([poller.loadOlder(), clock.pass(0)]);
+    equal(got, session.events.map((event) => event.id));
   },
-  async an_answer_from_a_worker_that_is_behind_takes_nothing_back() {
-    const session = new Session(8), { clock, removed, got } = follow(session);
-    session.asOf = 20;
+  async a_late_event_among_the_older_ones_counts() {
+    const session = new Session(30), { clock, got, last } = follow(session);
     await clock.pass(0);
-    const held = session.events;
-    [session.events, session.asOf] = [held.slice(3), 10];
-    await clock.pass(4);
-    [session.events, session.asOf] = [held, 30];
-    await clock.pass(1);
-    once(got);
-    equal([removed, got.length], [[], 8]);
+    session.add(2, 20);
+    await clock.pass(2);
+    equal([got.length, last().total], [10, 32]);
+  },
+  async a_stream_that_is_gone_begins_again() {
+    for (const history of ["newest", "all"]) {
+      const session = new Session(5), { clock, got, restarts, last } = follow(session, { history });
+      await clock.pass(0);
+      [session.origin] = ["b"];
+      session.add(1);
+      await clock.pass(3);
+      equal([restarts, got.length, last().state], [[5, 6], 11, "running"], history);
+    }
+  },
+  async a_start_that_is_gone_stops_it() {
+    const session = new Session(1);
+    session.failures = [refuse(410)];
+    const { clock, last } = follow(session, { history: "all" });
+    await clock.pass(60);
+    equal([session.requests.length, last().state], [1, "stopped"]);
+  },
+  async pages_are_as_of_what_is_known() {
+    const session = new Session(30);
+    session.asOf = 7;
+    const { clock, poller } = follow(session);
+    await clock.pass(0);
+    await poller.loadOlder();
+    const pages = session.requests.filter(({ url }) => url.pathname.endsWith("/events"));
+    equal(pages.map(({ headers }) => headers.get("Readside-Not-Before")), Array(2).fill("2026-01-13T14:30:07.000000Z"));
   },
   async what_is_forgotten_comes_again_when_older_ones_are_asked_for() {
     const session = new Session(40), { clock, got, poller } = follow(session);
     await clock.pass(0);
     await poller.loadOlder();
     poller.forget(got.slice(10));
+    session.arrive(...session.events.slice(10)); // they are not ours now
     await clock.pass(2);
-    equal([got.length, session.requests.length], [20, 4]);
+    equal(got.length, 20);
     equal([await poller.loadOlder(), got.length], [10, 30]);
   },
   async retry_after_in_seconds_is_waited_for() {
@@ -276,7 +385,7 @@ export const cases = {
     await clock.pass(6.9);
     equal([session.requests.length, last().state, last().retryInSeconds], [1, "waiting", 7]);
     await clock.pass(0.2);
-    equal([session.requests.length, last().state], [2, "running"]);
+    equal([session.requests.length, last().state], [4, "running"]);
   },
   async retry_after_as_a_date_is_waited_for() {
     const session = new Session(1);
@@ -285,7 +394,7 @@ export const cases = {
     await clock.pass(8.9);
     equal(session.requests.length, 1);
     await clock.pass(0.2);
-    equal(session.requests.length, 2);
+    equal(session.requests.length, 4);
   },
   async without_an_answer_the_waits_grow_and_are_bounded() {
     const session = new Session(1);
@@ -317,9 +426,16 @@ export const cases = {
       equal([session.requests.length, last().state, last().error.status, last().error.message], [1, "stopped", status, `Because of ${status}.`]);
     }
   },
+  async an_answer_that_is_not_the_apis_is_asked_for_again() {
+    const session = new Session(3);
+    session.failures = [new Response("[]"), null, null, new Response("[]")];
+    const { clock, got, restarts, states } = follow(session);
+    await clock.pass(3);
+    equal([got.length, restarts, states.filter((told) => told.state === "waiting").length], [3, [3], 2]);
+  },
   async what_cannot_be_read_is_told_and_asked_again() {
     const session = new Session(3);
-    session.failures = [new Response('{"items": ["')];
+    session.failures = [null, new Response('{"items": ["')];
     const { clock, got, states } = follow(session);
     await clock.pass(2);
     const failed = states.find((told) => told.state === "waiting");
@@ -328,21 +444,23 @@ export const cases = {
   async the_text_of_an_events_data_is_at_hand() {
     const data = '{"n": 1.10, "z": 1.0, "big": 750727362669608961, "__proto__": {"polluted": 1}, "s": "}]\\"{"}';
     const session = new Session(1), taken = [];
-    session.failures = [new Response(`{"items":[{"id":"e","event_data":${data}},{"id":"f","event_data" : null}],"total":2,"pagination":{}}`)];
+    const items = (...ids) => `[{"id":"${ids[0]}","event_data":${data}},{"id":"${ids[1]}","event_data" : null}]`;
+    session.failures = [null, new Response(`{"items":${items("e", "f")},"total":2,"pagination":{}}`), new Response(items("g", "h"), { headers: session.told({ "Stream-Next-Offset": "a.3" }) })];
     const { clock } = follow(session, { onEvents: (events) => taken.push(...events) });
     await clock.pass(0);
-    equal(taken.map((event) => event.event_data_json), [data, "null"]);
-    equal(taken.map((event) => event.event_data), [JSON.parse(data), null]);
+    equal(taken.map((event) => event.event_data_json).sort(), ["null", "null", data, data]);
+    equal(taken.slice(0, 2).map((event) => event.event_data), [JSON.parse(data), null]);
     equal([JSON.stringify(taken[0]), taken[0].event_data === taken[0].event_data, "polluted" in {}], [`{"id":"e","event_data":${JSON.stringify(JSON.parse(data))}}`, true, false]);
     equal({ ...taken[0] }.event_data, taken[0].event_data, "a copy");
   },
   async a_page_that_is_too_long_is_asked_for_in_shorter_ones() {
     const session = new Session(25), tooLong = () => refuse(400, {}, "The answer would be longer than 32 MB: limit=3 would fit.", "limit");
-    session.failures = [tooLong(), tooLong()];
-    const { clock, got, poller } = follow(session, { limit: 12, history: "all" });
+    session.failures = [null, tooLong(), tooLong()];
+    const { clock, got, poller } = follow(session, { limit: 12 });
     await clock.pass(0);
-    equal(session.requests.map((request) => request.url.searchParams.get("limit")).slice(0, 3), ["12", "6", "3"]);
-    equal([got, poller.hasOlder], [session.events.map((event) => event.id), false]);
+    equal(session.requests.map((request) => request.url.searchParams.get("limit")).slice(1, 4), ["12", "6", "3"]);
+    while (poller.hasOlder) await Promise.all([poller.loadOlder(), clock.pass(0)]);
+    equal(got, session.events.map((event) => event.id));
   },
   async older_pages_that_are_too_long_are_too() {
     const session = new Session(25), { clock, got, poller } = follow(session);
@@ -354,10 +472,10 @@ export const cases = {
   async a_limit_that_is_wrong_stops_it() {
     for (const limit of [5000, "many", 0, 1]) {
       const session = new Session(1);
-      session.failures = [refuse(400, {}, "No such limit.", "limit")];
+      session.failures = [null, refuse(400, {}, "No such limit.", "limit")];
       const { clock, last } = follow(session, { limit });
       await clock.pass(60);
-      equal([session.requests.length, last().state, last().error.parameter], [1, "stopped", "limit"], limit);
+      equal([session.requests.length, last().state, last().error.parameter], [2, "stopped", "limit"], limit);
     }
   },
   async a_session_that_is_purged_stops_it() {
@@ -365,7 +483,7 @@ export const cases = {
     await clock.pass(0);
     session.failures = [refuse(404, {}, "Session not found: some")];
     await clock.pass(60);
-    equal([session.requests.length, last().state, last().error.message], [2, "stopped", "Session not found: some"]);
+    equal([session.requests.length, last().state, last().error.message], [4, "stopped", "Session not found: some"]);
   },
   async a_token_goes_into_the_authorization_header_only() {
     const session = new Session(1), shown = token({ sessions: ["some"] }), { clock } = follow(session, { token: shown });
@@ -393,7 +511,7 @@ export const cases = {
   async a_function_gives_the_first_token() {
     const tokens = new Tokens(), { session, clock, got } = renewing(tokens);
     await clock.pass(3);
-    equal([tokens.calls, got.length, session.requests.map(shownBy)], [1, 3, Array(4).fill(tokens.given[0])]);
+    equal([tokens.calls, got.length, session.requests.map(shownBy)], [1, 3, Array(6).fill(tokens.given[0])]);
   },
   async a_function_may_give_it_at_once_or_give_a_key() {
     const session = new Session(2), { clock, got } = follow(session, { token: () => "a-key" });
@@ -406,7 +524,7 @@ export const cases = {
     equal(tokens.calls, 1);
     await clock.pass(221);
     equal([tokens.calls, states.every((told) => told.state === "running"), tokens.most], [4, true, 1]);
-    equal(session.requests.length, 301);
+    equal(session.requests.length, 303);
   },
   async a_clock_that_is_wrong_here_does_no_harm() {
     for (const skewSeconds of [-3600, 3600]) {
@@ -422,7 +540,7 @@ export const cases = {
     const session = new Session(1), clock = new Clock(), tokens = new Tokens({ seconds: -500 });
     const { last } = follow(session, { clock, token: tokens.at(clock) });
     await clock.pass(60);
-    equal([tokens.calls, session.requests.length, last().state], [1, 61, "running"]);
+    equal([tokens.calls, session.requests.length, last().state], [1, 63, "running"]);
   },
   async a_token_without_an_end_is_kept() {
     const session = new Session(1), clock = new Clock(), tokens = new Tokens();
@@ -438,7 +556,7 @@ export const cases = {
     withdrawn = tokens.given[0];
     session.add(1);
     await clock.pass(1);
-    equal([tokens.calls, got.length, session.requests.length], [2, 4, 5]);
+    equal([tokens.calls, got.length, session.requests.length], [2, 4, 7]);
     equal(states.every((told) => told.state === "running"), true);
   },
   async a_function_that_fails_is_asked_less_and_less_while_the_old_token_serves() {
@@ -449,7 +567,7 @@ export const cases = {
     fails = true;
     await clock.pass(979);
     equal(tokens.calls < 20, true, tokens.calls);
-    equal([states.every((told) => told.state === "running"), session.requests.length], [true, 981]);
+    equal([states.every((told) => told.state === "running"), session.requests.length], [true, 983]);
     fails = false;
     await clock.pass(60);
     equal(states.every((told) => told.state === "running"), true);
@@ -469,7 +587,7 @@ export const cases = {
     await clock.pass(600);
     equal([session.requests.filter((request) => claimsOf(shownBy(request)).exp * 1000 <= Date.UTC(2026, 0, 13, 14, 30, 10)).length, last().state],
       [session.requests.length, "waiting"]);
-    equal([session.requests.length, last().error.message], [11, "The same token was given again."]);
+    equal([session.requests.length, last().error.message], [13, "The same token was given again."]);
     equal(tokens.calls < 60, true, tokens.calls);
   },
   async fresh_tokens_that_are_all_refused_make_no_tight_loop() {
@@ -491,18 +609,26 @@ export const cases = {
   async a_token_that_is_good_waits_for_no_fresh_one() {
     const tokens = new Tokens({ gives: (made) => (tokens.calls > 1 ? new Promise(() => {}) : made) }), { session, clock, states } = renewing(tokens);
     await clock.pass(89);
-    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [90, 2, true]);
+    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [92, 2, true]);
     await clock.pass(20);
-    equal([session.requests.length, states.at(-1).state], [90, "running"]); // in its last tenth it waits, until it gives up
+    equal([session.requests.length, states.at(-1).state], [92, "running"]); // in its last tenth it waits, until it gives up
     await clock.pass(3);
     equal(states.at(-1).state, "waiting");
   },
   async a_poll_that_comes_after_the_end_waits_for_a_fresh_token() {
-    const tokens = new Tokens({ seconds: 10 }), { session, clock, states } = renewing(tokens);
-    session.interval = 12;
+    const tokens = new Tokens({ seconds: 24 }), { session, clock, states } = renewing(tokens);
+    session.hold = 25; // longer than it may be
     await clock.pass(600);
-    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [51, 51, true]);
+    equal([session.requests.length, tokens.calls, states.every((told) => told.state === "running")], [49, 24, true]);
     equal(session.requests.every((request) => tokens.given.includes(shownBy(request))), true);
+  },
+  async no_read_is_held_that_would_outlive_its_token() {
+    const tokens = new Tokens({ seconds: 60 }), { session, clock, states } = renewing(tokens);
+    session.hold = 20;
+    await clock.pass(200);
+    const left = (request) => claimsOf(shownBy(request)).exp * 1000 - request.at;
+    const live = session.requests.filter(({ url }) => url.searchParams.has("live"));
+    equal([live.length > 4, live.every((request) => left(request) > 20_000), states.every((told) => told.state === "running")], [true, true, true]);
   },
   async what_is_no_token_is_not_sent() {
     for (const wrong of ["", "two words", "é", "a\nb", 7, {}]) {
@@ -514,7 +640,7 @@ export const cases = {
   async a_function_without_more_tokens_stops_it() {
     const tokens = new Tokens({ seconds: 10, gives: (made) => (tokens.calls > 1 ? null : made) }), { session, clock, last } = renewing(tokens);
     await clock.pass(60);
-    equal([session.requests.length, last().state, last().error.message, last().error.status], [9, "stopped", "There are no more tokens.", 401]);
+    equal([session.requests.length, last().state, last().error.message, last().error.status], [11, "stopped", "There are no more tokens.", 401]);
   },
   async a_session_that_the_token_does_not_name_stops_it() {
     const session = new Session(1), tokens = new Tokens(), clock = new Clock();
@@ -547,16 +673,16 @@ export const cases = {
       [true, false, false, false, false, false, false, false]);
     equal([claimsOf(`${head}.e30.eA`), claimsOf(`${head}.bnVsbA.eA`), claimsOf(`${head}.____.eA`), claimsOf("key")], [{}, null, null, null]);
   },
-  async a_hidden_page_rests_and_asks_at_once_when_shown() {
+  async a_hidden_page_rests_once_what_is_held_has_come_and_asks_at_once_when_shown() {
     const session = new Session(1), { clock, page, last } = follow(session);
-    await clock.pass(2);
+    await clock.pass(2.5);
     page.turn("hidden");
     await clock.pass(600);
-    equal([session.requests.length, last().state], [3, "hidden"]);
+    equal([session.requests.length, last().state], [5, "hidden"]);
     session.add(4);
     page.turn("visible");
     await clock.pass(0);
-    equal([session.requests.length, last().state], [4, "running"]);
+    equal([session.requests.length, last().state], [6, "running"]);
   },
   async showing_a_page_does_not_cut_a_wait_short() {
     const session = new Session(1);
@@ -568,15 +694,16 @@ export const cases = {
     await clock.pass(18);
     equal(session.requests.length, 1);
     await clock.pass(1.5);
-    equal(session.requests.length, 2);
+    equal(session.requests.length, 4);
   },
   async paused_it_asks_nothing_and_then_catches_up() {
     const session = new Session(1), { clock, poller, got } = follow(session);
-    await clock.pass(0);
+    await clock.pass(0.5);
     poller.pause();
+    await clock.pass(1);
     session.add(25);
     await clock.pass(60);
-    equal(session.requests.length, 1);
+    equal(session.requests.length, 3);
     poller.resume();
     await clock.pass(0);
     once(got);
@@ -584,10 +711,10 @@ export const cases = {
   },
   async stopped_it_lets_go_of_everything() {
     const session = new Session(1), { clock, poller, last } = follow(session);
-    await clock.pass(1);
+    await clock.pass(1.5);
     poller.stop();
     await clock.pass(60);
-    equal([session.requests.length, clock.timers.size, last().state, last().error], [2, 0, "stopped", null]);
+    equal([session.requests.length, clock.timers.size, last().state, last().error], [4, 0, "stopped", null]);
   },
   async stopped_while_it_asks_it_says_no_more() {
     const session = new Session(1);
@@ -598,10 +725,11 @@ export const cases = {
     await clock.pass(60);
     equal([session.requests.length, states.map((told) => told.state)], [1, ["stopped"]]);
   },
-  async filters_and_a_fixed_bound_are_sent() {
-    const session = new Session(1), { clock } = follow(session, { types: ["a", "b"], since: "2026-01-13T14:00:00+02:00" });
+  async filters_are_sent() {
+    const session = new Session(1), { clock } = follow(session, { types: ["a", "b"] });
     await clock.pass(0);
-    equal(session.requests[0].url.search, "?event_type=a&event_type=b&since=2026-01-13T14%3A00%3A00%2B02%3A00&limit=10");
+    equal(session.requests.map(({ url }) => url.search),
+      ["offset=now", "limit=10", "offset=a.1&live=long-poll"].map((rest) => `?event_type=a&event_type=b&${rest}`));
   },
   async freshness_is_told() {
     const { clock, last } = follow(new Session(4));
@@ -632,6 +760,7 @@ async function anything(seed) {
   const chance = random(seed), upTo = (most) => Math.floor(chance() * (most + 1)), session = new Session(upTo(60));
   let held = new Set();
   const options = { mostSeconds: 2, maxBurst: chance() < 0.3 ? 40 : 2000, history: chance() < 0.2 ? "all" : "newest" };
+  session.most = 1 + upTo(60);
   const { clock, poller } = follow(session, {
     ...options,
     onEvents: (events, { restarted }) => {
@@ -641,12 +770,13 @@ async function anything(seed) {
         held.add(id);
       }
     },
-    onRemoved: (ids) => ids.forEach((id) => held.delete(id)),
   });
   const write = () => session.add(upTo(chance() < 0.3 ? 35 : 4), chance() < 0.3 ? upTo(session.events.length) : 0);
   for (let step = 0; step < 12; step += 1) {
     if (chance() < 0.7) write();
     if (chance() < 0.5) session.after = Array.from({ length: upTo(4) }, () => () => chance() < 0.7 && write());
+    if (chance() < 0.05) session.origin = "b";
+    if (chance() < 0.1) session.arrive(...session.events.filter(() => chance() < 0.1));
     if (chance() < 0.2) session.failures = ["network", refuse(503, { "Retry-After": "1" })].slice(upTo(1));
     if (chance() < 0.2) poller.loadOlder().catch(() => {});
     if (chance() < 0.2 && options.history === "newest") {

@@ -42,7 +42,7 @@ class Service:
     port: int
     elsewhere_port: int
     heard: list[dict[str, str]] = field(default_factory=list)
-    """The headers of the polls that arrived, by lower-case names."""
+    """The headers of the polls that arrived, of streams too, by lower-case names."""
     _api: AsyncExitStack = field(default_factory=AsyncExitStack)
     _projector: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -113,7 +113,7 @@ class Service:
 
     def _listening(self, app: App) -> App:
         async def listen(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["path"].endswith("/events"):
+            if scope["path"].endswith(("/events", "/stream")):
                 self.heard.append({name.decode(): value.decode() for name, value in scope["headers"]})
             await app(scope, receive, send)
 

@@ -11,6 +11,7 @@ from tests.browser.frames import LONGEST_FRAME_MS, WATCH_FRAMES
 from tests.browser.json_tokens import tokens
 from tests.browser.service import Service
 from tests.support.builders import BOTH_KEY
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -239,6 +240,11 @@ async def test_events_too_large_for_one_page_are_all_there(service: Service, vis
            FROM generate_series(1, 40) n""",
         session_id,
     )
+
+    async def are_served() -> bool:
+        return bool((await service.get(f"/api/v2/sessions/{session_id}/events?limit=1")).json()["total"] == 40)
+
+    await eventually(are_served, "all are served: what comes later comes by itself")
     page = await opened(service, visitor, session_id)
 
     await expect(page.locator("#shown")).to_have_text("25 of 40 shown")

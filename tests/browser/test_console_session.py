@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Request, expect
 
 from tests.browser.browsing import Tab, enter, tab
 from tests.browser.frames import LONGEST_FRAME_MS, WATCH_FRAMES
@@ -39,6 +39,25 @@ async def test_events_come_by_themselves_newest_first(service: Service, visitor:
     await expect(page.locator("#total")).to_have_text("2")
     await expect(page.locator("#life .bar")).not_to_have_count(0)
     await expect(page.locator("#life .station")).to_have_count(2)
+
+
+async def test_an_event_is_brought_by_the_read_that_was_held_when_it_was_committed(
+    service: Service, visitor: Tab
+) -> None:
+    """So it is there the moment it is committed."""
+    session_id = await service.session(3)
+    reads: list[Request] = []
+    visitor.page.on("request", lambda asked: reads.append(asked) if "live=long-poll" in asked.url else None)
+    page = await enter(visitor, link(service, session_id), BOTH_KEY)
+    await expect(page.locator("#events > li")).to_have_count(3)
+    await eventually(lambda: reads, "a read is held")
+    held = reads[-1]
+    await service.add(session_id, 1)
+    await expect(page.locator("#events > li")).to_have_count(4)
+    answer = await held.response()
+
+    assert answer is not None
+    assert len(await answer.json()) == 1
 
 
 async def test_a_filter_is_part_of_the_link(service: Service, browser: Browser, visitor: Tab) -> None:

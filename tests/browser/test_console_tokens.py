@@ -154,6 +154,7 @@ async def test_a_token_that_lies_is_refused_by_the_server(service: Service, api:
     assert await kept(visitor.page) is None
 
 
+@pytest.mark.usefixtures("short_holds")
 async def test_when_the_token_ends_the_page_says_so_and_asks_no_more(
     service: Service, api: Guarded, browser: Browser, visitor: Tab
 ) -> None:
@@ -165,7 +166,8 @@ async def test_when_the_token_ends_the_page_says_so_and_asks_no_more(
     await expect(visitor.page.locator("#key-problem")).to_have_text("This token has ended; ask for a new link.")
     asked = len(api.asked)
     async with tab(browser) as other:
-        await enter(other, f"{service.url}/#session={session_id}", BOTH_KEY)
+        page = await enter(other, f"{service.url}/#session={session_id}", BOTH_KEY)
+        await expect(page.locator("#events > li")).to_have_count(1)
         service.heard.clear()
         await eventually(lambda: len(service.heard) >= 3, "three polls of somebody else")
 

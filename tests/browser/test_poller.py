@@ -15,6 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 CASES = Path(__file__).with_name("poller_cases.js")
 QUICKSTART = Path(__file__).parents[2] / "specs/001-session-events/quickstart.md"
 TEXT = CASES.read_text().partition("export const cases")[2]
+RUN = "async (name) => { const its = await import('/poller_cases.js'); await its.cases[name]().finally(its.end); }"
 NAMES = re.findall(r"^  async (\w+)\(\) \{$", TEXT, re.MULTILINE)
 
 
@@ -28,7 +29,7 @@ async def bench(browser: Browser) -> AsyncIterator[Tab]:
 @pytest.mark.parametrize("name", NAMES)
 async def test_the_poller(bench: Tab, name: str) -> None:
     """The case of this name in poller_cases.js passes."""
-    await bench.page.evaluate("async (name) => (await import('/poller_cases.js')).cases[name]()", name)
+    await bench.page.evaluate(RUN, name)
 
 
 async def test_who_copies_the_poller_is_told_every_module_that_it_needs() -> None:

@@ -52,24 +52,26 @@ def _listening(app: App, made: Guarded) -> App:
 
 @dataclass
 class Traces:
-    """Everything that leaves a page: addresses, headers, bodies."""
+    """Everything that leaves a page: addresses, and of what has been answered (reads are held) headers and bodies."""
 
+    urls: list[str] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
     @classmethod
     def of(cls, page: Page) -> "Traces":
         """Begin to listen."""
         made = cls()
-        page.on("request", made.note)
+        page.on("request", lambda request: made.urls.append(request.url))
+        page.on("requestfinished", made.note)
         return made
 
     def note(self, request: Request) -> None:
-        """Take note of a request."""
+        """Take note of a request that was answered."""
         self.requests.append(request)
 
     def asked(self, path: str) -> list[str]:
         """The URLs below a path."""
-        return [request.url for request in self.requests if path in request.url]
+        return [url for url in self.urls if path in url]
 
     async def of_token(self, page: Page, token: str) -> set[str]:
         """Where the token is found, or a good part of it."""
@@ -78,8 +80,8 @@ class Traces:
         for request in self.requests:
             for name, value in (await request.all_headers()).items():
                 places |= {name} if part in value else set()
-            places |= {"a URL"} if part in request.url else set()
             places |= {"a body"} if part in (request.post_data or "") else set()
+        places |= {"a URL"} if part in str(self.urls) else set()
         places |= {"the history"} if part in str(await history(page)) else set()
         for place in ("location.href", "document.cookie", "document.documentElement.outerHTML", "document.title"):
             places |= {place} if part in await page.evaluate(place) else set()

@@ -1,6 +1,7 @@
 """An API in miniature: a session's events, answered as the contract says, and followers driven against it."""
 
 import json
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,12 @@ class Answering:
     shortens: bool = False
     """Whether a page that was asked for too long is shortened, rather than refused."""
     interval: str = "1"
+    arrivals: list[dict[str, Any]] = field(default_factory=list)
+    """The stream: each event once for each time that it is given."""
+    origin: str = "a"
+    """Offsets of another are gone."""
+    held: float = 20.0
+    """Seconds that a live read without news is held."""
 
     def add(
         self, count: int = 1, *, ago: float = 0.0, event_type: str = "step_created", step: float = 0.0
@@ -62,7 +69,13 @@ class Answering:
                     "timestamp": written(at),
                 }
             )
+        self.arrivals += self.events[len(self.events) - count :]
         return ids
+
+    def again(self, ids: Iterable[str], **changed: object) -> None:
+        """Give events of the stream once more, with what was updated."""
+        for event in [event for event in self.events if event["id"] in set(ids)]:
+            self.arrivals.append({**event, **changed})
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete events."""
@@ -72,6 +85,10 @@ class Answering:
     def later(self, seconds: float) -> None:
         """Move the clock."""
         self.now += timedelta(seconds=seconds)
+
+    def seconds(self) -> float:
+        """Read the clock."""
+        return self.now.timestamp()
 
     @property
     def ids(self) -> list[str]:
@@ -88,7 +105,10 @@ class Answering:
 
     def found(self, request: Request) -> Reply:
         """Answer from the events."""
-        asks = parse_qs(urlsplit(request.url).query)
+        url = urlsplit(request.url)
+        asks = parse_qs(url.query)
+        if url.path.endswith("/stream"):
+            return self.streamed(asks)
         page, limit = int(asks["page"][0]), int(asks.get("limit", [str(min(100, self.most))])[0])
         if self.shortens:
             limit = min(limit, self.most)
@@ -109,6 +129,24 @@ class Answering:
             return 304, headers, b""
         return 200, headers, body
 
+    def streamed(self, asks: dict[str, list[str]]) -> Reply:
+        """Answer from the arrivals; an offset is an origin and how many were given."""
+        (offset,) = asks["offset"]
+        origin, _, given = {"-1": "a.0", "now": f"a.{len(self.arrivals)}"}.get(offset, offset).partition(".")
+        if origin != self.origin and offset not in {"-1", "now"}:
+            return problem(410, "The stream can't be continued; read again from -1.")
+        if "live" in asks and int(given) == len(self.arrivals):
+            self.later(self.held)
+        page = self.arrivals[int(given) : int(given) + self.most]
+        reached = int(given) + len(page)
+        headers = {"stream-next-offset": f"{self.origin}.{reached}", "readside-as-of": written(self.now)}
+        headers |= {"readside-source": "memory", "readside-lag-ms": "12"}
+        headers |= {"stream-up-to-date": "true"} if reached == len(self.arrivals) else {}
+        events = [event for event in page if _matches(event, asks)]
+        if "live" in asks and not events and reached == len(self.arrivals):
+            return 204, headers, b""
+        return 200, headers, json.dumps(events).encode()
+
 
 _instant = cache(timestamp_us)
 
@@ -125,7 +163,7 @@ def problem(status: int, detail: str = "No.", headers: dict[str, str] | None = N
 
 @dataclass
 class Driven:
-    """A follower, the API that it asks, and what it delivered."""
+    """A follower, the API that it asks, and what it delivered; its clock is the API's."""
 
     api: Answering
     follower: Follower
@@ -142,31 +180,26 @@ class Driven:
         self.delivered += step.events
         return step
 
-    def rounds(self, count: int = 1, most: int = 1000) -> list[str]:
-        """Step until it would wait, so many times; gives the ids that came, in order."""
+    def rounds(self, count: int = 1) -> list[str]:
+        """So many requests and their answers; gives the ids that came, in order."""
         before = len(self.delivered)
         for _ in range(count):
-            for _ in range(most):
-                if self.step().wait_seconds:
-                    break
-            else:
-                raise AssertionError(f"{most} requests without a wait")
+            self.step()
         return self.ids[before:]
-
-    def requests(self, count: int = 1) -> int:
-        """How many requests so many rounds make."""
-        before = len(self.api.asked)
-        self.rounds(count)
-        return len(self.api.asked) - before
 
 
 def driven(
-    api: Answering, *, since: datetime | None = None, types: tuple[str, ...] = (), page_size: int = 10, **options: Any
+    api: Answering,
+    *,
+    since: datetime | None = None,
+    types: tuple[str, ...] = (),
+    step_ids: tuple[str, ...] = (),
+    chance: random.Random | None = None,
+    **options: Any,
 ) -> Driven:
-    """A follower with small pages."""
-    options.setdefault("remember", 100_000)
-    following = Following(page_size=page_size, **options)
-    return Driven(api, Follower(asked(SESSION, since, types), following))
+    """A follower."""
+    follower = Follower(asked(SESSION, since, types, step_ids), Following(**options), clock=api.seconds, chance=chance)
+    return Driven(api, follower)
 
 
 def query() -> Query:

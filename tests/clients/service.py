@@ -9,8 +9,9 @@ from pathlib import Path
 import asyncpg
 import httpx
 
-from readside.demo.processes import Child, free_port, program, spawn
+from readside.demo.processes import Child, free_port
 from readside.settings import child_environment
+from tests.support import fork_server
 from tests.support.builders import events_path
 from tests.support.commanding import Site
 from tests.support.keys import KEY
@@ -74,8 +75,8 @@ class Service:
                 await child.end(grace_seconds=15)
 
     def _spawn(self, name: str, settings: dict[str, str], *options: str) -> Child:
-        command = program("readside", name, *options)
-        return spawn(name, command, log=self.logs / f"{name}.log", environment=child_environment(settings))
+        log = self.logs / f"{name}.log"
+        return fork_server.spawn(name, name, *options, log=log, environment=child_environment(settings))
 
     async def _answers(self) -> bool:
         url = f"http://127.0.0.1:{self.port}{events_path(self.session_id)}"

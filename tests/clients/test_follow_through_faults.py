@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ async def sync_follower(service: Service) -> AsyncIterator[Seen]:
 
     def run() -> None:
         try:
-            for event in client.follow(service.session_id, page_size=PAGE):
+            for event in client.follow(service.session_id):
                 seen.ids.append(event.id)
         except BaseException as error:  # noqa: BLE001 (for the test's own thread to raise)
             errors.append(error)
@@ -52,17 +52,45 @@ async def sync_follower(service: Service) -> AsyncIterator[Seen]:
 
 
 @asynccontextmanager
-async def async_follower(service: Service, overlap_seconds: float | None) -> AsyncIterator[Seen]:
+async def async_follower(service: Service) -> AsyncIterator[Seen]:
     """The asynchronous client in a task; it ends by being closed."""
-    seen = Seen(f"async, overlap {overlap_seconds}")
+    seen = Seen("async")
 
     async def run() -> None:
-        async for event in client.follow(service.session_id, page_size=PAGE, overlap_seconds=overlap_seconds):
+        async for event in client.follow(service.session_id):
             seen.ids.append(event.id)
 
     async with AsyncClient(service.url, KEY, timeout_seconds=TIMEOUT_SECONDS) as client, asyncio.TaskGroup() as group:
         group.create_task(run())
         yield seen
+        await client.aclose()
+
+
+@asynccontextmanager
+async def resuming_follower(service: Service) -> AsyncIterator[Seen]:
+    """A program that begins anew after each seventh event, behind the offset of the last that it handled."""
+    seen, closed = Seen("resuming"), asyncio.Event()
+
+    async def some(offset: str) -> str:
+        async with aclosing(client.follow(service.session_id, offset=offset)) as events:
+            async for event in events:
+                offset = event.offset or ""
+                if event.id in seen.ids:
+                    continue  # those that its answer gave before it come again
+                seen.ids.append(event.id)
+                if len(seen.ids) % 7 == 0:
+                    break
+        return offset
+
+    async def run() -> None:
+        offset = "-1"
+        while not closed.is_set():
+            offset = await some(offset)
+
+    async with AsyncClient(service.url, KEY, timeout_seconds=TIMEOUT_SECONDS) as client, asyncio.TaskGroup() as group:
+        group.create_task(run())
+        yield seen
+        closed.set()
         await client.aclose()
 
 
@@ -121,12 +149,12 @@ async def without_stores(service: Service, redis_server: EmbeddedRedis, watched:
 
 
 async def test_each_event_comes_once_through_bursts_and_faults(
-    service: Service, redis_server: EmbeddedRedis, caplog: pytest.LogCaptureFixture
+    service: Service, redis_server: EmbeddedRedis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To both clients, with an overlap and without: late commits, the projector killed, stores away, the API too."""
+    """To both clients, and to who resumes by offsets: late commits, the projector killed, stores away, the API too."""
     caplog.set_level("DEBUG", "readside_client")
     await service.writer.events(service.session_id, 5 * PAGE)
-    async with sync_follower(service) as one, async_follower(service, None) as two, async_follower(service, 6) as three:
+    async with sync_follower(service) as one, async_follower(service) as two, resuming_follower(service) as three:
         watched = Watched(service, [one, two, three], caplog)
         await watched.complete()
 
@@ -141,6 +169,7 @@ async def test_each_event_comes_once_through_bursts_and_faults(
         await without_stores(service, redis_server, watched)
         await watched.complete()
 
+        monkeypatch.setattr("readside_client.protocol.HOLD_SECONDS", 2.0)  # silence is noticed sooner from here on
         await service.kill(service.api)
         async with late(service, 5, ago_seconds=2):
             await watched.burst()

@@ -7,6 +7,9 @@ import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import pytest
+
+from projector.tail.triggers import install
 from readside.api import opened
 from tests.support.builders import READ_KEY, api_config, serving
 from tests.support.projecting import Writer
@@ -30,6 +33,7 @@ async def test_it_prints_each_event_as_it_comes(database_url: str, redis_url: st
         serving(app) as url,
         connected(database_url) as connection,
     ):
+        await install(connection, warn=pytest.fail)
         writer = Writer(connection)
         session_id = await writer.session()
         await writer.event(session_id, message="the first", timestamp="2026-01-13T14:30:00Z")

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from projector.tail.triggers import install
 from readside.api import opened
 from readside_client import AsyncClient, BadRequest, Client, Forbidden, SessionNotFound, Unauthorized
 from tests.support.builders import OPS_KEY, READ_KEY, api_config, serving
@@ -16,8 +17,9 @@ from tests.support.servers import connected
 
 @pytest.fixture
 async def writer(database_url: str) -> AsyncIterator[Writer]:
-    """The write side."""
+    """The write side; what streams need is installed."""
     async with connected(database_url) as connection:
+        await install(connection, warn=pytest.fail)
         yield Writer(connection)
 
 

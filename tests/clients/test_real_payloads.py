@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from projector.tail.triggers import install
 from readside.api import opened
 from readside_client import AsyncClient, Event
 from tests.clients.json_texts import CHARACTERS, POINTED, POWERED, WHOLE, Told, equal, scalars, values
@@ -30,8 +31,9 @@ FROM events WHERE session_id = $1::uuid ORDER BY timestamp DESC, id DESC
 
 @pytest.fixture
 async def writer(database_url: str) -> AsyncIterator[Writer]:
-    """The write side."""
+    """The write side; what streams need is installed."""
     async with connected(database_url) as connection:
+        await install(connection, warn=pytest.fail)
         await connection.execute("SET timezone TO 'UTC'; SET datestyle TO 'ISO'")
         yield Writer(connection)
 

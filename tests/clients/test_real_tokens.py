@@ -10,6 +10,7 @@ import httpx
 import jwt
 import pytest
 
+from projector.tail.triggers import install
 from query_api.access.token_config import TokenConfig
 from readside.api import opened
 from readside_client import AsyncClient, Client, Event, Forbidden, Unauthorized
@@ -62,8 +63,9 @@ class Noting(httpx.AsyncHTTPTransport):
 
 @pytest.fixture
 async def writer(database_url: str) -> AsyncIterator[Writer]:
-    """The write side."""
+    """The write side; what streams need is installed."""
     async with connected(database_url) as connection:
+        await install(connection, warn=pytest.fail)
         yield Writer(connection)
 
 

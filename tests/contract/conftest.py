@@ -12,12 +12,13 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from projector.tail.triggers import install
 from readmodel.redis_client import connect
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.fakes.redis import fake_redis
 from tests.support.builders import Way
-from tests.support.servers import fresh_database
+from tests.support.servers import connected, fresh_database
 from tests.support.stands import NOON_US, Stand, fake_stand, real_stand, rows
 from tests.support.viewing import Stage
 
@@ -29,6 +30,17 @@ def module_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
         database = fresh_database(postgres_server)
         yield runner.run(database.__aenter__())
         runner.run(database.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def installed(module_database_url: str) -> None:
+    """Everything of ours is in that database."""
+
+    async def prepare() -> None:
+        async with connected(module_database_url) as connection:
+            await install(connection, warn=pytest.fail)
+
+    asyncio.run(prepare())
 
 
 @pytest.fixture(scope="module")

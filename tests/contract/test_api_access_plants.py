@@ -30,15 +30,15 @@ PLANTS: dict[str, tuple[tuple[Way, ...], Plant]] = {
         Plant(
             "a poll comes past the gate, by any other server too",
             "query_api.layer:Layer._serve",
-            "reply = front.at_once(name, Question",
-            f"g = front._events._gate; {_OPEN.format(fields='fields')}\n    reply = front.at_once(name, Question",
+            "first = front.at_once(name, kind",
+            f"g = front._events._gate; {_OPEN.format(fields='fields')}\n    first = front.at_once(name, kind",
         ),
     ),
     "polls are let in unasked": (
         _BOTH,
         Plant(
             "a poll comes past the gate",
-            "query_api.events:Events._check",
+            "query_api.access_check:AccessCheck._judged",
             "credential = self._gate.credential(question.fields, now)",
             "credential = self._gate._anybody",
         ),
@@ -69,8 +69,8 @@ PLANTS: dict[str, tuple[tuple[Way, ...], Plant]] = {
         _BOTH,
         Plant(
             "a poll is held against the sessions of its token",
-            "query_api.events:Events._check",
-            "denial = credential.denies(poll.session_id, wanted)",
+            "query_api.access_check:AccessCheck._judged",
+            "denial = credential.denies(session_id, question.wanted)",
             "denial = None",
         ),
     ),
@@ -78,9 +78,9 @@ PLANTS: dict[str, tuple[tuple[Way, ...], Plant]] = {
         ("doorway",),  # which alone remembers polls, and the fields of their heads
         Plant(
             "the gate stands before memory",
-            "query_api.events:Events.at_once",
-            "if question.edition is not self._gate.edition or started >= question.until:",
-            "if question.edition is None:",
+            "query_api.access_check:AccessCheck.holds",
+            "return question.edition is self._gate.edition and now < question.until",
+            "return question.edition is not None",
         ),
     ),
     "fields are let in for ever": (
@@ -108,13 +108,15 @@ async def look_around(stand: Stand) -> None:
     statuses = [
         (await stand.poll(others)).status_code,
         (await stand.poll(others, **shown)).status_code,
+        (await stand.follow(others)).status_code,
+        (await stand.follow(others, **shown)).status_code,
         (await stand.client.post(warm)).status_code,
         (await stand.client.post(warm, headers=shown)).status_code,
         (await stand.client.get("/api/v2/projection")).status_code,
         (await stand.client.get("/api/v2/projection", headers=shown)).status_code,
         (await stand.client.get("/api/v2/projection", headers={"x-api-key": READ_KEY})).status_code,
     ]
-    assert statuses == [401, 403, 401, 403, 401, 403, 403]
+    assert statuses == [401, 403, 401, 403, 401, 403, 401, 403, 403]
     for _ in range(3):  # remembered by now, whole
         assert (await stand.poll(mine, x_api_key=READ_KEY)).status_code == 200
     stand.app._front._events._gate.replace_keys({})

@@ -8,7 +8,7 @@ import pytest
 
 from readmodel.errors import ServiceError
 from readmodel.poll import Poll
-from readmodel.view import Cold, ViewPage, ViewReader
+from readmodel.view import Cold, ViewArrivals, ViewPage, ViewReader
 from tests.support.stands import AT_ONCE, NOON_US, Stand, rows
 from tests.support.viewing import MAX_BYTES, Stage, event
 
@@ -25,7 +25,7 @@ class Calls:
 
         async def counted(
             view: ViewReader, polls: list[Poll], max_bytes: int, database: str = "", reply_bytes: int | None = None
-        ) -> list[ViewPage | Cold | ServiceError]:
+        ) -> list[ViewPage | ViewArrivals | Cold | ServiceError]:
             self.polls += polls
             self.round_trips += 1
             return await read_all(view, polls, max_bytes, database, reply_bytes)

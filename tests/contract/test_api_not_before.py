@@ -187,14 +187,14 @@ async def test_a_held_poll_is_let_go_when_its_client_leaves(quiet: Stand, way: W
 
 async def test_polls_past_the_bound_are_refused(quiet: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a time to come back."""
-    monkeypatch.setattr(quiet.app._front._events._instants, "_most", 1)
+    monkeypatch.setattr(quiet.app._front._events._instants._places, "most", 1)
     wish = rfc3339(now_us())
     polling = asyncio.create_task(quiet.poll(SID, readside_not_before=wish))
     await held(quiet)
     refused = await quiet.poll(SID, readside_not_before=wish)
     await quiet.beat()
 
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
     assert (await polling).status_code == 200
 
 

@@ -22,6 +22,7 @@ from query_api.staleness import Staleness
 PUBLISHED = Path(__file__).parents[2] / "specs/001-session-events/contracts/events-api.yaml"
 DOCUMENT = document()
 EVENTS = "/api/v2/sessions/{session_id}/events"
+STREAM = "/api/v2/sessions/{session_id}/stream"
 OPERATIONS = [
     (path, method, operation) for path, item in DOCUMENT["paths"].items() for method, operation in item.items()
 ]
@@ -60,7 +61,7 @@ def test_every_route_is_described() -> None:
     described = {(path, method) for path, method, _ in OPERATIONS if method != "head"}
 
     assets = {("/static/{name}", "get"), ("/console/{name}", "get")}
-    assert described == (served | {(EVENTS, "get")}) - assets
+    assert described == (served | {(EVENTS, "get"), (STREAM, "get")}) - assets
 
 
 def test_every_get_has_its_head() -> None:
@@ -85,11 +86,13 @@ def test_every_parameter_of_a_poll_is_described() -> None:
         ("per_page", "query"),
         ("page", "query"),
         ("order", "query"),
+        ("wait", "query"),
         ("_", "query"),
         ("If-None-Match", "header"),
         ("Accept-Encoding", "header"),
         ("Readside-Max-Staleness", "header"),
         ("Readside-Not-Before", "header"),
+        ("Prefer", "header"),
         ("Traceparent", "header"),
         ("X-Request-ID", "header"),
     }
@@ -135,7 +138,8 @@ def test_tokens_read_and_warm_sessions_and_nothing_else() -> None:
     }
     keyed = {path: schemes for path, schemes in takes.items() if schemes}
 
-    assert keyed.pop(EVENTS) == keyed.pop("/api/v2/sessions/{session_id}/warm") == ["ApiKey", "Bearer", "Token"]
+    for path in (EVENTS, STREAM, "/api/v2/sessions/{session_id}/warm"):
+        assert keyed.pop(path) == ["ApiKey", "Bearer", "Token"]
     assert set(keyed) == {path for path in takes if path.startswith("/api/v2/projection")}
     assert set(map(tuple, keyed.values())) == {("ApiKey", "Bearer")}
     assert DOCUMENT["components"]["securitySchemes"]["Token"]["bearerFormat"] == "JWT"

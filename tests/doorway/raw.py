@@ -59,7 +59,7 @@ class RawClient:
             head = await self._reader.readuntil(b"\r\n\r\n")
             line, *lines = head.decode().rstrip().split("\r\n")
             fields = {name.lower(): value for name, _, value in (one.partition(": ") for one in lines)}
-            body = await self._reader.readexactly(int(fields["content-length"]))
+            body = await self._reader.readexactly(int(fields.get("content-length", 0)))
         return Answer(int(line.split()[1]), fields, body)
 
     async def ended(self) -> bytes:

@@ -30,11 +30,11 @@ async def test_a_stranger_sees_live_sessions_and_nothing_is_left(temporary: Path
     async with demo(temporary) as running:
         summary = await running.summary()
         key, url = key_in(summary), url_in(summary)
-        async with httpx.AsyncClient(headers={"X-API-Key": key}) as client:
+        async with httpx.AsyncClient(verify=False, headers={"X-API-Key": key}) as client:
             poll = await client.get(url)
             projection = await client.get(f"http://127.0.0.1:{running.port}/api/v2/projection")
             elsewhere = await client.get(url, headers={"host": "evil.example"})
-        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token_in(summary)}"}) as visitor:
+        async with httpx.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token_in(summary)}"}) as visitor:
             allowed = await visitor.get(url)
             other = await visitor.get(url.replace(url.split("/")[-2], str(uuid4())))
 
@@ -58,7 +58,7 @@ async def test_the_session_goes_on(temporary: Path) -> None:
     async with demo(temporary) as running:
         summary = await running.summary()
         url = url_in(summary)
-        async with httpx.AsyncClient(headers={"X-API-Key": key_in(summary)}) as client:
+        async with httpx.AsyncClient(verify=False, headers={"X-API-Key": key_in(summary)}) as client:
             before = (await client.get(url)).json()["total"]
 
             async def more() -> bool:
@@ -107,7 +107,7 @@ async def test_data_is_kept_for_the_next_demo(temporary: Path, tmp_path: Path) -
         url = url_in(await first.summary())
         assert (await first.end())[0] == 0
     async with demo(temporary, "--data", str(data), port=first.port) as second:
-        async with httpx.AsyncClient(headers={"X-API-Key": key_in(await second.summary())}) as client:
+        async with httpx.AsyncClient(verify=False, headers={"X-API-Key": key_in(await second.summary())}) as client:
             poll = await client.get(url)
         async with demo(temporary, "--data", str(data)) as third:
             refused = await third.ended()
@@ -134,7 +134,7 @@ async def test_own_keys_are_honoured_and_never_printed(temporary: Path) -> None:
     environment = {**elsewhere, "READSIDE_API_KEYS": f"me:{KEY}:read+ops", "READSIDE_SLICES": "8"}
     async with demo(temporary, environment=environment) as running:
         summary = await running.summary()
-        async with httpx.AsyncClient(headers=HEADERS) as client:
+        async with httpx.AsyncClient(verify=False, headers=HEADERS) as client:
             assert (await client.get(url_in(summary))).status_code == 200
             base = url_in(summary).partition("/api/")[0]
             projection = (await client.get(f"{base}/api/v2/projection")).json()
@@ -153,7 +153,7 @@ async def test_own_keys_of_a_file_and_requests_for_other_hosts(temporary: Path) 
     async with demo(temporary, environment=environment) as running:
         summary = await running.summary()
         url = url_in(summary)
-        async with httpx.AsyncClient(headers=HEADERS) as client:
+        async with httpx.AsyncClient(verify=False, headers=HEADERS) as client:
             hosts = ("localhost:1", "[::1]", "rebound.example", "127.0.0.1.rebound.example")
             told = [(await client.get(url, headers={"host": host})).status_code for host in hosts]
         keys.unlink()

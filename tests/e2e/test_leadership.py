@@ -1,7 +1,6 @@
 """Two projector processes: one leads; the other takes over when it dies or freezes; who wakes up can write nothing."""
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ import orjson
 import pytest
 
 from readmodel.projection import Projection, read_projection
+from tests.support.commanding import Site
 from tests.support.healing import Record, watched
 from tests.support.projecting import Bench, bench
 from tests.support.viewing import whole_view
@@ -22,25 +22,10 @@ from tests.support.waiting import eventually
 @asynccontextmanager
 async def projector_process(database_url: str, redis_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `readside projector`; kill it in the end."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")},
-        "READSIDE_DATABASE_URL": database_url,
-        "READSIDE_REDIS_URL": redis_url,
-        "READSIDE_HEARTBEAT_SECONDS": "0.1",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "readside",
-        "projector",
-        env=environment,  # its log is shown when a test fails
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    site = Site({"DATABASE_URL": database_url, "REDIS_URL": redis_url, "HEARTBEAT_SECONDS": "0.1"})
+    async with site.projector() as running:
+        yield running.process
+    sys.stdout.write(running.text)  # it is shown when a test fails
 
 
 async def projection(stage: Bench) -> Projection:

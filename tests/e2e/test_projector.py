@@ -237,7 +237,10 @@ async def test_health_and_metrics_where_a_port_is_set(site: Site) -> None:
     """Up at once, ready when live; a taken port is one clear line."""
     port = free_port()
     with_port = site.with_settings(PROJECTOR_PORT=str(port))
-    async with with_port.projector() as projector, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with (
+        with_port.projector() as projector,
+        httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}") as client,
+    ):
         await projector.says("live")
         live, ready, metrics, nothing = await asyncio.gather(
             *map(client.get, ("/health/live", "/health/ready", "/metrics", "/"))

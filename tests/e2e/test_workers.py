@@ -27,7 +27,9 @@ async def both_workers(stage: Bench) -> AsyncIterator[tuple[Whole, Whole]]:
         async with AsyncExitStack() as stack:
 
             async def connected() -> Whole:
-                client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, limits=ONE_CONNECTION)
+                client = httpx.AsyncClient(
+                    verify=False, base_url=f"http://127.0.0.1:{port}", headers=HEADERS, limits=ONE_CONNECTION
+                )
                 return Whole(stage, await stack.enter_async_context(client))
 
             made = [await connected()]

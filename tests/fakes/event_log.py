@@ -14,6 +14,8 @@ from readmodel.freshness import rfc3339
 from readmodel.poll import Poll
 from tests.support.viewing import DATABASE
 
+FIRST_TXID = 100
+
 
 def jsonb(value: object) -> str:
     """Print a value as Postgres prints jsonb: shorter keys first, then by bytes; a space after `:` and `,`."""
@@ -62,6 +64,18 @@ class FakeEventLog:
     running: int = 0
     most_running: int = 0
     database: str = DATABASE
+    _txids: dict[UUID, int] = field(default_factory=dict)
+
+    @property
+    def next_txid(self) -> int:
+        """Each row that there was is of a transaction of its own."""
+        for row in self.rows:
+            self._txids.setdefault(row.id, FIRST_TXID + len(self._txids))
+        return FIRST_TXID + len(self._txids)
+
+    def txid(self, row: Row) -> int:
+        """The transaction that wrote a row, once `next_txid` was asked for after it."""
+        return self._txids[row.id]
 
     def __post_init__(self) -> None:
         self._gate = asyncio.Event()

@@ -88,18 +88,6 @@ HELD_EDGES |= st.integers(0, 5).map(lambda us: SCORED_US[1] - us)  # of seconds 
 HELD = events(st.integers(*SCORED_US) | HELD_EDGES, st.none())
 
 
-@pytest.fixture(scope="module")
-def held() -> list[list[Drawn]]:
-    """Drawn before anything runs: to draw takes seconds, for which the test's own projector would hear nothing."""
-    return drawn(HELD, 40)
-
-
-@pytest.fixture(scope="module")
-def of_any_instant() -> list[list[Drawn]]:
-    """The same, of any instant."""
-    return drawn(ANY, 40)
-
-
 @pytest.fixture
 async def whole(database_url: str, redis_url: str) -> AsyncIterator[Whole]:
     """Everything, live."""
@@ -122,10 +110,10 @@ def _page(expected: bytes, count: int) -> bytes:
     return b'{"items":[' + expected + f'],"total":{count},"pagination":{pagination}}}'.encode()
 
 
-async def test_events_that_redis_holds(held: list[list[Drawn]], whole: Whole) -> None:
+async def test_events_that_redis_holds(whole: Whole) -> None:
     """From Redis, memory and Postgres, byte for byte what Postgres holds."""
     await whole.bench.writer.connection.execute("SET timezone = 'UTC'")
-    for written in held:
+    for written in drawn(HELD, 40):
         session_id, expected = await _written(whole, written)
         await whole.bench.hot(session_id)
         await whole.bench.same(session_id, limit=1000)
@@ -136,10 +124,10 @@ async def test_events_that_redis_holds(held: list[list[Drawn]], whole: Whole) ->
         assert (await whole.poll(session_id, "?limit=1000", readside_max_staleness="0")).content == wanted
 
 
-async def test_events_of_any_instant(of_any_instant: list[list[Drawn]], whole: Whole) -> None:
+async def test_events_of_any_instant(whole: Whole) -> None:
     """Postgres answers for those that Redis cannot hold; asked twice, and once more when they have been set aside."""
     await whole.bench.writer.connection.execute("SET timezone = 'UTC'")
-    for written in of_any_instant:
+    for written in drawn(ANY, 40):
         session_id, expected = await _written(whole, written)
         wanted = _page(expected, len(written))
 

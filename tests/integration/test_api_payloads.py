@@ -13,6 +13,8 @@ from tests.support.servers import connected
 from tests.support.stands import NOON_US, real_stand
 from tests.support.whole import Whole, whole_service
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def whole(database_url: str, redis_url: str) -> AsyncIterator[Whole]:

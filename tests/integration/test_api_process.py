@@ -50,7 +50,9 @@ async def running(settings: dict[str, str], *arguments: str) -> AsyncIterator[tu
     port = free_port()
     process = await start(settings, "--port", str(port), *arguments)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=10) as client:
+        async with httpx.AsyncClient(
+            verify=False, base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=10
+        ) as client:
             await eventually(lambda: answers(client), "the API answers", 40)
             yield process, client
     finally:

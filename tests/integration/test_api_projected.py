@@ -11,6 +11,8 @@ from tests.support.projecting import bench
 from tests.support.waiting import eventually
 from tests.support.whole import Whole, whole_service
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def whole(database_url: str, redis_url: str) -> AsyncIterator[Whole]:

@@ -31,6 +31,8 @@ from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import TABLES
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 MOST_MB = 300
 """Resident, at any time: as in test_bounds."""
 MOST_MB_OF_STEPS = 170

@@ -18,6 +18,8 @@ from tests.support.servers import TABLES, connected
 from tests.support.viewing import Stage
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 MOST_MB = 300
 """Resident, at any time; 117 MB was the most that was measured, of which 60 are the program at rest."""
 MOST_MB_OF_LETTERS = 130

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.projecting import INSERT_EVENT, Bench, bench
 
+pytestmark = pytest.mark.installed
+
 AT = "2026-01-13T14:30:00+00:00"
 
 

@@ -17,6 +17,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.whole import Whole
 
+pytestmark = pytest.mark.installed
+
 BLIND = "CREATE COLLATION {0} (provider = icu, locale = '{1}', deterministic = false)"
 LOCALES = {
     "blind to case": "und-u-ks-level2",

@@ -17,6 +17,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import TABLES
 from tests.support.stands import Stand, real_stand, rows
 
+pytestmark = pytest.mark.installed
+
 POLLS = 50
 
 

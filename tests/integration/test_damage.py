@@ -12,6 +12,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 from tests.support.whole import Whole, whole_service
 
+pytestmark = pytest.mark.installed
+
 DAMAGED = "keys of a hot session are damaged in Redis, and it is loaded anew"
 FOUND_BY_WRITES = ("header is a string", "events is a string", "index is a list", "count is 'x'", "held is None")
 FOUND_BY_READS = ("events is a zset", "an event gone", "newest is too early", "a chunk holds others", "a chunk is gone")

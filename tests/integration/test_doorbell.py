@@ -22,6 +22,8 @@ from tests.support.proxy import proxied
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 SLOW_BEAT = 2.0
 """So slow that what arrives sooner came by the bell or a look."""
 BELLS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'readside-listener' AND datname = current_database()"

@@ -12,6 +12,8 @@ from readmodel.type_index import ENTRY_BYTES
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 Edit = Callable[[Bench, str, str], Awaitable[object]]
 
 

@@ -18,6 +18,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 TURN_BYTES = 100_000
 """About a thousand letters."""
 BATCH = 500

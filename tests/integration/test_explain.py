@@ -10,12 +10,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from readmodel.errors import EventLogUnavailable
+from readmodel.view import ViewArrivals
 from readside.commands import explain as command
 from readside.settings import Settings
 from tests.support.commanding import Site
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import Proxy, proxied
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.installed
 
 
 @dataclass
@@ -28,11 +31,13 @@ class Asked:
     postgres: Proxy
     errors: str = ""
 
-    async def about(self, session_id: str, event_id: str | None = None, code: int = 0) -> dict[str, Any]:
+    async def about(
+        self, session_id: str, event_id: str | None = None, code: int = 0, offset: str | None = None
+    ) -> dict[str, Any]:
         """Explain as JSON; what stands on stderr is kept."""
         self.capsys.readouterr()
 
-        assert await command.explain(Settings(), session_id, event_id, json=True) == code
+        assert await command.explain(Settings(), session_id, event_id, offset=offset, json=True) == code
         told, self.errors = self.capsys.readouterr()
         explained: dict[str, Any] = orjson.loads(told)
         return explained
@@ -216,3 +221,27 @@ async def test_as_people_run_it(asked: Asked) -> None:
     assert "  events              0" in told
     assert no_session.refusal().startswith("The session id '7d44' is not a UUID such as ")
     assert no_event.refusal().startswith("The event id 'x' is not a UUID such as ")
+
+
+async def test_an_offset_of_a_stream(asked: Asked) -> None:
+    """Who goes on from it, and how much is behind it: the log, Postgres, or nobody."""
+    async with asked.bench.projector():
+        session_id = await asked.hot()
+        tail = await asked.bench.view.stream_tail(session_id)
+        assert isinstance(tail, ViewArrivals)
+        offset = tail.arrivals.next
+        await asked.bench.writer.event(session_id)
+        await asked.bench.caught_up()
+        hot = await asked.about(session_id, offset=offset.text)
+        cold = await asked.about(await asked.bench.writer.session(), offset=offset.text)
+        gone = await asked.about(session_id, offset=offset._replace(origin="01234567").text)
+
+    assert (hot["offset"]["continued_by"], hot["offset"]["events_behind"], hot["offset"]["more"]) == (
+        "arrival_log",
+        1,
+        False,
+    )
+    assert hot["offset"]["cut"] == offset.cut.snapshot
+    assert cold["offset"]["continued_by"] in {"postgres", "arrival_log"}
+    assert (gone["offset"]["continued_by"], gone["offset"]["events_behind"]) == ("gone", None)
+    assert "410" in gone["explanation"][-1]

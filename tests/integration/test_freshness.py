@@ -21,6 +21,8 @@ from tests.support.proxy import Proxy, proxied
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
+pytestmark = pytest.mark.installed
+
 PATIENT = {"readside_max_staleness": "600"}
 STALE_SECONDS = 0.5
 CLOCKS_MS = 50.0

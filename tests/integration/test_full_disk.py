@@ -20,6 +20,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 TURN_BYTES = 100_000
 LEADER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND mode = 'ExclusiveLock'"
 NOT_EMPTIED = (

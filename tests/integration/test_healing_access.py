@@ -16,6 +16,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied, without_notifications
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:

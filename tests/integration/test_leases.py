@@ -25,6 +25,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 

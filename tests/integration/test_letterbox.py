@@ -12,6 +12,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 MANY = 1_000
 
 

@@ -10,6 +10,8 @@ from tests.support.letterboxes import add, hot_session, settled
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 SPREAD = """
 INSERT INTO events (id, session_id, event_type, event_data, timestamp)
 SELECT gen_random_uuid(), s.id, 'step_created', '{}', now() FROM sessions s, generate_series(1, $1::int)

@@ -13,6 +13,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:

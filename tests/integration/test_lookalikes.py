@@ -20,6 +20,8 @@ from tests.support.servers import TABLES, connected
 from tests.support.viewing import whole_view
 from tests.support.whole import Whole
 
+pytestmark = pytest.mark.installed
+
 QUERIES = ("", "?since=2026-01-13T14:30:00Z&limit=3", "?event_type=step_failed&event_type=step_created&limit=4")
 
 

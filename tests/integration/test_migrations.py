@@ -15,6 +15,8 @@ from tests.support.servers import connected
 from tests.support.waiting import STEP_SECONDS, eventually
 from tests.support.whole import Whole, whole_service
 
+pytestmark = pytest.mark.installed
+
 RENAMED = """
 BEGIN; ALTER TABLE events RENAME COLUMN message TO legacy_message;
 ALTER TABLE events ADD COLUMN message text DEFAULT 'after'; COMMIT

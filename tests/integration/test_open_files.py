@@ -96,7 +96,10 @@ async def api_under(
     async with (
         under(limit, site, *program, "--port", str(port), *arguments) as run,
         httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers=HEADERS, limits=httpx.Limits(max_keepalive_connections=0)
+            verify=False,
+            base_url=f"http://127.0.0.1:{port}",
+            headers=HEADERS,
+            limits=httpx.Limits(max_keepalive_connections=0),
         ) as client,
     ):
         await eventually(lambda: answers(client), "the API answers")

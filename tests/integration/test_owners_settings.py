@@ -111,6 +111,7 @@ async def _written(stage: Bench) -> tuple[str, str]:
     return even, odd
 
 
+@pytest.mark.installed
 @pytest.mark.parametrize("scope", ["database", "role"])
 @pytest.mark.parametrize(("name", "value"), CASES)
 async def test_the_service_under_a_hostile_setting(

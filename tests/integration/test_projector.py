@@ -11,6 +11,8 @@ from readmodel.view import Cold
 from tests.support.projecting import Bench, bench, ids
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:

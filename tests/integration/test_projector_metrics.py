@@ -16,6 +16,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.scraping import Scrape, moved, series
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 NAME = "readside_projector_"
 GO_ON = ("batches", "commit_to_applied_seconds", "compared", "readings")
 """What moves by itself, as time goes by."""

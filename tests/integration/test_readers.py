@@ -71,15 +71,24 @@ async def test_a_deposed_reader_leaves_without_harm(stage: Bench, boxes: list[Le
     assert await lease_ms(stage.writer.connection) < 0
 
 
-async def test_a_deposed_reader_ends_at_its_next_beat(stage: Bench, boxes: list[Letterbox]) -> None:
-    """What it reads until then moves no as-of."""
+async def test_a_deposed_reader_ends_at_its_next_beat(boxes: list[Letterbox]) -> None:
+    """What it reads until then brings nothing, and moves no as-of."""
+    old, new = boxes
+    await begun(old)
+    await begun(new)
+    assert (await old.read(beat=False, busy=False)).fingerprint is None
+    with pytest.raises(ReaderReplaced, match="another projector reads the letters of readside"):
+        await old.read(beat=True, busy=False)
+
+
+async def test_a_deposed_reader_ends_where_there_are_letters(stage: Bench, boxes: list[Letterbox]) -> None:
+    """Before its beat: a reading that brings letters proves as much as a beat does, and these are the other's."""
     old, new = boxes
     await begun(old)
     await begun(new)
     session_id = await stage.writer.session()
-    assert (await old.read(beat=False, busy=False)).fingerprint is None
     with pytest.raises(ReaderReplaced, match="another projector reads the letters of readside"):
-        await old.read(beat=True, busy=False)
+        await old.read(beat=False, busy=False)
 
     assert (await new.read(beat=True, busy=False)).letters.created == {session_id: None}
 

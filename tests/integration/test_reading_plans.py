@@ -12,6 +12,8 @@ from projector.tail.letterbox import MAX_IDS, MAX_RENDERED, MAX_SESSIONS, RENDER
 from tests.support.letterboxes import add
 from tests.support.projecting import Bench, bench
 
+pytestmark = pytest.mark.installed
+
 BOUNDS = {"quiet": (MAX_RENDERED, RENDERED_BYTES), "busy": (MAX_IDS, MAX_SESSIONS)}
 SCANS = re.compile(r"Seq Scan on (?:readside\.)?(letters_\d|events|sessions)\b")
 PAGES = re.compile(r"Buffers: shared hit=(\d+)(?: read=(\d+))?|Buffers: shared read=(\d+)")

@@ -12,6 +12,8 @@ from tests.support.proxy import proxied
 from tests.support.servers import embedded_redis
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 DUMP = "dump.rdb"
 
 

@@ -17,6 +17,8 @@ from tests.support.proxy import proxied
 from tests.support.waiting import eventually
 from tests.support.whole import whole_service
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:

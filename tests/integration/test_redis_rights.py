@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from readmodel.redis_rights import API, PROJECTOR, Program, base, rules
-from tests.support.builders import api, api_config, events_path
+from tests.support.builders import api, api_config, events_path, stream_path
 from tests.support.commanding import Site
 from tests.support.projecting import Bench, bench
 from tests.support.redis_users import refusals, restricted
@@ -76,6 +76,7 @@ async def work(stage: Bench, redis_url: str) -> None:
         for sid in (session_id, purged):
             await stage.writer.events(sid, 3)
             await stage.hot(sid)
+        await followed(stage, client, session_id)
         event_id = await stage.writer.event(session_id, event_type="workflow_started")
         await stage.caught_up()
         await polled(
@@ -111,6 +112,25 @@ async def polled(client: httpx.AsyncClient, session_id: str, *queries: str) -> N
         answer = await client.get(events_path(session_id) + query)
         assert answer.status_code == 200, answer.text
         assert answer.headers["readside-source"] in {"redis", "memory"}
+
+
+async def followed(stage: Bench, client: httpx.AsyncClient, session_id: str) -> None:
+    """Read a session's stream where the view's log of arrivals continues it; then it is full, and its oldest goes."""
+    end = await client.get(stream_path(session_id), params={"offset": "now"})
+    await stage.writer.event(session_id)
+    await stage.caught_up()
+    answers: list[httpx.Response] = []
+
+    async def brings_it() -> bool:
+        offset = end.headers["stream-next-offset"]
+        answers.append(await client.get(stream_path(session_id), params={"offset": offset}))
+        return len(answers[-1].json()) == 1
+
+    await eventually(brings_it, "the stream goes on")
+    assert answers[-1].headers["readside-source"] == "redis"
+    await stage.view.redis.hset(stage.view.keys.header(session_id), "arrivals", "4000")
+    await stage.writer.event(session_id)
+    await stage.caught_up()
 
 
 async def gone(stage: Bench, session_id: str) -> bool:

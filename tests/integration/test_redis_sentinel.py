@@ -163,6 +163,29 @@ async def test_a_sentinel_that_knows_less_is_not_believed(watched: SentinelSet, 
         assert servers.node(SLOT) == new.place
 
 
+async def test_the_sentinel_that_leads_a_failover_is_not_believed_before_its_end(
+    watched: SentinelSet, servers: MovingServers
+) -> None:
+    """It names the old master, by the new one's epoch, until every replica follows: one cannot."""
+    await written(servers)
+    old = await watched.master()
+    shut_out = next(node for node in watched.servers if node is not old)
+    await shut_out.run("CONFIG SET", "masterauth", "wrong", "replica-priority", "0")
+
+    async def seen() -> bool:
+        told = await watched.ask(watched.sentinels[0], "SENTINEL SLAVES", SERVICE)
+        return any(int(each["port"]) == shut_out.server.port and each["slave-priority"] in {0, "0"} for each in told)
+
+    await eventually(seen, "it is not promoted")
+    new = await watched.fail_over()
+    await eventually(partial(written_at, servers, watched), "the new master is written")
+
+    for _ in range(100):
+        servers.ask_soon()
+        assert await written(servers)
+        assert servers.node(SLOT) == new.place
+
+
 async def test_all_channels_are_heard_at_the_new_master(watched: SentinelSet, servers: MovingServers) -> None:
     """On one connection, as of a single server."""
     channels = {"readside:{0}:changes:0/2": SLOT, "readside:{1}:changes:0/2": 9_842}

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from query_api import health
-from readmodel import event_log
+from readmodel import table_reads
 from tests.support.builders import api, api_config
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
@@ -96,7 +96,7 @@ MISFITS = {
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are looked at more often than in production, which other tests here keep to."""
-    monkeypatch.setattr(event_log, "CHECKED_SECONDS", 0.2)
+    monkeypatch.setattr(table_reads, "CHECKED_SECONDS", 0.2)
     monkeypatch.setattr(health, "KEPT_SECONDS", 0.1)
 
 

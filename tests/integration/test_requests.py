@@ -19,6 +19,8 @@ from readside.settings import Settings
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:

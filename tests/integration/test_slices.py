@@ -18,6 +18,8 @@ from tests.support.several_servers import servers_at, sliced
 from tests.support.slicing import session_in
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 SLICES = 8
 
 

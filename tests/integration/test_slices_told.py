@@ -27,6 +27,8 @@ from readside.settings import Settings
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 SLICES = 8
 RUNBOOK = (Path(__file__).parents[2] / "specs" / "runbook.md").read_text()
 
@@ -271,7 +273,7 @@ async def cleared(redis_url: str, directory: Path) -> None:
     client.write_text(REDIS_CLI)
     client.chmod(0o700)
     environment = {"PATH": f"{directory}:{os.environ['PATH']}", "PYTHON": sys.executable, "REDIS_URL": redis_url}
-    process = await asyncio.create_subprocess_exec("sh", "-ec", script.replace("3/32", "3/2"), env=environment)
+    process = await asyncio.create_subprocess_exec("sh", "-ec", script.replace("4/32", "4/2"), env=environment)
     assert await process.wait() == 0
 
 

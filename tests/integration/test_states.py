@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
@@ -225,7 +226,13 @@ async def test_nobody_runs(database_url: str, redis_url: str) -> None:
     async with bench(database_url, redis_url) as stage:
         async with stage.projector():
             await hot_session(stage)
-            report = await stage.view.projectors()
+            report: dict[str, bytes] = {}
+
+            async def reported() -> bool:
+                report.update(await stage.view.projectors())
+                return any(orjson.loads(raw)["state"] == "live" for raw in report.values())
+
+            await eventually(reported, "the leader has reported since it caught up")
         redis: Any = stage.view.redis
         for name, raw in report.items():
             await redis.hset(stage.view.keys.projectors, name, raw)  # one that is killed takes no report away

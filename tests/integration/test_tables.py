@@ -20,6 +20,8 @@ from tests.support.servers import connected
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
+pytestmark = pytest.mark.installed
+
 MOVE = "CREATE SCHEMA {0}; ALTER TABLE sessions SET SCHEMA {0}; ALTER TABLE events SET SCHEMA {0}"
 
 

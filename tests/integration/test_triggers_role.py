@@ -31,8 +31,10 @@ NEEDED = {
     ("SELECT", "sessions"), ("SELECT", "events"),
     ("SELECT", "letters_0"), ("SELECT", "letters_1"), ("SELECT", "letters_2"),
     ("SELECT", "presence"), ("SELECT", "skips"), ("SELECT", "reader"),
+    ("SELECT", "incarnation"),
     ("UPDATE", "presence"), ("UPDATE", "reader"),
     ("EXECUTE", "empty_letters"), ("EXECUTE", "adopt_partition"), ("EXECUTE", "fire_always"),
+    ("EXECUTE", "incarnation"),
 }  # fmt: skip
 OWNERS = """
 SELECT DISTINCT pg_get_userbyid(owner) FROM (
@@ -118,6 +120,7 @@ NEEDS = [
     "TABLE readside.letters_0 UNION ALL TABLE readside.letters_1 UNION ALL TABLE readside.letters_2",
     "SELECT readside.empty_letters(0, 1, pg_current_snapshot())",
     "SELECT readside.adopt_partition('events'::regclass), readside.fire_always()",
+    "SELECT readside.incarnation()",
     "LISTEN readside",
 ]
 REFUSED = [
@@ -128,6 +131,7 @@ REFUSED = [
     "SELECT; LOCK TABLE readside.letters_0 IN ACCESS EXCLUSIVE MODE",
     "SELECT nextval('readside.skips')",
     "SELECT setval('readside.skips', 1)",
+    "SELECT setval('readside.incarnation', 1)",
     "DELETE FROM events",
     "UPDATE sessions SET status = 'failed'",
     "TRUNCATE sessions CASCADE",

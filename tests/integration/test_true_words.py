@@ -24,6 +24,8 @@ from tests.support.proxy import Proxy, proxied
 from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 STALE_SECONDS = 1.0
 NEVER_STALE = 600.0
 

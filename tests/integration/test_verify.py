@@ -24,6 +24,8 @@ from tests.support.servers import TABLES, connected
 from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 BACK_SECONDS = 60.0
 """Sessions that are changed without a pause are loaded again after up to 6.4 s, and that may be in vain a few times."""
 

@@ -36,7 +36,7 @@ class Log(Client):
         await self.pause()
         if len(page) > max_bytes:
             raise AnswerTooLarge(1, max_bytes)
-        return LogPage(state.status if state else None, page, total, as_of_us, f"cluster-{self.postgres.cluster}")
+        return LogPage(state.status if state else None, page, total, as_of_us, self.postgres.database)
 
     async def pause_and_reconnect(self) -> None:
         """Open a new connection where the old one is broken."""

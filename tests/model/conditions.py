@@ -54,9 +54,10 @@ _BOUNDS = {
 }
 
 _SCRIPT_BOUNDS = {
-    "local ENTRY, CHUNK = 24, 42": ("local ENTRY, CHUNK = 24, 2", ("apply", "read", "served")),
+    "local ENTRY, CHUNK = 24, 42": ("local ENTRY, CHUNK = 24, 2", ("apply", "read", "served", "stream")),
     "local NEWEST, NEWEST_BYTES = 16, 16384": ("local NEWEST, NEWEST_BYTES = 3, 900", ("read",)),
-    "local DEEPEST, STRIDE = 10000, 500": ("local DEEPEST, STRIDE = 10000, 2", ("read",)),
+    "local STRIDE = 500": ("local STRIDE = 2", ("read", "stream")),
+    "MOST_ARRIVALS, MOST_CHUNKS = 4000, 1000": ("MOST_ARRIVALS, MOST_CHUNKS = 9, 4", ("apply",)),
     "MOST_WALKED, MOST_WALKED_BYTES = 2000, 1048576": ("MOST_WALKED, MOST_WALKED_BYTES = 8, 4000", ("read",)),
 }
 

@@ -145,6 +145,7 @@ class LeaderConnection(ServerConnection):
             "pg_try_advisory_lock(": self._lock,
             "setval('\"readside\".reader'": self._become_reader,
             "pg_sequence_last_value('\"readside\".presence'": self._presence,
+            ".incarnation()": self._incarnation,
             "is_called::text FROM": self._skipped,
             "SELECT pg_current_snapshot()": self._snapshot,
             "AS layout": self._layouts,
@@ -180,6 +181,9 @@ class LeaderConnection(ServerConnection):
 
     async def _presence(self, _sql: str) -> list[Row]:
         return [Row(presence=self.postgres.letterbox.presence)]
+
+    async def _incarnation(self, _sql: str) -> list[Row]:
+        return [Row(incarnation=self.postgres.incarnation)]
 
     async def _skipped(self, _sql: str) -> list[Row]:
         return [Row(skips=self._skips())]
@@ -237,14 +241,15 @@ class LeaderConnection(ServerConnection):
         fingerprint = self._fingerprint()
         await postgres.pause()
         self.check()
+        is_proof = is_beat or bool(letters)
         head = {
             "snapshot": str(seen),
             "as_of_us": as_of_us,
             "letters": len(letters),
-            "reader": postgres.letterbox.reader if is_beat else None,
-            "skips": self._skips() if is_beat else None,
-            "fingerprint": fingerprint if is_beat else None,
-            "wal": f"1/{as_of_us:x}" if is_beat else None,
+            "reader": postgres.letterbox.reader if is_proof else None,
+            "skips": self._skips() if is_proof else None,
+            "fingerprint": fingerprint if is_proof else None,
+            "wal": f"1/{as_of_us:x}" if is_proof else None,
         }
         return [Row(head, **row) for row in told]
 

@@ -38,7 +38,7 @@ LETTER_PLANTS = {
     "another reader is ignored": Plant(
         "a beat, or a renewal, that finds another reader ends the term",
         "projector.tail.letterbox:Letterbox.read",
-        'if beat and head["reader"] != self._me:',
+        'if head["reader"] not in {None, self._me}:',
         "if False:",
         ("another_reader", "hidden_crash"),
         (

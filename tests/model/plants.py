@@ -3,6 +3,7 @@
 from tests.model.letter_plants import LETTER_PLANTS
 from tests.model.planting import Plant
 from tests.model.slice_plants import SLICE_PLANTS
+from tests.model.stream_plants import STREAM_PLANTS
 
 PLANTS = {
     "a batch of any number is applied": Plant(
@@ -117,7 +118,7 @@ PLANTS = {
     ),
     "an answer is stored whatever was dropped": Plant(
         "an answer from before the last drop of its session is not stored",
-        "query_api.response_cache:ResponseCache._keep",
+        "query_api.response_cache:ResponseCache._is_current",
         "max(stream.floor, stream.dropped_at.get(session_id, 0))",
         "stream.floor",
         ("staging_lost", "replace"),
@@ -168,8 +169,9 @@ PLANTS = {
         "an answer of Postgres has the number heard before its query was sent",
         "query_api.fallback:Fallback._send",
         "if number is not None and number.database",
-        "number = self._number(query.poll.session_id)\n    if number is not None and number.database",
+        "number = self._number(query.question.session_id)\n    if number is not None and number.database",
     ),
     **LETTER_PLANTS,
     **SLICE_PLANTS,
+    **STREAM_PLANTS,
 }

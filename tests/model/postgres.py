@@ -8,6 +8,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
+from readmodel.offset import origin_of
 from tests.model.clockwork import STARTED_AT
 from tests.model.letter_tables import LetterTables
 from tests.model.transactions import Savepoint, SessionLock, Snapshot, State, States, Transaction, Version
@@ -33,6 +34,9 @@ class Postgres:
         self.triggers_enabled = True
         self.triggers_version = 0
         self.generation = 0
+        self.incarnation = 1
+        self.written: dict[tuple[str, bytes], int] = {}
+        """Which transaction wrote a row, by session and id."""
         self.cluster = 1
         self.restored_us = 0
         """When the present cluster took the former one's place."""
@@ -42,6 +46,16 @@ class Postgres:
         self._running: set[int] = set()
         self._virtual = count(1)
         self._unacknowledged: list[tuple[str, int]] = []
+
+    @property
+    def database(self) -> str:
+        """The identity of the database."""
+        return f"cluster-{self.cluster}"
+
+    @property
+    def origin(self) -> str:
+        """Of which history its offsets are."""
+        return origin_of(self.database, self.incarnation)
 
     def now_us(self) -> int:
         """Give an instant later than any before."""
@@ -129,7 +143,13 @@ class Postgres:
 
     def _show(self, transaction: Transaction) -> list[tuple[str, int]]:
         changed = dict.fromkeys(session_id for session_id, _ in transaction.changes)
-        versions = [self._become(session_id, self.seen(transaction, session_id)) for session_id in changed]
+        states = {session_id: self.seen(transaction, session_id) for session_id in changed}
+        for session_id, state in states.items():
+            before = self.sessions.get(session_id)
+            for key, event in state.events.items() if state else ():
+                if before is None or before.events.get(key) != event:
+                    self.written[session_id, key] = transaction.id
+        versions = [self._become(session_id, state) for session_id, state in states.items()]
         self._complete(transaction)
         return versions
 
@@ -195,6 +215,7 @@ class Postgres:
 
         `hidden`: a pooler keeps the clients' connections, whose locks are gone.
         """
+        self.incarnation += 1
         if not hidden:
             self.generation += 1
         for connection in list(self.connections):

@@ -8,7 +8,7 @@ SLICE_PLANTS = {
         "query_api.response_cache:ResponseCache._break",
         "self._empty(stream)",
         "_ = len(self._streams) > 1 or self._empty(stream)",
-        ("sliced", "subscription_lost"),
+        ("sliced", "subscription_lost", "delete", "status"),
     ),
     "answers have the as-of of another slice's beat": Plant(
         "an answer is as of its own slice's beat",
@@ -48,8 +48,8 @@ SLICE_PLANTS = {
     "too much that waits is forgotten": Plant(
         "a slice whose Redis took no batch for too long is compared",
         "projector.core.backlog:Backlog.put",
-        "Letters(incomplete=True, snapshot=letters.snapshot)",
-        "Letters(snapshot=letters.snapshot)",
+        "letters.incomplete = True",
+        "letters.incomplete = False",
         ("sliced", "node_away", "add_many"),
     ),
     "the latest reading is in the place of what waits": Plant(

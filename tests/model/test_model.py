@@ -17,7 +17,8 @@ from tests.model.plants import PLANTS
 from tests.model.runs import Run, Runs, real_redises, running, seeds_for
 
 LETTERS = ("emptied", "skipped", "compared again", "prepared", "nobody reads")
-WAYS = ("memory", "redis", "postgres", "nothing later", "not modified", "scripts together", *LETTERS)
+FOLLOWED = ("followed by the log", "followed by Postgres", "an offset was gone")
+WAYS = ("memory", "redis", "postgres", *FOLLOWED, "nothing later", "not modified", "scripts together", *LETTERS)
 """What the seeds must have exercised, beside faults."""
 FAKE_RUNS = 3
 

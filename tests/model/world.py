@@ -33,6 +33,7 @@ from tests.model.chance import Machine
 from tests.model.clients import Log
 from tests.model.connections import BellConnection, LeaderConnection
 from tests.model.faults import DAMAGING, Faults
+from tests.model.followers import Followers
 from tests.model.nodes import Nodes
 from tests.model.oracle import Wrong, check, instant
 from tests.model.pollers import Pollers
@@ -102,6 +103,7 @@ class World:
             self.postgres.failing = 0.0
         has_standby = "standby" in only if only else chance.random() < SHARE_STANDBY
         self.standby = Standby(self.postgres) if has_standby else None
+        self.followers = Followers(self.postgres, nodes.connect(self.machine("follower")), chance)
         self.faults = Faults(self, only)
         self._telemetries: list[Telemetry] = []
         self._replicas: list[Replica] = []
@@ -143,7 +145,7 @@ class World:
         machine = self.machines[listen_url]
         await machine.pause()
         connection = LeaderConnection(self.postgres, machine)
-        server = SimpleNamespace(database=f"cluster-{self.postgres.cluster}", started="")
+        server = SimpleNamespace(database=self.postgres.database, started="")
         try:
             tail = Tail(cast("Any", connection), listen_url, cast("Any", server), BEAT_SECONDS)
             yield tail, Reads(self.postgres, machine)
@@ -192,7 +194,7 @@ class World:
 
     async def poll(self, events: Any, session_id: str, query: bytes, given: Mapping[bytes, bytes] = _NONE) -> Reply:
         """Send a poll, and check the answer."""
-        poll = parse_poll(session_id, query)
+        poll, _ = parse_poll(session_id, query)
         known = events.at_once(Question("GET", session_id, query, RequestFields(given.items())), "model")
         reply: Reply = known if isinstance(known, Reply) else await events.from_stores(known)
         self.answers["not modified"] += reply.status == 304
@@ -213,7 +215,7 @@ class World:
         comparisons = Counter({"compared again": sum(each.comparisons for each in self._telemetries)})
         letters = self.postgres.letterbox.counts + comparisons
         letters += Counter({"standby": sum(replica.answers for replica in self._replicas)})
-        return self.answers + self.faults.struck + letters + self.spared.counts()
+        return self.answers + self.faults.struck + self.followers.counts + letters + self.spared.counts()
 
     async def run(self) -> None:
         """Let everything happen; raises Wrong."""
@@ -225,13 +227,15 @@ class World:
                 self.start_api(name)
             pollers = [self._poll_for_ever(events) for _, events in self.apis for _ in range(3)]
             around = (self.applications.write(), self.faults.strike(), self.spared.watch(self.postgres))
-            storm = [asyncio.create_task(one) for one in (*pollers, *around)]
+            storm = [asyncio.create_task(one) for one in (*pollers, *around, self.followers.follow())]
             done, _ = await asyncio.wait(storm, timeout=STORM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             await end(storm)
             for task in done:
                 task.result()
             self.faults.cease()
             await self._settle()
+            if fault := await self.followers.fault():
+                raise Wrong(fault)
             if fault := self.spared.fault():
                 raise Wrong(fault)
             if any(each.drift for each in self._telemetries) and not DAMAGING & self.faults.struck.keys():

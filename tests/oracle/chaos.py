@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 
 from readmodel.slices import Slices, slot_of
 from tests.oracle.faults import Faults
+from tests.oracle.followers import Follower, PageFollower, StreamFollower, missing_to, place_in
+from tests.oracle.following import Pages
 from tests.oracle.installation import Installation
 from tests.oracle.judge import Question
 from tests.oracle.ledger import Draft, Ledger
@@ -30,7 +33,11 @@ from tests.support.waiting import eventually
 POLLERS_EACH, ROAMERS, KEPT = 3, 2, 3
 LONGEST_SECONDS = (4.0, 4.0, 4.0, 4.0, 14.0)
 """For so long each writer keeps a transaction open at most: one of them beyond a lease."""
-HEAL_SECONDS, EDIT_SECONDS = 40, 60
+HEAL_SECONDS, EDIT_SECONDS, FOLLOW_SECONDS = 40, 60, 40
+WAIT_SECONDS, HEAR_SECONDS = 20, 10
+"""Of polls that wait, and what followers may take behind the last commit when all is quiet: who is woken takes less."""
+BETWEEN_SECONDS, LOOK_SECONDS = 0.3, 0.3
+"""From the last but one commit to the last, and from one look at what followers have to the next."""
 QUIET_SECONDS = 0.8
 """Between two faults, on average."""
 
@@ -56,11 +63,8 @@ class Run:
         self.pollers += [self._roamer(n) for n in range(ROAMERS)]
         # They ask of every slice at once: with so many answers a poller would forget what its ETags stand for.
         self.probers = [self._poller(place, len(self.pollers) + place) for place in range(len(self.service.clients))]
-        url, known = self.service.database_url, self.ledger
-        self.writers = [
-            Writer(url, known, self._own(f"writer {n}"), self.stop, self.kept, seconds, self.hurry)
-            for n, seconds in enumerate(LONGEST_SECONDS)
-        ]
+        self.writers = [self._writer(f"writer {n}", seconds) for n, seconds in enumerate(LONGEST_SECONDS)]
+        self.followers = list(self._followers())
 
     async def run(self) -> None:
         """Everything."""
@@ -69,25 +73,41 @@ class Run:
         chance = self._own("faults")
         site = Site(self.service, self.ledger, self.report, chance, self.stop, self.kept, self.hurry)
         faults = Faults(site)
+        async with self._following():
+            await self._disturb(faults, started + self.seconds)
+            if not self.report.failures:
+                await self._end()
+            elif self.report.proof:
+                await self._complete_proof()
+        self.report.seconds = time.monotonic() - started
+        self.report.migrations = len(self.ledger.migrations)
+        self.report.commits, self.report.prepared = self.ledger.commits, self.ledger.prepared
+        self.report.events = sum(len(history.events) for history in self.ledger.sessions.values())
+
+    @asynccontextmanager
+    async def _following(self) -> AsyncIterator[None]:
+        """Have the followers follow for as long as the block lasts: they need no end, as nobody who follows does."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(follower.run()) for follower in self.followers]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def _disturb(self, faults: Faults, deadline: float) -> None:
+        """Write, poll and strike until the deadline, and mend."""
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(faults.of_data.watch_edit())
             for work in [*(writer.run() for writer in self.writers), *(poller.run() for poller in self.pollers)]:
                 group.create_task(work)
             try:
-                await self._strike(faults, started + self.seconds)
+                await self._strike(faults, deadline)
             finally:
                 self.stop.set()
                 await faults.mend()
                 await self._edits_mended(faults)
                 watch.cancel()
-        if not self.report.failures:
-            await self._end()
-        elif self.report.proof:
-            await self._complete_proof()
-        self.report.seconds = time.monotonic() - started
-        self.report.migrations = len(self.ledger.migrations)
-        self.report.commits, self.report.prepared = self.ledger.commits, self.ledger.prepared
-        self.report.events = sum(len(history.events) for history in self.ledger.sessions.values())
 
     async def _begin(self) -> None:
         async with connected(self.service.database_url) as connection:
@@ -174,6 +194,42 @@ class Run:
         except AssertionError as error:
             self.report.fail(str(error))
 
+    async def _followers_have_all(self, seconds: float) -> None:
+        """What every follower was given is what Postgres holds."""
+        told = ""
+
+        async def have_all() -> bool:
+            nonlocal told
+            await asyncio.sleep(LOOK_SECONDS)
+            before, told = told, missing_to(self.followers)
+            if told != before:
+                self.report.tell(told[:1000] or "every follower has all")
+            return bool(self.report.failures) or not told
+
+        for follower in self.followers:
+            await follower.read_again()
+        try:
+            await eventually(have_all, "every follower has all", seconds)
+        except AssertionError as error:
+            self.report.fail(f"{error}: {missing_to(self.followers)[:3000]}")
+
+    async def _last_words(self) -> None:
+        """Write late ones by savepoints of a transaction, during which a burst is committed. Nothing is deleted now."""
+        sessions = {session_id for follower in self.followers for session_id in follower.sessions}
+        there = [session_id for session_id in sorted(sessions) if self.ledger.sessions[session_id].current]
+        slow, quick = (self._writer(f"last writer {n}", LONGEST_SECONDS[0]) for n in range(2))
+        slow_mark, quick_mark = str(uuid4()), str(uuid4())
+        slow_moves, quick_moves = await slow.begun(slow_mark), await quick.begun(quick_mark)
+        for session_id in there:
+            await slow_moves.connection.execute("SAVEPOINT here")
+            await slow_moves.write(slow_moves.events(session_id, 3))
+            await slow_moves.connection.execute("RELEASE SAVEPOINT here")
+            await quick_moves.write(quick_moves.events(session_id, 20))
+        for writer, moves, mark in ((quick, quick_moves, quick_mark), (slow, slow_moves, slow_mark)):
+            await writer.commit(moves.connection, self.ledger.send(moves.draft, now_us(), mark), mark)
+            await wait(self.stop, BETWEEN_SECONDS)
+            await moves.connection.close(timeout=5)
+
     def _check_processes(self) -> None:
         for death in self.service.deaths():
             self.report.fail(death)
@@ -182,8 +238,13 @@ class Run:
     async def _end(self) -> None:
         """All is quiet: every session equals Postgres, from every source."""
         self.stop.clear()  # for the pollers, which are ours now
+        await self._healed(now_us())
+        await self._followers_have_all(FOLLOW_SECONDS)
+        await self._last_words()
+        written = time.monotonic()
+        await self._followers_have_all(HEAR_SECONDS)
+        self.report.heard_seconds = time.monotonic() - written
         self.quiet_us = now_us()
-        await self._healed(self.quiet_us)
         self.truth = await self._truth()
         for session_id in self.ledger.sessions:
             await self._compare(session_id)
@@ -263,6 +324,25 @@ class Run:
         name = f"poller {number} of api {place}"
         client = self.service.clients[place]
         return Poller(name, client, self.ledger, self.report, self._own(name), self.stop)
+
+    def _writer(self, name: str, longest_seconds: float) -> Writer:
+        url = self.service.database_url
+        return Writer(url, self.ledger, self._own(name), self.stop, self.kept, longest_seconds, self.hurry)
+
+    def _followers(self) -> Iterator[Follower]:
+        """Give those of streams by long polls and without, of pages that wait, and of plain polls; of busy sessions."""
+        busiest, busy, other = sorted(self.kept)[:KEPT]
+        for place, sessions in enumerate(
+            ([busiest], [busiest], [busy], [busiest, busy, other], [busy, busiest, other])
+        ):
+            name, client = f"follower {place} of streams", self.service.clients[place % 2]
+            chance = self._own(name)
+            places = [place_in(self.ledger, session_id, chance) for session_id in sessions]
+            yield StreamFollower(name, client, self.ledger, self.report, chance, self.stop, places)
+        for place, (session_id, seconds) in enumerate([(busiest, WAIT_SECONDS), (busy, WAIT_SECONDS), (busiest, None)]):
+            poller = self._poller(place % 2, place)
+            poller.name = f"follower {place} of pages"
+            yield PageFollower(poller, seconds, Pages(self.ledger, session_id))
 
     def _roamer(self, number: int) -> Poller:
         """A client of all API processes, which never wants to see an earlier state than it has seen."""

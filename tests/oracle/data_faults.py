@@ -64,7 +64,7 @@ class DataFaults:
     async def mistype_key(self) -> None:
         """Any key of a session is something else of a sudden."""
         async with self._slice() as (redis, _):
-            keys = await self._keys(redis, "readside:[{]*[}]:[sei]:*")
+            keys = await self._keys(redis, "readside:[{]*[}]:[seil]:*")
             if keys:
                 await make(redis, self.site.random.choice(keys), self.site.random.choice(WRONG_TYPES))
 

@@ -21,13 +21,19 @@ _TEXT = """\
 The last long run (`make chaos{site} SECONDS={seconds:.0f} SEED={seed}`): {commits:,} commits of
 {events_written:,} events ({commits_of_prepared_transactions} commits of prepared transactions), {faults} faults,
 **{answers:,} answers checked** ({by_source}{by_standbys}),
-**{wrong} wrong, {events_missing} events missing**; {refused:,} polls were refused with 503.
+**{wrong} wrong, {events_missing} events missing**; {refused:,} polls were refused with 503.{followed}
 Longest staleness of an answer to a poll that named no bound: {staleness}.
 From a fault until polls were served from a live view again (a fault that another one followed at once has no time):
 
 | fault | struck | healed after, median | longest |
 |---|---|---|---|
 {rows}"""
+
+_FOLLOWED = """
+Followers of streams were given {given:,} events ({sources}), of which {twice:,} came twice: none from the arrival
+log, and only where a transaction that was open at the offset's cut had ended.
+{anew:,} times an offset ended with a crash or when triggers were dropped, and its follower began anew.
+Each of them, of polls with `wait` and of plain polls had in the end what Postgres held."""
 
 
 def markdown(run: dict[str, Any]) -> str:
@@ -44,11 +50,23 @@ def markdown(run: dict[str, Any]) -> str:
             "answers": answers["all"],
             "by_standbys": f"; {count:,} by the standby" if (count := run.get("answered_by_standbys")) else "",
             "by_source": ", ".join(f"{count:,} from {name}" for name, count in answers.items() if name != "all"),
+            "followed": followed(run) if "events_by_streams" in run else "",
             "wrong": len(run["failures"]),
             "refused": run["by_status"].get("503", 0),
             "staleness": ", ".join(f"{s} s from {name}" for name, s in run["longest_staleness_seconds"].items()),
             "rows": "\n".join(rows),
         }
+    )
+
+
+def followed(run: dict[str, Any]) -> str:
+    """Tell of the followers of a run."""
+    given, twice = run["events_by_streams"], run["events_that_came_twice"]
+    return _FOLLOWED.format(
+        given=given["all"],
+        sources=", ".join(f"{count:,} from {name}" for name, count in given.items() if name != "all"),
+        twice=twice["all"],
+        anew=run["streams_begun_anew"],
     )
 
 

@@ -50,6 +50,8 @@ class Event:
     timestamp_us: int
     legacy: str | None = None
     """What the column holds that a migration put aside; no poll shows it."""
+    _shown: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What a poll shows of it, once somebody asked: all answers are compared with it."""
 
     @property
     def timestamp(self) -> datetime:
@@ -63,15 +65,17 @@ class Event:
 
     def item(self) -> dict[str, object]:
         """What a poll must show of it."""
-        return {
-            "id": self.id,
-            "session_id": self.session_id,
-            "step_id": self.step_id,
-            "event_type": self.event_type,
-            "event_data": self.data,
-            "message": self.message,
-            "timestamp": timestamp_text(self.timestamp_us),
-        }
+        if not self._shown:
+            self._shown.update(
+                id=self.id,
+                session_id=self.session_id,
+                step_id=self.step_id,
+                event_type=self.event_type,
+                event_data=self.data,
+                message=self.message,
+                timestamp=timestamp_text(self.timestamp_us),
+            )
+        return self._shown
 
 
 @dataclass(eq=False, slots=True)
@@ -97,6 +101,8 @@ class Life:
     first: int = 0
     read_as: list[Event] = field(default_factory=list)
     """What it read as after each of them, as far as anybody asked."""
+    taken_back: bool = False
+    """Whether a crash ended it, as if it had never been."""
 
     def certain(self, since: int, until: int) -> bool:
         """Whether it was there at every instant of [since, until]."""
@@ -144,6 +150,15 @@ class History:
     def current(self) -> bool:
         """Whether the session may be there now."""
         return any(life.open_ended for life in self.lives)
+
+
+@dataclass(eq=False, slots=True)
+class Break:
+    """That Postgres crashed, or lost what we installed in it: offsets of streams end there."""
+
+    began: int
+    is_crash: bool = True
+    over: int = NEVER
 
 
 @dataclass(eq=False, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.oracle.histories import NEVER, Commit, Edit, Event, History, Life, Migration
+from tests.oracle.histories import NEVER, Break, Commit, Edit, Event, History, Life, Migration
 
 
 @dataclass(slots=True)
@@ -53,6 +53,7 @@ class Ledger:
     """How many of them were prepared transactions."""
     migrations: list[Migration] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
+    breaks: list[Break] = field(default_factory=list)
     _asynchronous: list[_Asynchronous] = field(default_factory=list)
     _crash_began: int | None = None
 
@@ -116,6 +117,7 @@ class Ledger:
     def crash(self, now: int) -> None:
         """From now on the server may take back what it answered without waiting for the disk."""
         self._crash_began = now
+        self.breaks.append(Break(now))
 
     def suspects(self) -> list[str]:
         """Marks of answered commits that a crash may have taken back."""
@@ -131,8 +133,10 @@ class Ledger:
             each.commit.latest = max(each.acknowledged, each.commit.earliest)
             for life in each.lives:
                 life.deaths.append(Commit(self._crash_began or 0, now))
+                life.taken_back = True
         self._asynchronous = [each for each in self._asynchronous if each.mark not in kept]
         self._crash_began = None
+        self.breaks[-1].over = now
         return sum(not kept[each.mark] for each in suspects)
 
     def _unmigrate(self) -> None:

@@ -81,10 +81,10 @@ class Moves:
         await self.random.choices(moves, weights)[0]()
 
     async def savepoint(self) -> None:
-        """A move within a savepoint, which is rolled back half of the time."""
+        """A move within a savepoint, or within another one in it, which is rolled back half of the time."""
         before = self.draft.copy()
         await self.connection.execute("SAVEPOINT here")
-        await self.one()
+        await (self.savepoint() if self.random.random() < 0.2 else self.one())
         if self.random.random() < 0.5:
             await self.connection.execute("ROLLBACK TO SAVEPOINT here")
             self.draft.created, self.draft.purged = before.created, before.purged

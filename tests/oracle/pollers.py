@@ -34,6 +34,8 @@ class Ask:
     question: Question
     order: int = 0
     """In which of several orders its parameters stand: each is an answer of its own in an API's memory."""
+    wait_seconds: int | None = None
+    """How long it waits for news."""
 
     @property
     def url(self) -> str:
@@ -45,6 +47,8 @@ class Ask:
             parts.append("order=asc")
         if asked.since_us is not None:
             parts.append(f"since={quote(timestamp_text(asked.since_us))}")
+        if self.wait_seconds is not None:
+            parts.append(f"wait={self.wait_seconds}")
         turn = self.order % len(parts)
         return f"{events_path(asked.session_id)}?{'&'.join(parts[turn:] + parts[:turn])}"
 
@@ -166,7 +170,7 @@ class Poller:
             raise Wrong("the as-of is before the instant that was asked for")
         if self.monotonic:
             self.newest_us = max(as_of_us, self.newest_us or 0)
-        self.check_freshness(response, wished, as_of_us, sent_us, received_us)
+        check_freshness(response, wished, as_of_us, sent_us, received_us)
         body = self.body(ask, response)
         if self.ledger.edited(ask.question.session_id, as_of_us, received_us):
             self.report.of_edited += 1
@@ -175,18 +179,6 @@ class Poller:
         judge(self.ledger.sessions.get(ask.question.session_id), ask.question, given)
         staleness_us = received_us - as_of_us if wished is None else 0
         self.report.checked(response.headers["readside-source"], response.status_code, staleness_us)
-
-    def check_freshness(
-        self, response: httpx.Response, wished: str | None, as_of_us: int, sent_us: int, received_us: int
-    ) -> None:
-        """The as-of is in the past, as fresh as was asked, and no older than the lag says."""
-        if as_of_us > received_us:
-            raise Wrong("the as-of is in the future")
-        lag_us = int(response.headers["readside-lag-ms"]) * 1000
-        if lag_us + LAG_TOLERANCE_US < sent_us - as_of_us:
-            raise Wrong(f"the as-of was {sent_us - as_of_us} µs old when it was asked for")
-        if wished is not None and as_of_us < sent_us and lag_us > float(wished) * 1_000_000:
-            raise Wrong(f"staleness {wished} was asked, and no query was sent after the request")
 
     def body(self, ask: Ask, response: httpx.Response) -> bytes | None:
         """What an answer stands for: its own body, or with a 304 that of the ETag; None for a 404."""
@@ -209,6 +201,19 @@ class Poller:
         session_id = ask.question.session_id
         self.report.evidence(session_id, self.ledger.sessions.get(session_id), response.content)
         self.stop.set()
+
+
+def check_freshness(
+    response: httpx.Response, wished: str | None, as_of_us: int, sent_us: int, received_us: int
+) -> None:
+    """The as-of is in the past, as fresh as was asked, and no older than the lag says; raises Wrong."""
+    if as_of_us > received_us:
+        raise Wrong("the as-of is in the future")
+    lag_us = int(response.headers["readside-lag-ms"]) * 1000
+    if lag_us + LAG_TOLERANCE_US < sent_us - as_of_us:
+        raise Wrong(f"the as-of was {sent_us - as_of_us} µs old when it was asked for")
+    if wished is not None and as_of_us < sent_us and lag_us > float(wished) * 1_000_000:
+        raise Wrong(f"staleness {wished} was asked, and no query was sent after the request")
 
 
 def microseconds(text: str) -> int:

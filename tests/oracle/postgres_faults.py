@@ -10,6 +10,7 @@ import asyncpg
 
 from projector.tail.triggers import install
 from readmodel.errors import EventLogUnavailable
+from tests.oracle.histories import Break
 from tests.oracle.ledger import Draft
 from tests.oracle.moves import Moves
 from tests.oracle.site import Fault, Site
@@ -104,11 +105,13 @@ class PostgresFaults:
     async def drop_triggers(self) -> None:
         """And install them again."""
         self.site.hurry.set()
+        self.site.ledger.breaks.append(Break(now_us(), is_crash=False))
         while (await self.site.service.command("uninstall"))[0] != 0 and not self.site.stop.is_set():
             await self.site.pause(0.5)
         async with self.site.postgres() as connection:
             while not await self._installed(connection):
                 await self.site.pause(0.5)
+        self.site.ledger.breaks[-1].over = now_us()
         self.site.hurry.clear()
 
     async def truncate(self) -> None:

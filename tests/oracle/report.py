@@ -44,6 +44,16 @@ class Report:
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     proof: dict[str, Any] = field(default_factory=dict)
+    given: Counter[str] = field(default_factory=Counter)
+    """Events that streams gave, by source; of them those that came twice, and how often a stream began anew."""
+    continued: Counter[str] = field(default_factory=Counter)
+    """Answers of streams that gave any."""
+    came_twice: Counter[str] = field(default_factory=Counter)
+    begun_anew: int = 0
+    late_us: int = 0
+    """How long after its commit news came at most to a stream that waited for it."""
+    heard_seconds: float = 0.0
+    """How long after the last commit the last follower had all."""
     story: list[str] = field(default_factory=list)
     """What was done and when, for the evidence."""
     _etags: dict[str, bytes] = field(default_factory=dict)
@@ -62,6 +72,12 @@ class Report:
     def mended(self, after_us: int) -> None:
         """Note that an edit is mended."""
         self.edited_us.append(after_us)
+
+    def streamed(self, source: str, events: int, twice: int) -> None:
+        """Count what a stream gave."""
+        self.given[source] += events
+        self.continued[source] += bool(events)
+        self.came_twice[source] += twice
 
     def refused(self, status: int) -> None:
         """Count a refusal, which is not wrong."""
@@ -113,6 +129,12 @@ class Report:
             "migrations": self.migrations,
             "letters_closed": self.closings,
             "events_missing": self.missing,
+            "events_by_streams": {"all": self.given.total(), **dict(sorted(self.given.items()))},
+            "answers_of_streams_with_events": {"all": self.continued.total(), **dict(sorted(self.continued.items()))},
+            "events_that_came_twice": {"all": self.came_twice.total(), **dict(sorted(self.came_twice.items()))},
+            "streams_begun_anew": self.begun_anew,
+            "longest_from_commit_to_a_waiting_stream_seconds": round(self.late_us / 1e6, 2),
+            "last_follower_had_all_after_seconds": round(self.heard_seconds, 2),
             "edits_mended_seconds": _spread([us / 1e6 for us in self.edited_us]),
             "answers_of_edited_sessions_not_judged": self.of_edited,
             "longest_staleness_seconds": {s: round(us / 1e6, 2) for s, us in sorted(self.staleness_us.items())},

@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 from redis.asyncio import Redis
 
-from readside.demo.processes import Child, ending, free_port, log_since, program, spawn
+from readside.demo.processes import Child, ending, free_port, log_since
 from readside.settings import child_environment
 from tests.oracle.installation import Installation
+from tests.support import fork_server
 from tests.support.keys import HEADERS, KEY
 from tests.support.scraping import series
 from tests.support.waiting import eventually
@@ -72,7 +73,7 @@ class Service:
     def start(self, name: str, *arguments: str, **changes: str) -> Child:
         """Start one of our programs; its log goes on where the last one of that name ended."""
         log = self.directory / f"{name}.log"
-        return spawn(name, program("readside", *arguments), log=log, environment=self.environment(**changes))
+        return fork_server.spawn(name, *arguments, log=log, environment=self.environment(**changes))
 
     def start_projector(self, place: int) -> None:
         """Start a projector in a place of the list; while one leads that wants no bells, transactions are prepared."""
@@ -86,7 +87,9 @@ class Service:
         child = self.start(name, "api", "--port", str(port), *options)
         self.apis.append(child)
         limits = httpx.Limits(max_connections=50)
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=30, limits=limits)
+        client = httpx.AsyncClient(
+            verify=False, base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=30, limits=limits
+        )
         self.clients.append(client)
 
         async def answers() -> bool:

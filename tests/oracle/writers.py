@@ -23,6 +23,7 @@ MARKS = "CREATE TABLE marks (id uuid PRIMARY KEY, writer bool NOT NULL)"
 """A row of each transaction in the test's own table, by which a commit without an answer is found out."""
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 PATIENCE_SECONDS = 60
+BURST = 20
 ISOLATIONS = ("", "", "", "ISOLATION LEVEL REPEATABLE READ", "ISOLATION LEVEL SERIALIZABLE")
 
 
@@ -78,6 +79,8 @@ class Writer:
     connection: Connection | None = None
     open_commits: list[tuple[str, Commit]] = field(default_factory=list)
     prepared: Prepared | None = None
+    hasty: int = 0
+    """So many transactions more follow one another without a pause."""
 
     async def run(self) -> None:
         """Write, mend, write."""
@@ -86,7 +89,8 @@ class Writer:
                 await self.transaction()
             except LOST:
                 await self.mend()
-            await asyncio.sleep(self.random.expovariate(20))
+            self.hasty = max(0, self.hasty - 1) or (BURST if self.random.random() < 0.01 else 0)
+            await asyncio.sleep(0 if self.hasty else self.random.expovariate(20))
         await self.mend()
         if self.connection is not None:
             await self.connection.close(timeout=5)
@@ -112,6 +116,12 @@ class Writer:
         else:
             commit = self.ledger.send(draft, now_us(), mark, durable=durable)
             await self.commit(connection, commit, mark)
+
+    async def begun(self, mark: str) -> Moves:
+        """Begin a transaction of a draft of its own."""
+        connection = await self.connected()
+        await begin(connection, mark, "5s")
+        return Moves(connection, self.ledger, self.random, Draft(), self.kept)
 
     async def commit(self, connection: Connection, commit: Commit, mark: str) -> None:
         """Send COMMIT, noted before and after, on the very connection that began."""

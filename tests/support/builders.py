@@ -73,3 +73,8 @@ def client(transport: httpx.AsyncBaseTransport, url: str, key: str | None) -> ht
 def events_path(session_id: str) -> str:
     """Where a session's events are polled."""
     return f"/api/v2/sessions/{session_id}/events"
+
+
+def stream_path(session_id: str) -> str:
+    """Where a session's stream is read."""
+    return f"/api/v2/sessions/{session_id}/stream"

@@ -116,6 +116,18 @@ class Site:
 
         Each try to lead is reported as one, for a moment: the command may look just then.
         """
+        told: dict[str, Any] = {}
+
+        async def said() -> bool:
+            told.update(await self.status(**changes))
+            return bool(told["status"] == status)
+
+        await self.reaches(status, **changes)
+        await eventually(said, f"`readside status` says {status}")
+        return told
+
+    async def reaches(self, status: str, **changes: str) -> None:
+        """Wait until the projection has this status."""
         settings = {**self.settings, **changes}
         staleness = float(settings.get("MAX_STALENESS_SECONDS", "5"))
         redis = connect(settings["REDIS_URL"], name="test")
@@ -124,16 +136,8 @@ class Site:
         async def reached() -> bool:
             return (await read_projection(whole_view(view), staleness)).status == status
 
-        told: dict[str, Any] = {}
-
-        async def said() -> bool:
-            told.update(await self.status(**changes))
-            return bool(told["status"] == status)
-
         try:
             await eventually(reached, f"the projection is {status}")
-            await eventually(said, f"`readside status` says {status}")
-            return told
         finally:
             await redis.aclose()
 
@@ -163,7 +167,7 @@ class Site:
         port = free_port()
         process = await self.start("api", "--port", str(port))
         try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}") as client:
 
                 async def ready() -> bool:
                     assert process.returncode is None

@@ -3,11 +3,14 @@
 To start Python and to import takes a second of a processor, a fork some milliseconds. The command has its environment,
 streams, directory and signals as from a shell. That each starts by itself as well, tests/e2e/test_environment.py proves
 of every command, test_units.py and test_slim_install.py of what is installed.
+
+A test may start a server of its own, in an environment of its own: Python begins there once, for several commands.
 """
 
 import asyncio
 import asyncio.base_subprocess
 import atexit
+import fcntl
 import gc
 import importlib
 import os
@@ -18,12 +21,16 @@ import struct
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
+
+from readside.demo import processes
+from readside.demo.launch import end_with_parent
+from readside.demo.processes import Child
 
 PRELOADED = (
     "readside.cli", "readside.api_server", "readside.projector", "readside.commands.doctor",
@@ -31,20 +38,29 @@ PRELOADED = (
     "readside.commands.triggers", "uvloop",
 )  # fmt: skip
 PROGRAM = (sys.executable, "-m", "readside")
+SERVER = (sys.executable, "-m", "tests.support.fork_server")
 NUMBER = struct.Struct("=i")
 STREAM_LIMIT = 2**16
 
 
 class ForkServer:
-    """The server's end in this process. It ends with us."""
+    """The server's end in this process. It ends with us.
 
-    def __init__(self) -> None:
+    `shell` is run before it, in the environment given. The standard streams in `closed` are closed, when Python starts
+    and for each command.
+    """
+
+    def __init__(
+        self, environment: Mapping[bytes, bytes] | None = None, shell: str = "", closed: Collection[int] = ()
+    ) -> None:
+        self._closed = list(closed)
         self._control, theirs = socket.socketpair()
+        redirected = " ".join(f"{number}>&-" for number in closed)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())],
+                ["/bin/sh", "-c", f'{shell} exec "$0" "$@" {redirected}', *SERVER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={"PATH": os.environ["PATH"]},
+                env={"PATH": os.environ["PATH"]} if environment is None else environment,
                 cwd=Path(__file__).parents[2],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -53,13 +69,38 @@ class ForkServer:
 
     def end(self) -> None:
         """End it; what it forked goes on."""
+        atexit.unregister(self.end)
         self._control.close()
         self._process.wait()
 
-    def fork(self, arguments: tuple[str, ...], environment: Mapping[str, str], streams: list[int]) -> tuple[int, int]:
-        """Start a command; give its id, and the descriptor that gives its exit code when it has ended."""
+    async def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
+        """Start `readside` with these arguments; its output and its log are pipes.
+
+        Without an environment it has the server's, and its directory.
+        """
+        loop = asyncio.get_running_loop()
+        protocol = SubprocessStreamProtocol(limit=STREAM_LIMIT, loop=loop)
+        connected = loop.create_future()
+        transport = _Transport(
+            loop, protocol, arguments, False, None, PIPE, PIPE, 0, waiter=connected, env=environment, server=self
+        )
+        await connected
+        return Process(transport, protocol, loop)
+
+    def fork(
+        self,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str] | None,
+        streams: list[int],
+        in_session: bool = False,
+    ) -> tuple[int, int]:
+        """Start a command; give its id, and the descriptor that gives its exit code when it has ended.
+
+        In a session of its own it ends with the server.
+        """
         status, told = os.pipe()
-        request = orjson.dumps([arguments, dict(environment), str(Path.cwd())])
+        place = None if environment is None else [dict(environment), str(Path.cwd())]
+        request = orjson.dumps([arguments, place, self._closed, in_session])
         try:
             socket.send_fds(self._control, [NUMBER.pack(len(request))], [*streams, told])
         finally:
@@ -71,7 +112,7 @@ class ForkServer:
 class _Forked:
     """What asyncio asks of a process."""
 
-    def __init__(self, pid: int, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+    def __init__(self, pid: int, stdout: IO[bytes] | None = None, stderr: IO[bytes] | None = None) -> None:
         self.pid = pid
         self.stdin = None
         self.stdout = stdout
@@ -96,6 +137,28 @@ class _Forked:
         self.send_signal(signal.SIGKILL)
 
 
+class _Spawned(_Forked):
+    """What a Child asks of a process."""
+
+    def __init__(self, pid: int, status: int) -> None:
+        super().__init__(pid)
+        self._status = status
+        os.set_blocking(status, False)
+
+    def poll(self) -> int | None:
+        """Give the exit code, None while it runs."""
+        if self.returncode is None:
+            with suppress(BlockingIOError):
+                self.returncode = _number(self._status)
+                os.close(self._status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
 class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
     """asyncio's, with a process that another one forked."""
 
@@ -103,7 +166,7 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
         ends = [os.pipe(), os.pipe()]
         with Path(os.devnull).open("rb") as nothing:
             try:
-                pid, status = _server().fork(args, kwargs["env"], [nothing.fileno(), *(end for _, end in ends)])
+                pid, status = kwargs["server"].fork(args, kwargs["env"], [nothing.fileno(), *(end for _, end in ends)])
             finally:
                 for _, end in ends:
                     os.close(end)
@@ -114,8 +177,12 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
 
     def _ended(self, status: int) -> None:
         self._loop.remove_reader(status)
-        self._process_exited(_number(status))
+        try:
+            code = _number(status)
+        except RuntimeError:
+            code = os.EX_SOFTWARE  # nobody knows what became of it, and who waits for its end need not wait for ever
         os.close(status)
+        self._process_exited(code)
 
 
 async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
@@ -127,12 +194,20 @@ async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
         return await asyncio.create_subprocess_exec(
             *[*PROGRAM, *arguments], env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
         )
-    loop = asyncio.get_running_loop()
-    protocol = SubprocessStreamProtocol(limit=STREAM_LIMIT, loop=loop)
-    connected = loop.create_future()
-    transport = _Transport(loop, protocol, arguments, False, None, PIPE, PIPE, 0, waiter=connected, env=environment)
-    await connected
-    return Process(transport, protocol, loop)
+    return await _server().start(*arguments, environment=environment)
+
+
+def spawn(name: str, *arguments: str, log: Path, environment: Mapping[str, str]) -> Child:
+    """Start `readside` as `readside.demo.processes.spawn` does: in a session of its own, its output behind the log's.
+
+    An API of several workers is started by itself: so are its workers.
+    """
+    if "--workers" in arguments:
+        return processes.spawn(name, processes.program("readside", *arguments), log=log, environment=environment)
+    with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+        streams = [nothing.fileno(), output.fileno(), output.fileno()]
+        process: Any = _Spawned(*_server().fork(arguments, environment, streams, in_session=True))
+    return Child(name, process, log)
 
 
 _servers: list[ForkServer] = []
@@ -171,7 +246,11 @@ def serve(control: socket.socket) -> None:
     _become(*request)
 
 
-def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str], dict[str, str], str]:
+Place = tuple[dict[str, str], str]
+"""An environment, and a directory."""
+
+
+def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str], Place | None, list[int]]:
     """Fork at each request, and tell of those that end. Returns in a fork alone: what its command is to have."""
     statuses: dict[int, int] = {}
     with selectors.DefaultSelector() as selector:
@@ -186,10 +265,14 @@ def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str]
                 continue
             head, (*streams, status), _, _ = _received(control)
             (length,) = NUMBER.unpack(head)
-            arguments, environment, directory = orjson.loads(control.recv(length, socket.MSG_WAITALL))
+            arguments, place, closed, in_session = orjson.loads(control.recv(length, socket.MSG_WAITALL))
+            server = os.getpid()
             pid = os.fork()
             if not pid:
-                return streams, arguments, environment, directory
+                if in_session:
+                    os.setsid()
+                    end_with_parent(server, signal.SIGTERM)
+                return streams, arguments, place, closed
             statuses[pid] = status
             os.write(status, NUMBER.pack(pid))
             for stream in streams:
@@ -204,14 +287,21 @@ def _received(control: socket.socket) -> tuple[bytes, list[int], int, Any]:
     return received
 
 
-def _become(streams: list[int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
+def _become(streams: list[int], arguments: list[str], place: Place | None, closed: list[int]) -> None:
     """Have what the command is to have, and nothing else."""
-    for place, stream in enumerate(streams):
-        os.dup2(stream, place)
+    above = [
+        fcntl.fcntl(stream, fcntl.F_DUPFD, 3) for stream in streams
+    ]  # where ours are closed, these took their numbers
+    for number, stream in enumerate(above):
+        os.dup2(stream, number)
     os.closerange(3, max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 1)
-    os.chdir(directory)
-    os.environ.clear()
-    os.environ.update(environment)
+    for number in closed:
+        os.close(number)
+    if place is not None:
+        environment, directory = place
+        os.chdir(directory)
+        os.environ.clear()
+        os.environ.update(environment)
     sys.argv[1:] = arguments
 
 

@@ -165,7 +165,7 @@ async def bench(
     pool = await create_pool(database_url, application_name="test", size=2)
     finder = TableFinder(database_url, application_name="test")
     redis = connect(redis_url, name="test")
-    if installed:
+    if installed and await connection.fetchval("SELECT to_regnamespace('readside')") is None:
         await install(connection, warn=_refuse)
     try:
         yield Bench(

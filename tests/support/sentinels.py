@@ -118,13 +118,14 @@ async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[
         watched, password = SentinelSet(), secrets.token_hex(12)
         try:
             for number in range(1 + replicas):
-                leads_to = watched.servers[0].server.port if watched.servers else 0
-                follows = ["--replicaof", f"{LOOPBACK} {leads_to}"] if leads_to else []
-                options = [*follows, "--masterauth", password, "--repl-diskless-sync-delay", "0"]
+                options = ["--masterauth", password, "--repl-diskless-sync-delay", "0"]
                 server = embedded_redis(directory / f"server-{number}", *options)
                 server.password = password
                 await server.start()
                 watched.servers.append(Node(server, LOOPBACK, 0, 0))
+            # By order, not by an option: once promoted it comes back as a master, as its rewritten file would have it.
+            for replica in watched.servers[1:]:
+                await replica.run("REPLICAOF", LOOPBACK, watched.servers[0].server.port)
             theirs = secrets.token_hex(12)
             for number in range(sentinels):
                 sentinel = EmbeddedSentinel(directory / f"sentinel-{number}", watched.servers[0].server, theirs)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import asyncpg
 
+from projector.tail.triggers import install
 from readmodel.sql import Tables
-from readside.demo.embedded_postgres import EmbeddedPostgres
+from readside.demo.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 
 # Tests restart servers and never crash the machine, so nothing needs to reach the disk.
@@ -34,7 +35,8 @@ POSTGRES_SETTINGS = {
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 6_000_000_000
 """What the servers of all workers may take together, with room to spare."""
-TEMPLATE = "write_side"
+TEMPLATE, INSTALLED = "write_side", "installed"
+"""Databases that tests' own are copies of: the write side's empty tables, and these with everything of ours."""
 TABLES = Tables.within("public", "public")
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
 
@@ -108,11 +110,27 @@ async def connected(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Recor
 
 
 async def make_template(server: EmbeddedPostgres) -> None:
-    """Make the database that each test's own is a copy of: the write side's tables, empty."""
+    """Make TEMPLATE, and have passwords cost less: each test connects a dozen times."""
     async with connected(server.url()) as connection:
         await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        if connection.get_server_version().major >= 16:
+            await connection.execute("ALTER SYSTEM SET scram_iterations = 1")
+            await connection.execute("SELECT pg_reload_conf()")
+            await connection.execute(f"SET scram_iterations = 1; ALTER ROLE {SUPERUSER} PASSWORD '{server.password}'")
     async with connected(server.url(TEMPLATE)) as connection:
         await connection.execute(SCHEMA)
+
+
+async def make_installed(server: EmbeddedPostgres) -> None:
+    """Make INSTALLED, once TEMPLATE is there."""
+    async with connected(server.url()) as connection:
+        await connection.execute(f"CREATE DATABASE {INSTALLED} TEMPLATE {TEMPLATE}")
+    async with connected(server.url(INSTALLED)) as connection:
+        await install(connection, warn=_refuse)
+
+
+def _refuse(warning: str) -> None:
+    raise AssertionError(warning)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from projector.core.operations import Add, Drop, Put
 from query_api.config import ApiConfig
 from query_api.layer import Layer
 from query_api.request_line import RequestLine
+from readmodel.offset import origin_of
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_server
 from readmodel.redis_client import connect
@@ -25,7 +26,8 @@ from readmodel.whole_view import WholeView
 from readside.api import ApiStores, opened, running
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
 from tests.fakes.redis import fake_redis
-from tests.support.builders import Way, api_config, events_path, reaching
+from tests.fakes.streams import FakeStreams
+from tests.support.builders import Way, api_config, events_path, reaching, stream_path
 from tests.support.projecting import INSERT_SESSION
 from tests.support.viewing import Stage
 from tests.support.waiting import eventually
@@ -59,12 +61,22 @@ class WriteSide(Protocol):
     async def delete(self, session_id: str) -> None:
         """Purge a session."""
 
+    async def snapshot(self) -> str:
+        """What a load that began now would see."""
+
+    async def origin(self) -> str:
+        """The history that offsets are of; "" where streams are not installed."""
+
+    async def txid(self, row: Row) -> int:
+        """The transaction that wrote a row."""
+
 
 @dataclass
 class FakeWriteSide:
     """Writes to the log in memory."""
 
     log: FakeEventLog
+    streams: FakeStreams
 
     async def insert(self, session_id: str, written: Sequence[Row], status: str = "in_progress") -> None:
         """Insert a session and its events."""
@@ -80,6 +92,19 @@ class FakeWriteSide:
         del self.log.statuses[session_id]
         self.log.rows = [row for row in self.log.rows if row.session_id != session_id]
 
+    async def snapshot(self) -> str:
+        """What a load that began now would see."""
+        return f"{self.log.next_txid}:{self.log.next_txid}:"
+
+    async def origin(self) -> str:
+        """The history that offsets are of."""
+        return self.streams.origin
+
+    async def txid(self, row: Row) -> int:
+        """The transaction that wrote a row."""
+        await self.snapshot()
+        return self.log.txid(row)
+
 
 @dataclass
 class RealWriteSide:
@@ -90,17 +115,31 @@ class RealWriteSide:
     async def insert(self, session_id: str, written: Sequence[Row], status: str = "in_progress") -> None:
         """Insert a session and its events."""
         await self.connection.execute(INSERT_SESSION, session_id, status)
-        for row in written:
-            await self.add(row)
+        await self.connection.executemany(INSERT_ROW, list(map(_values, written)))
 
     async def add(self, row: Row) -> None:
         """Insert an event."""
-        values = (row.id, row.session_id, row.step_id, row.event_type, jsonb(row.data), row.message, row.timestamp_us)
-        await self.connection.execute(INSERT_ROW, *values)
+        await self.connection.execute(INSERT_ROW, *_values(row))
 
     async def delete(self, session_id: str) -> None:
         """Purge a session."""
         await self.connection.execute("DELETE FROM sessions WHERE id = $1::uuid", session_id)
+
+    async def snapshot(self) -> str:
+        """What a load that began now would see."""
+        return str(await self.connection.fetchval("SELECT pg_current_snapshot()::text"))
+
+    async def origin(self) -> str:
+        """The history that offsets are of; "" where streams are not installed."""
+        if await self.connection.fetchval("SELECT to_regproc('readside.incarnation')") is None:
+            return ""
+        database = (await check_server(self.connection, "")).database
+        return origin_of(database, await self.connection.fetchval("SELECT readside.incarnation()"))
+
+    async def txid(self, row: Row) -> int:
+        """The transaction that wrote a row."""
+        found = await self.connection.fetchval("SELECT xmin::text::bigint FROM events WHERE id = $1", row.id)
+        return int(found)
 
 
 @dataclass
@@ -124,13 +163,13 @@ class Stand:
 
     async def begin(self) -> None:
         """Begin the first term of each slice and wait until the API hears the beats of all."""
+        origin = await self.side.origin()
         for stage in self.stages:
-            await stage.begin()
+            await stage.begin(origin=origin)
 
         async def beat_is_heard() -> bool:
             await self.beat()
-            metrics = (await self.client.get("/metrics")).text
-            return "\nreadside_workers_hearing 1" in metrics
+            return None not in self.app._front._events._cache.beats
 
         await eventually(beat_is_heard, "the API hears a beat")
 
@@ -147,7 +186,8 @@ class Stand:
     async def heat(self, session_id: str, status: str = "in_progress") -> None:
         """Put a written session into the view, and let a beat follow."""
         stage = self.stage_of(session_id)
-        staged = await stage.staged([row.event() for row in self.kept[session_id]], status=status)
+        snapshot = await self.side.snapshot()
+        staged = await stage.staged([row.event() for row in self.kept[session_id]], status=status, snapshot=snapshot)
         await stage.apply(Put(session_id, staged), named=[session_id])
         await self.beat()
 
@@ -155,7 +195,8 @@ class Stand:
         """Add an event to both stores."""
         await self.side.add(row)
         self.kept[row.session_id].append(row)
-        await self.stage_of(row.session_id).apply(Add(row.session_id, (row.event(),)), named=[row.session_id])
+        added = Add(row.session_id, (row.event(),), (await self.side.txid(row),), await self.side.snapshot())
+        await self.stage_of(row.session_id).apply(added, named=[row.session_id])
 
     async def drop(self, session_id: str) -> None:
         """Forget a session in the view."""
@@ -165,6 +206,11 @@ class Stand:
         """Poll; header names are written with underscores."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.get(events_path(session_id) + query, headers=given)
+
+    async def follow(self, session_id: str, query: str = "", method: str = "GET", **headers: str) -> httpx.Response:
+        """Read a stream; header names are written with underscores."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.request(method, stream_path(session_id) + query, headers=given)
 
     async def poll_from(self, source: str, session_id: str, query: str = "", **headers: str) -> httpx.Response:
         """Poll until the answer comes from `source`: what is heard, and when, is not the test's to say."""
@@ -185,17 +231,20 @@ async def fake_stand(
     """Over fakeredis, one server or these, and the log in memory."""
     servers, log = servers or OneServer(fake_redis()), log or FakeEventLog()
     config = api_config("postgresql://nowhere", "redis://nowhere", **changes)
-    view = WholeView(servers, config.redis_prefix, config.slices)
+    view, streams = WholeView(servers, config.redis_prefix, config.slices), FakeStreams(log)
     stores = ApiStores(
         view=view,
         log=log,
+        streams=streams,
         line=RequestLine(view.reporting),
         subscribe=partial(heard_all, servers),
         reconnect=_nothing,
         probe=_nothing,
     )
     async with running(config, stores) as app, reaching(app, way) as made:
-        stand = Stand(app, made, [Stage(part.redis, keys=part.keys) for part in view.parts], FakeWriteSide(log))
+        stand = Stand(
+            app, made, [Stage(part.redis, keys=part.keys) for part in view.parts], FakeWriteSide(log, streams)
+        )
         await stand.begin()
         yield stand
     await servers.aclose()
@@ -239,3 +288,7 @@ def expected_rows(written: Sequence[Row], poll: Poll) -> list[str]:
 
 async def _nothing() -> None:
     return None
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    return row.id, row.session_id, row.step_id, row.event_type, jsonb(row.data), row.message, row.timestamp_us

@@ -133,13 +133,19 @@ class Stage:
         )
 
     async def begin(
-        self, term: str = "term-1", expected: str = "", database: str = "", shape: str | None = None
+        self,
+        term: str = "term-1",
+        expected: str = "",
+        database: str = "",
+        shape: str | None = None,
+        origin: str = "",
     ) -> bool:
         """Begin a term of `database`, our own by default, of rows that read as before; tell whether it is continued."""
         kept: Any = None
         with suppress(ResponseError):  # no position of ours: the writer has to say so
             kept = await self.redis.hget(self.keys.position, "shape")
-        continued = await self.writer.begin(term, expected, database or self.database, shape or text(kept) or SHAPE)
+        shape = shape or text(kept) or SHAPE
+        continued = await self.writer.begin(term, expected, database or self.database, shape, origin)
         self.term, self.n = term, 0
         return continued
 
@@ -160,9 +166,13 @@ class Stage:
         return applied
 
     async def staged(
-        self, events: Sequence[EventRow], status: str = "in_progress", held: int | None = None
+        self,
+        events: Sequence[EventRow],
+        status: str = "in_progress",
+        held: int | None = None,
+        snapshot: str = "",
     ) -> StagedSession:
-        """Stage a session's events (the newest `held` of them) as a load does."""
+        """Stage a session's events (the newest `held` of them) as a load does that saw this snapshot."""
         kept = newest_first(events)[:held]
         name = uuid4().hex
         if kept:
@@ -182,7 +192,7 @@ class Stage:
             header["newest"] = kept[0].score or 0
         if len(kept) < len(events):
             header["floor"] = kept[-1].score or 0
-        return StagedSession(self.writer.staging_key(name), len(kept), header)
+        return StagedSession(self.writer.staging_key(name), len(kept), header, snapshot)
 
     async def put(
         self, session_id: str, events: Sequence[EventRow], as_of_us: int | None = None, **how: int

@@ -4,7 +4,8 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
-STEP_SECONDS = 0.01
+STEP_SECONDS, LONGEST_STEP_SECONDS = 0.01, 0.04
+"""A condition may cost milliseconds: who has waited for long asks less often."""
 
 
 async def eventually(
@@ -12,13 +13,14 @@ async def eventually(
 ) -> None:
     """Return once `condition()` (awaited where it gives an awaitable) is true; fail with `what` after the deadline."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_seconds
+    since = loop.time()
     while True:
         result = condition()
         if inspect.isawaitable(result):
             result = await result
         if result:
             return
-        if loop.time() > deadline:
+        waited = loop.time() - since
+        if waited > timeout_seconds:
             raise AssertionError(f"Not within {timeout_seconds} s: {what} (last: {result!r})")
-        await asyncio.sleep(STEP_SECONDS)
+        await asyncio.sleep(min(max(STEP_SECONDS, waited / 10), LONGEST_STEP_SECONDS))

@@ -1,6 +1,7 @@
 """What holds for the repository as a whole: its locks, its package data, the names in its files."""
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("readside", "projector", "query_api", "readmodel")
 LOCKS = ("requirements.lock", "deploy/requirements.lock")
+NPM_LOCK = "tests/clients/published/package-lock.json"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,16 @@ def test_a_lock_pins_every_package_with_hashes(lock: str) -> None:
     assert [
         pin for pin, hashes in pins.items() if not hashes or not re.fullmatch(r"[a-z0-9.-]+==[0-9][\w.]*", pin)
     ] == []
+
+
+def test_npms_lock_pins_every_package_and_names_no_address() -> None:
+    """By itself npm writes where it found each of them."""
+    text = (ROOT / NPM_LOCK).read_text()
+    pins = [pin for place, pin in json.loads(text)["packages"].items() if place]
+
+    assert pins
+    assert [pin for pin in pins if not re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", pin["integrity"])] == []
+    assert re.findall(r'\w+://|"resolved"', text) == []
 
 
 def test_every_dependency_is_locked(pyproject: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ NUMBERS = [
     "MAX_STALENESS_SECONDS", "HEARTBEAT_SECONDS", "HOT_TTL_SECONDS", "WARM_LIMIT", "MAX_HOT_SESSIONS", "WINDOW_EVENTS",
     "WINDOW_MB", "FALLBACK_CONCURRENCY", "STATEMENT_CACHE_SIZE", "MAX_ANSWER_MB", "RESPONSE_CACHE_MB",
     "PROJECTOR_PORT", "LETTERS_MAX_MB", "MAX_CONNECTIONS", "MAX_HEAD_KB", "HEAD_SECONDS", "MAX_BODY_KB", "IDLE_SECONDS",
-    "UNTAKEN_SECONDS", "WAITING_MB", "POLLS_PER_SECOND",
+    "UNTAKEN_SECONDS", "WAITING_MB", "POLLS_PER_SECOND", "MAX_WAITING",
 ]  # fmt: skip
 
 
@@ -127,6 +127,14 @@ def test_bounds_of_connections(configured: pytest.MonkeyPatch) -> None:
         body_bytes=2048,
         waiting_bytes=32_500_000,
     )
+
+
+def test_the_bound_of_held_polls(configured: pytest.MonkeyPatch) -> None:
+    """20,000, or as it is set."""
+    usual = Settings().api_config().max_waiting
+    configured.setenv("READSIDE_MAX_WAITING", "7")
+
+    assert (usual, Settings().api_config().max_waiting) == (20_000, 7)
 
 
 @pytest.mark.parametrize(("waiting", "answer"), [("", "64.5"), ("31", ""), ("1", "2")])
@@ -298,7 +306,8 @@ def test_zero_where_it_means_none(configured: pytest.MonkeyPatch, name: str) -> 
         ("REDIS_PREFIX", "a\n"), ("HEARTBEAT_SECONDS", "0.001"), ("WINDOW_EVENTS", "99"), ("WARM_LIMIT", "1.5"),
         ("MAX_CONNECTIONS", "1000001"), ("MAX_HEAD_KB", "3"), ("MAX_HEAD_KB", "513"), ("HEAD_SECONDS", "0.09"),
         ("HEAD_SECONDS", "3601"), ("MAX_BODY_KB", "513"), ("IDLE_SECONDS", "0.9"), ("IDLE_SECONDS", "86401"),
-        ("UNTAKEN_SECONDS", "0.09"), ("UNTAKEN_SECONDS", "3601"), ("WAITING_MB", "0.9"),
+        ("UNTAKEN_SECONDS", "0.09"), ("UNTAKEN_SECONDS", "3601"), ("WAITING_MB", "0.9"), ("MAX_WAITING", "0"),
+        ("MAX_WAITING", "1000001"),
     ],
 )  # fmt: skip
 def test_a_word_that_is_not_accepted(configured: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -520,6 +520,30 @@ BEGIN
 END
 $$;
 
+-- A number of this server's life, between two crashes: transaction ids of before a crash or a promotion may be used again for
+-- what is another transaction then. Either empties the unlogged sequence, and who asks next draws a new one. Two that ask at
+-- once get the same: the second one waits for the first, by a lock that only who owns the letters can take, and that neither
+-- writers nor readers of letters wait for. What is drawn holds at once, whatever becomes of the transaction.
+CREATE OR REPLACE FUNCTION "{schema}".incarnation() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  known bigint;
+BEGIN
+  IF pg_is_in_recovery() THEN
+    RETURN NULL;
+  END IF;
+  known := pg_sequence_last_value('{schema}.incarnation'::regclass);
+  IF known IS NULL THEN
+    LOCK TABLE "{schema}".letters_0 IN SHARE UPDATE EXCLUSIVE MODE;
+    known := pg_sequence_last_value('{schema}.incarnation'::regclass);
+  END IF;
+  IF known IS NULL THEN
+    known := setval('{schema}.incarnation', ('x' || left(replace(gen_random_uuid()::text, '-', ''), 12))::bit(48)::bigint);
+  END IF;
+  RETURN known;
+END
+$$;
+
 -- The tables last, and sessions first as writers do it: from here on the locks are held.
 DO $$
 BEGIN
@@ -545,6 +569,7 @@ CREATE INDEX IF NOT EXISTS letters_2_txid ON "{schema}".letters_2 (txid);
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS "{schema}".presence MINVALUE 0;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS "{schema}".skips;
 CREATE UNLOGGED SEQUENCE IF NOT EXISTS "{schema}".reader MINVALUE 0;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS "{schema}".incarnation MINVALUE 0;
 
 -- All of it belongs to the owner of events, whoever installs: else that owner could run code of its own with the rights
 -- of who installed, by a type of a column, say. Nobody else may call or write anything; writers need not.
@@ -557,13 +582,13 @@ BEGIN
   FOR change IN
     SELECT format('ALTER TABLE %s OWNER TO %I', oid::regclass, tables_owner) FROM pg_class
      WHERE relnamespace = to_regnamespace('{schema}') AND pg_get_userbyid(relowner) <> tables_owner
-       AND relname IN ('letters_0', 'letters_1', 'letters_2', 'presence', 'skips', 'reader')
+       AND relname IN ('letters_0', 'letters_1', 'letters_2', 'presence', 'skips', 'reader', 'incarnation')
     UNION ALL
     SELECT format('ALTER FUNCTION %s OWNER TO %I', oid::regprocedure, tables_owner) FROM pg_proc
      WHERE pronamespace = to_regnamespace('{schema}') AND pg_get_userbyid(proowner) <> tables_owner
        AND proname IN ('events_inserted', 'events_updated', 'events_deleted', 'events_row', 'sessions_inserted',
                        'sessions_updated', 'sessions_deleted', 'sessions_row', 'truncated', 'empty_letters',
-                       'adopt_partition', 'fire_always')
+                       'adopt_partition', 'fire_always', 'incarnation')
   LOOP
     EXECUTE change;
   END LOOP;
@@ -571,13 +596,13 @@ END
 $$;
 REVOKE ALL ON SCHEMA "{schema}" FROM PUBLIC;
 REVOKE ALL ON TABLE "{schema}".letters_0, "{schema}".letters_1, "{schema}".letters_2 FROM PUBLIC;
-REVOKE ALL ON SEQUENCE "{schema}".presence, "{schema}".skips, "{schema}".reader FROM PUBLIC;
+REVOKE ALL ON SEQUENCE "{schema}".presence, "{schema}".skips, "{schema}".reader, "{schema}".incarnation FROM PUBLIC;
 REVOKE ALL ON FUNCTION
   "{schema}".events_inserted(), "{schema}".events_updated(), "{schema}".events_deleted(),
   "{schema}".sessions_inserted(), "{schema}".sessions_updated(), "{schema}".sessions_deleted(),
   "{schema}".events_row(), "{schema}".sessions_row(),
   "{schema}".truncated(), "{schema}".empty_letters(integer, bigint, pg_snapshot),
-  "{schema}".adopt_partition(oid), "{schema}".fire_always() FROM PUBLIC;
+  "{schema}".adopt_partition(oid), "{schema}".fire_always(), "{schema}".incarnation() FROM PUBLIC;
 
 -- ALWAYS, since session_replication_role = replica would skip them otherwise.
 DO $$

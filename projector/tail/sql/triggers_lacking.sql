@@ -13,13 +13,13 @@ FROM (
            CASE relkind WHEN 'S' THEN has_sequence_privilege(oid, privilege) ELSE has_table_privilege(oid, privilege) END
       FROM pg_class CROSS JOIN (VALUES ('SELECT'), ('UPDATE')) AS privileges (privilege)
      WHERE (relnamespace = to_regnamespace('{schema}')
-            AND relname IN ('letters_0', 'letters_1', 'letters_2', 'presence', 'skips', 'reader')
+            AND relname IN ('letters_0', 'letters_1', 'letters_2', 'presence', 'skips', 'reader', 'incarnation')
             OR oid IN (current_setting('readside.sessions')::oid, current_setting('readside.events')::oid))
        AND (privilege = 'SELECT'
             OR relnamespace = to_regnamespace('{schema}') AND relname IN ('presence', 'reader'))
     UNION ALL
     SELECT 'EXECUTE', format('FUNCTION %s', oid::regprocedure), has_function_privilege(oid, 'EXECUTE')
       FROM pg_proc
-     WHERE pronamespace = to_regnamespace('{schema}') AND proname IN ('empty_letters', 'adopt_partition', 'fire_always')) AS needed
+     WHERE pronamespace = to_regnamespace('{schema}') AND proname IN ('empty_letters', 'adopt_partition', 'fire_always', 'incarnation')) AS needed
 WHERE NOT held
 ORDER BY thing, privilege

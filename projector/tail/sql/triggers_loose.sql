@@ -14,7 +14,7 @@ SELECT format('%s has %s on %s', CASE grantee WHEN 0 THEN 'everybody' ELSE 'role
          WHERE relnamespace = to_regnamespace('{schema}') AND relname = ANY ($1::name[])
         UNION ALL
         SELECT format('FUNCTION %s', oid::regprocedure),
-               CASE WHEN proname IN ('empty_letters', 'adopt_partition', 'fire_always') THEN '{EXECUTE}' ELSE '{}' END::text[], proowner,
+               CASE WHEN proname IN ('empty_letters', 'adopt_partition', 'fire_always', 'incarnation') THEN '{EXECUTE}' ELSE '{}' END::text[], proowner,
                coalesce(proacl, acldefault('f', proowner))
           FROM pg_proc
          WHERE pronamespace = to_regnamespace('{schema}') AND proname = ANY ($2::name[])) AS ours

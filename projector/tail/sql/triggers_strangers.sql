@@ -5,13 +5,13 @@ SELECT format('%s belongs to %s, who neither installs (that is %s) nor owns even
         SELECT 2, pg_describe_object('pg_class'::regclass, oid, 0), relowner FROM pg_class
          WHERE relnamespace = to_regnamespace('{schema}')
            AND relname IN ('letters_0', 'letters_1', 'letters_2', 'letters_0_txid', 'letters_1_txid', 'letters_2_txid',
-                           'presence', 'skips', 'reader')
+                           'presence', 'skips', 'reader', 'incarnation')
         UNION ALL
         SELECT 3, pg_describe_object('pg_proc'::regclass, oid, 0), proowner FROM pg_proc
          WHERE pronamespace = to_regnamespace('{schema}')
            AND proname IN ('events_inserted', 'events_updated', 'events_deleted', 'events_row', 'sessions_inserted',
                            'sessions_updated', 'sessions_deleted', 'sessions_row', 'truncated', 'empty_letters',
-                           'adopt_partition', 'fire_always')) AS named
+                           'adopt_partition', 'fire_always', 'incarnation')) AS named
  CROSS JOIN (SELECT coalesce(
                (SELECT relowner FROM pg_class WHERE oid = nullif(current_setting('readside.events'), '')::oid),
                (SELECT nspowner FROM pg_namespace WHERE nspname = '{schema}')) AS owner) AS trusted

@@ -5,12 +5,12 @@
 --       that publishes, base of the keys, version, seconds a session's keys live untouched, events and bytes past which a
 --       session is loaded anew (its window); then operations: verb, session, how many arguments, arguments
 --   drop                                             forget the session
---   stamp   count hi lo                              equal to Postgres under this term
+--   stamp   count hi lo cut                          equal to Postgres under this term, as the cut shows it
 --   status  text                                     the session's row changed
 --   touch   [polled ms ago]                          somebody polls it, or writes to it
---   put     staging ('' without events) held field value ...   replace the session by what was staged
---   add     (score member index-entry hash-hi hash-lo type) ...
--- Session keys are built from the base: one hash slot holds them all.
+--   put     staging ('' without events) held cut field value ...   replace the session by what was staged
+--   add     cut (score member index-entry hash-hi hash-lo type transaction) ...   then the session is as the cut shows it
+--   A cut is '' where it is not known. Session keys are built from the base: one hash slot holds them all.
 -- A session whose keys are damaged (a wrong type, numbers that are none) is forgotten, and all others go on.
 -- Gives {'ok', {found cold}, {forgotten, to be loaded}, {grown past the window}, now µs, {damaged, of those forgotten}}
 --     | {'done'} | {'refused', term found, n found} | {'unstaged', session}
@@ -20,7 +20,7 @@ local channel, publish, base, version, ttl = unpack(ARGV, 8, 12)
 local most_events, most_bytes = tonumber(ARGV[13]), tonumber(ARGV[14])
 local FIRST, PAST = 15, #ARGV + 1
 
-local at = redis.call('HMGET', position, 'term', 'n', 'database')
+local at = redis.call('HMGET', position, 'term', 'n', 'database', 'origin')
 if at[1] ~= term then return {'refused', at[1] or '', at[2] or ''} end
 if at[2] == n then return {'done'} end
 if tonumber(at[2]) ~= tonumber(n) - 1 then return {'refused', at[1], at[2]} end
@@ -43,18 +43,23 @@ while i < PAST do
 end
 redis.call('HSET', position, 'writing', n) -- a Redis that is out of memory refuses here, before anything changed
 
+local MOST_ARRIVALS, MOST_CHUNKS = 4000, 1000 -- of a session's arrival log: its oldest chunks go
+local ARRIVAL = 8 + ENTRY
+local origin = at[4] or ''
+
 local cold, reload, grown, damaged = {}, {}, {}, {}
 local active = {} -- sessions of which something was heard, noted by one command in the end: a thousand at most
 
 local function forget(session)
   -- Unlinked, a large session is freed beside us: a batch may drop hundreds.
-  redis.call('UNLINK', base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session)
+  redis.call('UNLINK', base .. 's:' .. session, base .. 'e:' .. session, base .. 'i:' .. session,
+    base .. 'l:' .. session)
   redis.call('ZREM', hot, session)
   active[session] = nil
 end
 
 local function keep(session)
-  for _, kind in ipairs({'s:', 'e:', 'i:'}) do redis.call('EXPIRE', base .. kind .. session, ttl) end
+  for _, kind in ipairs({'s:', 'e:', 'i:', 'l:'}) do redis.call('EXPIRE', base .. kind .. session, ttl) end
   active[session] = true
 end
 
@@ -84,6 +89,29 @@ local function is_damage(problem)
     or string.find(text, 'would overflow')
 end
 
+-- Begin a session's arrival log: it is as the cut shows it.
+local function log_from(session, cut)
+  local log = base .. 'l:' .. session
+  redis.call('UNLINK', log)
+  if cut == '' or origin == '' then return end
+  redis.call('RPUSH', log, origin .. ' ' .. cut .. '\n')
+  redis.call('EXPIRE', log, ttl)
+  redis.call('HSET', base .. 's:' .. session, 'arrivals', '0')
+end
+
+-- Note what arrived, in a chunk of its own. Where there is no log, or it may be another history's, one begins here.
+local function note(session, cut, arrivals)
+  local log, header = base .. 'l:' .. session, base .. 's:' .. session
+  if cut == '' or redis.call('LLEN', log) == 0 then return log_from(session, cut) end
+  local chunks = redis.call('RPUSH', log, origin .. ' ' .. cut .. '\n' .. table.concat(arrivals))
+  local noted = redis.call('HINCRBY', header, 'arrivals', #arrivals)
+  while chunks > 1 and (noted > MOST_ARRIVALS or chunks > MOST_CHUNKS) do
+    local chunk = redis.call('LPOP', log)
+    local line = string.find(chunk, '\n', 1, true) or #chunk
+    noted, chunks = redis.call('HINCRBY', header, 'arrivals', -math.floor((#chunk - line) / ARRIVAL)), chunks - 1
+  end
+end
+
 local verbs = {}
 
 function verbs.drop(session) forget(session) end
@@ -93,6 +121,8 @@ function verbs.stamp(session, from)
   local held = redis.call('HMGET', header, 'count', 'hi', 'lo', 'version')
   if held[1] == ARGV[from] and held[2] == ARGV[from + 1] and held[3] == ARGV[from + 2] and held[4] == version then
     redis.call('HSET', header, 'term', term)
+    local last = redis.call('LRANGE', base .. 'l:' .. session, -1, -1)[1]
+    if not last or string.sub(last, 1, #origin + 1) ~= origin .. ' ' then log_from(session, ARGV[from + 3]) end
   else
     found_cold(session)
   end
@@ -123,10 +153,11 @@ function verbs.put(session, from, arguments)
   end
   local header = base .. 's:' .. session
   redis.call('HSET', header, 'term', term, 'version', version, 'held', ARGV[from + 1], 'loaded', activity)
-  for field = from + 2, from + arguments - 1, 2 do
+  for field = from + 3, from + arguments - 1, 2 do
     redis.call('HSET', header, ARGV[field], ARGV[field + 1])
   end
   if type(polled) == 'string' then redis.call('HSET', header, 'polled', polled) end
+  log_from(session, ARGV[from + 2])
   keep(session)
 end
 
@@ -191,9 +222,9 @@ function verbs.add(session, from, arguments)
   local count, size = tonumber(was[5]), tonumber(was[6])
   if not (held and count and size) or (was[3] and not floor) or (held > 0 and not newest) then return spoiled(session) end
   if floor and count <= held or not floor and count ~= held then return spoiled(session) end
-  local news, hi_sum, lo_sum, bytes, kinds = 0, 0, 0, 0, {}
-  for e = from, from + arguments - 1, 6 do
-    local score, member, entry, hi, lo, kind = unpack(ARGV, e, e + 5)
+  local news, hi_sum, lo_sum, bytes, kinds, arrivals = 0, 0, 0, 0, {}, {}
+  for e = from + 1, from + arguments - 1, 7 do
+    local score, member, entry, hi, lo, kind, transaction = unpack(ARGV, e, e + 6)
     -- Below the window of a trimmed session nothing tells a new event from one already counted.
     local below = floor and tonumber(score) <= floor
     if below then return anew(session) end
@@ -201,6 +232,7 @@ function verbs.add(session, from, arguments)
       news, hi_sum, lo_sum, bytes = news + 1, hi_sum + hi, lo_sum + lo, bytes + #member
       kinds[kind] = kinds[kind] or {}
       table.insert(kinds[kind], entry)
+      arrivals[news] = transaction .. entry
       newest = math.max(newest or tonumber(score), tonumber(score))
     end
   end
@@ -217,6 +249,8 @@ function verbs.add(session, from, arguments)
     redis.call('HINCRBY', header, 'lo', lo_sum)
     if held > most_events or size > most_bytes then grown[#grown + 1] = session end
   end
+  -- What is here already may have been added by a try that a refusal ended midway, before it was noted.
+  if news < (arguments - 1) / 7 then log_from(session, ARGV[from]) elseif news > 0 then note(session, ARGV[from], arrivals) end
   if was[2] == '0' then keep(session) else active[session] = true end
 end
 

@@ -1,11 +1,11 @@
 -- Start a term: all that is known of the view is in doubt until it is compared with Postgres.
 -- KEYS: position, hot
 -- ARGV: term, term expected ('' for none), the view's version, database identity, still-moving µs, shape, channel, the
---       command that publishes
+--       command that publishes, origin of its offsets
 -- Gives {'ok', '1' if the view is continued} | {'refused', term found} | {'foreign', database found}
 --     | {'slices', version found} | {'data', key, type found}
 local position, hot = KEYS[1], KEYS[2]
-local term, expected, version, database, moving, shape, channel, publish = unpack(ARGV)
+local term, expected, version, database, moving, shape, channel, publish, origin = unpack(ARGV)
 
 for key, wanted in pairs({[position] = 'hash', [hot] = 'zset'}) do
   local found = redis.call('TYPE', key).ok
@@ -37,6 +37,6 @@ elseif was[4] == '1' then
     'previous_round_trip_us', was[7])
 end
 redis.call('HSET', position, 'term', term, 'n', '0', 'live', '0', 'version', version, 'database', database,
-  'shape', shape, 'continued', same_view and '1' or '0')
+  'shape', shape, 'origin', origin, 'continued', same_view and '1' or '0')
 redis.call(publish, channel, database .. ' ' .. term .. ' 0 - - ' .. string.format('%.0f', now) .. ' ')
 return {'ok', same_view and '1' or '0'}

@@ -137,11 +137,11 @@ async def test_a_token_that_was_good_and_is_refused_is_replaced_at_once(
 async def test_following_goes_on_when_tokens_end(opened: Open, guarded: Guarded, minting: Minting) -> None:
     """Each event once, over as many tokens as answers."""
     api = guarded.api
-    api.interval = "0.1"
+    api.most = 10
     ids = api.add(45, ago=50, step=1)
     async with opened(guarded, minting) as client:
         api.meanwhile = [lambda: setattr(guarded, "good", set())] * 3
-        seen = [event.id async for event in client.follow(page_size=10, until=api.now)]
+        seen = [event.id async for event in client.follow(until=api.now)]
 
     assert seen == ids
     assert len(minting.given) == 4

@@ -1,11 +1,11 @@
 """Both clients over a transport of our own: the same calls, translated errors, clean ends."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from readside_client import AsyncClient, Client, Page, SessionNotFound, Unavailable
 from readside_client.protocol import Request
 from tests.clients.answering import SESSION, Answering, problem
+from tests.support.waiting import eventually
 
 URL = "http://readside.example/prefix/"
 
@@ -96,28 +97,59 @@ async def test_a_page_and_its_304(opened: Open, api: Answering) -> None:
 
 async def test_events_come_through_a_burst_and_an_outage(opened: Open, api: Answering) -> None:
     """What the state machine asks for is sent, what it delivers is yielded."""
-    api.interval = "0.1"
+    api.most = 10
     ids = api.add(45, ago=50, step=1)
     api.replies = [problem(503, headers={"retry-after": "0"})]
     async with opened(transport(api)) as client:
-        seen = [event.id async for event in client.follow(page_size=10, until=api.now)]
+        seen = [event.id async for event in client.follow(until=api.now)]
 
     assert seen == ids
 
 
 async def test_steps_and_the_order_are_asked_for(opened: Open, api: Answering) -> None:
-    """By a single poll and by following; a limit only where there is one."""
+    """By a single poll, a limit only where there is one; who follows picks the steps out of the stream."""
+    one, two = (str(UUID(int=n)) for n in (1, 2))
     api.add(3, ago=3, step=1)
-    for event, step in zip(api.events, ("one", "two", "one"), strict=True):
+    for event, step in zip(api.events, (one, two, one), strict=True):
         event["step_id"] = step
     async with opened(transport(api)) as client:
-        page = await client.events(step_ids="one", order="asc")
-        followed = [event.id async for event in client.follow(step_ids=["two"], until=api.now)]
+        page = await client.events(step_ids=one, order="asc")
+        followed = [event.id async for event in client.follow(step_ids=[two], until=api.now)]
 
     assert [event.id for event in page.items] == [api.ids[0], api.ids[2]]
     assert followed == [api.ids[1]]
-    assert api.asked[0].url.endswith("/events?page=1&step_id=one&order=asc")
-    assert "limit=200&page=1&step_id=two" in api.asked[1].url
+    assert api.asked[0].url.endswith(f"/events?page=1&step_id={one}&order=asc")
+    assert api.asked[1].url.endswith("/stream?offset=-1")
+
+
+async def test_offsets_are_taken_and_given(opened: Open, api: Answering) -> None:
+    """By both clients; what one has handled the other goes on behind."""
+    ids = api.add(3)
+    async with opened(transport(api)) as client:
+        first = [event async for event in client.follow(until=api.now)]
+        ids += api.add(2)
+        second = [event async for event in client.follow(offset=first[-1].offset, until=api.now)]
+
+    assert [event.id for event in first + second] == ids
+    assert [event.offset for event in second] == ["a.3", "a.5"]
+
+
+async def test_a_poll_waits_if_it_is_told_to(opened: Open, api: Answering) -> None:
+    """The API is asked to hold the answer, and given the time."""
+    timeouts = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        timeouts.append(request.extensions["timeout"])
+        status, headers, body = api.answer(Request(str(request.url), dict(request.headers)))
+        return httpx.Response(status, headers=headers, content=body)
+
+    async with opened(httpx.MockTransport(handle)) as client:
+        first = await client.events()
+        await client.events(previous=first, wait_seconds=20)
+
+    assert [timeout["read"] for timeout in timeouts] == [10, 30]
+    assert [timeout["connect"] for timeout in timeouts] == [10, 10]
+    assert api.asked[1].url.endswith("/events?page=1&wait=20")
 
 
 async def test_numbers_are_what_the_caller_wants(api: Answering) -> None:
@@ -170,8 +202,8 @@ async def test_no_connection_is_unavailable(opened: Open) -> None:
 async def test_wrong_options_are_refused_at_the_call(opened: Open, api: Answering) -> None:
     """Not at the first event."""
     async with opened(transport(api)) as made:
-        with pytest.raises(ValueError, match="page_size"):
-            made.client.follow(SESSION, page_size=0)
+        with pytest.raises(ValueError, match="remember"):
+            made.client.follow(SESSION, remember=0)
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
@@ -185,44 +217,64 @@ def test_a_wrong_url_or_key_is_refused(kind: type[Client | AsyncClient], url: st
         kind(url, key)
 
 
-def test_closing_ends_what_another_thread_follows(api: Answering) -> None:
-    """At once, though it waits for its next poll."""
-    api.interval = "3000"
-    api.add(1)
-    client, seen, first = Client(URL, transport=transport(api)), list[str](), threading.Event()
+@asynccontextmanager
+async def holding(api: Answering) -> AsyncIterator[tuple[str, list[int]]]:
+    """An API at a socket that holds what it has no news for; gives its URL, and how many reads are held."""
+    held = [0]
 
-    def follow() -> None:
-        for event in client.follow(SESSION):
-            seen.append(event.id)
-            first.set()
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                status, headers, body = api.answer(Request(head.split()[1].decode(), {}))
+                if status == 204:
+                    held[0] += 1
+                    await reader.read()
+                    held[0] -= 1
+                    break
+                told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                writer.write(f"HTTP/1.1 {status} OK\r\n{told}content-length: {len(body)}\r\n\r\n".encode() + body)
+        writer.close()
 
-    thread = threading.Thread(target=follow)
-    thread.start()
-    assert first.wait(10)
-    client.close()
-    thread.join(10)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", held
+    finally:
+        server.close()
 
-    assert not thread.is_alive()
-    assert seen == api.ids
+
+async def test_closing_ends_what_another_thread_follows(api: Answering) -> None:
+    """At once, though its read is held."""
+    ids = api.add(1)
+    async with holding(api) as (url, held), asyncio.timeout(10):
+        client = Client(url)
+        following = asyncio.create_task(asyncio.to_thread(lambda: [event.id for event in client.follow(SESSION)]))
+        await eventually(lambda: held == [1], "the read is held")
+        client.close()
+
+        assert await following == ids
     assert list(client.follow(SESSION)) == []
 
 
-async def test_closing_ends_what_another_task_follows(api: Answering) -> None:
+async def test_closing_ends_what_other_tasks_follow(api: Answering) -> None:
     """The same."""
-    api.interval = "3000"
-    api.add(1)
-    client, first = AsyncClient(URL, transport=transport(api)), asyncio.Event()
-
-    async def follow() -> list[str]:
-        seen = []
-        async for event in client.follow(SESSION):
-            seen.append(event.id)
-            first.set()
-        return seen
-
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        task = group.create_task(follow())
-        await first.wait()
+    ids = api.add(1)
+    async with holding(api) as (url, held), asyncio.timeout(10):
+        client = AsyncClient(url)
+        following = [asyncio.create_task(_ids(client)) for _ in range(3)]
+        await eventually(lambda: held == [3], "the reads are held")
         await client.aclose()
 
-    assert task.result() == api.ids
+        assert await asyncio.gather(*following) == [ids] * 3
+
+
+async def _ids(client: AsyncClient) -> list[str]:
+    return [event.id async for event in client.follow(SESSION)]
+
+
+async def test_as_many_may_be_followed_as_anybody_likes() -> None:
+    """Each holds a connection: httpx' usual bound would have the 101st wait for ever."""
+    with Client(URL) as one:
+        async with AsyncClient(URL) as other:
+            pools: list[Any] = [client._http._transport for client in (one, other)]
+
+            assert [pool._pool._max_connections > 100_000 for pool in pools] == [True, True]

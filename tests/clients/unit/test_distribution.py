@@ -104,7 +104,7 @@ def test_the_readme_tells_every_option_of_following_with_its_default() -> None:
 
 
 def _shown(default: object) -> str:
-    return {None: "–", (): "any"}.get(default) or f"{default:,}"  # type: ignore[call-overload]
+    return {None: "–", (): "any"}.get(default) or (f"{default:,}" if type(default) is int else str(default))  # type: ignore[call-overload]
 
 
 def test_the_readme_names_all_that_is_public_and_matters() -> None:

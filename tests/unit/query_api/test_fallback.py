@@ -12,6 +12,7 @@ from query_api.circuit import Circuit
 from query_api.fallback import Fallback, FallbackAnswer, LineFull
 from query_api.own_database import OwnDatabase
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overload, QueryTooSlow, ServerInRecovery
+from readmodel.event_log import LogPage
 from readmodel.poll import Poll
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.support.viewing import DATABASE
@@ -60,9 +61,9 @@ class Bench:
     async def _reconnect(self) -> None:
         self.reconnected += 1
 
-    def ask(self, poll: Poll = POLL, staleness: float = HOUR) -> "asyncio.Task[FallbackAnswer]":
+    def ask(self, poll: Poll = POLL, staleness: float = HOUR) -> "asyncio.Task[FallbackAnswer[LogPage]]":
         """Begin to ask."""
-        call: Coroutine[Any, Any, FallbackAnswer] = self.fallback.answer(poll, staleness)
+        call: Coroutine[Any, Any, FallbackAnswer[LogPage]] = self.fallback.answer(poll, staleness)
         return asyncio.create_task(call)
 
     async def asked(self, queries: int) -> None:
@@ -345,11 +346,11 @@ class Storm:
         bench.log.hold()
         self.asked = [self.ask(poll, HOG) for poll in pages(queries, first=1_000)]
 
-    def ask(self, poll: Poll, principal: str, staleness: float = HOUR) -> "asyncio.Task[FallbackAnswer]":
+    def ask(self, poll: Poll, principal: str, staleness: float = HOUR) -> "asyncio.Task[FallbackAnswer[LogPage]]":
         """Begin to ask."""
         return asyncio.create_task(self.bench.fallback.answer(poll, staleness, principal))
 
-    async def end(self) -> "list[FallbackAnswer | BaseException]":
+    async def end(self) -> "list[FallbackAnswer[LogPage] | BaseException]":
         """Let all be answered; gives what the hog got."""
         self.bench.log.release()
         return await asyncio.gather(*self.asked, return_exceptions=True)

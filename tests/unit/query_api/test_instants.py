@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from query_api.instants import Instants
-from readmodel.errors import Overload
+from query_api.places import WaitingPlaces
+from readmodel.errors import NoPlaceFree
 
 HOUR = 3_600.0
 
@@ -18,7 +19,7 @@ async def turns() -> None:
 
 async def test_a_beat_wakes_who_waits_for_an_instant_up_to_its_own() -> None:
     """In whatever order they came; the others wait on."""
-    instants = Instants()
+    instants = Instants(WaitingPlaces(10))
     tasks = {us: asyncio.create_task(instants.wait(0, us, HOUR)) for us in (30, 10, 20)}
     await turns()
     instants.passed(0, 20)
@@ -32,7 +33,7 @@ async def test_a_beat_wakes_who_waits_for_an_instant_up_to_its_own() -> None:
 
 async def test_a_beat_of_another_part_wakes_nobody() -> None:
     """Each part has an as-of of its own."""
-    instants = Instants()
+    instants = Instants(WaitingPlaces(10))
     task = asyncio.create_task(instants.wait("a", 10, HOUR))
     await turns()
     instants.passed("b", 99)
@@ -45,7 +46,7 @@ async def test_a_beat_of_another_part_wakes_nobody() -> None:
 
 async def test_nobody_waits_longer_than_it_said() -> None:
     """It returns, and holds no place; a beat that comes later finds nobody."""
-    instants = Instants()
+    instants = Instants(WaitingPlaces(10))
     await instants.wait(0, 10, 0.0)
 
     assert instants.held == 0
@@ -54,10 +55,10 @@ async def test_nobody_waits_longer_than_it_said() -> None:
 
 async def test_past_the_bound_nobody_waits() -> None:
     """Who waits already goes on."""
-    instants = Instants(1)
+    instants = Instants(WaitingPlaces(1))
     task = asyncio.create_task(instants.wait(0, 10, HOUR))
     await turns()
-    with pytest.raises(Overload):
+    with pytest.raises(NoPlaceFree):
         await instants.wait(0, 10, HOUR)
     instants.passed(0, 10)
     await task
@@ -65,7 +66,7 @@ async def test_past_the_bound_nobody_waits() -> None:
 
 async def test_who_leaves_is_ended_and_nobody_else() -> None:
     """A task that is not held here goes on."""
-    instants = Instants()
+    instants = Instants(WaitingPlaces(10))
     held, other = asyncio.create_task(instants.wait(0, 10, HOUR)), asyncio.create_task(asyncio.sleep(0))
     await turns()
     instants.leave(held)
@@ -78,7 +79,7 @@ async def test_who_leaves_is_ended_and_nobody_else() -> None:
 
 async def test_who_is_let_go_leaves_nothing_behind() -> None:
     """However many ask for an instant that no beat passes."""
-    instants = Instants()
+    instants = Instants(WaitingPlaces(10))
     for _ in range(10):
         await instants.wait(0, 10, 0.0)
 

@@ -1,6 +1,9 @@
 """The layer in front of FastAPI, as a server calls it: prefixes, ids, CORS, HEAD, and what breaks."""
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +16,9 @@ from query_api.front import Front
 from query_api.layer import Layer, Message, Receive, Scope, Send, respond
 from query_api.problems import broken
 from query_api.reply import HeaderFields, Reply
+from query_api.staleness import Staleness
+from query_api.stream import AskedStream, Stream, StreamQuestion
+from query_api.stream_waiter import StreamWaiter
 
 ORIGIN = "https://board.example"
 POLL = "/api/v2/sessions/one/events"
@@ -64,7 +70,7 @@ class Served:
 
 def layer_of(app: FakeApp, events: FakeEvents, origins: tuple[str, ...] = (), root_path: str = "") -> Layer:
     """A layer over fakes."""
-    front = Front(cast("Events", events), Cors(origins), root_path)
+    front = Front(cast("Events", events), cast("Stream", None), Cors(origins), root_path)
     return Layer(app, front, Connections(front, SocketBounds(), Census(1)))
 
 
@@ -337,3 +343,52 @@ async def test_a_response_is_two_messages(method: str, body: bytes) -> None:
         {"type": "http.response.start", "status": 200, "headers": [(b"etag", b'"1"'), (b"x", b"more")]},
         {"type": "http.response.body", "body": body},
     ]
+
+
+class FakeStream:
+    """A store's read that finds nothing new, and a registry; notes in which order things happen."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self.waiter: StreamWaiter | None = None
+
+    def at_once(self, question: StreamQuestion, address: str) -> AskedStream:
+        """A store is to be read."""
+        question.parse(Staleness(10, explicit=False))
+        return AskedStream(question, 0.0, address)
+
+    async def from_stores(self, asked: AskedStream) -> StreamWaiter:
+        """Nothing is new, and whatever comes next may be a message about that."""
+        asyncio.get_running_loop().call_soon(self.order.append, "message")
+        return StreamWaiter(cast("Stream", self), asked.question, None, 0.0, "")
+
+    def hold(self, waiter: StreamWaiter) -> None:
+        """Take it."""
+        self.order.append("held")
+        asyncio.get_running_loop().call_later(0.01, waiter.deliver, Reply(204, (), b""))
+
+    def leave(self, _waiter: StreamWaiter) -> None:
+        """Forget it."""
+        self.order.append("left")
+
+
+async def test_no_message_falls_between_a_read_and_its_being_held() -> None:
+    """It is registered in the very turn in which the read ends."""
+    stream = FakeStream()
+    front = Front(cast("Events", SimpleNamespace(held=stream)), cast("Stream", stream), Cors(()), "")
+    layer = Layer(FakeApp(), front, Connections(front, SocketBounds(), Census(1)))
+    scope: Scope = {"type": "http", "path": f"/api/v2/sessions/{uuid4()}/stream", "method": "GET", "headers": []}
+    scope["query_string"] = b"offset=now&live=long-poll"
+    messages: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody leaves")
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    await layer(scope, receive, send)
+
+    assert stream.order == ["held", "message", "left"]
+    assert messages[0]["status"] == 204

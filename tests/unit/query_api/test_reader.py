@@ -19,7 +19,7 @@ from query_api.staleness import Staleness
 from query_api.view_reads import LONG_BYTES, ViewReads
 from readmodel.errors import AnswerTooLarge, BadEvents, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
 from readmodel.poll import Poll
-from readmodel.view import LONG_PAGE, Cold, ViewPage
+from readmodel.view import LONG_PAGE, Cold, Question, ViewArrivals, ViewPage
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.fakes.projector_line import FakeLine
 from tests.support.viewing import DATABASE
@@ -50,11 +50,11 @@ class FakeView:
         self.gate.set()
 
     async def read_all(
-        self, polls: Sequence[Poll], max_bytes: int, database: str, reply_bytes: int
-    ) -> list[ViewPage | Cold | ServiceError]:
+        self, questions: Sequence[Question], max_bytes: int, database: str, reply_bytes: int
+    ) -> list[ViewPage | ViewArrivals | Cold | ServiceError]:
         """Answer; a page of `long` only where the reply may be as long as an answer, once it is let through."""
-        self.round_trips.append(len(polls))
-        self.polls += polls
+        self.round_trips.append(len(questions))
+        self.polls += [poll for poll in questions if isinstance(poll, Poll)]
         self.databases.append(database)
         await self.gate.wait()
         if reply_bytes == max_bytes:
@@ -64,7 +64,7 @@ class FakeView:
         is_short = reply_bytes < max_bytes
         return [
             LONG_PAGE if is_short and poll.session_id in self.long else self.refused.get(poll.session_id, self.answer)
-            for poll in polls
+            for poll in questions
         ]
 
 

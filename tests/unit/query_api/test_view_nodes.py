@@ -10,7 +10,7 @@ from query_api.view_nodes import ViewNodes
 from query_api.view_reads import MAX_TOGETHER, ViewAnswer
 from readmodel.errors import ServiceError, ViewUnavailable
 from readmodel.poll import Poll
-from readmodel.view import Cold, ViewPage
+from readmodel.view import Cold, Question, ViewArrivals, ViewPage
 from tests.unit.query_api.test_reader import hot
 
 AWAY = ViewUnavailable("Redis does not answer.")
@@ -34,16 +34,16 @@ class FakeNodes:
         return set(self.on.values())
 
     async def read_all(
-        self, polls: Sequence[Poll], max_bytes: int, database: str, reply_bytes: int
-    ) -> list[ViewPage | Cold | ServiceError]:
+        self, questions: Sequence[Question], max_bytes: int, database: str, reply_bytes: int
+    ) -> list[ViewPage | ViewArrivals | Cold | ServiceError]:
         """Answer, if the server does."""
-        (node,) = {self.node_of(poll.session_id) for poll in polls}
-        self.round_trips.append((node, len(polls)))
+        (node,) = {self.node_of(poll.session_id) for poll in questions}
+        self.round_trips.append((node, len(questions)))
         if node in self.hanging:
             await self.hanging[node].wait()
         if node in self.away:
             raise AWAY
-        return [hot() for _ in polls]
+        return [hot() for _ in questions]
 
 
 class Bench:

@@ -27,7 +27,7 @@ OFFSETS = st.integers(min_value=-(24 * 60 - 1), max_value=24 * 60 - 1)
 
 def ask(query: str | bytes) -> Poll:
     """Parse a query string."""
-    return parse_poll(SID, query if isinstance(query, bytes) else query.encode())
+    return parse_poll(SID, query if isinstance(query, bytes) else query.encode())[0]
 
 
 def refusal(query: str | bytes) -> InvalidParameter:
@@ -243,7 +243,7 @@ def test_unknown_names_are_refused(name: str) -> None:
     error = refusal(f"limit=5&{quote_plus(name, safe='')}=1")
 
     assert error.parameter == cut(name)
-    accepted = "accepted are since, event_type (or type), step_id, limit (or per_page), page and order."
+    accepted = "accepted are since, event_type (or type), step_id, limit (or per_page), page, order and wait."
     assert accepted in str(error)
 
 
@@ -351,7 +351,7 @@ def test_no_query_raises_anything_else(query: bytes) -> None:
 @pytest.mark.parametrize("text", [SID, SID.upper(), SID.replace("-", ""), f"urn:uuid:{SID}", f"URN:UUID:{SID}"])
 def test_a_session_id_in_any_form(text: str) -> None:
     """Ids are compared as Postgres prints them."""
-    assert parse_session_id(text) == parse_poll(text, b"").session_id == SID
+    assert parse_session_id(text) == parse_poll(text, b"")[0].session_id == SID
 
 
 @pytest.mark.parametrize(

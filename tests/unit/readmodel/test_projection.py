@@ -118,7 +118,7 @@ def test_the_view_of_version_0_1_is_refused_by_name() -> None:
     projection = judged(replace(POSITION, version="2"), 0, [LEADER], 5.0)
 
     assert projection.status == "down"
-    assert projection.reason == "The view is of version 2, and this program reads version 3."
+    assert projection.reason == "The view is of version 2, and this program reads version 4."
 
 
 def test_the_view_of_another_database_is_down() -> None:

@@ -153,7 +153,7 @@ def test_what_is_no_matter_of_slices_is_said_without_them() -> None:
 def test_another_number_of_slices_is_said_first() -> None:
     """By name, though the other slices of ours are merely not there."""
     empty = SliceLook(None, 0, None)
-    projection = judged({0: at(version="3/32"), 1: empty, 2: empty, 3: empty})
+    projection = judged({0: at(version="4/32"), 1: empty, 2: empty, 3: empty})
 
     assert projection.status == "down"
     assert projection.reason == (

@@ -52,7 +52,7 @@ def test_one_slice_has_the_names_that_a_view_had() -> None:
     (keys,) = Slices("p", 3).keys
 
     assert keys == Keys("p", 3)
-    assert (keys.base, keys.version, keys.changes) == ("p:{0}:", "3", "p:{0}:changes:3")
+    assert (keys.base, keys.version, keys.changes) == ("p:{0}:", "4", "p:{0}:changes:3")
 
 
 def test_channels_name_the_number_of_slices() -> None:
@@ -67,9 +67,9 @@ def test_channels_name_the_number_of_slices() -> None:
 
 def test_the_version_names_the_number_of_slices() -> None:
     """And the sentence says both numbers."""
-    assert Slices("p", count=32).keys[5].version == "3/32"
-    assert other_slices("3/32", "3/32") is None
-    assert other_slices("3/32", "3") == "the view has 32, and this process is set to 1"
+    assert Slices("p", count=32).keys[5].version == "4/32"
+    assert other_slices("4/32", "4/32") is None
+    assert other_slices("4/32", "4") == "the view has 32, and this process is set to 1"
 
 
 def test_reports_lie_on_three_slices_far_apart() -> None:

@@ -1,10 +1,11 @@
-"""Polls a session's events from a readside API: each event once, through bursts, restarts and outages."""
+"""Reads and follows a session's events from a readside API: each event once, through bursts, restarts and outages."""
 
 from readside_client.aio import AsyncClient
 from readside_client.client import Client
 from readside_client.errors import (
     BadRequest,
     Forbidden,
+    OffsetLost,
     ReadsideError,
     RequestRefused,
     SessionNotFound,
@@ -24,6 +25,7 @@ __all__ = [
     "Event",
     "Forbidden",
     "Freshness",
+    "OffsetLost",
     "Page",
     "ReadsideError",
     "Refused",

@@ -11,25 +11,27 @@ from uuid import UUID
 
 import httpx
 
-from readside_client.connection import TIMEOUT_SECONDS, Connection, not_given, unavailable
+from readside_client.connection import LIMITS, TIMEOUT_SECONDS, Connection, held, not_given, unavailable
 from readside_client.errors import Unavailable
 from readside_client.exact_json import ParseFloat
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
 from readside_client.model import Event, Page
-from readside_client.protocol import Order, Request, asked
+from readside_client.open_sockets import OpenSockets
+from readside_client.protocol import START, Order, Request, asked
 
 TokenSource = Callable[[], str | None]
 """Gives a fresh token, or None where there are no more."""
 
 
 class Client:
-    """Polls one API; to be closed, or used in a `with` block. Threads may share it.
+    """Asks one API; to be closed, or used in a `with` block. Threads may share it.
 
     `base_url`: where the API is, its path prefix included. `key`: of the scope `read`. `token`: in its place one, or a
     function that gives one, called anew before that has ended; None from it means no more. A function that blocks
     blocks its callers. Give neither where the API asks for none.
-    `timeout_seconds`: for connecting, and for each wait for bytes. `transport`: httpx' own by default.
+    `timeout_seconds`: for connecting, and for each wait for bytes, past what the API may hold an answer. `transport`:
+    httpx' own by default.
     `parse_float`: makes the numbers of `event_data` that have a point, of its text; `decimal.Decimal` keeps each digit.
     Raises ValueError for a base URL that is none, and for a key or token that no header can hold.
     """
@@ -49,11 +51,13 @@ class Client:
             base_url=self._connection.base_url,
             headers=self._connection.headers,
             timeout=timeout_seconds,
+            limits=LIMITS,
             transport=transport,
         )
         self._give = token if callable(token) else None
         self._renewing = threading.Lock()
         self._closed = threading.Event()
+        self._sockets = OpenSockets(self._closed)
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +68,7 @@ class Client:
     def close(self) -> None:
         """Close every connection; what follows in another thread ends, at once where it waits."""
         self._closed.set()
+        self._sockets.shut()
         self._http.close()
 
     def events(  # noqa: PLR0913 (options, each by its name)
@@ -78,38 +83,43 @@ class Client:
         page: int = 1,
         previous: Page | None = None,
         max_staleness_seconds: float | None = None,
+        wait_seconds: float | None = None,
     ) -> Page:
         """Give one page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
 
         `since` is exclusive. `order`: newest first, or `asc`. `limit`: how long a page is; without one it is 100, or as
         many as fit into an answer, and `per_page` says so: ask for later pages with that. `previous`: an answer to the
         same question, given back with its new freshness and interval where nothing has changed.
-        `max_staleness_seconds`: 0 asks for all that is committed when the API is asked.
+        `max_staleness_seconds`: 0 asks for all that is committed when the API is asked. `wait_seconds`, at most 60: the
+        answer is held until it differs from `previous`, or without that until it has an item, or the time is up.
         """
         query = asked(session_id, since, types, step_ids, order=order, max_staleness_seconds=max_staleness_seconds)
-        response = self._send(query.request(limit=limit, page=page, etag=previous.etag if previous else ""))
+        etag = previous.etag if previous else ""
+        response = self._send(query.request(limit=limit, page=page, etag=etag, wait_seconds=wait_seconds))
         return self._connection.page(response, previous)
 
     def follow(  # noqa: PLR0913 (options, each by its name)
         self,
         session_id: str | UUID,
         *,
-        since: datetime | str | None = None,
+        offset: str = START,
         types: str | Iterable[str] = (),
         step_ids: str | UUID | Iterable[str | UUID] = (),
-        overlap_seconds: float | None = None,
+        since: datetime | str | None = None,
         until: datetime | None = None,
         patience_seconds: float | None = None,
-        page_size: int = 200,
         remember: int = 100_000,
+        restart: bool = False,
     ) -> Generator[Event, None, None]:
-        """Yield each event once, those already there first, in order but for late commits; for ever.
+        """Yield each event once, in the order of arrival, each as soon as it is committed; for ever.
 
-        The README tells what "once" can mean, and the options. Outages are waited out. Raises RequestRefused
-        (SessionNotFound when the session is purged) and, when nothing was answered for `patience_seconds`, Unavailable.
-        Ends when the client is closed, and with `until` when all that was committed before it has been given.
+        `offset`: where to begin: -1 (all that there is), now, or the `offset` of the last event that you handled.
+        The README tells the options, and what "once" can mean. Outages are waited out. Raises RequestRefused
+        (SessionNotFound when the session is purged, OffsetLost where an offset can't be continued) and, when nothing
+        was answered for `patience_seconds`, Unavailable. Ends when the client is closed, and with `until` when all that
+        was committed before it has been given.
         """
-        following = Following(overlap_seconds, until, patience_seconds, page_size, remember)
+        following = Following(offset, until, patience_seconds, remember, restart)
         return self._follow(self._connection.follower(asked(session_id, since, types, step_ids), following))
 
     def _follow(self, follower: Follower) -> Generator[Event, None, None]:
@@ -135,7 +145,12 @@ class Client:
             self._renew()
             sent = self._connection.credential.headers()
             try:
-                response = self._http.get(request.url, headers={**request.headers, **sent})
+                response = self._http.get(
+                    request.url,
+                    headers={**request.headers, **sent},
+                    timeout=held(self._http.timeout, request),
+                    extensions={"trace": self._sockets.note},
+                )
             except httpx.RequestError as error:
                 raise unavailable(error) from error
             if not self._connection.asks_again(response, sent):

@@ -13,9 +13,11 @@ from readside_client.exact_json import ExactJson, ParseFloat
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
 from readside_client.model import Page
-from readside_client.protocol import NotModified, Query, answer_of
+from readside_client.protocol import NotModified, Query, Request, answer_of
 
 TIMEOUT_SECONDS = 10.0
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+"""Each `follow` holds a connection almost always: none waits for another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,12 @@ class Connection:
         if response.status_code < 400:
             self.credential.accepted(sent)
         return False
+
+
+def held(usual: httpx.Timeout, request: Request) -> httpx.Timeout:
+    """Wait so much longer for bytes as the API may hold the answer."""
+    read = None if usual.read is None else usual.read + request.held_seconds
+    return httpx.Timeout(connect=usual.connect, read=read, write=usual.write, pool=usual.pool)
 
 
 def unchanged(previous: Page, answer: NotModified) -> Page:

@@ -5,7 +5,8 @@ ReadsideError
 │   ├── BadRequest (400): `errors` names what is wrong, `parameter` the first of it
 │   ├── Unauthorized (401)
 │   ├── Forbidden (403)
-│   └── SessionNotFound (404)
+│   ├── SessionNotFound (404)
+│   └── OffsetLost (410)
 └── Unavailable: ask again later; `status` (None without an answer), `retry_after_seconds` (None when nothing is said)
 """
 
@@ -58,6 +59,10 @@ class Forbidden(RequestRefused):
 
 class SessionNotFound(RequestRefused):
     """There is no such session: never was, or it was purged."""
+
+
+class OffsetLost(RequestRefused):
+    """The stream can't be continued behind this offset: read it again from `-1`, and drop what you have by `id`."""
 
 
 class Unavailable(ReadsideError):

@@ -19,6 +19,8 @@ class Event:
 
     Events are equal where their texts are, whatever was made of the numbers in `event_data`. `timestamp` is the API's
     text: six decimals and Z, or what Postgres prints of infinity, of years BC and past 9999. `at` is its datetime.
+
+    `offset`: where `follow` goes on, once this event has been handled. None of an event that it did not give.
     """
 
     id: str
@@ -29,6 +31,7 @@ class Event:
     message: str | None
     timestamp: str
     json: str
+    offset: str | None = field(default=None, compare=False)
 
     @staticmethod
     def from_json(json: str, parse_float: ParseFloat = float) -> Event:
@@ -87,7 +90,7 @@ class Page:
     poll_interval_seconds: float
 
 
-def event_of(item: Any, json: str) -> Event:
+def event_of(item: Any, json: str, offset: str | None = None) -> Event:
     """Build an event of an item of an answer, whatever else it holds, and of the item's text; raises NotJson."""
     try:
         event_id, session_id, step_id, event_type, event_data, message, timestamp = _FIELDS(item)
@@ -96,4 +99,4 @@ def event_of(item: Any, json: str) -> Event:
     for text in (event_id, session_id, event_type, timestamp):
         if not isinstance(text, str):
             raise NotJson(f"{json[:20]!r} is no event: {type(text).__name__} stands where text belongs")
-    return Event(event_id, session_id, step_id, event_type, event_data, message, timestamp, json)
+    return Event(event_id, session_id, step_id, event_type, event_data, message, timestamp, json, offset)

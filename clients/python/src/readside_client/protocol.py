@@ -1,10 +1,10 @@
-"""The HTTP of one poll as values: the request to send, and what an answer means; no input or output."""
+"""The HTTP of a poll and of a stream as values: the request to send, and what an answer means; no input or output."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,6 +15,7 @@ from uuid import UUID
 from readside_client.errors import (
     BadRequest,
     Forbidden,
+    OffsetLost,
     RequestRefused,
     SessionNotFound,
     Unauthorized,
@@ -23,13 +24,17 @@ from readside_client.errors import (
 )
 from readside_client.exact_json import ANY_JSON, ExactJson, NotJson, Read, after_blanks
 from readside_client.instants import asked_since, microseconds, printed
-from readside_client.model import Freshness, Page, event_of
+from readside_client.model import Event, Freshness, Page, event_of
 
 DEFAULT_INTERVAL_SECONDS = 1.0
 """Between polls where an answer names none."""
 SHORTEST_INTERVAL_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 3600.0
 """No header makes a client wait longer: whoever asked for more has most likely a wrong clock."""
+HOLD_SECONDS = 20.0
+"""The API answers a long poll of a stream after so long, with news or without."""
+START, NOW = "-1", "now"
+"""Offsets: all that there is, and nothing of it."""
 _MOST_COUNTED = 2**63
 _MOST_WRONG = 100
 """Parameters that an answer may name as wrong; the API names fewer."""
@@ -41,10 +46,11 @@ Headers = Mapping[str, str]
 
 
 class Request(NamedTuple):
-    """A GET; `url` is a path below the base URL and its query."""
+    """A GET; `url` is a path below the base URL and its query. The API may hold it for `held_seconds`."""
 
     url: str
     headers: dict[str, str]
+    held_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,9 @@ class Query:
     order: Order = "desc"
     headers: dict[str, str] = field(default_factory=dict)
 
-    def request(self, *, limit: int | None = None, page: int = 1, etag: str = "") -> Request:
+    def request(
+        self, *, limit: int | None = None, page: int = 1, etag: str = "", wait_seconds: float | None = None
+    ) -> Request:
         """Build the request for a page; `etag` of the answer that is at hand already.
 
         What is not asked for is not sent: servers refuse parameters that they do not know.
@@ -71,13 +79,27 @@ class Query:
             params.append(("order", self.order))
         if self.since_us is not None:
             params.append(("since", printed(self.since_us)))
+        if wait_seconds is not None:
+            params.append(("wait", f"{wait_seconds:.10g}"))
         headers = {**self.headers, "if-none-match": etag} if etag else dict(self.headers)
-        path = f"/api/v2/sessions/{quote(self.session_id, safe='')}/events"
-        return Request(f"{path}?{urlencode(params)}", headers)
+        return Request(f"{self._path}/events?{urlencode(params)}", headers, wait_seconds or 0.0)
+
+    def stream_request(self, offset: str, *, is_live: bool) -> Request:
+        """Build the request for what comes behind an offset, held while there is nothing if it `is_live`."""
+        params = [("offset", offset), *([("live", "long-poll")] if is_live else [])]
+        params += [("event_type", name) for name in self.types]
+        return Request(f"{self._path}/stream?{urlencode(params)}", dict(self.headers), HOLD_SECONDS * is_live)
+
+    @property
+    def _path(self) -> str:
+        return f"/api/v2/sessions/{quote(self.session_id, safe='')}"
 
 
 class NotReadside(ValueError):
     """A response lacks what each of the API's has."""
+
+
+_UNREADABLE = (NotReadside, NotJson, UnicodeDecodeError)
 
 
 class NotModified(NamedTuple):
@@ -85,6 +107,15 @@ class NotModified(NamedTuple):
 
     freshness: Freshness
     poll_interval_seconds: float
+
+
+class StreamAnswer(NamedTuple):
+    """Events as they arrived; behind `next_offset` the next ones come, of which none is there yet if `up_to_date`."""
+
+    events: list[Event]
+    next_offset: str
+    up_to_date: bool
+    as_of: datetime
 
 
 def asked(
@@ -112,16 +143,41 @@ def answer_of(status: int, headers: Headers, body: bytes, exact: ExactJson = ANY
                 return _page(_envelope(body, exact), headers)
             case 304:
                 return NotModified(_freshness(headers), _interval(headers))
-    except (NotReadside, NotJson, UnicodeDecodeError) as error:
-        raise Unavailable(f"The answer is not readside's, but some proxy's perhaps: {error}.", status) from error
+    except _UNREADABLE as error:
+        raise _foreign(error, status) from error
+    raise _refusal(status, headers, body)
+
+
+def stream_answer_of(
+    status: int, headers: Headers, body: bytes, offset: str, exact: ExactJson = ANY_JSON
+) -> StreamAnswer:
+    """Read what came behind an offset, which its events bear; raises RequestRefused, else Unavailable."""
+    if status == 304:
+        raise Unavailable("Some cache on the way answered 304 to what was not a condition.", status)
+    if status not in {200, 204}:
+        raise _refusal(status, headers, body)
+    try:
+        events = _array(body, exact, lambda item, json: event_of(item, json, offset)) if status == 200 else []
+        up_to_date = "stream-up-to-date" in headers
+        return StreamAnswer(events, headers["stream-next-offset"], up_to_date, _freshness(headers).as_of)
+    except (*_UNREADABLE, KeyError) as error:
+        raise _foreign(error, status) from error
+
+
+def _foreign(error: Exception, status: int) -> Unavailable:
+    return Unavailable(f"The answer is not readside's, but some proxy's perhaps: {error}.", status)
+
+
+def _refusal(status: int, headers: Headers, body: bytes) -> RequestRefused | Unavailable:
+    """Read what an answer without events says."""
     problem = _problem(body)
     detail = _text(problem, "detail") or f"The server answered {status}."
     if status in LATER:
-        raise Unavailable(detail, status, retry_after_seconds(headers))
+        return Unavailable(detail, status, retry_after_seconds(headers))
     if status == 400:
-        raise BadRequest(status, detail, _text(problem, "parameter"), _wrong_parameters(problem))
-    kinds = {401: Unauthorized, 403: Forbidden, 404: SessionNotFound}
-    raise kinds.get(status, RequestRefused)(status, detail)
+        return BadRequest(status, detail, _text(problem, "parameter"), _wrong_parameters(problem))
+    kinds = {401: Unauthorized, 403: Forbidden, 404: SessionNotFound, 410: OffsetLost}
+    return kinds.get(status, RequestRefused)(status, detail)
 
 
 def retry_after_seconds(headers: Headers) -> float | None:
@@ -139,9 +195,20 @@ def retry_after_seconds(headers: Headers) -> float | None:
 
 def _envelope(body: bytes, exact: ExactJson) -> dict[str, Any]:
     """Read an answer's body; its items are Events."""
-    text = body.decode()
     items: dict[str, Read] = {"items": lambda text, at: exact.elements(text, at, event_of)}
-    found, end = exact.members(text, after_blanks(text, 0), items)
+    found: dict[str, Any] = _whole(body, lambda text, at: exact.members(text, at, items))
+    return found
+
+
+def _array(body: bytes, exact: ExactJson, build: Callable[[Any, str], Event]) -> list[Event]:
+    """Read a body that is an array of events."""
+    found: list[Event] = _whole(body, lambda text, at: exact.elements(text, at, build))
+    return found
+
+
+def _whole(body: bytes, read: Read) -> Any:
+    text = body.decode()
+    found, end = read(text, after_blanks(text, 0))
     if after_blanks(text, end) != len(text):
         raise NotJson(f"at character {end} it ends, and more follows")
     return found

@@ -84,8 +84,8 @@ def test_the_script_is_one_transaction() -> None:
     assert script.count("COMMIT;") == 1
 
 
-CALLED = {"empty_letters", "adopt_partition", "fire_always"}
-"""Functions that the leader calls, and no trigger."""
+CALLED = {"empty_letters", "adopt_partition", "fire_always", "incarnation"}
+"""Functions that leader and API call, and no trigger."""
 
 
 @pytest.mark.parametrize("schema", ["readside", "second", "user"])
@@ -105,7 +105,7 @@ def test_the_script_makes_what_is_compared(schema: str) -> None:
         *((each.name, schema, each.function, "named") for each in of_partitions),
         *((each.name, schema, each.function, each.table) for each in wanted),
     ]
-    assert len(functions(schema)) == len(re.findall(r"CREATE (?:OR REPLACE )?FUNCTION", script)) == 12
+    assert len(functions(schema)) == len(re.findall(r"CREATE (?:OR REPLACE )?FUNCTION", script)) == 13
     assert {each.function for each in wanted} == {each.name for each in functions(schema)} - CALLED
     assert re.findall(r"ENABLE ALWAYS TRIGGER (\w+)", script) == [each.name for each in (*of_partitions, *wanted)]
     assert tuple(relations) == RELATIONS

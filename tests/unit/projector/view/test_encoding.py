@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from projector.core.operations import Add, Drop, HeaderValue, Operation, Put, StagedSession, Stamp, Status, Touch, size
 from projector.view.writer import encode
+from readmodel.arrival_log import pack_txid
 from readmodel.type_index import pack_entry
 from tests.support.viewing import event
 
@@ -21,7 +22,7 @@ NUMBERS = st.integers(0, 2**63)
         (Touch(SID, 1500), ["touch", SID, 1, "1500"]),
         (Touch(SID, 0), ["touch", SID, 1, "0"]),
         (Status(SID, "failed"), ["status", SID, 1, "failed"]),
-        (Stamp(SID, 3, 2**40, 7), ["stamp", SID, 3, "3", str(2**40), "7"]),
+        (Stamp(SID, 3, 2**40, 7, "704:705:704"), ["stamp", SID, 4, "3", str(2**40), "7", "705 704"]),
     ],
 )
 def test_the_words_of_each_operation(operation: Operation, words: list[str | int]) -> None:
@@ -34,25 +35,28 @@ def test_a_put_names_its_staging_only_when_there_are_events() -> None:
     header: dict[str, HeaderValue] = {"status": "pending", "count": 0}
 
     assert encode(Put(SID, StagedSession("stage:x:", 0, header))) == [
-        "put", SID, 6, "", 0, "status", "pending", "count", 0,
+        "put", SID, 7, "", 0, "", "status", "pending", "count", 0,
     ]  # fmt: skip
-    assert encode(Put(SID, StagedSession("stage:x:", 2, {}))) == ["put", SID, 2, "stage:x:", 2]
+    assert encode(Put(SID, StagedSession("stage:x:", 2, {}, "700:705:700,703"))) == [
+        "put", SID, 3, "stage:x:", 2, "705 700 703",
+    ]  # fmt: skip
 
 
-def test_an_add_has_six_words_an_event() -> None:
-    """Score, member, index entry, hash halves, and the type: empty where no poll can name it."""
+def test_an_add_has_seven_words_an_event() -> None:
+    """Score, member, index entry, hash halves, the type (empty where no poll can name it), and the transaction."""
     known, odd = event(SID, 5), event(SID, -1, "Odd Type")
 
-    assert encode(Add(SID, (known, odd))) == [
-        "add", SID, 12,
-        5, known.member, pack_entry(5, known.id), known.hash_hi, known.hash_lo, "step_created",
-        -1, odd.member, pack_entry(-1, odd.id), odd.hash_hi, odd.hash_lo, "",
+    assert encode(Add(SID, (known, odd), (703, 2**40), "704:705:704")) == [
+        "add", SID, 15, "705 704",
+        5, known.member, pack_entry(5, known.id), known.hash_hi, known.hash_lo, "step_created", pack_txid(703),
+        -1, odd.member, pack_entry(-1, odd.id), odd.hash_hi, odd.hash_lo, "", pack_txid(2**40),
     ]  # fmt: skip
+    assert encode(Add(SID, (known,)))[3:5] == ["", 5]
 
 
 def test_an_event_of_1970_keeps_its_score() -> None:
     """Zero is a score like others."""
-    assert encode(Add(SID, (event(SID, 0),)))[3] == 0
+    assert encode(Add(SID, (event(SID, 0),)))[4] == 0
 
 
 @given(

@@ -19,6 +19,7 @@ from query_api.events import Events, Question
 from query_api.front import Front
 from query_api.reply import NO_FIELDS, Reply
 from query_api.request_fields import RequestFields
+from query_api.stream import Stream
 
 QUESTION = Question("GET", "a", b"", RequestFields())
 
@@ -26,7 +27,7 @@ QUESTION = Question("GET", "a", b"", RequestFields())
 @pytest.fixture
 def shared() -> Connections:
     """The connections of a process, none yet."""
-    return Connections(Front(cast("Events", None), Cors(()), ""), SocketBounds(), Census(1))
+    return Connections(Front(cast("Events", None), cast("Stream", None), Cors(()), ""), SocketBounds(), Census(1))
 
 
 def test_the_polls_that_came_first_are_forgotten_first(shared: Connections) -> None:

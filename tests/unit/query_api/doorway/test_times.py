@@ -17,6 +17,7 @@ from query_api.events import Events, EventsRequest, Question
 from query_api.front import Front
 from query_api.problems import problem
 from query_api.reply import Reply
+from query_api.stream import Stream
 from tests.support.waiting import eventually
 
 BOUNDS = SocketBounds(max_connections=3, waiting_bytes=80_000)
@@ -80,7 +81,7 @@ class Opened:
 @pytest.fixture
 async def shared() -> Connections:
     """The connections of a process, none yet."""
-    return Connections(Front(cast("Events", None), Cors(()), ""), BOUNDS, Census(BOUNDS.max_connections))
+    return connections_of(SlowEvents())
 
 
 def ended(shared: Connections) -> dict[Reason, int]:
@@ -310,7 +311,11 @@ class SlowEvents:
 
     def __init__(self, status: int = 200) -> None:
         self.go_on = asyncio.Event()
+        self.held = self
         self._status = status
+
+    def drain(self) -> None:
+        """Nothing is held."""
 
     def at_once(self, question: Question, _address: str) -> EventsRequest:
         return EventsRequest(question, time.monotonic())
@@ -323,7 +328,8 @@ class SlowEvents:
 
 def connections_of(events: SlowEvents) -> Connections:
     """The connections of a process whose memory has nothing."""
-    return Connections(Front(cast("Events", events), Cors(()), ""), BOUNDS, Census(BOUNDS.max_connections))
+    front = Front(cast("Events", events), cast("Stream", None), Cors(()), "")
+    return Connections(front, BOUNDS, Census(BOUNDS.max_connections))
 
 
 def cold_poll(size: int) -> bytes:

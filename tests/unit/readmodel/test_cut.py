@@ -2,20 +2,20 @@
 
 import pytest
 
-from projector.core.visibility import Visibility, visibility
+from readmodel.cut import Cut, cut_of
 
 
 def test_what_ended_before_it_is_shown() -> None:
     """What was under way is not, nor what began later."""
-    seen = visibility("700:705:700,703")
+    seen = cut_of("700:705:700,703")
 
     assert [txid for txid in range(699, 707) if seen.shows(txid)] == [699, 701, 702, 704]
 
 
 def test_no_snapshot_shows_nothing() -> None:
     """As with a view that no load has filled."""
-    assert visibility("") == Visibility(0, frozenset())
-    assert not visibility("").shows(3)
+    assert cut_of("") == Cut(0, frozenset())
+    assert not cut_of("").shows(3)
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ def test_no_snapshot_shows_nothing() -> None:
 )
 def test_it_covers_what_shows_no_more(later: str, earlier: str, does: bool) -> None:
     """Two snapshots of one server cover one another in the order in which they were taken."""
-    assert visibility(later).covers(visibility(earlier)) == does
+    assert cut_of(later).covers(cut_of(earlier)) == does

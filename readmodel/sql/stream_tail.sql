@@ -1,0 +1,2 @@
+-- Where a session's stream ends now. $1 session.
+SELECT :about, 0::bigint AS unreadable
