@@ -169,7 +169,8 @@ async def test_warm_and_rebuild(site: Site) -> None:
     assert warmed == (0, "1 of 1 sessions are hot.\n", "Warming: 1 of 1 sessions\n")
     assert (missing.code, missing.out) == (1, "1 of 2 sessions are hot.\n")
     assert missing.err.splitlines()[-1] == f"1 do not exist in Postgres: {unknown}"
-    assert rebuilt == (0, "1 of 1 sessions are hot.\n", "Rebuilding: 1 of 1 sessions\n")
+    assert (rebuilt.code, rebuilt.out) == (0, "1 of 1 sessions are hot.\n")
+    assert rebuilt.err.splitlines()[-1] == "Rebuilding: 1 of 1 sessions"
     assert (everything.code, everything.out) == (0, "1 of 1 sessions are hot.\n")
 
 

@@ -111,9 +111,9 @@ async def test_the_first_poll_of_forty_events_of_a_megabyte(database_url: str, r
             for query, headers in (("", {}), ("?page=2", {}), ("?page=2", {"readside_max_staleness": "0"}))
         ]
 
-    assert [answer.headers["readside-source"] for answer in (cold, hot, second, log)] == [
-        "postgres", "redis", "redis", "postgres",
-    ]  # fmt: skip
+    sources = [answer.headers["readside-source"] for answer in (cold, second, log)]
+    assert sources == ["postgres", "redis", "postgres"]
+    assert hot.headers["readside-source"] in {"redis", "memory"}  # a load alone leaves what memory has of the cold poll
     assert (cold.content, second.content) == (hot.content, log.content)
     first = hot.json()
     assert first["pagination"] == {
