@@ -133,8 +133,8 @@ class HotPath:
 
     def beat(self) -> None:
         """Raise the as-of to now, as a projector does several times a second."""
-        now = time.monotonic()
-        self._cache.hear(Change(_TERM, next(self._batches), NEWEST_US + 1, 0, ()), now)
+        n = next(self._batches)
+        self._cache.hear(Change(_TERM, n, NEWEST_US + n, 0, ()), time.monotonic())
 
     def status(self, data: bytes) -> int:
         """Ask once; gives the answer's status. Raises BenchError when there is none at once."""
