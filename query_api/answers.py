@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from blake3 import blake3
 
+from query_api.conditional import matches
 from query_api.problems import problem
 from query_api.reply import NO_FIELDS, HeaderFields
 from readmodel.freshness import rfc3339
@@ -72,6 +73,10 @@ class Answer:
     terminal: bool = False
     gzip: GzipTag | None = None
 
+    def is_held(self, if_none_match: bytes) -> bool:
+        """Tell whether the client holds this answer, in either form."""
+        return matches(if_none_match, self.etag, self.gzip.etag if self.gzip else b"")
+
 
 def found(session_id: str, body: bytes, *, terminal: bool, told: HeaderFields = NO_FIELDS) -> Answer:
     """Build a 200. `told` are fields that say what the body does not.
@@ -132,5 +137,5 @@ class Lags(dict[int, HeaderFields]):
         return fields
 
 
-LAGS_OF_MISSING = Lags(0)
+PLAIN_LAGS = Lags(0)
 """The same for a 404, which says nothing of when to poll."""

@@ -97,6 +97,12 @@ class GzipForms:
             self._kept.move_to_end(answer.etag)
         return form
 
+    def lacks(self, answer: Answer, if_none_match: bytes | None) -> bool:
+        """Tell whether an answer's form must be made before it leaves to who takes gzip, and holds what they say."""
+        if answer.gzip is None or self.known(answer) is not None:
+            return False
+        return if_none_match is None or not answer.is_held(if_none_match)
+
     async def make(self, answer: Answer) -> GzipForm | None:
         """Make the form of an answer; None where too many wait, for too long, or it fails: it leaves as it is then."""
         form = self.known(answer)

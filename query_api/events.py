@@ -15,8 +15,7 @@ import structlog
 from query_api.access.denials import Denial
 from query_api.access.gate import Gate
 from query_api.access_check import AccessCheck
-from query_api.answers import LAGS_OF_MISSING, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
-from query_api.conditional import matches
+from query_api.answers import PLAIN_LAGS, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
 from query_api.content_coding import GzipForm, GzipForms
 from query_api.held_events import EventsFinding, EventsWaiter
 from query_api.held_polls import HeldPolls
@@ -33,12 +32,11 @@ from query_api.request_fields import RequestFields
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.session_request import SessionRequest
-from query_api.staleness import NOT_BEFORE_FIELD, Staleness, refuse_early, seconds_ahead, wishes
+from query_api.staleness import NOT_BEFORE_FIELD, Staleness, refuse_early, seconds_ahead
 from query_api.stats import Stats
 from query_api.waiter import Conclusion
 from readmodel import tracing
-from readmodel.errors import AnswerTooLarge, InvalidParameter, ServiceError
-from readmodel.parameters import MOST_WRONG
+from readmodel.errors import AnswerTooLarge, ServiceError
 from readmodel.poll import Poll, render
 from readmodel.poll_query import parse_poll
 
@@ -117,9 +115,10 @@ class Question(SessionRequest):
 
         Raises InvalidParameter, which names all that is wrong.
         """
-        poll, wait_seconds, wanted = _parse(self, usual)
+        is_short = len(self.query_string) <= REMEMBERED_BYTES
+        poll, wait_seconds = self.understood(_parsed if is_short else parse_poll, usual)
         self._understand_wait(wait_seconds)
-        self.poll, self.wanted = poll, wanted
+        self.poll, wanted = poll, self.wanted
         self.newest_key = newest_key(poll.session_id)
         self.nothing = nothing(poll.limit, poll.page, False), nothing(poll.limit, poll.page, True)
         self.seconds, self.not_before_us = wanted.seconds, wanted.not_before_us
@@ -139,7 +138,7 @@ class Question(SessionRequest):
     def is_news(self, answer: Answer) -> bool:
         """Whether an answer is what a poll with `wait` waits for: another one than its client holds, or an item."""
         if self.if_none_match is not None:
-            return not _is_held(answer, self.if_none_match)
+            return not answer.is_held(self.if_none_match)
         return not answer.body.startswith(_NO_ITEMS)
 
 
@@ -231,7 +230,7 @@ class Events:
             waiter = EventsWaiter(self, question, started, address)
             waiter.seen = None if is_early else EventsFinding(answer, freshness, "memory", is_followed=True)
             return waiter
-        if is_early or (question.takes_gzip and self._lacks_form(question, answer)):
+        if is_early or (question.takes_gzip and self._forms.lacks(answer, question.if_none_match)):
             return EventsRequest(question, started, None if is_early else answer)
         return None
 
@@ -271,7 +270,7 @@ class Events:
     def kept_for(self, question: Question, now: float) -> EventsFinding | None:
         """Find in memory what can leave as it is, were it news; None: `find` is needed."""
         kept = self._kept_late_enough(question, now)
-        if kept is None or (question.takes_gzip and self._lacks_form(question, kept[0])):
+        if kept is None or (question.takes_gzip and self._forms.lacks(kept[0], question.if_none_match)):
             return None
         return EventsFinding(*kept, "memory", is_followed=True)
 
@@ -342,14 +341,14 @@ class Events:
             known = self._kept_late_enough(question, time.monotonic())
             kept = known and known[0]
         if kept is not None:
-            is_lacking = question.takes_gzip and self._lacks_form(question, kept)
+            is_lacking = question.takes_gzip and self._forms.lacks(kept, question.if_none_match)
             form = await self._forms.make(kept) if is_lacking else None
             known = self._kept_late_enough(question, time.monotonic())  # a message may have come meanwhile
             if known is not None:
                 return EventsFinding(*known, "memory", True, form if known[0].etag == kept.etag else None)
         answer, reading = await self._read(question)
         form = None
-        if kept is None and question.takes_gzip and self._lacks_form(question, answer):
+        if kept is None and question.takes_gzip and self._forms.lacks(answer, question.if_none_match):
             made, was_fresh = answer, _is_fresh(reading, question, at)
             form = await self._forms.make(answer)
             if was_fresh and not _is_fresh(reading, question, at):
@@ -379,12 +378,6 @@ class Events:
                 return  # that answers this poll, and every later one
         self._cache.store(poll.session_id if answer.status == 404 else poll, answer, reading.freshness, reading.number)
 
-    def _lacks_form(self, question: Question, answer: Answer) -> bool:
-        """Tell whether the compressed form must be made before this answer leaves."""
-        if answer.gzip is None or self._forms.known(answer) is not None:
-            return False
-        return question.if_none_match is None or not _is_held(answer, question.if_none_match)
-
     def _reply_of(self, question: Question, found: EventsFinding, now: float) -> Reply:
         reply = self._reply(question, found.answer, found.freshness, found.source, now, found.form)
         if question.applied is not None:
@@ -409,13 +402,13 @@ class Events:
             self._freshness, self._dated = freshness, (dated := as_of(source, freshness.as_of_us))
         lag_ms = int((now - freshness.since) * 1000)
         if answer.status == 404:
-            return Reply(404, (answer.fields, dated, LAGS_OF_MISSING[lag_ms]), answer.body)
+            return Reply(404, (answer.fields, dated, PLAIN_LAGS[lag_ms]), answer.body)
         if source != "postgres":
             self._requests.touch(question.poll.session_id)
         live = _LAGS[self._load.busy][answer.terminal][lag_ms]
         gzip = answer.gzip if question.takes_gzip else None
         if_none_match = question.if_none_match
-        if if_none_match is not None and _is_held(answer, if_none_match):
+        if if_none_match is not None and answer.is_held(if_none_match):
             return Reply(304, ((gzip or answer).unmodified, dated, live), b"")
         if gzip is not None:
             form = form or self._forms.known(answer)
@@ -429,28 +422,6 @@ class Events:
 def events_path(session_id: str) -> str:
     """The path of a session's events."""
     return f"/api/v2/sessions/{session_id}/events"
-
-
-def _parse(question: Question, usual: Staleness) -> tuple[Poll, float | None, Staleness]:
-    """Parse what a question asks, and how many seconds its URL says that it may be held.
-
-    Raises InvalidParameter, which names all that is wrong.
-    """
-    query_string = question.query_string
-    parse = _parsed if len(query_string) <= REMEMBERED_BYTES else parse_poll
-    wanted, wrong = wishes(question.fields, usual)
-    try:
-        poll, wait_seconds = parse(question.session_id, query_string)
-    except InvalidParameter as error:
-        raise InvalidParameter.all_of([error, *error.others, *wrong][:MOST_WRONG]) from None
-    if wrong:
-        raise InvalidParameter.all_of(wrong)
-    return poll, wait_seconds, wanted
-
-
-def _is_held(answer: Answer, if_none_match: bytes) -> bool:
-    """Tell whether the client holds this answer, in either form."""
-    return matches(if_none_match, answer.etag, answer.gzip.etag if answer.gzip else b"")
 
 
 def _is_fresh(reading: StoreAnswer, question: Question, at: float) -> bool:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from query_api.answers import Answer, AsOf, Source
 from query_api.content_coding import GzipForm
 from query_api.reply import Reply
-from query_api.waiter import Conclusion, Ending, Waiter
-from readmodel import tracing
+from query_api.waiter import Conclusion, Ending, Waiter, read_in_span
 from readmodel.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -89,16 +88,8 @@ class EventsWaiter(Waiter[EventsFinding]):
     async def read(self) -> EventsFinding:
         """Read a store; raises ServiceError."""
         question = self.question
-        session_id, parent = question.poll.session_id, question.fields.get(b"traceparent")
-        name = self.name.decode("latin-1")
-        with tracing.span("poll", parent, session_id=session_id, request_id=name, held=True) as span:
-            try:
-                found = await self._events.find(question, self.came)
-            except ServiceError as error:
-                span.note(error=type(error).__name__)
-                raise
-            span.note(source=found.source)
-        return found
+        reading = self._events.find(question, self.came)
+        return await read_in_span("poll", question, question.poll.session_id, self.name, reading)
 
     def refused(self, now: float) -> Conclusion | None:
         """Refuse whose token has ended or whose key was withdrawn."""

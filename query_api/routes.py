@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from query_api.access.gate import Credential
-from query_api.answers import LAGS_OF_MISSING, AsOf, as_of, missing
+from query_api.answers import PLAIN_LAGS, AsOf, as_of, missing
 from query_api.hot_sessions import list_hot_sessions, parse_page
 from query_api.layer import address_of
 from query_api.problems import placeless, retry_later
@@ -176,5 +176,5 @@ def _no_parameters(request: Request) -> None:
 
 def _missing(session_id: str, freshness: AsOf) -> Response:
     answer, lag_ms = missing(session_id), int(freshness.lag_seconds(time.monotonic()) * 1000)
-    fields = (answer.fields, as_of("postgres", freshness.as_of_us), LAGS_OF_MISSING[lag_ms])
+    fields = (answer.fields, as_of("postgres", freshness.as_of_us), PLAIN_LAGS[lag_ms])
     return response(Reply(404, fields, answer.body))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
 
 from query_api.access.principals import Principal
 from query_api.content_coding import accepts_gzip
 from query_api.reply import NO_FIELDS, HeaderFields
 from query_api.request_fields import RequestFields
-from query_api.staleness import Staleness
+from query_api.staleness import Staleness, wishes
+from readmodel.errors import InvalidParameter
+from readmodel.parameters import MOST_WRONG
+
+T = TypeVar("T")
 
 
 class SessionRequest(ABC):
@@ -72,6 +78,18 @@ class SessionRequest(ABC):
     @abstractmethod
     def comes_again(self) -> bool:
         """Whether what is made of it is worth keeping."""
+
+    def understood(self, parse: Callable[[str, bytes], T], usual: Staleness) -> T:
+        """Parse the target, and what the fields wish; raises InvalidParameter, which names all that is wrong."""
+        wanted, wrong = wishes(self.fields, usual)
+        try:
+            parsed = parse(self.session_id, self.query_string)
+        except InvalidParameter as error:
+            raise InvalidParameter.all_of([error, *error.others, *wrong][:MOST_WRONG]) from None
+        if wrong:
+            raise InvalidParameter.all_of(wrong)
+        self.wanted = wanted
+        return parsed
 
     @abstractmethod
     def parse(self, usual: Staleness) -> str:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from query_api.access.denials import Denial
 from query_api.access.gate import Gate
 from query_api.access_check import AccessCheck
-from query_api.answers import JSON, LAGS_OF_MISSING, Answer, AsOf, as_of, missing
-from query_api.conditional import matches
+from query_api.answers import JSON, PLAIN_LAGS, AsOf, as_of, missing
 from query_api.content_coding import GzipForm, GzipForms
 from query_api.held_polls import HeldPolls
 from query_api.problems import problem, problem_of_read
@@ -18,7 +17,7 @@ from query_api.reply import HeaderFields, Reply
 from query_api.request_id import current
 from query_api.response_cache import ResponseCache
 from query_api.session_request import SessionRequest
-from query_api.staleness import Staleness, refuse_early, seconds_ahead, wishes
+from query_api.staleness import Staleness, refuse_early, seconds_ahead
 from query_api.stats import Stats
 from query_api.stream_cursor import next_cursor
 from query_api.stream_page import StreamEnd, StreamFinding, StreamPage, is_no_news, is_whole
@@ -29,9 +28,8 @@ from query_api.stream_waiter import StreamWaiter
 from query_api.waiter import Conclusion
 from readmodel import tracing
 from readmodel.arrivals import StreamRead
-from readmodel.errors import InvalidParameter, OffsetGone, ServiceError
+from readmodel.errors import OffsetGone, ServiceError
 from readmodel.offset import Offset
-from readmodel.parameters import MOST_WRONG
 
 MOST_PAGES = 20
 """Pages that are looked through for one answer, where types are asked for that come seldom."""
@@ -71,15 +69,8 @@ class StreamQuestion(SessionRequest):
 
     def parse(self, usual: Staleness) -> str:
         """Understand it, and give the session's id; raises InvalidParameter, which names all that is wrong."""
-        wanted, wrong = wishes(self.fields, usual)
-        try:
-            request = parse_stream(self.session_id, self.query_string)
-        except InvalidParameter as error:
-            raise InvalidParameter.all_of([error, *error.others, *wrong][:MOST_WRONG]) from None
-        if wrong:
-            raise InvalidParameter.all_of(wrong)
-        self.request, self.wanted = request, wanted
-        return request.session_id
+        self.request = self.understood(parse_stream, usual)
+        return self.request.session_id
 
 
 class AskedStream(NamedTuple):
@@ -278,10 +269,7 @@ class Stream:
         """Tell whether the compressed form must be made before this answer leaves."""
         if found.page is None or not found.page.events or question.request.from_now or question.method == "HEAD":
             return False
-        answer = found.page.answer(question.request.types)
-        if answer.gzip is None or self._forms.known(answer) is not None:
-            return False
-        return question.if_none_match is None or not _is_held(answer, question.if_none_match)
+        return self._forms.lacks(found.page.answer(question.request.types), question.if_none_match)
 
     # What is answered.
 
@@ -311,7 +299,7 @@ class Stream:
         """Finish an answer; `form` is its compressed one where that has just been made."""
         request, page = question.request, found.page
         dated = as_of(found.source, freshness.as_of_us)
-        lag = LAGS_OF_MISSING[int((now - freshness.since) * 1000)]
+        lag = PLAIN_LAGS[int((now - freshness.since) * 1000)]
         if page is None:
             answer = missing(request.session_id)
             return Reply(404, (answer.fields, dated, lag), answer.body)
@@ -334,7 +322,7 @@ class Stream:
     ) -> Reply:
         answer = page.answer(question.request.types)
         gzip = answer.gzip if question.takes_gzip else None
-        if question.if_none_match is not None and _is_held(answer, question.if_none_match):
+        if question.if_none_match is not None and answer.is_held(question.if_none_match):
             return Reply(304, ((gzip or answer).unmodified, *live), b"")
         if gzip is not None:
             form = form or self._forms.known(answer)
@@ -342,8 +330,3 @@ class Stream:
                 self._stats.compressed(len(answer.body) - len(form.body))
                 return Reply(200, (form.fields, *live), form.body)
         return Reply(200, (answer.fields, *live), answer.body)
-
-
-def _is_held(answer: Answer, if_none_match: bytes) -> bool:
-    """Tell whether the client holds this answer, in either form."""
-    return matches(if_none_match, answer.etag, answer.gzip.etag if answer.gzip else b"")

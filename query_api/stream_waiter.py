@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from query_api.answers import AsOf
 from query_api.reply import Reply
 from query_api.stream_page import StreamFinding, is_no_news, is_whole
-from query_api.waiter import Conclusion, Ending, Waiter
-from readmodel import tracing
+from query_api.waiter import Conclusion, Ending, Waiter, read_in_span
 from readmodel.errors import ServiceError
 from readmodel.offset import Offset
 
@@ -77,16 +76,8 @@ class StreamWaiter(Waiter[StreamFinding]):
 
     async def read(self) -> StreamFinding:
         """Read a store; raises ServiceError."""
-        session_id, parent = self.session_id, self.question.fields.get(b"traceparent")
-        name = self.name.decode("latin-1")
-        with tracing.span("stream", parent, session_id=session_id, request_id=name, held=True) as span:
-            try:
-                found = await self._stream.read(self.question, self._offset)
-            except ServiceError as error:
-                span.note(error=type(error).__name__)
-                raise
-            span.note(source=found.source)
-        return found
+        reading = self._stream.read(self.question, self._offset)
+        return await read_in_span("stream", self.question, self.session_id, self.name, reading)
 
     def refused(self, now: float) -> Conclusion | None:
         """Refuse whose token has ended or whose key was withdrawn."""

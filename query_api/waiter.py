@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from query_api.answers import AsOf
 from query_api.reply import Reply
+from query_api.session_request import SessionRequest
+from readmodel import tracing
 from readmodel.errors import ServiceError
 
 Ending = Literal[
@@ -23,6 +25,10 @@ class LookResult(Protocol):
     @property
     def freshness(self) -> AsOf:
         """As of when it is so."""
+
+    @property
+    def source(self) -> str:
+        """Who told it."""
 
     @property
     def is_followed(self) -> bool:
@@ -105,6 +111,19 @@ class Waiter(ABC, Generic[F]):
     @abstractmethod
     def failed(self, error: ServiceError, now: float, *, woken: float) -> Reply:
         """Answer that no store could be read."""
+
+
+async def read_in_span(kind: str, question: SessionRequest, session_id: str, name: bytes, reading: Awaitable[F]) -> F:
+    """Await what is read for held polls, in a span of the request that asks first; raises ServiceError."""
+    parent, request_id = question.fields.get(b"traceparent"), name.decode("latin-1")
+    with tracing.span(kind, parent, session_id=session_id, request_id=request_id, held=True) as span:
+        try:
+            found = await reading
+        except ServiceError as error:
+            span.note(error=type(error).__name__)
+            raise
+        span.note(source=found.source)
+    return found
 
 
 def _nobody(_: Reply) -> None:

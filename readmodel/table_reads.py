@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import Generic, Protocol, TypeVar, cast
@@ -37,7 +38,7 @@ class OfSession(Hashable, Protocol):
 Question = TypeVar("Question", bound=OfSession)
 
 
-class TableReads(Generic[Question]):
+class TableReads(ABC, Generic[Question]):
     """Answers questions by one statement each, which tells `visible`, `unreadable` and `in_recovery` of itself.
 
     Each read raises EventLogUnavailable, AccessRefused, SchemaMissing or RightsMissing.
@@ -53,15 +54,15 @@ class TableReads(Generic[Question]):
         self._checked_at = float("-inf")
         self._unreadable: OrderedDict[Question, UnreadableEvent] = OrderedDict()
 
+    @abstractmethod
     async def _fetch(
         self, question: Question, tables: Tables, max_bytes: int
     ) -> tuple[asyncpg.Record | None, Proof | None]:
         """Send the statement; a hot standby's answer comes with what it had passed."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _ids(self, question: Question, tables: Tables, max_bytes: int) -> Sequence[UUID]:
         """Give the events that the answer would hold."""
-        raise NotImplementedError
 
     def _judge(self, row: asyncpg.Record, _proof: Proof | None) -> None:
         """Raise unless the server that answered is one that may."""

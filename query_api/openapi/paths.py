@@ -90,16 +90,7 @@ def paths() -> dict[str, Part]:
 
 def _events() -> Part:
     query = ("since", "event_type", "type", "step_id", "limit", "per_page", "page", "order", "wait", "cache_buster")
-    names = (
-        "session_id",
-        *query,
-        "if_none_match",
-        "accept_encoding",
-        "max_staleness",
-        "not_before",
-        "prefer",
-        "traceparent",
-    )
+    fields = ("if_none_match", "accept_encoding", "max_staleness", "not_before", "prefer", "traceparent")
     found = {
         "description": "The page.",
         "headers": headers(*ANSWERED, "Content-Encoding", "Preference-Applied"),
@@ -124,12 +115,8 @@ def _events() -> Part:
         "description": "Newest first, unless `order` says otherwise. A slash after `events` is understood. Scope: "
         "`read`, or a token that names the session.",
         "security": _FOR_TOKENS_TOO,
-        "parameters": [_ref("parameters", name) for name in names],
-        "responses": {
-            "200": found,
-            "304": unmodified,
-            **_errors(*_KEYED, "SessionNotFound"),
-        },
+        "parameters": [_ref("parameters", name) for name in ("session_id", *query, *fields)],
+        "responses": {"200": found, "304": unmodified, **_errors(*_KEYED, "SessionNotFound")},
     }
 
 

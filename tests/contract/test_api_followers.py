@@ -11,7 +11,6 @@ import pytest
 from projector.core.operations import Drop, Put
 from query_api import stream_waiter
 from query_api.access.token_config import TokenConfig
-from query_api.held_polls import HeldPolls
 from readmodel.errors import EventLogUnavailable
 from tests.fakes.event_log import Row
 from tests.support.builders import Way
@@ -35,16 +34,11 @@ async def stand(way: Way) -> AsyncIterator[Stand]:
         yield made
 
 
-def registry(stand: Stand) -> HeldPolls:
-    """What holds polls."""
-    return stand.app._front._events.held
-
-
 async def following(stand: Stand, query: str = NOW, **headers: str) -> "asyncio.Task[httpx.Response]":
     """A long poll that is held."""
-    before = registry(stand).held
+    before = stand.held.held
     task = asyncio.create_task(stand.follow(SID, query, **headers))
-    await eventually(lambda: registry(stand).held > before or task.done(), "it is held")
+    await eventually(lambda: stand.held.held > before or task.done(), "it is held")
     assert not task.done(), task.result().text
     return task
 
@@ -144,7 +138,7 @@ async def test_what_a_crash_of_postgres_leaves_is_another_history(stand: Stand, 
 
 async def test_followers_of_one_offset_share_a_read_and_a_body(stand: Stand) -> None:
     """Thirty of them, by one read of Redis."""
-    holding = registry(stand)
+    holding = stand.held
     polls = [asyncio.create_task(stand.follow(SID, NOW)) for _ in range(30)]
     await eventually(lambda: holding.held == 30, "all are held")
     before = holding.reads
@@ -159,12 +153,12 @@ async def test_followers_of_one_offset_share_a_read_and_a_body(stand: Stand) -> 
 async def test_a_long_poll_without_news_ends_in_204(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """As fresh as the last beat; a held one asks no store meanwhile."""
     monkeypatch.setattr(stream_waiter, "HOLD_SECONDS", 0.2)
-    task, reads = await following(stand), registry(stand).reads
+    task, reads = await following(stand), stand.held.reads
     await stand.beat()
     answer = await task
 
     assert (answer.status_code, answer.headers["stream-up-to-date"]) == (204, "true")
-    assert registry(stand).reads == reads
+    assert stand.held.reads == reads
 
 
 async def test_what_is_of_other_types_moves_a_long_poll_on(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from query_api.access.token_config import TokenConfig
-from query_api.held_polls import HeldPolls
 from readmodel.errors import EventLogUnavailable
 from readmodel.freshness import rfc3339
 from tests.fakes.event_log import FakeEventLog
@@ -37,14 +36,9 @@ async def stand(way: Way) -> AsyncIterator[Stand]:
         yield made
 
 
-def registry(stand: Stand) -> HeldPolls:
-    """What holds polls."""
-    return stand.app._front._events.held
-
-
 async def held(stand: Stand, polls: int = 1) -> None:
     """Wait until so many polls are held that have seen what there is."""
-    holding = registry(stand)
+    holding = stand.held
 
     def all_have_seen() -> bool:
         waiters = [waiter for group in holding._groups() for waiter in group.waiters]
@@ -65,7 +59,7 @@ def waiting(stand: Stand, query: str = LONG, **headers: str) -> "asyncio.Task[ht
 
 def endings(stand: Stand) -> dict[str, int]:
     """Why polls were held no longer."""
-    return {str(ending): count for ending, count in registry(stand).endings.items()}
+    return {str(ending): count for ending, count in stand.held.endings.items()}
 
 
 async def test_a_poll_is_held_until_its_answer_differs(stand: Stand) -> None:
@@ -87,7 +81,7 @@ async def test_a_message_that_changes_nothing_of_it_lets_it_wait(stand: Stand) -
     polling = waiting(stand, f"{query}&wait=60", if_none_match=etag)
     await held(stand)
     await stand.add(rows(SID, 1, "step_created")[0])
-    await eventually(lambda: registry(stand).reads == 1, "it is read again")
+    await eventually(lambda: stand.held.reads == 1, "it is read again")
     await held(stand)
     await stand.add(rows(SID, 2, "step_created", "artifact_created")[1])
 
@@ -157,7 +151,7 @@ async def test_no_time_is_no_wait(stand: Stand, wait: str) -> None:
     etag = await etag_of(stand)
     answer = await stand.poll(SID, f"?wait={wait}", if_none_match=etag)
 
-    assert (answer.status_code, registry(stand).endings.total()) == (304, 0)
+    assert (answer.status_code, stand.held.endings.total()) == (304, 0)
     assert "preference-applied" not in answer.headers
 
 
@@ -178,7 +172,7 @@ async def test_prefer_means_the_same_and_is_confirmed(stand: Stand, prefer: str,
 
     assert answer.status_code == 304
     assert answer.headers.get("preference-applied") == applied
-    assert registry(stand).endings.total() == int(applied == "wait=0.05")
+    assert stand.held.endings.total() == int(applied == "wait=0.05")
 
 
 async def test_a_longer_preference_is_cut_to_what_is_held(stand: Stand) -> None:
@@ -244,12 +238,12 @@ async def test_who_waits_for_one_answer_shares_one_read(stand: Stand) -> None:
     etag = await etag_of(stand)
     polls = [waiting(stand, f"?wait={50 + n % 10}", if_none_match=etag) for n in range(20)]
     await held(stand, 20)
-    reads = registry(stand).reads
+    reads = stand.held.reads
     await stand.add(rows(SID, 1, "step_created")[0])
     answers = await asyncio.gather(*polls)
 
     assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
-    assert registry(stand).reads == reads + 1
+    assert stand.held.reads == reads + 1
 
 
 async def test_polls_for_what_came_after_an_instant_share_a_read_too(stand: Stand) -> None:
@@ -257,12 +251,12 @@ async def test_polls_for_what_came_after_an_instant_share_a_read_too(stand: Stan
     instants = [rfc3339(row.timestamp_us) for row in rows(SID, 13)[3:]]
     polls = [waiting(stand, f"?since={instant}&wait=60") for instant in instants]
     await held(stand, 10)
-    reads = registry(stand).reads
+    reads = stand.held.reads
     await stand.add(rows(SID, 20, "step_created")[19])
     answers = await asyncio.gather(*polls)
 
     assert {len(answer.json()["items"]) for answer in answers} == {1}
-    assert registry(stand).reads == reads + 1
+    assert stand.held.reads == reads + 1
 
 
 async def test_news_leave_compressed_where_that_is_asked_for(way: Way) -> None:
@@ -311,7 +305,7 @@ async def test_past_the_bound_polls_are_refused(way: Way) -> None:
         polls = [waiting(stand, if_none_match=etag)]
         await held(stand)
         polls.append(waiting(stand, "", readside_not_before=rfc3339(time.time_ns() // 1000)))
-        await eventually(lambda: registry(stand)._places.taken == 2, "an instant is waited for")
+        await eventually(lambda: stand.held._places.taken == 2, "an instant is waited for")
         refused = await stand.poll(SID, LONG, if_none_match=etag)
         usual = await stand.poll(SID, if_none_match=etag)
         await stand.add(rows(SID, 1, "step_created")[0])

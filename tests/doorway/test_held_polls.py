@@ -53,13 +53,13 @@ async def etag_of(stand: Stand) -> str:
 
 async def held(stand: Stand, polls: int = 1) -> None:
     """Wait until so many are held."""
-    registry = stand.app._front._events.held
+    registry = stand.held
     await eventually(lambda: registry.held == polls, f"{polls} polls are held")
 
 
 def endings(stand: Stand) -> dict[str, int]:
     """Why polls were held no longer."""
-    return {str(ending): count for ending, count in stand.app._front._events.held.endings.items()}
+    return {str(ending): count for ending, count in stand.held.endings.items()}
 
 
 async def test_what_is_asked_behind_a_held_poll_waits_for_it(stand: Stand, client: RawClient) -> None:
@@ -161,7 +161,7 @@ async def test_many_held_polls_are_answered_by_one_read(stand: Stand) -> None:
     """While others poll, each of these in its turn."""
     etag, port = await etag_of(stand), stand.client.base_url.port
     assert port is not None
-    registry = stand.app._front._events.held
+    registry = stand.held
     async with asyncio.TaskGroup() as group:
 
         async def follow() -> None:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from projector.core.operations import Add, Drop, Put
 from query_api.config import ApiConfig
+from query_api.held_polls import HeldPolls
 from query_api.layer import Layer
 from query_api.request_line import RequestLine
 from readmodel.offset import origin_of
@@ -156,6 +157,11 @@ class Stand:
     def stage(self) -> Stage:
         """The first slice, of most views the only one."""
         return self.stages[0]
+
+    @property
+    def held(self) -> HeldPolls:
+        """What holds polls of events and of streams."""
+        return self.app._front._events.held
 
     def stage_of(self, session_id: str) -> Stage:
         """The slice that a session is in."""

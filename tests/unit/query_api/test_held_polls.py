@@ -25,6 +25,7 @@ class Value(NamedTuple):
     value: int
     freshness: AsOf
     is_followed: bool = True
+    source: str = "redis"
 
     def lean(self) -> "Value":
         """It is short."""
