@@ -216,8 +216,19 @@ class Stream:
     async def read(self, question: StreamQuestion, offset: Offset | None, *, from_now: bool = False) -> StreamFinding:
         """Read on behind an offset until there is something of the types that are asked for, or nothing more.
 
-        Raises ServiceError.
+        Who began at the start has no offset that could be gone: what we read on from alone may be of an older history,
+        and then it is read from the start. Raises ServiceError.
         """
+        try:
+            return await self._read_on(question, offset, from_now=from_now)
+        except OffsetGone:
+            if not question.request.from_start:
+                raise
+            return await self._read_on(question, None)
+
+    async def _read_on(
+        self, question: StreamQuestion, offset: Offset | None, *, from_now: bool = False
+    ) -> StreamFinding:
         found = self.kept(question, offset, time.monotonic(), from_now=from_now)
         found = found or await self._read_one(question, offset, from_now=from_now)
         for _ in range(MOST_PAGES):

@@ -29,6 +29,11 @@ class StreamRequest(NamedTuple):
     cursor: int | None = None
 
     @property
+    def from_start(self) -> bool:
+        """Whether everything is asked for."""
+        return self.offset is None and not self.from_now
+
+    @property
     def comes_again(self) -> bool:
         """Whether the same client, or others, will ask the very same: a place in the stream is left behind."""
         return self.offset is None and not self.is_live

@@ -19,6 +19,7 @@ from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.freshness import rfc3339
 from readmodel.projection import old_reports
 from readmodel.redis_client import translated
+from readmodel.supervise import first_to_end
 from readmodel.view import ViewReader
 
 REPORT_SECONDS = 3.0
@@ -45,9 +46,7 @@ class ApiReporter:
 
     async def run(self) -> None:
         """Report for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            for part in self._reporting:
-                tasks.create_task(self._report_to(part))
+        await first_to_end(*map(self._report_to, self._reporting))
 
     async def leave(self) -> None:
         """Take the report away, as a process does that ends in order."""

@@ -136,6 +136,18 @@ async def test_what_a_crash_of_postgres_leaves_is_another_history(stand: Stand, 
     assert series((await stand.client.get("/metrics")).text)["readside_stream_offsets_gone_total"] >= 1
 
 
+async def test_who_asked_from_the_start_has_no_offset_that_a_crash_could_take(stand: Stand) -> None:
+    """What is read on behind other types is a place of ours: the long poll is told its news, and no 410."""
+    task = await following(stand, "?offset=-1&live=long-poll&event_type=seldom")
+    streams(stand).streams.incarnation += 1
+    await stand.stage.begin("term-2", stand.stage.term, origin=await stand.side.origin())
+    row = Row(SID, NOON_US, event_type="seldom")
+    await stand.side.add(row)
+    await stand.drop(SID)
+
+    assert ids(await task) == [str(row.id)]
+
+
 async def test_followers_of_one_offset_share_a_read_and_a_body(stand: Stand) -> None:
     """Thirty of them, by one read of Redis."""
     holding = stand.held

@@ -20,6 +20,7 @@ from query_api.doorway.report import FORGOTTEN_SECONDS, ApiReporter
 from readmodel.keys import Keys
 from readmodel.projection import FRESH_API_SECONDS, read_projection
 from readmodel.redis_client import connect
+from readmodel.supervise import end
 from readmodel.view import ViewReader
 from tests.support.builders import api, api_config
 from tests.support.healing import own_redis
@@ -213,6 +214,36 @@ async def test_a_user_that_may_only_read_disturbs_nobody(stage: Bench) -> None:
             assert await when_live(client) == []
     finally:
         await redis.execute_command("ACL", "DELUSER", name)
+
+
+class DeafView:
+    """A view whose client loses a cancellation, as asyncio.wait_for of Python 3.11 may (python/cpython#86296)."""
+
+    def __init__(self) -> None:
+        self.asked, self.lost = asyncio.Event(), False
+
+    async def now_us(self) -> int:
+        """Give nothing, ever."""
+        self.asked.set()
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if self.lost:
+                    raise
+                self.lost = True
+
+
+async def test_a_cancellation_that_is_lost_keeps_no_process_from_ending() -> None:
+    """A TaskGroup cancels its tasks once: whoever ended it waited for ever."""
+    view = cast_to_any(DeafView())
+    task = asyncio.create_task(ApiReporter([view], Census(10)).run())
+    await view.asked.wait()
+    ending = asyncio.create_task(end([task]))
+    done, _ = await asyncio.wait([ending], timeout=10)
+
+    assert view.lost
+    assert done == {ending}
 
 
 async def test_a_redis_that_hangs_holds_up_no_end(stage: Bench) -> None:

@@ -181,7 +181,12 @@ class Site:
         finally:
             if process.returncode is None:
                 process.terminate()
-            _, err = await process.communicate()
+            try:
+                async with asyncio.timeout(COMMAND_SECONDS):
+                    _, err = await process.communicate()
+            except TimeoutError:
+                process.kill()
+                raise
         assert process.returncode == 0, err.decode()
 
 
