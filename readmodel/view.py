@@ -75,6 +75,11 @@ class ViewArrivals(NamedTuple):
     term: str
     n: int
 
+    @property
+    def status(self) -> str | None:
+        """The session's."""
+        return self.arrivals.status
+
 
 @dataclass(frozen=True, slots=True)
 class Position:

@@ -38,7 +38,7 @@ from query_api.sources.cold_polls import ColdPolls
 from query_api.sources.fallback import Fallback, Log, Streams
 from query_api.sources.own_database import OwnDatabase
 from query_api.sources.projector_requests import Line, ProjectorRequests
-from query_api.sources.reader import Reader
+from query_api.sources.reader import EventsReader
 from query_api.sources.request_line import RequestLine
 from query_api.sources.stream_reader import StreamReader
 from query_api.sources.subscription import Subscribe, Subscription
@@ -244,7 +244,7 @@ class _Sources:
     fallback: Fallback
     cold: ColdPolls
     requests: ProjectorRequests
-    reader: Reader
+    reader: EventsReader
     stream_reader: StreamReader
 
 
@@ -271,7 +271,7 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
     replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
     cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    reader, stream_reader = Reader(view_nodes, cold, requests), StreamReader(view_nodes, fallback, requests)
+    reader, stream_reader = EventsReader(view_nodes, cold, requests), StreamReader(view_nodes, fallback, requests)
     return _Sources(postgres, view_nodes, fallback, cold, requests, reader, stream_reader)
 
 
@@ -321,6 +321,7 @@ class _Wiring:
             view=stores.view,
             view_check=view_check,
             view_nodes=sources.view_nodes,
+            reader=sources.reader,
             fallback=sources.fallback,
             cold=sources.cold,
             database=own.identity,
