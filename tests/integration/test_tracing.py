@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from query_api.sources.reader import EventsReader
+from query_api.sources.reader import Reader
 from readmodel import tracing
 from readside.tracing import exported, traced
 from tests.integration.test_api_process import environment
@@ -89,7 +89,7 @@ async def test_what_fails_is_noted_by_its_class(stand: Stand, monkeypatch: pytes
         raise ValueError(f"unforeseen {BOTH_KEY}")
 
     gathered = Gathered()
-    monkeypatch.setattr(EventsReader, "read", broken)
+    monkeypatch.setattr(Reader, "read", broken)
     with exported("test", gathered), logged("info", [BOTH_KEY]):
         assert (await stand.poll(str(uuid4()))).status_code == 500
 
