@@ -28,7 +28,6 @@ from readmodel.errors import (
 from readmodel.event_log import LogPage
 from readmodel.event_stream import LogArrivals
 from readmodel.histogram import Histogram
-from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll
 from readmodel.supervise import end
 from readmodel.wal import Proof
@@ -229,17 +228,20 @@ class Fallback:
         self._cheapest.append(self._clock() - began)
         self._line.cheapest_seconds = min(self._cheapest)
 
-    def forget_missing(self, session_ids: tuple[str, ...], index: int = 0) -> None:
-        """Look sessions of the slice `index` up again when they are asked for (`*`: every one of them).
+    def changed(self, session_id: str) -> None:
+        """Look a session up again when it is asked for: something happened to it.
 
-        Something happened to them. What a query under way finds missing is not remembered then: it may have been sent
-        before.
+        What a query under way finds missing is not remembered then: it may have been sent before.
         """
-        every = EVERY_SESSION in session_ids
         for query in self._sent:
-            session_id = query.question.session_id
-            query.is_overtaken |= self._index_of(session_id) == index if every else session_id in session_ids
-        for session_id in tuple(self._missing_of[index]) if every else session_ids:
+            query.is_overtaken |= query.question.session_id == session_id
+        self._forget_one(session_id)
+
+    def broken(self, index: int) -> None:
+        """Do so with every session of a slice."""
+        for query in self._sent:
+            query.is_overtaken |= self._index_of(query.question.session_id) == index
+        for session_id in tuple(self._missing_of[index]):
             self._forget_one(session_id)
 
     async def close(self) -> None:

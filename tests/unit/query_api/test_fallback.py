@@ -236,7 +236,7 @@ async def test_a_message_about_an_unknown_session_makes_it_looked_up(bench: Benc
     """It may have been created."""
     await bench.ask(Poll(OTHER))
     bench.log.statuses[OTHER] = "pending"
-    bench.fallback.forget_missing((OTHER,))
+    bench.fallback.changed(OTHER)
 
     assert (await bench.ask(Poll(OTHER))).found.status == "pending"
 
@@ -247,7 +247,11 @@ async def test_a_session_that_appears_while_it_is_looked_up_is_looked_up_again(b
     bench.log.hold()
     asked = bench.ask(Poll(OTHER))
     await bench.asked(1)
-    bench.fallback.forget_missing((SID, named))
+    bench.fallback.changed(SID)
+    if named == "*":
+        bench.fallback.broken(0)
+    else:
+        bench.fallback.changed(named)
     bench.log.release()
 
     assert (await asked).found.status is None
@@ -259,7 +263,7 @@ async def test_a_message_of_every_session_forgets_every_unknown_one(bench: Bench
     """Too many to name, or a message was missed."""
     await bench.ask(Poll(OTHER))
     bench.log.statuses[OTHER] = "pending"
-    bench.fallback.forget_missing(("*",))
+    bench.fallback.broken(0)
 
     assert (await bench.ask(Poll(OTHER))).found.status == "pending"
 

@@ -72,7 +72,7 @@ async def test_a_session_that_is_not_there_is_remembered_until_something_happens
         assert (await stand.fallback.answer(Poll(SID), HOUR)).found.total == 0
     assert (len(stand.streams.questions), len(stand.polls.queries)) == (1, 1)
 
-    stand.fallback.forget_missing((SID,))
+    stand.fallback.changed(SID)
     await stand.fallback.answer(READ, HOUR)
     await stand.fallback.answer(Poll(SID), HOUR)
     assert (len(stand.streams.questions), len(stand.polls.queries)) == (2, 2)
