@@ -40,6 +40,7 @@ from query_api.memory.newest import Newest
 from query_api.memory.response_cache import ResponseCache
 from query_api.polls.events import Events, events_path
 from query_api.polls.poll_interval import PollLoad
+from query_api.requests.as_of_wait import AsOfWait
 from query_api.requests.held_polls import HeldPolls
 from query_api.requests.instants import Instants
 from query_api.requests.places import WaitingPlaces
@@ -108,14 +109,13 @@ class HotPath:
             gate=Gate({sha256(API_KEY.encode()).digest(): ("bench", frozenset({"read"}))}, Tokens(_TOKENS)),
             cache=self._cache,
             forms=GzipForms(_CACHE_BYTES),
-            instants=Instants(places),
+            as_of_wait=AsOfWait(self._cache, Instants(places), 0.5, _STALENESS_SECONDS),
             held=HeldPolls(places, self._cache, heartbeat_seconds=0.5),
             reader=cast("EventsReader", None),  # whoever asks it measures no hot poll
             requests=ProjectorRequests(_Line(), hot_ttl_seconds=600),
             stats=Stats(),
             load=PollLoad(lambda: False),
             max_staleness_seconds=_STALENESS_SECONDS,
-            heartbeat_seconds=0.5,
             max_answer_bytes=32_000_000,
         )
         self.connections = Connections(Front(events, cast("Stream", None), Cors(()), ""), SocketBounds(), Census(2))
