@@ -57,6 +57,15 @@ ROUNDS, POLLS = 9, 10_000
 HOT, ABSENT = session_id(1), session_id(2)
 LIMIT, EVENTS = 100, 10_000
 NEWEST_US = 1_768_314_600_000_000
+_SOCKETS = SocketBounds(
+    max_connections=10,
+    head_bytes=65_536,
+    head_seconds=10.0,
+    idle_seconds=75.0,
+    untaken_seconds=30.0,
+    body_bytes=16_384,
+    waiting_bytes=32_000_000,
+)
 _TOKENS = TokenConfig(secrets=(secrets.token_bytes(32),))
 _TERM, _CACHE_BYTES, _STALENESS_SECONDS = "term", 64_000_000, 60.0
 
@@ -118,7 +127,7 @@ class HotPath:
             max_staleness_seconds=_STALENESS_SECONDS,
             max_answer_bytes=32_000_000,
         )
-        self.connections = Connections(Front(events, cast("Stream", None), Cors(()), ""), SocketBounds(), Census(2))
+        self.connections = Connections(Front(events, cast("Stream", None), Cors(()), ""), _SOCKETS, Census(2))
         state = ServerState()
         state.default_headers = [(b"date", b"Tue, 13 Jan 2026 14:30:00 GMT")]
         # The loop runs nothing: a poll that needed it would get no answer.
