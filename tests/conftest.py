@@ -15,9 +15,11 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.builders import Way
 from tests.support.healing import Record
+from tests.support.partitions import MONTHLY
 from tests.support.redis_clusters import RedisCluster, running_cluster
 from tests.support.servers import (
     INSTALLED,
+    MONTHS,
     TEMPLATE,
     fresh_database,
     make_installed,
@@ -110,6 +112,22 @@ def installed_once(postgres_server: EmbeddedPostgres) -> str:
     asyncio.run(postgres_server.start())  # a test may have stopped it
     asyncio.run(make_installed(postgres_server))
     return INSTALLED
+
+
+@pytest.fixture(scope="session")
+def months_once(postgres_server: EmbeddedPostgres) -> str:
+    """The name of such a database whose events are in three monthly partitions."""
+    asyncio.run(postgres_server.start())
+    asyncio.run(make_installed(postgres_server, MONTHS, MONTHLY.make))
+    return MONTHS
+
+
+@pytest.fixture
+async def months_url(postgres_server: EmbeddedPostgres, months_once: str) -> AsyncIterator[str]:
+    """The URL of a fresh database where events are in three monthly partitions, with everything of ours."""
+    await postgres_server.start()  # a test may have stopped it
+    async with fresh_database(postgres_server, months_once) as url:
+        yield url
 
 
 @pytest.fixture
