@@ -12,6 +12,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from readside.demo.processes import free_port
+from tests.support.commanding import Site
 from tests.support.demos import END_SECONDS, RunningDemo, demo, key_in, token_in, url_in
 from tests.support.keys import HEADERS, KEY
 from tests.support.servers import place_of_files
@@ -85,12 +87,11 @@ async def test_a_signal_during_start_up_ends_what_has_started(
         assert running.left() == []
 
 
-async def test_a_taken_port_is_one_clear_line(temporary: Path) -> None:
+async def test_a_taken_port_is_one_clear_line() -> None:
     """Said before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        async with demo(temporary, port=port) as running:
-            code, output, errors = await running.ended()
+        code, output, errors = await Site({}).run("demo", "--port", str(port))
 
     assert (code, output) == (2, "")
     assert errors == f"readside: Port {port} on 127.0.0.1 cannot be had; choose another with --port.\n"
@@ -176,11 +177,10 @@ def processes(running: RunningDemo) -> list[str]:
     return [left for left in running.left() if left.startswith("/proc")]
 
 
-async def test_a_directory_of_somebody_else_is_left_alone(temporary: Path, tmp_path: Path) -> None:
+async def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     """`--data` with other things in it is refused by name."""
     (tmp_path / "theirs").touch()
-    async with demo(temporary, "--data", str(tmp_path)) as running:
-        code, _, errors = await running.ended()
+    code, _, errors = await Site({}).run("demo", "--port", str(free_port()), "--data", str(tmp_path))
 
     assert code == 2
     assert errors.startswith(f"readside: {tmp_path} holds other things")

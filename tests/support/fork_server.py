@@ -36,7 +36,7 @@ from readside.demo.processes import Child
 PRELOADED = (
     "readside.cli", "readside.api_server", "readside.projector", "readside.commands.doctor",
     "readside.commands.explain", "readside.commands.sessions", "readside.commands.status", "readside.commands.token",
-    "readside.commands.triggers", "uvloop",
+    "readside.commands.triggers", "readside.demo.run", "typer.rich_utils", "uvloop",
 )  # fmt: skip
 PROGRAM = (sys.executable, "-m", "readside")
 SERVER = (sys.executable, "-m", "tests.support.fork_server")
