@@ -12,6 +12,7 @@ import schemathesis
 from hypothesis import settings
 from schemathesis import Case
 from schemathesis.checks import load_all_checks
+from schemathesis.core.result import Ok
 from schemathesis.pytest.lazy import get_all_tests
 
 from query_api.openapi import document
@@ -67,7 +68,8 @@ def test_the_api_keeps_to_its_document(api_url: str, subtests: pytest.Subtests) 
     """
     load_all_checks()
     schema = schemathesis.openapi.from_dict(document())
-    made = [one.ok() for one in get_all_tests(schema=schema, test_func=_keeps, settings=_DRAWN, given_kwargs=None)]
+    found = get_all_tests(schema=schema, test_func=_keeps, settings=_DRAWN, given_kwargs=None)
+    made = [one.ok() for one in found if isinstance(one, Ok)]
 
     assert {operation.path for operation, _ in made} == set(document()["paths"])
     for operation, test in made:
