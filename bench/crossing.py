@@ -1,4 +1,4 @@
-"""Which files of ours an event crosses between its commit and Redis: traced in a real projector, event by event."""
+"""Which files of ours an event crosses from its commit to Redis, and a poll of a cold session: traced one by one."""
 
 import asyncio
 import json
@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from redis.asyncio.client import PubSub
 
 from bench.events import fill, session_id
-from bench.stack import Choices, Site, running_servers, until
+from bench.stack import API_KEY, Choices, Site, running_servers, until
+from bench.table import BenchError
 from readside.demo.processes import Child
 
 LAYERS = ("readmodel", "projector", "query_api", "readside")
@@ -36,12 +38,42 @@ async def crossed(tree: Path) -> list[str]:
         await fill(site.connection, 1, 3)
         await site.run("install")
         report = site.directory / "trace.json"
-        program = [sys.executable, str(TRACED), str(tree), str(report)]
+        program = [sys.executable, str(TRACED), str(tree), str(report), "projector"]
         async with site.mortal_projector(program) as projector, aclosing(site.redis.pubsub()) as messages:
             await site.run("warm", session_id(1))
             await messages.psubscribe("*")
             windows = [files_of(await _trace(site, projector, report, messages), tree) for _ in range(EVENTS)]
     return sorted(set.intersection(*windows))
+
+
+async def poll_crossed(tree: Path) -> list[str]:
+    """Poll cold sessions, one after the other; gives the files that all polls crossed, within the tree.
+
+    It is the longest way of a poll: memory knows nothing, Redis says that the session is cold, Postgres answers.
+    Raises DemoError or BenchError when the tree's own API does not do its work.
+    """
+    async with running_servers(Choices()) as servers, servers.site(source=tree) as site:
+        await fill(site.connection, EVENTS, 3)
+        await site.run("install")
+        report = site.directory / "trace.json"
+        program = [sys.executable, str(TRACED), str(tree), str(report), "api"]
+        async with (
+            site.projector(warm_limit="0"),
+            site.traced_api(program) as (port, api),
+        ):
+            windows = []
+            for number in range(1, EVENTS + 1):
+                await _turn(api, report, recording=True)
+                await asyncio.to_thread(_poll, port, session_id(number))
+                windows.append(files_of(await _turn(api, report, recording=False), tree))
+    return sorted(set.intersection(*windows))
+
+
+def _poll(port: int, session: str) -> None:
+    request = Request(f"http://127.0.0.1:{port}/api/v2/sessions/{session}/events", headers={"X-API-Key": API_KEY})
+    with urlopen(request, timeout=ARRIVED_SECONDS) as answer:
+        if answer.headers["Readside-Source"] != "postgres":
+            raise BenchError(f"a poll of a cold session was answered by {answer.headers['Readside-Source']}")
 
 
 async def _trace(site: Site, projector: Child, report: Path, messages: PubSub) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.crossing import LAYERS, crossed
+from bench.crossing import LAYERS, crossed, poll_crossed
 from bench.revision import tree_of
 from bench.stack import ROOT
 from bench.table import BenchError
@@ -31,9 +31,16 @@ _NO_PARTICIPLES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What was counted. `crossed` are the Python files that an event runs through between its commit and Redis."""
+    """What was counted.
+
+    `crossed` are the Python files that an event runs through from its commit to Redis, `poll_crossed` those of a poll
+    of a cold session. `fullest_folder` is the folder with the most modules, and how many.
+    """
 
     crossed: Sequence[str]
+    poll_crossed: Sequence[str]
+    fullest_folder: tuple[str, int]
+    readme_words: int
     modules: int
     classes: Sequence[str]
     projector_lines: int
@@ -46,6 +53,9 @@ class House:
         doubled, bare = twice(self.classes), participles(self.classes)
         return {
             "files that an event crosses from its commit to Redis": (len(self.crossed), self.crossed),
+            "files that a poll of a cold session crosses": (len(self.poll_crossed), self.poll_crossed),
+            "most modules in one folder": (self.fullest_folder[1], [self.fullest_folder[0]]),
+            "words of the README": (self.readme_words, []),
             "modules": (self.modules, []),
             "classes": (len(self.classes), []),
             "class names used twice": (len(doubled), doubled),
@@ -65,23 +75,26 @@ def main() -> None:
     try:
         with ExitStack() as stack:
             trees = {"now": ROOT} | ({revision: stack.enter_context(tree_of(revision))} if revision else {})
-            print(table({name: counted(tree, _crossed(tree)) for name, tree in trees.items()}))
+            print(table({name: counted(tree, *_crossed(tree)) for name, tree in trees.items()}))
     except (BenchError, ServiceError, OSError) as error:
         print(f"house: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def _crossed(tree: Path) -> list[str]:
+def _crossed(tree: Path) -> tuple[list[str], list[str]]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(crossed(tree))
+        return runner.run(crossed(tree)), runner.run(poll_crossed(tree))
 
 
-def counted(tree: Path, crossed_files: Sequence[str]) -> House:
+def counted(tree: Path, crossed_files: Sequence[str], poll_crossed_files: Sequence[str]) -> House:
     """Count the packages of a tree."""
     modules = modules_of(tree, LAYERS)
     names = {path: str(path.relative_to(tree)) for path in modules}
     return House(
         crossed=crossed_files,
+        poll_crossed=poll_crossed_files,
+        fullest_folder=Counter(str(path.parent.relative_to(tree)) for path in modules).most_common(1)[0],
+        readme_words=len((tree / "README.md").read_text(encoding="utf-8").split()),
         modules=len(modules),
         classes=classes_of(modules),
         projector_lines=_lines(tree / "projector", ".py"),

@@ -116,6 +116,14 @@ class Site:
             yield port, child.pid
 
     @asynccontextmanager
+    async def traced_api(self, program: list[str], **settings: str) -> AsyncIterator[tuple[int, Child]]:
+        """Run the query API by another program; gives its port, and the process."""
+        port = free_port()
+        ready = partial(_answers, port, "/health/ready")
+        async with self._running(f"readside api {port}", [*program, "--port", str(port)], ready, settings) as child:
+            yield port, child
+
+    @asynccontextmanager
     async def app(self, module: str, *arguments: str) -> AsyncIterator[int]:
         """Run a peer of bench/peers as a module, with its port as the first argument; gives the port."""
         port = free_port()

@@ -1,4 +1,4 @@
-"""A projector that writes down which files run between two signals: `python traced.py TREE REPORT`."""
+"""A process of ours that writes down which files run between two signals: `python traced.py TREE REPORT COMMAND…`."""
 
 import json
 import runpy
@@ -33,12 +33,12 @@ class Trace:
         new.rename(self._report)
 
 
-def main(tree: str, report: str) -> None:
-    """Run the projector of that tree."""
+def main(tree: str, report: str, *command: str) -> None:
+    """Run a command of that tree's readside."""
     trace = Trace(Path(report))
     signal.signal(signal.SIGUSR1, trace.turn)
     sys.path[0] = tree
-    sys.argv = ["readside", "projector"]
+    sys.argv = ["readside", *command]
     threading.setprofile(trace.profile)
     sys.setprofile(trace.profile)
     runpy.run_module("readside", run_name="__main__", alter_sys=True)

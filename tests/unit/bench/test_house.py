@@ -57,6 +57,9 @@ def house(**others: object) -> House:
     """Build a house with two classes of one name."""
     figures: dict[str, object] = {
         "crossed": ["a.py"],
+        "poll_crossed": ["c.py"],
+        "fullest_folder": ("a", 3),
+        "readme_words": 900,
         "modules": 2,
         "classes": ["Page", "Page", "Taken"],
         "projector_lines": 3_000,
@@ -126,15 +129,19 @@ def test_a_tree_is_counted(tmp_path: Path) -> None:
         "projector/view/writer.py": f"class Page: ...\n\n\n{function(50)}",
         "projector/sql/every.sql": "SELECT 1;\nSELECT 2;\n",
         "tests/test_page.py": "class Page: ...\n",
+        "README.md": "# Three words\n",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
 
-    found = counted(tmp_path, ["projector/view/writer.py"])
+    found = counted(tmp_path, ["projector/view/writer.py"], ["query_api/app.py"])
 
     assert found == House(
         crossed=["projector/view/writer.py"],
+        poll_crossed=["query_api/app.py"],
+        fullest_folder=("readmodel", 1),
+        readme_words=3,
         modules=2,
         classes=["Page", "Row", "Page"],
         projector_lines=53,
