@@ -56,13 +56,14 @@ def router(root_path: str, *, asks_key: bool = True) -> APIRouter:
     made.add_api_route("/docs", _serving(File("docs.html", static.pop("docs.html"))))
     made.add_api_route("/openapi.json", _serving(File("openapi.json", described)))
     made.add_api_route("/console/poller.js", _serving(File("poller.js", console["poller.js"])))
+    made.add_api_route("/console/client/{name}", _serving_one_of(_files("console/client")))
     made.add_api_route("/console/{name}", _serving_one_of(console))
     made.add_api_route("/static/{name}", _serving_one_of(static))
     return made
 
 
 def _files(folder: str) -> dict[str, bytes]:
-    return {found.name: found.read_bytes() for found in files("query_api").joinpath(folder).iterdir()}
+    return {found.name: found.read_bytes() for found in files("query_api").joinpath(folder).iterdir() if found.is_file()}
 
 
 def _filled_in(page: bytes, *, asks_key: bool) -> bytes:
