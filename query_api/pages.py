@@ -63,7 +63,8 @@ def router(root_path: str, *, asks_key: bool = True) -> APIRouter:
 
 
 def _files(folder: str) -> dict[str, bytes]:
-    return {found.name: found.read_bytes() for found in files("query_api").joinpath(folder).iterdir() if found.is_file()}
+    inside = files("query_api").joinpath(folder).iterdir()
+    return {found.name: found.read_bytes() for found in inside if found.is_file()}
 
 
 def _filled_in(page: bytes, *, asks_key: bool) -> bytes:

@@ -192,13 +192,13 @@ export interface PollOptions extends CallOptions {
  */
 export function poll(session: string, options: PollOptions): Promise<Page>;
 
-export interface Warmth {
+export interface WarmReply {
   readonly session_id: string;
   readonly state: "warming" | "hot";
 }
 
 /** Have a session brought into memory. Rejects as `poll` does. */
-export function warm(session: string, options: CallOptions): Promise<Warmth>;
+export function warm(session: string, options: CallOptions): Promise<WarmReply>;
 
 export interface ErrorDetails {
   status?: number;
