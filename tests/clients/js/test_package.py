@@ -27,7 +27,7 @@ async def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     node_program()
     made = tmp_path_factory.mktemp("program")
     npm = node_program("npm")
-    (packed,) = json.loads(await ran(npm, "pack", "--json", "--loglevel=error", "--pack-destination", made, at=PACKAGE))
+    (packed,) = json.loads(await ran(npm, "pack", PACKAGE, "--json", "--loglevel=error", at=made))
     (made / "package.json").write_text('{"name": "program", "private": true, "type": "module"}')
     (made / "packed.json").write_text(json.dumps(packed))
     quiet = ("--offline", "--ignore-scripts", "--no-audit", "--loglevel=error")
