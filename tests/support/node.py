@@ -26,12 +26,7 @@ def node_program(name: str = "node") -> str:
 
 async def ran(*command: str | Path, at: Path = REPOSITORY, seconds: float = 120) -> str:
     """What a command prints; fails with that where the command does."""
-    kept = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(at),
-        "npm_config_update_notifier": "false",
-        "npm_config_fund": "false",
-    }
+    kept = {"PATH": os.environ["PATH"], "npm_config_cache": str(at / ".npm"), "npm_config_update_notifier": "false"}
     process = await asyncio.create_subprocess_exec(*command, cwd=at, env=kept, stdout=PIPE, stderr=STDOUT)
     try:
         async with asyncio.timeout(seconds):

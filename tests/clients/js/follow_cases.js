@@ -181,6 +181,18 @@ export const cases = {
     await clock.pass(10);
     equal([ids(), told.error], [arrived(session), null]);
   },
+  async losses_that_are_far_apart_are_not_waited_out_longer() {
+    const session = new Session(1), { clock, ids } = taking(session);
+    session.hold = 20;
+    await clock.pass(1);
+    for (const origin of ["b", "c", "d", "e"]) {
+      session.origin = origin;
+      session.add(1);
+      await clock.pass(1);
+      equal(ids(), arrived(session), origin);
+      await clock.pass(30);
+    }
+  },
   async a_lost_offset_is_thrown_to_who_resumed() {
     const session = new Session(3), { clock, told, ids } = taking(session, { offset: "older.1" });
     await clock.pass(10);
@@ -291,6 +303,50 @@ export const cases = {
     const session = new Session(1), { clock } = taking(session, { name: "../a?b#c" });
     await clock.pass(0);
     equal(session.requests[0].url.pathname, "/under/api/v2/sessions/..%2Fa%3Fb%23c/stream");
+  },
+  async a_refusal_that_comes_late_costs_no_fresh_token() {
+    const session = new Session(1), clock = new Clock(), tokens = new Tokens(), getToken = tokens.at(clock), late = [];
+    guard(session, clock);
+    const all = Array.from({ length: 2 }, () => taking(session, { clock, getToken }));
+    await clock.pass(0.5);
+    const looks = session.refusal, [old] = tokens.given;
+    session.refusal = (headers) => {
+      if (!headers.get("Authorization").endsWith(old)) return looks(headers);
+      return late.length === 0 ? new Promise((done) => late.push(() => done(refuse(401)))) : refuse(401);
+    };
+    await clock.pass(2);
+    equal([tokens.calls, late.length], [2, 1]);
+    late[0]();
+    await clock.pass(2);
+    equal([tokens.calls, all.map(({ told }) => told.error), all[0].states.some(({ state }) => state === "waiting")], [2, [null, null], false]);
+  },
+  async an_answer_that_comes_late_proves_nothing_of_a_fresh_token() {
+    const session = new Session(1), clock = new Clock(), tokens = new Tokens(), getToken = tokens.at(clock);
+    guard(session, clock, (shown) => claimsOf(shown).n > 1);
+    const [{ states }] = Array.from({ length: 2 }, () => taking(session, { clock, getToken }));
+    await clock.pass(79);
+    await clock.pass(30); // a fresh one has come, and is refused
+    equal([states.at(-1).state, tokens.calls < 8], ["waiting", true]);
+  },
+  async no_listener_stays_on_a_signal() {
+    const abort = new AbortController(), { signal } = abort, session = new Session(1), counts = [];
+    let listening = 0;
+    const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
+    signal.addEventListener = (...given) => { listening += 1; add(...given); };
+    signal.removeEventListener = (...given) => { listening -= 1; remove(...given); };
+    const { clock, iterator } = taking(session, { signal, getToken: () => "a-key" });
+    for (let n = 0; n < 3; n += 1) {
+      await clock.pass(3);
+      counts.push(listening);
+    }
+    await iterator.return();
+    equal([counts, listening], [[1, 1, 1], 0]);
+  },
+  async a_start_that_is_refused_is_thrown() {
+    const session = new Session(1), { clock, told } = taking(session, { restart: true });
+    session.refusal = () => refuse(410);
+    await clock.pass(10);
+    equal([told.error instanceof OffsetLost, session.requests.length], [true, 1]);
   },
   async an_error_can_be_thrown_in() {
     const session = new Session(1), { clock, iterator, told } = taking(session);

@@ -84,6 +84,19 @@ describe("poll", () => {
     await assert.rejects(asked, { message: "enough" });
     await assert.rejects(poll("s", { ...access, fetch, signal: abort.signal }), { message: "enough" });
     assert.equal(left.length, 1);
+    let calls = 0;
+    const getToken = () => (calls += 1, "token");
+    await assert.rejects(poll("s", { ...access, apiKey: null, getToken, signal: abort.signal }), { message: "enough" });
+    assert.equal(calls, 0);
+  });
+
+  test("leaves no listener on a signal", async () => {
+    const { signal } = new AbortController(), [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
+    let listening = 0;
+    signal.addEventListener = (...given) => { listening += 1; add(...given); };
+    signal.removeEventListener = (...given) => { listening -= 1; remove(...given); };
+    await poll("s", { ...giving(page()).access, signal });
+    assert.equal(listening, 0);
   });
 
   test("asks once more with a fresh token", async () => {

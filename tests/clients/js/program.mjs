@@ -7,7 +7,7 @@ const [baseUrl, apiKey, session, stranger, count] = process.argv.slice(2);
 const access = { baseUrl, apiKey }, abort = new AbortController();
 const say = (told) => console.log(JSON.stringify(told));
 
-say({ warm: (await warm(session, access)).session_id });
+say({ warm: await warm(session, access) });
 const first = await poll(session, { ...access, limit: 10 });
 say({ poll: first.items.map((event) => event.event_data_json), total: first.total, fresh: Object.values(first.freshness).every((told) => told !== null) });
 say({ again: (await poll(session, { ...access, limit: 10, previous: first })).notModified });

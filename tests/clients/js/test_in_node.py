@@ -29,11 +29,13 @@ async def test_a_program_warms_polls_follows_and_ends(database_url: str, redis_u
     """With every digit, the moment an event is committed; nothing that is left keeps it running."""
     async with (
         bench(database_url, redis_url) as stage,
+        stage.projector(),
         opened(api_config(database_url, redis_url)) as app,
         serving(app) as url,
     ):
         session_id, stranger = await stage.writer.session(), str(uuid4())
         await stage.writer.event(session_id, message="first", data=BIG)
+        await stage.hot(session_id)
         process = await asyncio.create_subprocess_exec(
             node_program(), HERE / "program.mjs", url, READ_KEY, session_id, stranger, "3",
             env={"PATH": os.environ["PATH"]}, stdout=PIPE,
@@ -55,7 +57,11 @@ async def test_a_program_warms_polls_follows_and_ends(database_url: str, redis_u
                 process.kill()
                 await process.wait()
 
-    assert before == [{"warm": session_id}, {"poll": [BIG], "total": 1, "fresh": True}, {"again": True}]
+    assert before == [
+        {"warm": {"session_id": session_id, "state": "hot"}},
+        {"poll": [BIG], "total": 1, "fresh": True},
+        {"again": True},
+    ]
     assert held == {"held": 2}
     assert [each["event"] for each in followed] == ["first", "second", "third"]
     assert followed[0]["data"] == BIG
