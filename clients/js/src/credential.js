@@ -96,7 +96,7 @@ export class Credential {
 
   /** Note that the API refused what was shown; true where a fresh one is worth trying at once. */
   refused(error, shown) {
-    if (shown !== this.#shown) return true; // a fresh one has come meanwhile
+    if (shown !== this.#shown || this.#over) return true; // a fresh one has come meanwhile, or is on its way
     const wasGood = this.#proven;
     [this.#over, this.#proven] = [true, false];
     if (!wasGood) this.#failed(error.message);
@@ -182,8 +182,8 @@ async function join(call, signal) {
   }
 }
 
-/** What a promise gives; rejects with the signal's reason as soon as it is aborted. */
-export async function unlessAborted(promise, signal) {
+// What a promise gives; it rejects with the signal's reason as soon as that is aborted.
+async function unlessAborted(promise, signal) {
   signal?.throwIfAborted();
   let leave;
   const left = new Promise((_, fail) => {

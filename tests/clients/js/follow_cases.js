@@ -268,6 +268,7 @@ export const cases = {
     bad.add(tokens.given[0]);
     await clock.pass(5);
     equal([tokens.calls, all.map(({ told }) => told.error)], [2, [null, null, null, null]]);
+    equal(all.some(({ states }) => states.some(({ state }) => state === "waiting")), false);
     equal(claimsOf(shownBy(session.requests.at(-1))).n, 2);
   },
   async who_signs_in_again_may_follow_by_the_same_function() {

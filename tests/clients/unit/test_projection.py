@@ -94,16 +94,16 @@ async def test_the_projection_is_told_by_type(answered: Answered) -> None:
     report = await answered(told(TOLD), "projection")
 
     as_of = datetime(2026, 1, 13, 14, 30, 0, 123456, tzinfo=UTC)
-    standing = ("live", None, as_of, 12, 3, "t1", 7)
-    one = ProjectionSlice(0, "redis:6379", *standing)
-    assert report == ProjectionReport(*standing, "7/shop", True, {"pid": 1}, ({"pid": 2},), ({"pid": 3},), (one,), TOLD)
+    one = ProjectionSlice(0, "redis:6379", "live", None, as_of, 12, 3, "t1", 7)
+    reports = {"pid": 1}, ({"pid": 2},), ({"pid": 3},)
+    assert report == ProjectionReport("live", None, as_of, 12, 3, "t1", 7, "7/shop", True, *reports, (one,), TOLD)
     assert report.is_live
     assert answered.asked == [f"GET {URL}api/v2/projection secret"]
 
 
 async def test_nothing_may_be_known_of_it(answered: Answered) -> None:
     """While Redis is away."""
-    down = {**NOTHING, "status": "down", "standbys": [], "apis": [], "slices": []}
+    down: dict[str, object] = {**NOTHING, "status": "down", "standbys": [], "apis": [], "slices": []}
 
     report = await answered(told(down), "projection")
 
