@@ -27,7 +27,7 @@ def module(name: str) -> str:
     if not (PACKAGES / file).exists():
         pytest.fail(MISSING, pytrace=False)
     text = (PACKAGES / file).read_text()
-    required = sorted(set(re.findall(r'require\("([\w/-]+)"\)', text)))
+    required = sorted(set(re.findall(r"""require\(["']([\w/-]+)["']\)""", text)))
     imports = "".join(f'import m{number} from "{address(other)}";\n' for number, other in enumerate(required))
     table = ", ".join(f'"{other}": m{number}' for number, other in enumerate(required))
     names = ", ".join(exported.split())
