@@ -155,7 +155,7 @@ class EventsRequest(NamedTuple):
 
 
 class Events:
-    """The endpoint. It is no route of FastAPI's, which alone would cost more than the whole answer from memory."""
+    """The endpoint. It is no route of a framework's, which alone would cost more than the whole answer from memory."""
 
     def __init__(  # noqa: PLR0913 (what an answer needs, all by name)
         self,

@@ -88,7 +88,7 @@ class AskedStream(NamedTuple):
 
 
 class Stream:
-    """The endpoint. Like that of events it is no route of FastAPI's."""
+    """The endpoint. Like that of events it is no route of a framework's."""
 
     def __init__(  # noqa: PLR0913 (what an answer needs, all by name)
         self,

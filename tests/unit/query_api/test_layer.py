@@ -1,4 +1,4 @@
-"""The layer in front of FastAPI, as a server calls it: prefixes, ids, CORS, HEAD, and what breaks."""
+"""The layer in front of Starlette, as a server calls it: prefixes, ids, CORS, HEAD, and what breaks."""
 
 import asyncio
 from types import SimpleNamespace
