@@ -61,6 +61,7 @@ class Pages:
             "/console/poller.js": File("poller.js", console["poller.js"]),
         }
         self._in = {
+            "/console/client/{name}": {name: File(name, body) for name, body in _files("console/client").items()},
             "/console/{name}": {name: File(name, body) for name, body in console.items()},
             "/static/{name}": {name: File(name, body) for name, body in static.items()},
         }
@@ -74,7 +75,8 @@ class Pages:
 
 
 def _files(folder: str) -> dict[str, bytes]:
-    return {found.name: found.read_bytes() for found in files("query_api").joinpath(folder).iterdir()}
+    inside = files("query_api").joinpath(folder).iterdir()
+    return {found.name: found.read_bytes() for found in inside if found.is_file()}
 
 
 def _filled_in(page: bytes, *, asks_key: bool) -> bytes:

@@ -9,9 +9,18 @@ import pytest
 
 from projector.tail.triggers import install
 from readside.api import opened
-from readside_client import AsyncClient, BadRequest, Client, Forbidden, SessionNotFound, Unauthorized
+from readside_client import (
+    AsyncClient,
+    BadRequest,
+    Client,
+    Forbidden,
+    SessionNotFound,
+    Unauthorized,
+    Unavailable,
+    WarmReply,
+)
 from tests.support.builders import OPS_KEY, READ_KEY, api_config, serving
-from tests.support.projecting import Writer
+from tests.support.projecting import Writer, bench
 from tests.support.servers import connected
 
 
@@ -54,6 +63,39 @@ async def test_a_page_in_gzip_and_its_304(url: str, writer: Writer) -> None:
     assert first.etag.endswith('-gzip"')
     assert len({event.id for event in first.items}) == first.total == 20
     assert again.items is first.items
+
+
+async def test_nobody_is_there_to_warm_a_session(url: str, writer: Writer) -> None:
+    """Without a projector: it is worth asking again, and the projection says why."""
+    session_id = await writer.session()
+    async with AsyncClient(url, READ_KEY) as reading, AsyncClient(url, OPS_KEY) as watching:
+        with pytest.raises(Unavailable):
+            await reading.warm(session_id)
+        with pytest.raises(Forbidden):
+            await reading.projection()
+        report = await watching.projection()
+
+    assert (report.status, report.is_live, report.reason is None) == ("down", False, False)
+
+
+async def test_a_session_is_warmed_and_the_projection_told(database_url: str, redis_url: str) -> None:
+    """By both clients."""
+    async with (
+        bench(database_url, redis_url) as stage,
+        stage.projector(),
+        opened(api_config(database_url, redis_url)) as app,
+        serving(app) as url,
+        AsyncClient(url, READ_KEY) as reading,
+        AsyncClient(url, OPS_KEY) as watching,
+    ):
+        session_id = await stage.writer.session()
+        await stage.hot(session_id)
+        with Client(url, READ_KEY) as other:
+            replies = [await reading.warm(session_id), await asyncio.to_thread(other.warm, session_id)]
+        report = await watching.projection()
+
+    assert replies == [WarmReply(session_id, "hot")] * 2
+    assert (report.status, report.reason, report.hot_sessions) == ("live", None, 1)
 
 
 async def test_each_refusal_has_its_class(url: str, writer: Writer) -> None:

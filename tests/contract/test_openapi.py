@@ -64,7 +64,7 @@ def test_every_route_is_described() -> None:
     }
     described = {(path, method) for path, method, _ in OPERATIONS if method != "head"}
 
-    assets = {("/static/{name}", "get"), ("/console/{name}", "get")}
+    assets = {("/static/{name}", "get"), ("/console/{name}", "get"), ("/console/client/{name}", "get")}
     assert described == (served | {(EVENTS, "get"), (STREAM, "get")}) - assets
 
 

@@ -1,36 +1,14 @@
-// What polling is made of: requests that fail in one way, and a loop that waits, backs off, rests and stops. For poller.js.
+// A loop that waits, backs off, rests while its tab is hidden, and stops.
 
-const REQUEST_TIMEOUT_SECONDS = 30;
-const LONGEST_WAIT_SECONDS = 3600;
-const NO_BODY = new Set([204, 304]);
-const TRY_AGAIN = new Set([408, 425, 429]);
+import { ReadsideError } from "./errors.js";
+
+const LONGEST_WAIT_SECONDS = 3600; // whoever asks for more has a wrong clock
 
 export const systemClock = {
   now: () => Date.now(),
   setTimeout: (work, milliseconds) => setTimeout(work, milliseconds),
   clearTimeout: (timer) => clearTimeout(timer),
 };
-
-/**
- * Why a poll failed. `status` is HTTP's (0: no answer came), `retryAfterSeconds` what the server asked for, or null.
- * `passing`: it is worth asking again, whatever the status (a 401, where a fresh token may come). `parameter`: the one that
- * the API refuses, or null.
- */
-export class PollError extends Error {
-  constructor(message, { status = 0, retryAfterSeconds = null, passing = false, parameter = null } = {}) {
-    super(message);
-    this.name = "PollError";
-    this.status = status;
-    this.retryAfterSeconds = retryAfterSeconds;
-    this.passing = passing;
-    this.parameter = parameter;
-  }
-
-  /** Whether asking again changes nothing. */
-  get final() {
-    return !this.passing && this.status >= 400 && this.status < 500 && !TRY_AGAIN.has(this.status);
-  }
-}
 
 /** Seconds that a Retry-After header asks for, be it a number or an HTTP date; null where it says nothing. */
 export function retryAfterSeconds(value, nowMs) {
@@ -48,51 +26,7 @@ export function waitAfter(error, failures, { random = Math.random, base = 1, mos
 }
 
 /**
- * Send a request; gives `{ status, headers, body }`, the body parsed from JSON (null for a 204 or 304). Rejects with a PollError.
- *
- * The browser's own cache is left out of it: the 304 is ours. `parse` gives the body for the answer's text.
- */
-export async function request(url, {
-  method = "GET", headers = {}, signal, parse = JSON.parse, fetch = globalThis.fetch, clock = systemClock,
-} = {}) {
-  const abort = new AbortController();
-  const leave = () => abort.abort();
-  signal?.addEventListener("abort", leave, { once: true });
-  const timer = clock.setTimeout(leave, REQUEST_TIMEOUT_SECONDS * 1000);
-  try {
-    const response = await fetch.call(globalThis, url, { method, headers, cache: "no-store", signal: abort.signal });
-    if (!response.ok && response.status !== 304) throw await refusal(response, clock);
-    const body = NO_BODY.has(response.status) ? null : read(parse, await response.text(), response.status);
-    return { status: response.status, headers: response.headers, body };
-  } catch (error) {
-    if (error instanceof PollError) throw error;
-    throw new PollError("The API does not answer.", { status: 0 });
-  } finally {
-    clock.clearTimeout(timer);
-    signal?.removeEventListener("abort", leave);
-  }
-}
-
-// An answer that came is told apart from one that did not.
-function read(parse, text, status) {
-  try {
-    return parse(text);
-  } catch (error) {
-    throw new PollError(`What the API answered cannot be read: ${error?.message ?? error}`, { status, passing: true });
-  }
-}
-
-async function refusal(response, clock) {
-  const told = await response.json().catch(() => null);
-  return new PollError(told?.detail ?? `The API answered ${response.status}.`, {
-    status: response.status,
-    parameter: told?.parameter ?? null,
-    retryAfterSeconds: retryAfterSeconds(response.headers.get("Retry-After"), clock.now()),
-  });
-}
-
-/**
- * Runs `step(signal)` again and again. It resolves to the seconds until the next one, or rejects with a PollError.
+ * Runs `step(signal)` again and again. It resolves to the seconds until the next one, or rejects with a ReadsideError.
  *
  * `onState({ state, error, retryInSeconds })`: `running`, `waiting` (the last step failed; it goes on by itself),
  * `hidden`, `paused`, or `stopped` for good (with the error, where one is the reason).
@@ -174,7 +108,7 @@ export class Loop {
       told = { state: "running", error: null, retryInSeconds: null };
     } catch (error) {
       if (abort.signal.aborted) return;
-      if (!(error instanceof PollError) || error.final) {
+      if (!(error instanceof ReadsideError) || error.final) {
         this.stop(error);
         return;
       }
