@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
-from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
 
 from readmodel.errors import ServiceError
 from readmodel.shown import printable
-from readside.logging import configure, hidden
-from readside.settings import Settings, read_as_far_as_possible, unknown_variables
 from readside.streams import StandardStreams
 
-_log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from readside.settings import Settings
 
 FAILED = 2
 """Exit code of whatever could not be done: a wrong setting, a server away, no leader."""
@@ -40,7 +38,9 @@ Sessions = Annotated[
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"readside {package_version('readside')}")
+        from importlib.metadata import version
+
+        typer.echo(f"readside {version('readside')}")
         raise typer.Exit
 
 
@@ -58,6 +58,8 @@ def main() -> None:
         finally:
             streams.finish()
     except ServiceError as error:
+        from readside.logging import hidden
+
         typer.echo(f"readside: {printable(hidden(str(error)))}", err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
@@ -149,15 +151,30 @@ def api(
 def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
     data: Annotated[Path | None, typer.Option(help="Keep the servers' data here, for the next demo.")] = None,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Break parts at random, and tell how they heal.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Begin the faults of --chaos anew from this number.", show_default=False)
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="End with the first value: how long does it take?")] = False,
     _version: Version = False,
 ) -> None:
     """Run everything on this machine, with nothing configured: servers, triggers, projector, API and live sessions.
 
-    Prints the URLs, an API key and a command to paste. Ctrl-C ends all of it; nothing is left behind without --data.
+    It says how far it has come, and then prints the URLs, an API key and two commands to paste. A part that ends is
+    started again, with a line that says so and how long the service took to heal. Ctrl-C ends everything; nothing is
+    left behind without --data.
+
+    With --chaos it kills and freezes parts, empties Redis and cuts connections. Each fault has a line with the time to
+    heal: until a poll shows, from memory or Redis, an event that was committed after the fault.
     """
+    typer.echo(f"The demo starts on this machine, with its API on port {port}. Ctrl-C ends it.")
+
+    from readside.demo.options import DemoOptions
     from readside.demo.run import run_demo
 
-    _run(run_demo(port, data))
+    if seed is None and chaos:
+        seed = time.time_ns() % 100_000
+    _run(run_demo(DemoOptions(port, data, seed, once)))
 
 
 @app.command()
@@ -197,6 +214,8 @@ def doctor(
     Exit code 0: all is well, without a warning. 1: a warning or a problem. 2: something could not be looked at.
     """
     from readside.commands.doctor import doctor as look
+    from readside.logging import configure
+    from readside.settings import read_as_far_as_possible
 
     settings, wrong = read_as_far_as_possible()
     configure(settings.log_level, settings.log_format, settings.secrets())
@@ -301,13 +320,19 @@ def token(
 
 
 def _settings() -> Settings:
+    import structlog
+
+    from readside.logging import configure
+    from readside.settings import Settings, unknown_variables
+
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
+    log = structlog.get_logger(__name__)
     for name, meant in unknown_variables().items():
-        _log.warning("a variable is no setting of readside, and does nothing", variable=name, meant=meant)
+        log.warning("a variable is no setting of readside, and does nothing", variable=name, meant=meant)
     for name, parameters in settings.without_effect().items():
-        _log.warning("parameters of a URL do nothing: our connections have names of their own", variable=name,
-                     parameters=list(parameters))  # fmt: skip
+        log.warning("parameters of a URL do nothing: our connections have names of their own", variable=name,
+                    parameters=list(parameters))  # fmt: skip
     return settings
 
 
