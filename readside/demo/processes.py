@@ -80,9 +80,7 @@ class Child:
 
     def died(self) -> DemoError:
         """The error that says it ended by itself, with its last words."""
-        return DemoError(
-            f"{self.name[:1].upper()}{self.name[1:]} ended unexpectedly ({ending(self.process.poll())}).{last_words(self.log)}"
-        )
+        return DemoError(f"{self.name} ended unexpectedly ({ending(self.process.poll())}).{last_words(self.log)}")
 
 
 def spawn(

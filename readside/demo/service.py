@@ -20,6 +20,7 @@ from readmodel.redis_servers import open_servers
 from readmodel.supervise import first_to_end
 from readmodel.whole_view import WholeView
 from readside.browsers import OWN_HOSTS
+from readside.demo.announcer import sentence
 from readside.demo.chaos import Chaos
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
@@ -105,7 +106,7 @@ class DemoService:
         async def dead() -> DemoPart | None:
             return next((part for part in self._parts.values() if not part.child.running), None)
 
-        raise (await first_true(dead)).child.died()
+        raise DemoError(sentence(str((await first_true(dead)).child.died())))
 
     async def _go_on(self, watch: DemoWatch, session_id: str) -> None:
         """Keep all parts up and say how it goes, until somebody ends it."""
