@@ -12,6 +12,7 @@ import typer
 
 from readmodel.errors import ServiceError
 from readmodel.shown import printable
+from readmodel.version import VERSION
 from readside.streams import StandardStreams
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ Sessions = Annotated[
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"readside {version('readside')}")
+        typer.echo(f"readside {VERSION}")
         raise typer.Exit
 
 

@@ -1,21 +1,30 @@
-"""`readside demo` as a stranger runs it: a real process with nothing configured, which leaves nothing behind."""
+"""`readside demo` as a stranger runs it: a real process with nothing configured, which leaves nothing behind.
+
+A demo takes seconds to start, so that most tests share the first one; the last of them ends it.
+"""
 
 import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import httpx
 import pytest
+import pytest_asyncio
 
-from tests.support.demos import END_SECONDS, demo, key_in, token_in, url_in
+from tests.support.demos import END_SECONDS, RunningDemo, demo, key_in, token_in, url_in
 from tests.support.keys import HEADERS, KEY
 from tests.support.servers import place_of_files
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EMPTIES_REDIS_FIRST = "806"
+BEGINNING = "The demo starts on this machine, with its API on port {}. Ctrl-C ends it.\n"
 
 
 @pytest.fixture
@@ -25,46 +34,111 @@ def temporary() -> Iterator[Path]:
         yield Path(directory)
 
 
-async def test_a_stranger_sees_live_sessions_and_nothing_is_left(temporary: Path) -> None:
-    """The summary's key opens the summary's URL; SIGTERM ends servers, children and files."""
-    async with demo(temporary) as running:
-        summary = await running.summary()
-        key, url = key_in(summary), url_in(summary)
-        async with httpx.AsyncClient(verify=False, headers={"X-API-Key": key}) as client:
-            poll = await client.get(url)
-            projection = await client.get(f"http://127.0.0.1:{running.port}/api/v2/projection")
-            elsewhere = await client.get(url, headers={"host": "evil.example"})
-        async with httpx.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token_in(summary)}"}) as visitor:
-            allowed = await visitor.get(url)
-            other = await visitor.get(url.replace(url.split("/")[-2], str(uuid4())))
-
-        assert poll.status_code == 200
-        assert poll.json()["total"] >= 3
-        assert poll.headers["readside-source"] in {"memory", "redis"}
-        assert projection.json()["status"] == "live"
-        assert (allowed.status_code, other.status_code, elsewhere.status_code) == (200, 403, 400)
-        assert f'curl -i -H "X-API-Key: {key}" "{url}?limit=3"\n' in summary
-        assert running.left()
-
-        code, output, errors = await running.end()
-
-        assert (code, errors) == (0, "")
-        assert output.endswith("Everything has ended.\n")
-        assert running.left() == []
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[RunningDemo]:
+    """A demo that has printed its summary, with a directory for its data."""
+    with (
+        TemporaryDirectory(prefix="readside-test-", dir=place_of_files()) as directory,
+        TemporaryDirectory(prefix="readside-test-", dir=place_of_files()) as data,
+    ):
+        async with demo(Path(directory), data=Path(data)) as running:
+            await running.summary()
+            yield running
 
 
-async def test_the_session_goes_on(temporary: Path) -> None:
+async def test_a_stranger_sees_live_sessions(shared: RunningDemo) -> None:
+    """The summary's key opens the summary's URL, and its token opens the one session that it names."""
+    summary = await shared.summary()
+    key, url = key_in(summary), url_in(summary)
+    async with httpx.AsyncClient(verify=False, headers={"X-API-Key": key}) as client:
+        poll = await client.get(url)
+        projection = await client.get(f"http://127.0.0.1:{shared.port}/api/v2/projection")
+        elsewhere = await client.get(url, headers={"host": "evil.example"})
+        stream = url.replace("/events", "/stream")
+        read = await client.get(stream, params={"offset": "now", "live": "long-poll"}, timeout=60)
+    async with httpx.AsyncClient(verify=False, headers={"Authorization": f"Bearer {token_in(summary)}"}) as visitor:
+        allowed = await visitor.get(url)
+        other = await visitor.get(url.replace(url.split("/")[-2], str(uuid4())))
+
+    assert summary.startswith(BEGINNING.format(shared.port))
+    assert poll.status_code == 200
+    assert poll.json()["total"] >= 3
+    assert poll.headers["readside-source"] in {"memory", "redis"}
+    assert projection.json()["status"] == "live"
+    assert (allowed.status_code, other.status_code, elsewhere.status_code) == (200, 403, 400)
+    assert read.status_code in {200, 204}
+    assert f'curl -i -H "X-API-Key: {key}" "{url}?limit=3"\n' in summary
+    assert f'curl -i -H "X-API-Key: {key}" "{stream}?offset=now&live=long-poll"\n' in summary
+
+
+async def test_the_session_goes_on(shared: RunningDemo) -> None:
     """Whoever polls again sees more."""
-    async with demo(temporary) as running:
-        summary = await running.summary()
-        url = url_in(summary)
-        async with httpx.AsyncClient(verify=False, headers={"X-API-Key": key_in(summary)}) as client:
-            before = (await client.get(url)).json()["total"]
+    summary = await shared.summary()
+    url = url_in(summary)
+    async with httpx.AsyncClient(verify=False, headers={"X-API-Key": key_in(summary)}) as client:
+        before = (await client.get(url)).json()["total"]
 
-            async def more() -> bool:
-                return bool((await client.get(url)).json()["total"] > before)
+        async def more() -> bool:
+            return bool((await client.get(url)).json()["total"] > before)
 
-            await eventually(more, "events come", 20)
+        await eventually(more, "events come", 20)
+
+
+PARTS: dict[str, Callable[[RunningDemo], int]] = {
+    "The API": lambda running: running.pid_of("readside", "api"),
+    "The projector": lambda running: running.pid_of("readside", "projector"),
+    "The writer": lambda running: running.pid_of("readside.demo.writer"),
+    "PostgreSQL": lambda running: running.server("postgres"),
+    "Redis": lambda running: running.server("redis"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_killed_part_is_started_again_and_heals(shared: RunningDemo, part: str) -> None:
+    """It says so, and how long it took until a poll showed what was committed since."""
+    await shared.summary()
+    os.kill(PARTS[part](shared), signal.SIGKILL)
+
+    await shared.line(f"{part} has ended (killed by SIGKILL). It is started again.")
+    await shared.line(f"{part} had ended (killed by SIGKILL): healed in ")
+
+
+async def test_data_is_in_use_by_one_demo(shared: RunningDemo, temporary: Path) -> None:
+    """A second one beside it is refused."""
+    async with demo(temporary, data=shared.data) as second:
+        code, output, errors = await second.ended()
+
+    assert (code, output) == (2, BEGINNING.format(second.port))
+    assert errors == f"readside: {shared.data} is in use by another demo.\n"
+
+
+async def test_a_signal_ends_it_and_its_data_is_there_for_the_next(shared: RunningDemo, temporary: Path) -> None:
+    """The next one honours the user's own keys and slices, and has chaos that heals; killed, it takes all along."""
+    assert shared.left()
+    code, output, errors = await shared.end()
+
+    assert (code, errors) == (0, "")
+    assert output.endswith("Everything has ended.\n")
+    assert shared.left() == []
+
+    elsewhere = {"READSIDE_LISTEN_URL": "postgresql://nowhere.invalid/x"}
+    environment = {**elsewhere, "READSIDE_API_KEYS": f"me:{KEY}:read+ops", "READSIDE_SLICES": "8"}
+    arguments = ("--chaos", "--seed", EMPTIES_REDIS_FIRST)
+    async with demo(temporary, *arguments, data=shared.data, port=shared.port, environment=environment) as second:
+        summary = await second.summary()
+        async with httpx.AsyncClient(verify=False, headers=HEADERS) as client:
+            kept = await client.get(url_in("".join(shared.lines)))
+            projection = (await client.get(f"http://127.0.0.1:{second.port}/api/v2/projection")).json()
+
+        assert (kept.status_code, kept.json()["total"] > 0) == (200, True)
+        assert len(projection["slices"]) == 8
+        assert KEY not in summary
+        assert '-H "X-API-Key: $KEY"' in summary
+
+        await second.line("Chaos empties Redis.")
+        await second.line("Redis had been emptied: healed in ")
+        await second.end(signal.SIGKILL)
+        await eventually(lambda: not [one for one in second.left() if one.startswith("/proc")], "all ends", 40)
 
 
 STAGES: dict[str, Callable[[Path], bool]] = {
@@ -73,10 +147,10 @@ STAGES: dict[str, Callable[[Path], bool]] = {
     "projector": lambda temporary: any(temporary.glob("readside-demo-*/projector.log")),
     "writer": lambda temporary: any(temporary.glob("readside-demo-*/writer.log")),
 }
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "number"), list(zip(STAGES, SIGNALS, strict=True)))
 async def test_a_signal_during_start_up_ends_what_has_started(
     temporary: Path, stage: str, number: signal.Signals
 ) -> None:
@@ -89,6 +163,19 @@ async def test_a_signal_during_start_up_ends_what_has_started(
         assert running.left() == []
 
 
+async def test_a_part_that_dies_before_the_first_value_is_named_and_takes_the_rest_along(temporary: Path) -> None:
+    """What is wrong with it would be wrong again."""
+    async with demo(temporary) as running:
+        await eventually(lambda: STAGES["projector"](temporary), "it has started")
+        os.kill(running.pid_of("readside", "projector"), signal.SIGKILL)
+        code, _, errors = await running.ended()
+
+        assert code == 2
+        assert errors.startswith("readside: The projector ended unexpectedly (killed by SIGKILL).")
+        assert "Traceback" not in errors
+        assert running.left() == []
+
+
 async def test_a_taken_port_is_one_clear_line(temporary: Path) -> None:
     """Said before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -96,52 +183,19 @@ async def test_a_taken_port_is_one_clear_line(temporary: Path) -> None:
         async with demo(temporary, port=port) as running:
             code, output, errors = await running.ended()
 
-    assert (code, output) == (2, "")
+    assert (code, output) == (2, BEGINNING.format(port))
     assert errors == f"readside: Port {port} on 127.0.0.1 cannot be had; choose another with --port.\n"
-
-
-async def test_data_is_kept_for_the_next_demo(temporary: Path, tmp_path: Path) -> None:
-    """The first demo's sessions are there in the second; a third beside it is refused."""
-    data = tmp_path / "data"
-    async with demo(temporary, "--data", str(data)) as first:
-        url = url_in(await first.summary())
-        assert (await first.end())[0] == 0
-    async with demo(temporary, "--data", str(data), port=first.port) as second:
-        async with httpx.AsyncClient(verify=False, headers={"X-API-Key": key_in(await second.summary())}) as client:
-            poll = await client.get(url)
-        async with demo(temporary, "--data", str(data)) as third:
-            refused = await third.ended()
-
-    assert poll.status_code == 200
-    assert poll.json()["total"] > 0
-    assert refused == (2, "", f"readside: {data} is in use by another demo.\n")
 
 
 async def test_a_directory_of_somebody_else_is_left_alone(temporary: Path, tmp_path: Path) -> None:
     """`--data` with other things in it is refused by name."""
     (tmp_path / "theirs").touch()
-    async with demo(temporary, "--data", str(tmp_path)) as running:
+    async with demo(temporary, data=tmp_path) as running:
         code, _, errors = await running.ended()
 
     assert code == 2
     assert errors.startswith(f"readside: {tmp_path} holds other things")
     assert os.listdir(tmp_path) == ["theirs"]  # noqa: PTH208 - a directory of pytest's, listed at once
-
-
-async def test_own_keys_are_honoured_and_never_printed(temporary: Path) -> None:
-    """READSIDE_API_KEYS is the user's, and READSIDE_SLICES; servers that the environment names are not touched."""
-    elsewhere = {"READSIDE_LISTEN_URL": "postgresql://nowhere.invalid/x"}
-    environment = {**elsewhere, "READSIDE_API_KEYS": f"me:{KEY}:read+ops", "READSIDE_SLICES": "8"}
-    async with demo(temporary, environment=environment) as running:
-        summary = await running.summary()
-        async with httpx.AsyncClient(verify=False, headers=HEADERS) as client:
-            assert (await client.get(url_in(summary))).status_code == 200
-            base = url_in(summary).partition("/api/")[0]
-            projection = (await client.get(f"{base}/api/v2/projection")).json()
-
-    assert [one["status"] for one in projection["slices"]] == ["live"] * 8
-    assert KEY not in summary
-    assert '-H "X-API-Key: $KEY"' in summary
 
 
 async def test_own_keys_of_a_file_and_requests_for_other_hosts(temporary: Path) -> None:
@@ -159,41 +213,11 @@ async def test_own_keys_of_a_file_and_requests_for_other_hosts(temporary: Path) 
         keys.unlink()
         elsewhere.unlink()
 
-    assert told == [200, 200, 400, 400]
-    assert KEY not in summary
+        assert told == [200, 200, 400, 400]
+        assert KEY not in summary
 
-
-@pytest.mark.parametrize(("part", "words"), [("api", ("readside", "api")), ("projector", ("readside", "projector"))])
-async def test_a_part_that_dies_is_named_and_takes_the_rest_along(
-    temporary: Path, part: str, words: tuple[str, str]
-) -> None:
-    """A demo that is half there would mislead."""
-    async with demo(temporary) as running:
-        await running.summary()
-        os.kill(running.pid_of(*words), signal.SIGKILL)
-        code, _, errors = await running.ended()
-
-        assert code == 2
-        assert errors.startswith(f"readside: {part} ended unexpectedly (killed by SIGKILL).")
-        assert "Traceback" not in errors
-        assert running.left() == []
-
-
-async def test_a_killed_demo_takes_its_processes_along(temporary: Path) -> None:
-    """No cleanup runs then; the kernel tells the children."""
-    async with demo(temporary) as running:
-        await running.summary()
-        await running.end(signal.SIGKILL)
-
-        await eventually(lambda: not [left for left in running.left() if left.startswith("/proc")], "all ends", 40)
-
-
-async def test_a_reader_who_goes_away_ends_it(temporary: Path) -> None:
-    """`readside demo | head` leaves nothing behind."""
-    async with demo(temporary) as running:
-        await running.summary()
         transport = running.process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
-        transport.close()
+        transport.close()  # `readside demo | head`
         async with asyncio.timeout(END_SECONDS):
             await running.process.wait()
 
