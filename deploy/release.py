@@ -78,7 +78,7 @@ def within(names: Iterable[str], folder: Path) -> list[str]:
 
 
 def distribution(source: Path, dist: Path, files: Sequence[str]) -> list[Path]:
-    """Build a source distribution, and a wheel from it alone; raises ValueError unless that has these files and no others."""
+    """Build a source distribution, and a wheel from it alone; raises ValueError unless that has just these files."""
     sdist = dist / last_line(run([sys.executable, "-c", BUILD, "build_sdist", str(dist)], at=source))
     with tempfile.TemporaryDirectory(prefix="readside-sdist-") as directory, tarfile.open(sdist) as archive:
         archive.extractall(directory, filter="data")
