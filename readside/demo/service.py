@@ -111,6 +111,10 @@ class DemoService:
     async def _go_on(self, watch: DemoWatch, session_id: str) -> None:
         """Keep all parts up and say how it goes, until somebody ends it."""
         meter = HealMeter(self._say, self._database_url, self._port, self._setup.access)
+        if self._setup.options.seed is not None and not meter.able:
+            raise DemoError(
+                "--chaos measures by polls of its own, and only you can poll here: unset READSIDE_API_KEYS."
+            )
         keeper = Keeper(self._say, meter)
         show(self._say, self._facts(session_id))
         kept = (keeper.keep(part) for part in self._parts.values())
