@@ -78,16 +78,16 @@ def install(
     ] = None,
     _version: Version = False,
 ) -> None:
-    """Install the triggers that leave letters of what was committed.
+    """Install the triggers that tell the projector what was committed.
 
-    Everything lives in a schema of its own (READSIDE_SCHEMA) and belongs to the owner of events; no table of the
-    applications is altered. Repeatable: where all is in place already nothing is locked or changed. It also upgrades
-    what an earlier version installed.
+    They live in a schema of their own (READSIDE_SCHEMA) and belong to the owner of events. No table of the
+    applications is altered. You can run it again at any time: it changes only what is missing or of an earlier
+    version, and locks nothing otherwise.
 
-    Needs the owner of both tables, and CREATE on the database. Refuses by name what somebody else made there.
+    Run it as the owner of both tables, with CREATE on the database. It refuses a schema that holds other things.
 
-    Where there are standbys, run CHECKPOINT afterwards, here and then on each: one that is promoted before that would
-    refuse every write to sessions and events.
+    Where there are standbys, run CHECKPOINT afterwards, on the primary and then on each standby. A standby that is
+    promoted before that refuses every write to sessions and events.
     """
     from projector.tail.triggers import install_sql
     from readside.commands import triggers
@@ -100,7 +100,7 @@ def install(
 
 @app.command()
 def uninstall(_version: Version = False) -> None:
-    """Remove every trace: triggers, functions, letters, sequences and their schema."""
+    """Remove the triggers and everything else that install made."""
     from readside.commands import triggers
 
     _run(triggers.uninstall(_settings()))
@@ -110,8 +110,8 @@ def uninstall(_version: Version = False) -> None:
 def projector(_version: Version = False) -> None:
     """Run the projector until SIGINT or SIGTERM.
 
-    It reads the letters that writers leave, and keeps the view in Redis. Several may run: one leads, the others stand
-    by and take over. It waits for servers that are away and says so in its log.
+    It reads what was committed, and keeps the hot sessions in Redis. Several may run: one leads, and another takes
+    over when it ends. While a server is away it waits, and says so in its log.
     """
     settings = _settings()
     config = settings.projector_config()  # a wrong setting ends here, before all else is loaded
@@ -135,8 +135,8 @@ def api(
 ) -> None:
     """Run the query API until SIGINT or SIGTERM, which let running requests finish.
 
-    Each process takes READSIDE_MAX_CONNECTIONS connections, or what its limit of open files leaves: the soft limit is
-    raised to the hard one, and the log says if that is too low.
+    Each process takes READSIDE_MAX_CONNECTIONS connections, or fewer where its limit of open files is too low. The
+    log then says what to set.
     """
     settings = _settings()
     settings.api_config(root_path)  # a wrong setting ends here, before all else is loaded and any worker starts
@@ -183,9 +183,9 @@ def status(
     interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks of --watch.")] = 1.0,
     _version: Version = False,
 ) -> None:
-    """Tell whether the view is fine, and if not why, what users see of it, and what to do.
+    """Tell whether the view is live. If not: why, what users see, and what to do.
 
-    It also tells how many connections each API process has, and warns where that is near its bound.
+    It also tells how many connections each API process has, and warns where one is near its bound.
 
     With --watch a terminal is redrawn; a pipe gets a block of lines, or a line of JSON, for each look. It goes on
     while Redis is away.
@@ -205,10 +205,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     _version: Version = False,
 ) -> None:
-    """Look at settings, both stores, versions, rights, TLS, triggers, clocks and limits, and say what to do.
+    """Check settings, both stores, versions, rights, TLS, triggers, clocks and limits, and say what to do.
 
-    One line for each: ok, a warning (it works, and should be mended), a problem, or unknown (it could not be looked
-    at). It changes nothing. Run it where a process of ours runs: with its settings, as its user.
+    It prints a line for each: ok, warning (works, but mend it), problem, or unknown (could not be checked). It changes
+    nothing. Run it where the projector or the API runs, with the same settings and as the same user.
 
     Exit code 0: all is well, without a warning. 1: a warning or a problem. 2: something could not be looked at.
     """
@@ -239,8 +239,8 @@ def explain(
     With --offset: what an offset of its stream is, whether the arrival log or PostgreSQL goes on from it or it gets
     410, and how many events are behind it.
 
-    It changes nothing: a session that is asked about is neither warmed nor kept hot. What Redis lacks is looked for
-    again when the view has had the time to hear of it, for 3 s at most.
+    It changes nothing: the session is neither warmed nor kept hot. What Redis lacks is looked for again for up to 3 s,
+    since the view may be about to hear of it.
 
     Exit code 0: explained. 2: a store cannot be asked; what the other one tells is printed all the same.
     """
@@ -254,7 +254,7 @@ def warm(
     sessions: Annotated[list[str], typer.Argument(metavar="SESSION", help="Session ids (UUIDs).", show_default=False)],
     _version: Version = False,
 ) -> None:
-    """Bring sessions into Redis now; returns when they are hot.
+    """Bring sessions into Redis now, and return when they are hot.
 
     Exit code 1: some could not be made hot, each named. 2: no leading projector answered within 5 s.
     """
@@ -269,9 +269,9 @@ def rebuild(
     everything: Annotated[bool, typer.Option("--all", help="Every session, hot or not.")] = False,
     _version: Version = False,
 ) -> None:
-    """Reload the hot sessions from Postgres, or those named, or all; returns when they are hot.
+    """Load the hot sessions from PostgreSQL again, or those named, or all. Return when they are hot.
 
-    Readers never see a half-built session: the old view answers until the new one is in place.
+    Readers never see half a session: the old view answers until the new one is in place.
     Exit code 1: some could not be made hot, each named. 2: no leading projector answered within 5 s.
     """
     from readside.commands import sessions as commands
@@ -286,9 +286,9 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     _version: Version = False,
 ) -> None:
-    """Compare every hot session with Postgres, event by event, or those named.
+    """Compare every hot session with PostgreSQL, event by event, or those named.
 
-    No false alarm while writers write: only what stays different when as-of has passed counts.
+    Writers may go on: a difference counts only if it stays once the view has caught up.
     Exit code 0: the same. 1: any difference, repaired or not. 2: could not compare.
     """
     from readside.commands import sessions as commands
@@ -310,8 +310,8 @@ def token(
 ) -> None:
     """Mint a token that lets its bearer read these sessions, and print it alone.
 
-    It is signed with READSIDE_JWT_SECRET (the first, where there are several), for READSIDE_JWT_AUDIENCE and from
-    READSIDE_JWT_ISSUER. Whoever has the token can use it until it ends: nothing takes it back but another secret.
+    It is signed with the first secret of READSIDE_JWT_SECRET, for READSIDE_JWT_AUDIENCE and from READSIDE_JWT_ISSUER.
+    Whoever has the token can use it until it ends. Only another secret takes it back.
     """
     from readside.commands import token as command
 

@@ -64,7 +64,7 @@ def test_secrets_of_the_users_are_honoured(monkeypatch: pytest.MonkeyPatch) -> N
 def test_where_only_the_user_can_poll_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their keys, and tokens that somebody else signs."""
     monkeypatch.setenv("READSIDE_API_KEYS", f"me:{KEY}")
-    signed_elsewhere = TokenConfig(secrets=(), audience="readside", issuer=None)
+    signed_elsewhere = TokenConfig(jwks="https://keys.example/jwks")
     monkeypatch.setattr(Settings, "token_config", lambda _: signed_elsewhere)
 
     assert DemoAccess(Settings()).headers(SESSION) is None
