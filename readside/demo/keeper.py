@@ -71,13 +71,14 @@ class Keeper:
             await first_to_end(self._measure(part, how, since), _until_ended(part))
 
     async def _start(self, part: DemoPart, pauses: Iterator[float]) -> None:
-        for _ in range(STARTS):
+        for attempt in range(1, STARTS + 1):
             await asyncio.sleep(next(pauses))
             try:
                 return await part.start()
-            except DemoError as error:
-                failed = error
-        raise failed
+            except DemoError:
+                if attempt == STARTS:
+                    raise
+        raise AssertionError("the last failure is raised")
 
     async def _measure(self, part: DemoPart, how: str, since: float) -> None:
         await self._meter.measure(f"{part.name} had ended ({how})", since)
