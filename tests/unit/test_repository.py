@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("readside", "projector", "query_api", "readmodel")
-LOCKS = ("requirements.lock", "deploy/requirements.lock")
+LOCKS = ("requirements.lock", "deploy/requirements.lock", "deploy/release.lock")
 NPM_LOCK = "tests/clients/published/package-lock.json"
 
 
@@ -86,6 +86,14 @@ def test_the_image_runs_the_versions_that_the_tests_ran() -> None:
 
     assert locked("deploy/requirements.lock").items() <= whole.items()
     assert locked("deploy/build.lock").items() <= whole.items()
+    assert locked("deploy/demo.lock").items() <= whole.items()
+
+
+def test_the_demo_is_installed_with_its_servers(pyproject: dict[str, Any]) -> None:
+    """`make demo` asks for these beside what every process runs with."""
+    servers = {name_of(each) for each in pyproject["project"]["optional-dependencies"]["demo"]}
+
+    assert servers <= {pin.partition("==")[0] for pin in locked("deploy/demo.lock")}
 
 
 def test_what_builds_is_not_installed(pyproject: dict[str, Any]) -> None:
@@ -109,7 +117,20 @@ def test_every_documented_target_exists() -> None:
     """`make` offers what the documents name."""
     targets = set(re.findall(r"^(\w+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
-    assert targets >= {"install", "demo", "test", "check", "wheel", "slim", "bench", "format", "lock", "clean", "help"}
+    assert targets >= {
+        "install",
+        "demo",
+        "test",
+        "check",
+        "wheel",
+        "release",
+        "slim",
+        "bench",
+        "format",
+        "lock",
+        "clean",
+        "help",
+    }
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from readside.demo.processes import LAUNCHER, PORTS, Child, free_port, last_lines, port_is_free, running, spawn
+from readside.demo.processes import LAUNCHER, PORTS, Child, free_port, last_lines, port_is_free, side_by_side, spawn
 from tests.support.waiting import eventually
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -45,12 +45,21 @@ async def test_an_unexpected_end_is_quoted(tmp_path: Path) -> None:
     assert str(child.died()) == "sample ended unexpectedly (exit code 1).\nIts last lines:\n  one\n  two"
 
 
-async def test_a_block_ends_its_child(tmp_path: Path) -> None:
-    """However the block is left."""
-    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+async def test_side_by_side_ends_all_with_the_first_that_fails(tmp_path: Path) -> None:
+    """What one of them raises is what is raised."""
+    child = python(tmp_path, "import time; time.sleep(60)")
+
+    async def watch() -> None:
+        try:
+            await child.exited()
+        finally:
+            await child.end()
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        async with running("sample", command, log=tmp_path / "log", environment={}) as child:
-            raise ZeroDivisionError
+        await side_by_side(watch(), fail())
 
     assert not child.running
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from readmodel.projection import Projection
+from readside.demo.announcer import Announcer
 from readside.demo.summary import DemoFacts, show
 from readside.demo.watch import DemoSample
 
@@ -17,7 +18,7 @@ LIVE = Projection(status="live", lag_ms=7, hot_sessions=9)
 def printed(facts: DemoFacts) -> list[str]:
     """The summary's lines on a narrow terminal."""
     output = io.StringIO()
-    show(Console(file=output, width=40), facts)
+    show(Announcer(Console(file=output, width=40)), facts)
     return output.getvalue().splitlines()
 
 
@@ -33,6 +34,9 @@ def test_urls_and_the_command_are_never_broken() -> None:
 
     assert f"  Events of a live session  {url}" in lines
     assert f'  curl -i -H "X-API-Key: secret" "{url}?limit=3"' in lines
+    stream = url.replace("/events", "/stream")
+    assert f'  curl -i -H "X-API-Key: secret" "{stream}?offset=now&live=long-poll"' in lines
+    assert lines[-2] == "  Ctrl-C ends everything."
 
 
 def test_without_a_key_none_is_sent() -> None:
@@ -48,6 +52,15 @@ def test_a_link_opens_one_session_alone() -> None:
 
     assert f"  Link to that one alone    http://127.0.0.1:9000/#session={SESSION}&token=a.b.c" in printed(made)
     assert not any("token" in line for line in printed(facts()))
+
+
+def test_chaos_says_how_to_have_it_again() -> None:
+    """And where its faults can be seen."""
+    lines = printed(replace(facts(), seed=7))
+
+    assert "  Chaos strikes every few seconds. The same again: --chaos --seed 7" in lines
+    assert any(line.startswith("  Console of the faults     http://127.0.0.1:9000/#session=") for line in lines)
+    assert not any("aos" in line or "faults" in line for line in printed(facts()))
 
 
 def test_kept_data_is_named() -> None:

@@ -1,0 +1,181 @@
+"""Builds all that a release is made of, checks it, and lists it: `make release`.
+
+Wheels and source distributions of the program and of the Python client, the npm tarball, and the context of the image.
+Each is built from the files under version control alone, so that nothing of a developer's directory gets into it, and
+bears the time of the last commit, so that two builds of one commit are the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("readside/", "projector/", "query_api/", "readmodel/")
+PYTHON_CLIENT, NPM_CLIENT = Path("clients/python"), Path("clients/js")
+BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, sys.argv[1])(sys.argv[2]))"
+SUMS = "SHA256SUMS"
+
+
+def main() -> None:
+    """Run as a program; what is wrong is one line on stderr."""
+    parser = argparse.ArgumentParser(description="Build and check a release.")
+    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where the files go; emptied before")
+    parser.add_argument(
+        "--without-twine", action="store_true", help="leave out twine's check, where it is not installed"
+    )
+    options = parser.parse_args()
+    dist: Path = options.dist.absolute()
+    shutil.rmtree(dist, ignore_errors=True)
+    dist.mkdir(parents=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="readside-release-") as directory:
+            build(Path(directory), dist, twine=not options.without_twine)
+    except ValueError as error:
+        sys.exit(f"release: {error}")
+    print(listed(dist))
+
+
+def build(source: Path, dist: Path, *, twine: bool) -> None:
+    """Build everything from a copy of the tree, and check it; raises ValueError."""
+    tracked = copied(source)
+    python = [
+        *distribution(source, dist, [name for name in tracked if name.startswith(PACKAGES)]),
+        *distribution(source / PYTHON_CLIENT, dist, within(tracked, PYTHON_CLIENT / "src")),
+    ]
+    npm_tarball(source / NPM_CLIENT, dist, within(tracked, NPM_CLIENT))
+    image_context(source, dist, tracked)
+    if twine:
+        run([sys.executable, "-m", "twine", "check", "--strict", *map(str, python)], at=dist)
+
+
+def copied(place: Path) -> list[str]:
+    """Copy what is under version control; its names, with `/` between their parts."""
+    names = [name for name in run(["git", "ls-files", "-z"], at=ROOT).split("\0") if name and (ROOT / name).is_file()]
+    for name in names:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, place / name)
+    return names
+
+
+def within(names: Iterable[str], folder: Path) -> list[str]:
+    """The names below a folder, as they are called from there."""
+    return [name.removeprefix(f"{folder}/") for name in names if name.startswith(f"{folder}/")]
+
+
+def distribution(source: Path, dist: Path, files: Sequence[str]) -> list[Path]:
+    """Build a source distribution, and a wheel from it alone; raises ValueError unless that has just these files."""
+    sdist = dist / last_line(run([sys.executable, "-c", BUILD, "build_sdist", str(dist)], at=source))
+    with tempfile.TemporaryDirectory(prefix="readside-sdist-") as directory, tarfile.open(sdist) as archive:
+        archive.extractall(directory, filter="data")
+        (unpacked,) = Path(directory).iterdir()
+        wheel = dist / last_line(run([sys.executable, "-c", BUILD, "build_wheel", str(dist)], at=unpacked))
+    with zipfile.ZipFile(wheel) as packed:
+        names = {name for name in packed.namelist() if ".dist-info/" not in name}
+    same(wheel.name, names, set(files))
+    return [sdist, wheel]
+
+
+def npm_tarball(source: Path, dist: Path, files: Sequence[str]) -> None:
+    """Pack the client; raises ValueError unless the tarball has what package.json names, and what npm adds."""
+    told = json.loads((source / "package.json").read_text(encoding="utf-8"))
+    listing = json.loads(run(["npm", "pack", "--dry-run", "--json", "--ignore-scripts"], at=source))
+    wanted = {name for name in files if name.split("/")[0] in told["files"]}
+    names = {entry["path"] for entry in listing[0]["files"]}
+    same(listing[0]["filename"], names, wanted | {"package.json", "README.md", "LICENSE"})
+    run(["npm", "pack", "--ignore-scripts", "--loglevel=error", "--pack-destination", str(dist)], at=source)
+
+
+def image_context(source: Path, dist: Path, tracked: Sequence[str]) -> None:
+    """Write what `docker build - <FILE` needs: what .dockerignore lets through, and the two files that Docker reads."""
+    let_through = [line[1:] for line in read(source / ".dockerignore") if line.startswith("!")]
+    kept = [name for name in tracked if any(name == each or name.startswith(f"{each}/") for each in let_through)]
+    for line in read(source / "Dockerfile"):
+        if line.startswith("COPY ") and "--from=" not in line:
+            for wanted in line.split()[1:-1]:
+                if not any(fnmatch(name, wanted) or name.startswith(f"{wanted}/") for name in kept):
+                    raise ValueError(f"the Dockerfile copies {wanted}, which .dockerignore keeps from it")
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name in sorted([*kept, "Dockerfile", ".dockerignore"]):
+            archive.add(source / name, name, filter=anonymous)
+    with gzip.GzipFile(dist / f"readside-{version(source)}-image.tar.gz", "wb", mtime=committed_at()) as file:
+        file.write(content.getvalue())
+
+
+def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Nobody's, and of the time of the last commit."""
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mtime = committed_at()
+    return entry
+
+
+def version(source: Path) -> str:
+    """The program's version, from where pyproject.toml says that it stands."""
+    project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))
+    module, _, name = project["tool"]["setuptools"]["dynamic"]["version"]["attr"].rpartition(".")
+    return run([sys.executable, "-c", f"import {module} as home; print(home.{name})"], at=source).strip()
+
+
+def committed_at() -> int:
+    """Seconds since 1970."""
+    return int(run(["git", "log", "-1", "--format=%ct"], at=ROOT))
+
+
+def listed(dist: Path) -> str:
+    """Write the sums into a file, for `sha256sum --check`; a table of the files."""
+    files = sorted(dist.iterdir())
+    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    (dist / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), encoding="utf-8")
+    width = max(map(len, sums))
+    lines = [f"{file.name:<{width}}  {file.stat().st_size / 1000:>8.1f} kB  {sums[file.name]}" for file in files]
+    return "\n".join([f"{'file':<{width}}  {'size':>11}  SHA-256", *lines])
+
+
+def same(what: str, found: set[str], wanted: set[str]) -> None:
+    """Raise ValueError that names what is missing or too much."""
+    if found != wanted:
+        raise ValueError(f"{what} lacks {sorted(wanted - found)} and has {sorted(found - wanted)} too much")
+
+
+def read(path: Path) -> list[str]:
+    """The lines of a file."""
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def last_line(text: str) -> str:
+    """The last line of what a program printed."""
+    return text.splitlines()[-1]
+
+
+def run(command: Sequence[str], *, at: Path) -> str:
+    """Run a program; what it printed. Raises ValueError with what it said where it fails."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if command[0] != "git":
+        environment["SOURCE_DATE_EPOCH"] = str(committed_at())
+    try:
+        ended = subprocess.run(command, cwd=at, env=environment, capture_output=True, check=False, text=True)
+    except FileNotFoundError as exc:
+        raise ValueError(f"{command[0]} is not on the PATH") from exc
+    if ended.returncode:
+        raise ValueError(f"{' '.join(command[:4])} failed:\n{ended.stdout}{ended.stderr}")
+    return ended.stdout
+
+
+if __name__ == "__main__":
+    main()

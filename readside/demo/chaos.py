@@ -1,0 +1,89 @@
+"""Strikes the parts of a demo at random, one fault at a time, and has each recovery measured."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from readmodel.postgres_client import connect, translated
+from readside.demo.announcer import Announcer
+from readside.demo.faults import DemoFault
+from readside.demo.heal_meter import APPLICATION_NAME, HealMeter
+from readside.demo.keeper import Keeper
+from readside.demo.parts import DemoPart
+from readside.demo.processes import spawn
+
+FREEZER = Path(__file__).with_name("freeze.py")
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE application_name LIKE 'readside-%' AND pid <> pg_backend_pid()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """`parts` by their names; `home` is where the freezer's log goes."""
+
+    announcer: Announcer
+    keeper: Keeper
+    meter: HealMeter
+    parts: Mapping[str, DemoPart]
+    database_url: str
+    redis_url: str
+    home: Path
+
+    async def run(self, faults: Iterable[DemoFault]) -> None:
+        """Strike with one after the other, each when the last has healed. Raises DemoError where one does not."""
+        for fault in faults:
+            await asyncio.sleep(fault.after_seconds)
+            await self._strike(fault)
+
+    async def _strike(self, fault: DemoFault) -> None:
+        match fault.kind:
+            case "kill":
+                self._say(f"kills {fault.part}")
+                await self.keeper.kill(self.parts[fault.part])
+            case "freeze":
+                self._say(f"freezes {fault.part} for {fault.frozen_seconds:.1f} s")
+                await self._freeze(self.parts[fault.part], fault.frozen_seconds)
+                await self.meter.measure(
+                    f"{fault.part} had been frozen for {fault.frozen_seconds:.1f} s", time.monotonic()
+                )
+            case "flush":
+                self._say("empties Redis")
+                since = time.monotonic()
+                await self._flush()
+                await self.meter.measure("Redis had been emptied", since)
+            case "cut":
+                self._say("cuts our connections to PostgreSQL")
+                since = time.monotonic()
+                await self._cut()
+                await self.meter.measure("our connections to PostgreSQL had been cut", since)
+
+    async def _freeze(self, part: DemoPart, seconds: float) -> None:
+        """By a process of its own, which thaws the part though we should be killed meanwhile."""
+        command = [sys.executable, "-I", "-S", str(FREEZER), str(part.child.pid), str(seconds)]
+        freezer = spawn("freezer", command, log=self.home / "freezer.log", environment={})
+        try:
+            await freezer.exited()
+        finally:
+            await freezer.end()
+
+    async def _flush(self) -> None:
+        async with Redis.from_url(self.redis_url) as redis:
+            await redis.flushall()
+
+    async def _cut(self) -> None:
+        connection = await connect(self.database_url, application_name=APPLICATION_NAME)
+        try:
+            with translated(self.database_url):
+                await connection.execute(CUT)
+        finally:
+            connection.terminate()
+
+    def _say(self, what: str) -> None:
+        self.announcer.news(f"Chaos {what}.", "magenta")

@@ -1,0 +1,74 @@
+"""`make release`, but for what a network brings: the files of a release, built from what is under version control."""
+
+import hashlib
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from readmodel.version import VERSION
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The directory of what was built, and what was printed."""
+    dist = tmp_path_factory.mktemp("release") / "dist"
+    command = [sys.executable, str(ROOT / "deploy/release.py"), "--dist", str(dist), "--without-twine"]
+    ended = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return dist, ended.stdout
+
+
+def test_a_release_has_all_its_files_with_their_sums(built: tuple[Path, str]) -> None:
+    """Each is listed with its size and SHA-256."""
+    dist, output = built
+    names = {
+        f"readside-{VERSION}-py3-none-any.whl",
+        f"readside-{VERSION}.tar.gz",
+        f"readside_client-{VERSION}-py3-none-any.whl",
+        f"readside_client-{VERSION}.tar.gz",
+        f"readside-client-{VERSION}.tgz",
+        f"readside-{VERSION}-image.tar.gz",
+    }
+    listed = {line.split()[0]: line.split()[-1] for line in output.splitlines()[1:]}
+
+    assert listed == {name: hashlib.sha256((dist / name).read_bytes()).hexdigest() for name in names}
+    assert (dist / "SHA256SUMS").read_text() == "".join(f"{listed[name]}  {name}\n" for name in sorted(names))
+    assert {file.name for file in dist.iterdir()} == names | {"SHA256SUMS"}
+
+
+@pytest.mark.parametrize("package", ["readside", "readside_client"])
+def test_a_wheel_tells_what_it_is_and_has_no_tests(built: tuple[Path, str], package: str) -> None:
+    """What `twine check --strict` asks for, and every kind of data file."""
+    with zipfile.ZipFile(built[0] / f"{package}-{VERSION}-py3-none-any.whl") as wheel:
+        told = Parser().parsestr(wheel.read(f"{package}-{VERSION}.dist-info/METADATA").decode())
+        names = wheel.namelist()
+
+    assert (told["Version"], told["Description-Content-Type"], told["License-Expression"]) == (
+        VERSION,
+        "text/markdown",
+        "MIT",
+    )
+    assert str(told.get_payload()).strip()
+    assert not any(re.search(r"(^|/)(tests?|conftest\.py|bench)(/|$)", name) for name in names)
+    if package == "readside":
+        assert {Path(name).suffix for name in names} >= {".py", ".sql", ".lua", ".js", ".css", ".html"}
+
+
+def test_the_image_is_built_from_what_it_needs_alone(built: tuple[Path, str]) -> None:
+    """`docker build - <FILE`: nobody's files, in no developer's time."""
+    with tarfile.open(built[0] / f"readside-{VERSION}-image.tar.gz") as context:
+        entries = context.getmembers()
+    names = {entry.name for entry in entries}
+
+    assert names >= {"Dockerfile", "pyproject.toml", "LICENSE", "deploy/requirements.lock", "readside/cli.py"}
+    assert not any(name.startswith(("tests/", "specs/", ".git/")) for name in names)
+    assert {(entry.uid, entry.uname) for entry in entries} == {(0, "")}
+    assert len({entry.mtime for entry in entries}) == 1

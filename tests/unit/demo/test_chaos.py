@@ -1,0 +1,61 @@
+"""Faults of `readside demo --chaos`: a series for each seed, and what a freeze leaves behind."""
+
+import signal
+import sys
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+from readside.demo.chaos import FREEZER
+from readside.demo.faults import FREEZE_SECONDS, PAUSE_SECONDS, faults
+from readside.demo.heal_meter import Recovery
+from readside.demo.processes import spawn
+from tests.support.waiting import eventually
+
+
+def test_a_seed_gives_one_series() -> None:
+    """So that what went wrong once can be looked at again."""
+    first, again, other = (list(islice(faults(Random(seed)), 50)) for seed in (7, 7, 8))
+
+    assert first == again
+    assert first != other
+
+
+def test_every_kind_of_fault_comes() -> None:
+    """With pauses in which one sees that all is well."""
+    drawn = list(islice(faults(Random(1)), 200))
+
+    assert {fault.kind for fault in drawn} == {"kill", "freeze", "flush", "cut"}
+    assert {fault.part for fault in drawn} == {"PostgreSQL", "Redis", "the API", "the projector"}
+    assert all(PAUSE_SECONDS[0] <= fault.after_seconds <= PAUSE_SECONDS[1] for fault in drawn)
+    assert {fault.frozen_seconds > 0 for fault in drawn if fault.kind != "freeze"} == {False}
+    assert all(fault.frozen_seconds >= FREEZE_SECONDS[0] for fault in drawn if fault.kind == "freeze")
+
+
+def test_a_recovery_says_who_answered_meanwhile() -> None:
+    """PostgreSQL, where the view could not."""
+    assert Recovery("Redis had been emptied", "redis", 0.3, 0.3).line() == "Redis had been emptied: healed in 0.3 s."
+    assert Recovery("the projector had ended", "postgres", 0.2, 2.5).line() == (
+        "the projector had ended: healed in 2.5 s (PostgreSQL answered from 0.2 s on)."
+    )
+
+
+def state(pid: int) -> str:
+    """A process' state: S for one that sleeps, T for one that is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def test_what_is_frozen_goes_on_whoever_ends_the_freezer(tmp_path: Path) -> None:
+    """SIGTERM is what the kernel sends it when the demo is killed."""
+    sleep = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+    frozen = spawn("frozen", sleep, log=tmp_path / "frozen", environment={})
+    command = [sys.executable, "-I", "-S", str(FREEZER), str(frozen.pid), "60"]
+    freezer = spawn("freezer", command, log=tmp_path / "log", environment={})
+    try:
+        await eventually(lambda: state(frozen.pid) == "T", "it is frozen")
+        await freezer.end(signal.SIGTERM)
+
+        assert state(frozen.pid) in "RS"
+    finally:
+        await freezer.end()
+        await frozen.end()
