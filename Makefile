@@ -77,10 +77,10 @@ streams: $(INSTALLED) ## look for an answer that differs by the way in: twenty m
 mutants: $(INSTALLED) ## do the fast tests notice? a random hundred of changes in the code (COUNT=40 SEED=7 for others)
 	$(BIN)/python -m tests.mutants --count $(COUNT) --seed $(or $(SEED),1)
 
-bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--help tells the rest, ARGS=--readme fills README)
+bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--help tells the rest, ARGS=--page fills specs/benchmarks.md)
 	$(BIN)/python -m bench $(ARGS)
 
-screenshots: $(INSTALLED) install-tools ## take the README's pictures of the console, from a demo of two minutes
+screenshots: $(INSTALLED) install-tools ## take the pictures of the console, from a demo of two minutes
 	$(BIN)/python -m tests.browser.screenshots
 
 # Programs that tests drive: in one go, and only those that are missing.
