@@ -1,8 +1,8 @@
 """Follows documents to the letter: `python -m tests.docs.follow`, or `make follow`.
 
-The commands of README and tutorial are read out of them, and run in a clean clone of what is committed, one shell for each
-document, with nothing of this machine's environment but its PATH. The servers are real. A comment above a sample says
-what is particular about it:
+The commands of README and tutorial are read out of them, and run in a clean clone of what is committed. Each document
+has one shell, with nothing of this machine's environment but its PATH. The servers are real. A comment above a sample
+says what is particular about it:
 
 - none: the commands run, and must succeed;
 - `yours`: the variables are the reader's own; here they are those of our servers;
@@ -49,7 +49,7 @@ def shown_variables(text: str) -> list[str]:
 
 
 def alike(one: object, other: object) -> bool:
-    """Say whether two JSON values have the same fields. null is like anything, and so is what is within `event_data`."""
+    """Say whether two JSON values have the same fields. null is like anything, and so is what is in `event_data`."""
     if one is None or other is None:
         return True
     if isinstance(one, dict) and isinstance(other, dict):
@@ -140,7 +140,8 @@ class Walk:
             )
         else:
             self.say(sample.text)
-            return shell.run(sample.text, may_fail=sample.mark == "may fail")
+            printed = shell.run(sample.text, may_fail=sample.mark == "may fail")
+            self.say("".join(f"    {line}\n" for line in printed.splitlines()))
         return printed
 
     def _value(self, name: str) -> str:
@@ -215,15 +216,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         values = {"ADMIN_URL": postgres.url(), "READSIDE_REDIS_URL": redis.url()}
         for document in options.documents:
             began = time.monotonic()
-            print(f"== {document}", flush=True)
-            walk = Walk(
-                clone, reader_environment(clone), dict(values), options.long, lambda text: print(text, flush=True)
-            )
+            _say(f"== {document}")
             try:
-                walk.follow(document)
+                Walk(clone, reader_environment(clone), dict(values), options.long, _say).follow(document)
             except StrayError as stray:
                 sys.exit(str(stray))
-            print(f"== {document}: followed to its end in {time.monotonic() - began:.0f} s", flush=True)
+            _say(f"== {document}: followed to its end in {time.monotonic() - began:.0f} s")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MARKS = {"", "alike", "answer", "long", "may fail", "not", "stays", "yours"}
-"""What may be said of a sample in the line above it, as `<!-- follow: yours -->` (tests/docs/follow.py says what each means)."""
+"""What `<!-- follow: yours -->` above a sample may say of it; tests/docs/follow.py tells what each means."""
 _FENCE = re.compile(
-    r"(?:^[ ]*<!-- follow: (?P<mark>[^>]*?) -->\n+)?^(?P<indent>[ ]*)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$",
+    r"(?:^[ ]*<!-- follow: (?P<mark>[^>]*?) -->\n+)?"
+    r"^(?P<indent>[ ]*)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 
