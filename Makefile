@@ -81,7 +81,7 @@ bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(INSTALLED) ## build the site of specs/ into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)
 
 docs-served: $(INSTALLED) ## show the site at http://127.0.0.1:8100, and build it anew on each change
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8100

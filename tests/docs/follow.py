@@ -97,6 +97,9 @@ class Shell:
     def end(self) -> None:
         """End it, and whatever it left."""
         _signal(self._process, signal.SIGTERM)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 @dataclass(slots=True)
