@@ -41,6 +41,8 @@ def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, /, *, page: Page, **_: object) -> str:
     """Return the page's text with the links of the site."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]  # it would list this page alone
     return relinked(markdown, page.file.src_uri)
 
 
