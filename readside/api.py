@@ -28,6 +28,7 @@ from query_api.operators.health import Readiness, ViewCheck
 from query_api.operators.lag_history import LagHistory
 from query_api.polls.events import WRAPPER_BYTES, Events
 from query_api.polls.poll_interval import PollLoad
+from query_api.requests.as_of_wait import AsOfWait
 from query_api.requests.held_polls import HeldPolls
 from query_api.requests.instants import Instants
 from query_api.requests.places import WaitingPlaces
@@ -291,7 +292,9 @@ class _Wiring:
         cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
         self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
         self.places = places = WaitingPlaces(config.max_waiting)
-        self.instants = Instants(places)
+        instants = Instants(places)
+        beat, staleness = config.heartbeat_seconds, config.max_staleness_seconds
+        self.as_of_wait = AsOfWait(self.cache, instants, beat, staleness)
         self.held = HeldPolls(places, self.cache, config.heartbeat_seconds)
         self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self.cache.hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
@@ -300,7 +303,7 @@ class _Wiring:
         sources = _sources(config, stores, self.cache, own)
         self.cache.on_change = (self.held.changed, sources.fallback.changed)
         self.cache.on_emptying = (self.held.broken, sources.fallback.broken)
-        self.cache.on_beat = (self.instants.passed,)
+        self.cache.on_beat = (instants.passed,)
         gate, stats, self.streams = _gate(config, self.tokens), Stats(), StreamStats()
         gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
@@ -333,14 +336,13 @@ class _Wiring:
             gate=gate,
             cache=self.cache,
             forms=self.forms,
-            instants=self.instants,
+            as_of_wait=self.as_of_wait,
             held=self.held,
             reader=sources.reader,
             requests=sources.requests,
             stats=stats,
             load=self.load,
             max_staleness_seconds=config.max_staleness_seconds,
-            heartbeat_seconds=config.heartbeat_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
 
@@ -350,6 +352,7 @@ class _Wiring:
             cache=self.cache,
             forms=self.forms,
             reader=sources.stream_reader,
+            as_of_wait=self.as_of_wait,
             held=self.held,
             requests=sources.requests,
             stats=stats,

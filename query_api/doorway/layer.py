@@ -1,4 +1,4 @@
-"""The plain ASGI layer in front of FastAPI: path prefix, ids, CORS, HEAD, polls, and what to say when one breaks."""
+"""The plain ASGI layer in front of Starlette: path prefix, ids, CORS, HEAD, polls, and what to say when one breaks."""
 
 from __future__ import annotations
 

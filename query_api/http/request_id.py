@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from contextlib import AbstractContextManager
+from contextvars import Context
 from itertools import count
 
-from structlog.typing import EventDict, WrappedLogger
+from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars
 
 HEADER = b"x-request-id"
 _ACCEPTED = re.compile(rb"[0-9A-Za-z._~:/+=@-]{1,128}")
 """What other programs make ids of, UUIDs, ULIDs and trace ids among them; nothing that could break a log line."""
-
-_current: ContextVar[bytes] = ContextVar("request_id", default=b"")
 
 
 class RequestIds:
@@ -44,33 +42,23 @@ def is_acceptable(given: bytes, keys: Iterable[bytes]) -> bool:
 
 
 def about(name: bytes) -> None:
-    """Remember an id as the one of the present context; whatever may log a line about the request does it first."""
-    _current.set(name)
+    """Put an id on every log line of the present context; whatever may log a line about the request does it first.
+
+    It takes 1.5 µs, a variable of our own a fifth of that: hot polls through the doorway log nothing and do without.
+    """
+    bind_contextvars(request_id=name.decode("ascii"))
 
 
-@contextmanager
-def naming(name: bytes) -> Iterator[None]:
-    """Remember an id as the one of the present context for as long as the block lasts."""
-    token = _current.set(name)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def naming(name: bytes) -> AbstractContextManager[None]:
+    """Put an id on every log line of the present context for as long as the block lasts."""
+    return bound_contextvars(request_id=name.decode("ascii"))
 
 
 def current() -> str:
-    """Give the present request's id; "" outside of requests."""
-    return _current.get().decode("ascii")
-
-
-def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put the present request's id on a log line (a processor of structlog's)."""
-    name = current()
-    if name:
-        event["request_id"] = name
-    return event
+    """The present request's id; "" outside of requests."""
+    return str(get_contextvars().get("request_id", ""))
 
 
 def nobodys() -> Context:
-    """Give a context of no request, for work that several share: its log lines are about none of them."""
+    """A context of no request, for work that several share: its log lines are about none of them."""
     return Context()

@@ -24,12 +24,12 @@ from query_api.memory.answers import PLAIN_LAGS, TERMINAL, Answer, AsOf, Lags, S
 from query_api.memory.content_coding import GzipForm, GzipForms
 from query_api.memory.newest import newest_key, newest_of
 from query_api.memory.response_cache import ResponseCache
-from query_api.memory.staleness import NOT_BEFORE_FIELD, Staleness, refuse_early, seconds_ahead
+from query_api.memory.staleness import NOT_BEFORE_FIELD, Staleness
 from query_api.polls.held_events import EventsFinding, EventsWaiter
 from query_api.polls.poll_interval import PollLoad, poll_interval
 from query_api.requests.access_check import AccessCheck
+from query_api.requests.as_of_wait import AsOfWait
 from query_api.requests.held_polls import HeldPolls
-from query_api.requests.instants import Instants
 from query_api.requests.session_request import SessionRequest
 from query_api.requests.stats import Stats
 from query_api.requests.waiter import Conclusion
@@ -44,9 +44,6 @@ from readmodel.view import ViewPage
 
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
-
-SLACK_SECONDS = 0.25
-"""A beat that is awaited may come so much late."""
 
 REMEMBERED_POLLS, REMEMBERED_BYTES = 16_384, 256
 """Query strings up to this length whose meaning is remembered: the same few are sent again and again."""
@@ -158,7 +155,7 @@ class EventsRequest(NamedTuple):
 
 
 class Events:
-    """The endpoint. It is no route of FastAPI's, which alone would cost more than the whole answer from memory."""
+    """The endpoint. It is no route of a framework's, which alone would cost more than the whole answer from memory."""
 
     def __init__(  # noqa: PLR0913 (what an answer needs, all by name)
         self,
@@ -166,23 +163,20 @@ class Events:
         gate: Gate,
         cache: ResponseCache,
         forms: GzipForms,
-        instants: Instants,
+        as_of_wait: AsOfWait,
         held: HeldPolls,
         reader: EventsReader,
         requests: ProjectorRequests,
         stats: Stats,
         load: PollLoad,
         max_staleness_seconds: float,
-        heartbeat_seconds: float,
         max_answer_bytes: int,
     ) -> None:
         self._gate = gate
         self._cache = cache
         self._forms = forms
-        self._instants = instants
+        self._as_of_wait = as_of_wait
         self.held = held
-        self._index_of = cache.index_of
-        self._heartbeat_seconds = heartbeat_seconds
         self._reader = reader
         self._requests = requests
         self._stats = stats
@@ -311,22 +305,7 @@ class Events:
 
     def gone(self, task: asyncio.Task[Any]) -> None:
         """Let go of a poll that is held, since its client has left; `task` is the one that answers it."""
-        self._instants.leave(task)
-
-    async def _hold(self, question: Question) -> None:
-        """Wait until the as-of that is heard has passed the instant that is wished for, for a beat at most.
-
-        Not where that is of no use: nothing is heard, or the beats have stopped, or Postgres is asked anyhow. Raises
-        InvalidParameter for an instant that lies in the future.
-        """
-        beat, instant_us = self._cache.beat_of(question.poll.session_id), question.not_before_us
-        if beat is None or beat.as_of_us >= instant_us:
-            return
-        lag = beat.lag_seconds(time.monotonic())
-        ahead = seconds_ahead(instant_us, beat.as_of_us, lag)
-        if question.seconds > 0 and lag <= self._wanted.seconds:
-            seconds = max(0.0, ahead) + self._heartbeat_seconds + SLACK_SECONDS
-            await self._instants.wait(self._index_of(question.poll.session_id), instant_us, seconds)
+        self._as_of_wait.instants.leave(task)
 
     def _kept_late_enough(self, question: Question, now: float) -> tuple[Answer, AsOf] | None:
         kept = self._kept(question, now)
@@ -339,7 +318,7 @@ class Events:
         """
         if kept is None and (question.not_before_us or question.wait_seconds):
             if question.not_before_us:
-                await self._hold(question)
+                await self._as_of_wait.until(question.poll.session_id, question.wanted)
             known = self._kept_late_enough(question, time.monotonic())
             kept = known and known[0]
         if kept is not None:
@@ -367,9 +346,7 @@ class Events:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
         answer = _finish(poll, reading.found)
         self._keep(poll, answer, reading)
-        if reading.freshness.as_of_us < question.not_before_us:
-            is_judged = self._cache.beat_of(poll.session_id) is not None
-            refuse_early(question.not_before_us, reading.freshness, is_judged=is_judged)
+        self._as_of_wait.check(poll.session_id, question.wanted, reading.freshness)
         return answer, reading
 
     def _keep(self, poll: Poll, answer: Answer, reading: SourceAnswer[EventsPage]) -> None:

@@ -13,9 +13,10 @@ from query_api.http.request_id import current
 from query_api.memory.answers import JSON, PLAIN_LAGS, AsOf, as_of, missing
 from query_api.memory.content_coding import GzipForm, GzipForms
 from query_api.memory.response_cache import ResponseCache
-from query_api.memory.staleness import Staleness, refuse_early, seconds_ahead
+from query_api.memory.staleness import Staleness
 from query_api.memory.stream_page import StreamEnd, StreamFinding, StreamPage, is_no_news, is_whole
 from query_api.requests.access_check import AccessCheck
+from query_api.requests.as_of_wait import AsOfWait
 from query_api.requests.held_polls import HeldPolls
 from query_api.requests.session_request import SessionRequest
 from query_api.requests.stats import Stats
@@ -87,7 +88,7 @@ class AskedStream(NamedTuple):
 
 
 class Stream:
-    """The endpoint. Like that of events it is no route of FastAPI's."""
+    """The endpoint. Like that of events it is no route of a framework's."""
 
     def __init__(  # noqa: PLR0913 (what an answer needs, all by name)
         self,
@@ -96,6 +97,7 @@ class Stream:
         cache: ResponseCache,
         forms: GzipForms,
         reader: StreamReader,
+        as_of_wait: AsOfWait,
         held: HeldPolls,
         requests: ProjectorRequests,
         stats: Stats,
@@ -106,6 +108,7 @@ class Stream:
         self._cache = cache
         self._forms = forms
         self._reader = reader
+        self._as_of_wait = as_of_wait
         self.held = held
         self._requests = requests
         self._stats = stats
@@ -242,8 +245,8 @@ class Stream:
     async def _read_one(
         self, question: StreamQuestion, offset: Offset | None, *, from_now: bool = False
     ) -> StreamFinding:
-        session_id, instant_us = question.request.session_id, question.wanted.not_before_us
-        self._check_instant(session_id, instant_us)
+        session_id = question.request.session_id
+        await self._as_of_wait.until(session_id, question.wanted)
         read = StreamRead(session_id, None, 0) if from_now else StreamRead(session_id, offset)
         got = await self._reader.read(read, question.wanted, question.principal)
         arrivals = got.found.arrivals
@@ -253,15 +256,8 @@ class Stream:
         else:
             page = StreamPage(session_id, arrivals.events, arrivals.next, up_to_date=arrivals.up_to_date)
             self._keep(read, page, got)
-        if got.freshness.as_of_us < instant_us:
-            refuse_early(instant_us, got.freshness, is_judged=self._cache.beat_of(session_id) is not None)
+        self._as_of_wait.check(session_id, question.wanted, got.freshness)
         return StreamFinding(got.source, page, got.freshness, self._cache.follows(session_id, got.number))
-
-    def _check_instant(self, session_id: str, instant_us: int) -> None:
-        """Raise InvalidParameter if no answer can be as of such an instant yet."""
-        beat = self._cache.beat_of(session_id) if instant_us else None
-        if beat is not None and beat.as_of_us < instant_us:
-            seconds_ahead(instant_us, beat.as_of_us, beat.lag_seconds(time.monotonic()))
 
     def _keep(self, read: StreamRead, page: StreamPage, got: SourceAnswer[StreamPart]) -> None:
         """Keep a page, and where the stream ends."""

@@ -87,6 +87,7 @@ async def test_a_not_null_that_is_not_valid(connection: Connection) -> None:
     assert await inspect(connection) is None
 
 
+@pytest.mark.installed
 @pytest.mark.parametrize(("table", "column"), STRICT)
 async def test_a_column_that_becomes_nullable_ends_all_answers_of_it(
     database_url: str, redis_url: str, table: str, column: str

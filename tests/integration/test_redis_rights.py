@@ -20,6 +20,9 @@ from tests.support.redis_users import refusals, restricted
 from tests.support.signing import SESSION
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
+
 PREFIX = "readside"
 OURS = base(PREFIX)
 PAGE = (Path(__file__).parents[2] / "specs" / "operate" / "redis.md").read_text()

@@ -25,6 +25,8 @@ from tests.support.projecting import Bench, bench
 from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
 WITHIN_SECONDS = 2.0
 READ_ONLY = "is read-only, as a replica is: it takes no batches."
 

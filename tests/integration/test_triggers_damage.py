@@ -11,12 +11,14 @@ from readmodel.postgres_client import Connection
 from tests.support.letters import new_role
 from tests.support.servers import connected
 
+pytestmark = pytest.mark.installed
+
 FINGERPRINT = fingerprint_sql("readside")
 
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[Connection]:
-    """A superuser's connection to a database with the tables and no triggers."""
+    """A superuser's connection to a database with the tables and everything of ours."""
     async with connected(database_url) as connection:
         yield connection
 
@@ -108,7 +110,6 @@ DAMAGES = {
 @pytest.mark.parametrize(("damage", "sentence"), DAMAGES.items())
 async def test_a_damage_is_named_and_mended(connection: Connection, damage: str, sentence: str) -> None:
     """It changes the fingerprint, `inspect` says what it is, and another install mends it."""
-    await install(connection, warn=pytest.fail)
     whole = await connection.fetchval(f"SELECT {FINGERPRINT}")
     await connection.execute(damage)
 
@@ -145,7 +146,6 @@ async def test_what_lets_no_row_slip_is_named_and_mended_too(
     connection: Connection, damage: str, sentence: str
 ) -> None:
     """Letters that are not as they were made, and rights that others should not have."""
-    await install(connection, warn=pytest.fail)
     await connection.execute(damage)
 
     assert await inspect(connection) == f"{sentence}; run `readside install`."
@@ -165,7 +165,6 @@ async def test_what_lets_no_row_slip_is_named_and_mended_too(
 )
 async def test_the_fingerprint_keeps_what_was_undone(connection: Connection, change: str) -> None:
     """A change that is taken back, even in one transaction, has passed over rows unseen."""
-    await install(connection, warn=pytest.fail)
     before = await connection.fetchval(f"SELECT {FINGERPRINT}")
     await connection.execute(change)
 
@@ -174,7 +173,6 @@ async def test_the_fingerprint_keeps_what_was_undone(connection: Connection, cha
 
 async def test_the_fingerprint_does_not_change_by_itself(connection: Connection, other: Connection, role: str) -> None:
     """Writes, maintenance and another role leave it as it is: short, and the same from every connection."""
-    await install(connection, warn=pytest.fail)
     before = await connection.fetchval(f"SELECT {FINGERPRINT}")
     for statement in (
         "INSERT INTO sessions SELECT gen_random_uuid(), 't', 'paused', 'm', '/', '{}', NULL, NULL, now(), now(), NULL",

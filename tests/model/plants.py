@@ -76,7 +76,7 @@ PLANTS = {
     "catching up counts and does not compare": Plant(
         "a session is stamped when its ids are Postgres' ids",
         "projector.core.comparison:judge",
-        "truth is not None and equal(header, truth):",
+        "truth is not None and header.holds(truth):",
         "truth is not None and header.complete and header.count == truth.count:\n"
         "            truth = Truth(truth.status, truth.count, header.hi, header.lo)",
         ("lead_lost", "replace"),

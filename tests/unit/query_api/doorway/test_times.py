@@ -8,7 +8,6 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census, Reason
 from query_api.doorway.connections import CONNECTIONS, KEPT_UNUSED, STARTED_A_TURN, Connections
 from query_api.doorway.front import Front
@@ -18,9 +17,10 @@ from query_api.http.problems import problem
 from query_api.http.reply import Reply
 from query_api.polls.events import Events, EventsRequest, Question
 from query_api.streams.stream import Stream
+from tests.support.builders import socket_bounds
 from tests.support.waiting import eventually
 
-BOUNDS = SocketBounds(max_connections=3, waiting_bytes=80_000)
+BOUNDS = socket_bounds(max_connections=3, waiting_bytes=80_000)
 HALF = b"GET /health/live HTTP/1.1\r\n"
 
 
