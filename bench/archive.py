@@ -14,7 +14,7 @@ from bench.table import Chart, Figure, Measurement, Row, Target, markdown
 
 RESULTS = Path(__file__).parent / "results"
 THROUGHPUT = "throughput.svg"
-README_CHARTS = {
+PAGE_CHARTS = {
     THROUGHPUT: "Polls a second, beside the peers",
     "held-polls.svg": "Commit to seen: polls that are held, beside polls every second",
 }
@@ -38,8 +38,14 @@ def keep(kept: MeasurementRecord, directory: Path = RESULTS) -> None:
     (directory / f"{kept.name}.json").write_bytes(
         orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     )
-    for name, chart in kept.measurement.charts.items():
-        (directory / f"{name}.svg").write_text(svg.lines(chart), encoding="utf-8")
+    draw([kept], directory)
+
+
+def draw(found: Sequence[MeasurementRecord], directory: Path = RESULTS) -> None:
+    """Draw the charts of measurements."""
+    for one in found:
+        for name, chart in one.measurement.charts.items():
+            (directory / f"{name}.svg").write_text(svg.lines(chart), encoding="utf-8")
 
 
 def kept(names: Sequence[str], directory: Path = RESULTS) -> list[MeasurementRecord]:
@@ -62,9 +68,11 @@ def write_summary(found: Sequence[MeasurementRecord], directory: Path = RESULTS)
     (directory / THROUGHPUT).write_text(svg.bars("Polls a second", "/s", groups), encoding="utf-8")
 
 
-def readme_charts(directory: Path = RESULTS) -> str:
-    """Give the images of the README's charts that were drawn."""
-    images = [f"![{what}](bench/results/{name})" for name, what in README_CHARTS.items() if (directory / name).exists()]
+def page_charts(directory: Path = RESULTS) -> str:
+    """The images of those charts of the page that were drawn, as Markdown."""
+    images = [
+        f"![{what}](../bench/results/{name})" for name, what in PAGE_CHARTS.items() if (directory / name).exists()
+    ]
     return "\n\n".join(images)
 
 
