@@ -26,7 +26,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check lint unit wheel slim chaos streams mutants bench screenshots format lock clean install-tools tools
+.PHONY: help install demo test check lint unit wheel slim chaos streams mutants bench reference screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -79,6 +79,9 @@ mutants: $(INSTALLED) ## do the fast tests notice? a random hundred of changes i
 
 bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--help tells the rest, ARGS=--readme fills README)
 	$(BIN)/python -m bench $(ARGS)
+
+reference: $(INSTALLED) ## write the pages of specs/reference anew, from the code and the OpenAPI document
+	$(BIN)/python -m tests.reference
 
 screenshots: $(INSTALLED) install-tools ## take the README's pictures of the console, from a demo of two minutes
 	$(BIN)/python -m tests.browser.screenshots
