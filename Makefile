@@ -26,7 +26,7 @@ UV_VERSION := 0.13.9
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo test check lint unit wheel slim chaos streams mutants bench reference screenshots format lock clean install-tools tools
+.PHONY: help install demo docs docs-served follow test check lint unit wheel slim chaos streams mutants bench reference screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -77,13 +77,19 @@ streams: $(INSTALLED) ## look for an answer that differs by the way in: twenty m
 mutants: $(INSTALLED) ## do the fast tests notice? a random hundred of changes in the code (COUNT=40 SEED=7 for others)
 	$(BIN)/python -m tests.mutants --count $(COUNT) --seed $(or $(SEED),1)
 
-bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--help tells the rest, ARGS=--readme fills README)
+bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--help tells the rest, ARGS=--page fills specs/benchmarks.md)
 	$(BIN)/python -m bench $(ARGS)
 
 reference: $(INSTALLED) ## write the pages of specs/reference anew, from the code and the OpenAPI document
 	$(BIN)/python -m tests.reference
 
-screenshots: $(INSTALLED) install-tools ## take the README's pictures of the console, from a demo of two minutes
+docs: $(INSTALLED) ## build the site of specs/ into site/
+	$(BIN)/mkdocs build --quiet $(ARGS)
+
+docs-served: $(INSTALLED) ## show the site at http://127.0.0.1:8100, and build it anew on each change
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8100
+
+screenshots: $(INSTALLED) install-tools ## take the pictures of the console, from a demo of two minutes
 	$(BIN)/python -m tests.browser.screenshots
 
 # Programs that tests drive: in one go, and only those that are missing.
@@ -123,7 +129,7 @@ lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
 	awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted && !/#/' requirements.lock >deploy/build.lock
 
 clean: ## remove the environment, builds and caches
-	rm -rf $(VENV) $(VENV)-lock $(BUILD) build dist *.egg-info .*_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(VENV)-lock $(BUILD) build dist site *.egg-info .*_cache .hypothesis .schemathesis
 	rm -rf $(PUBLISHED)/node_modules
 	rm -rf clients/python/build clients/python/dist clients/python/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.archive import MeasurementRecord, keep, kept, readme_charts, summary, write_summary
+from bench.archive import MeasurementRecord, keep, kept, page_charts, summary, write_summary
 from bench.catalogue import DESCRIPTIONS, MEASUREMENTS, WITHOUT_CROWDS, chosen
 from bench.load import generator_name
 from bench.machine import busy_share, describe
@@ -19,7 +19,7 @@ from bench.stack import ROOT, Choices, running_servers
 from bench.table import BenchError, markdown, put_between_markers
 from readmodel.errors import ServiceError
 
-README = ROOT / "README.md"
+PAGE = ROOT / "specs" / "benchmarks.md"
 
 
 def main() -> None:
@@ -37,9 +37,9 @@ def main() -> None:
         everything = kept(list(MEASUREMENTS))
         write_summary(everything)
         sys.stdout.write(summary(kept(options.measurements) or everything))
-        if options.readme:
-            README.write_text(
-                put_between_markers(README.read_text(encoding="utf-8"), f"{readme_charts()}\n\n{summary(everything)}"),
+        if options.page:
+            PAGE.write_text(
+                put_between_markers(PAGE.read_text(encoding="utf-8"), f"{page_charts()}\n\n{summary(everything)}"),
                 encoding="utf-8",
             )
     except (BenchError, ServiceError, OSError) as error:
@@ -89,7 +89,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("measurements", nargs="*", metavar="NAME", help="what to measure (default: all)")
     parser.add_argument("--list", action="store_true", help="list the measurements and end")
     parser.add_argument("--draw", action="store_true", help="measure nothing; write tables and charts of what was kept")
-    parser.add_argument("--readme", action="store_true", help="put table and chart between README.md's bench markers")
+    parser.add_argument(
+        "--page", action="store_true", help="put table and charts between the marks of specs/benchmarks.md"
+    )
     parser.add_argument("--dry", action="store_true", help="print what was measured; keep nothing")
     parser.add_argument(
         "--seconds", type=int, metavar="N", help="how long each round lasts, where a row does not set it"

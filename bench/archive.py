@@ -14,7 +14,7 @@ from bench.table import Chart, Figure, Measurement, Row, Target, markdown
 
 RESULTS = Path(__file__).parent / "results"
 THROUGHPUT = "throughput.svg"
-README_CHARTS = {
+PAGE_CHARTS = {
     THROUGHPUT: "Polls a second, beside the peers",
     "held-polls.svg": "Commit to seen: polls that are held, beside polls every second",
 }
@@ -62,9 +62,11 @@ def write_summary(found: Sequence[MeasurementRecord], directory: Path = RESULTS)
     (directory / THROUGHPUT).write_text(svg.bars("Polls a second", "/s", groups), encoding="utf-8")
 
 
-def readme_charts(directory: Path = RESULTS) -> str:
-    """Give the images of the README's charts that were drawn."""
-    images = [f"![{what}](bench/results/{name})" for name, what in README_CHARTS.items() if (directory / name).exists()]
+def page_charts(directory: Path = RESULTS) -> str:
+    """The images of those charts of the page that were drawn, as Markdown."""
+    images = [
+        f"![{what}](../bench/results/{name})" for name, what in PAGE_CHARTS.items() if (directory / name).exists()
+    ]
     return "\n\n".join(images)
 
 

@@ -42,7 +42,7 @@ async def _node(directory: Path, password: str) -> AsyncIterator[EmbeddedRedis]:
     bus = str(free_port())
     options = [
         *("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", str(NODE_TIMEOUT_MS)),
-        *("--cluster-require-full-coverage", "no"),  # else one that is killed stops them all, as README says
+        *("--cluster-require-full-coverage", "no"),  # else one that is killed stops them all, as operate/redis.md says
         *("--masterauth", password, "--repl-diskless-sync-delay", "0"),
     ]
     server = EmbeddedRedis(directory, options=options)

@@ -1,6 +1,6 @@
 """What each node carries at 10⁴ to 10⁶ dashboards, by arithmetic from what was measured: `python -m bench.scale`.
 
-It writes the tables of specs/scale.md anew, from the results that `python -m bench` keeps.
+It writes the tables of specs/operate/scale.md anew, from the results that `python -m bench` keeps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from bench.archive import kept
 from bench.stack import ROOT
 from bench.table import BenchError, number
 
-PAGE = ROOT / "specs" / "scale.md"
+PAGE = ROOT / "specs" / "operate" / "scale.md"
 FIGURES, LOADS = "figures", "loads"
 DASHBOARDS = (10_000, 100_000, 1_000_000)
 EVENTS_PER_SECOND = (1_000, 10_000, 100_000)

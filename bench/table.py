@@ -112,7 +112,7 @@ def put_between_markers(text: str, table: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in before + after:
-        raise BenchError(f"The README needs the lines {BEGIN} and {END}, once each, around its table.")
+        raise BenchError(f"The page needs the lines {BEGIN} and {END}, once each, around its table.")
     return f"{before}{BEGIN}\n{table}{END}{after}"
 
 

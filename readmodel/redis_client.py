@@ -64,7 +64,7 @@ _ADVICE = {
     "EXECABORT": "a command before it was refused",
     "NOAUTH": "put its user and password into READSIDE_REDIS_URL",
     "WRONGPASS": "mend user and password in READSIDE_REDIS_URL",
-    "NOPERM": "give our user the rights of its access list in README",
+    "NOPERM": "give our user the rights of its access list in specs/operate/redis.md",
     "max number of clients reached": "raise its maxclients, or end idle clients",
     "This instance has cluster support disabled": (
         "it is a server by itself: begin READSIDE_REDIS_URL with redis:// or rediss://"

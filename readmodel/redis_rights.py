@@ -1,8 +1,8 @@
 """What each program may do in Redis, and no more: the rules of an access list (ACL) that suffices.
 
-`readside doctor` and the tests take the rules from here, and a test holds README's to them. There are two users: the
-projector's, which the commands use too, and the API's. Neither reads or writes a key, or hears a channel, outside
-READSIDE_REDIS_PREFIX, and neither does anything to the server or to other clients.
+`readside doctor` and the tests take the rules from here, and a test holds those of specs/operate/redis.md to them.
+There are two users: the projector's, which the commands use too, and the API's. Neither reads or writes a key, or hears
+a channel, outside READSIDE_REDIS_PREFIX, and neither does anything to the server or to other clients.
 
 A view of several slices has as many hash tags. In a Redis Cluster each node has an access list of its own, the same on
 all; channels are those of a shard, and the nodes are asked which slot is where. Behind Sentinel a server's list is that

@@ -243,7 +243,7 @@ def judge_rights(ours: str, lacking: Mapping[Program, Sequence[str]], may_all: b
 
     `ours` is what all our keys begin with.
     """
-    suffices = "README, section Users of Redis, has the access lists that suffice."
+    suffices = "specs/operate/redis.md, section Users of Redis, has the access lists that suffice."
     if may_all:
         return warning("Redis rights", "Our user may do everything, to others' keys and the server too.", suffices)
     if not lacking["projector"]:

@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the console: `make screenshots`. A demo runs for two minutes and has a hiccup."""
+"""Takes the pictures of the console: `make screenshots`. A demo runs for two minutes and has a hiccup."""
 
 import asyncio
 import os

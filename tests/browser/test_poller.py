@@ -13,7 +13,7 @@ from tests.browser.browsing import CONSOLE, Tab, modules
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CASES = Path(__file__).with_name("poller_cases.js")
-QUICKSTART = Path(__file__).parents[2] / "specs/001-session-events/quickstart.md"
+QUICKSTART = Path(__file__).parents[2] / "specs/guides/polling.md"
 TEXT = CASES.read_text().partition("export const cases")[2]
 RUN = "async (name) => { const its = await import('/poller_cases.js'); await its.cases[name]().finally(its.end); }"
 NAMES = re.findall(r"^  async (\w+)\(\) \{$", TEXT, re.MULTILINE)

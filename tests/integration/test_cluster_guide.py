@@ -18,7 +18,7 @@ from tests.support.servers import embedded_redis, server_directory
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "specs/guides/cluster.md").read_text()
+GUIDE = (ROOT / "specs/operate/cluster.md").read_text()
 USERS = ROOT / "deploy/development/redis-cluster-users.acl"
 
 

@@ -20,7 +20,7 @@ from tests.support.projecting import Writer
 from tests.support.proxy import proxied
 from tests.support.servers import connected
 
-GUIDE = (Path(__file__).parents[2] / "specs" / "migrating.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "specs" / "guides" / "migrating.md").read_text()
 SESSION = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 EVENTS = f"/api/v2/sessions/{SESSION}/events"
 START = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)

@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 
 PREFIX = "readside"
 OURS = base(PREFIX)
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "specs" / "operate" / "redis.md").read_text()
 FOREIGN: dict[Program, list[tuple[str, ...]]] = {
     "projector": [
         ("GET", f"{OURS}x"), ("SET", f"{OURS}x", "1"), ("KEYS", "*"), ("SCAN", "0"), ("FLUSHALL",), ("FLUSHDB",),
@@ -214,7 +214,7 @@ async def test_another_prefix_is_out_of_reach(redis_url: str, program: Program) 
 @pytest.mark.parametrize("program", ["projector", "api"])
 def test_the_readme_has_these_rules(program: Program) -> None:
     """As a shell takes them."""
-    command = re.search(rf"ACL SETUSER readside-{program} on '>PASSWORD'((?:.*\\\n)*.*)\n", README)
+    command = re.search(rf"ACL SETUSER readside-{program} on '>PASSWORD'((?:.*\\\n)*.*)\n", PAGE)
     assert command
 
     assert tuple(shlex.split(command[1].replace("\\\n", " "))) == rules(program, PREFIX)
@@ -223,7 +223,7 @@ def test_the_readme_has_these_rules(program: Program) -> None:
 @pytest.mark.parametrize("program", ["projector", "api"])
 def test_the_readme_has_the_rules_for_a_cluster(program: Program) -> None:
     """After those for one server; and so has the file."""
-    commands = re.findall(rf"ACL SETUSER readside-{program} on '>PASSWORD'((?:.*\\\n)*.*)\n", README)
+    commands = re.findall(rf"ACL SETUSER readside-{program} on '>PASSWORD'((?:.*\\\n)*.*)\n", PAGE)
     file = (Path(__file__).parents[2] / "deploy/development/redis-cluster-users.acl").read_text()
     expected = rules(program, PREFIX, slices=32, clustered=True)
 

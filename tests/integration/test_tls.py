@@ -184,13 +184,13 @@ async def test_postgres_under_another_name(postgres_with: str, trust: Trust) -> 
 
 @pytest.mark.parametrize("mode", ["require", "prefer"])
 async def test_postgres_that_nobody_vouches_for(postgres_with: str, mode: str) -> None:
-    """These modes trust whoever answers, as the README says."""
+    """These modes trust whoever answers, as operate/security.md says."""
     assert await ask_postgres(f"{postgres_with}?sslmode={mode}") == 1
 
 
 @pytest.mark.parametrize("query", ["", "?sslmode=prefer"])
 async def test_postgres_without_tls_is_asked_in_plain_text(database_url: str, query: str) -> None:
-    """The default goes on silently, as the README says."""
+    """The default goes on silently, as operate/security.md says."""
     assert await ask_postgres(f"{database_url}{query}") == 1
 
 

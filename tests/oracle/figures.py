@@ -1,7 +1,7 @@
-"""What long runs have found, as README and specs show it.
+"""What long runs have found, as the documents show it.
 
-`python -m tests.oracle.figures SEED` keeps a run's figures and puts them into the README; with an installation's name
-after the seed (cluster, sentinel, standby) into specs/001-session-events/healing.md.
+`python -m tests.oracle.figures SEED` keeps a run's figures and puts them into specs/guarantees.md; with the name of an
+installation after the seed (cluster, sentinel, standby) into specs/001-session-events/healing.md.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from tests.oracle.report import RESULTS
 
 ROOT = Path(__file__).parents[2]
-README, SPECS = ROOT / "README.md", ROOT / "specs" / "001-session-events"
-PAGES = dict.fromkeys(("cluster", "sentinel", "standby"), SPECS / "healing.md") | {"one": README}
+GUARANTEES, SPECS = ROOT / "specs" / "guarantees.md", ROOT / "specs" / "001-session-events"
+PAGES = dict.fromkeys(("cluster", "sentinel", "standby"), SPECS / "healing.md") | {"one": GUARANTEES}
 """By installation: where its figures are shown."""
 _TEXT = """\
 The last long run (`make chaos{site} SECONDS={seconds:.0f} SEED={seed}`): {commits:,} commits of

@@ -13,7 +13,7 @@ from readside.cli import app
 from readside.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+REFERENCE = ROOT / "specs" / "reference"
 FEATURE = ROOT / "specs" / "001-session-events"
 DECISIONS = ROOT / "specs" / "decisions"
 DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
@@ -23,11 +23,16 @@ DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING
 
 def rows(text: str, heading: str) -> list[list[str]]:
     """Return the cells of the first table below a heading, without its own two head rows."""
-    section = text.split(f"\n{heading}\n", 1)[1]
+    section = f"\n{text}".split(f"\n{heading}\n", 1)[1]
     table = re.search(r"(?:^\|.*\|\n)+", section, re.MULTILINE)
     assert table, heading
     lines = table.group().splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def page(name: str) -> str:
+    """Return a page of the reference."""
+    return (REFERENCE / name).read_text()
 
 
 def shown(default: object) -> str:
@@ -44,8 +49,8 @@ def anchors(text: str) -> set[str]:
 
 
 def test_the_settings_table_is_the_settings() -> None:
-    """Every variable is in the README with its default, in the order of the code, and no other."""
-    documented = [(name.strip("`"), default) for name, default, *_ in rows(README, "## Settings")]
+    """Every variable is on its page with its default, in the order of the code, and no other."""
+    documented = [(name.strip("`"), default) for name, default, *_ in rows(page("settings.md"), "# Settings")]
 
     assert documented == [
         (field.validation_alias or PREFIX + name.upper(), shown(field.default))
@@ -55,29 +60,31 @@ def test_the_settings_table_is_the_settings() -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     """A row has four cells, the last one full."""
-    assert [row for row in rows(README, "## Settings") if len(row) != 4 or not row[3]] == []
+    assert [row for row in rows(page("settings.md"), "# Settings") if len(row) != 4 or not row[3]] == []
 
 
 def test_every_command_is_documented() -> None:
-    """The README's table holds the commands of `readside --help`, and no other."""
+    """The table holds the commands of `readside --help`, and no other."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
-    documented = [re.match(r"`readside (\w+)", row[0]) for row in rows(README, "## Commands")]
+    documented = [re.match(r"\[`readside (\w+)", row[0]) for row in rows(page("commands.md"), "# Commands")]
 
     assert [match.group(1) for match in documented if match] == list(commands)
 
 
 def test_every_option_that_is_documented_exists() -> None:
-    """`--something` in the README is an option of some command."""
+    """`--something` on the page of commands is an option of some command."""
     commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
     options = {option for command in commands for parameter in command.params for option in parameter.opts}
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README.split("## Commands")[1].split("## HTTP")[0]))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page("commands.md")))
 
     assert named - {"--help"} <= options
 
 
 def test_every_route_is_documented() -> None:
-    """The README's table of routes is the OpenAPI document's."""
-    documented = {route for row in rows(README, "## HTTP") for route in re.findall(r"`(?:GET|POST) ([^`]+)`", row[0])}
+    """The table of routes is the OpenAPI document's."""
+    documented = {
+        route for row in rows(page("http.md"), "## Routes") for route in re.findall(r"`(?:GET, HEAD|POST) ([^`]+)`", row[0])
+    }
 
     assert documented == set(document("")["paths"])
 

@@ -23,7 +23,7 @@ from tests.support.kustomizing import Document, Renderer, rendered, renderers
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-GUIDE = (ROOT / "specs/guides/kubernetes.md").read_text()
+GUIDE = (ROOT / "specs/operate/kubernetes.md").read_text()
 VERSIONS = ("1.30", "1.37")
 """The oldest that has what we use (a `sleep` before a pod's end), and the newest whose schemas are known."""
 OVERLAYS = ("overlays/small", "overlays/large")

@@ -1,4 +1,4 @@
-"""What README and specs say of long runs, held against the figures that were kept of them."""
+"""What the documents say of long runs, held against the figures that were kept of them."""
 
 import json
 

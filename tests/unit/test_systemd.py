@@ -18,7 +18,7 @@ from tests.support.confinement import settings_of
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = ROOT / "deploy" / "systemd"
-GUIDE = (ROOT / "specs/guides/systemd.md").read_text()
+GUIDE = (ROOT / "specs/operate/systemd.md").read_text()
 PROGRAM = "/opt/readside/bin/readside"
 PROJECTOR, API = SYSTEMD / "readside-projector.service", SYSTEMD / "readside-api@.service"
 UNITS = (PROJECTOR, API)

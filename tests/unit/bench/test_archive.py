@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from bench.archive import THROUGHPUT, MeasurementRecord, caption, keep, kept, readme_charts, summary, write_summary
+from bench.archive import THROUGHPUT, MeasurementRecord, caption, keep, kept, page_charts, summary, write_summary
 from bench.machine import Machine
 from bench.table import Chart, Figure, Measurement, Row, Target
 
@@ -57,14 +57,14 @@ def test_the_summary_shows_every_chart(tmp_path: Path) -> None:
     assert text.endswith("![throughput](throughput.svg)\n\n![latency](latency.svg)\n")
 
 
-def test_the_readme_shows_the_charts_that_were_drawn(tmp_path: Path) -> None:
+def test_the_page_shows_the_charts_that_were_drawn(tmp_path: Path) -> None:
     """Those of polls a second, and of held polls once they were measured."""
     write_summary([], tmp_path)
-    alone = readme_charts(tmp_path)
+    alone = page_charts(tmp_path)
     (tmp_path / "held-polls.svg").touch()
 
-    assert alone == "![Polls a second, beside the peers](bench/results/throughput.svg)"
-    assert readme_charts(tmp_path).splitlines()[-1].endswith("(bench/results/held-polls.svg)")
+    assert alone == "![Polls a second, beside the peers](../bench/results/throughput.svg)"
+    assert page_charts(tmp_path).splitlines()[-1].endswith("(../bench/results/held-polls.svg)")
 
 
 def test_the_caption_names_the_machine_once() -> None:

@@ -1,4 +1,4 @@
-"""The arithmetic of specs/scale.md: it follows from what was measured, and the page says what it gives."""
+"""The arithmetic of specs/operate/scale.md: it follows from what was measured, and the page says what it gives."""
 
 from dataclasses import replace
 

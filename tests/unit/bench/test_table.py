@@ -1,4 +1,4 @@
-"""The benchmark's table: medians, ratios, targets, and its place in the README."""
+"""The benchmark's table: medians, ratios, targets, and its place on the page."""
 
 import pytest
 
@@ -54,17 +54,17 @@ def test_a_missing_peer_is_said() -> None:
 
 
 def test_the_table_goes_between_the_markers() -> None:
-    """All else in the README stays."""
-    readme = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n"
+    """All else on the page stays."""
+    page = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n"
 
-    assert put_between_markers(readme, "| new |\n") == "before\n<!-- bench -->\n| new |\n<!-- /bench -->\nafter\n"
+    assert put_between_markers(page, "| new |\n") == "before\n<!-- bench -->\n| new |\n<!-- /bench -->\nafter\n"
 
 
-@pytest.mark.parametrize("readme", ["", "<!-- bench -->", "<!-- /bench --><!-- bench -->", "<!-- bench -->" * 2])
-def test_a_readme_without_its_markers_is_left_alone(readme: str) -> None:
+@pytest.mark.parametrize("page", ["", "<!-- bench -->", "<!-- /bench --><!-- bench -->", "<!-- bench -->" * 2])
+def test_a_page_without_its_markers_is_left_alone(page: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(BenchError, match="needs the lines"):
-        put_between_markers(readme, "table")
+        put_between_markers(page, "table")
 
 
 def test_wrk_is_read() -> None:

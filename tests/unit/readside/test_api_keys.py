@@ -222,10 +222,10 @@ def test_what_the_log_masks() -> None:
     assert [written_keys_of_file(other) for other in ("", "{", "{}", "3", "[" * 100_000)] == [set()] * 5
 
 
-def test_the_readmes_file_of_keys() -> None:
+def test_the_documents_file_of_keys() -> None:
     """What it shows can be read."""
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    example = readme.split("## Secrets in files", 1)[1].split("```json\n", 1)[1].split("```", 1)[0]
+    page = (Path(__file__).parents[3] / "specs" / "operate" / "security.md").read_text()
+    example = page.split("## Secrets in files", 1)[1].split("```json\n", 1)[1].split("```", 1)[0]
 
     assert list(parse_keys_file(example).values()) == [
         ("dashboard", frozenset({"read"})),

@@ -1,0 +1,1 @@
+"""Builds the site from specs/: `make docs`."""
