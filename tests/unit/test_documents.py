@@ -83,7 +83,9 @@ def test_every_option_that_is_documented_exists() -> None:
 def test_every_route_is_documented() -> None:
     """The table of routes is the OpenAPI document's."""
     documented = {
-        route for row in rows(page("http.md"), "## Routes") for route in re.findall(r"`(?:GET, HEAD|POST) ([^`]+)`", row[0])
+        route
+        for row in rows(page("http.md"), "## Routes")
+        for route in re.findall(r"`(?:GET, HEAD|POST) ([^`]+)`", row[0])
     }
 
     assert documented == set(document("")["paths"])
