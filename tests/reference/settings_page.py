@@ -26,9 +26,9 @@ read.
 
 """
 TAIL = """
-Pages that say more: [URLs of PostgreSQL](../operate/postgres.md#urls), [hot
+Pages that say more: [URLs of PostgreSQL](../operate/postgres.md#postgres-urls), [hot
 standbys](../operate/postgres.md#hot-standbys),
-[URLs of Redis](../operate/redis.md#urls), [secrets in files](../operate/security.md#secrets-in-files),
+[URLs of Redis](../operate/redis.md#redis-urls), [secrets in files](../operate/security.md#secrets-in-files),
 [keys](../operate/security.md#keys), [tokens](../operate/security.md#tokens), [sizing](../operate/sizing.md).
 
 ## Variables of others
