@@ -14,6 +14,8 @@ COPY pyproject.toml LICENSE ./
 COPY readmodel readmodel
 COPY projector projector
 COPY query_api query_api
+# query_api/console/client leads there: what the console is made of is what npm carries.
+COPY clients/js/src clients/js/src
 COPY readside readside
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/readside/bin/python install --no-deps --no-index dist/*.whl \

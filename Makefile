@@ -17,6 +17,8 @@ STREAMS ?= 30000
 BROWSER := chromium-headless-shell fonts-dejavu-core
 PUBLISHED := tests/clients/published
 PUBLISHED_INSTALLED := $(PUBLISHED)/node_modules/.installed
+JS_CLIENT := clients/js
+JS_INSTALLED := $(JS_CLIENT)/node_modules/.installed
 BUILD := $(VENV)-build
 PREFIX ?= /opt/readside
 
@@ -37,7 +39,7 @@ demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9
 	@exec $(BIN)/readside demo --port $(PORT)
 
 # Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
-test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
+test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) $(JS_INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
@@ -108,13 +110,14 @@ install-tools: ## install the Debian packages that tests drive: Chromium, Promet
 tools:
 	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || $(MAKE) --no-print-directory install-tools || true
 
-# The client that npm carries, as its lock pins it. Without Node, the tests that need it say so.
-$(PUBLISHED_INSTALLED): $(PUBLISHED)/package.json $(PUBLISHED)/package-lock.json | tools
+# What npm carries, as the locks pin it: the published client, and what our own is tested with. Without Node, the tests that
+# need it say so.
+$(PUBLISHED_INSTALLED) $(JS_INSTALLED): %/node_modules/.installed: %/package.json %/package-lock.json | tools
 	@if ! command -v npm >/dev/null; then \
-		echo "No npm on the PATH: the tests of the published Node client will fail (they need Node.js 18 or newer)." >&2; \
+		echo "No npm on the PATH: the tests of $* will fail (they need Node.js 18 or newer)." >&2; \
 	else \
-		echo "Installing the published Node client into $(PUBLISHED)/node_modules"; \
-		npm ci --prefix $(PUBLISHED) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null && touch $@; \
+		echo "Installing the packages of $* into $*/node_modules"; \
+		npm ci --prefix $* --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null && touch $@; \
 	fi
 
 format: $(INSTALLED) ## put the code into shape
@@ -130,7 +133,7 @@ lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
 
 clean: ## remove the environment, builds and caches
 	rm -rf $(VENV) $(VENV)-lock $(BUILD) build dist site *.egg-info .*_cache .hypothesis .schemathesis
-	rm -rf $(PUBLISHED)/node_modules
+	rm -rf $(PUBLISHED)/node_modules $(JS_CLIENT)/node_modules
 	rm -rf clients/python/build clients/python/dist clients/python/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

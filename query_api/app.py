@@ -7,9 +7,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from query_api import pages, routes
-from query_api.layer import Layer
-from query_api.problems import bad_request, broken, problem, problem_of
+from query_api.doorway.layer import Layer
+from query_api.http.problems import bad_request, broken, problem, problem_of
+from query_api.operators import pages, routes
 from query_api.service import Service
 from readmodel.errors import InvalidParameter, ServiceError
 

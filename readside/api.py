@@ -13,39 +13,39 @@ from query_api.access.gate import Gate
 from query_api.access.hosts import Hosts
 from query_api.access.tokens import Tokens
 from query_api.app import build_app
-from query_api.circuit import RETRY_SECONDS, Circuit
-from query_api.cold_polls import ColdPolls
 from query_api.config import ApiConfig
-from query_api.content_coding import GzipForms
-from query_api.cors import Cors
 from query_api.doorway.census import Census, CensusLog
 from query_api.doorway.connections import CONNECTIONS, Connections
+from query_api.doorway.front import Front
+from query_api.doorway.layer import Layer, Receive, Scope, Send
 from query_api.doorway.report import ApiReporter
-from query_api.events import WRAPPER_BYTES, Events
-from query_api.exchange import Exchange, taking_part
-from query_api.exposition import MERGE, Exposition, MetricSources
-from query_api.fallback import Fallback, Log, Streams
-from query_api.front import Front
-from query_api.health import Readiness, ViewCheck
-from query_api.held_polls import HeldPolls
-from query_api.instants import Instants
-from query_api.lag_history import LagHistory
-from query_api.layer import Layer, Receive, Scope, Send
-from query_api.own_database import OwnDatabase
-from query_api.places import WaitingPlaces
-from query_api.poll_interval import PollLoad
-from query_api.projector_requests import Line, ProjectorRequests
-from query_api.reader import Reader
-from query_api.request_line import RequestLine
-from query_api.response_cache import ResponseCache
+from query_api.http.cors import Cors
+from query_api.memory.content_coding import GzipForms
+from query_api.memory.response_cache import ResponseCache
+from query_api.operators.exchange import Exchange, taking_part
+from query_api.operators.exposition import MERGE, Exposition, MetricSources
+from query_api.operators.health import Readiness, ViewCheck
+from query_api.operators.lag_history import LagHistory
+from query_api.polls.events import WRAPPER_BYTES, Events
+from query_api.polls.poll_interval import PollLoad
+from query_api.requests.held_polls import HeldPolls
+from query_api.requests.instants import Instants
+from query_api.requests.places import WaitingPlaces
+from query_api.requests.stats import Stats
 from query_api.service import Service
-from query_api.stats import Stats
-from query_api.stream import Stream
-from query_api.stream_reader import StreamReader
-from query_api.stream_stats import StreamStats
-from query_api.subscription import Subscribe, Subscription
-from query_api.view_nodes import ViewNodes
-from query_api.watch import take_connection
+from query_api.sources.circuit import RETRY_SECONDS, Circuit
+from query_api.sources.cold_polls import ColdPolls
+from query_api.sources.fallback import Fallback, Log, Streams
+from query_api.sources.own_database import OwnDatabase
+from query_api.sources.projector_requests import Line, ProjectorRequests
+from query_api.sources.reader import Reader
+from query_api.sources.request_line import RequestLine
+from query_api.sources.stream_reader import StreamReader
+from query_api.sources.subscription import Subscribe, Subscription
+from query_api.sources.view_nodes import ViewNodes
+from query_api.sources.watch import take_connection
+from query_api.streams.stats import StreamStats
+from query_api.streams.stream import Stream
 from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
 from readmodel.event_stream import StreamLog

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from query_api.request_id import add_request_id
+from query_api.http.request_id import add_request_id
 from readmodel.shown import printable
 
 REPEAT_SECONDS = 60.0

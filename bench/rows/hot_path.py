@@ -28,25 +28,25 @@ from bench.table import BenchError, Figure, Measurement, Row, number
 from query_api.access.gate import Gate
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import Tokens
-from query_api.answers import AsOf, Number, found, missing
-from query_api.content_coding import GzipForms
-from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.connections import CONNECTIONS, Connections
+from query_api.doorway.front import Front
 from query_api.doorway.protocol import Doorway
-from query_api.events import Events, events_path
-from query_api.front import Front
-from query_api.held_polls import HeldPolls
-from query_api.instants import Instants
-from query_api.newest import Newest
-from query_api.places import WaitingPlaces
-from query_api.poll_interval import PollLoad
-from query_api.projector_requests import ProjectorRequests
-from query_api.reader import Reader
-from query_api.response_cache import ResponseCache
-from query_api.stats import Stats
-from query_api.stream import Stream
+from query_api.http.cors import Cors
+from query_api.memory.answers import AsOf, Number, found, missing
+from query_api.memory.content_coding import GzipForms
+from query_api.memory.newest import Newest
+from query_api.memory.response_cache import ResponseCache
+from query_api.polls.events import Events, events_path
+from query_api.polls.poll_interval import PollLoad
+from query_api.requests.held_polls import HeldPolls
+from query_api.requests.instants import Instants
+from query_api.requests.places import WaitingPlaces
+from query_api.requests.stats import Stats
+from query_api.sources.projector_requests import ProjectorRequests
+from query_api.sources.reader import Reader
+from query_api.streams.stream import Stream
 from readmodel.freshness import rfc3339
 from readmodel.messages import Change, ProjectorRequest
 from readmodel.poll import Poll, render

@@ -1,8 +1,8 @@
 // Asking the API: with the key or token that was given, kept for this tab and sent in a header only.
 
-import { headersFor } from "./credential.js";
-import { parseAnswer } from "./exact.js";
-import { request } from "./poller.js";
+import { headersFor } from "./client/credential.js";
+import { parseAnswer } from "./client/exact.js";
+import { request } from "./client/request.js";
 
 const KEPT_AS = "readside.key";
 
@@ -20,7 +20,7 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEPT_AS),
 };
 
-/** Ask for JSON below the service's address; rejects with a PollError. */
+/** Ask for JSON below the service's address; rejects with a ReadsideError. */
 export async function ask(path, { method = "GET", signal } = {}) {
   return (await request(new URL(path, BASE), { method, headers: headersFor(key.get()), signal, parse: parseAnswer })).body;
 }

@@ -1,6 +1,6 @@
 // The list of a session's events, newest first: thousands of rows, changed once a frame, filled with text only.
 
-import { asDate, isNewer } from "./instants.js";
+import { asDate, isNewer } from "./client/instants.js";
 import { kindOf } from "./kinds.js";
 import { LinedJson, PlainText, inDirections, wholeBefore, withEscapes } from "./layout.js";
 import { count, element, timeOfDay } from "./page.js";

@@ -1,6 +1,6 @@
 // JSON text laid out in lines, a part at a time: from the text itself, so that every digit stays as it came.
 
-import { afterSpace, closes, endOfValue, opens } from "./exact.js";
+import { afterSpace, closes, endOfValue, opens } from "./client/exact.js";
 
 const DEEPEST = 12; // what lies deeper stays on its line, as it came: no screen has room for more indentation
 const STRETCH = 2_048; // long values are handed over in stretches of so many characters

@@ -2,7 +2,7 @@
 
 import { given, takeTokens } from "./address.js";
 import { BASE, key, keyAsked } from "./api.js";
-import { isToken } from "./credential.js";
+import { isToken } from "./client/credential.js";
 import { announce, byId, set, write } from "./page.js";
 import { ProjectionPage } from "./projection.js";
 import { SessionPage } from "./session.js";

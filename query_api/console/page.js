@@ -1,6 +1,6 @@
 // Building and filling elements: always by text, never by markup; and how times, spans and numbers are written.
 
-import { asDate } from "./instants.js";
+import { asDate } from "./client/instants.js";
 
 /** Make an element: attributes by name (`class`, `aria-label`, …), then children, where a string is text. */
 export function element(name, attributes = {}, ...children) {

@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { LagChart, Samples } from "./chart.js";
 import { HotSessions } from "./hot_sessions.js";
 import { ago, announce, byId, count, dayAndTime, element, rate, set, span, STATES, write } from "./page.js";
-import { Loop } from "./poller.js";
+import { Loop } from "./client/loop.js";
 import { SlicePanel } from "./slices.js";
 
 const EVERY_SECONDS = 1;

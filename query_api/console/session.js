@@ -4,7 +4,7 @@ import { BASE, ask, key } from "./api.js";
 import { EventList, LIVE_ROWS } from "./event_list.js";
 import { KNOWN_TYPES, STATIONS, kindOf } from "./kinds.js";
 import { announce, byId, count, element, set, span, timeOfDay, write } from "./page.js";
-import { EventPoller } from "./poller.js";
+import { EventPoller } from "./client/event_poller.js";
 import { Timeline } from "./timeline.js";
 
 const PAGE = 200;

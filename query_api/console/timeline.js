@@ -1,6 +1,6 @@
 // The strip of a session's life: how many events there were when, what stands out among them, and its stations.
 
-import { drawnAt } from "./instants.js";
+import { drawnAt } from "./client/instants.js";
 import { BY_WEIGHT, kindOf } from "./kinds.js";
 import { count, dayAndTime, drawn, set, span } from "./page.js";
 

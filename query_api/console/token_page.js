@@ -1,7 +1,7 @@
 // The page of a token that names several sessions: which they are, and when it ends. What it says is shown, not checked.
 
-import { claimsOf, isToken } from "./credential.js";
-import { asDate } from "./instants.js";
+import { claimsOf, isToken } from "./client/credential.js";
+import { asDate } from "./client/instants.js";
 import { byId, count, dayAndTime, element, write } from "./page.js";
 
 const ID = /^(?:urn:uuid:)?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;

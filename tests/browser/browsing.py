@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright, expect
@@ -13,6 +14,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_pla
 import query_api
 
 CONSOLE = Path(query_api.__file__).parent / "console"
+REPOSITORY = CONSOLE.parents[1]
 FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
 PATIENCE_MS = 15_000
 PROGRAMS = "chromium-headless-shell", "chromium"
@@ -70,16 +72,19 @@ async def tab(browser: Browser, **options: Any) -> AsyncIterator[Tab]:
 
 
 @asynccontextmanager
-async def modules(browser: Browser, cases: Path, *, locale: str = "en", zone: str = "UTC") -> AsyncIterator[Tab]:
-    """An empty page that may import the console's modules from /console, and the cases beside them."""
+async def modules(
+    browser: Browser, cases: Path, *, locale: str = "en", zone: str = "UTC", page: str = "<!doctype html>"
+) -> AsyncIterator[Tab]:
+    """A page that may import the console's modules from /console, the repository's by their path, and the cases."""
 
     async def from_disk(route: Route) -> None:
-        name = route.request.url.rpartition("/")[2]
-        if not name.endswith(".js"):
-            await route.fulfill(body="<!doctype html>", content_type="text/html")
-        else:
-            body = (cases if name == cases.name else CONSOLE / name).read_text()
-            await route.fulfill(body=body, content_type="text/javascript")
+        path = urlsplit(route.request.url).path
+        if not path.endswith(".js"):
+            await route.fulfill(body=page, content_type="text/html")
+            return
+        beside, console = cases.name, path.removeprefix("/console/")
+        file = cases if path == f"/{beside}" else CONSOLE / console if console != path else REPOSITORY / path[1:]
+        await route.fulfill(body=file.read_text(), content_type="text/javascript")
 
     async with tab(browser, locale=locale, timezone_id=zone) as opened:
         await opened.page.route("http://poller.test/**", from_disk)

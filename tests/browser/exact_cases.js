@@ -1,7 +1,7 @@
 // The console's modules as tests ask them: plain values in, plain values out.
 
-import { parseAnswer } from "/console/exact.js";
-import { isNewer, microseconds } from "/console/instants.js";
+import { parseAnswer } from "/console/client/exact.js";
+import { isNewer, microseconds } from "/console/client/instants.js";
 import { LinedJson } from "/console/layout.js";
 import { Timeline } from "/console/timeline.js";
 

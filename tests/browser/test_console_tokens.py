@@ -62,7 +62,7 @@ async def test_the_address_is_clean_before_anything_else_is_there(api: Guarded, 
         await route.abort()
 
     token = minted(["00000000-0000-0000-0000-000000000000"])
-    for name in ("main.js", "console.css", "poller.js", "loop.js", "credential.js"):
+    for name in ("main.js", "console.css", "client/event_poller.js", "client/loop.js", "client/credential.js"):
         await visitor.page.route(f"**/console/{name}", never)
     await visitor.page.goto(f"{api.url}/#token={token}", wait_until="commit")
     await visitor.page.wait_for_url(f"{api.url}/", wait_until="commit")

@@ -56,6 +56,20 @@ async def test_a_page_in_gzip_and_its_304(url: str, writer: Writer) -> None:
     assert again.items is first.items
 
 
+async def test_a_session_is_warmed_and_the_projection_told(url: str, writer: Writer) -> None:
+    """By both clients; the latter for operators alone."""
+    session_id = await writer.session()
+    async with AsyncClient(url, READ_KEY) as reading, AsyncClient(url, OPS_KEY) as watching:
+        reply = await reading.warm(session_id)
+        report = await watching.projection()
+        with pytest.raises(Forbidden):
+            await reading.projection()
+
+    assert (reply.session_id, reply.state) == (session_id, "warming")
+    assert (report.status, report.is_live, report.reason is None) == ("down", False, False)
+    assert set(report.raw) >= {"standbys", "apis", "slices"}
+
+
 async def test_each_refusal_has_its_class(url: str, writer: Writer) -> None:
     """And the parameter's name where there is one."""
     session_id = await writer.session()

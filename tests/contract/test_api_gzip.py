@@ -12,8 +12,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from query_api import content_coding
-from query_api.content_coding import GzipForms
+from query_api.memory import content_coding
+from query_api.memory.content_coding import GzipForms
 from tests.fakes.event_log import Row
 from tests.support.builders import events_path
 from tests.support.scraping import series

@@ -9,15 +9,15 @@ import orjson
 import pytest
 import yaml
 
-from query_api import pages, routes
 from query_api.access.denials import too_many
 from query_api.access.gate import Credential, Gate
+from query_api.http.reply import SAFETY
+from query_api.memory.staleness import Staleness
 from query_api.openapi import document
 from query_api.openapi.__main__ import as_yaml
 from query_api.openapi.parts import HEADERS, PARAMETERS
 from query_api.openapi.schemas import SESSION_ID
-from query_api.reply import SAFETY
-from query_api.staleness import Staleness
+from query_api.operators import pages, routes
 
 PUBLISHED = Path(__file__).parents[2] / "specs/001-session-events/contracts/events-api.yaml"
 DOCUMENT = document()

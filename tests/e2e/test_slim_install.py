@@ -96,6 +96,14 @@ def test_it_is_the_wheel_that_runs(program: Path) -> None:
     assert Path(said).is_relative_to(program.parents[1])
 
 
+def test_it_holds_the_javascript_client(program: Path) -> None:
+    """The files that npm carries, of which the console is made: the wheel has no link that leads out of it."""
+    sources = {file.name: file.read_bytes() for file in (ROOT / "clients/js/src").iterdir()}
+    (console,) = program.parents[1].glob("lib/python*/site-packages/query_api/console")
+
+    assert {file.name: file.read_bytes() for file in (console / "client").iterdir()} == sources
+
+
 async def test_it_does_what_it_is_for(program: Path, database_url: str, redis_url: str) -> None:
     """It installs the triggers, the doctor is content with it, a projector leads and an API answers from the view."""
     site = Site.of(database_url, redis_url, REDIS_PREFIX="readside", API_KEYS=f"test:{KEY}", MAX_CONNECTIONS="100")

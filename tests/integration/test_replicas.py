@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from projector.tail.sql import statement
-from query_api.projector_requests import ProjectorRequests
+from query_api.sources.projector_requests import ProjectorRequests
 from readmodel import standby_log
 from readmodel.event_log import answer_statement
 from readmodel.sql import statement as shared

@@ -7,7 +7,7 @@ import pytest
 
 from projector.core.letters import Letters
 from projector.tail.letterbox import Letterbox, Reading
-from query_api import view_reads
+from query_api.sources import view_reads
 from readside.api import _Wiring
 from tests.support.barriers import Ear
 from tests.support.projecting import Bench, bench

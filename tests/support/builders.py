@@ -8,8 +8,8 @@ from typing import Literal
 import httpx
 
 from query_api.config import ApiConfig
+from query_api.doorway.layer import Layer
 from query_api.doorway.protocol import Doorway
-from query_api.layer import Layer
 from readside.api import opened
 from readside.api_server import listening
 from tests.support.serving import served

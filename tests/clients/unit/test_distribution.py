@@ -84,7 +84,7 @@ def _imports(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("method", ["events", "follow", "__init__"])
+@pytest.mark.parametrize("method", ["events", "follow", "warm", "projection", "__init__"])
 def test_both_clients_are_called_alike(method: str) -> None:
     """Same parameters, same words."""
     calls: list[Any] = [getattr(kind, method) for kind in (Client, AsyncClient)]

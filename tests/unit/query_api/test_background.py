@@ -5,10 +5,10 @@ import signal
 
 import pytest
 
-from query_api.circuit import RETRY_SECONDS, Circuit
 from query_api.config import ApiConfig
-from query_api.health import KEPT_SECONDS, Readiness
-from query_api.projector_requests import ProjectorRequests
+from query_api.operators.health import KEPT_SECONDS, Readiness
+from query_api.sources.circuit import RETRY_SECONDS, Circuit
+from query_api.sources.projector_requests import ProjectorRequests
 from readmodel.errors import ConfigurationError, EventLogUnavailable, SchemaMissing, ViewUnavailable
 from readside import background
 from readside.api import Process, create_app, prefix
@@ -142,8 +142,8 @@ async def test_a_bug_is_500_without_its_details(
         def fail(*_: object) -> None:
             raise ZeroDivisionError("secret detail")
 
-        monkeypatch.setattr("query_api.events._parsed", fail)
-        monkeypatch.setattr("query_api.routes.parse_page", fail)
+        monkeypatch.setattr("query_api.polls.events._parsed", fail)
+        monkeypatch.setattr("query_api.operators.routes.parse_page", fail)
         headers = {"origin": "https://a.example"}
         answers = [
             await stand.poll(SID, **headers),

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from query_api import fallback as module
-from query_api.answers import Number
-from query_api.circuit import Circuit
-from query_api.fallback import Fallback, FallbackAnswer, LineFull
-from query_api.own_database import OwnDatabase
+from query_api.memory.answers import Number
+from query_api.sources import fallback as module
+from query_api.sources.circuit import Circuit
+from query_api.sources.fallback import Fallback, FallbackAnswer, LineFull
+from query_api.sources.own_database import OwnDatabase
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overload, QueryTooSlow, ServerInRecovery
 from readmodel.event_log import LogPage
 from readmodel.poll import Poll

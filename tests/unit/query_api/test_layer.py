@@ -7,18 +7,18 @@ from uuid import uuid4
 
 import pytest
 
-from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.connections import Connections
-from query_api.events import Events, Question
-from query_api.front import Front
-from query_api.layer import Layer, Message, Receive, Scope, Send, respond
-from query_api.problems import broken
-from query_api.reply import HeaderFields, Reply
-from query_api.staleness import Staleness
-from query_api.stream import AskedStream, Stream, StreamQuestion
-from query_api.stream_waiter import StreamWaiter
+from query_api.doorway.front import Front
+from query_api.doorway.layer import Layer, Message, Receive, Scope, Send, respond
+from query_api.http.cors import Cors
+from query_api.http.problems import broken
+from query_api.http.reply import HeaderFields, Reply
+from query_api.memory.staleness import Staleness
+from query_api.polls.events import Events, Question
+from query_api.streams.stream import AskedStream, Stream, StreamQuestion
+from query_api.streams.waiter import StreamWaiter
 
 ORIGIN = "https://board.example"
 POLL = "/api/v2/sessions/one/events"

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from query_api.answers import AsOf, Number, found, missing
-from query_api.own_database import OwnDatabase
-from query_api.response_cache import ResponseCache
+from query_api.memory.answers import AsOf, Number, found, missing
+from query_api.memory.response_cache import ResponseCache
+from query_api.sources.own_database import OwnDatabase
 from readmodel.messages import Change
 from readmodel.view import Cold, ViewPage
 from tests.fakes.event_log import Row

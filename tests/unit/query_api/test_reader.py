@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from query_api import reader as module
-from query_api import view_reads
-from query_api.answers import Number
-from query_api.circuit import Circuit
-from query_api.cold_polls import ColdPolls
-from query_api.fallback import Fallback, LineFull
-from query_api.projector_requests import ProjectorRequests
-from query_api.reader import Reader
-from query_api.replicas import Replicas
-from query_api.staleness import Staleness
-from query_api.view_reads import LONG_BYTES, ViewReads
+from query_api.memory.answers import Number
+from query_api.memory.staleness import Staleness
+from query_api.sources import reader as module
+from query_api.sources import view_reads
+from query_api.sources.circuit import Circuit
+from query_api.sources.cold_polls import ColdPolls
+from query_api.sources.fallback import Fallback, LineFull
+from query_api.sources.projector_requests import ProjectorRequests
+from query_api.sources.reader import Reader
+from query_api.sources.replicas import Replicas
+from query_api.sources.view_reads import LONG_BYTES, ViewReads
 from readmodel.errors import AnswerTooLarge, BadEvents, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
 from readmodel.poll import Poll
 from readmodel.view import LONG_PAGE, Cold, Question, ViewArrivals, ViewPage

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from query_api.circuit import Circuit
-from query_api.cold_polls import ColdPolls
-from query_api.fallback import Fallback
-from query_api.replicas import Replica, ReplicaConfig, Replicas
+from query_api.sources.circuit import Circuit
+from query_api.sources.cold_polls import ColdPolls
+from query_api.sources.fallback import Fallback
+from query_api.sources.replicas import Replica, ReplicaConfig, Replicas
 from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,

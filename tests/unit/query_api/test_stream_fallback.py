@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from query_api.answers import Number
-from query_api.circuit import Circuit
-from query_api.fallback import Fallback
-from query_api.problems import problem_of
+from query_api.http.problems import problem_of
+from query_api.memory.answers import Number
+from query_api.sources.circuit import Circuit
+from query_api.sources.fallback import Fallback
 from readmodel.arrivals import StreamRead
 from readmodel.errors import EventLogUnavailable, OffsetGone, ServiceError, StreamRightsMissing
 from readmodel.offset import Offset

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from query_api.circuit import Circuit
-from query_api.view_nodes import ViewNodes
-from query_api.view_reads import MAX_TOGETHER, ViewAnswer
+from query_api.sources.circuit import Circuit
+from query_api.sources.view_nodes import ViewNodes
+from query_api.sources.view_reads import MAX_TOGETHER, ViewAnswer
 from readmodel.errors import ServiceError, ViewUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold, Question, ViewArrivals, ViewPage

@@ -14,6 +14,7 @@ from readside_client.errors import (
     WrongParameter,
 )
 from readside_client.model import Event, Freshness, Page
+from readside_client.projection import ProjectionReport, ProjectionSlice, ProjectionStatus, SessionState, WarmReply
 
 Refused = RequestRefused
 """Its name in version 0.1, which goes on working."""
@@ -27,11 +28,16 @@ __all__ = [
     "Freshness",
     "OffsetLost",
     "Page",
+    "ProjectionReport",
+    "ProjectionSlice",
+    "ProjectionStatus",
     "ReadsideError",
     "Refused",
     "RequestRefused",
     "SessionNotFound",
+    "SessionState",
     "Unauthorized",
     "Unavailable",
+    "WarmReply",
     "WrongParameter",
 ]

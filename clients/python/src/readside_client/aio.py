@@ -19,6 +19,13 @@ from readside_client.exact_json import ParseFloat
 from readside_client.follower import Follower
 from readside_client.following import Following, Step
 from readside_client.model import Event, Page
+from readside_client.projection import (
+    PROJECTION_REQUEST,
+    ProjectionReport,
+    WarmReply,
+    projection_report_of,
+    warm_reply_of,
+)
 from readside_client.protocol import START, Order, Request, asked
 
 TokenSource = Callable[[], str | Awaitable[str | None] | None]
@@ -100,6 +107,19 @@ class AsyncClient:
         response = await self._send(query.request(limit=limit, page=page, etag=etag, wait_seconds=wait_seconds))
         return self._connection.page(response, previous)
 
+    async def warm(self, session_id: str | UUID) -> WarmReply:
+        """Have a session brought into memory, so that its first poll is fast; raises as `events` does."""
+        response = await self._send(asked(session_id).warm_request())
+        return warm_reply_of(response.status_code, response.headers, response.content)
+
+    async def projection(self) -> ProjectionReport:
+        """Ask how far behind the view is, whatever its state; raises as `events` does.
+
+        It needs a key with the scope `ops`: one without it, and any token, are Forbidden.
+        """
+        response = await self._send(PROJECTION_REQUEST)
+        return projection_report_of(response.status_code, response.headers, response.content)
+
     def follow(  # noqa: PLR0913 (options, each by its name)
         self,
         session_id: str | UUID,
@@ -151,8 +171,12 @@ class AsyncClient:
             await self._renew()
             sent = self._connection.credential.headers()
             try:
-                timeout = held(self._http.timeout, request)
-                response = await self._http.get(request.url, headers={**request.headers, **sent}, timeout=timeout)
+                response = await self._http.request(
+                    request.method,
+                    request.url,
+                    headers={**request.headers, **sent},
+                    timeout=held(self._http.timeout, request),
+                )
             except httpx.RequestError as error:
                 raise unavailable(error) from error
             if not self._connection.asks_again(response, sent):

@@ -46,11 +46,12 @@ Headers = Mapping[str, str]
 
 
 class Request(NamedTuple):
-    """A GET; `url` is a path below the base URL and its query. The API may hold it for `held_seconds`."""
+    """One request; `url` is a path below the base URL and its query. The API may hold it for `held_seconds`."""
 
     url: str
     headers: dict[str, str]
     held_seconds: float = 0.0
+    method: str = "GET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,10 @@ class Query:
         params = [("offset", offset), *([("live", "long-poll")] if is_live else [])]
         params += [("event_type", name) for name in self.types]
         return Request(f"{self._path}/stream?{urlencode(params)}", dict(self.headers), HOLD_SECONDS * is_live)
+
+    def warm_request(self) -> Request:
+        """Build the request that has the session brought into memory."""
+        return Request(f"{self._path}/warm", dict(self.headers), method="POST")
 
     @property
     def _path(self) -> str:
@@ -144,8 +149,8 @@ def answer_of(status: int, headers: Headers, body: bytes, exact: ExactJson = ANY
             case 304:
                 return NotModified(_freshness(headers), _interval(headers))
     except _UNREADABLE as error:
-        raise _foreign(error, status) from error
-    raise _refusal(status, headers, body)
+        raise foreign(error, status) from error
+    raise refusal(status, headers, body)
 
 
 def stream_answer_of(
@@ -155,20 +160,21 @@ def stream_answer_of(
     if status == 304:
         raise Unavailable("Some cache on the way answered 304 to what was not a condition.", status)
     if status not in {200, 204}:
-        raise _refusal(status, headers, body)
+        raise refusal(status, headers, body)
     try:
         events = _array(body, exact, lambda item, json: event_of(item, json, offset)) if status == 200 else []
         up_to_date = "stream-up-to-date" in headers
         return StreamAnswer(events, headers["stream-next-offset"], up_to_date, _freshness(headers).as_of)
     except (*_UNREADABLE, KeyError) as error:
-        raise _foreign(error, status) from error
+        raise foreign(error, status) from error
 
 
-def _foreign(error: Exception, status: int) -> Unavailable:
+def foreign(error: Exception, status: int) -> Unavailable:
+    """Translate what makes an answer none of the API's; the caller chains it."""
     return Unavailable(f"The answer is not readside's, but some proxy's perhaps: {error}.", status)
 
 
-def _refusal(status: int, headers: Headers, body: bytes) -> RequestRefused | Unavailable:
+def refusal(status: int, headers: Headers, body: bytes) -> RequestRefused | Unavailable:
     """Read what an answer without events says."""
     problem = _problem(body)
     detail = _text(problem, "detail") or f"The server answered {status}."

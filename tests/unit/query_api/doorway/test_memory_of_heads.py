@@ -4,7 +4,6 @@ from typing import cast
 
 import pytest
 
-from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.connections import (
@@ -15,11 +14,12 @@ from query_api.doorway.connections import (
     REMEMBERED_POLLS,
     Connections,
 )
-from query_api.events import Events, Question
-from query_api.front import Front
-from query_api.reply import NO_FIELDS, Reply
-from query_api.request_fields import RequestFields
-from query_api.stream import Stream
+from query_api.doorway.front import Front
+from query_api.http.cors import Cors
+from query_api.http.reply import NO_FIELDS, Reply
+from query_api.http.request_fields import RequestFields
+from query_api.polls.events import Events, Question
+from query_api.streams.stream import Stream
 
 QUESTION = Question("GET", "a", b"", RequestFields())
 
