@@ -86,10 +86,13 @@ reference: $(INSTALLED) ## write the pages of specs/reference anew, from the cod
 	$(BIN)/python -m tests.reference
 
 docs: $(INSTALLED) ## build the site of specs/ into site/
-	$(BIN)/mkdocs build --quiet $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)
 
 docs-served: $(INSTALLED) ## show the site at http://127.0.0.1:8100, and build it anew on each change
-	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8100
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8100
+
+follow: $(INSTALLED) ## follow README and tutorial to the letter, in a clean clone (ARGS=--long runs every test there too)
+	$(BIN)/python -m tests.docs.follow $(ARGS)
 
 screenshots: $(INSTALLED) install-tools ## take the pictures of the console, from a demo of two minutes
 	$(BIN)/python -m tests.browser.screenshots

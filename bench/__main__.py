@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.archive import MeasurementRecord, keep, kept, page_charts, summary, write_summary
+from bench.archive import MeasurementRecord, draw, keep, kept, page_charts, summary, write_summary
 from bench.catalogue import DESCRIPTIONS, MEASUREMENTS, WITHOUT_CROWDS, chosen
 from bench.load import generator_name
 from bench.machine import busy_share, describe
@@ -35,6 +35,7 @@ def main() -> None:
         if options.dry:
             return
         everything = kept(list(MEASUREMENTS))
+        draw(everything)
         write_summary(everything)
         sys.stdout.write(summary(kept(options.measurements) or everything))
         if options.page:

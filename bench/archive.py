@@ -38,8 +38,14 @@ def keep(kept: MeasurementRecord, directory: Path = RESULTS) -> None:
     (directory / f"{kept.name}.json").write_bytes(
         orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     )
-    for name, chart in kept.measurement.charts.items():
-        (directory / f"{name}.svg").write_text(svg.lines(chart), encoding="utf-8")
+    draw([kept], directory)
+
+
+def draw(found: Sequence[MeasurementRecord], directory: Path = RESULTS) -> None:
+    """Draw the charts of measurements."""
+    for one in found:
+        for name, chart in one.measurement.charts.items():
+            (directory / f"{name}.svg").write_text(svg.lines(chart), encoding="utf-8")
 
 
 def kept(names: Sequence[str], directory: Path = RESULTS) -> list[MeasurementRecord]:

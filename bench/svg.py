@@ -10,6 +10,14 @@ COLOURS = ("#1f6feb", "#8c959f", "#2da44e", "#bf8700", "#cf222e", "#8250df", "#5
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM, _HEIGHT = 860, 76, 24, 64, 52, 420
 _BAR, _NAMES = 20, 300
 
+# Light and dark, as the page is that shows the chart.
+_STYLE = """<style>
+text { fill: #1f2328; } .ground { fill: #ffffff; } .grid { stroke: #d0d7de; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6eaf0; } .ground { fill: #11151b; } .grid { stroke: #333d4b; }
+}
+</style>"""
+
 Group = tuple[str, Sequence[tuple[str, float]]]
 """What was measured, and the bars: whose, and how long."""
 
@@ -74,7 +82,7 @@ def _axis(
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#d0d7de"/>'
+    return f'<line class="grid" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12, weight: str = "normal") -> str:
@@ -84,5 +92,5 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 1
 
 def _page(parts: Iterable[str], height: float) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" width="{_WIDTH}"'
-    ground = f'<rect width="{_WIDTH}" height="{height:.0f}" fill="#ffffff"/>'
-    return "\n".join([f'{head} font-family="sans-serif" fill="#1f2328">', ground, *parts, "</svg>", ""])
+    ground = f'<rect class="ground" width="{_WIDTH}" height="{height:.0f}"/>'
+    return "\n".join([f'{head} font-family="sans-serif">', _STYLE, ground, *parts, "</svg>", ""])

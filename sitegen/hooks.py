@@ -1,7 +1,7 @@
-"""What the site shows from outside specs/: the README as its first page, other documents, charts, and files that pages link.
+"""What the site shows from outside specs/: README as its first page, other documents, charts, and files that pages link.
 
-MkDocs calls `on_files` and `on_page_markdown` (mkdocs.yml, `hooks`). A page's links are written as for GitHub, relative to
-its file in the repository. Here they become links of the site. So a link is written once, and works in both places.
+MkDocs calls `on_files` and `on_page_markdown` (mkdocs.yml, `hooks`). A page's links are written as for GitHub, relative
+to its file in the repository. Here they become links of the site. So a link is written once, and works in both places.
 """
 
 import re
@@ -39,8 +39,10 @@ def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, /, *, page: Page, **_: object) -> str:
     """Return the page's text with the links of the site."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]  # it would list this page alone
     return relinked(markdown, page.file.src_uri)
 
 
@@ -50,7 +52,7 @@ def targets(markdown: str, document: str) -> list[str]:
 
 
 def relinked(markdown: str, page: str) -> str:
-    """Return a page's text with links to pages and files of the site. `page` is its own place there: `start/demo.md`."""
+    """Return a page's text with links to pages and files of the site. `page` is its place there: `start/demo.md`."""
     document, directory = document_of(page), str(PurePosixPath(page).parent)
 
     def link(match: re.Match[str]) -> str:

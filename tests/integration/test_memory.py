@@ -1,4 +1,4 @@
-"""The cache never outlives the truth: whatever became of a session in Redis, its changes reach what is in memory."""
+"""Remembered answers are never out of date: whatever became of a session in Redis, its changes reach memory."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager

@@ -140,7 +140,7 @@ def test_every_decision_is_listed() -> None:
 def test_the_plan_keeps_the_thirteen_principles() -> None:
     """Each principle has its number, its name and a sentence."""
     section = (FEATURE / "plan.md").read_text().split("## The thirteen principles\n")[1]
-    principles = re.findall(r"^(\d+)\. \*\*(.+?)\*\*.*?\. [\w`].+?\.$", section, re.MULTILINE | re.DOTALL)
+    principles = re.findall(r"^(\d+)\. \*\*(.+?)\*\* \(.+?\): \w.+?\.$", section, re.MULTILINE | re.DOTALL)
 
     assert [int(number) for number, _ in principles] == list(range(1, 14))
 

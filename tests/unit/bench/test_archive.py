@@ -39,8 +39,10 @@ def test_charts_are_drawn(tmp_path: Path) -> None:
     keep(MeasurementRecord("empty-poll", machine(), measured()), tmp_path)
     write_summary(kept(["empty-poll"], tmp_path), tmp_path)
 
-    texts = [ET.parse(tmp_path / name).getroot().itertext() for name in ("latency.svg", THROUGHPUT)]
-    lines, bars = (" ".join(text.strip() for text in one if text.strip()) for one in texts)
+    charts = [ET.parse(tmp_path / name).getroot() for name in ("latency.svg", THROUGHPUT)]
+    lines, bars = (
+        " ".join(text.text or "" for text in chart.iter("{http://www.w3.org/2000/svg}text")) for chart in charts
+    )
 
     assert lines.startswith("latency & more 0 0.5 1 1.5 2")
     assert bars == "Polls a second empty poll readside 95 /s bare 200 /s"
