@@ -8,13 +8,13 @@ from bench.table import Chart, number
 
 COLOURS = ("#1f6feb", "#8c959f", "#2da44e", "#bf8700", "#cf222e", "#8250df", "#57606a")
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM, _HEIGHT = 860, 76, 24, 64, 52, 420
-_BAR, _NAMES = 20, 300
+_BAR, _NAMES = 20, 370
 
 # Light and dark, as the page is that shows the chart.
 _STYLE = """<style>
-text { fill: #1f2328; } .ground { fill: #ffffff; } .grid { stroke: #d0d7de; }
+text { fill: #1f2328; } .grid { stroke: #d0d7de; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6eaf0; } .ground { fill: #11151b; } .grid { stroke: #333d4b; }
+  text { fill: #e6eaf0; } .grid { stroke: #333d4b; }
 }
 </style>"""
 
@@ -92,5 +92,4 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 1
 
 def _page(parts: Iterable[str], height: float) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" width="{_WIDTH}"'
-    ground = f'<rect class="ground" width="{_WIDTH}" height="{height:.0f}"/>'
-    return "\n".join([f'{head} font-family="sans-serif">', _STYLE, ground, *parts, "</svg>", ""])
+    return "\n".join([f'{head} font-family="sans-serif">', _STYLE, *parts, "</svg>", ""])

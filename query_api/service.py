@@ -16,6 +16,7 @@ from query_api.polls.events import Events
 from query_api.sources.cold_polls import ColdPolls
 from query_api.sources.fallback import Fallback
 from query_api.sources.projector_requests import ProjectorRequests
+from query_api.sources.reader import EventsReader
 from query_api.sources.view_nodes import ViewNodes
 from readmodel.whole_view import WholeView
 
@@ -32,6 +33,7 @@ class Service:
     view: WholeView
     view_check: ViewCheck
     view_nodes: ViewNodes
+    reader: EventsReader
     fallback: Fallback
     cold: ColdPolls
     database: Callable[[], str]

@@ -33,12 +33,12 @@ from query_api.requests.instants import Instants
 from query_api.requests.places import WaitingPlaces
 from query_api.requests.stats import Stats
 from query_api.service import Service
-from query_api.sources.circuit import RETRY_SECONDS, Circuit
+from query_api.sources.circuit import Circuit
 from query_api.sources.cold_polls import ColdPolls
 from query_api.sources.fallback import Fallback, Log, Streams
 from query_api.sources.own_database import OwnDatabase
 from query_api.sources.projector_requests import Line, ProjectorRequests
-from query_api.sources.reader import Reader
+from query_api.sources.reader import EventsReader
 from query_api.sources.request_line import RequestLine
 from query_api.sources.stream_reader import StreamReader
 from query_api.sources.subscription import Subscribe, Subscription
@@ -46,10 +46,8 @@ from query_api.sources.view_nodes import ViewNodes
 from query_api.sources.watch import take_connection
 from query_api.streams.stats import StreamStats
 from query_api.streams.stream import Stream
-from readmodel.errors import ServiceError
 from readmodel.event_log import EventLog
 from readmodel.event_stream import StreamLog
-from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool
 from readmodel.projection import read_projection
@@ -70,8 +68,6 @@ from readside.tracing import traced
 CONNECT_SECONDS = 2.0
 """A Postgres that does not even take a connection within this is away."""
 QUERY_SECONDS = 10.0
-IDENTIFY_SECONDS = 5.0
-"""So often Postgres is asked which database it is, even when nobody polls it; until it is known, every second."""
 GREET_SECONDS = 1.0
 """Polls wait so long for the first such answer; a Postgres that takes longer is taken to be away."""
 GZIP_PART = 5
@@ -207,7 +203,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
                 await built.tokens.begin()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREET_SECONDS):
-                    await built.greeted.wait()
+                    await built.own.asked.wait()
             yield build_app(built.service)
         finally:
             await end(tasks)
@@ -244,7 +240,7 @@ class _Sources:
     fallback: Fallback
     cold: ColdPolls
     requests: ProjectorRequests
-    reader: Reader
+    reader: EventsReader
     stream_reader: StreamReader
 
 
@@ -271,7 +267,7 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
     replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
     cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    reader, stream_reader = Reader(view_nodes, cold, requests), StreamReader(view_nodes, fallback, requests)
+    reader, stream_reader = EventsReader(view_nodes, cold, requests), StreamReader(view_nodes, fallback, requests)
     return _Sources(postgres, view_nodes, fallback, cold, requests, reader, stream_reader)
 
 
@@ -297,13 +293,14 @@ class _Wiring:
         self.places = places = WaitingPlaces(config.max_waiting)
         self.instants = Instants(places)
         self.held = HeldPolls(places, self.cache, config.heartbeat_seconds)
-        self.cache.on_change, self.cache.on_emptying = self.held.changed, self.held.broken
-        self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self._hear)
+        self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self.cache.hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
-        self.greeted = asyncio.Event()
-        own = OwnDatabase(self.cache.belong_to)
+        self.own = own = OwnDatabase(self.cache.belong_to)
         view_check = ViewCheck(stores.view, own.identity)
         sources = _sources(config, stores, self.cache, own)
+        self.cache.on_change = (self.held.changed, sources.fallback.changed)
+        self.cache.on_emptying = (self.held.broken, sources.fallback.broken)
+        self.cache.on_beat = (self.instants.passed,)
         gate, stats, self.streams = _gate(config, self.tokens), Stats(), StreamStats()
         gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
@@ -321,6 +318,7 @@ class _Wiring:
             view=stores.view,
             view_check=view_check,
             view_nodes=sources.view_nodes,
+            reader=sources.reader,
             fallback=sources.fallback,
             cold=sources.cold,
             database=own.identity,
@@ -380,7 +378,7 @@ class _Wiring:
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
         service = self.service
-        watching = [self.load.run(), service.history.run(), self._identify(), service.gate.run()]
+        watching = [self.load.run(), service.history.run(), self.own.run(service.fallback.identify), service.gate.run()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
         gate, tokens = service.gate, self.tokens
@@ -389,20 +387,3 @@ class _Wiring:
             watching.append(tokens.run())
         looks = [replica.run() for replica in service.cold.replicas.all]
         return [self.subscription.run(), service.requests.run(), *watching, *files, *looks]
-
-    async def _identify(self) -> None:
-        """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""
-        while True:
-            with suppress(ServiceError):
-                await self.service.fallback.identify()
-            self.greeted.set()
-            await asyncio.sleep(IDENTIFY_SECONDS if self.service.database() else RETRY_SECONDS)
-
-    def _hear(self, change: Change, now: float, index: int) -> None:
-        breaks = self.cache.breaks
-        self.cache.hear(change, now, index)
-        beat = self.cache.beats[index]
-        if change.as_of_us is not None and beat is not None:
-            self.instants.passed(index, beat.as_of_us)
-        missed = self.cache.breaks > breaks  # a message that may have named any session of the slice
-        self.service.fallback.forget_missing((EVERY_SESSION,) if missed else change.sessions, index)

@@ -45,7 +45,7 @@ from query_api.requests.instants import Instants
 from query_api.requests.places import WaitingPlaces
 from query_api.requests.stats import Stats
 from query_api.sources.projector_requests import ProjectorRequests
-from query_api.sources.reader import Reader
+from query_api.sources.reader import EventsReader
 from query_api.streams.stream import Stream
 from readmodel.freshness import rfc3339
 from readmodel.messages import Change, ProjectorRequest
@@ -110,7 +110,7 @@ class HotPath:
             forms=GzipForms(_CACHE_BYTES),
             instants=Instants(places),
             held=HeldPolls(places, self._cache, heartbeat_seconds=0.5),
-            reader=cast("Reader", None),  # whoever asks it measures no hot poll
+            reader=cast("EventsReader", None),  # whoever asks it measures no hot poll
             requests=ProjectorRequests(_Line(), hot_ttl_seconds=600),
             stats=Stats(),
             load=PollLoad(lambda: False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ import structlog
 
 from query_api.http.reply import Pairs, Reply
 from query_api.http.request_id import naming
+from readmodel.ids import is_uuid
 
 _log = structlog.get_logger(__name__)
 
@@ -19,14 +19,13 @@ _WORDS = frozenset(
     | {"docs", "openapi.json", "console"}
 )
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MOST_SEGMENTS = 8
 
 
 def shown(path: str) -> str:
     """Give a path for the log: our own words and UUIDs as they are, `…` for all else, which may be a key or a text."""
     segments = path.split("/", _MOST_SEGMENTS)
-    return "/".join(part if part in _WORDS or _UUID.fullmatch(part) else "…" for part in segments)
+    return "/".join(part if part in _WORDS or is_uuid(part.lower()) else "…" for part in segments)
 
 
 def wanted() -> bool:

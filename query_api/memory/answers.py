@@ -40,6 +40,10 @@ class AsOf:
         """How old the as-of is at `now`, monotonic seconds."""
         return max(0.0, now - self.since)
 
+    def meets(self, staleness_seconds: float, not_before_us: int, now: float) -> bool:
+        """Tell whether it is as fresh as is wanted at `now`, monotonic seconds."""
+        return self.as_of_us >= not_before_us and self.lag_seconds(now) <= staleness_seconds
+
 
 class Number(NamedTuple):
     """Where in the stream of changes an answer belongs: a term, and a batch of it; `database` is the term's."""

@@ -7,8 +7,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from operator import neg
 
-from query_api.memory.answers import Answer, found, nothing
+from query_api.memory.answers import TERMINAL, Answer, found, nothing
 from readmodel.poll import Poll, render
+from readmodel.view import ViewPage
 
 BEFORE_ALL_US = -(2**63)
 OVERHEAD_BYTES = 1_000
@@ -84,3 +85,9 @@ class Newest:
             matching = matching[::-1]
         page = b",".join(matching[poll.offset : poll.offset + poll.limit])
         return found(self.session_id, render(page, len(matching), poll), terminal=self.terminal)
+
+
+def newest_of(session_id: str, page: ViewPage) -> Newest:
+    """What the view told, beside a page, of a session's newest events."""
+    scores, members, is_all = page.newest_scores, page.newest_members, page.newest_is_all
+    return Newest(session_id, page.newest_us, page.status in TERMINAL, scores, members, whole=is_all)

@@ -83,10 +83,12 @@ class ResponseCache:
         self._database = ""
         self.bytes = 0
         self.breaks = self.evictions = self.dropped = self.messages = 0
-        self.on_change: Callable[[str], None] = _nobody_asks
+        self.on_change: Sequence[Callable[[str], None]] = ()
         """Told of each session that a message names."""
-        self.on_emptying: Callable[[int], None] = _nobody_asks
+        self.on_emptying: Sequence[Callable[[int], None]] = ()
         """Told of each slice any session of which may have changed."""
+        self.on_beat: Sequence[Callable[[int, int], None]] = ()
+        """Told of each slice whose beat has come, and its as-of, µs since 1970."""
 
     def __len__(self) -> int:
         """How many answers are kept."""
@@ -175,6 +177,8 @@ class ResponseCache:
             stream.beat = AsOf(change.as_of_us, now - delay - (change.round_trip_us or 0) / 1_000_000)
             if change.wal is not None:
                 stream.prove(change, change.wal, stream.beat)
+            for tell in self.on_beat:
+                tell(index, stream.beat.as_of_us)
 
     def get(self, key: Key, now: float, staleness_seconds: float) -> tuple[Answer, AsOf] | None:
         """Find an answer whose lag at `now` is below `staleness_seconds`."""
@@ -256,7 +260,8 @@ class ResponseCache:
         stream.dropped_at[session_id] = n
         if len(stream.dropped_at) > self._max_dropped:
             stream.floor = max(stream.floor, stream.dropped_at.popitem(last=False)[1])
-        self.on_change(session_id)
+        for tell in self.on_change:
+            tell(session_id)
 
     def _break(self, stream: ChangeStream) -> None:
         self._empty(stream)
@@ -275,7 +280,8 @@ class ResponseCache:
                 for key in keys:
                     self.bytes -= self._entries.pop(key).size
         stream.keys_of.clear()
-        self.on_emptying(stream.index)
+        for tell in self.on_emptying:
+            tell(stream.index)
 
     def _remove(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
@@ -286,10 +292,6 @@ class ResponseCache:
         keys_of[session_id].discard(key)
         if not keys_of[session_id]:
             del keys_of[session_id]
-
-
-def _nobody_asks(_: object) -> None:
-    """Tell nobody."""
 
 
 def _bytes_of(key: Key) -> int:

@@ -22,7 +22,7 @@ from query_api.requests.waiter import ENDINGS
 from query_api.sources.circuit import Circuit
 from query_api.sources.cold_polls import ColdPolls
 from query_api.sources.fallback import Fallback
-from query_api.sources.reader import Reader
+from query_api.sources.reader import EventsReader
 from query_api.sources.stream_reader import StreamReader
 from query_api.sources.view_nodes import ViewNodes
 from query_api.streams.stats import StreamStats
@@ -61,7 +61,7 @@ class MetricSources:
     places: WaitingPlaces
     view_nodes: ViewNodes
     cold: ColdPolls
-    reader: Reader
+    reader: EventsReader
     postgres: Circuit
     census: Census
     max_staleness_seconds: float
@@ -215,7 +215,7 @@ def _of_the_view(view_nodes: ViewNodes) -> Iterator[Metric]:
     yield _gauge("redis_nodes_away", "Those of them whose calls fail.", len(view_nodes.away))
 
 
-def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
+def _of_postgres(fallback: Fallback, reader: EventsReader) -> Iterator[Metric]:
     fallbacks = CounterMetricFamily(
         "readside_fallbacks", "Polls that had to ask Postgres, by why the view could not answer.", labels=["reason"]
     )
@@ -228,8 +228,8 @@ def _of_postgres(fallback: Fallback, reader: Reader) -> Iterator[Metric]:
         "fallback_remembered", "Polls of unknown sessions that a recent query answered.", fallback.remembered
     )
     refused = CounterMetricFamily("readside_fallback_refused", "Queries refused, by which bound.", labels=["reason"])
-    for reason, count in fallback.refused.items():
-        refused.add_metric([reason], count)
+    for bound, count in fallback.refused.items():
+        refused.add_metric([bound], count)
     yield refused
     yield _gauge("fallback_waiting", "Queries that wait for others to end.", fallback.waiting)
     yield _gauge(

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 import orjson
-from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from query_api.http.conditional import matches
 from query_api.openapi import document
@@ -44,22 +45,33 @@ class File:
         return Response(self._body, media_type=self._media_type, headers=self._headers)
 
 
-def router(root_path: str, *, asks_key: bool = True) -> APIRouter:
-    """Build the pages' routes; links in them are relative, so that they work under any prefix.
+class Pages:
+    """The pages' routes; links in them are relative, so that they work under any prefix.
 
     `asks_key`: whether the console must ask its user for a key.
     """
-    made = APIRouter()
-    described = orjson.dumps(document(root_path), option=orjson.OPT_INDENT_2)
-    console, static = _files("console"), _files("static")
-    made.add_api_route("/", _serving(File(CONSOLE, _filled_in(console.pop(CONSOLE), asks_key=asks_key))))
-    made.add_api_route("/docs", _serving(File("docs.html", static.pop("docs.html"))))
-    made.add_api_route("/openapi.json", _serving(File("openapi.json", described)))
-    made.add_api_route("/console/poller.js", _serving(File("poller.js", console["poller.js"])))
-    made.add_api_route("/console/client/{name}", _serving_one_of(_files("console/client")))
-    made.add_api_route("/console/{name}", _serving_one_of(console))
-    made.add_api_route("/static/{name}", _serving_one_of(static))
-    return made
+
+    def __init__(self, root_path: str, *, asks_key: bool = True) -> None:
+        described = orjson.dumps(document(root_path), option=orjson.OPT_INDENT_2)
+        console, static = _files("console"), _files("static")
+        self._at = {
+            "/": File(CONSOLE, _filled_in(console.pop(CONSOLE), asks_key=asks_key)),
+            "/docs": File("docs.html", static.pop("docs.html")),
+            "/openapi.json": File("openapi.json", described),
+            "/console/poller.js": File("poller.js", console["poller.js"]),
+        }
+        self._in = {
+            "/console/client/{name}": {name: File(name, body) for name, body in _files("console/client").items()},
+            "/console/{name}": {name: File(name, body) for name, body in console.items()},
+            "/static/{name}": {name: File(name, body) for name, body in static.items()},
+        }
+
+    def routes(self) -> list[Route]:
+        """Each page by its path, then the files that pages load."""
+        return [
+            *(Route(path, _serving(file)) for path, file in self._at.items()),
+            *(Route(path, _serving_one_of(kept)) for path, kept in self._in.items()),
+        ]
 
 
 def _files(folder: str) -> dict[str, bytes]:
@@ -79,10 +91,9 @@ def _serving(file: File) -> Callable[[Request], Awaitable[Response]]:
     return serve
 
 
-def _serving_one_of(bodies: dict[str, bytes]) -> Callable[[str, Request], Awaitable[Response]]:
-    kept = {name: File(name, body) for name, body in bodies.items()}
-
-    async def serve(name: str, request: Request) -> Response:
+def _serving_one_of(kept: dict[str, File]) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        name = request.path_params["name"]
         if name not in kept:
             raise HTTPException(404)
         return kept[name].answer(request)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, Depends, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from query_api.access.gate import Credential
 from query_api.doorway.layer import address_of
@@ -14,16 +16,15 @@ from query_api.http.problems import placeless, retry_later
 from query_api.http.reply import Reply
 from query_api.http.request_fields import wanted
 from query_api.memory.answers import PLAIN_LAGS, AsOf, as_of, missing
+from query_api.memory.staleness import Staleness
 from query_api.operators.hot_sessions import list_hot_sessions, parse_page
 from query_api.service import Service
-from query_api.sources.view_reads import ViewAnswer
 from readmodel.errors import ForeignView, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.ids import parse_session_id
 from readmodel.parameters import Parameters
 from readmodel.poll import Poll
 from readmodel.poll_query import MAX_PAGE
 from readmodel.projection import read_projection
-from readmodel.view import Cold, ViewPage
 
 _NOT_WRITABLE = "Redis takes no writes, so no session can be warmed or kept; /api/v2/projection says more."
 _STANDS_STILL = "The view stands still, so the session is not kept up to date; /api/v2/projection says why."
@@ -43,127 +44,121 @@ class RequestRefusal(Exception):
 
 
 def response(reply: Reply) -> Response:
-    """Turn a reply into FastAPI's kind of response."""
+    """Turn a reply into Starlette's kind of response."""
     made = Response(reply.body, reply.status)
     made.raw_headers = reply.headers
     return made
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+class Operations:
+    """The endpoints, over the parts of one process."""
 
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._usual = Staleness(service.config.max_staleness_seconds, explicit=True)
 
-Parts = Annotated[Service, Depends(_service)]
+    def routes(self) -> list[Route]:
+        """Each endpoint at its path."""
+        return [
+            Route("/api/v2/sessions/{session_id}/warm", self.warm, methods=["POST"]),
+            Route("/api/v2/projection", self.projection),
+            Route("/api/v2/projection/history", self.history),
+            Route("/api/v2/projection/sessions", self.hot_sessions),
+            Route("/health/live", self.live),
+            Route("/health/ready", self.ready),
+            Route("/metrics", self.metrics),
+        ]
 
+    async def warm(self, request: Request) -> Response:
+        """Bring a session into Redis, unless it is there."""
+        service, credential = self._service, await self._admitted(request, "read")
+        _no_parameters(request)
+        sid = parse_session_id(request.path_params["session_id"])
+        denial = credential.denies(sid)
+        if denial is not None:
+            raise RequestRefusal(service.gate.denied(denial, address_of(request.scope)))
+        poll = Poll(sid, limit=1, page=MAX_PAGE)  # no event is read: one may be longer than an answer, or unreadable
+        answer = await service.reader.read(poll, self._usual, credential.principal)
+        if answer.found.status is None:
+            return _missing(sid, answer.freshness)
+        try:
+            await self._check_view(sid)
+            if answer.reason == "stale":
+                raise RequestRefusal(retry_later(_STANDS_STILL))
+            if answer.reason is not None and not await service.requests.warm_now(sid):
+                return response(retry_later(_NO_LEADER))
+        except ForeignView:
+            raise RequestRefusal(retry_later(_FOREIGN_VIEW)) from None
+        except ViewUnavailable:
+            raise RequestRefusal(retry_later(_REDIS_AWAY)) from None
+        if answer.reason is not None:
+            return _json({"session_id": sid, "state": "warming"}, 202)
+        service.requests.touch(sid)
+        return _json({"session_id": sid, "state": "hot"}, 202)
 
-def _needs(scope: str) -> Any:
-    async def check(request: Request, service: Parts) -> Credential:
-        admitted = await service.gate.admit(wanted(request.scope["headers"]), scope, address_of(request.scope))
+    async def projection(self, request: Request) -> Response:
+        """Tell how far behind the view is."""
+        service = self._service
+        await self._admitted(request, "ops")
+        _no_parameters(request)
+        state = await read_projection(service.view, service.config.max_staleness_seconds, service.database())
+        return _json(state.as_json())
+
+    async def history(self, request: Request) -> Response:
+        """Tell the lag of the last fifteen minutes."""
+        await self._admitted(request, "ops")
+        _no_parameters(request)
+        return _json(self._service.history.as_json())
+
+    async def hot_sessions(self, request: Request) -> Response:
+        """List the hot sessions."""
+        service = self._service
+        await self._admitted(request, "ops")
+        page = parse_page(request.scope["query_string"])
+        try:
+            await service.view.check(service.database())
+            listed = await list_hot_sessions(service.view, page)
+        except ForeignView:
+            return response(retry_later(_FOREIGN_VIEW))
+        except (StoreUnavailable, StoreRefused):
+            return response(retry_later(_NO_VIEW if len(service.view.parts) == 1 else _NOT_WHOLE))
+        return _json(listed)
+
+    async def live(self, _: Request) -> Response:
+        """Tell that the process is up."""
+        return _json({"status": "live"})
+
+    async def ready(self, _: Request) -> Response:
+        """Tell whether polls can be answered."""
+        readiness, down = self._service.readiness, self._service.view_check
+        state = await readiness.state()
+        if readiness.refusal is not None:
+            return response(retry_later(placeless(readiness.refusal)))
+        if not any(state.values()):
+            return response(retry_later("Neither Redis nor PostgreSQL answers, so polls cannot be answered."))
+        stores = {name: "up" if up else "down" for name, up in state.items()}
+        if down.down:
+            return _json({"status": "ready", "stores": {**stores, "redis": "partly_down"}, "slices_down": down.down})
+        return _json({"status": "ready", "stores": stores})
+
+    async def metrics(self, _: Request) -> Response:
+        """Tell Prometheus what it scrapes."""
+        return Response(self._service.exposition.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _admitted(self, request: Request, scope: str) -> Credential:
+        """Let a request in; raises RequestRefusal."""
+        fields = wanted(request.scope["headers"])
+        admitted = await self._service.gate.admit(fields, scope, address_of(request.scope))
         if isinstance(admitted, Reply):
             raise RequestRefusal(admitted)
         return admitted
 
-    return Depends(check)
-
-
-router = APIRouter()
-
-
-@router.post("/api/v2/sessions/{session_id}/warm")
-async def warm(
-    session_id: str, request: Request, service: Parts, credential: Annotated[Credential, _needs("read")]
-) -> Response:
-    """Bring a session into Redis, unless it is there."""
-    _no_parameters(request)
-    sid = parse_session_id(session_id)
-    denial = credential.denies(sid)
-    if denial is not None:
-        raise RequestRefusal(service.gate.denied(denial, address_of(request.scope)))
-    poll = Poll(sid, limit=1, page=MAX_PAGE)  # no event is read: one may be longer than an answer, or unreadable
-    try:
-        answer = await service.view_nodes.read(poll, credential.principal)
-        if isinstance(answer, Cold):
-            fetched = await service.cold.answer(poll, service.config.max_staleness_seconds, credential.principal)
-            if fetched.logged.status is None:
-                return _missing(sid, fetched.freshness)
-        await _check_followed(service, sid, answer)
-        if isinstance(answer, Cold) and not await service.requests.warm_now(sid):
-            return response(retry_later(_NO_LEADER))
-    except ViewUnavailable:
-        raise RequestRefusal(retry_later(_REDIS_AWAY)) from None
-    except ForeignView:
-        raise RequestRefusal(retry_later(_FOREIGN_VIEW)) from None
-    if isinstance(answer, Cold):
-        return _json({"session_id": sid, "state": "warming"}, 202)
-    service.requests.touch(sid)
-    return _json({"session_id": sid, "state": "hot"}, 202)
-
-
-async def _check_followed(service: Service, session_id: str, answer: ViewAnswer[ViewPage] | Cold) -> None:
-    """Refuse to say anything of a session in a view that nobody can write to, or that stands still."""
-    refusal = await service.view.part_of(session_id).write_refusal()
-    staleness = service.config.max_staleness_seconds
-    if refusal is not None:
-        raise RequestRefusal(retry_later(_NOT_WRITABLE))
-    if not isinstance(answer, Cold) and answer.freshness.lag_seconds(time.monotonic()) > staleness:
-        raise RequestRefusal(retry_later(_STANDS_STILL))
-
-
-@router.get("/api/v2/projection", dependencies=[_needs("ops")])
-async def projection(request: Request, service: Parts) -> Response:
-    """Tell how far behind the view is."""
-    _no_parameters(request)
-    state = await read_projection(service.view, service.config.max_staleness_seconds, service.database())
-    return _json(state.as_json())
-
-
-@router.get("/api/v2/projection/history", dependencies=[_needs("ops")])
-async def history(request: Request, service: Parts) -> Response:
-    """Give the lag of the last fifteen minutes."""
-    _no_parameters(request)
-    return _json(service.history.as_json())
-
-
-@router.get("/api/v2/projection/sessions", dependencies=[_needs("ops")])
-async def hot_sessions(request: Request, service: Parts) -> Response:
-    """List the hot sessions."""
-    page = parse_page(request.scope["query_string"])
-    try:
-        await service.view.check(service.database())
-        listed = await list_hot_sessions(service.view, page)
-    except ForeignView:
-        return response(retry_later(_FOREIGN_VIEW))
-    except (StoreUnavailable, StoreRefused):
-        return response(retry_later(_NO_VIEW if len(service.view.parts) == 1 else _NOT_WHOLE))
-    return _json(listed)
-
-
-@router.get("/health/live")
-async def live() -> Response:
-    """Tell that the process is up."""
-    return _json({"status": "live"})
-
-
-@router.get("/health/ready")
-async def ready(service: Parts) -> Response:
-    """Tell whether polls can be answered."""
-    state = await service.readiness.state()
-    if service.readiness.refusal is not None:
-        return response(retry_later(placeless(service.readiness.refusal)))
-    if not any(state.values()):
-        return response(retry_later("Neither Redis nor PostgreSQL answers, so polls cannot be answered."))
-    stores = {name: "up" if up else "down" for name, up in state.items()}
-    down = service.view_check.down
-    if down:
-        return _json({"status": "ready", "stores": {**stores, "redis": "partly_down"}, "slices_down": down})
-    return _json({"status": "ready", "stores": stores})
-
-
-@router.get("/metrics")
-async def metrics(service: Parts) -> Response:
-    """Give Prometheus' text."""
-    return Response(service.exposition.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def _check_view(self, session_id: str) -> None:
+        """Refuse to say that a session is kept in a view of others, or one that nobody can write to."""
+        part = self._service.view.part_of(session_id)
+        await part.check(self._service.database())
+        if await part.write_refusal() is not None:
+            raise RequestRefusal(retry_later(_NOT_WRITABLE))
 
 
 def _json(content: Any, status: int = 200) -> Response:

@@ -22,7 +22,7 @@ from query_api.http.request_fields import RequestFields
 from query_api.http.request_id import current
 from query_api.memory.answers import PLAIN_LAGS, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
 from query_api.memory.content_coding import GzipForm, GzipForms
-from query_api.memory.newest import newest_key
+from query_api.memory.newest import newest_key, newest_of
 from query_api.memory.response_cache import ResponseCache
 from query_api.memory.staleness import NOT_BEFORE_FIELD, Staleness, refuse_early, seconds_ahead
 from query_api.polls.held_events import EventsFinding, EventsWaiter
@@ -34,11 +34,13 @@ from query_api.requests.session_request import SessionRequest
 from query_api.requests.stats import Stats
 from query_api.requests.waiter import Conclusion
 from query_api.sources.projector_requests import ProjectorRequests
-from query_api.sources.reader import Reader, StoreAnswer
+from query_api.sources.reader import EventsReader
+from query_api.sources.source_answer import EventsPage, SourceAnswer
 from readmodel import tracing
 from readmodel.errors import AnswerTooLarge, ServiceError
 from readmodel.poll import Poll, render
 from readmodel.poll_query import parse_poll
+from readmodel.view import ViewPage
 
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""
@@ -166,7 +168,7 @@ class Events:
         forms: GzipForms,
         instants: Instants,
         held: HeldPolls,
-        reader: Reader,
+        reader: EventsReader,
         requests: ProjectorRequests,
         stats: Stats,
         load: PollLoad,
@@ -357,22 +359,22 @@ class Events:
         is_followed = self._cache.follows(question.poll.session_id, reading.number)
         return EventsFinding(answer, reading.freshness, reading.source, is_followed, form)
 
-    async def _read(self, question: Question) -> tuple[Answer, StoreAnswer]:
+    async def _read(self, question: Question) -> tuple[Answer, SourceAnswer[EventsPage]]:
         poll = question.poll
         try:
             reading = await self._reader.read(poll, question.wanted, question.principal)
         except AnswerTooLarge as error:
             raise AnswerTooLarge(error.fitting_limit, self._max_answer_bytes) from error
-        answer = _finish(poll, reading)
+        answer = _finish(poll, reading.found)
         self._keep(poll, answer, reading)
         if reading.freshness.as_of_us < question.not_before_us:
             is_judged = self._cache.beat_of(poll.session_id) is not None
             refuse_early(question.not_before_us, reading.freshness, is_judged=is_judged)
         return answer, reading
 
-    def _keep(self, poll: Poll, answer: Answer, reading: StoreAnswer) -> None:
-        newest = reading.newest
-        if newest is not None:
+    def _keep(self, poll: Poll, answer: Answer, reading: SourceAnswer[EventsPage]) -> None:
+        if isinstance(reading.found, ViewPage):
+            newest = newest_of(poll.session_id, reading.found)
             self._cache.store_newest(newest, reading.freshness, reading.number)
             if newest.answer(poll) is not None:
                 return  # that answers this poll, and every later one
@@ -424,16 +426,16 @@ def events_path(session_id: str) -> str:
     return f"/api/v2/sessions/{session_id}/events"
 
 
-def _is_fresh(reading: StoreAnswer, question: Question, at: float) -> bool:
+def _is_fresh(reading: SourceAnswer[EventsPage], question: Question, at: float) -> bool:
     """Tell whether an answer may leave now: its as-of is as late as is wanted, or later than the request."""
     freshness = reading.freshness
     return freshness.since >= at or freshness.lag_seconds(time.monotonic()) <= question.wanted.seconds
 
 
-def _finish(poll: Poll, reading: StoreAnswer) -> Answer:
-    if reading.status is None:
+def _finish(poll: Poll, page: EventsPage) -> Answer:
+    if page.status is None:
         return missing(poll.session_id)
-    if reading.shortened_to is not None:
-        poll = poll._replace(limit=reading.shortened_to)
-    terminal = reading.status in TERMINAL
-    return found(poll.session_id, render(reading.page, reading.total, poll), terminal=terminal)
+    if page.shortened_to is not None:
+        poll = poll._replace(limit=page.shortened_to)
+    terminal = page.status in TERMINAL
+    return found(poll.session_id, render(page.page, page.total, poll), terminal=terminal)

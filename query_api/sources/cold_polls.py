@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 
-from query_api.sources.fallback import Fallback, FallbackAnswer, LineFull
+from query_api.sources.fallback import Fallback, LineFull
 from query_api.sources.replicas import Replica, Replicas
+from query_api.sources.source_answer import SourceAnswer
 from readmodel.errors import AnswerTooLarge, Overload, ServiceError
 from readmodel.event_log import LogPage
 from readmodel.poll import Poll
@@ -28,7 +29,7 @@ class ColdPolls:
 
     async def answer(
         self, poll: Poll, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
-    ) -> FallbackAnswer[LogPage]:
+    ) -> SourceAnswer[LogPage]:
         """Answer a poll as `Fallback.answer` does: by a standby, or by the primary.
 
         Whoever has just created a session is not told by a standby that there is none. Raises AnswerTooLarge, Overload,
@@ -40,7 +41,7 @@ class ColdPolls:
         replica = self.replicas.best(poll, *wish, self.primary, self._places) if may_ask else None
         if replica is not None:
             fetched = await self._tried(replica, poll, arrived, staleness_seconds, principal)
-            if fetched is not None and fetched.meets(*wish, self._clock()):
+            if fetched is not None and fetched.freshness.meets(*wish, self._clock()):
                 replica.answers += 1
                 return fetched
             self.handed_on += 1
@@ -50,7 +51,7 @@ class ColdPolls:
 
     async def _tried(
         self, replica: Replica, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable
-    ) -> FallbackAnswer[LogPage] | None:
+    ) -> SourceAnswer[LogPage] | None:
         """Ask a standby; None where the primary must be asked.
 
         A page that is too long would be so there as well. Who has waited as long as anybody may is refused here.
@@ -63,4 +64,4 @@ class ColdPolls:
             raise
         except ServiceError:
             return None
-        return fetched if fetched.logged.status is not None else None
+        return fetched if fetched.found.status is not None else None

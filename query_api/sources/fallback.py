@@ -8,11 +8,12 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, Protocol, overload
 
 from query_api.http.request_id import nobodys
 from query_api.memory.answers import AsOf, Number
 from query_api.sources.fair_line import FairLine
+from query_api.sources.source_answer import SourceAnswer
 from query_api.sources.watch import PATIENCE_SECONDS, Probe, QueryWatch
 from readmodel.arrivals import StreamRead
 from readmodel.errors import (
@@ -27,7 +28,6 @@ from readmodel.errors import (
 from readmodel.event_log import LogPage
 from readmodel.event_stream import LogArrivals
 from readmodel.histogram import Histogram
-from readmodel.messages import EVERY_SESSION
 from readmodel.poll import Poll
 from readmodel.supervise import end
 from readmodel.wal import Proof
@@ -62,29 +62,6 @@ class Streams(Protocol):
         """Read on in a stream; raises OffsetGone, AnswerTooLarge, StoreUnavailable, StoreRefused."""
 
 
-class LogAnswer(Protocol):
-    """What Postgres said, of whatever question.
-
-    `status` is None when there is no such session; `as_of_us` is the statement's `now()`, µs since 1970; `database` who
-    answered; `proof` what a hot standby had passed.
-    """
-
-    @property
-    def status(self) -> str | None: ...
-
-    @property
-    def as_of_us(self) -> int: ...
-
-    @property
-    def database(self) -> str: ...
-
-    @property
-    def proof(self) -> Proof | None: ...
-
-
-Said = TypeVar("Said", bound=LogAnswer)
-
-
 class Admission(Protocol):
     """What is known of a store: whether calls go through."""
 
@@ -96,23 +73,6 @@ class Admission(Protocol):
 
     def failed(self, error: ServiceError, called_at: float) -> None:
         """Note that a call failed which began at `called_at`."""
-
-
-class FallbackAnswer(NamedTuple, Generic[Said]):
-    """An answer of Postgres.
-
-    `number` is the last one heard before the query was sent: what it may be stored under. It is None where that is of
-    another database's view, whose beats and drops tell nothing of this answer. A hot standby's answer is as of a beat,
-    and has the number of that beat's message: it may lack what was told later.
-    """
-
-    logged: Said
-    freshness: AsOf
-    number: Number | None
-
-    def meets(self, staleness_seconds: float, not_before_us: int, now: float) -> bool:
-        """Whether it is as fresh as a poll wants it, at the monotonic second `now`."""
-        return self.freshness.as_of_us >= not_before_us and self.freshness.lag_seconds(now) <= staleness_seconds
 
 
 class LineFull(Overload):
@@ -128,11 +88,11 @@ class _Query:
 
     question: Question
     principal: Hashable
-    answer: asyncio.Future[FallbackAnswer[Any]]
+    answer: asyncio.Future[SourceAnswer[Any]]
     timer: asyncio.TimerHandle | None = None
     sent_at: float | None = None
     is_overtaken: bool = False
-    task: asyncio.Task[FallbackAnswer[Any]] = field(init=False)
+    task: asyncio.Task[SourceAnswer[Any]] = field(init=False)
 
 
 async def _nothing() -> None:
@@ -189,7 +149,7 @@ class Fallback:
         self._waiting: dict[Question, dict[Hashable, _Query]] = {}
         self._running: dict[Question, _Query] = {}
         self._sent: set[_Query] = set()
-        self._missing: OrderedDict[tuple[type[Question], str], FallbackAnswer[Any]] = OrderedDict()  # in order of age
+        self._missing: OrderedDict[tuple[type[Question], str], SourceAnswer[Any]] = OrderedDict()  # in order of age
         self._missing_of: defaultdict[int, set[str]] = defaultdict(set)  # by slice
         self._databases = 0  # how often another one answered
         self.sent = self.shared = self.remembered = 0
@@ -223,16 +183,16 @@ class Fallback:
     @overload
     async def answer(
         self, question: Poll, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
-    ) -> FallbackAnswer[LogPage]: ...
+    ) -> SourceAnswer[LogPage]: ...
 
     @overload
     async def answer(
         self, question: StreamRead, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
-    ) -> FallbackAnswer[LogArrivals]: ...
+    ) -> SourceAnswer[LogArrivals]: ...
 
     async def answer(
         self, question: Question, staleness_seconds: float, principal: Hashable = None, not_before_us: int = 0
-    ) -> FallbackAnswer[Any]:
+    ) -> SourceAnswer[Any]:
         """Answer with a lag of at most `staleness_seconds`, as of `not_before_us` at least; or by a query that is sent
         after this call.
 
@@ -245,13 +205,15 @@ class Fallback:
             self.remembered += 1
             return missing
         fetched = await self._share(question, arrived, staleness_seconds, principal)
-        if fetched.freshness.since < arrived and not fetched.meets(staleness_seconds, not_before_us, self._clock()):
+        if fetched.freshness.since < arrived and not fetched.freshness.meets(
+            staleness_seconds, not_before_us, self._clock()
+        ):
             fetched = await self._share(question, arrived, 0, principal)  # the query that was joined was sent too early
         return fetched
 
     def known_missing(
         self, question: Question, now: float, staleness_seconds: float, not_before_us: int
-    ) -> FallbackAnswer[Any] | None:
+    ) -> SourceAnswer[Any] | None:
         """Give a recent answer that there is no such session, if it is as fresh as is wanted."""
         missing = self._missing.get((type(question), question.session_id))
         if missing is None or missing.freshness.as_of_us < not_before_us:
@@ -266,17 +228,20 @@ class Fallback:
         self._cheapest.append(self._clock() - began)
         self._line.cheapest_seconds = min(self._cheapest)
 
-    def forget_missing(self, session_ids: tuple[str, ...], index: int = 0) -> None:
-        """Look sessions of the slice `index` up again when they are asked for (`*`: every one of them).
+    def changed(self, session_id: str) -> None:
+        """Look a session up again when it is asked for: something happened to it.
 
-        Something happened to them. What a query under way finds missing is not remembered then: it may have been sent
-        before.
+        What a query under way finds missing is not remembered then: it may have been sent before.
         """
-        every = EVERY_SESSION in session_ids
         for query in self._sent:
-            session_id = query.question.session_id
-            query.is_overtaken |= self._index_of(session_id) == index if every else session_id in session_ids
-        for session_id in tuple(self._missing_of[index]) if every else session_ids:
+            query.is_overtaken |= query.question.session_id == session_id
+        self._forget_one(session_id)
+
+    def broken(self, index: int) -> None:
+        """Do so with every session of a slice."""
+        for query in self._sent:
+            query.is_overtaken |= self._index_of(query.question.session_id) == index
+        for session_id in tuple(self._missing_of[index]):
             self._forget_one(session_id)
 
     async def close(self) -> None:
@@ -289,13 +254,13 @@ class Fallback:
 
     async def ask(
         self, poll: Poll, arrived: float, staleness_seconds: float, principal: Hashable
-    ) -> FallbackAnswer[LogPage]:
+    ) -> SourceAnswer[LogPage]:
         """Answer a poll by a query of its own, or by one that was sent since so long before it arrived."""
         return await self._share(poll, arrived, staleness_seconds, principal)
 
     async def _share(
         self, question: Question, arrived: float, staleness_seconds: float, principal: Hashable
-    ) -> FallbackAnswer[Any]:
+    ) -> SourceAnswer[Any]:
         query = self._joinable(question, arrived, staleness_seconds, principal) or self._queue(question, principal)
         return await asyncio.shield(query.answer)
 
@@ -367,7 +332,7 @@ class Fallback:
             query.task.add_done_callback(partial(self._ended, query, same, self._clock()))
 
     def _ended(
-        self, query: _Query, same: Sequence[_Query], began: float, task: asyncio.Task[FallbackAnswer[Any]]
+        self, query: _Query, same: Sequence[_Query], began: float, task: asyncio.Task[SourceAnswer[Any]]
     ) -> None:
         self._sent.discard(query)
         if self._running.get(query.question) is query:
@@ -377,7 +342,7 @@ class Fallback:
             _tell(one.answer, task)
         self._send_next()
 
-    async def _send(self, query: _Query) -> FallbackAnswer[Any]:
+    async def _send(self, query: _Query) -> SourceAnswer[Any]:
         # Before the query: a message heard from now on may be about what it does not see.
         number = self._number(query.question.session_id)
         query.sent_at = sent_at = self._clock()
@@ -396,12 +361,12 @@ class Fallback:
         if number is not None and number.database != logged.database:
             number = None
         # Its now() is later than sent_at, so the as-of is at most this old.
-        fetched = FallbackAnswer(logged, AsOf(logged.as_of_us, sent_at), number)
+        fetched = SourceAnswer("postgres", logged, AsOf(logged.as_of_us, sent_at), number)
         if logged.status is None and databases == self._databases and not query.is_overtaken:
             self._remember_missing(query.question, fetched)
         return fetched
 
-    async def _ask(self, question: Question, sent_at: float) -> LogAnswer:
+    async def _ask(self, question: Question, sent_at: float) -> LogPage | LogArrivals:
         try:
             logged = await self._watch.result(self._asked(question))
         except QueryTooSlow:
@@ -422,14 +387,14 @@ class Fallback:
             await self._reconnect()  # connections of before may lead to the database of before
         return logged
 
-    def _asked(self, question: Question) -> Coroutine[Any, Any, LogAnswer]:
+    def _asked(self, question: Question) -> Coroutine[Any, Any, LogPage | LogArrivals]:
         if isinstance(question, Poll):
             return self._log.answer(question, self._max_bytes)
         if self._streams is None:
             raise TypeError("no streams are read on here")
         return self._streams.answer(question, self._max_bytes)
 
-    def _remember_missing(self, question: Question, fetched: FallbackAnswer[Any]) -> None:
+    def _remember_missing(self, question: Question, fetched: SourceAnswer[Any]) -> None:
         key = type(question), question.session_id
         self._missing.pop(key, None)
         self._missing[key] = fetched
@@ -443,12 +408,13 @@ class Fallback:
             self._missing_of[self._index_of(session_id)].discard(session_id)
 
 
-def _as_of_a_beat(logged: LogAnswer, proof: Proof) -> FallbackAnswer[Any]:
+def _as_of_a_beat(logged: LogPage | LogArrivals, proof: Proof) -> SourceAnswer[Any]:
     """Date a hot standby's answer."""
-    return FallbackAnswer(logged, AsOf(proof.as_of_us, proof.since), Number(proof.term, proof.n, proof.database))
+    number = Number(proof.term, proof.n, proof.database)
+    return SourceAnswer("postgres", logged, AsOf(proof.as_of_us, proof.since), number)
 
 
-def _tell(answer: asyncio.Future[FallbackAnswer[Any]], task: asyncio.Task[FallbackAnswer[Any]]) -> None:
+def _tell(answer: asyncio.Future[SourceAnswer[Any]], task: asyncio.Task[SourceAnswer[Any]]) -> None:
     """Hand on what became of a query."""
     if task.cancelled():
         answer.cancel()

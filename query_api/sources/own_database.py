@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
+
+from query_api.sources.circuit import RETRY_SECONDS
+from readmodel.errors import ServiceError
+
+IDENTIFY_SECONDS = 5.0
+"""So often Postgres is asked which database it is, even when nobody polls it; until it is known, every second."""
 
 _log = structlog.get_logger(__name__)
 
@@ -16,6 +24,8 @@ class OwnDatabase:
         self._changed = changed
         self._identity = ""
         self._since = float("-inf")
+        self.asked = asyncio.Event()
+        """Set once Postgres was asked, whether or not it answered."""
 
     def identity(self) -> str:
         """Give the identity, "" while Postgres has not answered yet."""
@@ -34,3 +44,11 @@ class OwnDatabase:
         if before:
             _log.warning("READSIDE_DATABASE_URL leads to another database now", database=identity, before=before)
         return bool(before)
+
+    async def run(self, identify: Callable[[], Awaitable[None]]) -> None:
+        """Ask again and again; the first time has the log say it if Postgres is away."""
+        while True:
+            with suppress(ServiceError):
+                await identify()
+            self.asked.set()
+            await asyncio.sleep(IDENTIFY_SECONDS if self._identity else RETRY_SECONDS)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import NamedTuple
 
-from query_api.memory.answers import AsOf, Number, Source
 from query_api.memory.staleness import Staleness
-from query_api.sources.reader import StoreReads, is_fresh
-from query_api.sources.view_reads import ViewAnswer
-from readmodel.arrivals import Arrivals, StreamRead
+from query_api.sources.reader import Reader, is_fresh
+from query_api.sources.source_answer import SourceAnswer, StreamPart
+from readmodel.arrivals import StreamRead
 from readmodel.errors import OffsetGone
-from readmodel.event_stream import LogArrivals
-from readmodel.view import Cold, ViewArrivals
+from readmodel.view import Cold
 
 OF_THE_LOG = frozenset(
     {"within a long answer", "not in the arrival log", "a long stream", "no arrival log", "older than the window"}
@@ -21,33 +18,24 @@ OF_THE_LOG = frozenset(
 """Why the view does not continue a stream of a session that may well be hot: it need not be warmed."""
 
 
-class StoreArrivals(NamedTuple):
-    """What a store gave of a stream; `number` is None when it must not be kept."""
-
-    source: Source
-    arrivals: Arrivals
-    freshness: AsOf
-    number: Number | None
-
-
-class StreamReader(StoreReads[StreamRead, ViewArrivals, LogArrivals]):
+class StreamReader(Reader[StreamRead, StreamPart]):
     """Reads streams from the stores."""
 
-    async def read(self, question: StreamRead, wanted: Staleness, principal: Hashable = None) -> StoreArrivals:
-        """Read on as `fetch` does.
+    async def read(
+        self, question: StreamRead, wanted: Staleness, principal: Hashable = None
+    ) -> SourceAnswer[StreamPart]:
+        """Read on as `Reader.read` does.
 
         Of a view that is staler than wanted only news is given, where Postgres cannot answer: nobody can say then that
         there is no more.
         """
-        fetched = await self.fetch(question, wanted, principal)
-        if isinstance(fetched, ViewAnswer):
-            found = fetched.found
-            number = Number(found.term, found.n) if found.term else None
-            is_all = found.arrivals.up_to_date and is_fresh(fetched.freshness, wanted)
-            return StoreArrivals("redis", found.arrivals._replace(up_to_date=is_all), fetched.freshness, number)
-        return StoreArrivals("postgres", fetched.logged.arrivals, fetched.freshness, fetched.number)
+        answer = await super().read(question, wanted, principal)
+        if answer.source == "postgres" or is_fresh(answer, wanted):
+            return answer
+        arrivals = answer.found.arrivals._replace(up_to_date=False)
+        return answer._replace(found=answer.found._replace(arrivals=arrivals))
 
-    def _would_do(self, seen: ViewAnswer[ViewArrivals], wanted: Staleness) -> bool:
+    def _would_do(self, seen: SourceAnswer[StreamPart], wanted: Staleness) -> bool:
         return bool(seen.found.arrivals.events) and super()._would_do(seen, wanted)
 
     def _ask_for(self, session_id: str, cold: Cold | None) -> None:
@@ -58,7 +46,7 @@ class StreamReader(StoreReads[StreamRead, ViewArrivals, LogArrivals]):
 
     async def _look(
         self, question: StreamRead, wanted: Staleness, principal: Hashable
-    ) -> tuple[ViewAnswer[ViewArrivals] | None, Cold | None]:
+    ) -> tuple[SourceAnswer[StreamPart] | None, Cold | None]:
         """Ask the view. Of which history an offset is, is for Postgres to say: a view may be of before a promotion."""
         try:
             return await super()._look(question, wanted, principal)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Hashable
 from typing import Any, Protocol, overload
 
 from query_api.sources.circuit import Circuit
-from query_api.sources.view_reads import RoundTrips, View, ViewAnswer, ViewReads
+from query_api.sources.source_answer import SourceAnswer
+from query_api.sources.view_reads import RoundTrips, View, ViewReads
 from readmodel.arrivals import StreamRead
 from readmodel.poll import Poll
 from readmodel.view import Cold, Question, ViewArrivals, ViewPage
@@ -40,10 +41,10 @@ class ViewNodes:
         self.counted = RoundTrips()
 
     @overload
-    async def read(self, question: Poll, principal: Hashable = None) -> ViewAnswer[ViewPage] | Cold: ...
+    async def read(self, question: Poll, principal: Hashable = None) -> SourceAnswer[ViewPage] | Cold: ...
 
     @overload
-    async def read(self, question: StreamRead, principal: Hashable = None) -> ViewAnswer[ViewArrivals] | Cold: ...
+    async def read(self, question: StreamRead, principal: Hashable = None) -> SourceAnswer[ViewArrivals] | Cold: ...
 
     async def read(self, question: Question, principal: Hashable = None) -> Any:
         """Answer a poll, or read a stream; `principal` is who asks. Raises what `ViewReads.read` raises."""

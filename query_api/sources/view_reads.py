@@ -8,12 +8,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, Protocol, overload
 from weakref import WeakValueDictionary
 
 from query_api.http.request_id import nobodys
-from query_api.memory.answers import AsOf
+from query_api.memory.answers import AsOf, Number
 from query_api.sources.circuit import Circuit
+from query_api.sources.source_answer import SourceAnswer
 from readmodel.arrivals import StreamRead
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable, ViewUnavailable
 from readmodel.histogram import Histogram
@@ -42,9 +43,6 @@ TRIPS_OF_ONE = 2
 """Round trips under way that hold polls of one principal: the next one is another's, who then waits for none."""
 
 
-Found = TypeVar("Found", bound=ViewPage | ViewArrivals)
-
-
 class View(Protocol):
     """What answers polls, and reads of streams, from Redis."""
 
@@ -58,13 +56,6 @@ class View(Protocol):
         In a question's place may stand AnswerTooLarge, what Redis refused, or ForeignView, where the view is of another
         database than `database` ("" takes any).
         """
-
-
-class ViewAnswer(NamedTuple, Generic[Found]):
-    """A page from the view, or what it has of a stream, and how fresh that is by this process' clock."""
-
-    found: Found
-    freshness: AsOf
 
 
 @dataclass(slots=True)
@@ -111,10 +102,10 @@ class ViewReads:
         return not self._waiting
 
     @overload
-    async def read(self, question: Poll, principal: Hashable = None) -> ViewAnswer[ViewPage] | Cold: ...
+    async def read(self, question: Poll, principal: Hashable = None) -> SourceAnswer[ViewPage] | Cold: ...
 
     @overload
-    async def read(self, question: StreamRead, principal: Hashable = None) -> ViewAnswer[ViewArrivals] | Cold: ...
+    async def read(self, question: StreamRead, principal: Hashable = None) -> SourceAnswer[ViewArrivals] | Cold: ...
 
     async def read(self, question: Question, principal: Hashable = None) -> Any:
         """Answer a poll, or read a stream; `principal` is who asks.
@@ -199,7 +190,7 @@ class ViewReads:
                 self._turns.pop(principal, None)
 
     async def _round_trip(self, load: list[tuple[Question, Hashable]]) -> None:
-        answers: Sequence[ViewAnswer[Any] | Cold | Exception]
+        answers: Sequence[SourceAnswer[Any] | Cold | Exception]
         questions = [question for question, _ in load]
         started = time.monotonic()
         try:
@@ -215,7 +206,7 @@ class ViewReads:
             else:
                 self._settle(question, answer)
 
-    def _settle(self, question: Question, answer: ViewAnswer[Any] | Cold | Exception) -> None:
+    def _settle(self, question: Question, answer: SourceAnswer[Any] | Cold | Exception) -> None:
         for caller in self._waiting.pop(question):
             if caller.cancelled():
                 continue
@@ -227,7 +218,7 @@ class ViewReads:
 
     async def _long_read(self, question: Question, principal: Hashable) -> None:
         """Read a long page: one at a time, of each principal in turn, none for long. It says nothing of Redis."""
-        answer: ViewAnswer[Any] | Cold | Exception
+        answer: SourceAnswer[Any] | Cold | Exception
         of_principal = self._long_read_of.setdefault(principal, asyncio.Lock())
         try:
             async with patience(LONG_READ_SECONDS), of_principal, self._one_long_read:
@@ -238,7 +229,7 @@ class ViewReads:
             answer = error
         self._settle(question, answer)
 
-    async def _read(self, questions: list[Question]) -> Sequence[ViewAnswer[Any] | Cold | ServiceError]:
+    async def _read(self, questions: list[Question]) -> Sequence[SourceAnswer[Any] | Cold | ServiceError]:
         called_at, beside_long = time.monotonic(), self._one_long_read.locked()
         try:
             async with patience(READ_SECONDS):
@@ -251,7 +242,7 @@ class ViewReads:
 
     async def _read_all(
         self, questions: list[Question], reply_bytes: int
-    ) -> Sequence[ViewAnswer[Any] | Cold | ServiceError]:
+    ) -> Sequence[SourceAnswer[Any] | Cold | ServiceError]:
         called_at, database = time.monotonic(), self._database()
         try:
             answers = await self._view.read_all(questions, self._max_bytes, database, reply_bytes)
@@ -265,13 +256,15 @@ class ViewReads:
             self.circuit.succeeded()
         if self._database() != database:
             return [Cold("read before it was known of which database the view must be")] * len(questions)
-        # Redis answered after called_at, so the as-of is at most this old.
         return [
-            ViewAnswer(answer, AsOf(answer.as_of_us, called_at - answer.lag_us / 1_000_000))
-            if isinstance(answer, ViewPage | ViewArrivals)
-            else answer
-            for answer in answers
+            _dated(answer, called_at) if isinstance(answer, ViewPage | ViewArrivals) else answer for answer in answers
         ]
+
+
+def _dated(found: ViewPage | ViewArrivals, called_at: float) -> SourceAnswer[Any]:
+    """Say how fresh an answer is. Redis answered after `called_at`, so the as-of is at most this old."""
+    number = Number(found.term, found.n) if found.term else None
+    return SourceAnswer("redis", found, AsOf(found.as_of_us, called_at - found.lag_us / 1_000_000), number)
 
 
 def _events_of(question: Question) -> int:

@@ -21,7 +21,8 @@ from query_api.requests.session_request import SessionRequest
 from query_api.requests.stats import Stats
 from query_api.requests.waiter import Conclusion
 from query_api.sources.projector_requests import ProjectorRequests
-from query_api.sources.stream_reader import StoreArrivals, StreamReader
+from query_api.sources.source_answer import SourceAnswer, StreamPart
+from query_api.sources.stream_reader import StreamReader
 from query_api.streams.cursor import next_cursor
 from query_api.streams.request import StreamRequest, parse_stream
 from query_api.streams.stats import StreamStats
@@ -245,11 +246,11 @@ class Stream:
         self._check_instant(session_id, instant_us)
         read = StreamRead(session_id, None, 0) if from_now else StreamRead(session_id, offset)
         got = await self._reader.read(read, question.wanted, question.principal)
-        if got.arrivals.status is None:
+        arrivals = got.found.arrivals
+        if arrivals.status is None:
             page = None
             self._cache.store(session_id, missing(session_id), got.freshness, got.number)
         else:
-            arrivals = got.arrivals
             page = StreamPage(session_id, arrivals.events, arrivals.next, up_to_date=arrivals.up_to_date)
             self._keep(read, page, got)
         if got.freshness.as_of_us < instant_us:
@@ -262,7 +263,7 @@ class Stream:
         if beat is not None and beat.as_of_us < instant_us:
             seconds_ahead(instant_us, beat.as_of_us, beat.lag_seconds(time.monotonic()))
 
-    def _keep(self, read: StreamRead, page: StreamPage, got: StoreArrivals) -> None:
+    def _keep(self, read: StreamRead, page: StreamPage, got: SourceAnswer[StreamPart]) -> None:
         """Keep a page, and where the stream ends."""
         cache = self._cache
         if page.events or not page.up_to_date:

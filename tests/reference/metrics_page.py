@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
+from unittest.mock import patch
 
+import httpx
 import structlog
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from projector.metrics import TelemetryCollector
 from projector.telemetry import Telemetry
@@ -51,9 +55,18 @@ async def _of_the_api() -> list[Metric]:
         database_url=SOMEWHERE, replica_urls="", listen_url="", redis_url="unix:///nowhere/redis", auth="none",
         api_keys="", jwt_jwks="", jwt_secret="",
     )  # fmt: skip
-    with structlog.testing.capture_logs():
-        async with opened(settings.api_config()) as layer:
-            return list(layer._app.state.service.exposition.families())  # type: ignore[attr-defined]  # FastAPI's
+    told: list[Metric] = []
+
+    def register(_: CollectorRegistry, collector: Collector) -> None:
+        told.extend(collector.collect())
+
+    with structlog.testing.capture_logs(), patch.object(CollectorRegistry, "register", register):
+        async with (
+            opened(settings.api_config()) as app,
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+        ):
+            (await client.get("/metrics")).raise_for_status()
+    return told
 
 
 def _rows(families: Iterable[Metric]) -> str:

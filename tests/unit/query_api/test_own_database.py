@@ -123,7 +123,7 @@ async def test_another_database_behind_the_address(bench: Bench) -> None:
 
     assert bench.changes == [before, THEIRS]
     assert bench.reconnected == 1
-    assert (await bench.ask(staleness=HOUR)).logged.status == "paused"
+    assert (await bench.ask(staleness=HOUR)).found.status == "paused"
 
 
 async def test_the_question_which_database_it_is_waits_in_no_line() -> None:
