@@ -2,7 +2,7 @@
 
 import { size } from "./sizing.js";
 
-const form = document.getElementById("sizing");
+const form = document.getElementById("calculator");
 const shown = {
   redisMemory: (sized) => `${gigabytes(sized.redisBytes)} in all, ${gigabytes(sized.redisBytes / sized.masters)} each`,
   masters: (sized) => `${sized.masters}, of which ${sized.redisCores.toFixed(1)} cores are busy`,
