@@ -4,10 +4,10 @@ import { size } from "./sizing.js";
 
 const form = document.getElementById("calculator");
 const shown = {
-  redisMemory: (sized) => `${gigabytes(sized.redisBytes)} in all, ${gigabytes(sized.redisBytes / sized.masters)} each`,
-  masters: (sized) => `${sized.masters}, of which ${sized.redisCores.toFixed(1)} cores are busy`,
+  redisMemory: (sized) => sized.masters === 1 ? gigabytes(sized.redisBytes) : `${gigabytes(sized.redisBytes)}: ${gigabytes(sized.redisBytes / sized.masters)} each`,
+  masters: (sized) => `${sized.masters} (${sized.redisCores.toFixed(1)} cores busy)`,
   slices: (sized) => String(sized.slices),
-  apiProcesses: (sized) => `${sized.apiProcesses}, of which ${sized.apiCores.toFixed(1)} cores are busy`,
+  apiProcesses: (sized) => `${sized.apiProcesses} (${sized.apiCores.toFixed(1)} cores busy)`,
   hotLimit: (_, load) => String(Math.max(20_000, Math.ceil(load.sessions * 1.25))),
   projector: (sized) =>
     sized.projector > 1
