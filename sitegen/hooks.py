@@ -1,4 +1,4 @@
-"""What the site shows from outside specs/: README as its first page, other documents, charts, and files that pages link.
+"""What the site shows from outside specs/: README as its first page, other documents, charts, and files linked to.
 
 MkDocs calls `on_files` and `on_page_markdown` (mkdocs.yml, `hooks`). A page's links are written as for GitHub, relative
 to its file in the repository. Here they become links of the site. So a link is written once, and works in both places.
