@@ -16,12 +16,13 @@ Node = Mapping[str, Any]
 HEAD = """# HTTP
 
 ```sh
-curl -i -H "X-API-Key: $KEY" "$API/api/v2/sessions/$SESSION/events?event_type=workflow_failed&limit=20"
+curl -i -H "X-API-Key: $KEY" \\
+  "$API/api/v2/sessions/$SESSION/events?event_type=workflow_failed&limit=20"
 ```
 
 The API itself serves this document as OpenAPI 3.1 at `/openapi.json`, and as a page at `/docs`. HTTP/1.1 and 1.0 are
 spoken; TLS and HTTP/2
-are a proxy's business. What a good client does with it: [poll and follow rightly](../guides/polling.md).
+are a proxy's business. What a good client does with it: [poll and follow](../guides/polling.md).
 
 *This page is made from `specs/001-session-events/contracts/events-api.yaml` by `make reference`.*
 """
@@ -150,7 +151,8 @@ def _headers() -> str:
 
 def _problems() -> str:
     parts = ["## Errors\n\nAn error is `application/problem+json` (RFC 9457). Its `detail` is a full sentence.\n"]
-    for name, response in contract()["components"]["responses"].items():
+    responses = contract()["components"]["responses"]
+    for name, response in sorted(responses.items(), key=lambda one: _problem(one[0])):
         parts.append(f"### {_problem(name)}\n\n{_sentence(response['description'])}\n")
         for content in response["content"].values():
             for case, value in _values(content):
