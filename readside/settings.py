@@ -57,97 +57,261 @@ class Settings(BaseSettings):
 
     # URLs hold passwords: they and the keys stay out of every repr.
     database_url: str = Field(
-        default="", repr=False, description="Postgres, postgresql://…, postgres://… or postgresql+asyncpg://…"
+        default="",
+        repr=False,
+        description=(
+            "Postgres: `postgresql://…`, `postgres://…` or `postgresql+asyncpg://…`, one host or several. "
+            "Every command needs it but `status`, `warm`, `rebuild`, `token` and `demo`."
+        ),
     )
-    database_url_file: Path | None = Field(default=None, repr=False, description="file that holds DATABASE_URL")
+    database_url_file: Path | None = Field(
+        default=None, repr=False, description="File that holds `READSIDE_DATABASE_URL`."
+    )
     replica_urls: str = Field(
-        default="", repr=False, description="space-separated URLs of hot standbys that may answer cold polls"
+        default="", repr=False, description="URLs of hot standbys that may answer cold polls, separated by spaces."
     )
-    replica_urls_file: Path | None = Field(default=None, repr=False, description="file that holds REPLICA_URLS")
+    replica_urls_file: Path | None = Field(
+        default=None, repr=False, description="File that holds `READSIDE_REPLICA_URLS`."
+    )
     listen_url: str = Field(
-        default="", repr=False, description="direct Postgres URL for lead and doorbell; default DATABASE_URL"
+        default="",
+        repr=False,
+        description=(
+            "Direct Postgres URL for the lead and the doorbell, where `READSIDE_DATABASE_URL` goes through a "
+            "pooler. Without it `READSIDE_DATABASE_URL` is used."
+        ),
     )
-    listen_url_file: Path | None = Field(default=None, repr=False, description="file that holds LISTEN_URL")
+    listen_url_file: Path | None = Field(default=None, repr=False, description="File that holds `READSIDE_LISTEN_URL`.")
     database_schema: Annotated[str, AfterValidator(_plain_name)] = Field(
         default="readside",
         validation_alias=f"{PREFIX}SCHEMA",  # a model of pydantic's has a `schema` already
-        description="where our own things are installed; one per deployment on a database",
+        description=(
+            "Schema in which our own things are installed: one for each deployment on a database, the same "
+            "for all processes."
+        ),
     )
     doorbell: Literal["on", "off"] = Field(
-        default="on", description="on: writers ring by NOTIFY while it is quiet; off: never"
+        default="on",
+        description=(
+            "`on`: writers ring by NOTIFY while it is quiet. `off`: nobody rings, prepared transactions work,"
+            " and the projector looks every 20 ms."
+        ),
     )
     letters_max_mb: Megabytes = Field(
         default=256.0,
         ge=1,  # the empty tables' indexes alone would go past a few hundredths
-        description="letters kept in Postgres; past it the view is compared instead, MB of 10^6",
+        description="Letters kept in Postgres. Past it writers leave none, and the view is compared instead.",
     )
-    redis_url: str = Field(default="", repr=False, description="Redis, a Redis Cluster, or what Sentinel knows")
-    redis_url_file: Path | None = Field(default=None, repr=False, description="file that holds REDIS_URL")
+    redis_url: str = Field(
+        default="",
+        repr=False,
+        description=(
+            "Redis: `redis://…`, `rediss://…`, `unix://…`, `redis+cluster://host:port,…` or "
+            "`redis+sentinel://host:port,…/service/db` (and `rediss+…`). Every command needs it but "
+            "`install`, `uninstall`, `token` and `demo`."
+        ),
+    )
+    redis_url_file: Path | None = Field(default=None, repr=False, description="File that holds `READSIDE_REDIS_URL`.")
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = Field(
-        default="readside", description="first part of every Redis key"
+        default="readside", description="First part of every Redis key and channel. Keys of others are never touched."
     )
     slices: int = Field(
-        default=1, ge=1, le=MAX_SLICES, description="parts of the view; 32 for a cluster; the same for all processes"
+        default=1,
+        ge=1,
+        le=MAX_SLICES,
+        description="Parts that the view is cut into; 32 for a Redis Cluster. The same for all processes.",
     )
-    api_keys: str = Field(default="", repr=False, description="comma-separated name:key or name:key:scope+scope")
+    api_keys: str = Field(
+        default="",
+        repr=False,
+        description=(
+            "API keys, separated by commas: `name:key` or `name:key:scope+scope`. A key has 16 characters or "
+            "more; scopes are `read` (the default) and `ops`."
+        ),
+    )
     api_keys_file: Path | None = Field(
-        default=None, repr=False, description="file of keys in its place, a JSON array; watched"
+        default=None,
+        repr=False,
+        description=(
+            "File of keys in place of `READSIDE_API_KEYS`, a JSON array. A change is taken up within a minute."
+        ),
     )
-    jwt_jwks: str = Field(default="", description="whose keys may sign tokens: a JWKS, file or https:// URL")
+    jwt_jwks: str = Field(
+        default="",
+        description=(
+            "Whose keys may sign tokens: a JWKS in a file, read again every 5 s, or behind `https://` "
+            "(`http://` on loopback alone), fetched every 5 minutes and for a `kid` that is not known."
+        ),
+    )
     jwt_secret: str = Field(
-        default="", repr=False, description="secrets that may sign tokens (HS256), one a line, 32 bytes or more"
+        default="",
+        repr=False,
+        description=(
+            "Secrets that may sign tokens with HS256, 32 bytes or more each; up to four, one a line. All are "
+            "believed; the first signs what `readside token` mints."
+        ),
     )
-    jwt_secret_file: Path | None = Field(default=None, repr=False, description="file that holds JWT_SECRET; watched")
-    jwt_audience: Annotated[str, Field(max_length=200)] = Field(default="readside", description="what aud must have")
-    jwt_issuer: Annotated[str, Field(max_length=200)] = Field(default="", description="what iss must be; default any")
+    jwt_secret_file: Path | None = Field(
+        default=None,
+        repr=False,
+        description="File that holds `READSIDE_JWT_SECRET`. A change is taken up within a minute.",
+    )
+    jwt_audience: Annotated[str, Field(max_length=200)] = Field(
+        default="readside", description="What a token's `aud` must be, or have among others."
+    )
+    jwt_issuer: Annotated[str, Field(max_length=200)] = Field(
+        default="", description="What a token's `iss` must be. Without it whoever can sign may issue."
+    )
     auth: Literal["keys", "none", "none-on-purpose"] = Field(
-        default="keys", description="keys; none to ask for no key on loopback; none-on-purpose: on any address"
+        default="keys",
+        description=(
+            "`keys`, or `none` to ask for no key: on a loopback address alone; elsewhere it must be "
+            "`none-on-purpose`. With `keys` and none configured the API refuses to start."
+        ),
     )
-    cors_origins: str = Field(default="", description="comma-separated origins whose pages may poll")
+    cors_origins: str = Field(
+        default="",
+        description=(
+            "Origins whose pages may poll, separated by commas. `*` is any; it is refused where no key is asked for."
+        ),
+    )
     allowed_hosts: str = Field(
         default="",
-        description="comma-separated hosts that requests may be for; default any, or loopback's where AUTH is none",
+        description=(
+            "Hosts that requests may be for (`Host`), separated by commas, without ports. `*.a.example` is "
+            "all below it. Health probes may name any. Without it hosts are not checked, but for "
+            "`READSIDE_AUTH=none`: then they are `localhost`, `127.0.0.1` and `[::1]`."
+        ),
     )
     polls_per_second: float | None = Field(
-        default=None, ge=0.001, le=1_000_000, description="what one key or token may ask, polls a second; default any"
+        default=None,
+        ge=0.001,
+        le=1_000_000,
+        description=(
+            "Polls a second that one key or token may ask of an API process, past a burst of five seconds' "
+            "worth; then 429. Without it: any number."
+        ),
     )
-    max_staleness_seconds: Seconds = Field(default=5.0, description="how far behind Redis may be, seconds")
-    heartbeat_seconds: Seconds = Field(default=0.5, ge=0.01, description="time between two proofs of the tail, seconds")
-    hot_ttl_seconds: Seconds = Field(default=3600.0, description="an unpolled, silent session stays hot, seconds")
-    warm_limit: Count = Field(default=1000, ge=0, description="sessions warmed at start, the most recent ones")
-    max_hot_sessions: Count = Field(default=20_000, ge=1, description="hot sessions at most; the idlest leave first")
-    window_events: Count = Field(default=20_000, ge=100, description="newest events of a session that are kept hot")
-    window_mb: Megabytes = Field(default=64.0, gt=0, description="bytes of a session's events kept hot, MB")
-    fallback_concurrency: Count = Field(default=8, ge=1, description="Postgres queries an API process runs at a time")
-    statement_cache_size: Count = Field(default=100, ge=0, description="prepared statements a connection; 0 for none")
-    max_answer_mb: Megabytes = Field(default=32.0, gt=0, description="longest answer, MB")
+    max_staleness_seconds: Seconds = Field(
+        default=5.0,
+        description=(
+            "How far behind Redis may be before the API asks Postgres instead. Keep it several heartbeats long."
+        ),
+    )
+    heartbeat_seconds: Seconds = Field(
+        default=0.5,
+        ge=0.01,
+        description="Time between two proofs of the tail. It must be less than `READSIDE_MAX_STALENESS_SECONDS`.",
+    )
+    hot_ttl_seconds: Seconds = Field(
+        default=3600.0, description="A session that nobody polls and in which nothing happens leaves Redis after this."
+    )
+    warm_limit: Count = Field(
+        default=1000,
+        ge=0,
+        description=(
+            "Sessions that are warmed when a term begins: the most recently created that are not completed, "
+            "failed or cancelled."
+        ),
+    )
+    max_hot_sessions: Count = Field(
+        default=20_000, ge=1, description="Hot sessions at most. The idlest leave for new ones."
+    )
+    window_events: Count = Field(default=20_000, ge=100, description="Newest events of one session that are kept hot.")
+    window_mb: Megabytes = Field(default=64.0, gt=0, description="JSON of one session's events that is kept hot.")
+    fallback_concurrency: Count = Field(
+        default=8,
+        ge=1,
+        description=(
+            "Polls of Postgres that each API process runs at a time. Past it polls wait, then get 503. One "
+            "key holds half of it alone, a quarter while others ask."
+        ),
+    )
+    statement_cache_size: Count = Field(
+        default=100,
+        ge=0,
+        description="Prepared statements of each pooled Postgres connection. `0` behind a transaction pooler.",
+    )
+    max_answer_mb: Megabytes = Field(
+        default=32.0,
+        gt=0,
+        description=(
+            "Longest answer. Past it a page is shortened, or a 400 names the `limit` that fits where one was asked for."
+        ),
+    )
     response_cache_mb: Megabytes = Field(
-        default=64.0, ge=0, description="finished answers kept in each API process, MB"
+        default=64.0,
+        ge=0,
+        description="Finished answers that each API process keeps, compressed forms included. `0` for none.",
     )
     max_waiting: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="polls that each API process holds; past it 429"
+        default=20_000,
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Polls that each API process holds, for news (`wait`, `live`) or for an instant "
+            "(`Readside-Not-Before`). Past it 429."
+        ),
     )
     max_connections: int = Field(
-        default=10_000, ge=1, le=1_000_000, description="open connections of each API process; past it new ones get 503"
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Open connections of clients in each API process. Past it new ones get 503 and are closed. Less "
+            "where the limit of open files leaves less."
+        ),
     )
-    max_head_kb: int = Field(default=64, ge=4, le=512, description="a request's head, KiB; past it 431")
-    head_seconds: float = Field(default=10.0, ge=0.1, le=3600, description="a head must be whole after this, seconds")
-    max_body_kb: int = Field(default=16, ge=1, le=512, description="a request's body, KiB; past it 413")
+    max_head_kb: int = Field(
+        default=64,
+        ge=4,
+        le=512,
+        description="Head of a request, its first line included. Past it, or past 128 fields, 431.",
+    )
+    head_seconds: float = Field(
+        default=10.0,
+        ge=0.1,
+        le=3600,
+        description="A head must be whole so long after its first byte, and a body so long after its head; else 408.",
+    )
+    max_body_kb: int = Field(
+        default=16, ge=1, le=512, description="Body of a request; no route needs one. Past it 413."
+    )
     idle_seconds: float = Field(
-        default=75.0, ge=1, le=86_400, description="a connection may wait so long between two requests, seconds"
+        default=75.0,
+        ge=1,
+        le=86_400,
+        description=(
+            "A connection that asks nothing is closed after this. Keep it longer than a proxy's pool keeps connections."
+        ),
     )
     untaken_seconds: float = Field(
-        default=30.0, ge=0.1, le=3600, description="an answer may wait so long for its client to read, seconds"
+        default=30.0,
+        ge=0.1,
+        le=3600,
+        description="A connection whose client does not read its answer is closed after this.",
     )
     waiting_mb: Megabytes = Field(
-        default=32.0, ge=1, description="untaken answers of each API process, requests an eighth of it, MB"
+        default=32.0,
+        ge=1,
+        description=(
+            "What untaken answers of all connections of an API process may hold; requests until they are "
+            "answered may hold an eighth of it. Not less than `READSIDE_MAX_ANSWER_MB`."
+        ),
     )
-    projector_port: int | None = Field(default=None, ge=1, le=65535, description="projector's health and metrics")
-    projector_host: str = Field(default="127.0.0.1", description="address of the projector's health and metrics")
+    projector_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port where the projector serves `/health/live`, `/health/ready` and `/metrics`. Off unless set.",
+    )
+    projector_host: str = Field(default="127.0.0.1", description="Address of the same.")
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
-        default="info", description="least level"
+        default="info", description="Least level of what is logged."
     )
-    log_format: Literal["console", "json"] | None = Field(default=None, description="default: console on a terminal")
+    log_format: Literal["console", "json"] | None = Field(
+        default=None, description="`console` or `json`. Without it `console` on a terminal, else `json`."
+    )
 
     _given: GivenSecrets = PrivateAttr()
 

@@ -25,7 +25,7 @@ _POLL_TWICE = """async ([path, key, cache]) => {
   const second = await fetch(path, { cache, headers: { "X-API-Key": key, ...validator } });
   return [first.status, second.status, second.headers.get("Readside-Source"), await second.text()];
 }"""
-QUICKSTART = Path(__file__).parents[2] / "specs/guides/polling.md"
+QUICKSTART = Path(__file__).parents[2] / "specs/guides/javascript.md"
 
 
 @pytest.mark.parametrize("cache", ["default", "no-store", "no-cache"])

@@ -16,7 +16,7 @@ from tests.support.projecting import Writer
 from tests.support.servers import connected
 
 ROOT = Path(__file__).parents[2]
-QUICKSTART = ROOT / "specs" / "guides" / "polling.md"
+QUICKSTART = ROOT / "specs" / "guides" / "python.md"
 
 
 def program() -> str:

@@ -50,7 +50,7 @@ def anchors(text: str) -> set[str]:
 
 def test_the_settings_table_is_the_settings() -> None:
     """Every variable is on its page with its default, in the order of the code, and no other."""
-    documented = [(name.strip("`"), default) for name, default, *_ in rows(page("settings.md"), "# Settings")]
+    documented = [(name.strip("`"), default) for name, _, default, _ in rows(page("settings.md"), "# Settings")]
 
     assert documented == [
         (field.validation_alias or PREFIX + name.upper(), shown(field.default))
@@ -66,7 +66,7 @@ def test_every_setting_says_what_it_means() -> None:
 def test_every_command_is_documented() -> None:
     """The table holds the commands of `readside --help`, and no other."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
-    documented = [re.match(r"`readside (\w+)", row[0]) for row in rows(page("commands.md"), "# Commands")]
+    documented = [re.match(r"\[`readside (\w+)", row[0]) for row in rows(page("commands.md"), "# Commands")]
 
     assert [match.group(1) for match in documented if match] == list(commands)
 
@@ -83,7 +83,9 @@ def test_every_option_that_is_documented_exists() -> None:
 def test_every_route_is_documented() -> None:
     """The table of routes is the OpenAPI document's."""
     documented = {
-        route for row in rows(page("http.md"), "# HTTP") for route in re.findall(r"`(?:GET|POST) ([^`]+)`", row[0])
+        route
+        for row in rows(page("http.md"), "## Routes")
+        for route in re.findall(r"`(?:GET, HEAD|POST) ([^`]+)`", row[0])
     }
 
     assert documented == set(document("")["paths"])

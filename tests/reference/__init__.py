@@ -1,0 +1,1 @@
+"""The pages of specs/reference, which are made of the code: settings, commands, metrics and HTTP."""
