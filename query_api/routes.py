@@ -23,6 +23,7 @@ from readmodel.parameters import Parameters
 from readmodel.poll import Poll
 from readmodel.poll_query import MAX_PAGE
 from readmodel.projection import read_projection
+from readmodel.projection_advice import users_see, what_to_do
 from readmodel.view import Cold, ViewPage
 
 _NOT_WRITABLE = "Redis takes no writes, so no session can be warmed or kept; /api/v2/projection says more."
@@ -114,8 +115,9 @@ async def _check_followed(service: Service, session_id: str, answer: ViewAnswer[
 async def projection(request: Request, service: Parts) -> Response:
     """Tell how far behind the view is."""
     _no_parameters(request)
-    state = await read_projection(service.view, service.config.max_staleness_seconds, service.database())
-    return _json(state.as_json())
+    staleness = service.config.max_staleness_seconds
+    state = await read_projection(service.view, staleness, service.database())
+    return _json({**state.as_json(), "users_see": users_see(state, staleness), "what_to_do": what_to_do(state)})
 
 
 @router.get("/api/v2/projection/history", dependencies=[_needs("ops")])
