@@ -4,11 +4,13 @@ import { byId, clockTime, drawn, element, rate, set, span, STATES, write } from 
 
 export const SPAN_MS = 15 * 60_000;
 const GAP_MS = 4_000; // samples come each second: a longer silence is drawn as one
-const EDGE = { left: 56, right: 12, top: 10, bottom: 44 };
+const EDGE = { left: 56, right: 12, top: 10, bottom: 44 }; // px, where a letter is as large as on a desk
 const LANE = 24; // of marks, between the plot and the times
+const DESK_PX = 15;
 const SPANS_MS = [1, 2, 3, 5, 10, 15].map((minutes) => minutes * 60_000);
 const STEPS_MS = [15, 30, 60, 120, 180, 300].map((seconds) => seconds * 1_000);
 const SIGNS = { term: "◇", started: "▲", error: "✕" };
+const THIN_PX = 4;
 const NEAR_PX = 9; // marks that lie closer are one
 
 /** The samples that the chart shows, as `{ at (ms), status, lagMs, tripMs }`, oldest first; they may come twice. */
@@ -81,28 +83,28 @@ export class LagChart {
     set(this.#svg, "viewBox", `0 0 ${Math.round(width)} ${Math.round(height)}`);
     const shownMs = spanMs ?? spanFor(samples, now);
     this.#shown = samples.filter((sample) => sample.at > now - shownMs && sample.at <= now + GAP_MS);
-    const ticks = ticksFor(this.#shown, limitMs), floor = height - EDGE.bottom, room = width - EDGE.left - EDGE.right;
+    const edge = edges(), ticks = ticksFor(this.#shown, limitMs), floor = height - edge.bottom, room = width - edge.left - edge.right;
     const [low, high] = [Math.log(ticks[0]), Math.log(ticks.at(-1))];
-    const x = (at) => EDGE.left + room * (1 - (now - at) / shownMs);
-    const y = (value) => floor - (floor - EDGE.top) * Math.min(1, Math.max(0, (Math.log(Math.max(value, 1e-3)) - low) / (high - low)));
-    this.#place = { x, y, width, floor, now, shownMs, limitMs, room, changes: changes.filter(({ at }) => at > now - shownMs && at <= now + GAP_MS) };
-    const runs = unbroken(this.#shown, "lagMs");
+    const x = (at) => edge.left + room * (1 - (now - at) / shownMs);
+    const y = (value) => floor - (floor - edge.top) * Math.min(1, Math.max(0, (Math.log(Math.max(value, 1e-3)) - low) / (high - low)));
+    this.#place = { edge, x, y, width, floor, now, shownMs, limitMs, room, changes: changes.filter(({ at }) => at > now - shownMs && at <= now + GAP_MS) };
+    const runs = unbroken(this.#shown, "lagMs").map((run) => thinned(run, x, "lagMs"));
     set(this.#parts.line, "d", runs.map((run) => path(run, x, y, "lagMs")).join(""));
     set(this.#parts.area, "d", runs.map((run) => closed(run, x, y, floor)).join(""));
-    set(this.#parts.trips, "d", unbroken(this.#shown, "tripMs").map((run) => path(run, x, y, "tripMs")).join(""));
+    set(this.#parts.trips, "d", unbroken(this.#shown, "tripMs").map((run) => path(thinned(run, x, "tripMs"), x, y, "tripMs")).join(""));
     this.#parts.grid.replaceChildren(...grid(ticks, this.#place));
-    this.#parts.states.replaceChildren(...states(this.#shown, x, floor));
+    this.#parts.states.replaceChildren(...states(this.#shown, this.#place));
     this.#parts.marks.replaceChildren(...marks(this.#place));
     const within = limitMs !== null && limitMs <= ticks.at(-1);
-    for (const [name, value] of [["x1", EDGE.left], ["x2", width - EDGE.right], ["y1", y(limitMs)], ["y2", y(limitMs)]])
+    for (const [name, value] of [["x1", edge.left], ["x2", width - edge.right], ["y1", y(limitMs)], ["y2", y(limitMs)]])
       set(this.#parts.limit, name, within ? value.toFixed(1) : 0);
     if (this.#picked !== null) this.#tell();
   }
 
   #at(offset) {
     if (this.#place === null) return null;
-    const { now, shownMs, room } = this.#place;
-    return now - shownMs * (1 - (offset - EDGE.left) / room);
+    const { edge, now, shownMs, room } = this.#place;
+    return now - shownMs * (1 - (offset - edge.left) / room);
   }
 
   #press(pressed) {
@@ -129,7 +131,7 @@ export class LagChart {
     tip.hidden = sample === null;
     this.#parts.cursor.replaceChildren();
     if (sample === null) return;
-    const { x, y, width, floor, now, shownMs, changes } = this.#place, at = x(sample.at);
+    const { edge, x, y, width, floor, now, shownMs, changes } = this.#place, at = x(sample.at);
     const near = changes.filter((change) => Math.abs(x(change.at) - at) < NEAR_PX);
     const lines = [
       ["", `${clockTime(sample.at)}, ${(STATES[sample.status] ?? STATES.unknown)[1]}`],
@@ -140,7 +142,7 @@ export class LagChart {
     tip.style.left = `${Math.round(Math.min(Math.max(0, at + 12), Math.max(0, width - tip.offsetWidth - 4)))}px`;
     if (at + 12 > width - tip.offsetWidth - 4) tip.style.left = `${Math.round(Math.max(0, at - tip.offsetWidth - 12))}px`;
     this.#parts.cursor.append(
-      drawn("line", { x1: at.toFixed(1), x2: at.toFixed(1), y1: EDGE.top, y2: floor }),
+      drawn("line", { x1: at.toFixed(1), x2: at.toFixed(1), y1: edge.top, y2: floor }),
       ...["lagMs", "tripMs"].filter((of) => sample[of] !== null && sample[of] !== undefined).map((of) =>
         drawn("circle", { class: of, cx: at.toFixed(1), cy: y(sample[of]).toFixed(1), r: 4 })),
     );
@@ -155,12 +157,28 @@ export function signOf(kind) {
   return SIGNS[kind] ?? "•";
 }
 
+function edges() {
+  const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / DESK_PX;
+  return { left: EDGE.left * scale, right: EDGE.right, top: EDGE.top, bottom: EDGE.bottom * scale, lane: LANE * scale };
+}
+
 function ticksFor(shown, limitMs) {
   const values = shown.flatMap(({ lagMs, tripMs }) => [lagMs, tripMs]).filter((value) => value > 0);
   const least = Math.max(0.5, values.reduce((low, value) => Math.min(low, value), Infinity));
   const most = values.reduce((high, value) => Math.max(high, value), 10);
   const near = limitMs !== null && most * 5 >= limitMs; // the bound is drawn once the values come near it
   return enclosing(Math.min(least, most / 10), near ? Math.max(most, limitMs * 1.2) : most);
+}
+
+// Of the values that fall on a few pixels the highest is drawn: a peak is never left out.
+function thinned(run, x, of) {
+  const made = [];
+  for (const sample of run) {
+    const last = made.at(-1);
+    if (last === undefined || x(sample.at) - x(last.at) >= THIN_PX) made.push({ at: sample.at, [of]: sample[of] });
+    else last[of] = Math.max(last[of], sample[of]);
+  }
+  return made;
 }
 
 function unbroken(samples, of) {
@@ -186,7 +204,7 @@ function closed(run, x, y, floor) {
 }
 
 // Where the view was not live, the ground is coloured.
-function states(samples, x, floor) {
+function states(samples, { edge, x, floor }) {
   const bands = [];
   for (const sample of samples) {
     const last = bands.at(-1);
@@ -194,39 +212,39 @@ function states(samples, x, floor) {
     else bands.push({ status: sample.status, from: sample.at, to: sample.at });
   }
   return bands.filter((band) => band.status !== "live").map((band) => drawn("rect", {
-    class: `state ${band.status}`, x: Math.max(EDGE.left, x(band.from)).toFixed(1), y: EDGE.top,
-    width: Math.max(2, x(band.to) - Math.max(EDGE.left, x(band.from))).toFixed(1), height: floor - EDGE.top,
+    class: `state ${band.status}`, x: Math.max(edge.left, x(band.from)).toFixed(1), y: edge.top,
+    width: Math.max(2, x(band.to) - Math.max(edge.left, x(band.from))).toFixed(1), height: floor - edge.top,
   }));
 }
 
 // Terms, starts and errors: a line through the plot and a sign under it; those that lie together have one, the gravest.
-function marks({ changes, x, floor }) {
+function marks({ changes, edge, x, floor }) {
   const placed = [];
   for (const change of [...changes].sort((a, b) => a.at - b.at)) {
-    const at = Math.max(EDGE.left, x(change.at)), last = placed.at(-1);
+    const at = Math.max(edge.left, x(change.at)), last = placed.at(-1);
     if (last && at - last.at < NEAR_PX) last.kinds.push(change.kind);
     else placed.push({ at, kinds: [change.kind] });
   }
   return placed.map(({ at, kinds }) => {
     const kind = ["error", "term", "started"].find((one) => kinds.includes(one)) ?? "started";
     return drawn("g", { class: `mark ${kind}` },
-      drawn("line", { x1: at.toFixed(1), x2: at.toFixed(1), y1: EDGE.top, y2: floor + 4 }),
-      drawn("text", { x: at.toFixed(1), y: floor + 17, "text-anchor": "middle" }, SIGNS[kind]));
+      drawn("line", { x1: at.toFixed(1), x2: at.toFixed(1), y1: edge.top, y2: floor + 4 }),
+      drawn("text", { x: at.toFixed(1), y: floor + edge.lane * 0.7, "text-anchor": "middle" }, SIGNS[kind]));
   });
 }
 
-function grid(ticks, { x, y, now, width, floor, shownMs }) {
+function grid(ticks, { edge, x, y, now, width, floor, shownMs }) {
   const made = [], labelled = ticks.length > 6 ? ticks.filter((tick) => Number.isInteger(Math.round(Math.log10(tick) * 1e6) / 1e6)) : ticks;
   for (const tick of labelled) {
     const at = y(tick).toFixed(1);
-    made.push(drawn("line", { x1: EDGE.left, x2: width - EDGE.right, y1: at, y2: at }));
-    made.push(drawn("text", { x: EDGE.left - 6, y: Number(at) + 4, "text-anchor": "end" }, tick < 1000 ? `${rate(tick)} ms` : `${rate(tick / 1000)} s`));
+    made.push(drawn("line", { x1: edge.left, x2: width - edge.right, y1: at, y2: at }));
+    made.push(drawn("text", { x: edge.left - 6, y: Number(at) + 4, "text-anchor": "end" }, tick < 1000 ? `${rate(tick)} ms` : `${rate(tick / 1000)} s`));
   }
-  const most = Math.max(2, Math.floor(width / 110)), step = STEPS_MS.find((one) => shownMs / one <= most) ?? SPAN_MS;
+  const most = Math.max(2, Math.floor(width / (edge.left * 2))), step = STEPS_MS.find((one) => shownMs / one <= most) ?? SPAN_MS;
   for (let at = Math.ceil((now - shownMs) / step) * step; at <= now; at += step) {
     const place = x(at);
-    if (place < EDGE.left + 24 || place > width - EDGE.right - 24) continue;
-    made.push(drawn("text", { x: place.toFixed(1), y: floor + LANE + 14, "text-anchor": "middle" }, clockTime(at)));
+    if (place < edge.left + 24 || place > width - edge.right - 24) continue;
+    made.push(drawn("text", { x: place.toFixed(1), y: floor + edge.lane + edge.lane * 0.6, "text-anchor": "middle" }, clockTime(at)));
   }
   return made;
 }

@@ -38,8 +38,9 @@ export function statusIn(event) {
 
 /** `{ kind, sign }` of an event: by the status that it tells, else by its type. */
 export function kindOfEvent(event) {
-  const [kind, sign] = STATUS_KINDS.get(statusIn(event)) ?? [];
-  return kind ? { kind, sign } : kindOf(event.event_type ?? "");
+  const type = event.event_type ?? "", [kind, sign] = STATUS_KINDS.get(statusIn(event)) ?? [];
+  if (kind === "good" && type.startsWith("step")) return { kind: "step", sign }; // a step of many, not the session
+  return kind ? { kind, sign } : kindOf(type);
 }
 
 /** The kinds, the one that matters most first. */

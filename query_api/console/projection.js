@@ -5,7 +5,7 @@ import { hideBanner, showBanner } from "./banner.js";
 import { ChangePanel } from "./changes.js";
 import { LagChart, Samples } from "./chart.js";
 import { HotSessions } from "./hot_sessions.js";
-import { ago, announce, byId, count, dayAndTime, element, rate, set, span, STATES, write } from "./page.js";
+import { ago, announce, byId, clockTime, count, dayAndTime, element, rate, set, span, STATES, write } from "./page.js";
 import { Loop } from "./poller.js";
 import { useShortcuts } from "./shortcuts.js";
 import { SlicePanel } from "./slices.js";
@@ -122,7 +122,8 @@ export class ProjectionPage {
       reason: projection.reason ?? liveInWords(lagMs, leader, this.#silence(leader)), usersSee: projection.users_see, toDo: projection.what_to_do,
     });
     write(byId("lag"), span(lagMs));
-    write(byId("as-of"), projection.as_of ? dayAndTime(projection.as_of) : "–");
+    write(byId("as-of"), projection.as_of ? clockTime(projection.as_of) : "–");
+    write(byId("as-of-day"), projection.as_of ? `${dayAndTime(projection.as_of).split(",")[0]}: all committed before is in` : "");
     write(byId("event-rate"), rate(status === "live" ? this.#rate : null));
     write(byId("hot-count"), count(projection.hot_sessions));
     this.#samples.add([{ at: Date.now(), status, lagMs, tripMs: leader?.round_trip_ms ?? null }]);

@@ -127,14 +127,24 @@ export class SessionPage {
 
   // What the page needs of the part of the session's life that is not loaded.
   async #recall(signal) {
-    const of = (types, limit) => new URLSearchParams([...types.map((type) => ["event_type", type]), ["limit", limit]]);
     const [first, stations, steps] = await Promise.all([
-      ask(`${this.#events}?limit=1&order=asc`, { signal }), ask(`${this.#events}?${of(STATIONS, 500)}`, { signal }), ask(`${this.#events}?${of(STEP_TYPES, 1000)}`, { signal }),
+      ask(`${this.#events}?limit=1&order=asc`, { signal }), this.#newest(STATIONS, 500, signal), this.#newest(STEP_TYPES, 1000, signal),
     ]);
     this.#first = first.items[0] ?? null;
     if (this.#first) this.#timeline.begin(this.#first);
-    if (this.#life.note([...stations.items, ...steps.items])) this.#list.renew(); // names of steps came
+    if (this.#life.note([...stations, ...steps])) this.#list.renew(); // names of steps came
     this.#drawSoon();
+  }
+
+  // The newest events of these types, so many where they are short enough for one answer.
+  async #newest(types, limit, signal) {
+    const asked = new URLSearchParams(types.map((type) => ["event_type", type]));
+    try {
+      return (await ask(`${this.#events}?${asked}&limit=${limit}`, { signal })).items;
+    } catch (error) {
+      if (error.parameter !== "limit") throw error;
+      return (await ask(`${this.#events}?${asked}`, { signal })).items; // without a limit the API shortens the page
+    }
   }
 
   get #events() {
@@ -144,7 +154,7 @@ export class SessionPage {
   // While nothing comes, and while a filter of types lets nothing through, this tells what the poller does not.
   async #look(signal) {
     if (this.#fresh !== null && performance.now() - this.#fresh.at < LOOK_SECONDS * 900 && !this.#types.length) return LOOK_SECONDS;
-    const asked = new URLSearchParams([...[...STATIONS, ...STEP_TYPES].map((type) => ["event_type", type]), ["limit", "50"]]);
+    const asked = new URLSearchParams([...STATIONS, ...STEP_TYPES].map((type) => ["event_type", type]));
     const { status, headers, body } = await answer(`${this.#events}?${asked}`, { signal, headers: this.#tag ? { "If-None-Match": this.#tag } : {} });
     if (status !== 304) this.#tag = headers.get("ETag");
     this.#note({ asOf: headers.get("Readside-As-Of"), lagMs: Number(headers.get("Readside-Lag-Ms")), source: headers.get("Readside-Source") });
