@@ -4,7 +4,7 @@ import { LinedJson, PlainText, inDirections, withEscapes } from "./layout.js";
 import { kindOfEvent } from "./kinds.js";
 import { ago, byId, count, dayAndTime, element, set, write } from "./page.js";
 
-const AT_ONCE = 262_144; // characters of a text that are shown when it is opened
+const AT_ONCE = 131_072; // characters of a text that are shown when it is opened
 const PART = 4_096; // characters that are laid out together, once they come into sight: a megabyte of them takes seconds
 
 export class EventDetail {

@@ -20,6 +20,7 @@ const DRAW_EVERY_MS = 400;
 const SEARCH_AFTER_MS = 150;
 const ANNOUNCE_EVERY_MS = 10_000;
 const LOOK_SECONDS = 5; // how fresh the view is, and what became of the session, is asked so often while nothing comes
+const LOOKED_AT = 20; // the newest events about the session and its steps
 const STALE_MS = 5_000;
 const FROM_POSTGRES = 3; // so many looks in a row: it is not that the session was just being loaded
 const STEPS_LISTED = 200;
@@ -29,7 +30,7 @@ const COMPACT = "readside.compact";
 export class SessionPage {
   #onStopped; #poller = null; #looking = null; #store; #list; #detail; #arrivals; #life = new Life(); #timeline; #id; #types = []; #offered = new Map();
   #total = 0; #first = null; #drawAt = null; #searchAt = null; #news = 0; #announceAt = null; #alive = null; #step = null; #range = null; #tag = null;
-  #fresh = null; #fromPostgres = 0; #away = null; #loading = false; #stepsShown = null;
+  #fresh = null; #fromPostgres = 0; #away = null; #loading = false; #stepsShown = null; #lookedAt = LOOKED_AT;
 
   constructor({ onStopped }) {
     this.#onStopped = onStopped;
@@ -75,7 +76,7 @@ export class SessionPage {
 
   open({ id, types }) {
     [this.#id, this.#types, this.#total, this.#first, this.#step, this.#range, this.#tag] = [id.toLowerCase(), types, 0, null, null, null, null];
-    [this.#fresh, this.#fromPostgres, this.#away, this.#stepsShown] = [null, 0, null, null];
+    [this.#fresh, this.#fromPostgres, this.#away, this.#stepsShown, this.#lookedAt] = [null, 0, null, null, LOOKED_AT];
     this.#alive = new AbortController();
     this.#empty();
     this.#offer([...KNOWN_TYPES, ...types]);
@@ -127,23 +128,22 @@ export class SessionPage {
 
   // What the page needs of the part of the session's life that is not loaded.
   async #recall(signal) {
-    const [first, stations, steps] = await Promise.all([
-      ask(`${this.#events}?limit=1&order=asc`, { signal }), this.#newest(STATIONS, 500, signal), this.#newest(STEP_TYPES, 1000, signal),
-    ]);
+    const first = await ask(`${this.#events}?limit=1&order=asc`, { signal });
+    const stations = await this.#newest(STATIONS, 500, signal), steps = await this.#newest(STEP_TYPES, 1000, signal);
     this.#first = first.items[0] ?? null;
     if (this.#first) this.#timeline.begin(this.#first);
     if (this.#life.note([...stations, ...steps])) this.#list.renew(); // names of steps came
     this.#drawSoon();
   }
 
-  // The newest events of these types, so many where they are short enough for one answer.
+  // The newest events of these types; none where they are too long for one answer: then what is loaded must do.
   async #newest(types, limit, signal) {
-    const asked = new URLSearchParams(types.map((type) => ["event_type", type]));
+    const asked = new URLSearchParams([...types.map((type) => ["event_type", type]), ["limit", limit]]);
     try {
-      return (await ask(`${this.#events}?${asked}&limit=${limit}`, { signal })).items;
+      return (await ask(`${this.#events}?${asked}`, { signal })).items;
     } catch (error) {
       if (error.parameter !== "limit") throw error;
-      return (await ask(`${this.#events}?${asked}`, { signal })).items; // without a limit the API shortens the page
+      return [];
     }
   }
 
@@ -154,12 +154,23 @@ export class SessionPage {
   // While nothing comes, and while a filter of types lets nothing through, this tells what the poller does not.
   async #look(signal) {
     if (this.#fresh !== null && performance.now() - this.#fresh.at < LOOK_SECONDS * 900 && !this.#types.length) return LOOK_SECONDS;
-    const asked = new URLSearchParams([...STATIONS, ...STEP_TYPES].map((type) => ["event_type", type]));
-    const { status, headers, body } = await answer(`${this.#events}?${asked}`, { signal, headers: this.#tag ? { "If-None-Match": this.#tag } : {} });
+    const asked = new URLSearchParams([...[...STATIONS, ...STEP_TYPES].map((type) => ["event_type", type]), ["limit", this.#lookedAt]]);
+    const { status, headers, body } = await this.#lookAt(asked, signal);
     if (status !== 304) this.#tag = headers.get("ETag");
     this.#note({ asOf: headers.get("Readside-As-Of"), lagMs: Number(headers.get("Readside-Lag-Ms")), source: headers.get("Readside-Source") });
     if (body && this.#life.note(body.items)) this.#drawSoon();
     return LOOK_SECONDS;
+  }
+
+  async #lookAt(asked, signal) {
+    try {
+      return await answer(`${this.#events}?${asked}`, { signal, headers: this.#tag ? { "If-None-Match": this.#tag } : {} });
+    } catch (error) {
+      if (error.parameter !== "limit" || this.#lookedAt === 1) throw error;
+      this.#lookedAt = 1; // they are very long
+      asked.set("limit", "1");
+      return answer(`${this.#events}?${asked}`, { signal });
+    }
   }
 
   #take(events, { older, restarted }) {
