@@ -40,7 +40,8 @@ demo: $(INSTALLED) ## run everything on this machine, with live sessions (PORT=9
 test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: lint unit ## format, lint, types, arrows and unit tests: about half a minute, before every commit
+check: $(INSTALLED) ## format, lint, types, arrows and unit tests, side by side: before every commit
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 
 lint: $(INSTALLED) ## format, lint, types and arrows
 	$(BIN)/ruff format --check .
@@ -49,7 +50,7 @@ lint: $(INSTALLED) ## format, lint, types and arrows
 	$(BIN)/lint-imports
 
 unit: $(INSTALLED) ## run the unit tests alone
-	$(BIN)/python -m pytest tests/unit tests/clients/unit $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/clients/unit $(ARGS)
 
 # With the one package that builds, and not with all those of development.
 wheel: ## build the wheel, dist/readside-….whl

@@ -113,7 +113,7 @@ class DriftCheck:
         self._untouched = set(sample)
         before = self._affordable(await self._headers(sample))
         truths = await self._reads.compare(list(before))
-        suspects = [sid for sid, header in before.items() if not agrees(header, truths.get(sid))]
+        suspects = [sid for sid, header in before.items() if not _agrees(header, truths.get(sid))]
         self._telemetry.compared += len(before)
         if suspects and await self._passed(await self._reads.now_us()):
             after = await self._headers(suspects)
@@ -161,11 +161,5 @@ class DriftCheck:
         self._sessions.damage(session_id)
 
 
-def agrees(header: Header | None, truth: Truth | None) -> bool:
-    """Tell whether a session's header is whole and says what Postgres says."""
-    return (
-        header is not None
-        and truth is not None
-        and header.complete
-        and (header.status, header.count, header.hi, header.lo) == (truth.status, truth.count, truth.hi, truth.lo)
-    )
+def _agrees(header: Header | None, truth: Truth | None) -> bool:
+    return header is not None and truth is not None and header.holds(truth) and header.status == truth.status

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 from contextlib import aclosing, suppress
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
+from readmodel.ids import is_uuid
 from readmodel.messages import ProjectorReply, ProjectorRequest, State, decode_request, encode_reply
 from readmodel.subscription import heard_all, publish
 from readmodel.supervise import first_to_end
@@ -27,7 +27,6 @@ MAX_OUTCOMES = 1_000
 MAX_UNHEARD = 40
 """Replies in turn that nobody heard: whoever asked has left, and the job with him. What he asked for is done."""
 
-_SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _log = structlog.get_logger(__name__)
 
@@ -141,7 +140,7 @@ class Jobs:
         """
         if request.id in self._jobs:
             return self._jobs[request.id]
-        wanted = list(dict.fromkeys(filter(_SESSION.fullmatch, request.sessions)))
+        wanted = list(dict.fromkeys(filter(is_uuid, request.sessions)))
         job = Job(request.id, line or self._view.reporting[0])
         if request.reply:
             self._jobs[job.id] = job

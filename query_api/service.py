@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from query_api.access.gate import Gate
-from query_api.cold_polls import ColdPolls
 from query_api.config import ApiConfig
 from query_api.doorway.connections import Connections
-from query_api.events import Events
-from query_api.exposition import Exposition
-from query_api.fallback import Fallback
-from query_api.front import Front
-from query_api.health import Readiness, ViewCheck
-from query_api.lag_history import LagHistory
-from query_api.projector_requests import ProjectorRequests
-from query_api.view_nodes import ViewNodes
+from query_api.doorway.front import Front
+from query_api.operators.exposition import Exposition
+from query_api.operators.health import Readiness, ViewCheck
+from query_api.operators.lag_history import LagHistory
+from query_api.polls.events import Events
+from query_api.sources.cold_polls import ColdPolls
+from query_api.sources.fallback import Fallback
+from query_api.sources.projector_requests import ProjectorRequests
+from query_api.sources.reader import EventsReader
+from query_api.sources.view_nodes import ViewNodes
 from readmodel.whole_view import WholeView
 
 
@@ -32,6 +33,7 @@ class Service:
     view: WholeView
     view_check: ViewCheck
     view_nodes: ViewNodes
+    reader: EventsReader
     fallback: Fallback
     cold: ColdPolls
     database: Callable[[], str]

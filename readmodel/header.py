@@ -5,11 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from readmodel.event import ENCODING_VERSION
 
 _WHOLE = re.compile(rb"-?[0-9]+")
 FIELDS = ["term", "version", "status", "count", "hi", "lo", "held", "bytes", "floor", "newest", "polled"]
+
+
+class StoredEvents(Protocol):
+    """A session's events in Postgres: their count, and the two halves of the sum of their hashes."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def hi(self) -> int: ...
+
+    @property
+    def lo(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,10 @@ class Header:
     newest: int | None
     complete: bool
     polled_ms: int | None = field(default=None, compare=False)  # a poll changes nothing that must be there
+
+    def holds(self, stored: StoredEvents) -> bool:
+        """Tell whether the view holds the very events that Postgres holds, by count and sum of row hashes."""
+        return self.complete and (self.count, self.hi, self.lo) == (stored.count, stored.hi, stored.lo)
 
 
 def read_header(sid: str, fields: Sequence[bytes | None], events: int | None, indexed: bytes | None) -> Header | None:

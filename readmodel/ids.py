@@ -7,10 +7,18 @@ import re
 from readmodel.errors import InvalidParameter
 from readmodel.shown import shown
 
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""The pattern of a UUID as Postgres prints it."""
 UUID_ACCEPTS = "a UUID such as 7d444840-9dc0-11d1-b245-5ffdce74fad2"
 _UUID = re.compile(
     r"(?:urn:uuid:)?([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.IGNORECASE
 )
+
+
+is_uuid = re.compile(UUID).fullmatch
+"""Tells whether a text is a UUID as Postgres prints it."""
+member_id = re.compile(rb'\{"id":"(%b)"' % UUID.encode()).match
+"""Finds the event's id in its JSON; None where it is no event of ours."""
 
 
 def parse_uuid(text: str) -> str | None:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import hiredis
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
-    MaxConnectionsError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
 )
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from readmodel.causes import cause, distrust
@@ -38,6 +32,7 @@ from readmodel.errors import (
     ViewFull,
     ViewUnavailable,
 )
+from readmodel.redis_overrides import OWN_CONNECTIONS, OwnClient, OwnPool
 from readmodel.supervise import raise_if_cancelled
 
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
@@ -87,129 +82,6 @@ _ADVICE_IN_A_CLUSTER = {
 }
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class PackedWords:
-    """The last `count` words of a command, which come packed: as Redis' protocol has them, in any number of pieces."""
-
-    count: int
-    pieces: Sequence[bytes]
-
-
-def pack(command: Iterable[Any]) -> list[bytes]:
-    """Pack a command's name and words, of which the last may be Packed."""
-    name, *words = command
-    packed = words.pop() if words and isinstance(words[-1], PackedWords) else PackedWords(0, ())
-    start = hiredis.pack_command((*name.split(), *words))  # a name may be two words: SCRIPT LOAD
-    if not packed.count:
-        return [start]
-    count, _, rest = start.partition(b"\r\n")
-    return [b"*%d\r\n" % (int(count[1:]) + packed.count), rest, *packed.pieces]
-
-
-class _Own(AbstractConnection):
-    """A connection whose commands are packed by hiredis, and can always be cancelled.
-
-    redis-py packs word by word in Python where it is asynchronous: half of a rebuild's time, and of an apply's.
-
-    redis-py sends under `asyncio.wait_for`, which in Python 3.11 swallows a cancellation that arrives just as the
-    command has been sent (python/cpython#86296): a task that is told to stop would go on for ever.
-    """
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        return pack(args)
-
-    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
-        return [piece for command in commands for piece in pack(command)]
-
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        if not self.is_connected:
-            await self.connect_check_health(check_health=False)
-        seconds, self.socket_timeout = self.socket_timeout, None  # so that it awaits plainly
-        try:
-            async with asyncio.timeout(seconds):
-                await super().send_packed_command(command, check_health)
-        except TimeoutError as exc:
-            raise RedisTimeoutError("Timeout writing to socket") from exc
-        finally:
-            self.socket_timeout = seconds
-
-
-class _Tcp(_Own, Connection):
-    pass
-
-
-class _Tls(_Own, SSLConnection):
-    pass
-
-
-class _Unix(_Own, UnixDomainSocketConnection):
-    pass
-
-
-class OwnPool(ConnectionPool):
-    """A pool that lends and takes back without redis-py's lock, events and metrics, of which we use none.
-
-    `ensure_connection` connects, and connects anew what the server closed or where a reply lies that nobody waits for.
-    Where all are lent, who wants one waits, as long as for a reply: with many slices hundreds begin at one moment.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._free = asyncio.Semaphore(self.max_connections)
-
-    async def get_connection(self, *_: Any, **__: Any) -> Any:
-        if self._free.locked():
-            await self._wait()
-        else:
-            await self._free.acquire()
-        try:
-            connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]
-        except BaseException:
-            self._free.release()
-            raise
-        try:
-            await self.ensure_connection(connection)
-        except BaseException:
-            await self.release(connection)
-            raise
-        return connection
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(self.connection_kwargs.get("socket_timeout")):
-                await self._free.acquire()
-        except TimeoutError as exc:
-            raise MaxConnectionsError("no connection of ours became free in time") from exc
-
-    async def release(self, connection: AbstractConnection) -> None:
-        self._in_use_connections.remove(connection)
-        self._available_connections.append(connection)
-        self._free.release()
-
-
-class OwnClient(Redis):
-    """A client that sends a command and reads its reply: what redis-py does around it takes as long again.
-
-    A connection whose reply was not read whole, for whatever reason, is closed: the next command would be given it.
-    """
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        pool: Any = self.connection_pool
-        connection = await pool.get_connection()
-        try:
-            await connection.send_command(*args)
-            return await self.parse_response(connection, args[0], **options)
-        except ResponseError:
-            raise
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await pool.release(connection)
-
-
-_OWN = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
-
 UNUSABLE_URL = (
     "READSIDE_REDIS_URL is not a redis:// or rediss:// URL that can be used: percent-encode the special "
     "characters of user and password, and check host, port, database and options."
@@ -247,7 +119,7 @@ def open_pool(
         if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
             raise ValueError("not a database's number")  # redis-py would go to database 0
         pool = kind.from_url(url, **options)
-        pool.connection_class = _OWN[pool.connection_class]
+        pool.connection_class = OWN_CONNECTIONS[pool.connection_class]
         pool.connection_class(**pool.connection_kwargs)  # sends nothing, and refuses options that there are not
     except (ValueError, TypeError) as exc:
         # Python's own words would show the part that it could not read: it may be a password's.

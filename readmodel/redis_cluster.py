@@ -15,8 +15,8 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError
 
-from readmodel.redis_client import OwnClient
-from readmodel.redis_moving import MovingServers, NodePool, answers, why_nobody
+from readmodel.redis_moving import MovingServers, answers, why_nobody
+from readmodel.redis_overrides import NodePool, OwnClient
 from readmodel.redis_url import Address, RedisUrl
 
 

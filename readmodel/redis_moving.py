@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline, PubSub
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -24,7 +23,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from readmodel.redis_client import AWAY_IN_A_SCRIPT, OwnClient, OwnPool, translated
+from readmodel.redis_client import AWAY_IN_A_SCRIPT, translated
+from readmodel.redis_overrides import BoundClient, NodePool
 from readmodel.redis_url import Address, shown
 from readmodel.supervise import end
 
@@ -36,22 +36,6 @@ GRACE_SECONDS = 0.03
 """So long the slower half is waited for when the faster one has told: who is cut short must connect anew."""
 
 Said = TypeVar("Said")
-
-
-class NodePool(OwnPool):
-    """A pool whose server may leave: then its connections are closed as they come back."""
-
-    retired = False
-
-    async def release(self, connection: Any) -> None:
-        await super().release(connection)
-        if self.retired:
-            await connection.disconnect(nowait=True)
-
-    async def retire(self) -> None:
-        """Close what is idle now, and the rest when it comes back."""
-        self.retired = True
-        await self.disconnect(inuse_connections=False)
 
 
 class MovingServers(ABC):
@@ -204,100 +188,6 @@ class MovingServers(ABC):
             await end([self._reading])
         for pool in self._pools.values():
             await pool.aclose()
-
-
-class BoundClient(OwnClient):
-    """A client of whichever server has its slot."""
-
-    def __init__(self, servers: MovingServers, slot: int) -> None:
-        self.servers = servers
-        self.slot = slot
-        self.clustered = servers.clustered
-        super().__init__(connection_pool=servers.pool(slot))
-
-    @property
-    def connection_pool(self) -> Any:
-        """The connections to that server."""
-        return self.servers.pool(self.slot)
-
-    @connection_pool.setter
-    def connection_pool(self, pool: Any) -> None:
-        """Redis' own: which it is, is not for it to say."""
-
-    @property
-    def place(self) -> str | None:
-        """Name for people whom it talks to."""
-        return None if self.servers.known else self.servers.name
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        await self.servers.settle(self.slot)
-        try:
-            return await super().execute_command(*args, **options)
-        except MovedError as moved:  # so it was not executed
-            if not self.servers.follow(moved):
-                raise
-        except BaseException as error:
-            self.servers.doubt(self.slot, error)
-            raise
-        try:
-            return await super().execute_command(*args, **options)
-        except BaseException as error:
-            self.servers.doubt(self.slot, error)
-            raise
-
-    def pubsub(self, **options: Any) -> PubSub:
-        """Subscribe at that server."""
-        return _BoundSubscription(self, **options)
-
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        """Queue commands for that server."""
-        return _BoundPipeline(self, transaction, shard_hint)
-
-
-class _BoundPipeline(Pipeline):
-    """Commands that go to whichever server has its client's slot when they are sent."""
-
-    def __init__(self, client: BoundClient, transaction: bool, shard_hint: str | None) -> None:
-        super().__init__(client.connection_pool, client.response_callbacks, transaction, shard_hint)
-        self._client = client
-
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        servers, slot = self._client.servers, self._client.slot
-        await servers.settle(slot)
-        self.connection_pool = servers.pool(slot)
-        try:
-            replies: list[Any] = await super().execute(raise_on_error)
-        except BaseException as error:
-            servers.doubt(slot, error)
-            raise
-        servers.note(slot, replies)
-        return replies
-
-
-class _BoundSubscription(PubSub):
-    """A subscription at whichever server has its client's slot when it connects."""
-
-    def __init__(self, client: BoundClient, **options: Any) -> None:
-        super().__init__(client.connection_pool, **options)
-        self._client = client
-
-    async def connect(self) -> None:
-        servers, slot = self._client.servers, self._client.slot
-        if self.connection is None:
-            await servers.settle(slot)
-            self.connection_pool = servers.pool(slot)
-        try:
-            await super().connect()  # type: ignore[no-untyped-call]
-        except BaseException as error:
-            servers.doubt(slot, error)
-            raise
-
-    async def parse_response(self, block: bool = True, timeout: float = 0) -> Any:
-        try:
-            return await super().parse_response(block, timeout)
-        except Exception as error:
-            self._client.servers.doubt(self._client.slot, error)
-            raise
 
 
 async def answers(questions: Iterable[Coroutine[Any, Any, Said]]) -> tuple[list[Said], list[Exception]]:

@@ -14,8 +14,9 @@ from typing import Any
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.exceptions import AuthenticationError, ReadOnlyError, ResponseError
 
-from readmodel.redis_client import OwnClient, words
-from readmodel.redis_moving import MovingServers, NodePool, answers, why_nobody
+from readmodel.redis_client import words
+from readmodel.redis_moving import MovingServers, answers, why_nobody
+from readmodel.redis_overrides import NodePool, OwnClient
 from readmodel.redis_url import Address, RedisUrl, shown
 
 

@@ -11,9 +11,10 @@ from redis.asyncio import Redis
 from redis.asyncio.sentinel import Sentinel
 
 from readmodel.errors import ConfigurationError
-from readmodel.redis_client import OwnClient, OwnPool, connect, open_pool, target
+from readmodel.redis_client import connect, open_pool, target
 from readmodel.redis_cluster import ClusterServers
-from readmodel.redis_moving import MovingServers, NodePool
+from readmodel.redis_moving import MovingServers
+from readmodel.redis_overrides import NodePool, OwnClient, OwnPool
 from readmodel.redis_sentinel import SentinelServers
 from readmodel.redis_url import Address, RedisUrl, several
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from readmodel.arrivals import MAX_ARRIVALS, Arrivals, StreamRead
 from readmodel.errors import AnswerTooLarge, ForeignView, OffsetGone, ServiceError
 from readmodel.evaluate import Script
 from readmodel.header import FIELDS, Header, number, read_header, text
+from readmodel.ids import is_uuid
 from readmodel.keys import Keys
 from readmodel.offset import Offset
 from readmodel.poll import Poll
@@ -24,7 +24,6 @@ from readmodel.scripts import source
 Question = Poll | StreamRead
 """What the view is asked of a session."""
 _NO_FIELDS = (None,) * len(FIELDS)
-_SESSION = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Cold(NamedTuple):
@@ -74,6 +73,11 @@ class ViewArrivals(NamedTuple):
     lag_us: int
     term: str
     n: int
+
+    @property
+    def status(self) -> str | None:
+        """The session's."""
+        return self.arrivals.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +295,7 @@ class ViewReader:
         with translated(self.redis):
             raw: Any = await self.redis.zrevrange(self.keys.hot, offset, last, withscores=True)
         listed = [(text(sid), int(score)) for sid, score in raw]
-        sessions = [entry for entry in listed if _SESSION.fullmatch(entry[0])]
+        sessions = [entry for entry in listed if is_uuid(entry[0])]
         if listed and not sessions and not offset and limit < 0:
             raise ForeignView(
                 f"Redis at {target(self.redis)} holds other data in {self.keys.hot}: set another READSIDE_REDIS_PREFIX."

@@ -13,43 +13,42 @@ from query_api.access.gate import Gate
 from query_api.access.hosts import Hosts
 from query_api.access.tokens import Tokens
 from query_api.app import build_app
-from query_api.circuit import RETRY_SECONDS, Circuit
-from query_api.cold_polls import ColdPolls
 from query_api.config import ApiConfig
-from query_api.content_coding import GzipForms
-from query_api.cors import Cors
 from query_api.doorway.census import Census, CensusLog
 from query_api.doorway.connections import CONNECTIONS, Connections
+from query_api.doorway.front import Front
+from query_api.doorway.layer import Layer, Receive, Scope, Send
 from query_api.doorway.report import ApiReporter
-from query_api.events import WRAPPER_BYTES, Events
-from query_api.exchange import Exchange, taking_part
-from query_api.exposition import MERGE, Exposition, MetricSources
-from query_api.fallback import Fallback, Log, Streams
-from query_api.front import Front
-from query_api.health import Readiness, ViewCheck
-from query_api.held_polls import HeldPolls
-from query_api.instants import Instants
-from query_api.lag_history import LagHistory
-from query_api.layer import Layer, Receive, Scope, Send
-from query_api.own_database import OwnDatabase
-from query_api.places import WaitingPlaces
-from query_api.poll_interval import PollLoad
-from query_api.projector_requests import Line, ProjectorRequests
-from query_api.reader import Reader
-from query_api.request_line import RequestLine
-from query_api.response_cache import ResponseCache
+from query_api.http.cors import Cors
+from query_api.memory.content_coding import GzipForms
+from query_api.memory.response_cache import ResponseCache
+from query_api.operators.exchange import Exchange, taking_part
+from query_api.operators.exposition import MERGE, Exposition, MetricSources
+from query_api.operators.health import Readiness, ViewCheck
+from query_api.operators.lag_history import LagHistory
+from query_api.polls.events import WRAPPER_BYTES, Events
+from query_api.polls.poll_interval import PollLoad
+from query_api.requests.as_of_wait import AsOfWait
+from query_api.requests.held_polls import HeldPolls
+from query_api.requests.instants import Instants
+from query_api.requests.places import WaitingPlaces
+from query_api.requests.stats import Stats
 from query_api.service import Service
-from query_api.stats import Stats
-from query_api.stream import Stream
-from query_api.stream_reader import StreamReader
-from query_api.stream_stats import StreamStats
-from query_api.subscription import Subscribe, Subscription
-from query_api.view_nodes import ViewNodes
-from query_api.watch import take_connection
-from readmodel.errors import ServiceError
+from query_api.sources.circuit import Circuit
+from query_api.sources.cold_polls import ColdPolls
+from query_api.sources.fallback import Fallback, Log, Streams
+from query_api.sources.own_database import OwnDatabase
+from query_api.sources.projector_requests import Line, ProjectorRequests
+from query_api.sources.reader import EventsReader
+from query_api.sources.request_line import RequestLine
+from query_api.sources.stream_reader import StreamReader
+from query_api.sources.subscription import Subscribe, Subscription
+from query_api.sources.view_nodes import ViewNodes
+from query_api.sources.watch import take_connection
+from query_api.streams.stats import StreamStats
+from query_api.streams.stream import Stream
 from readmodel.event_log import EventLog
 from readmodel.event_stream import StreamLog
-from readmodel.messages import EVERY_SESSION, Change
 from readmodel.poll import Poll
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool
 from readmodel.projection import read_projection
@@ -70,8 +69,6 @@ from readside.tracing import traced
 CONNECT_SECONDS = 2.0
 """A Postgres that does not even take a connection within this is away."""
 QUERY_SECONDS = 10.0
-IDENTIFY_SECONDS = 5.0
-"""So often Postgres is asked which database it is, even when nobody polls it; until it is known, every second."""
 GREET_SECONDS = 1.0
 """Polls wait so long for the first such answer; a Postgres that takes longer is taken to be away."""
 GZIP_PART = 5
@@ -207,7 +204,7 @@ async def running(config: ApiConfig, stores: ApiStores) -> AsyncIterator[Layer]:
                 await built.tokens.begin()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GREET_SECONDS):
-                    await built.greeted.wait()
+                    await built.own.asked.wait()
             yield build_app(built.service)
         finally:
             await end(tasks)
@@ -244,7 +241,7 @@ class _Sources:
     fallback: Fallback
     cold: ColdPolls
     requests: ProjectorRequests
-    reader: Reader
+    reader: EventsReader
     stream_reader: StreamReader
 
 
@@ -271,7 +268,7 @@ def _sources(config: ApiConfig, stores: ApiStores, cache: ResponseCache, own: Ow
     replicas = build_replicas(config, stores.replicas, cache, own.identity, _page_bytes(config))
     cold = ColdPolls(fallback, replicas, config.fallback_concurrency)
     requests = ProjectorRequests(stores.line, config.hot_ttl_seconds)
-    reader, stream_reader = Reader(view_nodes, cold, requests), StreamReader(view_nodes, fallback, requests)
+    reader, stream_reader = EventsReader(view_nodes, cold, requests), StreamReader(view_nodes, fallback, requests)
     return _Sources(postgres, view_nodes, fallback, cold, requests, reader, stream_reader)
 
 
@@ -295,15 +292,18 @@ class _Wiring:
         cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
         self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
         self.places = places = WaitingPlaces(config.max_waiting)
-        self.instants = Instants(places)
+        instants = Instants(places)
+        beat, staleness = config.heartbeat_seconds, config.max_staleness_seconds
+        self.as_of_wait = AsOfWait(self.cache, instants, beat, staleness)
         self.held = HeldPolls(places, self.cache, config.heartbeat_seconds)
-        self.cache.on_change, self.cache.on_emptying = self.held.changed, self.held.broken
-        self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self._hear)
+        self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self.cache.hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
-        self.greeted = asyncio.Event()
-        own = OwnDatabase(self.cache.belong_to)
+        self.own = own = OwnDatabase(self.cache.belong_to)
         view_check = ViewCheck(stores.view, own.identity)
         sources = _sources(config, stores, self.cache, own)
+        self.cache.on_change = (self.held.changed, sources.fallback.changed)
+        self.cache.on_emptying = (self.held.broken, sources.fallback.broken)
+        self.cache.on_beat = (instants.passed,)
         gate, stats, self.streams = _gate(config, self.tokens), Stats(), StreamStats()
         gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
@@ -321,6 +321,7 @@ class _Wiring:
             view=stores.view,
             view_check=view_check,
             view_nodes=sources.view_nodes,
+            reader=sources.reader,
             fallback=sources.fallback,
             cold=sources.cold,
             database=own.identity,
@@ -335,14 +336,13 @@ class _Wiring:
             gate=gate,
             cache=self.cache,
             forms=self.forms,
-            instants=self.instants,
+            as_of_wait=self.as_of_wait,
             held=self.held,
             reader=sources.reader,
             requests=sources.requests,
             stats=stats,
             load=self.load,
             max_staleness_seconds=config.max_staleness_seconds,
-            heartbeat_seconds=config.heartbeat_seconds,
             max_answer_bytes=config.max_answer_bytes,
         )
 
@@ -352,6 +352,7 @@ class _Wiring:
             cache=self.cache,
             forms=self.forms,
             reader=sources.stream_reader,
+            as_of_wait=self.as_of_wait,
             held=self.held,
             requests=sources.requests,
             stats=stats,
@@ -380,7 +381,7 @@ class _Wiring:
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """Give what runs beside the requests."""
         service = self.service
-        watching = [self.load.run(), service.history.run(), self._identify(), service.gate.run()]
+        watching = [self.load.run(), service.history.run(), self.own.run(service.fallback.identify), service.gate.run()]
         if service.config.metrics_directory:
             watching.append(service.exposition.run())
         gate, tokens = service.gate, self.tokens
@@ -389,20 +390,3 @@ class _Wiring:
             watching.append(tokens.run())
         looks = [replica.run() for replica in service.cold.replicas.all]
         return [self.subscription.run(), service.requests.run(), *watching, *files, *looks]
-
-    async def _identify(self) -> None:
-        """Learn which database is ours, again and again; the first time has the log say it if Postgres is away."""
-        while True:
-            with suppress(ServiceError):
-                await self.service.fallback.identify()
-            self.greeted.set()
-            await asyncio.sleep(IDENTIFY_SECONDS if self.service.database() else RETRY_SECONDS)
-
-    def _hear(self, change: Change, now: float, index: int) -> None:
-        breaks = self.cache.breaks
-        self.cache.hear(change, now, index)
-        beat = self.cache.beats[index]
-        if change.as_of_us is not None and beat is not None:
-            self.instants.passed(index, beat.as_of_us)
-        missed = self.cache.breaks > breaks  # a message that may have named any session of the slice
-        self.service.fallback.forget_missing((EVERY_SESSION,) if missed else change.sessions, index)

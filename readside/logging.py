@@ -12,7 +12,6 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from query_api.request_id import add_request_id
 from readmodel.shown import printable
 
 REPEAT_SECONDS = 60.0
@@ -37,7 +36,6 @@ def configure(level: str, log_format: str | None, secrets: Collection[str] = ())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            add_request_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from query_api.config import ApiConfig
-from query_api.fallback import Fallback
-from query_api.replicas import Replica, ReplicaConfig, Replicas
-from query_api.response_cache import ResponseCache
-from query_api.watch import take_connection
+from query_api.memory.response_cache import ResponseCache
+from query_api.sources.fallback import Fallback
+from query_api.sources.replicas import Replica, ReplicaConfig, Replicas
+from query_api.sources.watch import take_connection
 from readmodel.postgres_client import Connection, Pool, check_url, create_pool, place_of
 from readmodel.standby_log import StandbyLog
 from readmodel.tables import TableFinder, check_tables

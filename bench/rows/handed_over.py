@@ -13,8 +13,8 @@ from bench.rows.hot_path import ROUNDS, HotPath, Sink
 from bench.stack import Servers
 from bench.table import BenchError, Figure, Measurement, Row
 from query_api.doorway.connections import CONNECTIONS, Connections
+from query_api.doorway.layer import Layer
 from query_api.doorway.protocol import Doorway
-from query_api.layer import Layer
 
 NAME = "handed-over"
 REQUESTS = 5_000

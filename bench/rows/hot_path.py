@@ -28,25 +28,26 @@ from bench.table import BenchError, Figure, Measurement, Row, number
 from query_api.access.gate import Gate
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import Tokens
-from query_api.answers import AsOf, Number, found, missing
-from query_api.content_coding import GzipForms
-from query_api.cors import Cors
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.connections import CONNECTIONS, Connections
+from query_api.doorway.front import Front
 from query_api.doorway.protocol import Doorway
-from query_api.events import Events, events_path
-from query_api.front import Front
-from query_api.held_polls import HeldPolls
-from query_api.instants import Instants
-from query_api.newest import Newest
-from query_api.places import WaitingPlaces
-from query_api.poll_interval import PollLoad
-from query_api.projector_requests import ProjectorRequests
-from query_api.reader import Reader
-from query_api.response_cache import ResponseCache
-from query_api.stats import Stats
-from query_api.stream import Stream
+from query_api.http.cors import Cors
+from query_api.memory.answers import AsOf, Number, found, missing
+from query_api.memory.content_coding import GzipForms
+from query_api.memory.newest import Newest
+from query_api.memory.response_cache import ResponseCache
+from query_api.polls.events import Events, events_path
+from query_api.polls.poll_interval import PollLoad
+from query_api.requests.as_of_wait import AsOfWait
+from query_api.requests.held_polls import HeldPolls
+from query_api.requests.instants import Instants
+from query_api.requests.places import WaitingPlaces
+from query_api.requests.stats import Stats
+from query_api.sources.projector_requests import ProjectorRequests
+from query_api.sources.reader import EventsReader
+from query_api.streams.stream import Stream
 from readmodel.freshness import rfc3339
 from readmodel.messages import Change, ProjectorRequest
 from readmodel.poll import Poll, render
@@ -56,6 +57,15 @@ ROUNDS, POLLS = 9, 10_000
 HOT, ABSENT = session_id(1), session_id(2)
 LIMIT, EVENTS = 100, 10_000
 NEWEST_US = 1_768_314_600_000_000
+_SOCKETS = SocketBounds(
+    max_connections=10,
+    head_bytes=65_536,
+    head_seconds=10.0,
+    idle_seconds=75.0,
+    untaken_seconds=30.0,
+    body_bytes=16_384,
+    waiting_bytes=32_000_000,
+)
 _TOKENS = TokenConfig(secrets=(secrets.token_bytes(32),))
 _TERM, _CACHE_BYTES, _STALENESS_SECONDS = "term", 64_000_000, 60.0
 
@@ -108,17 +118,16 @@ class HotPath:
             gate=Gate({sha256(API_KEY.encode()).digest(): ("bench", frozenset({"read"}))}, Tokens(_TOKENS)),
             cache=self._cache,
             forms=GzipForms(_CACHE_BYTES),
-            instants=Instants(places),
+            as_of_wait=AsOfWait(self._cache, Instants(places), 0.5, _STALENESS_SECONDS),
             held=HeldPolls(places, self._cache, heartbeat_seconds=0.5),
-            reader=cast("Reader", None),  # whoever asks it measures no hot poll
+            reader=cast("EventsReader", None),  # whoever asks it measures no hot poll
             requests=ProjectorRequests(_Line(), hot_ttl_seconds=600),
             stats=Stats(),
             load=PollLoad(lambda: False),
             max_staleness_seconds=_STALENESS_SECONDS,
-            heartbeat_seconds=0.5,
             max_answer_bytes=32_000_000,
         )
-        self.connections = Connections(Front(events, cast("Stream", None), Cors(()), ""), SocketBounds(), Census(2))
+        self.connections = Connections(Front(events, cast("Stream", None), Cors(()), ""), _SOCKETS, Census(2))
         state = ServerState()
         state.default_headers = [(b"date", b"Tue, 13 Jan 2026 14:30:00 GMT")]
         # The loop runs nothing: a poll that needed it would get no answer.

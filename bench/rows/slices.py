@@ -16,7 +16,7 @@ from bench.rows.rebuild import rebuilt
 from bench.stack import Servers, Site, redis_at
 from bench.table import Figure, Measurement, Row, Target
 from bench.writing import Manner, write
-from readmodel.redis_client import pack
+from readmodel.redis_overrides import pack
 from readmodel.subscription import heard_all
 from readside.demo.embedded_redis import EmbeddedRedis
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from projector.core.operations import Drop, Operations, Stamp, Status
-from readmodel.event import ENCODING_VERSION
 from readmodel.header import Header
 
 EVENTS_PER_QUERY = 200_000
@@ -56,7 +55,7 @@ def judge(headers: Mapping[str, Header | None], truths: Mapping[str, Truth]) -> 
     comparison = Comparison()
     for session_id, header in headers.items():
         truth = truths.get(session_id)
-        if header is not None and truth is not None and equal(header, truth):
+        if header is not None and truth is not None and header.holds(truth):
             comparison.operations[session_id] = [Stamp(session_id, truth.count, truth.hi, truth.lo, truth.snapshot)]
             comparison.equal[session_id] = truth.snapshot
             if header.status != truth.status:
@@ -66,12 +65,3 @@ def judge(headers: Mapping[str, Header | None], truths: Mapping[str, Truth]) -> 
             if truth is not None:
                 comparison.to_load.append(session_id)
     return comparison
-
-
-def equal(header: Header, truth: Truth) -> bool:
-    """Tell whether a session's view holds the very events that Postgres holds, by count and sum of row hashes."""
-    return (
-        header.complete
-        and header.version == ENCODING_VERSION
-        and (header.count, header.hi, header.lo) == (truth.count, truth.hi, truth.lo)
-    )

@@ -8,15 +8,13 @@ what A and B hold otherwise is wrong for certain. What contradicts itself is wro
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from readmodel.ids import member_id
 from readmodel.type_index import entries_of, pack_entry
-
-_MEMBER = re.compile(rb'\{"id":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
 
 
 class LogRow(NamedTuple):
@@ -94,5 +92,5 @@ def read_part(session_id: str, members: list[bytes], chunks: list[Any]) -> Serve
 
 
 def _id_of(member: bytes) -> bytes | None:
-    match = _MEMBER.match(member)
+    match = member_id(member)
     return UUID(match[1].decode()).bytes if match else None

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from projector.tail.sql import statement
@@ -79,6 +80,7 @@ class Function:
         return f"{self.name}({self.arguments})"
 
 
+@lru_cache(maxsize=16)
 def functions(schema: str) -> tuple[Function, ...]:
     """Read our functions out of triggers.sql, so that what is compared is what is installed."""
     pattern = (

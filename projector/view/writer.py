@@ -20,7 +20,8 @@ from readmodel.evaluate import Script, Sender
 from readmodel.event import ENCODING_VERSION, EventRow, type_name
 from readmodel.keys import Keys, other_slices
 from readmodel.messages import EVERY_SESSION
-from readmodel.redis_client import PackedWords, target, translated
+from readmodel.redis_client import target, translated
+from readmodel.redis_overrides import PackedWords
 from readmodel.type_index import Entries, pack_entry, pack_index
 
 STAGING_SECONDS = 60

@@ -11,8 +11,8 @@ import structlog
 
 from query_api.access.principals import Principal
 from query_api.access.tokens import REASONS as TOKEN_REASONS
-from query_api.problems import problem
-from query_api.reply import Reply
+from query_api.http.problems import problem
+from query_api.http.reply import Reply
 
 AUDIT_SECONDS = 60.0
 """The log takes a line about one address at most so often."""

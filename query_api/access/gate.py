@@ -13,10 +13,10 @@ from typing import Protocol
 from query_api.access.denials import Denial, Denials, forbidden, too_many, unauthorized
 from query_api.access.principals import Principal, Principals
 from query_api.access.tokens import BadToken, Claims, KeyNotKnown
-from query_api.problems import bad_request, retry_later
-from query_api.reply import Reply
-from query_api.request_fields import TWICE, RequestFields
-from query_api.staleness import Staleness
+from query_api.http.problems import bad_request, retry_later
+from query_api.http.reply import Reply
+from query_api.http.request_fields import TWICE, RequestFields
+from query_api.memory.staleness import Staleness
 from readmodel.errors import InvalidParameter
 
 TOKEN_STALENESS_SECONDS = 1.0

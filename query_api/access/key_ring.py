@@ -15,7 +15,7 @@ import structlog
 
 from query_api.access.jwks import MAX_BYTES, KeySet, UnreadableJwks, parse_jwks
 from query_api.access.token_config import is_url
-from query_api.request_id import nobodys
+from query_api.http.request_id import nobodys
 from readmodel.backoff import delays
 from readmodel.errors import ConfigurationError
 from readmodel.supervise import end

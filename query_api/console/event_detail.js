@@ -68,7 +68,7 @@ function texts(event) {
   ];
 }
 
-// A long text is shown as far as a page is made at once; a button brings more, each time as much again.
+// A long text is shown as far as a page is made at once; a button brings more, each time twice as much.
 function inParts(name, text) {
   const shown = element("pre", { tabindex: "0", role: "region", "aria-label": name });
   shown.addEventListener("copy", (copied) => copyAsItIs(copied, shown));
@@ -77,7 +77,7 @@ function inParts(name, text) {
   const button = element("button", { type: "button" }, `Show more of the ${name}`), note = element("span", { class: "dim", role: "status" });
   const tell = () => write(note, text.left ? `${count(text.left)} characters to come` : "All is shown.");
   button.addEventListener("click", () => {
-    grow(shown, text, shown.textContent.length);
+    grow(shown, text, 2 * AT_ONCE);
     tell();
     if (text.left) return;
     button.remove();

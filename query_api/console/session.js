@@ -28,7 +28,7 @@ const SEARCH_PAGES = 10;
 const COMPACT = "readside.compact";
 
 export class SessionPage {
-  #onStopped; #poller = null; #looking = null; #store; #list; #detail; #arrivals; #life = new Life(); #timeline; #id; #types = []; #offered = new Map();
+  #onStopped; #poller = null; #looking = null; #begun = false; #store; #list; #detail; #arrivals; #life = new Life(); #timeline; #id; #types = []; #offered = new Map();
   #total = 0; #first = null; #drawAt = null; #searchAt = null; #news = 0; #announceAt = null; #alive = null; #step = null; #range = null; #tag = null;
   #fresh = null; #fromPostgres = 0; #away = null; #loading = false; #stepsShown = null; #lookedAt = LOOKED_AT;
 
@@ -87,9 +87,8 @@ export class SessionPage {
       onState: (told) => this.#state(told),
     });
     this.#poller.start();
-    this.#recall(this.#alive.signal).catch(() => {}); // the poller says what is wrong
     this.#looking = new Loop((signal) => this.#look(signal), { mostSeconds: 10 });
-    this.#looking.start();
+    this.#begun = false;
     useShortcuts({
       "/": () => byId("find-text").focus(), j: () => this.#list.move(1), k: () => this.#list.move(-1), p: () => this.#arrivals.togglePause(),
       Enter: ({ target }) => (target === document.body && this.#list.chosen !== null ? this.#list.open() : false), ".": () => this.#arrivals.release(),
@@ -124,6 +123,14 @@ export class SessionPage {
     this.#list.clear();
     this.#timeline.clear();
     this.#detail.close({ quiet: true });
+  }
+
+  // Once the first events are here: a session that was cold is hot by then, and nothing is asked of Postgres twice.
+  async #begin() {
+    const { signal } = this.#alive, looking = this.#looking;
+    this.#begun = true;
+    await this.#recall(signal).catch(() => {}); // the poller says what is wrong
+    if (!signal.aborted) looking.start();
   }
 
   // What the page needs of the part of the session's life that is not loaded.
@@ -174,6 +181,7 @@ export class SessionPage {
   }
 
   #take(events, { older, restarted }) {
+    if (!this.#begun) this.#begin();
     this.#offer(events.map((event) => event.event_type));
     if (this.#life.note(events) && !restarted) this.#stepsShown = null;
     const first = restarted && this.#store.events.length === 0;

@@ -9,7 +9,7 @@ import { cut } from "./preview.js";
 const HEIGHT = 92, GROUND = 46, LABELS = 64, TIMES = 86;
 const BAR = 6;
 const END = 2 * BAR; // what an end takes, with the gap beside it
-const LETTER = 6.6; // about what a character of a label takes
+const LETTER = 7.6; // about what a character of a label takes
 const LABEL = 24; // characters
 const CLICK_PX = 4;
 const LEAST_MS = 20; // what it is zoomed in to at most

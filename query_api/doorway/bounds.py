@@ -8,7 +8,7 @@ HEAD_FIELDS = 128
 """Header fields of a request: parsed, the shortest ones take thirty times what they took on their way."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SocketBounds:
     """Bounds of one process' connections; each is a setting. Past one its client is refused, and the others served.
 
@@ -18,10 +18,10 @@ class SocketBounds:
     requests may hold until they are answered.
     """
 
-    max_connections: int = 10_000
-    head_bytes: int = 65_536
-    head_seconds: float = 10.0
-    idle_seconds: float = 75.0
-    untaken_seconds: float = 30.0
-    body_bytes: int = 16_384
-    waiting_bytes: int = 32_000_000
+    max_connections: int
+    head_bytes: int
+    head_seconds: float
+    idle_seconds: float
+    untaken_seconds: float
+    body_bytes: int
+    waiting_bytes: int

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
+from query_api.doorway.front import AnyQuestion, Front, own_name, question_of
 from query_api.doorway.heads import END, PLAIN_LINE, poll_pattern, usual_fields
 from query_api.doorway.message import Message
-from query_api.front import AnyQuestion, Front, own_name, question_of
-from query_api.reply import HeaderFields, Pairs, Reply
-from query_api.request_fields import RequestFields
-from query_api.staleness import NOT_BEFORE_FIELD
+from query_api.http.reply import HeaderFields, Pairs, Reply
+from query_api.http.request_fields import RequestFields
+from query_api.memory.staleness import NOT_BEFORE_FIELD
 
 CONNECTIONS, CONNECTION = "readside.connections", "readside.connection"
 """Names in ASGI's `state`: what the application gives to its protocols, and each of them to its requests."""

@@ -8,9 +8,9 @@ from contextlib import suppress
 import httptools
 
 from query_api.doorway.bounds import HEAD_FIELDS
-from query_api.front import SESSIONS
-from query_api.reply import Pairs
-from query_api.request_fields import RequestFields, wanted
+from query_api.doorway.front import SESSIONS
+from query_api.http.reply import Pairs
+from query_api.http.request_fields import RequestFields, wanted
 
 END = b"\r\n\r\n"
 """Ends a head. The parser takes no other line ends than CRLF, so no head ends elsewhere."""

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import httptools
 
 from query_api.doorway.census import Reason
+from query_api.doorway.front import AnyHeld
 from query_api.doorway.heads import END, BadHead, LongHead, MessageParser, judge
-from query_api.front import AnyHeld
-from query_api.problems import problem
-from query_api.reply import Pairs, Reply
-from query_api.request_fields import wanted
+from query_api.http.problems import problem
+from query_api.http.reply import Pairs, Reply
+from query_api.http.request_fields import wanted
 
 _BODY_TOO_LONG = problem(413, "The request's body is too long: nothing here needs one.")
 _BAD_BODY = problem(400, "The request's body is not what its head announces.")

@@ -15,18 +15,18 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from query_api import request_log
 from query_api.doorway.census import Reason
 from query_api.doorway.connections import CLOSES, CONNECTION, CONNECTIONS, LONG_BYTES, Connections
 from query_api.doorway.facade import Facade
+from query_api.doorway.front import AnyHeld, AnyQuestion, Asked
 from query_api.doorway.heads import END
 from query_api.doorway.inner import let_go
 from query_api.doorway.message import BadBody, BodyMessage, Message, Refusal, message_of
-from query_api.front import AnyHeld, AnyQuestion, Asked
-from query_api.problems import problem, retry_later
-from query_api.reply import Pairs, Reply
-from query_api.request_fields import wanted
-from query_api.request_id import about
+from query_api.http import request_log
+from query_api.http.problems import problem, retry_later
+from query_api.http.reply import Pairs, Reply
+from query_api.http.request_fields import wanted
+from query_api.http.request_id import about
 
 TURN_ANSWERS = 16
 """Answers to one client before others get their turn."""

@@ -14,7 +14,7 @@ from uuid import uuid4
 import orjson
 
 from query_api.doorway.census import Census
-from query_api.replicas import Replicas
+from query_api.sources.replicas import Replicas
 from readmodel.errors import StoreRefused, StoreUnavailable
 from readmodel.freshness import rfc3339
 from readmodel.projection import old_reports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from query_api.replicas import STATES
+from query_api.sources.replicas import STATES
 
 Schema = dict[str, Any]
 

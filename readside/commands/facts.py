@@ -45,7 +45,7 @@ class SessionFacts:
         if not self.hot or self.viewed is None or self.viewed.header is None or self.stored is None:
             return None
         header, stored = self.viewed.header, self.stored
-        if (header.count, header.hi, header.lo, header.status) == (stored.count, stored.hi, stored.lo, stored.status):
+        if header.holds(stored) and header.status == stored.status:
             return True
         return False if self.passed and self.quiet else None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
 from readmodel.errors import ServiceError
 from readmodel.event import ENCODING_VERSION, type_name
+from readmodel.ids import member_id
 from readmodel.postgres_client import Pool, translated
 from readmodel.sql import Tables
 from readmodel.type_index import pack_entry, unpack_index
@@ -23,8 +23,6 @@ ATTEMPTS = 5
 """Rounds for a session that is dropped and loaded again while it is compared."""
 MORE_EVENTS = 1_000
 """Events past those that the view held: so many may be written meanwhile and all be compared."""
-
-_MEMBER = re.compile(rb'\{"id":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
 
 
 class NotLive(ServiceError):
@@ -118,7 +116,7 @@ def digests(members: Iterable[tuple[bytes, float]]) -> dict[bytes, tuple[bytes, 
     """Give (MD5, score) of each member by event id; an id that is there twice has a digest like no other."""
     found: dict[bytes, tuple[bytes, float]] = {}
     for member, score in members:
-        match = _MEMBER.match(member)
+        match = member_id(member)
         name = UUID(match[1].decode()).bytes if match else member
         found[name] = (b"", score) if name in found else (hashlib.md5(member).digest(), score)  # noqa: S324
     return found

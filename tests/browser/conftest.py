@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from query_api import stream_waiter
+from query_api.streams import waiter as stream_waiter
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.browser.browsing import Tab, chromium, tab

@@ -545,6 +545,7 @@ export const cases = {
   async a_token_without_an_end_is_kept() {
     const session = new Session(1), clock = new Clock(), tokens = new Tokens();
     tokens.mint = () => token({ exp: "soon" });
+    session.hold = 60; // two hours are then few reads
     follow(session, { clock, token: tokens.at(clock) });
     await clock.pass(7200);
     equal(tokens.calls, 1);

@@ -11,7 +11,7 @@ import httpx
 import uvicorn
 
 from query_api.config import ApiConfig
-from query_api.layer import App, Receive, Scope, Send
+from query_api.doorway.layer import App, Receive, Scope, Send
 from readside.api import opened
 from readside.demo.processes import free_port
 from tests.support.builders import BOTH_KEY, api_config

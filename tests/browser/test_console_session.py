@@ -242,6 +242,7 @@ async def test_a_view_that_is_behind_is_told(service: Service, visitor: Tab) -> 
     await expect(page.locator("#trouble-times")).to_have_text(
         re.compile(r"^What you see is as of .*, 1 min \d+ s ago\.$")
     )
+    await page.unroute_all(behavior="ignoreErrors")
 
 
 async def test_older_events_are_loaded_when_asked_for(service: Service, visitor: Tab) -> None:

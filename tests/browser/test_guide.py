@@ -9,7 +9,7 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,15 +149,28 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return at
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def site(programs: Path, service: Service) -> Site:
-    """The guide's files, before anything is started."""
-    made = Site(programs, service, await service.session(2))
+def prepared(at: Path, service: Service, session_id: str, **ports: int) -> Site:
+    """The guide's files for a session."""
+    made = Site(at, service, session_id, **ports)
     made.save("readside.env", SETTINGS)
     made.save("backend.py", BACKEND)
     made.save("dashboard.html", PAGE)
     made.save("tokens.mjs", NODE_BACKEND)
     return made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def ports(programs: Path, service: Service) -> AsyncIterator[dict[str, int]]:
+    """Those of the guide's API, which serves all these tests, and of the backend that it names."""
+    made = prepared(programs, service, await service.session())
+    async with made.serving(API, f"{made.api}/health/live"):
+        yield {"api_port": made.api_port, "backend_port": made.backend_port}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(programs: Path, service: Service, ports: dict[str, int]) -> Site:
+    """The guide's files, and its API."""
+    return prepared(programs, service, await service.session(2), **ports)
 
 
 async def test_every_block_is_run() -> None:
@@ -169,15 +182,20 @@ async def test_every_block_is_run() -> None:
 
 
 async def test_the_dashboard_shows_the_session_and_goes_on_when_its_token_ends(site: Site, browser: Browser) -> None:
-    """With tokens of seconds in place of minutes: the page never shows one that has ended."""
+    """With tokens of seconds in place of minutes: the page never shows one that has ended.
+
+    Who is not signed in gets no token: the page stops, and says so.
+    """
     text = (site.at / "backend.py").read_text()
     assert text.count("now + 300") == 1
     (site.at / "backend.py").write_text(text.replace("now + 300", "now + 8"))
     async with (
-        site.serving(API, f"{site.api}/health/live"),
         site.serving(START_BACKEND, site.backend),
         tab(browser) as opened,
+        tab(browser) as stranger,
     ):
+        stranger.expected.append("403")
+        await stranger.page.goto(site.backend)
         await opened.page.context.add_cookies([{"name": "user", "value": "ada", "url": site.backend}])
         statuses: list[int] = []
         opened.page.on(
@@ -191,21 +209,9 @@ async def test_the_dashboard_shows_the_session_and_goes_on_when_its_token_ends(s
         await site.service.add(site.session_id, 3)
         await expect(opened.page.locator("li")).to_have_count(5)
         await expect(opened.page.locator("#state")).to_contain_text("running, as of 20")
+        await expect(stranger.page.locator("#state")).to_have_text("stopped: There are no more tokens.")
 
     assert set(statuses) <= {200, 204, 304}
-
-
-async def test_who_is_not_signed_in_gets_no_token(site: Site, browser: Browser) -> None:
-    """The page stops, and says so."""
-    async with (
-        site.serving(API, f"{site.api}/health/live"),
-        site.serving(START_BACKEND, site.backend),
-        tab(browser) as opened,
-    ):
-        opened.expected.append("403")
-        await opened.page.goto(site.backend)
-
-        await expect(opened.page.locator("#state")).to_have_text("stopped: There are no more tokens.")
 
 
 async def test_each_way_to_mint_gives_a_token_that_reads_this_session_alone(site: Site) -> None:
@@ -214,28 +220,27 @@ async def test_each_way_to_mint_gives_a_token_that_reads_this_session_alone(site
     script = "import sys; from backend import token_for; print(token_for('ada', sys.argv[1:]))"
     by_node = "import('./tokens.mjs').then(({ tokenFor }) => console.log(tokenFor('ada', process.argv.slice(1))))"
     sourced = 'set -a; . ./readside.env; exec "$@"'
-    async with site.serving(API, f"{site.api}/health/live"):
-        tokens = [
-            await site.ran("bash", "-c", sourced, "-", sys.executable, "-c", script, site.session_id),
-            await site.ran("bash", "-c", sourced, "-", str(NODE), "-e", by_node, site.session_id),
-            await site.shell(COMMAND),
-        ]
-        for token in tokens:
-            assert await site.status(token, site.session_id) == 200
-            assert await site.status(token, other) == 403
-            assert await site.status(token, "00000000-0000-0000-0000-000000000000") == 403
-            assert await site.status(token, site.session_id, **{"readside-max-staleness": "0"}) == 403
-            async with httpx.AsyncClient(
-                verify=False, base_url=site.api, headers={"authorization": f"Bearer {token}"}
-            ) as client:
-                assert (await client.post(f"/api/v2/sessions/{site.session_id}/warm")).status_code == 202
-                assert (await client.get("/api/v2/projection")).status_code == 403
-                assert (await client.get("/api/v2/projection/sessions")).status_code == 403
+    tokens = [
+        await site.ran("bash", "-c", sourced, "-", sys.executable, "-c", script, site.session_id),
+        await site.ran("bash", "-c", sourced, "-", str(NODE), "-e", by_node, site.session_id),
+        await site.shell(COMMAND),
+    ]
+    for token in tokens:
+        assert await site.status(token, site.session_id) == 200
+        assert await site.status(token, other) == 403
+        assert await site.status(token, "00000000-0000-0000-0000-000000000000") == 403
+        assert await site.status(token, site.session_id, **{"readside-max-staleness": "0"}) == 403
+        async with httpx.AsyncClient(
+            verify=False, base_url=site.api, headers={"authorization": f"Bearer {token}"}
+        ) as client:
+            assert (await client.post(f"/api/v2/sessions/{site.session_id}/warm")).status_code == 202
+            assert (await client.get("/api/v2/projection")).status_code == 403
+            assert (await client.get("/api/v2/projection/sessions")).status_code == 403
 
 
 async def test_the_link_opens_the_console_at_the_session(site: Site, browser: Browser) -> None:
     """And the address is clean."""
-    async with site.serving(API, f"{site.api}/health/live"), tab(browser) as opened:
+    async with tab(browser) as opened:
         link = await site.shell(LINK)
         await opened.page.goto(link)
         await expect(opened.page.locator("#events > li")).to_have_count(2)
@@ -246,6 +251,7 @@ async def test_the_link_opens_the_console_at_the_session(site: Site, browser: Br
 
 async def test_a_backend_with_a_key_pair_of_its_own(site: Site) -> None:
     """The API holds the public key alone, and the private one is for its owner."""
+    site = replace(site, api_port=free_port())
     (site.at / "keys.py").write_text(site.written(KEY_PAIR))
     (site.at / "minting.py").write_text(site.written(KEY_BACKEND))
     await site.ran(sys.executable, "keys.py")

@@ -9,7 +9,7 @@ import jwt
 from playwright.async_api import Page, Request
 
 from query_api.access.token_config import TokenConfig
-from query_api.layer import App, Receive, Scope, Send
+from query_api.doorway.layer import App, Receive, Scope, Send
 from readside.api import opened
 from readside.demo.processes import free_port
 from tests.browser.service import Service, served

@@ -1,6 +1,7 @@
 """The API and the view, over fakes and over real servers: each test that asks for `stand` or `stage` runs on both.
 
-The API is asked both ways: in process, and over a socket as in production.
+The API is asked both ways: the one over fakes in process, the one over servers over a socket as in production.
+`--every-way` asks each of them both ways. tests/doorway shows that the two ways answer alike, byte for byte.
 """
 
 import asyncio
@@ -21,6 +22,9 @@ from tests.support.builders import Way
 from tests.support.servers import connected, fresh_database
 from tests.support.stands import NOON_US, Stand, fake_stand, real_stand, rows
 from tests.support.viewing import Stage
+
+STANDS = ("fakes", "servers by the doorway")
+EVERY_STAND = (*STANDS, "fakes by the doorway", "servers")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +53,17 @@ def urls_of_servers(module_database_url: str, redis_server: EmbeddedRedis) -> tu
     return module_database_url, redis_server.url()
 
 
-@pytest.fixture(params=["fakes", "fakes by the doorway", "servers", "servers by the doorway"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the stands of each test that does not choose its own."""
+    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "stand_of" in metafunc.fixturenames and "stand_of" not in chosen:
+        stands = EVERY_STAND if metafunc.config.getoption("--every-way") else STANDS
+        metafunc.parametrize("stand_of", stands, indirect=True)
+
+
+@pytest.fixture
 def stand_of(request: pytest.FixtureRequest) -> Callable[..., AbstractAsyncContextManager[Stand]]:
-    """Makes an API over fakes, then over real servers, each in process and behind a socket."""
+    """Makes an API over fakes or over real servers, in process or behind a socket."""
     way: Way = "doorway" if "doorway" in request.param else "asgi"
     if "servers" in request.param:
         database_url, redis_url = request.getfixturevalue("urls_of_servers")

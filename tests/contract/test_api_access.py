@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from query_api.access.token_config import TokenConfig
-from query_api.reply import SAFETY
+from query_api.http.reply import SAFETY
 from tests.support.builders import BOTH_KEY, READ_KEY, events_path
 from tests.support.hostile_tokens import AUDIENCE, ISSUER, hostile_tokens, minter
 from tests.support.scraping import moved, series

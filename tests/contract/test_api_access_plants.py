@@ -29,7 +29,7 @@ PLANTS: dict[str, tuple[tuple[Way, ...], Plant]] = {
         ("asgi",),
         Plant(
             "a poll comes past the gate, by any other server too",
-            "query_api.layer:Layer._serve",
+            "query_api.doorway.layer:Layer._serve",
             "first = front.at_once(name, kind",
             f"g = front._events._gate; {_OPEN.format(fields='fields')}\n    first = front.at_once(name, kind",
         ),
@@ -38,7 +38,7 @@ PLANTS: dict[str, tuple[tuple[Way, ...], Plant]] = {
         _BOTH,
         Plant(
             "a poll comes past the gate",
-            "query_api.access_check:AccessCheck._judged",
+            "query_api.requests.access_check:AccessCheck._judged",
             "credential = self._gate.credential(question.fields, now)",
             "credential = self._gate._anybody",
         ),
@@ -69,7 +69,7 @@ PLANTS: dict[str, tuple[tuple[Way, ...], Plant]] = {
         _BOTH,
         Plant(
             "a poll is held against the sessions of its token",
-            "query_api.access_check:AccessCheck._judged",
+            "query_api.requests.access_check:AccessCheck._judged",
             "denial = credential.denies(session_id, question.wanted)",
             "denial = None",
         ),
@@ -78,7 +78,7 @@ PLANTS: dict[str, tuple[tuple[Way, ...], Plant]] = {
         ("doorway",),  # which alone remembers polls, and the fields of their heads
         Plant(
             "the gate stands before memory",
-            "query_api.access_check:AccessCheck.holds",
+            "query_api.requests.access_check:AccessCheck.holds",
             "return question.edition is self._gate.edition and now < question.until",
             "return question.edition is not None",
         ),

@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 @pytest.mark.parametrize("way", get_args(Way))
 async def test_a_key_that_fills_its_line_delays_no_other(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """All its places are taken, its line is full: the other key's query is sent at once, and answered."""
-    monkeypatch.setattr("query_api.reader.REFUSED_SECONDS", 0.0)
+    monkeypatch.setattr("query_api.sources.reader.REFUSED_SECONDS", 0.0)
     async with fake_stand(way) as stand:
         assert isinstance(stand.side, FakeWriteSide)
         session_id, log = str(uuid4()), stand.side.log

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from projector.core.operations import Drop, Put
-from query_api import stream_waiter
 from query_api.access.token_config import TokenConfig
+from query_api.streams import waiter as stream_waiter
 from readmodel.errors import EventLogUnavailable
 from tests.fakes.event_log import Row
 from tests.support.builders import Way

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from query_api.answers import TERMINAL
+from query_api.memory.answers import TERMINAL
 from readmodel.messages import decode_request
 from tests.fakes.event_log import Row
 from tests.support.builders import READ_KEY, events_path

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from query_api.fallback import LINE_PER_SLOT
+from query_api.sources.fallback import LINE_PER_SLOT
 from readmodel.errors import EventLogUnavailable
 from tests.support.builders import Way
 from tests.support.scraping import Scrape, moved, series

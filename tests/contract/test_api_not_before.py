@@ -47,7 +47,7 @@ def now_us(ahead_seconds: float = 0.0) -> int:
 
 async def held(stand: Stand, polls: int = 1) -> None:
     """Wait until so many polls are held."""
-    front = stand.app._front._events._instants
+    front = stand.app._front._events._as_of_wait.instants
     await eventually(lambda: front.held == polls, f"{polls} polls are held")
 
 
@@ -187,7 +187,7 @@ async def test_a_held_poll_is_let_go_when_its_client_leaves(quiet: Stand, way: W
 
 async def test_polls_past_the_bound_are_refused(quiet: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a time to come back."""
-    monkeypatch.setattr(quiet.app._front._events._instants._places, "most", 1)
+    monkeypatch.setattr(quiet.app._front._events._as_of_wait.instants._places, "most", 1)
     wish = rfc3339(now_us())
     polling = asyncio.create_task(quiet.poll(SID, readside_not_before=wish))
     await held(quiet)

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from fakeredis import FakeServer
 
-from query_api import health
+from query_api.operators import health
 from readmodel.errors import EventLogUnavailable
 from readmodel.messages import decode_request
 from readmodel.slices import Slices, slot_of

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from projector.core.operations import Add, Drop, Put, Stamp, Status, Touch
 from projector.view.writer import BatchResult, StagingLost, TermRefused
-from query_api.view_reads import WALKED_EVENTS
+from query_api.sources.view_reads import WALKED_EVENTS
 from readmodel.errors import AnswerTooLarge, ForeignView
 from readmodel.event import SCORE_BOUND
 from readmodel.messages import Change, decode_change

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from query_api.reply import SAFETY
+from query_api.http.reply import SAFETY
 from tests.doorway.conversations import Answered, Speaker
 from tests.doorway.streams import Stream, streams
 from tests.doorway.twins import Twins

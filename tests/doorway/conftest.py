@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 import uvloop
 
-from query_api import poll_interval
+from query_api.polls import poll_interval
 from tests.doorway.twins import Pair, Twins
 
 

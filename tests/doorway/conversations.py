@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import uvicorn
 
-from query_api.layer import Layer
+from query_api.doorway.layer import Layer
 from tests.support.serving import Http, served
 
 PACKET_TURNS = 2

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from query_api.reply import SAFETY
+from query_api.http.reply import SAFETY
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER_SECONDS = 20.0

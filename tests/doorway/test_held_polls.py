@@ -9,9 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from query_api.doorway.bounds import SocketBounds
 from tests.doorway.raw import LIVE, RawClient, raw_client
-from tests.support.builders import BOTH_KEY, events_path
+from tests.support.builders import BOTH_KEY, events_path, socket_bounds
 from tests.support.stands import Stand, fake_stand, rows
 from tests.support.waiting import eventually
 
@@ -23,7 +22,7 @@ UNUSUAL = b"connection: close\r\n"
 @pytest.fixture
 async def stand() -> AsyncIterator[Stand]:
     """A hot session in memory, behind a socket whose connections may idle for a moment only."""
-    bounds = SocketBounds(idle_seconds=0.05, head_seconds=0.05, untaken_seconds=0.05)
+    bounds = socket_bounds(idle_seconds=0.05, head_seconds=0.05, untaken_seconds=0.05)
     async with fake_stand("doorway", max_staleness_seconds=600.0, sockets=bounds) as made:
         await made.write(SID, rows(SID, 3, "step_created"))
         await made.heat(SID)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import pty
 import secrets
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ from typing import Any
 
 import orjson
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from projector.tail.connection import lock_key
 from projector.tail.triggers import install
 from readmodel.redis_client import connect, target
 from readside.demo.embedded_postgres import EmbeddedPostgres
+from tests.support import fork_server
 from tests.support.commanding import Ended, Site
 from tests.support.pgbouncers import pgbouncer
 from tests.support.proxy import proxied
@@ -78,29 +79,68 @@ class Look:
         return [each for each in self.findings if each["state"] != "ok"]
 
 
-@pytest.fixture
-async def patient(postgres_server: EmbeddedPostgres, redis_of_module: str) -> AsyncIterator[Patient]:
-    """All is as it should be, but that no projector runs: a role that may only read, a user of Redis with its list."""
+@dataclass(frozen=True)
+class Database:
+    """One with everything of ours, its owner's URL, and a role that may only read."""
+
+    owner_url: str
+    role: str
+    password: str
+
+
+@asynccontextmanager
+async def database(server: EmbeddedPostgres, template: str) -> AsyncIterator[Database]:
+    """A fresh one."""
     role, password = f"reader_{secrets.token_hex(4)}", secrets.token_hex(8)
-    async with fresh_database(postgres_server) as owner_url, Redis.from_url(redis_of_module) as redis:
+    await server.start()  # a test may have stopped it
+    async with fresh_database(server, template) as owner_url, connected(owner_url) as owner:
+        await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        await install(owner, warn=pytest.fail, role=role)
+        try:
+            yield Database(owner_url, role, password)
+        finally:
+            await owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@asynccontextmanager
+async def patient_of(at: Database, redis_url: str) -> AsyncIterator[Patient]:
+    """All is as it should be, but that no projector runs: a user of Redis with its list too."""
+    async with Redis.from_url(redis_url) as redis:
         await redis.flushall()
         await redis.config_set("maxmemory", "100mb")
         await redis.config_set("maxmemory-policy", "allkeys-lru")
-        async with connected(owner_url) as owner:
-            await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
-            await install(owner, warn=pytest.fail, role=role)
-        database_url = f"postgresql://{role}:{password}@{owner_url.rpartition('@')[2]}"
-        redis_url = await restricted(redis_of_module, "projector", PREFIX)
+        database_url = f"postgresql://{at.role}:{at.password}@{at.owner_url.rpartition('@')[2]}"
+        user_url = await restricted(redis_url, "projector", PREFIX)
         settings = {"REDIS_PREFIX": PREFIX, "API_KEYS": f"console:{KEY}:read+ops,page:{KEY}2", "MAX_CONNECTIONS": "100"}
-        site = Site.of(database_url, redis_url, **settings)
         try:
-            yield Patient(site, owner_url, redis_of_module, role)
+            yield Patient(Site.of(database_url, user_url, **settings), at.owner_url, redis_url, at.role)
         finally:
             await redis.config_set("maxmemory", "0")
             await redis.config_set("maxmemory-policy", "noeviction")
             await redis.replicaof("NO", "ONE")
-            async with connected(owner_url) as owner:
-                await owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def database_of_module(postgres_server: EmbeddedPostgres, installed_once: str) -> AsyncIterator[Database]:
+    """One that no test changes."""
+    async with database(postgres_server, installed_once) as made:
+        yield made
+
+
+@pytest.fixture
+async def patient(database_of_module: Database, redis_of_module: str) -> AsyncIterator[Patient]:
+    """All is well; the test leaves the database as it is."""
+    async with patient_of(database_of_module, redis_of_module) as made:
+        yield made
+
+
+@pytest.fixture
+async def patient_alone(
+    postgres_server: EmbeddedPostgres, installed_once: str, redis_of_module: str
+) -> AsyncIterator[Patient]:
+    """The same with a database of the test's own."""
+    async with database(postgres_server, installed_once) as own, patient_of(own, redis_of_module) as made:
+        yield made
 
 
 @asynccontextmanager
@@ -113,9 +153,9 @@ async def living(patient: Patient) -> AsyncIterator[None]:
 
 
 async def test_all_is_well(patient: Patient) -> None:
-    """Exit code 0, and each line is ok."""
+    """Exit code 0, and each line is ok: aligned, without colours where nobody looks at a terminal, and no secret."""
     async with living(patient):
-        seen = await patient.look()
+        seen, told = await asyncio.gather(patient.look(), patient.site.run("doctor"))
 
     assert seen.not_ok() == []
     assert seen.code == 0
@@ -125,18 +165,10 @@ async def test_all_is_well(patient: Patient) -> None:
         "database clock", "listener", "listener TLS",
         "Redis", "Redis TLS", "Redis rights", "Redis memory", "Redis clock", "view", "lead",
     ]  # fmt: skip
-
-
-async def test_each_thing_is_one_line(patient: Patient) -> None:
-    """Aligned, without colours where nobody looks at a terminal; no secret among them."""
-    async with living(patient):
-        ended = await patient.site.run("doctor")
-    lines = ended.out.splitlines()
-
-    assert ended.code == 0
-    assert all(line[16:].startswith("ok       ") for line in lines), ended.out
-    assert "\x1b" not in ended.out
-    assert not any(secret in ended.out for secret in (KEY, *passwords(patient.site)))
+    assert told.code == 0
+    assert all(line[16:].startswith("ok       ") for line in told.out.splitlines()), told.out
+    assert "\x1b" not in told.out
+    assert not any(secret in told.out for secret in (KEY, *passwords(patient.site)))
 
 
 async def test_on_a_terminal_the_states_are_in_colours(patient: Patient) -> None:
@@ -151,18 +183,15 @@ async def on_a_terminal(site: Site, *arguments: str) -> str:
     """What a command writes to a terminal."""
     ours, theirs = pty.openpty()
     environment = {f"READSIDE_{name}": value for name, value in site.settings.items()}
-    process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "readside", *arguments],
-        env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", "COLUMNS": "200", **environment},
-        stdout=theirs,
-    )
+    environment |= {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "COLUMNS": "200"}
+    process = await fork_server.start(*arguments, environment=environment, stdout=theirs)
     os.close(theirs)
     shown = b""
     with suppress(OSError):  # Linux' way to say that nobody holds the other end any more
         while part := await asyncio.to_thread(os.read, ours, 4096):
             shown += part
     os.close(ours)
-    await process.wait()
+    await process.communicate()
     return shown.decode()
 
 
@@ -255,7 +284,9 @@ async def foreign(patient: Patient) -> dict[str, str | None]:
 MANY_LETTERS = """
 INSERT INTO readside.letters_0 (txid, kind) SELECT pg_current_xact_id(), 'x' FROM generate_series(1, 20000)
 """
-ILLS: dict[str, tuple[Ail, str, str, str]] = {
+Ills = dict[str, tuple[Ail, str, str, str]]
+"""What makes it so, the check that tells, its state and some of its words."""
+ILLS: Ills = {
     "two settings cannot be read": (
         settings(HEARTBEAT_SECONDS="soon", MAX_HEAD_KB="1"),
         "settings",
@@ -290,6 +321,27 @@ ILLS: dict[str, tuple[Ail, str, str, str]] = {
         "Lower READSIDE_RESPONSE_CACHE_MB",
     ),
     "a wrong password": (wrong_password, "database", "problem", "refuses us: password authentication failed"),
+    "a superuser": (as_owner, "rights", "warning", "Role postgres is a superuser; one that may only read suffices"),
+    "a listener elsewhere": (
+        elsewhere,
+        "listener",
+        "problem",
+        "READSIDE_LISTEN_URL leads to another server or database",
+    ),
+    "no Redis": (nobody_listens, "Redis", "problem", "Redis at 127.0.0.1:1/0 does not answer"),
+    "a replica": (redis_command("REPLICAOF", "127.0.0.1", "1"), "Redis", "problem", "takes no batches"),
+    "a user of Redis that may everything": (as_default_user, "Redis rights", "warning", "Our user may do everything"),
+    "a user of Redis that may too little": (without_zadd, "Redis rights", "problem", "may not use zcount"),
+    "no bound of memory": (redis_command("CONFIG", "SET", "maxmemory", "0"), "Redis memory", "warning", "no bound"),
+    "nothing is evicted": (
+        redis_command("CONFIG", "SET", "maxmemory-policy", "noeviction"),
+        "Redis memory",
+        "warning",
+        "go cold",
+    ),
+    "nobody leads": (settings(), "lead", "problem", "No projector leads"),
+}
+ILLS_OF_DATABASES: Ills = {
     "the tables are gone": (sql("DROP TABLE events, sessions"), "tables", "problem", "Table sessions was not found"),
     "rows are hidden": (
         sql("ALTER TABLE events ENABLE ROW LEVEL SECURITY"),
@@ -297,7 +349,6 @@ ILLS: dict[str, tuple[Ail, str, str, str]] = {
         "problem",
         "Row-level security hides rows",
     ),
-    "a superuser": (as_owner, "rights", "warning", "Role postgres is a superuser; one that may only read suffices"),
     "a role that may write": (
         sql("GRANT INSERT, DELETE ON events TO {role}"),
         "rights",
@@ -329,32 +380,24 @@ ILLS: dict[str, tuple[Ail, str, str, str]] = {
         "warning",
         "the connection limit of role reader_",
     ),
-    "a listener elsewhere": (
-        elsewhere,
-        "listener",
-        "problem",
-        "READSIDE_LISTEN_URL leads to another server or database",
-    ),
-    "no Redis": (nobody_listens, "Redis", "problem", "Redis at 127.0.0.1:1/0 does not answer"),
-    "a replica": (redis_command("REPLICAOF", "127.0.0.1", "1"), "Redis", "problem", "takes no batches"),
-    "a user of Redis that may everything": (as_default_user, "Redis rights", "warning", "Our user may do everything"),
-    "a user of Redis that may too little": (without_zadd, "Redis rights", "problem", "may not use zcount"),
-    "no bound of memory": (redis_command("CONFIG", "SET", "maxmemory", "0"), "Redis memory", "warning", "no bound"),
-    "nothing is evicted": (
-        redis_command("CONFIG", "SET", "maxmemory-policy", "noeviction"),
-        "Redis memory",
-        "warning",
-        "go cold",
-    ),
     "another's view": (foreign, "view", "problem", "of another database"),
-    "nobody leads": (settings(), "lead", "problem", "No projector leads"),
 }
 
 
 @pytest.mark.parametrize("ill", ILLS)
 async def test_what_is_not_well_is_told_with_what_to_do(patient: Patient, ill: str) -> None:
     """Under its own name, and the exit code is not 0."""
-    ail, check, state, words = ILLS[ill]
+    await is_told(patient, *ILLS[ill])
+
+
+@pytest.mark.parametrize("ill", ILLS_OF_DATABASES)
+async def test_what_is_not_well_in_the_database_is_told_with_what_to_do(patient_alone: Patient, ill: str) -> None:
+    """The same."""
+    await is_told(patient_alone, *ILLS_OF_DATABASES[ill])
+
+
+async def is_told(patient: Patient, ail: Ail, check: str, state: str, words: str) -> None:
+    """Check that the doctor tells of what ails."""
     seen = await patient.look(**await ail(patient))
 
     assert words in seen.of_check(check, state), seen.not_ok()

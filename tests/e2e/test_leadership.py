@@ -40,7 +40,7 @@ async def led_by(stage: Bench, process: asyncio.subprocess.Process) -> None:
         now = await projection(stage)
         return now.status == "live" and now.leader is not None and now.leader["pid"] == process.pid
 
-    await eventually(leads, f"process {process.pid} leads", 20)
+    await eventually(leads, f"process {process.pid} leads")
 
 
 async def standing_by(stage: Bench, process: asyncio.subprocess.Process) -> None:
@@ -50,7 +50,7 @@ async def standing_by(stage: Bench, process: asyncio.subprocess.Process) -> None
         standbys: list[Any] = [report["pid"] for report in (await projection(stage)).standbys]
         return process.pid in standbys
 
-    await eventually(waits, f"process {process.pid} stands by", 20)
+    await eventually(waits, f"process {process.pid} stands by")
 
 
 async def test_a_standby_takes_over_from_the_dead(database_url: str, redis_url: str, record: Record) -> None:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import orjson
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.commanding import Site
 from tests.support.keys import HEADERS, KEY
@@ -55,6 +56,16 @@ def pip(*arguments: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def whole(packages: Path) -> None:
+    """Check that each package has what it requires, as `pip check` does, which takes longer to start."""
+    installed = {canonicalize_name(found.metadata["Name"]): found for found in distributions(path=[str(packages)])}
+    for name, found in installed.items():
+        for requirement in map(Requirement, found.requires or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                there = installed[canonicalize_name(requirement.name)]
+                assert requirement.specifier.contains(there.version, prereleases=True), (name, requirement)
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, installed so."""
@@ -71,7 +82,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = place.glob("*.whl")
     into = "--python", str(environment / "bin/python")
     pip(*into, "install", "--no-compile", "--no-deps", "--no-index", str(wheel))
-    pip(*into, "check")
+    whole(packages)
     return environment / "bin/readside"
 
 
@@ -100,7 +111,6 @@ async def test_it_does_what_it_is_for(program: Path, database_url: str, redis_ur
     """It installs the triggers, the doctor is content with it, a projector leads and an API answers from the view."""
     site = Site.of(database_url, redis_url, REDIS_PREFIX="readside", API_KEYS=f"test:{KEY}", MAX_CONNECTIONS="100")
     slim = site.started_by(str(program))
-    assert (await slim.run("--version")).out.startswith("readside ")
     assert (await slim.run("install")).code == 0
     async with slim.projector() as projector, connected(database_url) as connection:
         await projector.says("live")

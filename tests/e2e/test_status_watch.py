@@ -4,7 +4,6 @@ import asyncio
 import os
 import pty
 import signal
-import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import orjson
 import pytest
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
+from tests.support import fork_server
 from tests.support.commanding import Site
 from tests.support.proxy import proxied
 from tests.support.servers import fresh_database
@@ -62,7 +62,7 @@ async def watching(site: Site, *options: str) -> AsyncIterator[tuple[Process, by
 async def ended(process: Process, number: signal.Signals = signal.SIGINT) -> tuple[int, bytes]:
     """End it with a signal; its exit code and what it wrote to stderr."""
     process.send_signal(number)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         code = await process.wait()
     assert process.stderr is not None
     return code, await process.stderr.read()
@@ -103,14 +103,14 @@ async def test_a_block_for_each_look(nobody: Site) -> None:
 
 async def test_a_reader_who_leaves(nobody: Site) -> None:
     """`readside status --watch | head -1` ends without a word."""
-    process = await asyncio.create_subprocess_shell(
-        f"{sys.executable} -m readside status --watch --interval 0.1 | head -1",
-        env={"PATH": os.environ["PATH"], **{f"READSIDE_{name}": value for name, value in nobody.settings.items()}},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(10):
-        out, err = await process.communicate()
+    reading, writing = os.pipe()
+    head = await asyncio.create_subprocess_exec("head", "-1", stdin=reading, stdout=asyncio.subprocess.PIPE)
+    environment = {f"READSIDE_{name}": value for name, value in nobody.settings.items()}
+    process = await fork_server.start("status", "--watch", "--interval", "0.1", environment=environment, stdout=writing)
+    os.close(reading)
+    os.close(writing)
+    async with asyncio.timeout(30):
+        (out, _), (_, err) = await head.communicate(), await process.communicate()
 
     assert (out[:3], err) == (b"at ", b"")
 
@@ -118,9 +118,9 @@ async def test_a_reader_who_leaves(nobody: Site) -> None:
 async def test_a_terminal_is_redrawn(nobody: Site) -> None:
     """In place: the cursor goes up before each look."""
     ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "readside", "status", "--watch", "--interval", "0.1"],
-        env={
+    process = await fork_server.start(
+        *("status", "--watch", "--interval", "0.1"),
+        environment={
             "PATH": os.environ["PATH"],
             "TERM": "xterm",
             "COLUMNS": "120",
@@ -138,7 +138,7 @@ async def test_a_terminal_is_redrawn(nobody: Site) -> None:
     try:
         await eventually(lambda: written.count(b"Ctrl-C ends") >= 3, "it is drawn again and again")
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await process.wait() == 2
     finally:
         loop.remove_reader(ours)

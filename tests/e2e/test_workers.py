@@ -1,6 +1,7 @@
 """Several workers of one API: each has a cache of its own, and each hears what changed."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
@@ -14,6 +15,8 @@ from tests.support.projecting import INSERT_SESSION, Bench, bench
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
+NOWHERE = 'export PYTHONPATH="$PWD"; cd "$(mktemp -d)" && rmdir "$PWD"; exec "$0" -m readside "$@" <&- >&- 2>&-'
+"""Starts the program in a directory that was deleted, without standard streams: each worker begins by going there."""
 ONE_CONNECTION = httpx.Limits(max_connections=1)  # so that a client speaks to the same worker all the time
 
 
@@ -22,7 +25,8 @@ async def both_workers(stage: Bench) -> AsyncIterator[tuple[Whole, Whole]]:
     """A client of each of two workers: what memory does not hold for the second, it holds for the first."""
     site = Site.of(stage.config.database_url, stage.config.redis_url, REDIS_PREFIX="readside", API_KEYS=f"test:{KEY}")
     port, unknown = free_port(), str(uuid4())
-    process = await site.start("api", "--port", str(port), "--workers", "2")
+    bare = site.started_by("/bin/sh", "-c", NOWHERE, sys.executable)
+    process = await bare.start("api", "--port", str(port), "--workers", "2")
     try:
         async with AsyncExitStack() as stack:
 

@@ -8,7 +8,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import Redis
 
-from readmodel.redis_client import PackedWords, pack
+from readmodel.redis_overrides import PackedWords, pack
 
 
 class _Connection(FakeAsyncRedisConnection):

@@ -20,6 +20,9 @@ from tests.support.drawing import drawn
 from tests.support.waiting import eventually
 from tests.support.whole import Whole, whole_service
 
+pytestmark = pytest.mark.installed
+
+
 FIRST_US, LAST_US = -211_813_488_000_000_000, 9_223_371_331_199_999_999
 """Of timestamptz: microseconds since 2000, from 4713 BC to 294276."""
 SCORED_US = (-(2**53) - 946_684_800_000_000 + 1_000_000, 2**53 - 946_684_800_000_000 - 1_000_000)
@@ -113,7 +116,7 @@ def _page(expected: bytes, count: int) -> bytes:
 async def test_events_that_redis_holds(whole: Whole) -> None:
     """From Redis, memory and Postgres, byte for byte what Postgres holds."""
     await whole.bench.writer.connection.execute("SET timezone = 'UTC'")
-    for written in drawn(HELD, 40):
+    for written in drawn(HELD, 15):
         session_id, expected = await _written(whole, written)
         await whole.bench.hot(session_id)
         await whole.bench.same(session_id, limit=1000)
@@ -127,7 +130,7 @@ async def test_events_that_redis_holds(whole: Whole) -> None:
 async def test_events_of_any_instant(whole: Whole) -> None:
     """Postgres answers for those that Redis cannot hold; asked twice, and once more when they have been set aside."""
     await whole.bench.writer.connection.execute("SET timezone = 'UTC'")
-    for written in drawn(ANY, 40):
+    for written in drawn(ANY, 15):
         session_id, expected = await _written(whole, written)
         wanted = _page(expected, len(written))
 

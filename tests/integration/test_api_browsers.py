@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 import query_api
-from query_api.cors import EXPOSED
+from query_api.http.cors import EXPOSED
 from tests.support.builders import Way, events_path
 from tests.support.stands import Stand, fake_stand
 

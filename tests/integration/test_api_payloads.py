@@ -122,7 +122,7 @@ async def test_the_first_poll_of_forty_events_of_a_megabyte(database_url: str, r
     assert [item["event_data"]["n"] for item in first["items"] + second.json()["items"]] == list(range(39, -1, -1))
 
 
-async def test_a_page_of_a_thousand_large_events_is_refused_in_time(database_url: str, redis_url: str) -> None:
+async def test_a_page_of_hundreds_of_large_events_is_refused_in_time(database_url: str, redis_url: str) -> None:
     """No more of it is rendered than an answer may hold, so Postgres answers others too."""
     async with real_stand(database_url, redis_url) as stand, connected(database_url) as writer:
         session_id = str(uuid4())
@@ -130,7 +130,7 @@ async def test_a_page_of_a_thousand_large_events_is_refused_in_time(database_url
         await writer.execute(
             "INSERT INTO events (id, session_id, event_type, event_data, message, timestamp) "
             "SELECT gen_random_uuid(), $1::uuid, 'artifact_created', '{}', repeat('y', 1000000), now() "
-            "FROM generate_series(1, 1000)",
+            "FROM generate_series(1, 300)",
             session_id,
         )
 

@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 
 from query_api.doorway import census as counting
 from query_api.doorway import report as module
-from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.report import FORGOTTEN_SECONDS, ApiReporter
 from readmodel.keys import Keys
@@ -22,7 +21,7 @@ from readmodel.projection import FRESH_API_SECONDS, read_projection
 from readmodel.redis_client import connect
 from readmodel.supervise import end
 from readmodel.view import ViewReader
-from tests.support.builders import api, api_config
+from tests.support.builders import api, api_config, socket_bounds
 from tests.support.healing import own_redis
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied
@@ -118,7 +117,7 @@ async def test_log_and_metrics_tell_of_a_bound_that_is_near(monkeypatch: pytest.
     """By themselves, of the very census that the process keeps; its bound is the config's."""
     monkeypatch.setattr(counting, "LOOK_SECONDS", 0.01)
     with capture_logs() as lines:
-        async with fake_stand(sockets=SocketBounds(max_connections=10)) as stand:
+        async with fake_stand(sockets=socket_bounds(max_connections=10)) as stand:
             census: Census = cast_to_any(stand.app)._app.state.service.connections.census
             census.open = 8
             await eventually(lambda: any("near their bound" in line["event"] for line in lines), "the log says so")

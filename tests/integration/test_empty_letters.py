@@ -9,6 +9,9 @@ import pytest
 from tests.support.letters import Letterbox, events, letterbox
 from tests.support.servers import connected
 
+pytestmark = pytest.mark.installed
+
+
 ME = 77
 
 

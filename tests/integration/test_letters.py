@@ -15,6 +15,8 @@ from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import Letterbox, events, letter, letterbox, only, sessions, sid
 from tests.support.servers import connected, embedded_postgres, make_template, server_directory
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def box(database_url: str) -> AsyncIterator[Letterbox]:

@@ -29,7 +29,7 @@ async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
         yield made
 
 
-@pytest.mark.parametrize("rows", [1, 200, 201, 1_000, 1_001, 60_000])
+@pytest.mark.parametrize("rows", [1, 200, 201, 1_000, 1_001, 21_000])
 async def test_an_insert_into_one_session(stage: Bench, rows: int) -> None:
     """Named one by one, or looked at where that is cheaper."""
     async with stage.projector() as told:
@@ -41,7 +41,7 @@ async def test_an_insert_into_one_session(stage: Bench, rows: int) -> None:
         assert told.looks == (1 if rows > 1_000 else 0)
 
 
-@pytest.mark.parametrize(("sessions", "each", "terms"), [(500, 2, 1), (4_000, 1, 1), (6_000, 10, 2)])
+@pytest.mark.parametrize(("sessions", "each", "terms"), [(500, 2, 1), (4_000, 1, 1), (6_000, 2, 2)])
 async def test_an_insert_into_many_sessions(stage: Bench, sessions: int, each: int, terms: int) -> None:
     """Past five thousand sessions everything is compared: a term ends, and the next one finds them."""
     connection = stage.writer.connection

@@ -24,17 +24,23 @@ async def partitioned(url: str, scheme: Scheme) -> AsyncIterator[Letterbox]:
     """Events cut so, all of ours installed, ten sessions, and somebody there to read letters."""
     async with connected(url) as writer, connected(url) as reader:
         await scheme.make(writer)
-        await writer.execute(sessions(1, 10))
         assert await install(writer, warn=pytest.fail)
-        box = Letterbox(writer, reader)
-        await box.open()
-        yield box
+        yield await opened(writer, reader)
+
+
+async def opened(writer: Connection, reader: Connection) -> Letterbox:
+    """Ten sessions, and somebody there to read letters."""
+    await writer.execute(sessions(1, 10))
+    box = Letterbox(writer, reader)
+    await box.open()
+    return box
 
 
 @pytest.fixture
-async def box(database_url: str) -> AsyncIterator[Letterbox]:
+async def box(months_url: str) -> AsyncIterator[Letterbox]:
     """Three months that install found, and one that came later."""
-    async with partitioned(database_url, MONTHLY) as box:
+    async with connected(months_url) as writer, connected(months_url) as reader:
+        box = await opened(writer, reader)
         await box.writer.execute(month(4))
         yield box
 
@@ -222,12 +228,12 @@ async def test_a_table_that_became_a_part_and_was_detached(database_url: str) ->
         assert await inspect(writer) is None
 
 
-async def test_who_detaches_waits_while_a_part_of_it_is_adopted(box: Letterbox, database_url: str) -> None:
+async def test_who_detaches_waits_while_a_part_of_it_is_adopted(box: Letterbox, months_url: str) -> None:
     """Both write the same rows of the catalog: the owner's statement would fail."""
     await box.writer.execute(month(5, "PARTITION BY HASH (id)"))
     await box.writer.execute("CREATE TABLE deep PARTITION OF events_5 FOR VALUES WITH (MODULUS 1, REMAINDER 0)")
     await box.writer.execute("SELECT readside.adopt_partition('events_5'::regclass)")
-    async with connected(database_url) as leader:
+    async with connected(months_url) as leader:
         async with leader.transaction():
             await leader.execute("SELECT readside.adopt_partition('deep'::regclass)")
             detaching = asyncio.create_task(box.writer.execute("ALTER TABLE events DETACH PARTITION events_5"))

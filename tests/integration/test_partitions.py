@@ -18,14 +18,14 @@ from readmodel.errors import EventLogUnavailable
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_server
 from readmodel.view import ViewPage
-from tests.support.partitions import MONTHLY, SCHEMES, Scheme, at, bounds, month
+from tests.support.partitions import SCHEMES, Scheme, at, bounds, month
 from tests.support.projecting import MAX_BYTES, Bench, bench, ids
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
 
 @asynccontextmanager
-async def partitioned(database_url: str, redis_url: str, scheme: Scheme = MONTHLY) -> AsyncIterator[Bench]:
+async def partitioned(database_url: str, redis_url: str, scheme: Scheme) -> AsyncIterator[Bench]:
     """A stage whose events are cut so, with our triggers."""
     async with connected(database_url) as connection:
         await scheme.make(connection)
@@ -34,9 +34,9 @@ async def partitioned(database_url: str, redis_url: str, scheme: Scheme = MONTHL
 
 
 @pytest.fixture
-async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
+async def stage(months_url: str, redis_url: str) -> AsyncIterator[Bench]:
     """Three months, triggers, a writer, and readers of both stores."""
-    async with partitioned(database_url, redis_url) as made:
+    async with bench(months_url, redis_url) as made:
         yield made
 
 
@@ -315,11 +315,11 @@ async def test_a_partition_that_was_detached_gets_rid_of_its_triggers(stage: Ben
         assert telemetry.terms == 1
 
 
-async def test_a_partition_that_somebody_locks_waits_for_its_triggers(stage: Bench, database_url: str) -> None:
+async def test_a_partition_that_somebody_locks_waits_for_its_triggers(stage: Bench, months_url: str) -> None:
     """A writer that holds it is never waited for longer than 0.1 s, and what is written to it is seen all the same."""
     session_id = await one_each(stage, 1)
     connection = stage.writer.connection
-    async with connected(database_url) as other, stage.projector():
+    async with connected(months_url) as other, stage.projector():
         await stage.hot(session_id)
         async with connection.transaction():
             await connection.execute(month(4))
@@ -463,15 +463,15 @@ async def test_pages_of_postgres_hold_each_event_once(database_url: str, redis_u
         assert {page.total for page in pages} == {3}
 
 
-async def test_partitions_come_and_go_under_writers(stage: Bench, database_url: str) -> None:
+async def test_partitions_come_and_go_under_writers(stage: Bench, months_url: str) -> None:
     """Every answer is what Postgres held at its as-of or later; at the end the view is Postgres."""
     sessions = [await one_each(stage, 1, 2, 3) for _ in range(5)]
     judge = Judge(stage, sessions)
-    async with stage.projector(heartbeat_seconds=0.02) as telemetry, connected(database_url) as direct:
+    async with stage.projector(heartbeat_seconds=0.02) as telemetry, connected(months_url) as direct:
         for session_id in sessions:
             await stage.hot(session_id)
         stop = asyncio.Event()
-        writers = [asyncio.create_task(write(database_url, sessions, n, stop)) for n in range(3)]
+        writers = [asyncio.create_task(write(months_url, sessions, n, stop)) for n in range(3)]
         polls = asyncio.create_task(judge.poll(stop))
         for _ in range(4):
             for number in range(4, 8):

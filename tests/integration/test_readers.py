@@ -15,7 +15,10 @@ from tests.support.letterboxes import add, hot_session, lapsed, lease_ms, settle
 from tests.support.logs import logged
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
-from tests.support.waiting import eventually
+from tests.support.waiting import STEP_SECONDS, eventually
+
+pytestmark = pytest.mark.installed
+
 
 ROWS = "SELECT (SELECT count(*) FROM readside.letters_0) + (SELECT count(*) FROM readside.letters_1)"
 
@@ -209,6 +212,7 @@ async def test_a_projector_that_is_killed_leaves_letters_for_a_lease_and_no_more
         async def load() -> None:
             while not stop.is_set():
                 await add(writer, session_id, 10)
+                await asyncio.sleep(STEP_SECONDS)
 
         loading = asyncio.create_task(load())
         projector.process.kill()

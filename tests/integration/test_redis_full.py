@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from readmodel.view import Cold
 from tests.support.projecting import bench
 from tests.support.servers import embedded_redis
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.installed
 
 
 async def test_a_full_redis_goes_on_with_fewer_sessions(database_url: str, tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ from tests.support.redis_users import refusals, restricted
 from tests.support.signing import SESSION
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
+
 PREFIX = "readside"
 OURS = base(PREFIX)
 README = (Path(__file__).parents[2] / "README.md").read_text()

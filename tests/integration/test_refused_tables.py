@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from query_api import health
+from query_api.operators import health
 from readmodel import table_reads
 from tests.support.builders import api, api_config
 from tests.support.projecting import Bench, bench

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from query_api.access import denials
-from query_api.events import Events
+from query_api.polls.events import Events
 from readmodel.errors import ViewUnavailable
 from readmodel.view import ViewReader
 from tests.integration.test_api_process import environment, running

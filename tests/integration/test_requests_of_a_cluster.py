@@ -1,5 +1,7 @@
 """Requests to a leader whose view is on a Redis Cluster: they reach it wherever their slots have gone."""
 
+import pytest
+
 from readmodel.messages import ProjectorReply, ProjectorRequest
 from readmodel.redis_servers import open_servers
 from readmodel.slices import slot_of
@@ -8,6 +10,8 @@ from readside.commands.projector_client import ask
 from tests.support.projecting import Bench, bench
 from tests.support.redis_clusters import RedisCluster
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.installed
 
 SLICES = 8
 

@@ -14,6 +14,9 @@ from tests.support.projecting import Bench, bench
 from tests.support.servers import POSTGRES_SETTINGS, connected, fresh_database, make_template, server_directory
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
+
 SMALL_QUEUE_PAGES = 64
 
 

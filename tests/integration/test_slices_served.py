@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
+import pytest
+
 from readmodel.redis_client import connect
 from readmodel.slices import Slices, slot_of
 from tests.support.builders import api, api_config
@@ -17,6 +19,8 @@ from tests.support.scraping import series
 from tests.support.slicing import session_in
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
+
+pytestmark = pytest.mark.installed
 
 SLICES = Slices("readside", count=8)
 FROM_POSTGRES_SECONDS = 2.0

@@ -18,7 +18,7 @@ from projector.sql import statement
 from readmodel.errors import BadEvents
 from readmodel.event import EventRow, type_name
 from readmodel.postgres_client import check_server
-from readmodel.redis_client import PackedWords
+from readmodel.redis_overrides import PackedWords
 from readmodel.type_index import entries_of, pack_entry
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.fakes.redis import unpacked

@@ -21,6 +21,9 @@ from tests.support.proxy import proxied
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
+
 TRIES = 40
 """Tries of a standby that ends whom it may; a beat lies between two, and FROZEN_SECONDS are much shorter than all."""
 

@@ -22,6 +22,9 @@ from tests.support.servers import connected, embedded_postgres, server_directory
 from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
+
 NAME = "readside-projector"
 
 

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from query_api.reader import Reader
+from query_api.sources.reader import Reader
 from readmodel import tracing
 from readside.tracing import exported, traced
 from tests.integration.test_api_process import environment

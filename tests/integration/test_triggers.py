@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.letters import Letterbox, eid, events, letter, letterbox, only, sessions, sid
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def box(database_url: str) -> AsyncIterator[Letterbox]:

@@ -152,7 +152,10 @@ async def test_partitions_are_mended_with_their_table(database_url: str, redis_u
             await stage.caught_up()
             await stage.hot(session_id)
             await stage.writer.event(session_id, timestamp="2026-01-15T12:00:00Z")
-            await stage.hot(session_id)  # a term that ended late loads it once more
+            # The leader adopts partitions beside its readings: a comparison for that, before the event is in the view,
+            # loads the session once more. Once as-of is past the event, none finds a difference any more.
+            await stage.caught_up()
+            await stage.hot(session_id)
             assert (await stage.same(session_id)).total == 1
 
         assert await inspect(connection) is None

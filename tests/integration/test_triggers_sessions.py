@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.letters import Letterbox, events, letter, letterbox, only, sessions, sid
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def box(database_url: str) -> AsyncIterator[Letterbox]:

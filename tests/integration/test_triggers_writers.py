@@ -11,6 +11,8 @@ import pytest
 from tests.support.letters import Letterbox, eid, events, letter, letterbox, new_role, only, sessions, sid
 from tests.support.servers import connected
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def box(database_url: str) -> AsyncIterator[Letterbox]:

@@ -1,6 +1,7 @@
 """Rows that cannot be read, as in a database without an encoding: each is named, and harms no other."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from uuid import uuid4
 
 import httpx
@@ -182,12 +183,10 @@ async def test_the_commands_tell_the_same(
         session_id, other = await stage.writer.session(), await stage.writer.session()
         await stage.hot(other)
         event_id = await _spoil(stage, session_id, "event_type")
-        for command in (
-            sessions.warm(Settings(), [session_id, other]),
-            sessions.rebuild(Settings(), [session_id, other], everything=False),
-        ):
+        await _aside(stage, session_id, event_id)  # until it is, the session is hot, as of before the change
+        for command in (sessions.warm, partial(sessions.rebuild, everything=False)):
             capsys.readouterr()
-            assert await command == 1
+            assert await command(Settings(), [session_id, other]) == 1
             told = capsys.readouterr()
             assert told.out.splitlines()[-1] == "1 of 2 sessions are hot."
             assert f"stay with Postgres (`readside explain` says why): {session_id}\n" in told.err

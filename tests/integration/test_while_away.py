@@ -13,6 +13,9 @@ from tests.support.projecting import Bench, Writer, bench
 from tests.support.servers import TEMPLATE, connected, embedded_postgres, make_template, server_directory
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.installed
+
+
 LONG_AGO = "1700-01-01T00:00:00Z"
 
 

@@ -46,11 +46,11 @@ _BOUNDS = {
     "projector.view.writer.STILL_MOVING_SECONDS": 0.0,
     "readmodel.subscription.PLACES_SECONDS": 0.1,
     "readmodel.type_index._CHUNK_BYTES": 2 * ENTRY_BYTES,
-    "query_api.view_reads.LONG_BYTES": 3_000,
-    "query_api.circuit.RETRY_SECONDS": 0.03,
-    "query_api.fallback.MISSING_SECONDS": 0.2,
-    "query_api.replicas.LOOK_SECONDS": 0.1,
-    "query_api.projector_requests.WARM_AGAIN_SECONDS": 0.2,
+    "query_api.sources.view_reads.LONG_BYTES": 3_000,
+    "query_api.sources.circuit.RETRY_SECONDS": 0.03,
+    "query_api.sources.fallback.MISSING_SECONDS": 0.2,
+    "query_api.sources.replicas.LOOK_SECONDS": 0.1,
+    "query_api.sources.projector_requests.WARM_AGAIN_SECONDS": 0.2,
 }
 
 _SCRIPT_BOUNDS = {
@@ -109,7 +109,7 @@ def small_bounds(open_tail: Any, connect: Any, chance: random.Random, clock: Cal
         names = random.Random(chance.random())
         stack.enter_context(mock.patch("os.urandom", names.randbytes))  # what uuid4 is made of
         stack.enter_context(mock.patch("projector.tail.letterbox.secrets.randbelow", names.randrange))
-        stack.enter_context(mock.patch("query_api.lag_history.uniform", chance.uniform))
+        stack.enter_context(mock.patch("query_api.operators.lag_history.uniform", chance.uniform))
         stack.enter_context(mock.patch("readmodel.backoff.random", SimpleNamespace(Random=lambda: chance)))
         for name in _IMPATIENT:
             stack.enter_context(mock.patch(f"{name}.delays", _short_delays))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from query_api.reply import Reply
+from query_api.http.reply import Reply
 from readmodel.event import EventRow
 from readmodel.poll import Poll, render
 from readmodel.poll_query import parse_since

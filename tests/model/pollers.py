@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 
-from query_api.reply import Reply
+from query_api.http.reply import Reply
 from tests.model.postgres import Postgres
 from tests.model.writers import NOON, SESSIONS, STEPS
 

@@ -84,7 +84,7 @@ def simulate(
     loop, chance = LeapingLoop(), Random(seed)
     with ExitStack() as stack:
         stack.enter_context(virtual_clocks(loop))
-        stack.enter_context(mock.patch("query_api.content_coding.ThreadPoolExecutor", Inline))
+        stack.enter_context(mock.patch("query_api.memory.content_coding.ThreadPoolExecutor", Inline))
         told = stack.enter_context(capture_logs())
         stack.enter_context(altered_scripts(alter))
         stack.enter_context(planted(plant))

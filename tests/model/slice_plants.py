@@ -5,14 +5,14 @@ from tests.model.planting import Plant
 SLICE_PLANTS = {
     "a break of one slice leaves its answers": Plant(
         "a break in the numbers of a slice drops the answers of its sessions",
-        "query_api.response_cache:ResponseCache._break",
+        "query_api.memory.response_cache:ResponseCache._break",
         "self._empty(stream)",
         "_ = len(self._streams) > 1 or self._empty(stream)",
         ("sliced", "subscription_lost", "delete", "status"),
     ),
     "answers have the as-of of another slice's beat": Plant(
         "an answer is as of its own slice's beat",
-        "query_api.response_cache:ResponseCache._find",
+        "query_api.memory.response_cache:ResponseCache._find",
         "entry.freshness, entry.stream.beat",
         "entry.freshness, max(filter(None, self.beats), key=lambda beat: beat.as_of_us, default=None)",
         ("sliced", "node_away", "slot_moved"),
@@ -72,7 +72,7 @@ SLICE_PLANTS = {
     ),
     "the messages of all slices are taken for those of one": Plant(
         "each slice has numbers of its own",
-        "query_api.subscription:Subscription.run",
+        "query_api.sources.subscription:Subscription.run",
         "self._index_of[channel]",
         "0",
         ("sliced",),
@@ -100,7 +100,7 @@ SLICE_PLANTS = {
     ),
     "a standby's answer has the number heard last": Plant(
         "an answer of a standby has the number of the beat that it had passed",
-        "query_api.fallback:Fallback._send",
+        "query_api.sources.fallback:Fallback._send",
         "return _as_of_a_beat(logged, logged.proof)",
         "return _as_of_a_beat(logged, logged.proof)._replace(number=number)",
         ("standby", "standby_lags"),
@@ -108,7 +108,7 @@ SLICE_PLANTS = {
     ),
     "a standby is believed to have passed every beat": Plant(
         "a standby's answer is as of a beat that it had passed",
-        "query_api.replicas:latest_passed",
+        "query_api.sources.replicas:latest_passed",
         "if proof.wal.lsn <= replayed",
         "if replayed",
         ("standby", "standby_lags"),

@@ -4,23 +4,22 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
-from projector.config import ProjectorConfig
 from projector.leader import Leader
 from projector.tail.connection import Tail
 from projector.telemetry import Telemetry
-from query_api.config import ApiConfig
-from query_api.events import Question
-from query_api.exchange import Exchange
-from query_api.replicas import Replica
-from query_api.reply import Reply
-from query_api.request_fields import RequestFields
-from query_api.request_line import RequestLine
+from query_api.http.reply import Reply
+from query_api.http.request_fields import RequestFields
+from query_api.operators.exchange import Exchange
+from query_api.polls.events import Question
+from query_api.sources.replicas import Replica
+from query_api.sources.request_line import RequestLine
 from readmodel.poll_query import parse_poll
 from readmodel.standby_log import Choose
 from readmodel.subscription import heard_all
@@ -42,6 +41,7 @@ from tests.model.reads import Reads
 from tests.model.spared import Spared
 from tests.model.standby import Standby, StandbyLog
 from tests.model.writers import SESSIONS
+from tests.support.builders import API, projector_config
 
 STORM_SECONDS = 4.0
 CALM_SECONDS = 60.0
@@ -121,8 +121,7 @@ class World:
             for connection in [one for one in self.postgres.connections if one.machine is old.machine]:
                 self.postgres.end(connection)
         process = self.projectors[name] = Process(self.machine(name))
-        config = ProjectorConfig(
-            name,
+        config = projector_config(
             name,
             "",
             heartbeat_seconds=BEAT_SECONDS,
@@ -173,9 +172,8 @@ class World:
             if self.standby
             else (),
         )
-        config = ApiConfig(
-            "",
-            "",
+        config = replace(
+            API,
             hot_ttl_seconds=3.0,
             max_staleness_seconds=STALENESS_SECONDS,
             response_cache_bytes=40_000,

@@ -17,7 +17,7 @@ from tests.mutants.score import sample, score, statuses
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
-FIRST = "query_api.conditional.*"
+FIRST = "query_api.http.conditional.*"
 """The smallest module. mutmut generates nothing without a run, and none has names of mutants before it."""
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from projector.core.letters import Letters
 from projector.tail.letterbox import Letterbox, Reading
-from query_api import view_reads
-from readside.api import _Wiring
+from query_api.memory.response_cache import ResponseCache
+from query_api.sources import view_reads
 from tests.support.barriers import Ear
 from tests.support.projecting import Bench, bench
 from tests.support.racing import NEVER_SECONDS
@@ -39,7 +39,7 @@ def letters(patch: pytest.MonkeyPatch) -> list[Letters]:
 @pytest.fixture
 def changes(patch: pytest.MonkeyPatch) -> Ear:
     """The messages about batches that the API hears."""
-    return Ear.of(patch, _Wiring, "_hear")
+    return Ear.of(patch, ResponseCache, "hear")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from projector.loads.loads import Loader
-from query_api import fallback
+from query_api.sources import fallback
 from readmodel.event_log import EventLog
 from readmodel.poll import Poll
 from readmodel.view import ViewReader

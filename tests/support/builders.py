@@ -3,15 +3,19 @@
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import httpx
 
+from projector.config import ProjectorConfig
 from query_api.config import ApiConfig
+from query_api.doorway.bounds import SocketBounds
+from query_api.doorway.layer import Layer
 from query_api.doorway.protocol import Doorway
-from query_api.layer import Layer
 from readside.api import opened
 from readside.api_server import listening
+from readside.settings import Settings
 from tests.support.serving import served
 
 Way = Literal["asgi", "doorway"]
@@ -28,10 +32,27 @@ KEYS = {
 }
 
 
-def api_config(database_url: str, redis_url: str, **changes: object) -> ApiConfig:
+_DEFAULTS = Settings(
+    database_url="postgresql://127.0.0.1:1/x", redis_url="redis://127.0.0.1:1/0", auth="none-on-purpose"
+)
+API, PROJECTOR = _DEFAULTS.api_config(), _DEFAULTS.projector_config()
+"""What the processes are told where nothing is set, and no server is there."""
+
+
+def api_config(database_url: str, redis_url: str, **changes: Any) -> ApiConfig:
     """Settings of an API as tests want it; `changes` on top."""
-    settings: dict[str, object] = {"keys": KEYS, "heartbeat_seconds": 0.05, **changes}
-    return ApiConfig(database_url, redis_url, **settings)  # type: ignore[arg-type]
+    settings = {"keys": KEYS, "heartbeat_seconds": 0.05, **changes}
+    return replace(API, database_url=database_url, redis_url=redis_url, **settings)
+
+
+def projector_config(database_url: str, redis_url: str, **changes: Any) -> ProjectorConfig:
+    """Settings of a projector; `changes` on top."""
+    return replace(PROJECTOR, database_url=database_url, listen_url=database_url, redis_url=redis_url, **changes)
+
+
+def socket_bounds(**changes: Any) -> SocketBounds:
+    """Bounds of connections; `changes` on top."""
+    return replace(API.sockets, **changes)
 
 
 @asynccontextmanager

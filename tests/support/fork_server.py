@@ -2,7 +2,8 @@
 
 To start Python and to import takes a second of a processor, a fork some milliseconds. The command has its environment,
 streams, directory and signals as from a shell. That each starts by itself as well, tests/e2e/test_environment.py proves
-of every command, test_units.py and test_slim_install.py of what is installed.
+of every command, test_units.py and test_slim_install.py of what is installed. A fork ends without taking apart what the
+server imported, which would cost as much as the command.
 
 A test may start a server of its own, in an environment of its own: Python begins there once, for several commands.
 """
@@ -13,6 +14,7 @@ import atexit
 import fcntl
 import gc
 import importlib
+import json
 import os
 import selectors
 import signal
@@ -20,13 +22,12 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
-
-import orjson
 
 from readside.demo import processes
 from readside.demo.launch import end_with_parent
@@ -35,7 +36,7 @@ from readside.demo.processes import Child
 PRELOADED = (
     "readside.cli", "readside.api_server", "readside.projector", "readside.commands.doctor",
     "readside.commands.explain", "readside.commands.sessions", "readside.commands.status", "readside.commands.token",
-    "readside.commands.triggers", "uvloop",
+    "readside.commands.triggers", "readside.demo.run", "typer.rich_utils", "uvloop",
 )  # fmt: skip
 PROGRAM = (sys.executable, "-m", "readside")
 SERVER = (sys.executable, "-m", "tests.support.fork_server")
@@ -47,18 +48,22 @@ class ForkServer:
     """The server's end in this process. It ends with us.
 
     `shell` is run before it, in the environment given. The standard streams in `closed` are closed, when Python starts
-    and for each command.
+    and for each command. `preloaded` are the modules that it imports; a command imports by itself what it lacks.
     """
 
     def __init__(
-        self, environment: Mapping[bytes, bytes] | None = None, shell: str = "", closed: Collection[int] = ()
+        self,
+        environment: Mapping[bytes, bytes] | None = None,
+        shell: str = "",
+        closed: Collection[int] = (),
+        preloaded: Sequence[str] = PRELOADED,
     ) -> None:
         self._closed = list(closed)
         self._control, theirs = socket.socketpair()
         redirected = " ".join(f"{number}>&-" for number in closed)
         with theirs:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", f'{shell} exec "$0" "$@" {redirected}', *SERVER, str(theirs.fileno())],
+                ["/bin/sh", "-c", f'{shell} exec "$0" "$@" {redirected}', *SERVER, str(theirs.fileno()), *preloaded],
                 pass_fds=[theirs.fileno()],
                 env={"PATH": os.environ["PATH"]} if environment is None else environment,
                 cwd=Path(__file__).parents[2],
@@ -73,17 +78,24 @@ class ForkServer:
         self._control.close()
         self._process.wait()
 
-    async def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
-        """Start `readside` with these arguments; its output and its log are pipes.
+    async def start(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        stdout: int = PIPE,
+        stderr: int = PIPE,
+        closed: Collection[int] = (),
+    ) -> Process:
+        """Start `readside` with these arguments; its output and its log are pipes, or descriptors.
 
-        Without an environment it has the server's, and its directory.
+        Without an environment it has the server's, and its directory. The standard streams in `closed` are closed too.
         """
         loop = asyncio.get_running_loop()
         protocol = SubprocessStreamProtocol(limit=STREAM_LIMIT, loop=loop)
         connected = loop.create_future()
-        transport = _Transport(
-            loop, protocol, arguments, False, None, PIPE, PIPE, 0, waiter=connected, env=environment, server=self
-        )
+        options: dict[str, Any] = {"waiter": connected, "env": environment, "server": self, "closed": closed}
+        transport = _Transport(loop, protocol, arguments, False, stdin, stdout, stderr, 0, **options)
         await connected
         return Process(transport, protocol, loop)
 
@@ -93,6 +105,7 @@ class ForkServer:
         environment: Mapping[str, str] | None,
         streams: list[int],
         in_session: bool = False,
+        closed: Collection[int] = (),
     ) -> tuple[int, int]:
         """Start a command; give its id, and the descriptor that gives its exit code when it has ended.
 
@@ -100,7 +113,7 @@ class ForkServer:
         """
         status, told = os.pipe()
         place = None if environment is None else [dict(environment), str(Path.cwd())]
-        request = orjson.dumps([arguments, place, self._closed, in_session])
+        request = json.dumps([arguments, place, [*self._closed, *closed], in_session]).encode()
         try:
             socket.send_fds(self._control, [NUMBER.pack(len(request))], [*streams, told])
         finally:
@@ -126,7 +139,8 @@ class _Forked:
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # its end was not told yet
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -163,14 +177,16 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
     """asyncio's, with a process that another one forked."""
 
     def _start(self, args: Any, shell: Any, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **kwargs: Any) -> None:
-        ends = [os.pipe(), os.pipe()]
+        pipes = [os.pipe() if wished == PIPE else None for wished in (stdout, stderr)]
+        theirs = [wished if pipe is None else pipe[1] for pipe, wished in zip(pipes, (stdout, stderr), strict=True)]
         with Path(os.devnull).open("rb") as nothing:
+            streams = [nothing.fileno() if stdin is None else stdin, *theirs]
             try:
-                pid, status = kwargs["server"].fork(args, kwargs["env"], [nothing.fileno(), *(end for _, end in ends)])
+                pid, status = kwargs["server"].fork(args, kwargs["env"], streams, closed=kwargs["closed"])
             finally:
-                for _, end in ends:
-                    os.close(end)
-        out, err = (os.fdopen(end, "rb", buffering=0) for end, _ in ends)
+                for pipe in filter(None, pipes):
+                    os.close(pipe[1])
+        out, err = (None if pipe is None else os.fdopen(pipe[0], "rb", buffering=0) for pipe in pipes)
         self._proc: Any = _Forked(pid, out, err)
         self._loop: asyncio.AbstractEventLoop
         self._loop.add_reader(status, self._ended, status)
@@ -185,8 +201,8 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
         self._process_exited(code)
 
 
-async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
-    """Start `readside` with these arguments and this environment; its output and its log are pipes.
+async def start(*arguments: str, environment: Mapping[str, str], **streams: Any) -> Process:
+    """Start `readside` with these arguments and this environment; `streams` as ForkServer.start has them.
 
     An API of several workers is started by itself: so are its workers.
     """
@@ -194,7 +210,7 @@ async def start(*arguments: str, environment: Mapping[str, str]) -> Process:
         return await asyncio.create_subprocess_exec(
             *[*PROGRAM, *arguments], env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
         )
-    return await _server().start(*arguments, environment=environment)
+    return await _server().start(*arguments, environment=environment, **streams)
 
 
 def spawn(name: str, *arguments: str, log: Path, environment: Mapping[str, str]) -> Child:
@@ -228,9 +244,9 @@ def _number(descriptor: int) -> int:
     return int(number)
 
 
-def serve(control: socket.socket) -> None:
+def serve(control: socket.socket, preloaded: Sequence[str]) -> None:
     """Fork a command for each request until the other end is closed; returns in the fork, to run the command."""
-    for name in PRELOADED:
+    for name in preloaded:
         importlib.import_module(name)
     gc.freeze()
     by_keyboard = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -265,7 +281,7 @@ def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str]
                 continue
             head, (*streams, status), _, _ = _received(control)
             (length,) = NUMBER.unpack(head)
-            arguments, place, closed, in_session = orjson.loads(control.recv(length, socket.MSG_WAITALL))
+            arguments, place, closed, in_session = json.loads(control.recv(length, socket.MSG_WAITALL))
             server = os.getpid()
             pid = os.fork()
             if not pid:
@@ -302,7 +318,17 @@ def _become(streams: list[int], arguments: list[str], place: Place | None, close
         os.chdir(directory)
         os.environ.clear()
         os.environ.update(environment)
+    _set_streams(closed, "" if place is None else os.environ.get("PYTHONIOENCODING", "").partition(":")[0])
     sys.argv[1:] = arguments
+
+
+def _set_streams(closed: list[int], encoding: str) -> None:
+    """Have the streams that Python makes of such descriptors, in the encoding that its environment tells."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if number in closed:
+            setattr(sys, name, None)
+        elif encoding and number:
+            setattr(sys, name, open(number, "w", encoding=encoding, closefd=False))  # noqa: SIM115 (for good)
 
 
 def _report(statuses: dict[int, int]) -> None:
@@ -317,6 +343,24 @@ def _report(statuses: dict[int, int]) -> None:
         os.close(told)
 
 
+def run() -> None:
+    """Run the command, and end as Python does, but for taking apart what the server imported: half of a fork's cost."""
+    code = 0
+    try:
+        importlib.import_module("readside.cli").main()
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise
+        code = ended.code or 0
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
-    importlib.import_module("readside.cli").main()
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    run()

@@ -100,10 +100,11 @@ def only(*expected: Letter) -> Counter[Letter]:
 
 @asynccontextmanager
 async def letterbox(url: str, *, doorbell: bool = True) -> AsyncIterator[Letterbox]:
-    """All of ours installed in a database with ten sessions, and somebody there to read letters."""
+    """All of ours in a database with ten sessions, installed where it is not yet, and somebody to read letters."""
     async with connected(url) as writer, connected(url) as reader:
+        if await writer.fetchval("SELECT to_regnamespace('readside')") is None:
+            assert await install(writer, warn=pytest.fail, doorbell=doorbell)
         await writer.execute(sessions(1, 10))
-        assert await install(writer, warn=pytest.fail, doorbell=doorbell)
         box = Letterbox(writer, reader)
         await box.open()
         yield box

@@ -25,6 +25,7 @@ from readmodel.supervise import first_to_end
 from readmodel.tables import TableFinder
 from readmodel.view import Cold, ViewPage, ViewReader
 from readmodel.whole_view import WholeView
+from tests.support.builders import projector_config
 from tests.support.waiting import eventually
 
 MAX_BYTES = 32_000_000
@@ -158,9 +159,7 @@ async def bench(
     database_url: str, redis_url: str, installed: bool = True, drift_round_seconds: float = 2.0
 ) -> AsyncIterator[Bench]:
     """Triggers installed, a writer, a reader of each store; no projector yet."""
-    config = ProjectorConfig(
-        database_url, database_url, redis_url, heartbeat_seconds=0.05, drift_round_seconds=drift_round_seconds
-    )
+    config = projector_config(database_url, redis_url, heartbeat_seconds=0.05, drift_round_seconds=drift_round_seconds)
     connection = await asyncpg.connect(database_url)
     pool = await create_pool(database_url, application_name="test", size=2)
     finder = TableFinder(database_url, application_name="test")

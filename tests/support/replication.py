@@ -1,7 +1,7 @@
 """A primary and as many hot standbys of it as a test wants, made in a moment: copies of the same first state."""
 
 import asyncio
-import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -45,11 +45,8 @@ class Replication:
 
 
 def copied(source: Path, target: Path) -> None:
-    """Copy a stopped server, for the user that it runs as."""
-    shutil.copytree(source, target, copy_function=shutil.copy2)
-    status = (source / "cluster").stat()
-    for path in (target / "cluster", *(target / "cluster").rglob("*")):
-        shutil.chown(path, status.st_uid, status.st_gid)
+    """Copy a stopped server, for the user that it runs as: a thousand files, for which Python takes a while."""
+    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True)
 
 
 async def replayed_all(primary_url: str, standby_url: str) -> None:

@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -35,8 +35,11 @@ POSTGRES_SETTINGS = {
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 6_000_000_000
 """What the servers of all workers may take together, with room to spare."""
-TEMPLATE, INSTALLED = "write_side", "installed"
-"""Databases that tests' own are copies of: the write side's empty tables, and these with everything of ours."""
+TEMPLATE, INSTALLED, MONTHS = "write_side", "installed", "months"
+"""Databases that tests' own are copies of: the write side's empty tables; these with everything of ours; the same
+where events are in three monthly partitions."""
+Alter = Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[None]]
+"""What alters the tables of a database."""
 TABLES = Tables.within("public", "public")
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text()
 
@@ -121,11 +124,13 @@ async def make_template(server: EmbeddedPostgres) -> None:
         await connection.execute(SCHEMA)
 
 
-async def make_installed(server: EmbeddedPostgres) -> None:
-    """Make INSTALLED, once TEMPLATE is there."""
+async def make_installed(server: EmbeddedPostgres, name: str = INSTALLED, alter: Alter | None = None) -> None:
+    """Make INSTALLED, or another whose tables are altered first, once TEMPLATE is there."""
     async with connected(server.url()) as connection:
-        await connection.execute(f"CREATE DATABASE {INSTALLED} TEMPLATE {TEMPLATE}")
-    async with connected(server.url(INSTALLED)) as connection:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    async with connected(server.url(name)) as connection:
+        if alter is not None:
+            await alter(connection)
         await install(connection, warn=_refuse)
 
 

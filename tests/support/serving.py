@@ -9,8 +9,8 @@ from typing import Literal
 import uvicorn
 
 from query_api.doorway.connections import CONNECTIONS
+from query_api.doorway.layer import App, Layer, Receive, Scope, Send
 from query_api.doorway.protocol import Doorway
-from query_api.layer import App, Layer, Receive, Scope, Send
 from tests.support.waiting import eventually
 
 Http = type[Doorway] | Literal["httptools"]

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from projector.core.operations import Add, Drop, Put
 from query_api.config import ApiConfig
-from query_api.held_polls import HeldPolls
-from query_api.layer import Layer
-from query_api.request_line import RequestLine
+from query_api.doorway.layer import Layer
+from query_api.requests.held_polls import HeldPolls
+from query_api.sources.request_line import RequestLine
 from readmodel.offset import origin_of
 from readmodel.poll import Poll
 from readmodel.postgres_client import check_server

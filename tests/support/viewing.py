@@ -18,7 +18,7 @@ from readmodel.freshness import rfc3339
 from readmodel.header import text
 from readmodel.keys import Keys
 from readmodel.poll import Poll
-from readmodel.redis_client import pack
+from readmodel.redis_overrides import pack
 from readmodel.redis_servers import OneServer
 from readmodel.type_index import Entries, pack_entry
 from readmodel.view import Cold, ViewPage, ViewReader

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from query_api.doorway.bounds import SocketBounds
 from readside.api_keys import parse_keys_file
 from readside.descriptors import OWN_DESCRIPTORS, places
 from readside.settings import PREFIX, Settings
+from tests.support.builders import socket_bounds
 
 ROOT = Path(__file__).parents[2]
 CLUSTERED = ("install-cluster", "projector-cluster", "api-cluster")
@@ -212,7 +212,7 @@ def test_the_api_may_open_as_many_files_as_it_may_have_connections(services: dic
     """Those of clients by default, and its own: Docker's own limit may be lower."""
     own = OWN_DESCRIPTORS + Settings.model_fields["fallback_concurrency"].default
 
-    assert places(10**6, services["api"]["ulimits"]["nofile"], own) >= SocketBounds().max_connections
+    assert places(10**6, services["api"]["ulimits"]["nofile"], own) >= socket_bounds().max_connections
 
 
 def test_every_variable_named_is_a_setting() -> None:

@@ -415,7 +415,7 @@ def test_the_autoscaler_counts_what_is_there(installed: list[Document]) -> None:
     """Parts of the processor time that is asked for, and gauges that the API serves; it alone sets how many run."""
     spec = of_kind(installed, "HorizontalPodAutoscaler")["readside-api"]["spec"]
     deployment = of_kind(installed, "Deployment")[spec["scaleTargetRef"]["name"]]
-    gauges = set(re.findall(r'_gauge\(\s*"(\w+)"', (ROOT / "query_api/exposition.py").read_text()))
+    gauges = set(re.findall(r'_gauge\(\s*"(\w+)"', (ROOT / "query_api/operators/exposition.py").read_text()))
     named = {it["pods"]["metric"]["name"].removeprefix("readside_") for it in spec["metrics"] if it["type"] == "Pods"}
 
     assert "replicas" not in deployment["spec"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
 from readside.settings import Settings, child_environment
+from tests.support.builders import socket_bounds
 from tests.support.keys import KEY
 
 SECRET = "hunter2"
@@ -72,7 +72,7 @@ def test_the_contracts_defaults(configured: pytest.MonkeyPatch) -> None:
     assert projector.listen_url == projector.database_url == DATABASE_URL
     assert (api.max_answer_bytes, api.cors_origins, api.root_path) == (32_000_000, (), "")
     assert (settings.log_level, settings.log_format) == ("info", None)
-    assert api.sockets == SocketBounds()
+    assert api.sockets == socket_bounds()
 
 
 def test_values_reach_both_parts(configured: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_bounds_of_connections(configured: pytest.MonkeyPatch) -> None:
     for name, value in {**given, "UNTAKEN_SECONDS": "3", "WAITING_MB": "32.5"}.items():
         configured.setenv(f"READSIDE_{name}", value)
 
-    assert Settings().api_config().sockets == SocketBounds(
+    assert Settings().api_config().sockets == socket_bounds(
         max_connections=7,
         head_bytes=4096,
         head_seconds=0.5,

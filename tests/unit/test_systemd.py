@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import typer
 
-from query_api.doorway.bounds import SocketBounds
 from readside.api_server import DRAIN_SECONDS
 from readside.cli import app
 from readside.descriptors import OWN_DESCRIPTORS, places
 from readside.settings import PREFIX, Settings, unknown_variables
+from tests.support.builders import socket_bounds
 from tests.support.confinement import settings_of
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +116,7 @@ def test_the_api_may_open_as_many_files_as_it_may_have_connections() -> None:
     """Those of clients by default, and its own."""
     own = OWN_DESCRIPTORS + Settings.model_fields["fallback_concurrency"].default
 
-    assert places(10**6, int(settings_of(API)["LimitNOFILE"][0]), own) >= SocketBounds().max_connections
+    assert places(10**6, int(settings_of(API)["LimitNOFILE"][0]), own) >= socket_bounds().max_connections
 
 
 def test_files_that_the_guide_installs_exist() -> None:

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from projector.config import ProjectorConfig
 from projector.core.letters import Letters
 from projector.core.pace import Pace
 from projector.feed import BEHIND_SECONDS, FedSlice, Feed
@@ -17,6 +16,7 @@ from projector.tail.reader import Wake
 from projector.telemetry import Telemetry
 from readmodel.slices import Slices
 from readmodel.supervise import end
+from tests.support.builders import projector_config
 from tests.support.viewing import NO_PARTITIONS, SHAPE
 from tests.support.waiting import eventually
 
@@ -99,7 +99,7 @@ def letterbox() -> LetterboxOfTheTest:
 @pytest.fixture
 async def feed(letterbox: LetterboxOfTheTest) -> AsyncIterator[Feed]:
     """A feed that reads."""
-    config = ProjectorConfig("", "", "", heartbeat_seconds=0.0)
+    config = projector_config("", "", heartbeat_seconds=0.0)
     made = Feed(
         cast("Any", SimpleNamespace(server=SimpleNamespace(database="7/5"))),
         cast("Any", letterbox),

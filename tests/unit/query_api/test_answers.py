@@ -2,7 +2,7 @@
 
 import orjson
 
-from query_api.answers import GZIP_ABOVE_BYTES, found, missing
+from query_api.memory.answers import GZIP_ABOVE_BYTES, found, missing
 
 SID = "11111111-1111-4111-8111-111111111111"
 

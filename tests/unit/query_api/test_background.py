@@ -5,15 +5,15 @@ import signal
 
 import pytest
 
-from query_api.circuit import RETRY_SECONDS, Circuit
-from query_api.config import ApiConfig
-from query_api.health import KEPT_SECONDS, Readiness
-from query_api.projector_requests import ProjectorRequests
+from query_api.operators.health import KEPT_SECONDS, Readiness
+from query_api.sources.circuit import RETRY_SECONDS, Circuit
+from query_api.sources.projector_requests import ProjectorRequests
 from readmodel.errors import ConfigurationError, EventLogUnavailable, SchemaMissing, ViewUnavailable
 from readside import background
 from readside.api import Process, create_app, prefix
 from readside.api_server import listening
 from tests.fakes.projector_line import FakeLine
+from tests.support.builders import API
 from tests.support.stands import fake_stand
 from tests.support.waiting import eventually
 
@@ -142,8 +142,8 @@ async def test_a_bug_is_500_without_its_details(
         def fail(*_: object) -> None:
             raise ZeroDivisionError("secret detail")
 
-        monkeypatch.setattr("query_api.events._parsed", fail)
-        monkeypatch.setattr("query_api.routes.parse_page", fail)
+        monkeypatch.setattr("query_api.polls.events._parsed", fail)
+        monkeypatch.setattr("query_api.operators.routes.parse_page", fail)
         headers = {"origin": "https://a.example"}
         answers = [
             await stand.poll(SID, **headers),
@@ -160,7 +160,7 @@ async def test_a_bug_is_500_without_its_details(
 
 async def test_an_application_that_was_not_started_says_so() -> None:
     """A server without the lifespan protocol would answer nothing right."""
-    app = create_app(ApiConfig("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0"))
+    app = create_app(API)
 
     with pytest.raises(RuntimeError, match="lifespan"):
         await app({"type": "http"}, _never, _nowhere)

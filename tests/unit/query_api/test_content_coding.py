@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api import content_coding
-from query_api.answers import Answer, found
-from query_api.content_coding import MAX_ACCEPTED_BYTES, GzipForm, GzipForms, accepts_gzip
+from query_api.memory import content_coding
+from query_api.memory.answers import Answer, found
+from query_api.memory.content_coding import MAX_ACCEPTED_BYTES, GzipForm, GzipForms, accepts_gzip
 from readmodel.poll import Poll
 from tests.support.waiting import eventually
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from structlog.testing import capture_logs
 
-from query_api.exchange import GONE_SECONDS, Exchange, Merge, taking_part
+from query_api.operators.exchange import GONE_SECONDS, Exchange, Merge, taking_part
 
 MERGE: dict[str, Merge] = {"lag": max}
 

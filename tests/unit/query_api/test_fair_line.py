@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
-from query_api import fair_line as module
-from query_api.fair_line import FairLine
+from query_api.sources import fair_line as module
+from query_api.sources.fair_line import FairLine
 
 PLACES = 8
 HOG, VICTIM = "hog", "victim"

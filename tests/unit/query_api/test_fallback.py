@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from query_api import fallback as module
-from query_api.answers import Number
-from query_api.circuit import Circuit
-from query_api.fallback import Fallback, FallbackAnswer, LineFull
-from query_api.own_database import OwnDatabase
+from query_api.memory.answers import Number
+from query_api.sources import fallback as module
+from query_api.sources.circuit import Circuit
+from query_api.sources.fallback import Fallback, LineFull
+from query_api.sources.own_database import OwnDatabase
+from query_api.sources.source_answer import SourceAnswer
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overload, QueryTooSlow, ServerInRecovery
 from readmodel.event_log import LogPage
 from readmodel.poll import Poll
@@ -61,9 +62,9 @@ class Bench:
     async def _reconnect(self) -> None:
         self.reconnected += 1
 
-    def ask(self, poll: Poll = POLL, staleness: float = HOUR) -> "asyncio.Task[FallbackAnswer[LogPage]]":
+    def ask(self, poll: Poll = POLL, staleness: float = HOUR) -> "asyncio.Task[SourceAnswer[LogPage]]":
         """Begin to ask."""
-        call: Coroutine[Any, Any, FallbackAnswer[LogPage]] = self.fallback.answer(poll, staleness)
+        call: Coroutine[Any, Any, SourceAnswer[LogPage]] = self.fallback.answer(poll, staleness)
         return asyncio.create_task(call)
 
     async def asked(self, queries: int) -> None:
@@ -89,7 +90,7 @@ async def test_a_poll_is_answered(bench: Bench) -> None:
     """With the number that was the last one before the query."""
     fetched = await bench.ask()
 
-    assert (fetched.logged.status, fetched.logged.total) == ("in_progress", 1)
+    assert (fetched.found.status, fetched.found.total) == ("in_progress", 1)
     assert fetched.number == Number("t", 1, DATABASE)
 
 
@@ -207,7 +208,7 @@ async def test_a_caller_who_leaves_takes_nothing_from_the_others(bench: Bench) -
     first.cancel()
     bench.log.release()
 
-    assert (await second).logged.total == 1
+    assert (await second).found.total == 1
     assert len(bench.log.queries) == 1
 
 
@@ -228,16 +229,16 @@ async def test_an_unknown_session_is_looked_up_for_staleness_zero(bench: Bench) 
     await bench.ask(Poll(OTHER))
     bench.log.statuses[OTHER] = "pending"
 
-    assert (await bench.ask(Poll(OTHER), staleness=0)).logged.status == "pending"
+    assert (await bench.ask(Poll(OTHER), staleness=0)).found.status == "pending"
 
 
 async def test_a_message_about_an_unknown_session_makes_it_looked_up(bench: Bench) -> None:
     """It may have been created."""
     await bench.ask(Poll(OTHER))
     bench.log.statuses[OTHER] = "pending"
-    bench.fallback.forget_missing((OTHER,))
+    bench.fallback.changed(OTHER)
 
-    assert (await bench.ask(Poll(OTHER))).logged.status == "pending"
+    assert (await bench.ask(Poll(OTHER))).found.status == "pending"
 
 
 @pytest.mark.parametrize("named", [OTHER, "*"])
@@ -246,21 +247,25 @@ async def test_a_session_that_appears_while_it_is_looked_up_is_looked_up_again(b
     bench.log.hold()
     asked = bench.ask(Poll(OTHER))
     await bench.asked(1)
-    bench.fallback.forget_missing((SID, named))
+    bench.fallback.changed(SID)
+    if named == "*":
+        bench.fallback.broken(0)
+    else:
+        bench.fallback.changed(named)
     bench.log.release()
 
-    assert (await asked).logged.status is None
+    assert (await asked).found.status is None
     bench.log.statuses[OTHER] = "pending"
-    assert (await bench.ask(Poll(OTHER))).logged.status == "pending"
+    assert (await bench.ask(Poll(OTHER))).found.status == "pending"
 
 
 async def test_a_message_of_every_session_forgets_every_unknown_one(bench: Bench) -> None:
     """Too many to name, or a message was missed."""
     await bench.ask(Poll(OTHER))
     bench.log.statuses[OTHER] = "pending"
-    bench.fallback.forget_missing(("*",))
+    bench.fallback.broken(0)
 
-    assert (await bench.ask(Poll(OTHER))).logged.status == "pending"
+    assert (await bench.ask(Poll(OTHER))).found.status == "pending"
 
 
 async def test_the_memory_of_unknown_sessions_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +287,7 @@ async def test_a_postgres_that_is_away_is_asked_once_a_second(bench: Bench) -> N
 
     bench.clock.now += 1.1
     bench.log.error = None
-    assert (await bench.ask()).logged.total == 1
+    assert (await bench.ask()).found.total == 1
     assert bench.circuit.failure is None
 
 
@@ -294,7 +299,7 @@ async def test_a_query_that_takes_too_long_is_too_much_and_no_outage(bench: Benc
     assert bench.circuit.failure is None
     bench.log.error = None
 
-    assert (await bench.ask()).logged.total == 1
+    assert (await bench.ask()).found.total == 1
 
 
 async def test_one_slow_query_among_others_is_no_outage(bench: Bench) -> None:
@@ -309,7 +314,7 @@ async def test_one_slow_query_among_others_is_no_outage(bench: Bench) -> None:
         await slow
     bench.log.error = None
 
-    assert (await bench.ask()).logged.total == 1
+    assert (await bench.ask()).found.total == 1
 
 
 async def test_a_standby_is_left(bench: Bench) -> None:
@@ -346,11 +351,11 @@ class Storm:
         bench.log.hold()
         self.asked = [self.ask(poll, HOG) for poll in pages(queries, first=1_000)]
 
-    def ask(self, poll: Poll, principal: str, staleness: float = HOUR) -> "asyncio.Task[FallbackAnswer[LogPage]]":
+    def ask(self, poll: Poll, principal: str, staleness: float = HOUR) -> "asyncio.Task[SourceAnswer[LogPage]]":
         """Begin to ask."""
         return asyncio.create_task(self.bench.fallback.answer(poll, staleness, principal))
 
-    async def end(self) -> "list[FallbackAnswer[LogPage] | BaseException]":
+    async def end(self) -> "list[SourceAnswer[LogPage] | BaseException]":
         """Let all be answered; gives what the hog got."""
         self.bench.log.release()
         return await asyncio.gather(*self.asked, return_exceptions=True)
@@ -366,7 +371,7 @@ async def test_a_newcomers_query_is_sent_at_once() -> None:
 
     assert bench.log.queries[4:] == [POLL]
     await storm.end()
-    assert (await asked).logged.total == 1
+    assert (await asked).found.total == 1
 
 
 async def test_one_that_asks_too_much_is_refused_and_nobody_else() -> None:
@@ -379,7 +384,7 @@ async def test_one_that_asks_too_much_is_refused_and_nobody_else() -> None:
     hogs = await storm.end()
 
     assert sum(isinstance(got, LineFull) for got in hogs) == 1_000 - 4 - 8 * module.LINE_PER_SLOT
-    assert {(await got).logged.total for got in asked} == {1}
+    assert {(await got).found.total for got in asked} == {1}
 
 
 async def test_where_all_lines_are_full_the_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +399,7 @@ async def test_where_all_lines_are_full_the_longest_gives_way(monkeypatch: pytes
 
     await storm.end()
     assert bench.fallback.refused == {"line_full": 1, "waited": 0, "slow": 0}
-    assert (await asked).logged.total == 1
+    assert (await asked).found.total == 1
 
 
 async def test_one_query_answers_all_who_wait_for_the_same() -> None:
@@ -492,7 +497,7 @@ async def test_who_leaves_while_waiting_disturbs_nobody() -> None:
     leaving.cancel()
     await storm.end()
 
-    assert (await asked).logged.total == 1
+    assert (await asked).found.total == 1
 
 
 async def test_the_way_to_the_server_makes_no_query_long(bench: Bench) -> None:

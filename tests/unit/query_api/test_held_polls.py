@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pytest
 
-from query_api.answers import AsOf
-from query_api.held_polls import MAX_LOOKS, HeldPolls
-from query_api.places import NO_PLACE, WaitingPlaces
-from query_api.reply import Reply
-from query_api.waiter import Conclusion, Waiter
+from query_api.http.reply import Reply
+from query_api.memory.answers import AsOf
+from query_api.requests.held_polls import MAX_LOOKS, HeldPolls
+from query_api.requests.places import NO_PLACE, WaitingPlaces
+from query_api.requests.waiter import Conclusion, Waiter
 from readmodel.errors import EventLogUnavailable, ServiceError
 from tests.support.waiting import eventually
 

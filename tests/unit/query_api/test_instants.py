@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from query_api.instants import Instants
-from query_api.places import WaitingPlaces
+from query_api.requests.instants import Instants
+from query_api.requests.places import WaitingPlaces
 from readmodel.errors import NoPlaceFree
 
 HOUR = 3_600.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from query_api.lag_history import SAMPLES, LagHistory, events_per_second
+from query_api.operators.lag_history import SAMPLES, LagHistory, events_per_second
 from readmodel.projection import Projection
 
 

@@ -1,4 +1,4 @@
-"""The layer in front of FastAPI, as a server calls it: prefixes, ids, CORS, HEAD, and what breaks."""
+"""The layer in front of Starlette, as a server calls it: prefixes, ids, CORS, HEAD, and what breaks."""
 
 import asyncio
 from types import SimpleNamespace
@@ -7,18 +7,18 @@ from uuid import uuid4
 
 import pytest
 
-from query_api.cors import Cors
-from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.connections import Connections
-from query_api.events import Events, Question
-from query_api.front import Front
-from query_api.layer import Layer, Message, Receive, Scope, Send, respond
-from query_api.problems import broken
-from query_api.reply import HeaderFields, Reply
-from query_api.staleness import Staleness
-from query_api.stream import AskedStream, Stream, StreamQuestion
-from query_api.stream_waiter import StreamWaiter
+from query_api.doorway.front import Front
+from query_api.doorway.layer import Layer, Message, Receive, Scope, Send, respond
+from query_api.http.cors import Cors
+from query_api.http.problems import broken
+from query_api.http.reply import HeaderFields, Reply
+from query_api.memory.staleness import Staleness
+from query_api.polls.events import Events, Question
+from query_api.streams.stream import AskedStream, Stream, StreamQuestion
+from query_api.streams.waiter import StreamWaiter
+from tests.support.builders import socket_bounds
 
 ORIGIN = "https://board.example"
 POLL = "/api/v2/sessions/one/events"
@@ -71,7 +71,7 @@ class Served:
 def layer_of(app: FakeApp, events: FakeEvents, origins: tuple[str, ...] = (), root_path: str = "") -> Layer:
     """A layer over fakes."""
     front = Front(cast("Events", events), cast("Stream", None), Cors(origins), root_path)
-    return Layer(app, front, Connections(front, SocketBounds(), Census(1)))
+    return Layer(app, front, Connections(front, socket_bounds(), Census(1)))
 
 
 async def serve(
@@ -376,7 +376,7 @@ async def test_no_message_falls_between_a_read_and_its_being_held() -> None:
     """It is registered in the very turn in which the read ends."""
     stream = FakeStream()
     front = Front(cast("Events", SimpleNamespace(held=stream)), cast("Stream", stream), Cors(()), "")
-    layer = Layer(FakeApp(), front, Connections(front, SocketBounds(), Census(1)))
+    layer = Layer(FakeApp(), front, Connections(front, socket_bounds(), Census(1)))
     scope: Scope = {"type": "http", "path": f"/api/v2/sessions/{uuid4()}/stream", "method": "GET", "headers": []}
     scope["query_string"] = b"offset=now&live=long-poll"
     messages: list[Message] = []

@@ -5,7 +5,7 @@ import random
 import orjson
 import pytest
 
-from query_api.newest import BEFORE_ALL_US, MAX_ANSWERS, Newest
+from query_api.memory.newest import BEFORE_ALL_US, MAX_ANSWERS, Newest
 from readmodel.event import EventRow
 from readmodel.poll import Poll, render
 from tests.support.viewing import event, expected, newest_first

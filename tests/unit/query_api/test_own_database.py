@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from query_api.answers import AsOf, Number, found, missing
-from query_api.own_database import OwnDatabase
-from query_api.response_cache import ResponseCache
+from query_api.memory.answers import AsOf, Number, found, missing
+from query_api.memory.response_cache import ResponseCache
+from query_api.sources.own_database import OwnDatabase
 from readmodel.messages import Change
 from readmodel.view import Cold, ViewPage
 from tests.fakes.event_log import Row
@@ -123,7 +123,7 @@ async def test_another_database_behind_the_address(bench: Bench) -> None:
 
     assert bench.changes == [before, THEIRS]
     assert bench.reconnected == 1
-    assert (await bench.ask(staleness=HOUR)).logged.status == "paused"
+    assert (await bench.ask(staleness=HOUR)).found.status == "paused"
 
 
 async def test_the_question_which_database_it_is_waits_in_no_line() -> None:

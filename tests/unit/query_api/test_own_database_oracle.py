@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from query_api.answers import AsOf, Number, found
-from query_api.own_database import OwnDatabase
-from query_api.response_cache import ResponseCache
+from query_api.memory.answers import AsOf, Number, found
+from query_api.memory.response_cache import ResponseCache
+from query_api.sources.own_database import OwnDatabase
 from readmodel.messages import Change
 
 SID = "11111111-1111-4111-8111-111111111111"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from query_api.prefer import MAX_BYTES, preferred_wait
+from query_api.http.prefer import MAX_BYTES, preferred_wait
 
 
 @pytest.mark.parametrize(

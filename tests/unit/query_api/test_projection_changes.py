@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from query_api.projection_changes import KEPT, Change, ChangeLog
+from query_api.operators.projection_changes import KEPT, Change, ChangeLog
 from readmodel.projection import Projection, SliceState
 
 AT = "2026-01-13T14:30:00.000000Z"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from query_api.projector_requests import WARM_AGAIN_SECONDS, ProjectorRequests
+from query_api.sources.projector_requests import WARM_AGAIN_SECONDS, ProjectorRequests
 from tests.fakes.projector_line import FakeLine
 from tests.support.tables import Clock
 from tests.support.waiting import eventually

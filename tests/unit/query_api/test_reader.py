@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from query_api import reader as module
-from query_api import view_reads
-from query_api.answers import Number
-from query_api.circuit import Circuit
-from query_api.cold_polls import ColdPolls
-from query_api.fallback import Fallback, LineFull
-from query_api.projector_requests import ProjectorRequests
-from query_api.reader import Reader
-from query_api.replicas import Replicas
-from query_api.staleness import Staleness
-from query_api.view_reads import LONG_BYTES, ViewReads
+from query_api.memory.answers import Number
+from query_api.memory.staleness import Staleness
+from query_api.sources import reader as module
+from query_api.sources import view_reads
+from query_api.sources.circuit import Circuit
+from query_api.sources.cold_polls import ColdPolls
+from query_api.sources.fallback import Fallback, LineFull
+from query_api.sources.projector_requests import ProjectorRequests
+from query_api.sources.reader import EventsReader
+from query_api.sources.replicas import Replicas
+from query_api.sources.view_reads import LONG_BYTES, ViewReads
 from readmodel.errors import AnswerTooLarge, BadEvents, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
 from readmodel.poll import Poll
 from readmodel.view import LONG_PAGE, Cold, Question, ViewArrivals, ViewPage
@@ -83,7 +83,7 @@ class Bench:
         )
         self.view_reads = ViewReads(self.view, Circuit("redis"), MAX_BYTES, lambda: self.database)
         self.cold = ColdPolls(self.fallback, Replicas(), 2)
-        self.reader = Reader(self.view_reads, self.cold, self.requests)
+        self.reader = EventsReader(self.view_reads, self.cold, self.requests)
 
     async def source(self, seconds: float | None = None) -> str:
         """Where an answer as fresh as this comes from."""
@@ -209,7 +209,7 @@ async def test_a_session_that_is_not_there_is_not_warmed(bench: Bench) -> None:
     reading = await bench.reader.read(POLL, USUAL)
     await bench.requests.send_warms()
 
-    assert reading.status is None
+    assert reading.found.status is None
     assert bench.line.sent == []
 
 
@@ -423,7 +423,9 @@ async def test_what_is_wrong_with_one_poll_is_not_the_others(bench: Bench) -> No
         *(bench.view_reads.read(_poll(number)) for number in range(8)), return_exceptions=True
     )
 
-    assert [type(answer).__name__ for answer in answers] == ["ViewAnswer"] * 3 + ["AnswerTooLarge"] + ["ViewAnswer"] * 4
+    assert [type(answer).__name__ for answer in answers] == ["SourceAnswer"] * 3 + ["AnswerTooLarge"] + [
+        "SourceAnswer"
+    ] * 4
 
 
 async def test_a_bug_reaches_every_caller(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from query_api.circuit import Circuit
-from query_api.cold_polls import ColdPolls
-from query_api.fallback import Fallback
-from query_api.replicas import Replica, ReplicaConfig, Replicas
+from query_api.sources.circuit import Circuit
+from query_api.sources.cold_polls import ColdPolls
+from query_api.sources.fallback import Fallback
+from query_api.sources.replicas import Replica, ReplicaConfig, Replicas
 from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,
@@ -248,7 +248,7 @@ async def test_what_a_standby_cannot_answer_the_primary_does(bench: Bench, error
     bench.logs[0].error = error
     found = await bench.cold.answer(POLL, 5.0)
 
-    assert found.logged.status == "in_progress"
+    assert found.found.status == "in_progress"
     assert (bench.queries, bench.cold.handed_on, bench.cold.by_primary) == ((1, 1), 1, 1)
     assert bench.replicas[0].is_fit == is_fit
 
@@ -269,7 +269,7 @@ async def test_a_session_that_a_standby_does_not_know_is_asked_of_the_primary(be
     del bench.logs[0].statuses[SID]
     found = await bench.cold.answer(POLL, 5.0)
 
-    assert (found.logged.status, bench.queries) == ("in_progress", (1, 1))
+    assert (found.found.status, bench.queries) == ("in_progress", (1, 1))
 
 
 async def test_a_session_that_the_primary_does_not_know_is_remembered(bench: Bench) -> None:
@@ -278,7 +278,7 @@ async def test_a_session_that_the_primary_does_not_know_is_remembered(bench: Ben
     await bench.cold.answer(unknown, 5.0)
     found = await bench.cold.answer(unknown, 5.0)
 
-    assert (found.logged.status, bench.queries) == (None, (1, 1))
+    assert (found.found.status, bench.queries) == (None, (1, 1))
 
 
 @pytest.mark.parametrize(("staleness", "not_before_us"), [(0.0, 0), (0.5, 0), (5.0, 99_000_001)])

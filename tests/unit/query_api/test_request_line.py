@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from query_api.request_line import RequestLine
+from query_api.sources.request_line import RequestLine
 from readmodel.errors import ViewUnavailable
 from readmodel.keys import Keys
 from readmodel.messages import ProjectorRequest

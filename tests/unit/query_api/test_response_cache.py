@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
-from query_api.answers import Answer, AsOf, Number, found, missing
-from query_api.newest import Newest, newest_key
-from query_api.response_cache import ENTRY_OVERHEAD_BYTES, MAX_PROOFS, PROOF_SECONDS, ResponseCache
+from query_api.memory.answers import Answer, AsOf, Number, found, missing
+from query_api.memory.newest import Newest, newest_key
+from query_api.memory.response_cache import ENTRY_OVERHEAD_BYTES, MAX_PROOFS, PROOF_SECONDS, ResponseCache
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.wal import Proof, WalPosition
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from query_api.answers import AsOf, Number, found
-from query_api.newest import Newest, newest_key
-from query_api.response_cache import ResponseCache
+from query_api.memory.answers import AsOf, Number, found
+from query_api.memory.newest import Newest, newest_key
+from query_api.memory.response_cache import ResponseCache
 from readmodel.messages import Change
 from readmodel.slices import Slices
 from tests.model.planting import Plant, planted
@@ -208,7 +208,7 @@ def test_no_answer_from_memory_is_older_than_its_as_of(count: int, first: int) -
     assert hits_of(count, range(first, first + 100)) > 1000
 
 
-_CACHE = "query_api.response_cache:ResponseCache"
+_CACHE = "query_api.memory.response_cache:ResponseCache"
 PLANTS = {
     "a break of one slice leaves its answers": Plant(
         "a break in a slice's numbers drops its answers", f"{_CACHE}._break", "self._empty(stream)", "pass"

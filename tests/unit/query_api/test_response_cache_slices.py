@@ -2,8 +2,8 @@
 
 import pytest
 
-from query_api.answers import AsOf, Number
-from query_api.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
+from query_api.memory.answers import AsOf, Number
+from query_api.memory.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
 from readmodel.messages import EVERY_SESSION, Change
 from readmodel.slices import Slices
 from readmodel.wal import WalPosition

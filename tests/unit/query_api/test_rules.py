@@ -3,15 +3,15 @@
 import orjson
 import pytest
 
-from query_api.answers import found
-from query_api.conditional import matches
-from query_api.cors import Cors
-from query_api.hot_sessions import HotSessionsPage, parse_page
-from query_api.poll_interval import PollLoad, poll_interval
-from query_api.problems import problem_of
-from query_api.reply import SAFETY
-from query_api.staleness import Staleness, parse_staleness
-from query_api.transit import WINDOW_SECONDS, Transit
+from query_api.http.conditional import matches
+from query_api.http.cors import Cors
+from query_api.http.problems import problem_of
+from query_api.http.reply import SAFETY
+from query_api.memory.answers import found
+from query_api.memory.staleness import Staleness, parse_staleness
+from query_api.memory.transit import WINDOW_SECONDS, Transit
+from query_api.operators.hot_sessions import HotSessionsPage, parse_page
+from query_api.polls.poll_interval import PollLoad, poll_interval
 from readmodel.errors import (
     AnswerTooLarge,
     BadEvents,

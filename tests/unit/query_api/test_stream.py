@@ -5,15 +5,15 @@ from typing import cast
 
 import pytest
 
-from query_api.answers import AsOf, Number
-from query_api.request_fields import RequestFields
-from query_api.response_cache import ResponseCache
-from query_api.staleness import Staleness
-from query_api.stream import Stream, StreamQuestion
-from query_api.stream_cursor import EPOCH_SECONDS, INTERVAL_SECONDS, MOST_AHEAD, next_cursor
-from query_api.stream_page import MAX_ANSWERS, StreamEnd, StreamFinding, StreamPage, is_no_news
-from query_api.stream_request import StreamRequest, parse_stream
-from query_api.stream_waiter import StreamWaiter
+from query_api.http.request_fields import RequestFields
+from query_api.memory.answers import AsOf, Number
+from query_api.memory.response_cache import ResponseCache
+from query_api.memory.staleness import Staleness
+from query_api.memory.stream_page import MAX_ANSWERS, StreamEnd, StreamFinding, StreamPage, is_no_news
+from query_api.streams.cursor import EPOCH_SECONDS, INTERVAL_SECONDS, MOST_AHEAD, next_cursor
+from query_api.streams.request import StreamRequest, parse_stream
+from query_api.streams.stream import Stream, StreamQuestion
+from query_api.streams.waiter import StreamWaiter
 from readmodel.arrivals import StreamRead
 from readmodel.cut import Cut
 from readmodel.errors import InvalidParameter

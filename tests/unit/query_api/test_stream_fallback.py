@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from query_api.answers import Number
-from query_api.circuit import Circuit
-from query_api.fallback import Fallback
-from query_api.problems import problem_of
+from query_api.http.problems import problem_of
+from query_api.memory.answers import Number
+from query_api.sources.circuit import Circuit
+from query_api.sources.fallback import Fallback
 from readmodel.arrivals import StreamRead
 from readmodel.errors import EventLogUnavailable, OffsetGone, ServiceError, StreamRightsMissing
 from readmodel.offset import Offset
@@ -51,8 +51,8 @@ async def test_a_stream_is_read_on(stand: Stand) -> None:
     """With as-of and number, as a poll is."""
     fetched = await stand.fallback.answer(READ, 1.0, "somebody")
 
-    assert (fetched.logged.arrivals.events, fetched.logged.arrivals.next) == ([b"{}"], NEXT)
-    assert (fetched.number, fetched.freshness.as_of_us) == (Number("t", 1, DATABASE), fetched.logged.as_of_us)
+    assert (fetched.found.arrivals.events, fetched.found.arrivals.next) == ([b"{}"], NEXT)
+    assert (fetched.number, fetched.freshness.as_of_us) == (Number("t", 1, DATABASE), fetched.found.as_of_us)
 
 
 async def test_those_who_are_at_one_place_share_a_query(stand: Stand) -> None:
@@ -68,11 +68,11 @@ async def test_a_session_that_is_not_there_is_remembered_until_something_happens
     """Whatever was asked of it, and each as its own answer."""
     stand.streams.status, stand.polls.statuses = None, {}
     for _ in range(2):
-        assert (await stand.fallback.answer(READ, HOUR)).logged.arrivals.status is None
-        assert (await stand.fallback.answer(Poll(SID), HOUR)).logged.total == 0
+        assert (await stand.fallback.answer(READ, HOUR)).found.arrivals.status is None
+        assert (await stand.fallback.answer(Poll(SID), HOUR)).found.total == 0
     assert (len(stand.streams.questions), len(stand.polls.queries)) == (1, 1)
 
-    stand.fallback.forget_missing((SID,))
+    stand.fallback.changed(SID)
     await stand.fallback.answer(READ, HOUR)
     await stand.fallback.answer(Poll(SID), HOUR)
     assert (len(stand.streams.questions), len(stand.polls.queries)) == (2, 2)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 import pytest
 from structlog.testing import capture_logs
 
-from query_api.subscription import Subscription
+from query_api.sources.subscription import Subscription
 from readmodel.errors import ViewUnavailable
 from readmodel.messages import Change
 from readmodel.subscription import Lost

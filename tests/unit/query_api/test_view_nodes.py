@@ -5,9 +5,10 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from query_api.circuit import Circuit
-from query_api.view_nodes import ViewNodes
-from query_api.view_reads import MAX_TOGETHER, ViewAnswer
+from query_api.sources.circuit import Circuit
+from query_api.sources.source_answer import SourceAnswer
+from query_api.sources.view_nodes import ViewNodes
+from query_api.sources.view_reads import MAX_TOGETHER
 from readmodel.errors import ServiceError, ViewUnavailable
 from readmodel.poll import Poll
 from readmodel.view import Cold, Question, ViewArrivals, ViewPage
@@ -66,7 +67,7 @@ class Bench:
             answer = await self.nodes.read(Poll(session_id, **poll))  # type: ignore[arg-type]
         except ViewUnavailable:
             return "away"
-        return "hot" if isinstance(answer, ViewAnswer) else "cold"
+        return "hot" if isinstance(answer, SourceAnswer) else "cold"
 
 
 @pytest.fixture

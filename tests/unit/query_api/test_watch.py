@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from query_api.watch import QueryWatch
+from query_api.sources.watch import QueryWatch
 from readmodel.errors import EventLogUnavailable
 from tests.support.waiting import eventually
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 import pytest
 from structlog.testing import capture_logs
 
-from query_api.config import ApiConfig
-from query_api.doorway.bounds import SocketBounds
 from readside.descriptors import OF_STANDBY, OWN_DESCRIPTORS, own_descriptors, places, raise_limit, within_limit
+from tests.support.builders import API, socket_bounds
 
-CONFIG = ApiConfig("postgresql://nowhere", "redis://nowhere", fallback_concurrency=8)
+CONFIG = API
 OWN = OWN_DESCRIPTORS + CONFIG.fallback_concurrency
 
 
@@ -105,7 +104,7 @@ def test_a_limit_that_is_too_low_is_one_line_with_what_to_do(monkeypatch: pytest
         config = within_limit(CONFIG)
 
     left = 1024 - OWN
-    assert config == replace(CONFIG, sockets=SocketBounds(max_connections=left))
+    assert config == replace(CONFIG, sockets=socket_bounds(max_connections=left))
     assert len(lines) == 1
     assert lines[0]["log_level"] == "warning"
     assert f"`ulimit -n {10_000 + OWN}`; LimitNOFILE={10_000 + OWN} in" in lines[0]["event"]

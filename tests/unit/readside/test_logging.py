@@ -8,8 +8,8 @@ import orjson
 import pytest
 import structlog
 
-from query_api.request_id import RequestIds, about, is_acceptable
-from query_api.request_log import shown
+from query_api.http.request_id import RequestIds, about, is_acceptable
+from query_api.http.request_log import shown
 from readside.commands.terminal import plain
 from readside.logging import Libraries, configure
 from readside.settings import Settings

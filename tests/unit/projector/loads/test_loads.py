@@ -16,7 +16,7 @@ from projector.loads.snapshot import Part
 from projector.telemetry import Telemetry
 from readmodel.errors import AccessRefused, BadEvents, EventLogUnavailable, ViewUnavailable
 from readmodel.event import EventRow
-from readmodel.redis_client import PackedWords
+from readmodel.redis_overrides import PackedWords
 from readmodel.type_index import Entries
 from tests.fakes.redis import unpacked
 from tests.support.viewing import event, indexed, newest_first, part_of, within

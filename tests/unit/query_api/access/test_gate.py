@@ -14,9 +14,9 @@ from query_api.access import gate as gate_module
 from query_api.access.denials import Denial
 from query_api.access.gate import Credential, Gate
 from query_api.access.tokens import BadToken, Claims
-from query_api.reply import Reply
-from query_api.request_fields import RequestFields, wanted
-from query_api.staleness import Staleness
+from query_api.http.reply import Reply
+from query_api.http.request_fields import RequestFields, wanted
+from query_api.memory.staleness import Staleness
 from tests.support.waiting import eventually
 
 READER, OPERATOR = b"key-of-the-reader", b"key-of-the-operator"

@@ -150,7 +150,7 @@ def test_an_empty_set() -> None:
     assert parse_jwks(b'{"keys":[]}').keys == ()
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(
     st.lists(
         st.dictionaries(

@@ -16,7 +16,7 @@ from query_api.access.jwks import MAX_BYTES, MAX_KEYS
 from query_api.access.key_ring import UNKNOWN_KID_SECONDS, JwksFile, JwksUrl, KeyRing, UnreachableJwks
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import BadToken, KeyNotKnown, Tokens
-from query_api.request_id import current, naming
+from query_api.http.request_id import current, naming
 from readmodel.supervise import end
 from tests.support.jwks_server import (
     Behaviour,

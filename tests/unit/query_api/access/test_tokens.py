@@ -108,7 +108,7 @@ async def test_a_token_that_was_changed_anywhere(tmp_path: Path, signer: object)
     chosen = next(one for one in MINTER if one is signer)
     good, now = chosen.token(MINTER.claims()), time.time()
 
-    @settings(max_examples=300, deadline=None, database=None)
+    @settings(max_examples=100, deadline=None, database=None)
     @given(
         st.lists(
             st.tuples(st.sampled_from(["turn", "insert", "cut"]), st.integers(0, len(good) - 1), st.integers(0, 255)),
@@ -152,14 +152,14 @@ async def test_every_single_bit_counts(tmp_path: Path, signer: object) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 def test_any_bytes_at_all(data: bytes) -> None:
     """What is no token is a BadToken."""
     assert verdict(Tokens(TokenConfig(secrets=(SECRET.encode(),))), data, 0).reason in REASONS
 
 
 @given(st.binary(max_size=200), st.binary(max_size=400))
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 def test_any_bytes_under_a_good_signature(header: bytes, payload: bytes) -> None:
     """A minter that has gone mad does no harm: its tokens are bad, whatever stands in them."""
     tokens = Tokens(TokenConfig(secrets=(SECRET.encode(),)))

@@ -8,11 +8,11 @@ import pytest
 from prometheus_client.core import Metric
 from structlog.testing import capture_logs
 
-from query_api import exposition
 from query_api.doorway import census as module
 from query_api.doorway.census import REASONS, Census, CensusLog
-from query_api.exchange import taking_part
-from query_api.exposition import MERGE
+from query_api.operators import exposition
+from query_api.operators.exchange import taking_part
+from query_api.operators.exposition import MERGE
 from tests.support.waiting import eventually
 
 NEAR = "connections come near their bound: READSIDE_MAX_CONNECTIONS, or the limit of open files"

@@ -4,11 +4,11 @@ from typing import cast
 
 import pytest
 
-from query_api.cors import Cors
+from query_api.doorway.front import Front, question_at, question_of
 from query_api.doorway.heads import poll_pattern
-from query_api.events import Events, events_path
-from query_api.front import Front, question_at, question_of
-from query_api.stream import Stream
+from query_api.http.cors import Cors
+from query_api.polls.events import Events, events_path
+from query_api.streams.stream import Stream
 
 SESSION_ID = "11111111-aaaa-4aaa-8aaa-000000000001"
 POLL = events_path(SESSION_ID)

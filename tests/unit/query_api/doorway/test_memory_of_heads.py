@@ -4,8 +4,6 @@ from typing import cast
 
 import pytest
 
-from query_api.cors import Cors
-from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census
 from query_api.doorway.connections import (
     FIELDS_BYTES,
@@ -15,11 +13,13 @@ from query_api.doorway.connections import (
     REMEMBERED_POLLS,
     Connections,
 )
-from query_api.events import Events, Question
-from query_api.front import Front
-from query_api.reply import NO_FIELDS, Reply
-from query_api.request_fields import RequestFields
-from query_api.stream import Stream
+from query_api.doorway.front import Front
+from query_api.http.cors import Cors
+from query_api.http.reply import NO_FIELDS, Reply
+from query_api.http.request_fields import RequestFields
+from query_api.polls.events import Events, Question
+from query_api.streams.stream import Stream
+from tests.support.builders import socket_bounds
 
 QUESTION = Question("GET", "a", b"", RequestFields())
 
@@ -27,7 +27,7 @@ QUESTION = Question("GET", "a", b"", RequestFields())
 @pytest.fixture
 def shared() -> Connections:
     """The connections of a process, none yet."""
-    return Connections(Front(cast("Events", None), cast("Stream", None), Cors(()), ""), SocketBounds(), Census(1))
+    return Connections(Front(cast("Events", None), cast("Stream", None), Cors(()), ""), socket_bounds(), Census(1))
 
 
 def test_the_polls_that_came_first_are_forgotten_first(shared: Connections) -> None:

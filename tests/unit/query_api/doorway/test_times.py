@@ -8,19 +8,19 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from query_api.cors import Cors
-from query_api.doorway.bounds import SocketBounds
 from query_api.doorway.census import Census, Reason
 from query_api.doorway.connections import CONNECTIONS, KEPT_UNUSED, STARTED_A_TURN, Connections
+from query_api.doorway.front import Front
 from query_api.doorway.protocol import LINGER_BYTES, LINGER_SECONDS, TURNED_AWAY, TURNED_AWAY_SECONDS, Doorway
-from query_api.events import Events, EventsRequest, Question
-from query_api.front import Front
-from query_api.problems import problem
-from query_api.reply import Reply
-from query_api.stream import Stream
+from query_api.http.cors import Cors
+from query_api.http.problems import problem
+from query_api.http.reply import Reply
+from query_api.polls.events import Events, EventsRequest, Question
+from query_api.streams.stream import Stream
+from tests.support.builders import socket_bounds
 from tests.support.waiting import eventually
 
-BOUNDS = SocketBounds(max_connections=3, waiting_bytes=80_000)
+BOUNDS = socket_bounds(max_connections=3, waiting_bytes=80_000)
 HALF = b"GET /health/live HTTP/1.1\r\n"
 
 

@@ -1,0 +1,1 @@
+"""What operators and browsers ask: warm, projection, health, metrics, pages."""

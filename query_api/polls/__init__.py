@@ -1,0 +1,1 @@
+"""Polls of events: the hot path."""

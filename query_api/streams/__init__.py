@@ -1,0 +1,1 @@
+"""Reads of a stream: catching up, and long polls."""
