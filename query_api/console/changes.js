@@ -1,10 +1,10 @@
-// What happened to the projection: errors, new terms and starts of processes, newest first; errors can be looked at alone.
+// What happened to the projection: turns of its status, errors, new terms and starts of processes, newest first; errors can be looked at alone.
 
 import { signOf } from "./chart.js";
 import { ago, byId, dayAndTime, element, set, write } from "./page.js";
 
 const MOST = 60;
-const WORDS = { term: "new term", started: "start", error: "error" };
+const WORDS = { status: "status", term: "new term", started: "start", error: "error" };
 
 export class ChangePanel {
   #known = new Map(); #shown = null;

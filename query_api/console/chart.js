@@ -136,7 +136,7 @@ export class LagChart {
     const lines = [
       ["", `${clockTime(sample.at)}, ${(STATES[sample.status] ?? STATES.unknown)[1]}`],
       ["lag, at most", span(sample.lagMs)], ["commit to visible", span(sample.tripMs)],
-      ...near.map(({ at: when, kind, text }) => [`${SIGNS[kind]} ${clockTime(when)}`, text]),
+      ...near.map(({ at: when, kind, text }) => [`${signOf(kind)} ${clockTime(when)}`, text]),
     ];
     tip.replaceChildren(...lines.map(([name, value]) => element("p", {}, ...(name ? [element("span", { class: "dim" }, `${name} `)] : []), value)));
     tip.style.left = `${Math.round(Math.min(Math.max(0, at + 12), Math.max(0, width - tip.offsetWidth - 4)))}px`;
@@ -220,7 +220,7 @@ function states(samples, { edge, x, floor }) {
 // Terms, starts and errors: a line through the plot and a sign under it; those that lie together have one, the gravest.
 function marks({ changes, edge, x, floor }) {
   const placed = [];
-  for (const change of [...changes].sort((a, b) => a.at - b.at)) {
+  for (const change of changes.filter(({ kind }) => kind in SIGNS).sort((a, b) => a.at - b.at)) {
     const at = Math.max(edge.left, x(change.at)), last = placed.at(-1);
     if (last && at - last.at < NEAR_PX) last.kinds.push(change.kind);
     else placed.push({ at, kinds: [change.kind] });

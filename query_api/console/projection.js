@@ -78,9 +78,9 @@ export class ProjectionPage {
   }
 
   // Whether something changed that belongs on the chart, or the last look at what changed is old.
-  #isNews({ term, leader, standbys, apis = [], slices = [] }) {
+  #isNews({ status, term, leader, standbys, apis = [], slices = [] }) {
     const reports = [leader, ...standbys, ...apis].filter(Boolean);
-    const key = JSON.stringify([term, reports.map(({ id, errors }) => [id, errors?.[0]?.at]), slices.map((one) => one.term)]);
+    const key = JSON.stringify([status, term, reports.map(({ id, errors }) => [id, errors?.[0]?.at]), slices.map((one) => one.term)]);
     const changed = this.#seen !== null && this.#seen !== key;
     this.#seen = key;
     return changed || Date.now() - this.#recalledAt > RECALL_SECONDS * 1000;

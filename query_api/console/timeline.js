@@ -294,9 +294,10 @@ function stationMarks(stations, scale, width) {
     if (placed.some((one) => Math.abs(one.at - at) < BAR)) continue;
     placed.push({ event, at });
   }
+  const letter = (LETTER * parseFloat(getComputedStyle(document.documentElement).fontSize)) / 15;
   const taken = placed.map(({ at }) => [at - BAR, at + BAR]);
   return placed.map(({ event, at }, index) => {
-    const { kind, sign } = kindOfEvent(event), text = labelOf(event), long = text.length * LETTER + BAR + 6;
+    const { kind, sign } = kindOfEvent(event), text = labelOf(event), long = text.length * letter + BAR + 6;
     const fits = ([from, to]) => from >= 0 && to <= width && !taken.some(([low, high], other) => other !== index && from < high && to > low);
     const room = [[at - BAR, at + long], [at - long, at + BAR]].find(fits);
     if (room) taken[index] = room;

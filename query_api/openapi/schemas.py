@@ -261,8 +261,8 @@ SCHEMAS: dict[str, Schema] = {
     "ProjectionChange": _object(
         "A change that this API process noticed.",
         {
-            "at": _text("When: of an error or a start as reported, of a term when it was seen.", format="date-time"),
-            "kind": _text("What changed.", enum=["term", "started", "error"]),
+            "at": _text("When: of an error or a start as reported, else when it was seen.", format="date-time"),
+            "kind": _text("What changed.", enum=["status", "term", "started", "error"]),
             "text": _text("A full sentence for people.", maxLength=1100),
         },
     ),
@@ -280,7 +280,7 @@ SCHEMAS: dict[str, Schema] = {
                 "type": "array",
                 "maxItems": 100,
                 "items": {"$ref": "#/components/schemas/ProjectionChange"},
-                "description": "New terms, starts of processes and errors, oldest first.",
+                "description": "Changes of status, new terms, starts of processes and errors, oldest first.",
             },
         },
     ),

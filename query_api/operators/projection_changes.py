@@ -1,4 +1,4 @@
-"""What changed about a projection: terms, starts of processes and errors, remembered by each API process.
+"""What changed about a projection: its status, terms, starts of processes and errors, as each API process saw it.
 
 A projector's own list of errors is gone with its Redis. This one outlives both, for as long as the API process lives.
 """
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from readmodel.projection import Projection
+from readmodel.projection import Projection, Status
 
 KEPT = 100
 TEXT_LENGTH = 500
 
-Kind = Literal["term", "started", "error"]
+Kind = Literal["status", "term", "started", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,16 @@ class ChangeLog:
     def __init__(self) -> None:
         self.kept: list[Change] = []
         self._terms: Mapping[int, str] | None = None
+        self._status: Status | None = None
 
     def note(self, at: str, projection: Projection) -> None:
         """Compare a look at `at` with those before it."""
-        found = [*_starts(projection), *_errors(projection), *self._begun(at, projection)]
+        found = [
+            *_starts(projection),
+            *_errors(projection),
+            *self._begun(at, projection),
+            *self._turned(at, projection),
+        ]
         # By their own times: what was let go for its age does not come back with the next look.
         self.kept = sorted({*self.kept, *found}, key=lambda one: (one.at, one.kind, one.text))[-KEPT:]
 
@@ -51,6 +57,17 @@ class ChangeLog:
         elif changed:
             named = ", ".join(map(str, changed[:8])) + (", …" if len(changed) > 8 else "")
             yield Change(at, "term", f"New terms began in slices {named}.")
+
+    def _turned(self, at: str, projection: Projection) -> Iterator[Change]:
+        """Tell a status that is another than at the look before."""
+        before, self._status = self._status, projection.status
+        if before in (None, projection.status):
+            return
+        if projection.status == "live":
+            yield Change(at, "status", "The view is live again.")
+        else:
+            status = projection.status.replace("_", " ")
+            yield Change(at, "status", f"The view is {status}: {_cut(projection.reason)}")
 
 
 def _terms(projection: Projection) -> dict[int, str]:

@@ -55,11 +55,21 @@ def test_a_start_is_told_once_and_at_its_own_time() -> None:
     ]
 
 
+def test_a_status_is_told_when_it_turns() -> None:
+    """With its reason; and when all is well again."""
+    live, down = Projection("live"), Projection("down", reason="No projector leads.")
+
+    assert [change.text for change in noted(live, live, down, down)] == ["The view is down: No projector leads."]
+    assert Change(LATER, "status", "The view is live again.") in noted(down, live)
+
+
 def test_an_error_outlives_the_leader_that_had_it() -> None:
     """And its successor, which may tell it again."""
     failed, silent = Projection("live", leader={"errors": [ERROR]}), Projection("down")
 
-    assert noted(failed, silent, failed) == [Change(AT, "error", "PostgreSQL went.")]
+    assert [change for change in noted(failed, silent, failed) if change.kind == "error"] == [
+        Change(AT, "error", "PostgreSQL went.")
+    ]
 
 
 def test_reports_of_another_version_tell_nothing() -> None:
