@@ -20,7 +20,12 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEPT_AS),
 };
 
-/** Ask for JSON below the service's address; rejects with a ReadsideError. */
-export async function ask(path, { method = "GET", signal } = {}) {
-  return (await request(new URL(path, BASE), { method, headers: headersFor(key.get()), signal, parse: parseAnswer })).body;
+/** Ask below the service's address; gives `{ status, headers, body }`, where the body is JSON. Rejects with a ReadsideError. */
+export function answer(path, { method = "GET", headers = {}, signal } = {}) {
+  return request(new URL(path, BASE), { method, headers: { ...headers, ...headersFor(key.get()) }, signal, parse: parseAnswer });
+}
+
+/** The same, of which only the body is wanted. */
+export async function ask(path, options) {
+  return (await answer(path, options)).body;
 }

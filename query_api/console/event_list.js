@@ -1,153 +1,179 @@
-// The list of a session's events, newest first: thousands of rows, changed once a frame, filled with text only.
+// The list of events: of however many there are, the rows that can be seen. Each is one line, all are of one height.
 
-import { asDate, isNewer } from "./client/instants.js";
-import { kindOf } from "./kinds.js";
-import { LinedJson, PlainText, inDirections, wholeBefore, withEscapes } from "./layout.js";
-import { count, element, timeOfDay } from "./page.js";
+import { asDate } from "./client/instants.js";
+import { kindOfEvent } from "./kinds.js";
+import { cut, messageLine, payloadLine } from "./preview.js";
+import { element, set, shortDate } from "./page.js";
 
-const ROWS_A_FRAME = 250;
-export const LIVE_ROWS = 2_000;
-const MOST_ROWS = 20_000;
-const MESSAGE_IN_ROW = 1_000; // characters; the rest is shown with the payload
-const AT_ONCE = 262_144; // characters of a text that are shown when it is opened
-const PART = 4_096; // characters that are laid out together, once they come into sight: a megabyte of them takes seconds
+const AROUND = 12; // rows beyond what can be seen, so that scrolling finds them there
+const TYPE = 100;
 
 export class EventList {
-  #list; #rows = []; #waiting = []; #frame = null; #bound = LIVE_ROWS; #onChange; #onDropped;
+  #list; #scroller; #onChoose; #onOpen; #onEnd; #stepName; #rows = new Map(); #events = []; #height = 0; #frame = null; #chosen = null;
 
-  /** `onDropped(ids)`: rows that were let go because there were too many, the oldest. */
-  constructor(list, { onChange, onDropped }) {
-    [this.#list, this.#onChange, this.#onDropped] = [list, onChange, onDropped];
+  /**
+   * `list`, the element of the rows, lies in `scroller`, which may scroll itself or leave that to the page.
+   * `onChoose(event)`: the row under the keys changed; `onOpen(event)`: somebody wants to see all of it; `onEnd()`: the
+   * last row can be seen; `stepName(id)`: the name of a step, or null.
+   */
+  constructor({ list, scroller, onChoose, onOpen, onEnd, stepName }) {
+    [this.#list, this.#scroller, this.#onChoose, this.#onOpen, this.#onEnd, this.#stepName] = [list, scroller, onChoose, onOpen, onEnd, stepName];
+    list.addEventListener("click", ({ target }) => this.#click(target.closest("li")));
+    list.addEventListener("keydown", (pressed) => this.#press(pressed));
+    const look = ({ type }) => this.#soon(type === "scroll");
+    scroller.addEventListener("scroll", look, { passive: true });
+    addEventListener("scroll", look, { passive: true });
+    new ResizeObserver(() => this.measure()).observe(scroller);
+    list.addEventListener("focus", () => this.#mark());
   }
 
-  get events() {
-    return this.#rows.map((row) => row.event);
+  /** The event under the keys, or null. */
+  get chosen() {
+    return this.#chosen;
   }
 
-  get size() {
-    return this.#rows.length;
+  /** Whether the first row is where it was at the beginning: nothing above it is scrolled away. */
+  get atTop() {
+    return this.#list.getBoundingClientRect().top >= this.#clip().top - 2;
   }
 
-  /** Whether it holds as many rows as it may, however many are asked for. */
-  get full() {
-    return this.#rows.length >= MOST_ROWS;
+  show(events) {
+    this.#events = events;
+    this.#soon();
   }
 
   clear() {
-    [this.#rows, this.#waiting, this.#bound] = [[], [], LIVE_ROWS];
+    [this.#events, this.#chosen] = [[], null];
+    this.#rows.clear();
     this.#list.replaceChildren();
+    set(this.#list, "aria-activedescendant", null);
+    this.#draw();
   }
 
-  /** Add events in the next frames; those asked for (`older`) widen the bound on rows. */
-  add(events, { older = false } = {}) {
-    if (older) this.#bound = Math.min(MOST_ROWS, Math.max(this.#bound, this.#rows.length + this.#waiting.length + events.length));
-    for (const event of events) this.#waiting.push(event);
-    this.#frame ??= requestAnimationFrame(() => this.#flush());
+  /** Build every row anew: names of steps came, or the density is another. */
+  renew() {
+    this.#rows.clear();
+    this.#list.replaceChildren();
+    this.measure();
   }
 
-  #flush() {
-    this.#frame = null;
-    const now = this.#waiting.splice(0, ROWS_A_FRAME);
-    if (this.#waiting.length) this.#frame = requestAnimationFrame(() => this.#flush());
-    for (const run of this.#runs(now)) this.#insert(run);
-    this.#trim();
-    if (now.length) this.#onChange();
+  measure() {
+    const probe = element("li", { class: "event", "aria-hidden": "true", role: "presentation" });
+    this.#list.append(probe);
+    this.#height = probe.offsetHeight;
+    probe.remove();
+    this.#draw();
   }
 
-  // Neighbours go in together: { at: place in the rows, events, newest first }.
-  #runs(events) {
-    const runs = [];
-    for (const event of events.sort((a, b) => (isNewer(a, b) ? -1 : 1))) {
-      const at = this.#placeOf(event);
-      if (runs.at(-1)?.at === at) runs.at(-1).events.push(event);
-      else runs.push({ at, events: [event] });
-    }
-    return runs.reverse(); // from the end, so that places stay true
+  scrollToTop() {
+    this.#scroller.scrollTo({ top: 0 });
+    const above = this.#list.getBoundingClientRect().top - this.#clip().top;
+    if (above < 0) scrollBy({ top: above - 8 });
+    this.#draw();
   }
 
-  #placeOf(event) {
-    let [low, high] = [0, this.#rows.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (isNewer(event, this.#rows[middle].event)) high = middle;
-      else low = middle + 1;
-    }
-    return low;
+  /** Choose the next row, or the one before, and bring it into sight. */
+  move(by) {
+    if (!this.#events.length) return;
+    const at = this.#chosen === null ? -1 : this.#events.indexOf(this.#chosen);
+    const first = Math.max(0, Math.floor((this.#clip().top - this.#list.getBoundingClientRect().top) / this.#height));
+    this.choose(this.#events[at < 0 ? Math.min(first, this.#events.length - 1) : Math.min(this.#events.length - 1, Math.max(0, at + by))]);
+    if (at + by >= this.#events.length - 1) this.#onEnd();
   }
 
-  #insert({ at, events }) {
-    const rows = events.map((event) => ({ event, element: row(event) }));
-    const fragment = document.createDocumentFragment();
-    fragment.append(...rows.map((made) => made.element));
-    this.#list.insertBefore(fragment, this.#rows[at]?.element ?? null);
-    this.#rows.splice(at, 0, ...rows);
+  choose(event) {
+    this.#chosen = event;
+    if (event !== null) this.#bring(this.#events.indexOf(event));
+    this.#draw();
+    this.#onChoose(event);
   }
 
-  #trim() {
-    const dropped = this.#rows.splice(this.#bound);
-    for (const row of dropped) row.element.remove();
-    if (dropped.length) this.#onDropped(dropped.map((row) => row.event.id));
+  open() {
+    if (this.#chosen !== null) this.#onOpen(this.#chosen);
+  }
+
+  #click(clicked) {
+    const event = this.#events.find((one) => clicked !== null && this.#rows.get(one.id) === clicked);
+    if (event === undefined || String(getSelection()).length > 0) return;
+    this.choose(event);
+    this.open();
+  }
+
+  #press(pressed) {
+    const page = Math.max(1, Math.floor(this.#room() / Math.max(1, this.#height)) - 1);
+    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[pressed.key];
+    if (by !== undefined) this.move(by);
+    else if (pressed.key === "Enter" || pressed.key === " ") this.open();
+    else return;
+    pressed.preventDefault();
+  }
+
+  #clip() {
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    return { top: Math.max(0, top), bottom: Math.min(innerHeight, bottom) };
+  }
+
+  #room() {
+    const { top, bottom } = this.#clip();
+    return Math.max(0, bottom - top);
+  }
+
+  #bring(index) {
+    if (index < 0) return;
+    const at = this.#list.getBoundingClientRect().top + index * this.#height, { top, bottom } = this.#clip();
+    const inside = this.#scroller.scrollHeight > this.#scroller.clientHeight + 1;
+    const scroll = (by) => (inside ? this.#scroller : document.scrollingElement).scrollBy({ top: by });
+    if (at < top) scroll(at - top);
+    else if (at + this.#height > bottom) scroll(at + this.#height - bottom);
+  }
+
+  #soon(scrolled = false) {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      this.#draw(scrolled);
+    });
+  }
+
+  #draw(scrolled = false) {
+    if (!this.#height) return;
+    const length = this.#events.length;
+    this.#list.style.height = `${length * this.#height}px`;
+    const { top, bottom } = this.#clip(), start = this.#list.getBoundingClientRect().top;
+    const from = Math.min(length, Math.max(0, Math.floor((top - start) / this.#height) - AROUND));
+    const to = Math.min(length, Math.max(from, Math.ceil((bottom - start) / this.#height) + AROUND));
+    const wanted = this.#events.slice(from, to), rows = new Map();
+    wanted.forEach((event, index) => rows.set(event.id, this.#placed(event, from + index, length)));
+    for (const [id, old] of this.#rows) if (!rows.has(id)) old.remove();
+    [...rows.values()].forEach((made, index) => {
+      if (this.#list.children[index] !== made) this.#list.insertBefore(made, this.#list.children[index] ?? null);
+    });
+    this.#rows = rows;
+    this.#mark();
+    if (scrolled && length && to === length) this.#onEnd();
+  }
+
+  #placed(event, index, length) {
+    const made = this.#rows.get(event.id) ?? row(event, this.#stepName(event.step_id));
+    made.style.transform = `translateY(${index * this.#height}px)`;
+    set(made, "aria-posinset", index + 1);
+    set(made, "aria-setsize", length);
+    return made;
+  }
+
+  #mark() {
+    const chosen = this.#chosen === null ? null : (this.#rows.get(this.#chosen.id) ?? null);
+    for (const made of this.#rows.values()) set(made, "aria-selected", String(made === chosen));
+    set(this.#list, "aria-activedescendant", chosen?.id ?? null);
   }
 }
 
-function row(event) {
-  const { kind, sign } = kindOf(event.event_type);
-  const { timestamp } = event, message = event.message ?? "", cut = message.length > MESSAGE_IN_ROW;
-  const shown = cut ? `${message.slice(0, wholeBefore(message, MESSAGE_IN_ROW))}…` : message;
-  const details = element("details", {},
-    element("summary", {},
-      element("time", { datetime: asDate(timestamp) && timestamp, title: timestamp }, timeOfDay(timestamp)),
-      element("span", { class: "sign", "aria-hidden": "true" }, sign),
-      element("span", { class: "type" }, withEscapes(event.event_type ?? "–")),
-      element("span", { class: cut ? "message cut" : "message" }, withEscapes(shown)),
-    ));
-  details.addEventListener("toggle", () => fill(details, event), { once: true });
-  return element("li", { class: `event kind-${kind}`, "data-id": event.id }, details);
-}
-
-// The payload is written when it is first looked at.
-function fill(details, event) {
-  const facts = [["event", event.id], ["time", event.timestamp ?? "–"], ["step", event.step_id ?? "–"]];
-  details.append(
-    element("dl", { class: "facts" }, ...facts.flatMap(([name, value]) =>
-      [element("dt", {}, name), element("dd", {}, value)])),
-    ...((event.message ?? "").length > MESSAGE_IN_ROW ? inParts("message", new PlainText(event.message)) : []),
-    ...inParts("payload", new LinedJson(event.event_data_json ?? "")),
-  );
-}
-
-// A long text is shown as far as a page is made at once; a button brings more, each time as much again.
-function inParts(name, text) {
-  const shown = element("pre", { tabindex: "0", "aria-label": name });
-  shown.addEventListener("copy", (copied) => copyAsItIs(copied, shown));
-  grow(shown, text, AT_ONCE);
-  if (!text.left) return [shown];
-  const button = element("button", { type: "button" }, `Show more of the ${name}`), note = element("span", { class: "dim", role: "status" });
-  const tell = () => { note.textContent = text.left ? `${count(text.left)} characters to come` : "All is shown."; };
-  button.addEventListener("click", () => {
-    grow(shown, text, shown.textContent.length);
-    tell();
-    if (text.left) return;
-    button.remove();
-    shown.focus({ preventScroll: true });
-  });
-  tell();
-  return [shown, element("p", { class: "tools" }, button, note)];
-}
-
-function grow(shown, text, by) {
-  const made = document.createDocumentFragment();
-  for (let size = 0; size < by && text.left; size += made.lastChild.textContent.length) {
-    const pieces = inDirections(text.more(PART));
-    made.append(element("span", {}, ...pieces.map((piece, place) => (place % 2 ? element("bdi", {}, piece) : piece))));
-  }
-  shown.append(made);
-}
-
-// Parts are blocks, and a browser would copy a line's end between two: what is copied is the text alone.
-function copyAsItIs(copied, shown) {
-  const range = getSelection().getRangeAt(0);
-  if (!shown.contains(range.commonAncestorContainer)) return;
-  copied.clipboardData.setData("text/plain", range.toString());
-  copied.preventDefault();
+function row(event, stepName) {
+  const { kind, sign } = kindOfEvent(event), { timestamp } = event;
+  return element("li", { class: `event kind-${kind}`, role: "option", id: `event-${event.id}`, "data-id": event.id },
+    element("span", { class: "sign", "aria-hidden": "true" }, sign),
+    element("time", { datetime: asDate(timestamp) && timestamp, title: timestamp }, shortDate(timestamp)),
+    element("span", { class: "type" }, cut(event.event_type ?? "–", TYPE)),
+    element("span", { class: "step" }, stepName === null ? "" : stepName),
+    element("span", { class: "preview" },
+      element("span", { class: "message" }, messageLine(event)), " ", element("span", { class: "data" }, payloadLine(event))));
 }

@@ -2,10 +2,12 @@
 
 import { given, takeTokens } from "./address.js";
 import { BASE, key, keyAsked } from "./api.js";
+import { hideBanner } from "./banner.js";
 import { isToken } from "./client/credential.js";
 import { announce, byId, set, write } from "./page.js";
 import { ProjectionPage } from "./projection.js";
 import { SessionPage } from "./session.js";
+import "./shortcuts.js";
 import { TokenPage, endOf, names, sessionsOf } from "./token_page.js";
 
 const SESSION_ID = /[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}/i;
@@ -62,7 +64,7 @@ function show(id) {
 function leave() {
   current?.close();
   current = null;
-  trouble(null);
+  hideBanner();
 }
 
 function go({ moveFocus = false } = {}) {
@@ -85,7 +87,7 @@ function go({ moveFocus = false } = {}) {
   }
   show(`${wanted.page}-page`);
   current = pages[wanted.page];
-  current.open(wanted, trouble);
+  current.open(wanted);
   if (moveFocus) {
     byId("content").focus({ preventScroll: true });
     scrollTo(0, 0);
@@ -121,11 +123,6 @@ function refuse(title, reason, advice) {
   write(byId("refused-reason"), reason);
   write(byId("refused-advice"), advice);
   announce(reason);
-}
-
-function trouble(text) {
-  byId("trouble").hidden = text === null;
-  write(byId("trouble"), text ?? "");
 }
 
 byId("key-form").addEventListener("submit", (submitted) => {

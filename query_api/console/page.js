@@ -34,12 +34,27 @@ export const STATES = {
   live: ["✓", "live"], catching_up: ["…", "catching up"], stale: ["!", "stale"], down: ["✕", "down"], unknown: ["?", "unknown"],
 };
 
+/** The same of a session. */
+export const STATUSES = {
+  pending: ["◌", "pending"], in_progress: ["▶", "in progress"], paused: ["‖", "paused"],
+  completed: ["✓", "completed"], failed: ["✕", "failed"], cancelled: ["⊘", "cancelled"],
+};
+
+/** Show a session's status in an element: sign, word and colour; what is no known status stands as it is. */
+export function showStatus(target, status) {
+  const known = Object.hasOwn(STATUSES, status ?? "");
+  set(target, "data-status", known ? status : null);
+  set(target, "class", "badge");
+  write(target, known ? STATUSES[status].join(" ") : (status ?? "unknown"));
+}
+
 export const byId = (id) => document.getElementById(id);
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const dated = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short" });
 
 export const count = (number) => (number === null || number === undefined ? "–" : whole.format(number));
 export const rate = (number) => (number === null || number === undefined ? "–" : short.format(number));
@@ -71,6 +86,20 @@ export function timeOfDay(instant) {
   const at = asDate(instant);
   if (at === null) return instant ?? "–";
   return `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+}
+
+/** The time of day here, to the second. */
+export function clockTime(instant) {
+  const at = asDate(instant);
+  return at === null ? (instant ?? "–") : clock.format(at);
+}
+
+/** Day, month and the time of day here, with milliseconds; the year too where it is not this one. */
+export function shortDate(instant) {
+  const at = asDate(instant);
+  if (at === null) return instant ?? "–";
+  const year = at.getFullYear() === new Date().getFullYear() ? "" : ` ${at.getFullYear()}`;
+  return `${day.format(at)}${year} ${timeOfDay(instant)}`;
 }
 
 /** The day and the time of day here, to the second. */

@@ -1,19 +1,21 @@
-// The projection's page: how far behind the view is, and why. It asks each second.
+// The projection's page: whether the view can be trusted, why, what to do, and the figures behind it. It asks each second.
 
 import { ask } from "./api.js";
+import { hideBanner, showBanner } from "./banner.js";
+import { ChangePanel } from "./changes.js";
 import { LagChart, Samples } from "./chart.js";
 import { HotSessions } from "./hot_sessions.js";
-import { ago, announce, byId, count, dayAndTime, element, rate, set, span, STATES, write } from "./page.js";
+import { ago, announce, byId, clockTime, count, dayAndTime, element, rate, set, span, STATES, write } from "./page.js";
 import { Loop } from "./client/loop.js";
+import { useShortcuts } from "./shortcuts.js";
 import { SlicePanel } from "./slices.js";
 
 const EVERY_SECONDS = 1;
-const SESSIONS_EVERY_SECONDS = 4;
-const SESSIONS = 500; // each costs the API some reads of Redis
+const RECALL_SECONDS = 30; // changes are asked for again when something seems to have changed, and so often at least
 const REPORTS = 6; // the rate is over so many reports, a second apart
-const ERRORS = 5;
 const SILENT_MS = 2_500; // projectors report each second, and this page asks each second
 const SKEW_MS = 3_000; // clocks that differ more than this are brought together
+const ANSWERS = { live: "Yes", catching_up: "Not yet", stale: "No", down: "No", unknown: "Not known" };
 
 /** Events a second between two reports of one leader; null where they tell none. */
 export function eventRate(before, after) {
@@ -22,40 +24,48 @@ export function eventRate(before, after) {
   return passedUs > 0 ? Math.max(0, (after.events_applied - before.events_applied) / passedUs) * 1e6 : null;
 }
 
-/** What is known while the view counts as live: how old its last beat is, and whatever its leader has not done. */
+/** What is known while the view counts as live: how old its last heartbeat is, and whatever its leader has not done. */
 export function liveInWords(lagMs, leader, silentMs) {
-  const told = [`The last beat that came through the whole pipe is ${span(lagMs)} old.`];
-  if (leader && leader.state !== "live") told.push(`The leading projector is ${String(leader.state).replace("_", " ")}.`);
+  const told = [`The last heartbeat in the view was committed ${span(lagMs)} ago.`];
+  if (leader && leader.state !== "live") told.push(`The leading projector is ${spaced(leader.state)}.`);
   if (silentMs > SILENT_MS) told.push(`The leading projector has not reported for ${span(silentMs)}.`);
   return told.join(" ");
 }
 
+const spaced = (text) => String(text).replaceAll("_", " ");
+
 function lettersInWords(leader) {
   if (leader.letters_disk_full) return leader.letters_disk_full;
-  return leader.letters_open === false ? "none is written: the view is compared instead" : "written";
+  return leader.letters_open === false ? "not written: the view is compared instead" : "written";
 }
 
 export class ProjectionPage {
-  #onStopped; #trouble; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #reports = []; #rate = null;
-  #hot = new HotSessions(); #slices = new SlicePanel(); #answeredAt = null; #said = null; #heard = { report: null, at: 0 };
+  #onStopped; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #reports = []; #rate = null;
+  #hot = new HotSessions({ onMore: () => this.#listing?.hurry() }); #slices = new SlicePanel(); #changes = new ChangePanel();
+  #answeredAt = null; #said = null; #heard = { report: null, at: 0 }; #seen = null; #recalledAt = 0;
 
   constructor({ onStopped }) {
     this.#onStopped = onStopped;
+    byId("chart-span").addEventListener("change", () => this.#draw());
   }
 
-  open(_, trouble) {
-    [this.#trouble, this.#samples, this.#history, this.#answeredAt] = [trouble, new Samples(), false, null];
-    this.#reports = [];
-    this.#chart ??= new LagChart(byId("chart"));
+  open() {
+    [this.#samples, this.#history, this.#answeredAt, this.#said, this.#seen, this.#reports] = [new Samples(), false, null, null, null, []];
+    this.#changes.clear();
+    this.#chart ??= new LagChart(byId("chart"), byId("chart-board"));
     this.#loop = new Loop((signal) => this.#look(signal), { mostSeconds: 4, onState: (told) => this.#state(told) });
-    this.#listing = new Loop((signal) => this.#list(signal), { mostSeconds: 10, onState: ({ error }) => this.#hot.tell(error) });
+    this.#listing = new Loop((signal) => this.#hot.renew(signal), { mostSeconds: 10, onState: ({ error }) => this.#hot.tell(error) });
     this.#loop.start();
     this.#listing.start();
+    useShortcuts({
+      "/": () => byId("hot-filter").focus(), j: () => this.#hot.move(1), k: () => this.#hot.move(-1), p: () => this.#hot.togglePause(),
+    });
   }
 
   close() {
     this.#listing.stop();
     this.#loop.stop();
+    useShortcuts({});
   }
 
   async #look(signal) {
@@ -63,52 +73,66 @@ export class ProjectionPage {
     const projection = await ask("api/v2/projection", { signal });
     this.#answeredAt = Date.now();
     this.#show(projection);
+    if (this.#isNews(projection)) this.#history = false; // the API notices the same within a second or so
     return EVERY_SECONDS;
+  }
+
+  // Whether something changed that belongs on the chart, or the last look at what changed is old.
+  #isNews({ status, term, leader, standbys, apis = [], slices = [] }) {
+    const reports = [leader, ...standbys, ...apis].filter(Boolean);
+    const key = JSON.stringify([status, term, reports.map(({ id, errors }) => [id, errors?.[0]?.at]), slices.map((one) => one.term)]);
+    const changed = this.#seen !== null && this.#seen !== key;
+    this.#seen = key;
+    return changed || Date.now() - this.#recalledAt > RECALL_SECONDS * 1000;
   }
 
   // What the API remembers: so the chart is full at once, and again after it, or this page, was away.
   async #recall(signal) {
-    const { samples, max_staleness_ms: limit } = await ask("api/v2/projection/history", { signal });
+    const { samples, changes = [], max_staleness_ms: limit } = await ask("api/v2/projection/history", { signal });
     this.#limitMs = limit;
     const apart = Date.now() - Date.parse(samples.at(-1)?.at ?? Date.now());
     const skew = Math.abs(apart) > SKEW_MS ? apart : 0; // the API's clock is not this machine's
-    this.#samples.add(samples.map(({ at, status, lag_ms: lagMs }) => ({ at: Date.parse(at) + skew, status, lagMs })));
+    const first = this.#samples.list[0]?.at ?? Infinity, last = this.#samples.list.at(-1)?.at ?? -Infinity;
+    this.#samples.add(samples.map((one) => ({ at: Date.parse(one.at) + skew, status: one.status, lagMs: one.lag_ms, tripMs: one.round_trip_ms ?? null }))
+      .filter(({ at }) => at < first || at > last)); // those between are here already, as this page saw them
+    this.#changes.add(changes.map((change) => (skew ? { ...change, at: new Date(Date.parse(change.at) + skew).toISOString() } : change)));
     this.#rate = samples.at(-1)?.events_per_second ?? null;
-    this.#history = true;
+    [this.#history, this.#recalledAt] = [true, Date.now()];
   }
 
-  async #list(signal) {
-    this.#hot.show(await ask(`api/v2/projection/sessions?limit=${SESSIONS}`, { signal }));
-    return SESSIONS_EVERY_SECONDS;
-  }
-
-  #state({ state, error }) {
+  #state({ state, error, retryInSeconds }) {
     if (state === "stopped" && error) this.#onStopped(error);
     if (state === "hidden") this.#history = false;
-    if (state === "running") this.#trouble(null);
+    if (state === "running") hideBanner();
     if (state !== "waiting") return;
     this.#history = false;
-    const old = this.#answeredAt === null ? "" : ` The figures below are from ${dayAndTime(this.#answeredAt)}.`;
-    this.#trouble(`${error.message}${old} Trying again.`);
-    this.#word("unknown", `The API ${error.status ? "answers, but not this" : "does not answer"}, so nothing is known of the projection.`);
+    const retryAt = Date.now() + (retryInSeconds ?? 0) * 1000, answered = this.#answeredAt;
+    showBanner(error.message, () => [
+      answered === null ? "" : `The figures below are from ${dayAndTime(answered)}, ${ago(answered)}.`,
+      retryAt > Date.now() + 1000 ? `Trying again in ${span(retryAt - Date.now())}.` : "Trying again.",
+    ].join(" ").trim());
+    this.#verdict("unknown", { reason: `The API ${error.status ? "answers, but not this" : "does not answer"}, so nothing is known of the projection.` });
   }
 
   #show(projection) {
     const { status, lag_ms: lagMs, leader } = projection;
     this.#reports = leader ? [...this.#reports.filter((one) => one.id === leader.id), leader].slice(-REPORTS) : [];
     this.#rate = eventRate(this.#reports[0], leader) ?? (leader ? this.#rate : null);
-    this.#word(status, projection.reason ?? liveInWords(lagMs, leader, this.#silence(leader)));
+    this.#verdict(status, {
+      reason: projection.reason ?? liveInWords(lagMs, leader, this.#silence(leader)), usersSee: projection.users_see, toDo: projection.what_to_do,
+    });
     write(byId("lag"), span(lagMs));
-    write(byId("as-of"), projection.as_of ? dayAndTime(projection.as_of) : "–");
+    write(byId("as-of"), projection.as_of ? clockTime(projection.as_of) : "–");
+    write(byId("as-of-day"), projection.as_of ? `${dayAndTime(projection.as_of).split(",")[0]}: all committed before is in` : "");
     write(byId("event-rate"), rate(status === "live" ? this.#rate : null));
     write(byId("hot-count"), count(projection.hot_sessions));
-    this.#samples.add([{ at: Date.now(), status, lagMs }]);
+    this.#samples.add([{ at: Date.now(), status, lagMs, tripMs: leader?.round_trip_ms ?? null }]);
     this.#draw();
     this.#slices.show(projection.slices);
-    this.#projectors(leader ? [leader, ...projection.standbys] : projection.standbys);
-    this.#tail(projection, leader);
-    this.#drift(leader);
-    this.#errors([leader, ...projection.standbys].filter(Boolean), leader);
+    this.#processes(projection);
+    this.#replicas(projection.apis ?? []);
+    this.#inside(projection, leader);
+    this.#changes.add([leader, ...projection.standbys].filter(Boolean).flatMap((report) => report.errors ?? []).map(({ at, text }) => ({ at, kind: "error", text })));
   }
 
   // How long this page has seen nothing new of the leader, ms: by this machine's clock alone.
@@ -118,66 +142,74 @@ export class ProjectionPage {
     return now - this.#heard.at;
   }
 
-  #word(status, reason) {
-    const [sign, word] = STATES[status] ?? STATES.unknown;
+  #verdict(status, { reason, usersSee = null, toDo = null }) {
+    const [sign, word] = STATES[status] ?? STATES.unknown, look = status === "live" && toDo !== null && toDo !== "Nothing.";
     set(byId("state"), "data-status", status);
     write(byId("status-sign"), sign);
+    write(byId("answer"), look ? "Yes, but see below" : (ANSWERS[status] ?? ANSWERS.unknown));
     write(byId("status"), word);
     write(byId("reason"), reason);
+    for (const [id, text] of [["users-see", usersSee], ["to-do", toDo]]) {
+      byId(id).parentElement.hidden = text === null;
+      write(byId(id), text ?? "");
+    }
     if (this.#said !== null && this.#said !== status) announce(`The projection is ${word}. ${reason}`);
     this.#said = status;
   }
 
   #draw() {
-    this.#chart.draw(this.#samples.list, Date.now(), this.#limitMs);
-    const known = this.#samples.summary;
-    write(byId("chart-summary"), known ? `Median ${span(known.median)}, highest ${span(known.highest)}.` : "Nothing is known yet.");
+    const wanted = Number(byId("chart-span").value) * 60_000 || null;
+    this.#chart.draw({ samples: this.#samples.list, changes: this.#changes.list, now: Date.now(), limitMs: this.#limitMs, spanMs: wanted });
+    const trips = this.#samples.summary("tripMs"), lags = this.#samples.summary("lagMs");
+    write(byId("trip-p50"), span(trips?.p50));
+    write(byId("trip-p99"), span(trips?.p99));
+    write(byId("chart-summary"), lags ? `Lag: median ${span(lags.p50)}, highest ${span(lags.highest)}. Commit to visible: ${
+      trips ? `median ${span(trips.p50)}, highest ${span(trips.highest)}` : "not known"}.` : "Nothing is known yet.");
+    write(byId("limit-note"), this.#limitMs === null ? "" : `past ${span(this.#limitMs)} the API asks Postgres`);
   }
 
-  #projectors(reports) {
-    byId("projectors").tBodies[0].replaceChildren(...reports.map((report) => element("tr", {},
-      element("td", {}, report.role),
-      element("td", { title: report.id }, `${report.host}, process ${report.pid}`),
-      element("td", {}, String(report.state).replace("_", " ")),
-      element("td", {}, ago(report.started_at)),
-    )));
-    if (!reports.length) byId("projectors").tBodies[0].append(element("tr", {}, element("td", { colspan: "4" }, "None reports.")));
+  #processes({ leader, standbys, apis = [] }) {
+    const reports = [...(leader ? [leader] : []), ...standbys];
+    rows("processes", [
+      ...reports.map((report) => ["projector", report, report.role, [spaced(report.state), report.reason].filter(Boolean).join(": ")]),
+      ...apis.map((report) => ["API", report, "answers polls", `${count(report.connections)} of ${count(report.connections_bound)} connections${report.near_bound ? ", near the bound" : ""}`]),
+    ].map(([what, report, role, state]) => element("tr", {},
+      element("td", {}, what), element("td", {}, role), element("td", { title: report.id ?? null }, `${report.host}, process ${report.pid}`),
+      element("td", {}, state), element("td", { title: dayAndTime(report.started_at) }, ago(report.started_at)))), 5, "No process reports.");
   }
 
-  #tail(projection, leader) {
-    pairs(byId("tail"), leader ? [
-      ["state", String(leader.state).replace("_", " ")],
-      ["a beat's way", span(leader.round_trip_ms)],
-      ["sessions on their way in", count(leader.loading)],
-      ["times connected, terms", `${count(leader.connections)}, ${count(leader.terms)}`],
-      ["events applied", count(leader.events_applied)],
-      ["letters", lettersInWords(leader)],
-      ...(projection.slices?.length ? [] : [["term, batch", `${(projection.term ?? "–").slice(0, 8)}, ${count(projection.batch)}`]]),
-    ] : [["state", "no projector leads"]]);
-    const usage = leader?.notification_queue_usage ?? 0;
-    byId("queue").value = usage;
-    write(byId("queue-text"), leader ? `${rate(usage * 100)} % full` : "not known");
+  #replicas(apis) {
+    const found = apis.flatMap((report) => (report.replicas ?? []).map((one) => [report, one]));
+    byId("replicas-panel").hidden = !found.length;
+    rows("replicas", found.map(([report, one]) => element("tr", {},
+      element("td", {}, one.name), element("td", {}, `${spaced(one.state)}${one.reason ? `: ${one.reason}` : ""}`),
+      element("td", { class: "number" }, span(one.lag_ms)), element("td", {}, `${report.host}, process ${report.pid}`))), 4, "");
   }
 
-  #drift(leader) {
-    const found = leader?.drift ?? 0;
+  #inside(projection, leader) {
+    const found = leader?.drift ?? 0, usage = leader?.notification_queue_usage ?? 0;
     set(byId("drift"), "class", found ? "bad-news" : null);
-    write(byId("drift"), !leader ? "Nobody compares." : found
-      ? `${count(found)} hot sessions differed from Postgres and were loaded anew.` : "None found since this projector began.");
-    pairs(byId("checks"), leader ? [
-      ["sessions compared", count(leader.compared)], ["set aside", count(leader.set_aside)],
-      ["looked at again", count(leader.looks)], ["loaded", count(leader.loads)],
-    ] : []);
+    write(byId("drift"), !leader ? "No projector leads, so nobody compares the view with Postgres." : found
+      ? `${count(found)} hot sessions differed from Postgres and were loaded anew.` : "No hot session differed from Postgres since this projector started.");
+    pairs(byId("inside"), leader ? [
+      ["tail", spaced(leader.state)],
+      ["last heartbeat took", span(leader.round_trip_ms)],
+      ["sessions being loaded", count(leader.loading)],
+      ["sessions loaded so far", count(leader.loads)],
+      ["events applied", count(leader.events_applied)],
+      ["connections to Postgres made", count(leader.connections)],
+      ["terms begun", count(leader.terms)],
+      ...(projection.slices?.length ? [] : [["term, batch", `${(projection.term ?? "–").slice(0, 8)}, ${count(projection.batch)}`]]),
+      ["letters", lettersInWords(leader)],
+      ["notification queue", `${rate(usage * 100)} % full`],
+      ["sessions compared", count(leader.compared)],
+      ["sessions set aside", count(leader.set_aside)],
+    ] : [["tail", "no projector leads"]]);
   }
+}
 
-  // A leader tells those of the leaders before it too; one of them may be back.
-  #errors(reports, leader) {
-    const told = new Map(reports.flatMap((report) => report.errors ?? []).map((error) => [`${error.at} ${error.text}`, error]));
-    const errors = [...told.values()].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, ERRORS);
-    byId("errors").replaceChildren(...errors.map(({ at, text }) =>
-      element("li", {}, element("time", { datetime: at, title: at }, ago(at)), ` ${text}`)));
-    if (!errors.length) byId("errors").append(element("li", {}, leader ? "None of this leader, nor of one before it." : "Not known: no projector leads."));
-  }
+function rows(id, made, columns, none) {
+  byId(id).tBodies[0].replaceChildren(...(made.length ? made : [element("tr", {}, element("td", { colspan: String(columns) }, none))]));
 }
 
 function pairs(list, entries) {

@@ -38,6 +38,8 @@ _PROJECTION: Part = {
         }
     ],
     "slices": [],
+    "users_see": "Hot sessions are answered from memory or Redis, 180 ms behind; others from Postgres.",
+    "what_to_do": "Nothing.",
 }
 _HOT = {
     "session_id": SESSION_ID,
@@ -189,14 +191,17 @@ def _projection() -> Part:
 
 
 def _history() -> Part:
-    sample = {"at": "2026-01-13T14:30:01.430000Z", "status": "live", "lag_ms": 180, "events_per_second": 12.5}
+    at = "2026-01-13T14:30:01.430000Z"
+    sample = {"at": at, "status": "live", "lag_ms": 180, "events_per_second": 12.5, "round_trip_ms": 3.17}
+    change = {"at": at, "kind": "term", "text": "Term 5f2b6c0e began."}
+    told = {"max_staleness_ms": 5000, "samples": [sample], "changes": [change]}
     return {
         "operationId": "readProjectionHistory",
         "tags": ["projection"],
         "summary": "Lag over the last 15 minutes",
         "description": "About a sample a second, as the API process that answers took them. Scope: `ops`.",
         "responses": {
-            "200": _json("The samples.", "LagHistory", {"max_staleness_ms": 5000, "samples": [sample]}),
+            "200": _json("The samples.", "LagHistory", told),
             **_errors(*_KEYED),
         },
     }

@@ -130,6 +130,8 @@ SCHEMAS: dict[str, Schema] = {
                 enum=["live", "catching_up", "stale", "down"],
             ),
             "reason": _or_null(_text("Why it is not live, and how to mend it.")),
+            "users_see": _text("What polls get in this state, in full sentences."),
+            "what_to_do": _text("The next step, in full sentences; `Nothing.` where all is well."),
             "as_of": _or_null(_text("Every event committed before this instant is in the view.", format="date-time")),
             "lag_ms": {"type": ["integer", "null"], "minimum": 0, "description": "How old `as_of` is."},
             "hot_sessions": {"type": ["integer", "null"], "minimum": 0, "description": "Sessions in Redis."},
@@ -249,6 +251,19 @@ SCHEMAS: dict[str, Schema] = {
                 "minimum": 0,
                 "description": "Events that the leader applied, over its last two reports; null where none leads.",
             },
+            "round_trip_ms": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "description": "From the commit of the last heartbeat until it was in the view.",
+            },
+        },
+    ),
+    "ProjectionChange": _object(
+        "A change that this API process noticed.",
+        {
+            "at": _text("When: of an error or a start as reported, else when it was seen.", format="date-time"),
+            "kind": _text("What changed.", enum=["status", "term", "started", "error"]),
+            "text": _text("A full sentence for people.", maxLength=1100),
         },
     ),
     "LagHistory": _object(
@@ -260,6 +275,12 @@ SCHEMAS: dict[str, Schema] = {
                 "maxItems": 900,
                 "items": {"$ref": "#/components/schemas/LagSample"},
                 "description": "About one a second, oldest first; fewer while Redis is slow, or the process young.",
+            },
+            "changes": {
+                "type": "array",
+                "maxItems": 100,
+                "items": {"$ref": "#/components/schemas/ProjectionChange"},
+                "description": "Changes of status, new terms, starts of processes and errors, oldest first.",
             },
         },
     ),

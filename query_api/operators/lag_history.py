@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from random import uniform
 from typing import Any
 
+from query_api.operators.projection_changes import ChangeLog
 from readmodel.freshness import rfc3339
 from readmodel.projection import Projection, Status
 
@@ -28,6 +29,8 @@ class Sample:
     status: Status
     lag_ms: int | None
     events_per_second: float | None
+    round_trip_ms: float | None
+    """From the commit of the last heartbeat until it was in the view."""
 
 
 class LagHistory:
@@ -45,6 +48,7 @@ class LagHistory:
         self._samples: deque[Sample] = deque(maxlen=SAMPLES)
         self._leader: Report | None = None
         self._rate: float | None = None
+        self._changes = ChangeLog()
 
     async def run(self) -> None:
         """Take samples, for ever."""
@@ -59,14 +63,23 @@ class LagHistory:
         leader = projection.leader
         if leader != self._leader:
             self._leader, self._rate = leader, events_per_second(self._leader, leader)
-        self._samples.append(Sample(rfc3339(at_us), projection.status, projection.lag_ms, self._rate))
+        at = rfc3339(at_us)
+        self._samples.append(Sample(at, projection.status, projection.lag_ms, self._rate, round_trip_ms(leader)))
+        self._changes.note(at, projection)
 
     def as_json(self) -> dict[str, Any]:
-        """Give the samples, oldest first, and past which lag the view is stale."""
+        """The samples and the changes, oldest first, and past which lag the view is stale."""
         return {
             "max_staleness_ms": round(self._max_staleness_seconds * 1000),
             "samples": [asdict(sample) for sample in self._samples],
+            "changes": [asdict(change) for change in self._changes.kept],
         }
+
+
+def round_trip_ms(leader: Report | None) -> float | None:
+    """How long the last heartbeat took, None where the report tells none."""
+    took = None if leader is None else leader.get("round_trip_ms")
+    return round(took, 2) if isinstance(took, int | float) else None
 
 
 def events_per_second(before: Report | None, after: Report | None) -> float | None:

@@ -25,6 +25,7 @@ from readmodel.parameters import Parameters
 from readmodel.poll import Poll
 from readmodel.poll_query import MAX_PAGE
 from readmodel.projection import read_projection
+from readmodel.projection_advice import users_see, what_to_do
 
 _NOT_WRITABLE = "Redis takes no writes, so no session can be warmed or kept; /api/v2/projection says more."
 _STANDS_STILL = "The view stands still, so the session is not kept up to date; /api/v2/projection says why."
@@ -101,8 +102,9 @@ class Operations:
         service = self._service
         await self._admitted(request, "ops")
         _no_parameters(request)
-        state = await read_projection(service.view, service.config.max_staleness_seconds, service.database())
-        return _json(state.as_json())
+        staleness = service.config.max_staleness_seconds
+        state = await read_projection(service.view, staleness, service.database())
+        return _json({**state.as_json(), "users_see": users_see(state, staleness), "what_to_do": what_to_do(state)})
 
     async def history(self, request: Request) -> Response:
         """Tell the lag of the last fifteen minutes."""

@@ -19,12 +19,12 @@ from redis.exceptions import NoPermissionError, ResponseError
 from readmodel.errors import ConfigurationError, ServiceError
 from readmodel.keys import Keys
 from readmodel.projection import Projection, ask_projection
+from readmodel.projection_advice import what_to_do
 from readmodel.redis_client import refusal, target, translated
 from readmodel.redis_rights import OLDEST_REDIS, Program, base, trials
 from readmodel.redis_servers import RedisServers, masters_of, open_servers
 from readmodel.view import ViewReader
 from readmodel.whole_view import WholeView
-from readside.commands.plain_words import what_to_do
 from readside.inspection.clocks import judge_clock
 from readside.inspection.findings import Finding, State, fine, problem, unknown, warning
 from readside.inspection.transport import judge_redis_tls

@@ -68,7 +68,7 @@ async def tab(browser: Browser, **options: Any) -> AsyncIterator[Tab]:
         yield opened
     finally:
         await context.close()
-    assert opened.unexpected() == []
+    assert opened.unexpected() == [], opened.unexpected()
 
 
 @asynccontextmanager

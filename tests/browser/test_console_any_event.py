@@ -28,18 +28,25 @@ def row(page: Page, event_id: str) -> Locator:
     return page.locator(f'#events > li[data-id="{event_id}"]')
 
 
-async def whole(page: Page, event_id: str, name: str = "payload") -> str:
+def detail(page: Page) -> Locator:
+    """Where all of the opened event stands."""
+    return page.locator("#detail")
+
+
+async def whole(page: Page, name: str = "payload") -> str:
     """Have all of a text shown; the text."""
-    more = row(page, event_id).get_by_role("button", name=f"Show more of the {name}")
+    more = detail(page).get_by_role("button", name=f"Show more of the {name}")
     while await more.is_visible():
         await more.press("Enter")
-    return await row(page, event_id).get_by_label(name, exact=True).text_content() or ""
+    return await detail(page).get_by_label(name, exact=True).text_content() or ""
 
 
 async def payload(page: Page, event_id: str) -> str:
     """Open an event; its payload as far as it is shown."""
-    await row(page, event_id).locator("summary").click()
-    return await row(page, event_id).get_by_label("payload", exact=True).text_content() or ""
+    if await detail(page).is_visible():
+        await page.keyboard.press("Escape")  # on a phone it lies over the list
+    await row(page, event_id).click()
+    return await detail(page).get_by_label("payload", exact=True).text_content() or ""
 
 
 async def test_six_thousand_brackets_hide_nothing(service: Service, visitor: Tab) -> None:
@@ -110,11 +117,11 @@ async def test_instants_of_every_age_in_postgres_order(service: Service, visitor
     await expect(page.locator("#life-text")).to_contain_text(
         "2 dated after 2199 stand at the right end, the farthest infinity."
     )
-    await expect(page.locator("#life .station")).to_have_count(5)
+    await expect(page.locator("#life .station")).to_have_count(3)  # two share each end
     times = [at for at in await _times(page) if at in instants]
     await service.add(session_id, 1)
     await expect(page.locator("#events > li")).to_have_count(9)
-    await page.locator("#events summary").nth(0).click()
+    await page.locator("#events > li").nth(0).click()
 
     held = await service.writer.connection.fetch(
         "SELECT id::text FROM events WHERE session_id = $1::uuid ORDER BY timestamp DESC, id DESC", session_id
@@ -142,10 +149,10 @@ async def test_a_megabyte_opens_in_parts(service: Service, visitor: Tab, name: s
     await expect(row(page, event_id)).to_be_visible()
     await page.evaluate(WATCH_FRAMES)
     first = await payload(page, event_id)
-    await expect(row(page, event_id).get_by_role("status")).to_contain_text("characters to come")
-    text = await whole(page, event_id)
-    shown = row(page, event_id).get_by_label("payload", exact=True)
-    await expect(row(page, event_id).get_by_role("status")).to_have_text("All is shown.")
+    await expect(detail(page).get_by_role("status")).to_contain_text("characters to come")
+    text = await whole(page)
+    shown = detail(page).get_by_label("payload", exact=True)
+    await expect(detail(page).get_by_role("status")).to_have_text("All is shown.")
     await expect(shown).to_be_focused()
     await shown.press("Control+End")
 
@@ -163,11 +170,8 @@ async def test_what_is_copied_has_no_line_ends_of_its_own(service: Service, visi
     (event_id,) = await service.write(session_id, {"data": data})
     page = await opened(service, visitor, session_id)
     await payload(page, event_id)
-    await (
-        row(page, event_id)
-        .get_by_label("payload", exact=True)
-        .evaluate("(pre) => getSelection().selectAllChildren(pre)")
-    )
+    shown = detail(page).get_by_label("payload", exact=True)
+    await shown.evaluate("(pre) => getSelection().selectAllChildren(pre)")
     await page.keyboard.press("Control+C")
 
     assert await page.evaluate("navigator.clipboard.readText()") == data
@@ -175,12 +179,13 @@ async def test_what_is_copied_has_no_line_ends_of_its_own(service: Service, visi
 
 async def test_what_is_written_leftward_turns_nothing_beside_it(service: Service, visitor: Tab) -> None:
     """A name in Hebrew is shown before its number, and elements of a list in their order."""
+    await visitor.page.set_viewport_size({"width": 1900, "height": 900})  # no line is broken
     nested = "[" * 20 + '"\u05d0\u05d1", 456, "\u05d2\u05d3", 789' + "]" * 20
     session_id = await service.session()
     (event_id,) = await service.write(session_id, {"data": f'{{"\u05e9\u05dc\u05d5\u05dd": 123, "in": {nested}}}'})
     page = await opened(service, visitor, session_id)
     await payload(page, event_id)
-    shown = row(page, event_id).get_by_label("payload", exact=True)
+    shown = detail(page).get_by_label("payload", exact=True)
     sought = ["\u05e9", "123", "\u05d0", "456", "\u05d2", "789"]
     lefts = [await shown.evaluate(_LEFT_OF, text) for text in sought]
 
@@ -209,7 +214,7 @@ async def test_a_message_of_a_megabyte_is_cut_in_its_row_and_whole_below(service
     await expect(page.locator("#events > li")).to_have_count(3)
     await payload(page, event_id)
 
-    assert await whole(page, event_id, "message") == message
+    assert await whole(page, "message") == message
     assert len(await row(page, event_id).locator(".message").text_content() or "") <= 1_001
 
 
@@ -226,7 +231,7 @@ async def test_messages_and_types_hide_nothing(service: Service, visitor: Tab) -
 
     assert await row(page, short).locator(".message").text_content() == r"paid \u202e001 to\u200bday"
     assert await row(page, short).locator(".type").text_content() == r"step\u200b_\u202ecreated"
-    assert (await whole(page, long, "message")).endswith(r"x\u202e001")
+    assert (await whole(page, "message")).endswith(r"x\u202e001")
 
 
 async def test_events_too_large_for_one_page_are_all_there(service: Service, visitor: Tab) -> None:
@@ -247,9 +252,9 @@ async def test_events_too_large_for_one_page_are_all_there(service: Service, vis
     await eventually(are_served, "all are served: what comes later comes by itself")
     page = await opened(service, visitor, session_id)
 
-    await expect(page.locator("#shown")).to_have_text("25 of 40 shown")
+    await expect(page.locator("#shown")).to_have_text("31 of 40 loaded")
     await page.get_by_role("button", name="Load older").click()
-    await expect(page.locator("#events > li")).to_have_count(40)
+    await expect(page.locator("#shown")).to_have_text("40 events")
 
 
 async def test_on_a_phone_nothing_is_wider_than_the_screen(service: Service, visitor: Tab) -> None:
@@ -267,7 +272,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(service: Service, vis
         await payload(page, event_id)
 
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    assert await page.locator("#events pre").evaluate_all(
+    assert await page.locator("#detail pre").evaluate_all(
         "(shown) => shown.every((one) => one.scrollWidth <= one.clientWidth)"
     )
     cut = "(times) => times.filter((one) => one.scrollWidth > one.clientWidth + 1).length"

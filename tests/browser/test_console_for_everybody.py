@@ -58,7 +58,7 @@ async def test_axe_finds_nothing(service: Service, browser: Browser, viewport: d
         found["projection"] = await violations(page)
         await page.goto(f"{service.url}/#session={session_id}")
         await expect(page.locator("#events > li")).to_have_count(10)
-        await page.locator("#events summary").first.click()
+        await page.locator("#events > li").first.click()
         found["session"] = await violations(page)
         await page.goto(f"{service.url}/#session=00000000-0000-0000-0000-000000000000")
         await expect(page.locator("#refused-page")).to_be_visible()
@@ -80,7 +80,7 @@ async def test_axe_finds_nothing_about_odd_events(
     await service.write(session_id, {**odd, "timestamp": "0044-03-15 12:00:00+00 BC"}, {"timestamp": "infinity"})
     async with looking(browser, viewport, scheme) as opened:
         page = await enter(opened, f"{service.url}/#session={session_id}", BOTH_KEY)
-        await page.locator("#events summary").last.click()
+        await page.locator("#events > li").last.click()
         await expect(page.get_by_role("button", name="Show more of the")).to_have_count(2)
 
         assert await violations(page) == []
@@ -97,7 +97,7 @@ async def test_nothing_sticks_out(service: Service, browser: Browser, viewport: 
         widths = [await _width(page)]
         await page.goto(f"{service.url}/#session={session_id}")
         await expect(page.locator("#events > li")).to_have_count(11)
-        await page.locator("#events summary").first.click()
+        await page.locator("#events > li").first.click()
         widths.append(await _width(page))
         await page.goto(f"{service.url}/#sessions&token={minted([session_id, await service.session()])}")
         await expect(page.locator("#token-sessions a")).to_have_count(2)
@@ -118,7 +118,19 @@ async def test_the_keyboard_reaches_everything(service: Service, visitor: Tab) -
         reached.append(await page.evaluate(_FOCUSED))
 
     names = [name for name, _ in reached]
-    for wanted in ("Skip to the content", "to-projection", "session-id", "Open", "pause", "warm", "copy", "summary"):
+    for wanted in (
+        "Skip to the content",
+        "to-projection",
+        "session-id",
+        "Open",
+        "pause",
+        "warm",
+        "copy",
+        "life-board",
+        "find-text",
+        "events",
+        "summary",
+    ):
         assert wanted in names, names
     assert [name for name, is_shown in reached if name != "BODY" and not is_shown] == []
 

@@ -44,13 +44,13 @@ async def test_a_wrong_key_is_told(service: Service, visitor: Tab) -> None:
     visitor.expected.append(AWAY)
     page = await enter(visitor, service.url, None)
     await page.get_by_label("API key").fill("two words")
-    await page.get_by_role("button", name="Go on").click()
+    await page.get_by_role("button", name="Open the console").click()
     await expect(page.locator("#key-problem")).to_contain_text("That is no key")
     await page.get_by_label("API key").fill("wrong")
-    await page.get_by_role("button", name="Go on").click()
+    await page.get_by_role("button", name="Open the console").click()
     await expect(page.locator("#key-problem")).to_have_text("The API key is not known.")
     await page.get_by_label("API key").fill(BOTH_KEY)
-    await page.get_by_role("button", name="Go on").click()
+    await page.get_by_role("button", name="Open the console").click()
 
     await expect(page.locator("#status")).to_have_text("live")
 
@@ -113,16 +113,22 @@ async def test_a_link_from_the_table_leads_to_the_top_of_the_sessions_page(servi
 
 
 async def test_everything_about_the_projection_is_there(service: Service, visitor: Tab) -> None:
-    """Lag, as-of, leader, tail, notification queue, drift and errors."""
+    """The verdict in the CLI's words, both latencies, as-of, processes, what is inside, and errors."""
     page = await enter(visitor, service.url, BOTH_KEY)
     await expect(page.locator("#status")).to_have_text("live")
     await expect(page.locator("#lag")).to_contain_text("ms")
     await expect(page.locator("#as-of")).to_contain_text(":")
-    await expect(page.locator("#projectors tbody tr")).to_contain_text(["leader"])
-    await expect(page.locator("#tail")).to_contain_text("a beat's way")
-    await expect(page.locator("#queue-text")).to_contain_text("% full")
-    await expect(page.locator("#drift")).to_have_text("None found since this projector began.")
-    await expect(page.locator("#errors")).to_have_text("None of this leader, nor of one before it.")
+    await expect(page.locator("#answer")).to_have_text("Yes")
+    await expect(page.locator("#users-see")).to_contain_text("Hot sessions are answered from memory or Redis")
+    await expect(page.locator("#to-do")).to_have_text("Nothing.")
+    await expect(page.locator("#trip-p50")).to_contain_text("ms")
+    await expect(page.locator("#trip-p99")).to_contain_text("ms")
+    await expect(page.locator("#processes tbody tr")).to_contain_text(["leader", "connections"])
+    await expect(page.locator("#inside")).to_contain_text("last heartbeat took")
+    await expect(page.locator("#inside")).to_contain_text("% full")
+    await expect(page.locator("#drift")).to_contain_text("No hot session differed from Postgres")
+    await expect(page.locator("#errors-count")).to_have_text("no errors")
+    await expect(page.locator("#changes .started")).not_to_have_count(0)
 
 
 async def test_events_a_second_are_told(service: Service, visitor: Tab) -> None:
@@ -146,7 +152,7 @@ async def test_the_chart_moves(service: Service, visitor: Tab) -> None:
     before = await line.get_attribute("d")
 
     await expect(line).not_to_have_attribute("d", before or "")
-    await expect(page.locator("#chart-summary")).to_contain_text("Median")
+    await expect(page.locator("#chart-summary")).to_contain_text("Lag: median")
 
 
 async def test_a_page_that_is_opened_now_has_a_past(service: Service, visitor: Tab) -> None:
@@ -177,7 +183,7 @@ async def test_hot_sessions_are_sorted_and_filtered(service: Service, visitor: T
     await expect(head).to_have_attribute("aria-sort", "ascending")
     ascending = await _events(page)
     chosen = next(iter(sizes))
-    await page.get_by_label("Filter by id or status").fill(chosen[:13])
+    await page.get_by_label("Find a session by id or status").fill(chosen[:13])
     await expect(page.locator("#hot-sessions tbody tr")).to_have_count(1)
 
     assert descending == sorted(descending, reverse=True)
@@ -222,8 +228,8 @@ async def test_an_api_that_is_away_is_told_and_so_is_its_return(service: Service
     await expect(page.locator("#status")).to_have_text("live")
     await service.stop_api()
     await expect(page.get_by_role("alert").filter(has_text="The API does not answer.")).to_be_visible()
-    await expect(page.locator("#trouble")).to_have_text(
-        re.compile(r"The figures below are from \d+ \w+ \d{4}, \d\d:\d\d:\d\d\. Trying again\.$")
+    await expect(page.locator("#trouble-times")).to_have_text(
+        re.compile(r"^The figures below are from \d+ \w+ \d{4}, \d\d:\d\d:\d\d, .+\. Trying again")
     )
     await expect(page.locator("#status")).to_have_text("unknown")
     await service.start_api()
@@ -237,7 +243,8 @@ async def test_without_any_answer_no_figures_are_told_of(service: Service, visit
     visitor.expected.append(AWAY)
     await visitor.page.route("**/api/v2/projection/**", _broken)
     page = await enter(visitor, service.url, BOTH_KEY)
-    await expect(page.locator("#trouble")).to_have_text("Something is wrong. Trying again.")
+    await expect(page.locator("#trouble-text")).to_have_text("Something is wrong.")
+    await expect(page.locator("#trouble-times")).not_to_contain_text("figures")
 
     await expect(page.locator("#reason")).to_have_text(
         "The API answers, but not this, so nothing is known of the projection."
@@ -256,7 +263,7 @@ async def test_a_live_view_is_told_as_far_as_it_is_known(service: Service, visit
     page = await enter(visitor, service.url, BOTH_KEY)
     reason = page.locator("#reason")
     await expect(reason).to_have_text(
-        "The last beat that came through the whole pipe is 4.4 s old. The leading projector is catching up."
+        "The last heartbeat in the view was committed 4.4 s ago. The leading projector is catching up."
     )
 
     await expect(reason).to_contain_text("The leading projector has not reported for")
@@ -272,11 +279,11 @@ async def test_last_errors_outlive_the_leader_that_had_them(service: Service, vi
     await redis.aclose()
     page = await enter(visitor, service.url, BOTH_KEY)
 
-    await expect(page.locator("#errors")).to_contain_text("PostgreSQL closed the connection.")
-    await expect(page.locator("#errors time")).to_have_attribute("title", at)
+    error = page.locator("#changes .error", has_text="PostgreSQL closed the connection.")
+    await expect(error.locator("time")).to_have_attribute("datetime", at)
     await service.kill_projector()
     await service.start_projector()
-    await expect(page.locator("#errors")).to_contain_text("PostgreSQL closed the connection.")
+    await expect(error).to_have_count(1)
 
 
 async def test_an_error_that_two_projectors_tell_is_shown_once(service: Service, visitor: Tab) -> None:
@@ -287,18 +294,81 @@ async def test_an_error_that_two_projectors_tell_is_shown_once(service: Service,
     await visitor.page.route("**/api/v2/projection", lambda route: route.fulfill(json=told))
     page = await enter(visitor, service.url, BOTH_KEY)
 
-    await expect(page.locator("#errors li")).to_have_count(1)
-    await expect(page.locator("#errors")).to_contain_text("PostgreSQL closed the connection.")
+    await expect(page.locator("#changes .error", has_text="PostgreSQL closed the connection.")).to_have_count(1)
 
 
-async def test_without_a_leader_errors_are_not_known(service: Service, visitor: Tab) -> None:
-    """That is something else than none."""
+async def test_what_the_api_remembers_is_told_without_a_leader(service: Service, visitor: Tab) -> None:
+    """Errors and terms are listed and marked on the chart, and errors can be looked at alone."""
     told = (await service.get("/api/v2/projection")).json()
-    told |= {"status": "down", "reason": "No projector leads.", "leader": None, "standbys": []}
+    told |= {"status": "down", "reason": "No projector leads.", "leader": None, "standbys": [], "apis": []}
+    history = (await service.get("/api/v2/projection/history")).json()
+    at = history["samples"][-1]["at"]
+    history["changes"] = [
+        {"at": at, "kind": "term", "text": "Term 5f2b6c0e began."},
+        {"at": at, "kind": "error", "text": "It broke."},
+    ]
     await visitor.page.route("**/api/v2/projection", lambda route: route.fulfill(json=told))
+    await visitor.page.route("**/api/v2/projection/history", lambda route: route.fulfill(json=history))
     page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#answer")).to_have_text("No")
+    await expect(page.locator("#changes li")).to_have_count(2)
+    await expect(page.locator("#chart .mark.error")).to_have_count(1)
+    await page.get_by_label("errors only").check()
 
-    await expect(page.locator("#errors")).to_have_text("Not known: no projector leads.")
+    await expect(page.locator("#changes li")).to_have_count(1)
+    await expect(page.locator("#errors-count")).to_have_text("1 error")
+
+
+async def test_a_value_of_the_chart_is_read_by_pointer_and_by_keys(service: Service, visitor: Tab) -> None:
+    """With its time and state; who listens hears the same."""
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#chart .line")).to_have_attribute("d", _several_points())
+    await page.locator("#chart-board").hover()
+    await expect(page.locator("#chart-tip")).to_contain_text("commit to visible")
+    await page.mouse.move(0, 0)
+    await expect(page.locator("#chart-tip")).to_be_hidden()
+    board = page.get_by_role("slider", name="A point in time")
+    await board.press("Home")
+    first = await board.get_attribute("aria-valuetext")
+    await board.press("ArrowRight")
+
+    await expect(board).not_to_have_attribute("aria-valuetext", first or "")
+    await expect(page.locator("#chart-tip")).to_contain_text("lag, at most")
+
+
+async def test_any_session_is_found_by_its_id(service: Service, visitor: Tab) -> None:
+    """A hot one, one that is not in the list, and one that does not exist."""
+    visitor.expected.append("404")
+    session_id = await service.session(3)
+    await visitor.page.route("**/projection/sessions*", lambda route: route.fulfill(json={"items": [], "total": 0}))
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await expect(page.locator("#no-sessions")).to_have_text("No session is in Redis.")
+    await page.keyboard.press("/")
+    await page.keyboard.type(f"see {session_id.upper()} please")
+    await expect(page.locator("#found")).to_contain_text(f"{session_id} has 3 events")
+    await page.get_by_label("Find a session by id or status").fill("00000000-0000-0000-0000-000000000000")
+    await expect(page.locator("#found")).to_contain_text("Session not found")
+    await page.get_by_label("Find a session by id or status").fill(session_id)
+    await expect(page.locator("#found")).to_contain_text("has 3 events")
+    await page.keyboard.press("Enter")
+
+    await expect(page.locator("#session-name")).to_have_text(session_id)
+
+
+async def test_rows_keep_their_places_under_the_pointer(service: Service, visitor: Tab) -> None:
+    """What is new waits, and is counted; by keys a row is reached and opened."""
+    first = await service.session(1)
+    page = await enter(visitor, service.url, BOTH_KEY)
+    await _row(page, first).hover()
+    second = await service.session(1)
+    await expect(page.locator("#hot-note")).to_contain_text("Order held")
+    await expect(_row(page, second)).to_have_count(0)
+    await page.mouse.move(0, 0)
+    await expect(_row(page, second)).to_have_count(1)
+    await page.keyboard.press("j")
+    await page.keyboard.press("Enter")
+
+    await expect(page.locator("#events > li")).not_to_have_count(0)
 
 
 def _several_points() -> re.Pattern[str]:

@@ -41,7 +41,7 @@ async def test_a_view_of_one_slice_shows_nothing_of_them(service: Service, visit
     await expect(page.locator("#status")).to_have_text("live")
 
     await expect(page.locator("#slices")).to_be_hidden()
-    await expect(page.locator("#tail")).to_contain_text("term, batch")
+    await expect(page.locator("#inside")).to_contain_text("term, batch")
 
 
 async def test_slices_that_are_live_are_cells(service: Service, visitor: Tab) -> None:
@@ -51,7 +51,7 @@ async def test_slices_that_are_live_are_cells(service: Service, visitor: Tab) ->
     await expect(page.locator("#slices-cells span")).to_have_count(32)
     await expect(page.get_by_role("img", name="32 slices on 3 nodes, all live.")).to_be_visible()
     await expect(page.locator("#slices-unwell")).to_be_hidden()
-    await expect(page.locator("#tail")).not_to_contain_text("term, batch")
+    await expect(page.locator("#inside")).not_to_contain_text("term, batch")
 
 
 async def test_each_slice_that_is_not_live_has_a_row(service: Service, visitor: Tab) -> None:

@@ -185,7 +185,7 @@ async def test_a_token_is_typed_in_place_of_a_key(service: Service, api: Guarded
     await page.goto(api.url)
     for text in (token, f"{api.url}/#token={token}"):
         await page.get_by_label("API key or token").fill(text)
-        await page.get_by_role("button", name="Go on").click()
+        await page.get_by_role("button", name="Open the console").click()
         await expect(page.locator("#events > li")).to_have_count(2)
         assert await kept(page) == token
         await page.get_by_role("button", name="Change key").click()
@@ -220,7 +220,7 @@ async def test_a_link_in_a_tab_that_holds_a_key(service: Service, api: Guarded, 
     page = visitor.page
     await page.goto(api.url)
     await page.get_by_label("API key or token").fill(BOTH_KEY)
-    await page.get_by_role("button", name="Go on").click()
+    await page.get_by_role("button", name="Open the console").click()
     await expect(page.locator("#status")).to_have_text("live")
     await page.evaluate("(hash) => { location.hash = hash; }", f"token={token}")
     await expect(page.locator("#events > li")).to_have_count(2)

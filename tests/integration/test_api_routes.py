@@ -138,7 +138,7 @@ async def test_the_lag_has_a_history(stand: Stand) -> None:
     await eventually(sampled, "a sample")
     history = (await stand.client.get("/api/v2/projection/history")).json()
     assert history["max_staleness_ms"] == 5000
-    assert history["samples"][0].keys() == {"at", "status", "lag_ms", "events_per_second"}
+    assert history["samples"][0].keys() == {"at", "status", "lag_ms", "events_per_second", "round_trip_ms"}
     assert "none is accepted" in problem(await stand.client.get("/api/v2/projection/history?since=1"), 400)
 
 

@@ -18,7 +18,7 @@ from projector.standing import standing
 from projector.tail.triggers import uninstall
 from projector.telemetry import Telemetry
 from readmodel.projection import Projection, read_projection
-from readside.commands.plain_words import what_to_do
+from readmodel.projection_advice import what_to_do
 from tests.support.builders import api, api_config
 from tests.support.healing import own_redis, said
 from tests.support.projecting import Bench, bench

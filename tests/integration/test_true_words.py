@@ -12,11 +12,12 @@ from redis.asyncio import Redis
 
 from readmodel.keys import Keys
 from readmodel.projection import Projection, read_projection
+from readmodel.projection_advice import users_see
 from readmodel.redis_client import connect
 from readmodel.redis_servers import OneServer
 from readmodel.view import ViewReader
 from readside.commands import explain as command
-from readside.commands.plain_words import TableRow, rows, users_see
+from readside.commands.plain_words import TableRow, rows
 from readside.settings import Settings
 from tests.support.builders import api, api_config, events_path
 from tests.support.projecting import Bench, bench

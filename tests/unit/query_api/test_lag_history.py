@@ -40,9 +40,10 @@ async def test_a_sample_says_when_and_how_it_was() -> None:
     assert history.as_json() == {
         "max_staleness_ms": 5000,
         "samples": [
-            {"at": at, "status": "live", "lag_ms": 100, "events_per_second": None},
-            {"at": at, "status": "down", "lag_ms": None, "events_per_second": None},
+            {"at": at, "status": "live", "lag_ms": 100, "events_per_second": None, "round_trip_ms": None},
+            {"at": at, "status": "down", "lag_ms": None, "events_per_second": None, "round_trip_ms": None},
         ],
+        "changes": [{"at": at, "kind": "status", "text": "The view is down: Redis is away."}],
     }
 
 

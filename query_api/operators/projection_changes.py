@@ -1,0 +1,98 @@
+"""What changed about a projection: its status, terms, starts of processes and errors, as each API process saw it.
+
+A projector's own list of errors is gone with its Redis. This one outlives both, for as long as the API process lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from readmodel.projection import Projection, Status
+
+KEPT = 100
+TEXT_LENGTH = 500
+
+Kind = Literal["status", "term", "started", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change: `at` is RFC 3339, `text` a full sentence."""
+
+    at: str
+    kind: Kind
+    text: str
+
+
+class ChangeLog:
+    """Keeps the newest changes, each once, however many looks show it."""
+
+    def __init__(self) -> None:
+        self.kept: list[Change] = []
+        self._terms: Mapping[int, str] | None = None
+        self._status: Status | None = None
+
+    def note(self, at: str, projection: Projection) -> None:
+        """Compare a look at `at` with those before it."""
+        found = [
+            *_starts(projection),
+            *_errors(projection),
+            *self._begun(at, projection),
+            *self._turned(at, projection),
+        ]
+        # By their own times: what was let go for its age does not come back with the next look.
+        self.kept = sorted({*self.kept, *found}, key=lambda one: (one.at, one.kind, one.text))[-KEPT:]
+
+    def _begun(self, at: str, projection: Projection) -> Iterator[Change]:
+        """The terms that began since the look before; at the first look nobody knows when they did."""
+        terms = _terms(projection)
+        before, self._terms = self._terms, {**(self._terms or {}), **terms}
+        if before is None:
+            return
+        changed = [index for index, term in terms.items() if before.get(index) != term]
+        if len(changed) == 1 and not projection.slices:
+            yield Change(at, "term", f"Term {terms[changed[0]][:8]} began.")
+        elif changed:
+            named = ", ".join(map(str, changed[:8])) + (", …" if len(changed) > 8 else "")
+            yield Change(at, "term", f"New terms began in slices {named}.")
+
+    def _turned(self, at: str, projection: Projection) -> Iterator[Change]:
+        """Tell a status that is another than at the look before."""
+        before, self._status = self._status, projection.status
+        if before in (None, projection.status):
+            return
+        if projection.status == "live":
+            yield Change(at, "status", "The view is live again.")
+        else:
+            status = projection.status.replace("_", " ")
+            yield Change(at, "status", f"The view is {status}: {_cut(projection.reason)}")
+
+
+def _terms(projection: Projection) -> dict[int, str]:
+    """The term of each slice; a view that is one has the number 0."""
+    if projection.slices:
+        return {one.slice: one.term for one in projection.slices if one.term}
+    return {0: projection.term} if projection.term else {}
+
+
+def _starts(projection: Projection) -> Iterator[Change]:
+    projectors = [report for report in (projection.leader, *projection.standbys) if report]
+    for what, reports in (("Projector", projectors), ("API process", projection.apis)):
+        for report in reports:
+            at = report.get("started_at")
+            if isinstance(at, str):
+                yield Change(at, "started", f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}.")
+
+
+def _errors(projection: Projection) -> Iterator[Change]:
+    for report in (projection.leader, *projection.standbys):
+        errors = (report or {}).get("errors")
+        for error in errors if isinstance(errors, list) else ():
+            if isinstance(error, dict) and isinstance(error.get("at"), str):
+                yield Change(error["at"], "error", _cut(error.get("text")))
+
+
+def _cut(text: Any) -> str:
+    return str(text)[:TEXT_LENGTH]
