@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from random import uniform
 from typing import Any
 
-from query_api.operators.projection_changes import ChangeLog
+from query_api.operators.projection_changes import ProjectionChanges
 from readmodel.freshness import rfc3339
 from readmodel.projection import Projection, Status
 
@@ -48,7 +48,7 @@ class LagHistory:
         self._samples: deque[Sample] = deque(maxlen=SAMPLES)
         self._leader: Report | None = None
         self._rate: float | None = None
-        self._changes = ChangeLog()
+        self._changes = ProjectionChanges()
 
     async def run(self) -> None:
         """Take samples, for ever."""

@@ -18,7 +18,7 @@ Kind = Literal["status", "term", "started", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ProjectionChange:
     """One change: `at` is RFC 3339, `text` a full sentence."""
 
     at: str
@@ -26,11 +26,11 @@ class Change:
     text: str
 
 
-class ChangeLog:
+class ProjectionChanges:
     """Keeps the newest changes, each once, however many looks show it."""
 
     def __init__(self) -> None:
-        self.kept: list[Change] = []
+        self.kept: list[ProjectionChange] = []
         self._terms: Mapping[int, str] | None = None
         self._status: Status | None = None
 
@@ -45,7 +45,7 @@ class ChangeLog:
         # By their own times: what was let go for its age does not come back with the next look.
         self.kept = sorted({*self.kept, *found}, key=lambda one: (one.at, one.kind, one.text))[-KEPT:]
 
-    def _begun(self, at: str, projection: Projection) -> Iterator[Change]:
+    def _begun(self, at: str, projection: Projection) -> Iterator[ProjectionChange]:
         """The terms that began since the look before; at the first look nobody knows when they did."""
         terms = _terms(projection)
         before, self._terms = self._terms, {**(self._terms or {}), **terms}
@@ -53,21 +53,21 @@ class ChangeLog:
             return
         changed = [index for index, term in terms.items() if before.get(index) != term]
         if len(changed) == 1 and not projection.slices:
-            yield Change(at, "term", f"Term {terms[changed[0]][:8]} began.")
+            yield ProjectionChange(at, "term", f"Term {terms[changed[0]][:8]} began.")
         elif changed:
             named = ", ".join(map(str, changed[:8])) + (", …" if len(changed) > 8 else "")
-            yield Change(at, "term", f"New terms began in slices {named}.")
+            yield ProjectionChange(at, "term", f"New terms began in slices {named}.")
 
-    def _turned(self, at: str, projection: Projection) -> Iterator[Change]:
+    def _turned(self, at: str, projection: Projection) -> Iterator[ProjectionChange]:
         """Tell a status that is another than at the look before."""
         before, self._status = self._status, projection.status
         if before in (None, projection.status):
             return
         if projection.status == "live":
-            yield Change(at, "status", "The view is live again.")
+            yield ProjectionChange(at, "status", "The view is live again.")
         else:
             status = projection.status.replace("_", " ")
-            yield Change(at, "status", f"The view is {status}: {_cut(projection.reason)}")
+            yield ProjectionChange(at, "status", f"The view is {status}: {_cut(projection.reason)}")
 
 
 def _terms(projection: Projection) -> dict[int, str]:
@@ -77,21 +77,23 @@ def _terms(projection: Projection) -> dict[int, str]:
     return {0: projection.term} if projection.term else {}
 
 
-def _starts(projection: Projection) -> Iterator[Change]:
+def _starts(projection: Projection) -> Iterator[ProjectionChange]:
     projectors = [report for report in (projection.leader, *projection.standbys) if report]
     for what, reports in (("Projector", projectors), ("API process", projection.apis)):
         for report in reports:
             at = report.get("started_at")
             if isinstance(at, str):
-                yield Change(at, "started", f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}.")
+                yield ProjectionChange(
+                    at, "started", f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}."
+                )
 
 
-def _errors(projection: Projection) -> Iterator[Change]:
+def _errors(projection: Projection) -> Iterator[ProjectionChange]:
     for report in (projection.leader, *projection.standbys):
         errors = (report or {}).get("errors")
         for error in errors if isinstance(errors, list) else ():
             if isinstance(error, dict) and isinstance(error.get("at"), str):
-                yield Change(error["at"], "error", _cut(error.get("text")))
+                yield ProjectionChange(error["at"], "error", _cut(error.get("text")))
 
 
 def _cut(text: Any) -> str:

@@ -182,11 +182,3 @@ def test_the_data_model_knows_the_triggers() -> None:
 
     assert (len(functions("readside")), len(triggers("readside"))) == (13, 8)
     assert "thirteen functions, eight triggers, three tables and four sequences" in text
-
-
-def test_the_changelog_tells_of_this_version() -> None:
-    """The version of the package has its section."""
-    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-
-    assert version
-    assert f"## [{version.group(1)}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -114,13 +114,6 @@ def test_the_readme_names_all_that_is_public_and_matters() -> None:
     assert [name for name in sorted(named) if name not in README] == []
 
 
-def test_its_version_is_the_servers() -> None:
-    """They are released together."""
-    versions = {tomllib.loads((at / "pyproject.toml").read_text())["project"]["version"] for at in (ROOT, PROJECT)}
-
-    assert len(versions) == 1
-
-
 def test_its_requirement_and_builder_are_locked() -> None:
     """The tests run it with the lock's httpx."""
     lock = (ROOT / "requirements.lock").read_text()

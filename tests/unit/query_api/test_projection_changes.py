@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from query_api.operators.projection_changes import KEPT, Change, ChangeLog
+from query_api.operators.projection_changes import KEPT, ProjectionChange, ProjectionChanges
 from readmodel.projection import Projection, SliceState
 
 AT = "2026-01-13T14:30:00.000000Z"
@@ -15,9 +15,9 @@ def report(**facts: Any) -> dict[str, Any]:
     return {"host": "a.example", "pid": 7, "started_at": AT, "errors": [], **facts}
 
 
-def noted(*projections: Projection) -> list[Change]:
+def noted(*projections: Projection) -> list[ProjectionChange]:
     """What is kept of looks at these, all at `LATER`."""
-    log = ChangeLog()
+    log = ProjectionChanges()
     for projection in projections:
         log.note(LATER, projection)
     return log.kept
@@ -33,7 +33,7 @@ def test_a_term_is_told_when_it_takes_the_place_of_another() -> None:
     first, none, second = (Projection("live", term=term) for term in ("a" * 32, None, "b" * 32))
 
     assert noted(first, first) == []
-    assert noted(first, none, first, second, second) == [Change(LATER, "term", "Term bbbbbbbb began.")]
+    assert noted(first, none, first, second, second) == [ProjectionChange(LATER, "term", "Term bbbbbbbb began.")]
 
 
 def test_terms_of_slices_are_told_together() -> None:
@@ -41,7 +41,9 @@ def test_terms_of_slices_are_told_together() -> None:
     before = Projection("live", slices=tuple(part(index, "a") for index in range(12)))
     after = Projection("live", slices=tuple(part(index, "b" if index > 1 else "a") for index in range(12)))
 
-    assert noted(before, after) == [Change(LATER, "term", "New terms began in slices 2, 3, 4, 5, 6, 7, 8, 9, ….")]
+    assert noted(before, after) == [
+        ProjectionChange(LATER, "term", "New terms began in slices 2, 3, 4, 5, 6, 7, 8, 9, ….")
+    ]
 
 
 def test_a_start_is_told_once_and_at_its_own_time() -> None:
@@ -49,9 +51,9 @@ def test_a_start_is_told_once_and_at_its_own_time() -> None:
     projection = Projection("live", leader=report(), standbys=(report(pid=8),), apis=({**report(pid=9)},))
 
     assert noted(projection, projection) == [
-        Change(AT, "started", "API process 9 started on a.example."),
-        Change(AT, "started", "Projector 7 started on a.example."),
-        Change(AT, "started", "Projector 8 started on a.example."),
+        ProjectionChange(AT, "started", "API process 9 started on a.example."),
+        ProjectionChange(AT, "started", "Projector 7 started on a.example."),
+        ProjectionChange(AT, "started", "Projector 8 started on a.example."),
     ]
 
 
@@ -60,7 +62,7 @@ def test_a_status_is_told_when_it_turns() -> None:
     live, down = Projection("live"), Projection("down", reason="No projector leads.")
 
     assert [change.text for change in noted(live, live, down, down)] == ["The view is down: No projector leads."]
-    assert Change(LATER, "status", "The view is live again.") in noted(down, live)
+    assert ProjectionChange(LATER, "status", "The view is live again.") in noted(down, live)
 
 
 def test_an_error_outlives_the_leader_that_had_it() -> None:
@@ -68,7 +70,7 @@ def test_an_error_outlives_the_leader_that_had_it() -> None:
     failed, silent = Projection("live", leader={"errors": [ERROR]}), Projection("down")
 
     assert [change for change in noted(failed, silent, failed) if change.kind == "error"] == [
-        Change(AT, "error", "PostgreSQL went.")
+        ProjectionChange(AT, "error", "PostgreSQL went.")
     ]
 
 
