@@ -7,7 +7,7 @@ const GAP_MS = 4_000; // samples come each second: a longer silence is drawn as 
 const EDGE = { left: 56, right: 12, top: 10, bottom: 44 }; // px, where a letter is as large as on a desk
 const LANE = 24; // of marks, between the plot and the times
 const DESK_PX = 15;
-const SPANS_MS = [1, 2, 3, 5, 10, 15].map((minutes) => minutes * 60_000);
+const LEAST_SPAN_MS = 60_000;
 const STEPS_MS = [15, 30, 60, 120, 180, 300].map((seconds) => seconds * 1_000);
 const SIGNS = { term: "◇", started: "▲", error: "✕" };
 const THIN_PX = 4;
@@ -50,10 +50,9 @@ export function enclosing(least, most) {
   return found.slice(Math.max(0, from), Math.max(to, from + 1) + 1);
 }
 
-/** How much of the past is shown: what there is, rounded up; at least a minute, at most fifteen. */
+/** How much of the past is shown: what there is, at least a minute, at most fifteen. */
 export function spanFor(samples, now) {
-  const known = now - (samples[0]?.at ?? now);
-  return SPANS_MS.find((one) => one >= known) ?? SPAN_MS;
+  return Math.min(SPAN_MS, Math.max(LEAST_SPAN_MS, (now - (samples[0]?.at ?? now)) * 1.02));
 }
 
 /** Draws into one `<svg>`, as wide as that is; `board` lies above it and is moved along by pointer and keys. */
