@@ -103,5 +103,5 @@ BESIDE_BASE = frozenset(module.NAME for module in (commit_beside_base, paths_bes
 
 
 def chosen(names: Sequence[str], base: str | None) -> list[str]:
-    """Give what to measure: the names, or everything; what needs an earlier version, only where one is given."""
+    """What to measure: the names, or everything; what needs an earlier version, only where one is given."""
     return list(names) or [name for name in MEASUREMENTS if base or name not in BESIDE_BASE]

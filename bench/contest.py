@@ -61,7 +61,7 @@ async def contest(
 
 
 def beside(measure: str, ours: Contestant, *peers: tuple[Contestant, Target | None]) -> list[Row]:
-    """Give a row for each peer; one that is missing says so in its place."""
+    """A row for each peer; one that is missing says so in its place."""
     figure = ours.figure()
     return [
         Row(measure, figure, f"{peer.name}: {peer.missing}", target=target)
@@ -180,6 +180,6 @@ async def _refuses_a_wrong_key(contestant: Contestant) -> None:
 
 
 async def nothing_new(port: int, path: str) -> str:
-    """Give the poll of a client that has the newest event."""
+    """The poll of a client that has the newest event."""
     newest = orjson.loads((await answer_of(port, f"{path}?limit=1")).body)["items"][0]
     return f"{path}?since={newest['timestamp']}"

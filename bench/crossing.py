@@ -111,7 +111,7 @@ async def _named(messages: PubSub, session: bytes) -> None:
 
 
 def files_of(files: Sequence[str], tree: Path) -> set[str]:
-    """Give the paths within the tree of those files that are in one of its packages."""
+    """The paths within the tree of those files that are in one of its packages."""
     return {
         str(Path(file).relative_to(tree))
         for file in files

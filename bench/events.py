@@ -30,7 +30,7 @@ FROM generate_series(1, $3::int) AS e, generate_series($1::int, $2::int) AS s,
 
 
 def session_id(number: int) -> str:
-    """Give the id of the session of this number, from 1."""
+    """The id of the session of this number, from 1."""
     return str(UUID(md5(f"session {number}".encode(), usedforsecurity=False).hexdigest()))
 
 

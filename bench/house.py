@@ -49,7 +49,7 @@ class House:
     upward_imports: Sequence[str]
 
     def figures(self) -> dict[str, tuple[int, Sequence[str]]]:
-        """Give each figure by its name, with what was counted where that can be listed."""
+        """Each figure by its name, with what was counted where that can be listed."""
         doubled, bare = twice(self.classes), participles(self.classes)
         return {
             "files that an event crosses from its commit to Redis": (len(self.crossed), self.crossed),
@@ -118,17 +118,17 @@ def modules_of(tree: Path, directories: Sequence[str]) -> dict[Path, ast.Module]
 
 
 def classes_of(modules: Mapping[Path, ast.Module]) -> list[str]:
-    """Give the name of each class, as often as it stands there."""
+    """The name of each class, as often as it stands there."""
     return [node.name for module in modules.values() for node in ast.walk(module) if isinstance(node, ast.ClassDef)]
 
 
 def twice(classes: Sequence[str]) -> list[str]:
-    """Give the names that more than one class has."""
+    """The names that more than one class has."""
     return sorted(name for name, times in Counter(classes).items() if times > 1)
 
 
 def participles(classes: Sequence[str]) -> list[str]:
-    """Give the names that say what was done, and not what it is."""
+    """The names that say what was done, and not what it is."""
     return sorted({name for name in classes if is_participle(name)})
 
 
@@ -139,7 +139,7 @@ def is_participle(name: str) -> bool:
 
 
 def long_functions(module: ast.Module) -> list[str]:
-    """Give the names of functions that are too long, from `def` to their last line."""
+    """The names of functions that are too long, from `def` to their last line."""
     return [
         node.name
         for node in ast.walk(module)
@@ -149,7 +149,7 @@ def long_functions(module: ast.Module) -> list[str]:
 
 
 def upward(layer: str, module: ast.Module) -> list[str]:
-    """Give what a module of this layer imports from layers that it is not to know."""
+    """What a module of this layer imports from layers that it is not to know."""
     below = {"readside": LAYERS, "projector": ("projector", "readmodel"), "query_api": ("query_api", "readmodel")}
     known = below.get(layer, (layer,))
     return [name for name in _imported(module) if (root := name.partition(".")[0]) in LAYERS and root not in known]

@@ -115,7 +115,7 @@ def _children_seconds() -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the value that `share` percent of the values do not exceed."""
+    """The value that `share` percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share / 100))]
 

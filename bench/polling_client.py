@@ -16,12 +16,12 @@ class Response:
     body: bytes
 
     def fields(self) -> list[tuple[str, str]]:
-        """Give the header fields in their order, names in small letters."""
+        """The header fields in their order, names in small letters."""
         lines = [line.partition(":") for line in self.head.decode("latin-1").split("\r\n")[1:]]
         return [(name.lower(), value.strip()) for name, _, value in lines]
 
     def header(self, name: str) -> str:
-        """Give a header's value, "" when it is not there."""
+        """A header's value, "" when it is not there."""
         for line in self.head.split(b"\r\n")[1:]:
             found, _, value = line.partition(b":")
             if found.lower() == name.lower().encode():

@@ -24,7 +24,7 @@ def tree_of(revision: str) -> Iterator[Path]:
 
 
 def commit_of(revision: str) -> str:
-    """Give the hash of the commit that a revision is. Raises BenchError when it is none."""
+    """The hash of the commit that a revision is. Raises BenchError when it is none."""
     try:
         return _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
     except BenchError as error:

@@ -162,7 +162,7 @@ class Site:
         await until(passed, "as-of has passed what was written")
 
     async def as_of_us(self) -> int | None:
-        """Give the view's as-of, which is that of its oldest slice; None while one is not live."""
+        """The view's as-of, which is that of its oldest slice; None while one is not live."""
         found = []
         for part in self.view.parts:
             position = await part.position()
@@ -242,7 +242,7 @@ class Servers:
             await redis.aclose()
 
     async def versions(self) -> tuple[str, str]:
-        """Give the versions of PostgreSQL and Redis."""
+        """The versions of PostgreSQL and Redis."""
         server = await asyncpg.connect(self.postgres.url())
         redis = connect(self.redis.url(), name="bench")
         try:
@@ -303,7 +303,7 @@ async def until(
 
 @asynccontextmanager
 async def redis_at(url: str) -> AsyncIterator[Redis]:
-    """Give a client for as long as the block lasts."""
+    """A client for as long as the block lasts."""
     redis = connect(url, name="bench")
     try:
         yield redis

@@ -68,7 +68,7 @@ def lines(chart: Chart) -> str:
 def _axis(
     values: Sequence[float], start: float, end: float, *, logarithmic: bool
 ) -> tuple[Callable[[float], float], list[float]]:
-    """Give where a value lies between start and end, and the values to mark; logarithms need values above zero."""
+    """Where a value lies between start and end, and the values to mark; logarithms need values above zero."""
     if logarithmic:
         low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
         high = max(high, low + 1)

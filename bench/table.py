@@ -63,7 +63,7 @@ class Row:
         return self.figure.median / self.beside.median if self.beside else None
 
     def cells(self) -> tuple[str, str, str, str, str]:
-        """Give the texts of the columns."""
+        """The texts of the columns."""
         beside = f"{self.peer}: {self.beside.text()}" if self.beside else self.peer
         ratio = "" if self.ratio is None else f"{self.ratio:.2f} ×"
         return self.measure, self.figure.text(), beside, ratio, self._wanted()

@@ -77,12 +77,12 @@ async def sizes_mb(database_url: str) -> AsyncIterator[list[Point]]:
 
 
 def resident_mb(process: int) -> float:
-    """Give the memory that a process has now. Raises BenchError where the machine does not tell (not Linux)."""
+    """The memory that a process has now. Raises BenchError where the machine does not tell (not Linux)."""
     return _status_mb(process, "VmRSS:")
 
 
 def peak_mb(process: int) -> float:
-    """Give the most that it ever had, or had since `forget_peak`. Raises BenchError as above."""
+    """The most that it ever had, or had since `forget_peak`. Raises BenchError as above."""
     return _status_mb(process, "VmHWM:")
 
 
@@ -103,7 +103,7 @@ def _status_mb(process: int, name: str) -> float:
 
 
 def first_and_last(points: Sequence[Point], seconds: float, window_seconds: float) -> tuple[float, float]:
-    """Give the means of the first and of the last seconds of a watch that was to last so long.
+    """The means of the first and of the last seconds of a watch that was to last so long.
 
     Raises BenchError when either has fewer than five points.
     """
@@ -115,7 +115,7 @@ def first_and_last(points: Sequence[Point], seconds: float, window_seconds: floa
 
 
 def stopped_growing(points: Sequence[Point]) -> float:
-    """Give the seconds after which nothing was larger than it had been before; 0.0 when nothing grew."""
+    """The seconds after which nothing was larger than it had been before; 0.0 when nothing grew."""
     largest, at = points[0][1], 0.0
     for seconds, value in points[1:]:
         if value > largest:

@@ -34,7 +34,7 @@ _COUNTERS = {
 
 
 class TelemetryCollector(Collector):
-    """Gives the telemetry as metric families under `readside_projector_`.
+    """The telemetry as metric families under `readside_projector_`.
 
     Of the view only its leader knows: the other projectors give these families without a value.
     """
@@ -126,7 +126,7 @@ def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
 
 
 def exposition(telemetry: Telemetry) -> bytes:
-    """Give the Prometheus text."""
+    """The Prometheus text."""
     registry = CollectorRegistry()
     registry.register(TelemetryCollector(telemetry))
     return generate_latest(registry)

@@ -98,7 +98,7 @@ class Reads:
             raise
 
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
-        """Give what the headers of these sessions must say; missing sessions are left out."""
+        """What the headers of these sessions must say; missing sessions are left out."""
         async with self._connection() as connection:
             rows = await connection.fetch(
                 statement("compare", self.tables), list(session_ids), timeout=LOAD_TIMEOUT_SECONDS
@@ -106,7 +106,7 @@ class Reads:
         return {row["session_id"]: Truth(*row[1:]) for row in rows}
 
     async def statuses(self, session_ids: Collection[str]) -> dict[str, str]:
-        """Give these sessions' statuses; missing sessions are left out."""
+        """These sessions' statuses; missing sessions are left out."""
         with translated(self._url):
             rows = await self._pool.fetch(statement("statuses", self.tables), list(session_ids))
         return {row["session_id"]: row["status"] for row in rows}
@@ -163,7 +163,7 @@ class Reads:
                 _take(EventRow(*row), found)
 
     async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[tuple[str, bytes], LogRow]:
-        """Give what polls are served of these events, by session and id; digests of their JSON where `rendered`."""
+        """What polls are served of these events, by session and id; digests of their JSON where `rendered`."""
         async with self._connection() as connection:
             wanted = [UUID(bytes=event_id) for event_id in ids]
             served = statement("served", self.tables)
@@ -298,7 +298,7 @@ class Reads:
         return left
 
     async def inspect_triggers(self, schema: str) -> str | None:
-        """Give None when the triggers are ours, whole and enabled; else the sentence that says how to mend it.
+        """None when the triggers are ours, whole and enabled; else the sentence that says how to mend it.
 
         On a connection of its own, with the owners' search_path. Raises EventLogUnavailable where that finds other
         tables by now.
@@ -357,7 +357,7 @@ async def _owners_connection(url: str, check: Check | None) -> AsyncIterator[Con
 
 
 def scored(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
-    """Give a session's totals again; raises BadEvents for what the view cannot hold."""
+    """A session's totals again; raises BadEvents for what the view cannot hold."""
     if any(row["unscored"] for row in rows):
         raise BadEvents(
             "an event has a timestamp that a sorted set cannot hold, or a NULL where readside needs a value"

@@ -119,7 +119,7 @@ class Reporter:
         return [{"at": rfc3339(at_us), "text": text} for at_us, text in reversed(self._telemetry.errors)]
 
     def report(self, now_us: int) -> dict[str, Any]:
-        """Give the report: instants RFC 3339, `reported_at_us` by Redis' clock."""
+        """The report: instants RFC 3339, `reported_at_us` by Redis' clock."""
         t = self._telemetry
         aside = t.set_aside()
         state, reason = standing(t, self._still_seconds)
@@ -196,7 +196,7 @@ def _leader_of(reports: Mapping[str, bytes], now_us: int) -> Mapping[str, Any] |
 
 
 def _errors_in(report: bytes) -> list[tuple[int, str]]:
-    """Give the errors that a report tells, with when they came; none where it is of another version."""
+    """The errors that a report tells, with when they came; none where it is of another version."""
     try:
         errors = orjson.loads(report).get("errors", ())
         return [(microseconds(datetime.fromisoformat(error["at"])), str(error["text"])) for error in errors]

@@ -34,7 +34,7 @@ class ServedRows(Protocol):
     """Where Postgres' rows come from."""
 
     async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[tuple[str, bytes], LogRow]:
-        """Give these events, those that there are, with their digests if they are to be `rendered`."""
+        """These events, those that there are, with their digests if they are to be `rendered`."""
 
 
 @dataclass(slots=True)

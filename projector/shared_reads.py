@@ -22,7 +22,7 @@ class StepReads(Protocol):
         """Fetch the named events by session, but for those that are here already."""
 
     async def statuses(self, session_ids: Collection[str]) -> Mapping[str, str]:
-        """Give these sessions' statuses; missing sessions are left out."""
+        """These sessions' statuses; missing sessions are left out."""
 
 
 class SharedReads:
@@ -47,7 +47,7 @@ class SharedReads:
         return (await self._added.ask(wanted)).of(wanted) if wanted else NewEvents()
 
     async def statuses(self, session_ids: Collection[str]) -> Mapping[str, str]:
-        """Give these sessions' statuses; missing sessions are left out."""
+        """These sessions' statuses; missing sessions are left out."""
         found = await self._statuses.ask(session_ids)
         return {sid: found[sid] for sid in session_ids if sid in found}
 

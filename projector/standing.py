@@ -11,7 +11,7 @@ STILL_SECONDS = 1.5
 
 
 def standing(telemetry: Telemetry, still_seconds: float = STILL_SECONDS) -> tuple[str, str | None]:
-    """Give (state, reason). A leader that is live in its own eyes waits where a store has made it wait for long."""
+    """(state, reason). A leader that is live in its own eyes waits where a store has made it wait for long."""
     telemetry.sum_up()
     if telemetry.role != "leader":
         return telemetry.state, telemetry.reason
@@ -19,7 +19,7 @@ def standing(telemetry: Telemetry, still_seconds: float = STILL_SECONDS) -> tupl
 
 
 def standing_of(here: SliceTelemetry, still_seconds: float = STILL_SECONDS) -> tuple[str, str | None]:
-    """Give the same of what a leader leads: a slice, or the whole view."""
+    """The same of what a leader leads: a slice, or the whole view."""
     if here.state != "live":
         return here.state, here.reason
     if here.reason:  # a batch that Redis does not take

@@ -121,7 +121,7 @@ class Telemetry(SliceTelemetry):
         self.role, self.state = "starting", "waiting"
 
     def of_slice(self, index: int) -> SliceTelemetry:
-        """Give the place where a slice is told of."""
+        """The place where a slice is told of."""
         return self.slices[index] if self.slices else self
 
     def sum_up(self) -> None:
@@ -186,7 +186,7 @@ class Telemetry(SliceTelemetry):
 
 
 def _least(values: Iterable[T | None]) -> T | None:
-    """Give the least of what all know; None where one knows nothing."""
+    """The least of what all know; None where one knows nothing."""
     known = list(values)
     return None if None in known else min(known)  # type: ignore[type-var]
 

@@ -22,7 +22,7 @@ _SEVERAL = "Multiple exceptions: "
 
 
 def distrust(exc: BaseException, parameter: str) -> str | None:
-    """Give why a server's certificate cannot be trusted, and what to do; None where that is not what went wrong.
+    """Why a server's certificate cannot be trusted, and what to do; None where that is not what went wrong.
 
     `parameter` is what names the file of an authority in the store's URL.
     """
@@ -36,7 +36,7 @@ def distrust(exc: BaseException, parameter: str) -> str | None:
 
 
 def cause(exc: BaseException) -> str:
-    """Give an exception's reason in one line, without a full stop, and printable: a server may say anything."""
+    """An exception's reason in one line, without a full stop, and printable: a server may say anything."""
     told = (str(exc) or type(exc).__name__).splitlines()[0]
     quoted = _QUOTED.fullmatch(told)
     text = quoted[1] if quoted else told

@@ -45,7 +45,7 @@ def is_askable(event_type: str) -> bool:
 
 @lru_cache(maxsize=1024)  # a load asks for the same few, once an event
 def type_name(event_type: str | None) -> str:
-    """Give the name under which a type is counted and indexed; those that no poll can name share the empty one.
+    """The name under which a type is counted and indexed; those that no poll can name share the empty one.
 
     None is the type of a row in a column that may hold NULL: the term is about to end for it.
     """

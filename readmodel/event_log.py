@@ -99,7 +99,7 @@ class EventLog(TableReads[Poll]):
 
 
 def arguments_of(poll: Poll, max_bytes: int) -> tuple[object, ...]:
-    """Give the parameters of `answer_statement`."""
+    """The parameters of `answer_statement`."""
     types, steps = list(poll.types) or None, [UUID(step) for step in poll.steps]
     wanted = UUID(poll.session_id), poll.since_us, types, poll.limit, poll.offset, max_bytes
     return (*wanted, steps) if steps else wanted

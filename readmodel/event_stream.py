@@ -76,14 +76,14 @@ class StreamLog(TableReads[StreamRead]):
         self._may_prove = False
 
     async def read(self, session_id: str, offset: Offset | None, limit: int, max_bytes: int) -> LogArrivals:
-        """Give what comes behind an offset, None for all: at most `limit` events of at most `max_bytes`.
+        """What comes behind an offset, None for all: at most `limit` events of at most `max_bytes`.
 
         Raises AnswerTooLarge where not even one fits, and BadEvents, which names the event that cannot be read.
         """
         return await self.answer(StreamRead(session_id, offset, limit), max_bytes)
 
     async def tail(self, session_id: str) -> LogArrivals:
-        """Give the offset behind all that there is now, and none of it."""
+        """The offset behind all that there is now, and none of it."""
         return await self.answer(StreamRead(session_id, limit=0), 0)
 
     async def answer(self, question: StreamRead, max_bytes: int) -> LogArrivals:
@@ -162,7 +162,7 @@ def stream_statement(
 
 
 def _open(cut: Cut) -> list[str]:
-    """Give a cut's open ids as text, whose arrays asyncpg knows without asking the server."""
+    """A cut's open ids as text, whose arrays asyncpg knows without asking the server."""
     return [str(txid) for txid in sorted(cut.running)]
 
 

@@ -29,7 +29,7 @@ class Histogram:
         return sum(self._counts)
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Give what Prometheus wants: (upper bound, how many lie below it), the last bound being +Inf."""
+        """What Prometheus wants: (upper bound, how many lie below it), the last bound being +Inf."""
         seen, given = 0, []
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
             seen += count

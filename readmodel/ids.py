@@ -22,18 +22,18 @@ member_id = re.compile(rb'\{"id":"(%b)"' % UUID.encode()).match
 
 
 def parse_uuid(text: str) -> str | None:
-    """Give a UUID as Postgres prints it, None where it is none. Capitals, `urn:uuid:` or no dashes are understood."""
+    """A UUID as Postgres prints it, None where it is none. Capitals, `urn:uuid:` or no dashes are understood."""
     match = _UUID.fullmatch(text)
     return "-".join(match.group(1, 3, 4, 5, 6)).lower() if match else None
 
 
 def parse_session_id(text: str) -> str:
-    """Give the id as Postgres prints it; raises InvalidParameter unless it is a UUID."""
+    """The id as Postgres prints it; raises InvalidParameter unless it is a UUID."""
     return _parse_id("session", text)
 
 
 def parse_event_id(text: str) -> str:
-    """Give the id as Postgres prints it; raises InvalidParameter unless it is a UUID."""
+    """The id as Postgres prints it; raises InvalidParameter unless it is a UUID."""
     return _parse_id("event", text)
 
 

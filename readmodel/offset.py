@@ -111,7 +111,7 @@ def _bits(lower: int, upper: int) -> int:
 
 
 def _gaps(xmax: int, running: list[int]) -> str:
-    """Give the bits of open ids, the highest first: each gap as so many zeros as it has digits but one, and itself."""
+    """The bits of open ids, the highest first: each gap as so many zeros as it has digits but one, and itself."""
     bits, above = [], xmax
     for txid in reversed(running):
         gap = f"{above - txid:b}"

@@ -110,19 +110,19 @@ class _Start:
     newer: tuple[tuple[str, str], ...] = ()
 
     def settings(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Give the parameters of a connection that wants these."""
+        """The parameters of a connection that wants these."""
         if self.pooled:
             return {"application_name": wanted["application_name"], **TRACKED}
         return {**FIXED, **dict(self.newer), **wanted}
 
     def after(self, refusal: BaseException) -> _Start | None:
-        """Give what to begin with instead; None where that was not what was refused."""
+        """What to begin with instead; None where that was not what was refused."""
         if isinstance(refusal, asyncpg.ProtocolViolationError) and "startup parameter" in str(refusal):
             return None if self.pooled else _Start(pooled=True)
         return _Start() if self.newer and isinstance(refusal, asyncpg.UndefinedObjectError) else None
 
     def on(self, version: int) -> _Start:
-        """Give what to begin with on a server of this version."""
+        """What to begin with on a server of this version."""
         known = tuple((name, value) for name, (since, value) in NEWER.items() if version >= since)
         return self if self.pooled else _Start(newer=known)
 
@@ -214,7 +214,7 @@ def _options(application_name: str, timeout_seconds: float, settings: Mapping[st
 
 
 def tls_version(connection: Any) -> str | None:
-    """Give the version of TLS in which we talk to whoever answers, a pooler perhaps; None for plain text.
+    """The version of TLS in which we talk to whoever answers, a pooler perhaps; None for plain text.
 
     asyncpg has no name of its own for it, so we ask its transport. The server's pg_stat_ssl tells of its own end alone.
     """
@@ -281,7 +281,7 @@ def place_of(url: str) -> str:
 
 
 def _named_in(query: str) -> str:
-    """Give the hosts that stand in a URL's query, as libpq allows; nothing else of it is shown."""
+    """The hosts that stand in a URL's query, as libpq allows; nothing else of it is shown."""
     named = dict(parse_qsl(query))
     hosts = named.get("host") or named.get("hostaddr") or (named.get("service") and f"service {named['service']}")
     return hosts if hosts and hosts.isprintable() else "localhost"

@@ -193,7 +193,7 @@ def _place(user: str, host: str, port: str) -> tuple[str, dict[str, str]]:
 
 
 def _spread(name: str, parameter: str, values: list[str], count: int) -> list[str]:
-    """Give one value for each host; a single one is for all."""
+    """One value for each host; a single one is for all."""
     fitting = values * count if len(values) == 1 else values
     if len(fitting) != count:
         raise ConfigurationError(f"{name} has a list in {parameter} that is not as long as its list of hosts.")

@@ -84,7 +84,7 @@ class Projection:
     slices: tuple[SliceState, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Give the fields for JSON."""
+        """The fields for JSON."""
         return asdict(self)
 
 
@@ -126,7 +126,7 @@ class FreshReport(NamedTuple):
 
 
 def newest_reports(hashes: Iterable[ReportHash], within_seconds: float) -> list[FreshReport]:
-    """Give the newest report of each living process, in the order in which they began.
+    """The newest report of each living process, in the order in which they began.
 
     Its age is by the clock of the server that holds it: these may differ.
     """
@@ -188,7 +188,7 @@ class Reports(NamedTuple):
     slices: Mapping[int, Mapping[str, Any]]
 
     def of_slice(self, index: int) -> Reports:
-        """Give the same as it is of one slice of several: the leader tells of those that are not live."""
+        """The same as it is of one slice of several: the leader tells of those that are not live."""
         if self.leader is None or "slices" not in self.leader:
             return self
         said = self.slices.get(index, {"state": "live"})
@@ -282,7 +282,7 @@ _CONDITIONS = {
 
 
 def _whole(slices: Sequence[SliceState], away: Collection[int]) -> tuple[Status, str | None]:
-    """Give the worst status, and say how many slices are in it, and which."""
+    """The worst status, how many slices are in it, and which."""
     status = max((one.status for one in slices), key=_BADNESS.index)
     if status == "live":
         return status, None
@@ -309,7 +309,7 @@ def named_slices(slices: Sequence[SliceState]) -> str:
 def _together(
     judged: Sequence[Projection], nodes: Sequence[str], away: Collection[int], reports: Reports
 ) -> Projection:
-    """Give the whole of which these are the slices."""
+    """The whole of which these are the slices."""
     slices = tuple(
         SliceState(index, node, one.status, one.reason, one.as_of, one.lag_ms, one.hot_sessions, one.term, one.batch)
         for index, (one, node) in enumerate(zip(judged, nodes, strict=True))

@@ -181,7 +181,7 @@ def refusal(client: Redis, exc: Exception) -> ServiceError:
 
 
 def words(exc: Exception) -> str:
-    """Give what Redis said, whole: redis-py keeps the first word apart where it knows it."""
+    """What Redis said, whole: redis-py keeps the first word apart where it knows it."""
     text, first = cause(exc), getattr(exc, "status_code", None)
     if isinstance(exc, ReadOnlyError) and not first and "READONLY" not in text:
         first = "READONLY"

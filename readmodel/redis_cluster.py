@@ -33,7 +33,7 @@ class Topology:
     told_by: Address
 
     def owner(self, slot: int) -> Address | None:
-        """Give the master of a slot; None where it has none."""
+        """The master of a slot; None where it has none."""
         place = bisect_right(self.firsts, slot) - 1
         if place < 0 or slot > self.ranges[place][1]:
             return None
@@ -111,7 +111,7 @@ class ClusterServers(MovingServers):
         return chain(self._seeds, self._topology.nodes if self._topology else (), self._moved.values())
 
     def first_slots(self) -> Iterable[int]:
-        """Give a slot of each master that has any."""
+        """A slot of each master that has any."""
         ranges = self._topology.ranges if self._topology else ()
         return {master: first for first, _, master in reversed(ranges)}.values()
 

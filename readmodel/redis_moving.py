@@ -80,14 +80,14 @@ class MovingServers(ABC):
 
     @abstractmethod
     async def identify(self) -> str:
-        """Give what stays of them when masters and replicas change places; raises what redis-py does."""
+        """What stays of them when masters and replicas change places; raises what redis-py does."""
 
     @abstractmethod
     def first_slots(self) -> Iterable[int]:
-        """Give a slot of each master."""
+        """A slot of each master."""
 
     async def masters(self) -> Sequence[Redis]:
-        """Give a client of each server that holds keys; raises ViewUnavailable, AccessRefused."""
+        """A client of each server that holds keys; raises ViewUnavailable, AccessRefused."""
         with translated(self.client(0)):
             await self.settle(0)
         return [self.client(slot) for slot in self.first_slots()]
@@ -102,7 +102,7 @@ class MovingServers(ABC):
         return False
 
     def client(self, slot: int) -> Redis:
-        """Give a client of the server that has a slot, whichever that is when a command is sent."""
+        """A client of the server that has a slot, whichever that is when a command is sent."""
         if slot not in self._clients:
             self._clients[slot] = BoundClient(self, slot)
         return self._clients[slot]
@@ -112,11 +112,11 @@ class MovingServers(ABC):
         return shown(self.address(slot))
 
     def pool(self, slot: int) -> NodePool:
-        """Give the connections to the server that a slot is taken to be on."""
+        """The connections to the server that a slot is taken to be on."""
         return self.pool_of(self.address(slot))
 
     def pool_of(self, address: Address) -> NodePool:
-        """Give the connections to a server."""
+        """The connections to a server."""
         pool = self._pools.get(address)
         if pool is None:
             pool = self._pools[address] = self._open_node(address)

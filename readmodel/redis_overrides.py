@@ -170,7 +170,7 @@ class SlotServers(Protocol):
         """Name them all for people, without secrets."""
 
     def pool(self, slot: int) -> NodePool:
-        """Give the connections to the server that a slot is taken to be on."""
+        """The connections to the server that a slot is taken to be on."""
 
     async def settle(self, slot: int) -> None:
         """Ask anew where a slot is, if that is in doubt."""

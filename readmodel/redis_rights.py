@@ -43,7 +43,7 @@ def base(prefix: str, slices: int = 1) -> str:
 
 
 def commands(program: Program, *, clustered: bool = False) -> tuple[str, ...]:
-    """Give the commands that a program may send with any key and channel of ours."""
+    """The commands that a program may send with any key and channel of ours."""
     found = PROJECTOR if program == "projector" else API
     if not clustered:
         return found
@@ -52,7 +52,7 @@ def commands(program: Program, *, clustered: bool = False) -> tuple[str, ...]:
 
 
 def rules(program: Program, prefix: str, *, slices: int = 1, clustered: bool = False) -> tuple[str, ...]:
-    """Give what follows `ACL SETUSER name on >password`, word by word; one in brackets is a selector (Redis 7)."""
+    """What follows `ACL SETUSER name on >password`, word by word; one in brackets is a selector (Redis 7)."""
     ours, plus = base(prefix, slices), _plus(commands(program, clustered=clustered))
     reset = ("resetkeys", "resetchannels", "nocommands")
     if program == "projector":
@@ -63,7 +63,7 @@ def rules(program: Program, prefix: str, *, slices: int = 1, clustered: bool = F
 
 
 def trials(program: Program, keys: Keys) -> dict[str, tuple[str, ...]]:
-    """Give one use of each right that a program needs, by a name to tell people; to be queued and thrown away."""
+    """One use of each right that a program needs, by a name to tell people; to be queued and thrown away."""
     found = {command: _trial(command, keys.position, keys.changes) for command in _needed(program, keys.sharded)}
     if program == "projector":
         subscribe = "ssubscribe" if keys.sharded else "subscribe"

@@ -38,7 +38,7 @@ class RedisServers(Protocol):
         """Whether channels are those of a Redis Cluster's shards."""
 
     def client(self, slot: int) -> Redis:
-        """Give a client of the server that has a hash slot, whichever that is when a command is sent."""
+        """A client of the server that has a hash slot, whichever that is when a command is sent."""
 
     def node(self, slot: int) -> str:
         """Name the server that a slot is taken to be on now: slots on the same one may share a round trip."""
@@ -67,7 +67,7 @@ class OneServer:
         self.database = int(redis.connection_pool.connection_kwargs.get("db") or 0)
 
     def client(self, slot: int) -> Redis:  # noqa: ARG002 (it has them all)
-        """Give the client."""
+        """The client."""
         return self._redis
 
     def node(self, slot: int) -> str:  # noqa: ARG002 (it has them all)
@@ -81,7 +81,7 @@ class OneServer:
         """Nothing moves."""
 
     async def identity(self) -> str:
-        """Give its name: two spellings of one server are two deployments."""
+        """Its name: two spellings of one server are two deployments."""
         return self.name
 
     async def aclose(self) -> None:
@@ -115,7 +115,7 @@ def open_servers(url: str, *, name: str, timeout_seconds: float = 2.0, max_conne
 
 
 async def masters_of(servers: RedisServers) -> Sequence[Redis]:
-    """Give a client of each server that holds keys; raises ViewUnavailable, AccessRefused."""
+    """A client of each server that holds keys; raises ViewUnavailable, AccessRefused."""
     return await servers.masters() if isinstance(servers, MovingServers) else [servers.client(0)]
 
 

@@ -41,7 +41,7 @@ class RedisUrl:
     sentinel_login: dict[str, str] = field(default_factory=dict)
 
     def of(self, address: Address) -> str:
-        """Give the URL of one Redis."""
+        """The URL of one Redis."""
         query = f"?{self.query}" if self.query else ""
         return f"redis{'s' * self.tls}://{self.login}{shown(address)}/{self.database}{query}"
 

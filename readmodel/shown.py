@@ -19,7 +19,7 @@ def cut(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Give a text in one line that moves no cursor and turns no direction; the rest of it is escaped."""
+    """A text in one line that moves no cursor and turns no direction; the rest of it is escaped."""
     return text if text.isprintable() else "".join(map(_one_printable, text))
 
 

@@ -18,13 +18,13 @@ REPORT_SLICES = 3
 
 
 def slot_of(name: str) -> int:
-    """Give the hash slot of a tag, or of a name without one: the CRC16 of the Cluster specification."""
+    """The hash slot of a tag, or of a name without one: the CRC16 of the Cluster specification."""
     return crc_hqx(name.encode(), 0) % SLOTS
 
 
 @cache
 def tags(count: int) -> tuple[str, ...]:
-    """Give each slice's hash tag: their slots are evenly spread, so that any number of masters share them evenly.
+    """Each slice's hash tag: their slots are evenly spread, so that any number of masters share them evenly.
 
     Each is the smallest number whose slot is the one that is aimed at. The first is that of a view of one slice.
     """
@@ -64,7 +64,7 @@ class Slices:
         return crc32(session_id.encode()) % self.count
 
     def of(self, session_id: str) -> Keys:
-        """Give the key schema of the slice that a session is in."""
+        """The key schema of the slice that a session is in."""
         return self.keys[crc32(session_id.encode()) % self.count]
 
     @property

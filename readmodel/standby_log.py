@@ -29,7 +29,7 @@ from readmodel.tables import TableFinder
 from readmodel.wal import Proof
 
 Choose = Callable[[str, int], Proof | None]
-"""Gives the latest proof, for a session, that a server has passed which has replayed so many bytes; None: none."""
+"""The latest proof, for a session, that a server has passed which has replayed so many bytes; None: none."""
 _CONFLICTS = frozenset({"40001", "40P01", "57P01"})
 """How a standby ends a query, or its connection, that replay waits for. No read fails in these ways otherwise, but that
 57P01 is a shutdown too: the next look at the server finds it."""

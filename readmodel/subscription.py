@@ -231,7 +231,7 @@ async def _subscribe(pubsub: Any, channels: Collection[str], sharded: bool) -> N
 
 
 async def _messages(redis: Redis, pubsub: Any) -> AsyncGenerator[Any, None]:
-    """Give what comes on a subscription's connection, a MOVED as a message too; ends as `heard` does."""
+    """What comes on a subscription's connection, a MOVED as a message too; ends as `heard` does."""
     silences = 0
     while True:
         try:

@@ -62,7 +62,7 @@ class TableReads(ABC, Generic[Question]):
 
     @abstractmethod
     async def _ids(self, question: Question, tables: Tables, max_bytes: int) -> Sequence[UUID]:
-        """Give the events that the answer would hold."""
+        """The events that the answer would hold."""
 
     def _judge(self, row: asyncpg.Record, _proof: Proof | None) -> None:
         """Raise unless the server that answered is one that may."""
@@ -70,7 +70,7 @@ class TableReads(ABC, Generic[Question]):
             raise ServerInRecovery(f"PostgreSQL at {target(self._url)} is in recovery (a standby).")
 
     async def _answered(self, question: Question, max_bytes: int) -> tuple[asyncpg.Record, Proof | None]:
-        """Give the row of a server that may answer; raises BadEvents, which names the event that cannot be read."""
+        """The row of a server that may answer; raises BadEvents, which names the event that cannot be read."""
         try:
             try:
                 row, proof = await self._row(question, max_bytes)

@@ -20,18 +20,18 @@ def pack_entry(score: int, event_id: bytes) -> bytes:
 
 
 def unpack_score(entry: bytes) -> int:
-    """Give the instant of an entry, µs since 1970."""
+    """The instant of an entry, µs since 1970."""
     return int.from_bytes(entry[:8], "big") - SCORE_BOUND
 
 
 def entries_of(packed: bytes | bytearray) -> list[bytes]:
-    """Give the entries that lie end to end."""
+    """The entries that lie end to end."""
     packed = bytes(packed)
     return [packed[start : start + ENTRY_BYTES] for start in range(0, len(packed), ENTRY_BYTES)]
 
 
 def pack_index(entries: Entries) -> dict[str, bytes | int]:
-    """Give the index' fields."""
+    """The index' fields."""
     fields: dict[str, bytes | int] = {"#": sum(map(len, entries.values()))}
     for name, listed in entries.items():
         fields[name] = len(listed)
@@ -42,7 +42,7 @@ def pack_index(entries: Entries) -> dict[str, bytes | int]:
 
 
 def unpack_index(fields: Mapping[bytes, bytes]) -> frozenset[tuple[str, bytes]] | None:
-    """Give an index' entries with their types; None where it is not as `pack_index` would make it."""
+    """An index' entries with their types; None where it is not as `pack_index` would make it."""
     left = dict(fields)
     entries: list[tuple[str, bytes]] = []
     for field in fields:

@@ -176,14 +176,14 @@ class ViewReader:
     async def read_stream(
         self, session_id: str, offset: Offset | None, max_bytes: int, database: str = "", *, most: int = MAX_ARRIVALS
     ) -> ViewArrivals | Cold:
-        """Give what arrived in a session behind an offset, by one call; None is the start of the stream.
+        """What arrived in a session behind an offset, by one call; None is the start of the stream.
 
         Places within a long answer are for Postgres. Raises OffsetGone where the offset is of another history.
         """
         return await self._read_stream(StreamRead(session_id, offset, most), max_bytes, database)
 
     async def stream_tail(self, session_id: str, database: str = "") -> ViewArrivals | Cold:
-        """Give the end of a session's stream: no events, and the offset behind all of them."""
+        """The end of a session's stream: no events, and the offset behind all of them."""
         return await self._read_stream(StreamRead(session_id, limit=0), 0, database)
 
     async def _read_stream(self, question: StreamRead, max_bytes: int, database: str) -> ViewArrivals | Cold:
@@ -221,7 +221,7 @@ class ViewReader:
             raise self._foreign(at.database, database)
 
     def misfit(self, reply: Any, database: str) -> ServiceError | None:
-        """Give what `check` raises, by the position's term and database as Redis answered, or the refusal of that."""
+        """What `check` raises, by the position's term and database as Redis answered, or the refusal of that."""
         if isinstance(reply, ResponseError):
             return refusal(self.redis, reply)
         term, found = reply
@@ -254,7 +254,7 @@ class ViewReader:
         return headers
 
     def unless_damaged(self, reply: Any, otherwise: Any) -> Any:
-        """Give what Redis replied about a session's key, or else `otherwise` where the key is of another type."""
+        """What Redis replied about a session's key, or else `otherwise` where the key is of another type."""
         if not isinstance(reply, ResponseError):
             return reply
         if "WRONGTYPE" not in str(reply):
@@ -303,7 +303,7 @@ class ViewReader:
         return sessions
 
     async def write_refusal(self) -> str | None:
-        """Give the sentence with which Redis refuses writes; None where it takes them, or we may only read.
+        """The sentence with which Redis refuses writes; None where it takes them, or we may only read.
 
         The question is a write that changes nothing. Raises ViewUnavailable where Redis does not answer at all.
         """

@@ -41,5 +41,5 @@ def parse_wal(text: str) -> WalPosition | None:
 
 
 def latest_passed(proofs: Sequence[Proof], replayed: int) -> Proof | None:
-    """Give the latest beat that a server which has replayed so many bytes has passed."""
+    """The latest beat that a server which has replayed so many bytes has passed."""
     return next((proof for proof in reversed(proofs) if proof.wal.lsn <= replayed), None)

@@ -42,15 +42,15 @@ class WholeView:
         return tuple(self.parts[index] for index in self.slices.reporting)
 
     def change_channels(self) -> dict[str, int]:
-        """Give each slice's channel of changes, in order, with its hash slot."""
+        """Each slice's channel of changes, in order, with its hash slot."""
         return {keys.changes: slot for keys, slot in zip(self.slices.keys, self._slots, strict=True)}
 
     def request_channels(self) -> dict[str, int]:
-        """Give the channels on which the leader hears requests, those of the report slices, each with its hash slot."""
+        """The channels on which the leader hears requests, those of the report slices, each with its hash slot."""
         return {self.slices.keys[index].requests: self._slots[index] for index in self.slices.reporting}
 
     def part_of(self, session_id: str) -> ViewReader:
-        """Give the slice that a session is in."""
+        """The slice that a session is in."""
         return self.parts[self.slices.index_of(session_id)]
 
     def node(self, index: int) -> str:

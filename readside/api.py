@@ -228,7 +228,7 @@ def _history(stores: ApiStores, config: ApiConfig, own: OwnDatabase) -> LagHisto
 
 
 def _page_bytes(config: ApiConfig) -> int:
-    """Give what a page's events may take of an answer."""
+    """What a page's events may take of an answer."""
     return max(1, config.max_answer_bytes - WRAPPER_BYTES)
 
 
@@ -379,7 +379,7 @@ class _Wiring:
         )
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
-        """Give what runs beside the requests."""
+        """What runs beside the requests."""
         service = self.service
         watching = [self.load.run(), service.history.run(), self.own.run(service.fallback.identify), service.gate.run()]
         if service.config.metrics_directory:

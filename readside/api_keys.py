@@ -48,12 +48,12 @@ def parse_keys_file(text: str, setting: str = "READSIDE_API_KEYS_FILE") -> Keys:
 
 
 def written_keys(text: str) -> set[str]:
-    """Give the keys themselves, for the log to mask, as far as the text can be read."""
+    """The keys themselves, for the log to mask, as far as the text can be read."""
     return {entry.split(":")[1].strip() for entry in text.split(",") if ":" in entry} - {""}
 
 
 def written_keys_of_file(text: str) -> set[str]:
-    """Give the keys themselves of the file form, as far as it can be read."""
+    """The keys themselves of the file form, as far as it can be read."""
     try:
         given = json.loads(text)
     except (ValueError, RecursionError):
@@ -101,7 +101,7 @@ def _entry_of(fields: dict[str, Any], shown: str) -> _GivenKey:
 
 
 def _objects(text: str, setting: str) -> list[Any]:
-    """Give the array's items; an object is a tuple of its fields, so that one that stands twice is seen."""
+    """The array's items; an object is a tuple of its fields, so that one that stands twice is seen."""
     try:
         given = json.loads(text, object_pairs_hook=tuple)
     except json.JSONDecodeError as exc:  # its message may quote what it could not read

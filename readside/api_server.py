@@ -84,7 +84,7 @@ def _stand_where_workers_can() -> None:
 
 @contextmanager
 def _duplicated(listener: socket.socket) -> Iterator[list[socket.socket]]:
-    """Give the socket and its duplicates, which all take the same connections."""
+    """The socket and its duplicates, which all take the same connections."""
     with ExitStack() as stack:
         yield [listener, *(stack.enter_context(listener.dup()) for _ in range(ACCEPTED_A_TURN - 1))]
 

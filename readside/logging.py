@@ -107,7 +107,7 @@ class Masking:
         self._secret = re.compile(rf"(?<![0-9A-Za-z])(?:{longest_first})(?![0-9A-Za-z])") if forms else None
 
     def hide(self, text: str) -> str:
-        """Give the text without the secrets in it."""
+        """The text without the secrets in it."""
         return text if self._secret is None else self._secret.sub("***", text)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -136,5 +136,5 @@ def mask(source: str, secrets: Iterable[str]) -> None:
 
 
 def hidden(text: str) -> str:
-    """Give a text for others' eyes: without the secrets that this process knows."""
+    """A text for others' eyes: without the secrets that this process knows."""
     return _masking.hide(text)

@@ -21,7 +21,7 @@ SECRETS_FILE = "READSIDE_JWT_SECRET_FILE"
 
 
 def read_anew(config: ApiConfig) -> ApiConfig:
-    """Give the config with what its files hold now: a worker in a dead one's place starts long after they were read.
+    """The config with what its files hold now: a worker in a dead one's place starts long after they were read.
 
     Of a file that cannot be read the former content stays; whoever watches it says so.
     """
@@ -41,7 +41,7 @@ def watching(
     use_keys: Callable[[Keys], None],
     use_secrets: Callable[[tuple[bytes, ...]], None] | None = None,
 ) -> Iterator[Coroutine[Any, Any, None]]:
-    """Give what runs for ever to have the keys and secrets of files in force, for those that come from files."""
+    """What runs for ever to have the keys and secrets of files in force, for those that come from files."""
     if config.keys_file is not None:
         current = dict(config.keys or {})
         yield watched_keys(config.keys_file, current, use_keys, may_be_empty=config.tokens is not None).run()

@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 
 def read_secret(path: Path, setting: str) -> str:
-    """Give a file's text without its last newline; raises ConfigurationError with setting and file, never content."""
+    """A file's text without its last newline; raises ConfigurationError with setting and file, never content."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
@@ -75,7 +75,7 @@ class GivenSecrets:
         return {self.source(variable): path for variable, path in self._files.items()}
 
     def file(self, variable: str) -> Path | None:
-        """Give the file that holds a secret; None where it is in a variable, or nowhere."""
+        """The file that holds a secret; None where it is in a variable, or nowhere."""
         return self._files.get(variable)
 
     def source(self, variable: str) -> str:
@@ -83,13 +83,13 @@ class GivenSecrets:
         return f"{variable}_FILE" if variable in self._files else variable
 
     def text(self, variable: str) -> str:
-        """Give a secret, "" where it is not set; raises ConfigurationError where its file could not be read."""
+        """A secret, "" where it is not set; raises ConfigurationError where its file could not be read."""
         if variable in self._unread:
             raise self._unread[variable]
         return self._texts.get(variable, "")
 
     def readable(self, variable: str) -> str:
-        """Give a secret as far as it could be read."""
+        """A secret as far as it could be read."""
         return "" if variable in self._unread else self._texts.get(variable, "")
 
 
@@ -213,7 +213,7 @@ def _read_or_refused(path: Path, setting: str) -> str | ConfigurationError:
 
 
 def _trace(found: str | ConfigurationError) -> str:
-    """Give what tells one look's result from another's; of secrets their digest alone."""
+    """What tells one look's result from another's; of secrets their digest alone."""
     if isinstance(found, ConfigurationError):
         return str(found)
     return hashlib.sha256(found.encode()).hexdigest()

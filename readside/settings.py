@@ -441,7 +441,7 @@ class Settings(BaseSettings):
         return {variable: names for variable, names in found.items() if names}
 
     def secrets(self) -> tuple[str, ...]:
-        """Give every key, every secret and every URL's password, for the log to mask."""
+        """Every key, every secret and every URL's password, for the log to mask."""
         readable = self._given.readable
         written = written_keys if self._given.file(API_KEYS) is None else written_keys_of_file
         found = written(readable(API_KEYS))
@@ -453,7 +453,7 @@ class Settings(BaseSettings):
         return tuple(sorted(found - {""}))
 
     def broken_rules(self) -> list[str]:
-        """Give a sentence for each setting, and each rule between settings, that keeps a process of ours from starting.
+        """A sentence for each setting, and each rule between settings, that keeps a process of ours from starting.
 
         What cannot be read of the keys is not among them: `given_keys` and `token_config` say it.
         """
@@ -509,7 +509,7 @@ class Settings(BaseSettings):
         return parse_keys_file(text, self._given.source(API_KEYS))
 
     def secret_files(self) -> dict[str, Path]:
-        """Give the files that hold secrets, each by the variable that names it."""
+        """The files that hold secrets, each by the variable that names it."""
         return self._given.files
 
     def _keys(self) -> Keys | None:
@@ -570,24 +570,24 @@ def read_as_far_as_possible() -> tuple[Settings, list[str]]:
 
 
 def unknown_variables() -> dict[str, str | None]:
-    """Give the READSIDE_ variables of the environment that are no setting, with the setting that may be meant."""
+    """The READSIDE_ variables of the environment that are no setting, with the setting that may be meant."""
     known = {str(field.validation_alias or PREFIX + name.upper()) for name, field in Settings.model_fields.items()}
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     return {name: next(iter(get_close_matches(name.upper(), known, 1, _ALIKE)), None) for name in unknown}
 
 
 def default_sslmode() -> str | None:
-    """Give libpq's own variable for a Postgres URL that has no sslmode: asyncpg honours it too."""
+    """Libpq's own variable for a Postgres URL that has no sslmode: asyncpg honours it too."""
     return os.environ.get("PGSSLMODE") or None
 
 
 def otlp_endpoint() -> str:
-    """Give OpenTelemetry's own variable for where traces go; "" for nowhere."""
+    """OpenTelemetry's own variable for where traces go; "" for nowhere."""
     return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """Give our environment to a process that we start, with these settings (their names without the prefix) in it.
+    """Our environment to a process that we start, with these settings (their names without the prefix) in it.
 
     An empty value takes a setting back to its default. A file that holds one of them is named no longer.
     """

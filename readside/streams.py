@@ -94,14 +94,14 @@ def _open_missing(number: int) -> None:
 
 
 def _text(descriptor: _Descriptor, former: object) -> TextIOWrapper:
-    """Give a stream of text in the encoding that Python chose for it."""
+    """A stream of text in the encoding that Python chose for it."""
     encoding = getattr(former, "encoding", None) or "utf-8"
     line_buffering = descriptor.fileno() == 2 or descriptor.isatty()
     return TextIOWrapper(BufferedWriter(descriptor), encoding, ESCAPES, line_buffering=line_buffering)
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Give what stands for characters that cannot be encoded."""
+    """What stands for characters that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return escapes(error.object[error.start : error.end]), error.end

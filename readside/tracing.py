@@ -114,7 +114,7 @@ class _Span:
 
 
 def _context(parent: bytes | None) -> Any:
-    """Give the caller's context; None, which is the present one, where there is none."""
+    """The caller's context; None, which is the present one, where there is none."""
     if parent is None:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

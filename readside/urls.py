@@ -25,7 +25,7 @@ _FILES = _AUTHORITIES | {"sslcert", "sslkey", "sslcrl", "ssl_certfile", "ssl_key
 
 
 def checked_url(value: str, setting: str, schemes: tuple[str, ...]) -> str:
-    """Give the URL as it is; raises ConfigurationError that shows no part of it.
+    """The URL as it is; raises ConfigurationError that shows no part of it.
 
     `setting` is the whole name of the variable, `schemes` what may stand before `://`, the usual one first.
     """
@@ -110,7 +110,7 @@ def _check_files(query: str, setting: str) -> None:
 
 
 def passwords(url: str) -> set[str]:
-    """Give every password of a URL, as it is written and as it is meant; its query may hold some too."""
+    """Every password of a URL, as it is written and as it is meant; its query may hold some too."""
     return {form for written in _written(url) for form in (written, unquote(written), unquote_plus(written))} - {""}
 
 

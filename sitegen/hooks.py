@@ -20,6 +20,7 @@ PAGES = {
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
     "clients/python/README.md": "reference/python-client.md",
+    "clients/js/README.md": "reference/javascript-client.md",
 }
 """Documents outside specs/ that are pages of the site, and their places there."""
 _PICTURES = {".svg", ".png"}

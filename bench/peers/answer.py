@@ -22,5 +22,5 @@ def body(items: bytes, total: int, page: int, limit: int) -> bytes:
 
 
 def microseconds(instant: datetime) -> int:
-    """Give an instant as microseconds since 1970, exactly."""
+    """An instant as microseconds since 1970, exactly."""
     return (instant - _EPOCH) // timedelta(microseconds=1)

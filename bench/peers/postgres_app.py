@@ -54,7 +54,7 @@ async def events(
     limit: Limit = 100,
     page: Page = 1,
 ) -> Response:
-    """Give a page, newest first."""
+    """A page, newest first."""
     arguments = [session_id, limit, (page - 1) * limit]
     if since is None:
         row = await _pools[0].fetchrow(_ALL, *arguments)

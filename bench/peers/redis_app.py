@@ -26,7 +26,7 @@ async def events(
     limit: Limit = 100,
     page: Page = 1,
 ) -> Response:
-    """Give a page, newest first."""
+    """A page, newest first."""
     key, offset = key_of(str(session_id)), (page - 1) * limit
     pipeline: Any = _redis.pipeline(transaction=False)
     if since is None:

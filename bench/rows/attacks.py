@@ -45,7 +45,7 @@ async def struck(site: Site, name: str, attack: Attack, seconds: int | None) -> 
 
 
 def rows(name: str, attack: Attack, damage: Damage) -> list[Row]:
-    """Give the memory that was gained and the slowest poll."""
+    """The memory that was gained and the slowest poll."""
     left = f"{damage.left_mb:+.0f} MB {SETTLE_SECONDS:g} s after; {damage.outcome.words()}"
     slowest = Figure([damage.slowest_seconds], "s", damage.bystander.words())
     found = [
@@ -60,7 +60,7 @@ def rows(name: str, attack: Attack, damage: Damage) -> list[Row]:
 
 
 def worst(kind: str, further: Sequence[tuple[Attack, Damage]]) -> list[Row]:
-    """Give the largest memory gained and the slowest poll of many attacks, each with the attack that it belongs to."""
+    """The largest memory gained and the slowest poll of many attacks, each with the attack that it belongs to."""
     largest, gained = max(further, key=lambda pair: pair[1].gained_mb)
     slow, waited = max(further, key=lambda pair: pair[1].slowest_seconds)
     failed = sum(damage.bystander.failed for _, damage in further)

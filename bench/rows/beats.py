@@ -51,7 +51,7 @@ def _writers(site: Site, *, shares: bool) -> list[ViewWriter]:
 
 
 async def _beat(writers: Sequence[ViewWriter], n: int, redis: int) -> tuple[float, float]:
-    """Give the microseconds of this process and of Redis for a beat of one slice."""
+    """The microseconds of this process and of Redis for a beat of one slice."""
     pids = os.getpid(), redis
     before = [processor_seconds([pid]) for pid in pids]
     for number in range(n + 1, n + 1 + BEATS):

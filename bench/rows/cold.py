@@ -46,7 +46,7 @@ async def measure(servers: Servers) -> Measurement:
 
 
 async def _poll(site: Site, client: PollingClient, number: int) -> tuple[float, float]:
-    """Give the milliseconds of the cold poll, and those from its start until the session is hot."""
+    """The milliseconds of the cold poll, and those from its start until the session is hot."""
     session, began = session_id(number), time.perf_counter()
     answer = await client.get(_PATH.format(session), HEADERS)
     poll_ms = (time.perf_counter() - began) * 1000

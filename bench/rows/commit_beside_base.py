@@ -31,7 +31,7 @@ async def measure(servers: Servers) -> Measurement:
 
 
 def rows(base: str, ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> list[Row]:
-    """Give p50 and p99 of each round, beside the earlier version's. Raises BenchError for a round without probes."""
+    """P50 and p99 of each round, beside the earlier version's. Raises BenchError for a round without probes."""
     if not all((*ours, *theirs)):
         raise BenchError("A round had no probe.")
     what = f"commit to visible through HTTP at {EVENTS_PER_SECOND} events/s"

@@ -50,7 +50,7 @@ async def _press(site: Site, writers: int, manner: Manner, seconds: int) -> tupl
 
 
 def rows_of(what: str, lags: list[Point], seconds: int, behind_seconds: float) -> list[Row]:
-    """Give the rows of one crowd. Raises BenchError when as-of was read too few times."""
+    """The rows of one crowd. Raises BenchError when as-of was read too few times."""
     window = min(WINDOW_SECONDS, seconds / 3)
     first, last = first_and_last(lags, seconds, window)
     values = [milliseconds for _, milliseconds in lags]

@@ -9,7 +9,7 @@ FLAT = Target(1.15, at_most=True)
 
 
 def rows_of_growth(what: str, unit: str, by_size: Mapping[str, Mapping[int, Contestant]]) -> tuple[list[Row], Chart]:
-    """Give a row for each kind of poll, and the chart of all; `by_size` maps its name to a contestant for each size."""
+    """A row for each kind of poll, and the chart of all; `by_size` maps its name to a contestant for each size."""
     rows = []
     for kind, sizes in by_size.items():
         smallest, largest = min(sizes), max(sizes)

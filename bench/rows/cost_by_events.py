@@ -46,7 +46,7 @@ async def measure(servers: Servers) -> Measurement:
 
 
 async def _within_window(port: int, path: str) -> str:
-    """Give a `since` ten seconds before the newest event: more than a page ago, and within what is hot of the largest.
+    """A `since` ten seconds before the newest event: more than a page ago, and within what is hot of the largest.
 
     (A session's events lie a millisecond apart. Of very large ones the newest 20,000 are hot.)
     """

@@ -47,7 +47,7 @@ async def measure(servers: Servers) -> Measurement:
 
 
 async def _poll(client: PollingClient, page: int) -> float:
-    """Give the milliseconds of one poll that no memory answers."""
+    """The milliseconds of one poll that no memory answers."""
     began = time.perf_counter()
     answer = await client.get(f"{EVENTS_PATH}?limit={LIMIT}&page={page}", {**HEADERS, "Readside-Max-Staleness": "0"})
     if answer.status != 200:

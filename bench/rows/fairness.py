@@ -54,7 +54,7 @@ class GreedyKey:
 
 
 def greedy_keys() -> list[GreedyKey]:
-    """Give the attacks."""
+    """The attacks."""
     deep = [f"{EVENTS_PATH}?limit=100&page={page}&{_EARLY}" for page in range(100, LARGE // 100, 7)]
     cold = [f"/api/v2/sessions/{session_id(number)}/events" for number in range(3, COLD + 3)]
     unknown = f"/api/v2/sessions/00000000-0000-4000-8000-{_ROUND * 3}{COUNTER}/events"
@@ -120,7 +120,7 @@ class Contrast:
     gained_mb: list[float] = field(default_factory=list)
 
     def figures(self, kind: str, share: float) -> tuple[Figure, Figure]:
-        """Give a percentile beside the attack, and alone."""
+        """A percentile beside the attack, and alone."""
         failed = sum(victim.failed for victim in self.beside)
         note = f"p{share:g}; {failed} polls failed" if failed else f"p{share:g}"
         beside = Figure([victim.point(kind, share) for victim in self.beside], "ms", note)
@@ -193,7 +193,7 @@ async def _attack(port: int, greedy: GreedyKey, seconds: int) -> None:
 
 
 def rows_of(greedy: GreedyKey, name: str, contrast: Contrast) -> list[Row]:
-    """Give the rows of one attack."""
+    """The rows of one attack."""
     words = {"hot": "hot polls", "postgres": "polls of Postgres"}
     rows = []
     for kind in KINDS:

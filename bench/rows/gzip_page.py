@@ -50,7 +50,7 @@ def is_encoded(answer: Response) -> bool:
 
 
 def rows(asked: Response, plain: Response, asked_rate: Figure, plain_rate: Figure) -> list[Row]:
-    """Give bytes and polls a second. Raises BenchError where what was encoded is not the page."""
+    """Bytes and polls a second. Raises BenchError where what was encoded is not the page."""
     if is_encoded(asked) and gzip.decompress(asked.body) != plain.body:
         raise BenchError("The page that came as gzip is another one.")
     note = "" if is_encoded(asked) else "not encoded"

@@ -58,7 +58,7 @@ async def measure(servers: Servers) -> Measurement:
 
 
 async def costs_us(rounds: int, requests: int = REQUESTS) -> tuple[list[float], list[float]]:
-    """Give the microseconds of a request by round: through the doorway, and of uvicorn alone."""
+    """The microseconds of a request by round: through the doorway, and of uvicorn alone."""
     path = HotPath()
     costs: tuple[list[float], list[float]] = [], []
     try:

@@ -70,7 +70,7 @@ class DashboardProcess:
             await process.wait()
 
     async def seen(self) -> list[float]:
-        """Give when dashboards of the first session were shown something new since the last time, monotonic seconds."""
+        """When dashboards of the first session were shown something new since the last time, monotonic seconds."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
         told = await self._line()
@@ -118,7 +118,7 @@ async def measure(servers: Servers) -> Measurement:
 
 
 def rows(held: CrowdFigures, polled: CrowdFigures) -> list[Row]:
-    """Give what those that wait cost and see, each beside those that poll every second."""
+    """What those that wait cost and see, each beside those that poll every second."""
     crowd, peer = f"{DASHBOARDS:,} held polls over {SESSIONS:,} sessions", "as many that poll every second"
     last, each = f"commit to the last of {WATCHED:,} of one session answered", "commit to seen by each of them"
     alone = f"the process alone {held.alone_share:.1f}"
@@ -192,7 +192,7 @@ async def _all_seen(crowd: DashboardProcess) -> list[float]:
 
 
 async def _share(process: int, seconds: float) -> float:
-    """Give the processor time that a process takes in the next seconds, in percent of one core."""
+    """The processor time that a process takes in the next seconds, in percent of one core."""
     used, began = processor_seconds([process]), time.monotonic()
     await asyncio.sleep(seconds)
     return _percent(processor_seconds([process]) - used, began)

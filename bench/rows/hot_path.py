@@ -137,7 +137,7 @@ class HotPath:
         self._doorway.connection_made(self._sink)
 
     def close(self) -> None:
-        """Give the loop back."""
+        """The loop back."""
         self._loop.close()
 
     def beat(self) -> None:
@@ -249,7 +249,7 @@ def costs_us(rounds: int, polls: int = POLLS) -> dict[str, list[float]]:
 
 
 def rows(costs: dict[str, list[float]]) -> list[Row]:
-    """Give a row for each way."""
+    """A row for each way."""
     return [
         Row(f"hot path without a socket, {name}", Figure(found_us, "µs", f"best {number(min(found_us))}"))
         for name, found_us in costs.items()

@@ -97,7 +97,7 @@ def rows(
     wanted: Mapping[str, Target],
     of_two: Target | None,
 ) -> list[Row]:
-    """Give one process of ours beside each peer, and two beside nginx's two workers and beside one of ours."""
+    """One process of ours beside each peer, and two beside nginx's two workers and beside one of ours."""
     two_workers = next(peer for peer in others if peer.name == LUA_ON_TWO)
     return [
         *beside(measured, ours, *((peer, wanted.get(peer.name)) for peer in others)),

@@ -19,7 +19,7 @@ async def measure(servers: Servers) -> Measurement:
 
 
 def rows(damage: Damage) -> list[Row]:
-    """Give how many were served to the end, and the slowest poll."""
+    """How many were served to the end, and the slowest poll."""
     each_kb = damage.gained_mb * 1_000 / _CROWD.connections
     note = f"{damage.gained_mb:.0f} MB gained, {each_kb:.1f} kB each; {damage.outcome.words()}"
     served = Figure([float(damage.outcome.served)], "connections", note)

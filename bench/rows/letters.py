@@ -40,7 +40,7 @@ async def measure(servers: Servers) -> Measurement:
 
 
 def row(writers: int, rate: float, seconds: int, sizes: list[Point], lags: list[Point]) -> Row:
-    """Give a crowd's row: the largest size, and how old as-of was meanwhile."""
+    """A crowd's row: the largest size, and how old as-of was meanwhile."""
     values, ages = [size for _, size in sizes], [age for _, age in lags]
     note = (
         f"{values[-1]:.1f} MB at the end; {rate:,.0f} events/s; "

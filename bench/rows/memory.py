@@ -46,6 +46,6 @@ async def _measure(servers: Servers, events_each: int) -> Row:
 
 
 async def _used(redis: Redis) -> int:
-    """Give the bytes in use, without those of the clients' buffers, which come and go."""
+    """The bytes in use, without those of the clients' buffers, which come and go."""
     info = await redis.info("memory")
     return int(info["used_memory"]) - int(info["mem_clients_normal"])

@@ -52,14 +52,14 @@ async def _write(site: Site, seconds: int) -> None:
 
 
 def never_row(sizes: Sequence[Point], seconds: int) -> Row:
-    """Give the growth where no projector ran."""
+    """The growth where no projector ran."""
     before, after = sizes[0][1], sizes[-1][1]
     what = f"growth of our tables, no projector ever, {WRITERS} writers at full speed for {seconds} s"
     return Row(what, Figure([after - before], "MB", f"{before:.2f} MB before, {after:.2f} MB after"), target=_NO_GROWTH)
 
 
 def killed_rows(sizes: Sequence[Point], killed_at: float) -> list[Row]:
-    """Give the size after the kill, and the growth in the second half of the time since."""
+    """The size after the kill, and the growth in the second half of the time since."""
     when_killed = [size for at, size in sizes if at <= killed_at][-1]
     since = [(0.0, when_killed), *((at - killed_at, size) for at, size in sizes if at > killed_at)]
     seconds, last = since[-1]

@@ -79,7 +79,7 @@ async def _count(layout: Layout, seconds: int) -> None:
 
 
 async def _commands(layout: Layout, names: Collection[str] = _WRITING) -> int:
-    """Give how many of these commands Redis has run, by whomever."""
+    """How many of these commands Redis has run, by whomever."""
     told: dict[str, Any] = await layout.site.redis.info("commandstats")
     return sum(one["calls"] for name, one in told.items() if name.removeprefix("cmdstat_").lower() in names)
 

@@ -167,7 +167,7 @@ def found(
 
 
 def rows(kills: Sequence[Kill], seconds: int) -> list[Row]:
-    """Give what was seen at each kill."""
+    """What was seen at each kill."""
     what = f"{SLICES} slices over {MASTERS} masters, one killed by SIGKILL under load"
     before = f"the {seconds} s before"
     slowest, refused = max(kill.slowest_seconds for kill in kills), sum(kill.refused for kill in kills)

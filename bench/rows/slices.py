@@ -56,7 +56,7 @@ class Layout:
         self.found.setdefault(what, []).append(value)
 
     async def used_bytes(self) -> int:
-        """Give the bytes in use, without those of buffers of clients and of the cluster's bus, which come and go."""
+        """The bytes in use, without those of buffers of clients and of the cluster's bus, which come and go."""
         return sum([await _used(server.url()) for server in self.redis])
 
 
@@ -185,11 +185,11 @@ class Spent:
         return time.perf_counter() - self._began
 
     def by_second(self) -> dict[str, float]:
-        """Give milliseconds of processor time, and bytes, a second."""
+        """Milliseconds of processor time, and bytes, a second."""
         return self._divided(self.seconds, 1_000)
 
     def by(self, events: float) -> dict[str, float]:
-        """Give microseconds of processor time, and bytes, an event."""
+        """Microseconds of processor time, and bytes, an event."""
         return self._divided(events, 1_000_000)
 
     def _now(self) -> dict[str, float]:

@@ -68,13 +68,13 @@ async def measure(servers: Servers) -> Measurement:
 
 
 def in_turn(variants: Sequence[str], number: int) -> list[str]:
-    """Give the variants in the order of this round: each is first as often as the others."""
+    """The variants in the order of this round: each is first as often as the others."""
     first = number % len(variants)
     return [*variants[first:], *variants[:first]]
 
 
 def rows(crowd: Crowd, turns: Mapping[str, Sequence[Turn]]) -> list[Row]:
-    """Give a crowd's row of each variant, beside its rate without triggers."""
+    """A crowd's row of each variant, beside its rate without triggers."""
     bare = [turn.rate for turn in turns[BARE]]
     found = []
     for variant, kept in crowd.targets.items():

@@ -37,7 +37,7 @@ class NewEvents:
             self.rows.setdefault(session_id, {})[event.id.hex()] = event
 
     def of(self, sessions: Container[str]) -> NewEvents:
-        """Give what was found of some sessions."""
+        """What was found of some sessions."""
         return NewEvents(
             {sid: rows for sid, rows in self.rows.items() if sid in sessions},
             {sid: why for sid, why in self.bad.items() if sid in sessions},

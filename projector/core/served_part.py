@@ -54,7 +54,7 @@ class ServedPart:
     ordered: bool = True
 
     def wrong(self, rows: Mapping[tuple[str, bytes], LogRow]) -> Iterator[ServedMember | ServedEntry]:
-        """Give what Postgres holds otherwise, or not at all."""
+        """What Postgres holds otherwise, or not at all."""
         for one in self.members:
             row = rows.get((self.session_id, one.id)) if one.id else None
             wanted = row and (row.session_id, row.score, row.digest)

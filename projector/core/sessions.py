@@ -125,7 +125,7 @@ class Sessions:
         return [session_id for session_id, load in self._loads.items() if load.began]
 
     def load_of(self, session_id: str) -> Load | None:
-        """Give the load under way of a session, if there is one."""
+        """The load under way of a session, if there is one."""
         return self._loads.get(session_id)
 
     def idle(self) -> list[str]:
@@ -134,7 +134,7 @@ class Sessions:
         return [session_id for session_id, at in self._active_at.items() if at < oldest]
 
     def room_for(self, more: int, staying: Collection[str] = ()) -> tuple[int, list[str]]:
-        """Give (how many of `more` sessions may come in, which idlest ones must leave for them).
+        """(how many of `more` sessions may come in, which idlest ones must leave for them).
 
         Those on their way in have their places already. None of `staying` leaves, and none that is loaded anew.
         """

@@ -129,7 +129,7 @@ def _total(rows: Iterable[asyncpg.Record], name: str) -> int:
 
 
 def type_counts(types: dict[str, int]) -> dict[str, int]:
-    """Give the header's fields of totals per type; types that no poll can ask for share one."""
+    """The header's fields of totals per type; types that no poll can ask for share one."""
     fields: dict[str, int] = {}
     for name, count in types.items():
         field_name = f"t:{type_name(name)}"

@@ -71,7 +71,7 @@ async def lead_holders(connection: Connection, key: int) -> list[LeadHolder]:
 
 
 def stranger(holders: Sequence[LeadHolder], *, reported: bool) -> str | None:
-    """Give the sentence about the first holder that is none of ours; None where there is none."""
+    """The sentence about the first holder that is none of ours; None where there is none."""
     return next((holder.sentence() for holder in holders if not holder.is_ours(reported=reported)), None)
 
 

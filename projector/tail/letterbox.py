@@ -90,7 +90,7 @@ class Letterbox:
             raise RightsMissing(f"{error} `readside install --role ROLE` grants it.") from error
 
     async def layouts(self) -> dict[str, str]:
-        """Give what rows of each partition read as, by its oid: once whoever attached it has let go of all its locks.
+        """What rows of each partition read as, by its oid: once whoever attached it has let go of all its locks.
 
         Until then a statement may not know it yet.
         """
@@ -177,7 +177,7 @@ class Letterbox:
 
 
 def shape_of(fingerprint: str, layouts: Mapping[str, str] | None = None) -> str:
-    """Give the part of a fingerprint that says what rows read as, those of partitions by their `layouts` included."""
+    """The part of a fingerprint that says what rows read as, those of partitions by their `layouts` included."""
     if not layouts:
         return fingerprint[-32:]
     told = fingerprint[-32:] + "".join(f" {part} {layout}" for part, layout in sorted(layouts.items()))
@@ -185,7 +185,7 @@ def shape_of(fingerprint: str, layouts: Mapping[str, str] | None = None) -> str:
 
 
 def but_for_partitions(fingerprint: str) -> str:
-    """Give what a fingerprint says of the two tables and of our triggers on them."""
+    """What a fingerprint says of the two tables and of our triggers on them."""
     return fingerprint[:-64] + fingerprint[-32:]
 
 

@@ -15,12 +15,12 @@ from readmodel.sql import Tables, literal
 
 
 def shape_sql(tables: Tables) -> str:
-    """Give a scalar SQL expression: 32 hex digits."""
+    """A scalar SQL expression: 32 hex digits."""
     return _filled("shape", tables)
 
 
 def layouts_sql(tables: Tables) -> str:
-    """Give a query of what rows of each partition read as."""
+    """A query of what rows of each partition read as."""
     return _filled("layouts", tables)
 
 

@@ -38,7 +38,7 @@ class Trigger:
 
 
 def triggers(schema: str) -> tuple[Trigger, ...]:
-    """Give our triggers; each bears the schema's name, so that two deployments live on one database."""
+    """Our triggers; each bears the schema's name, so that two deployments live on one database."""
     name = schema.__add__
     return (
         Trigger("sessions", name("_insert"), INSERT, "sessions_inserted", added="added"),
@@ -53,7 +53,7 @@ def triggers(schema: str) -> tuple[Trigger, ...]:
 
 
 def row_triggers(schema: str) -> tuple[Trigger, ...]:
-    """Give those that a partitioned table has beside them, and each of its partitions by Postgres' own doing."""
+    """Those that a partitioned table has beside them, and each of its partitions by Postgres' own doing."""
     return (
         Trigger("sessions", f"{schema}_row", ROW | INSERT | DELETE, "sessions_row"),
         Trigger("events", f"{schema}_row", ROW | INSERT | DELETE, "events_row"),
@@ -200,7 +200,7 @@ class Catalog:
     partitions: Sequence[Partition] = ()
 
     def late(self, schema: str) -> list[Partition]:
-        """Give the partitions that are seen row by row, and that the owner of events may alter; parents first."""
+        """The partitions that are seen row by row, and that the owner of events may alter; parents first."""
         return late_partitions(schema, self.partitions)
 
     def is_of_version_0_1(self, schema: str) -> bool:
@@ -272,7 +272,7 @@ def _wrong_partitions(schema: str, partitions: Sequence[Partition]) -> list[str]
 
 
 def late_partitions(schema: str, partitions: Sequence[Partition]) -> list[Partition]:
-    """Give the partitions of events that came after `install`, and are ours to alter: each row has its price there."""
+    """The partitions of events that came after `install`, and are ours to alter: each row has its price there."""
     by_oid = {partition.oid: partition for partition in partitions}
     late = []
     for partition in (partition for partition in partitions if partition.table == "events"):
@@ -284,7 +284,7 @@ def late_partitions(schema: str, partitions: Sequence[Partition]) -> list[Partit
 
 
 def _line(partition: Partition, by_oid: Mapping[int, Partition]) -> list[Partition]:
-    """Give a partition and all that it is a part of, but for the table itself."""
+    """A partition and all that it is a part of, but for the table itself."""
     line = [partition]
     while (parent := by_oid.get(line[-1].parent)) is not None:
         line.append(parent)

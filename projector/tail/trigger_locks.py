@@ -39,7 +39,7 @@ class Names:
 
 
 def opening(names: Names, lock_timeout_ms: int | None = None) -> str:
-    """Give what our transactions begin with: the tables' OIDs are found, then nobody's names and settings count."""
+    """What our transactions begin with: the tables' OIDs are found, then nobody's names and settings count."""
     found = statement("triggers_opening", sessions=literal(names.sessions), events=literal(names.events))
     if lock_timeout_ms is None:
         return f"{_LOOKING}\n{found}"

@@ -96,7 +96,7 @@ $$;
 
 
 def fingerprint_sql(schema: str, sessions: str = "sessions", events: str = "events") -> str:
-    """Give a scalar SQL expression: 32 hex digits that differ after anything that could make us miss a row.
+    """A scalar SQL expression: 32 hex digits that differ after anything that could make us miss a row.
 
     xmin is the last transaction that wrote a catalog row, so even "disable, write, enable" in one transaction shows.
     Emptying writes the rows of our own tables in pg_class: of those it is the values that count. Ours are the unlogged
@@ -108,7 +108,7 @@ def fingerprint_sql(schema: str, sessions: str = "sessions", events: str = "even
 
 
 def tree_sql(schema: str, sessions: str = "sessions", events: str = "events") -> str:
-    """Give a scalar SQL expression: 32 hex digits that differ after anything that happened to partitions.
+    """A scalar SQL expression: 32 hex digits that differ after anything that happened to partitions.
 
     As `fingerprint_sql` does for the tables themselves. A row that was missed meanwhile is found by comparing.
     """
@@ -268,7 +268,7 @@ async def inspect(
 async def late_partitions_of(
     connection: Connection, schema: str = SCHEMA, sessions: str = "sessions", events: str = "events"
 ) -> list[Partition]:
-    """Give the partitions that are seen row by row, and that the owner of events may alter; parents first.
+    """The partitions that are seen row by row, and that the owner of events may alter; parents first.
 
     `sessions` and `events` are the tables' names as SQL would write them: in full where the search_path is ours.
     """
@@ -280,7 +280,7 @@ async def late_partitions_of(
 async def left_partitions_of(
     connection: Connection, schema: str = SCHEMA, sessions: str = "sessions", events: str = "events"
 ) -> list[Relation]:
-    """Give the tables that were partitions of events and bear triggers of ours still.
+    """The tables that were partitions of events and bear triggers of ours still.
 
     `sessions` and `events` are the tables' names as SQL would write them: in full where the search_path is ours.
     """
@@ -291,7 +291,7 @@ async def left_partitions_of(
 async def missing_rights(
     connection: Connection, schema: str = SCHEMA, sessions: str = "sessions", events: str = "events"
 ) -> list[str]:
-    """Give what the connection's own role lacks, as GRANT statements; [] for a role that owns it all, or a superuser.
+    """What the connection's own role lacks, as GRANT statements; [] for a role that owns it all, or a superuser.
 
     `sessions` and `events` are the tables' names as SQL would write them: in full where the search_path is ours.
     """

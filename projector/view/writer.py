@@ -210,7 +210,7 @@ class ViewWriter:
             await self._redis.unlink(f"{staging_key}e", f"{staging_key}i")
 
     def staging_key(self, staging: str) -> str:
-        """Give the prefix that `put` names."""
+        """The prefix that `put` names."""
         return self._keys.staging(staging)
 
 
@@ -236,7 +236,7 @@ def names(sessions: Sequence[str], bound: int) -> list[str]:
 
 
 def encode(operation: Operation) -> list[Argument]:
-    """Give the words of an operation as `apply.lua` reads them: verb, session, how many arguments, arguments."""
+    """The words of an operation as `apply.lua` reads them: verb, session, how many arguments, arguments."""
     words: list[Argument]
     match operation:
         case Add(_, events, txids, snapshot):

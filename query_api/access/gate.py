@@ -77,14 +77,14 @@ class Credential:
         self._is_token = principal.kind == "token"
 
     def lacks(self, scope: str) -> Denial | None:
-        """Give the 403 of who lacks a scope."""
+        """The 403 of who lacks a scope."""
         if scope in self._scopes:
             return None
         who = "A token" if self._is_token else f"The API key {self.principal.name}"
         return forbidden("scope", f"{who} lacks the scope {scope}.", self.principal, scope)
 
     def denies(self, session_id: str, wanted: Staleness | None = None) -> Denial | None:
-        """Give the 403 of who may not read this session, or not as freshly; the same whether or not there is one."""
+        """The 403 of who may not read this session, or not as freshly; the same whether or not there is one."""
         if not self._is_token:
             return None
         if self._sessions is not None and session_id not in self._sessions:
@@ -190,7 +190,7 @@ class Gate:
             await self.tokens.settled()
 
     def slow_down(self, principal: Principal) -> Denial:
-        """Give the 429 of who asks too much."""
+        """The 429 of who asks too much."""
         return too_many(principal, principal.wait_seconds(time.monotonic()))
 
     def denied(self, denial: Denial, address: str) -> Reply:
@@ -243,7 +243,7 @@ def _nobody_waits() -> None:
 
 
 def _signed(token: bytes) -> bytes:
-    """Give the digest of what a token's signature is of: its bearer can spell the signature in several ways."""
+    """The digest of what a token's signature is of: its bearer can spell the signature in several ways."""
     return hashlib.sha256(token.rpartition(b".")[0]).digest()
 
 

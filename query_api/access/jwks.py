@@ -58,7 +58,7 @@ class KeySet:
         self._algorithms = Counter(key.algorithm for key in self.keys)
 
     def find(self, kid: str, algorithm: str) -> VerifyingKey | None:
-        """Give the key of this name that checks this algorithm."""
+        """The key of this name that checks this algorithm."""
         return self._named.get((kid, algorithm))
 
     def knows(self, kid: str) -> bool:
@@ -66,7 +66,7 @@ class KeySet:
         return kid in self._kids
 
     def of(self, algorithm: str) -> list[VerifyingKey]:
-        """Give the keys that check this algorithm."""
+        """The keys that check this algorithm."""
         return [key for key in self.keys if key.algorithm == algorithm] if self._algorithms[algorithm] else []
 
     def same(self, other: KeySet) -> bool:
@@ -157,7 +157,7 @@ def _key(entry: Any) -> VerifyingKey:
 
 
 def _algorithm(entry: dict[str, Any]) -> str:
-    """Give the one algorithm that a key of this type checks: the token has no say in it."""
+    """The one algorithm that a key of this type checks: the token has no say in it."""
     kind, curve = entry.get("kty"), entry.get("crv")
     if kind == "oct":
         raise UnusableJwk("is a secret, which a key set may not hold: use READSIDE_JWT_SECRET")

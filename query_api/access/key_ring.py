@@ -43,7 +43,7 @@ class JwksSource(Protocol):
     pause_seconds: float
 
     async def read(self) -> bytes:
-        """Give the document, MAX_BYTES + 1 of it at most; raises UnreachableJwks."""
+        """The document, MAX_BYTES + 1 of it at most; raises UnreachableJwks."""
 
 
 class JwksFile:
@@ -137,7 +137,7 @@ class _Response:
         self._whole = True
 
     def document(self) -> bytes:
-        """Give the body; raises UnreachableJwks. One that was cut off is no JSON, which the next reader sees."""
+        """The body; raises UnreachableJwks. One that was cut off is no JSON, which the next reader sees."""
         if not self._begun:
             raise UnreachableJwks("The key set cannot be fetched: the server closed the connection.")
         if (status := self._parser.get_status_code()) != 200:
@@ -272,5 +272,5 @@ class KeyRing:
 
 
 def _why(exc: Exception) -> str:
-    """Give the reason in a few words, without what a server may have put into it."""
+    """The reason in a few words, without what a server may have put into it."""
     return (getattr(exc, "strerror", None) or type(exc).__name__)[:100]

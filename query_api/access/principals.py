@@ -87,7 +87,7 @@ class Principals:
         return known
 
     def counts(self) -> Iterator[tuple[Kind, str, int, int]]:
-        """Give (kind, name, requests, refusals): of each key, of all tokens together, of those who need neither."""
+        """(kind, name, requests, refusals): of each key, of all tokens together, of those who need neither."""
         for key in self._keys.values():
             yield "key", key.name, key.requests, key.refusals
         tokens = (self._left, *self._subjects.values())

@@ -127,7 +127,7 @@ class Tokens:
         self.on_change()  # whoever it is by now
 
     def _keys(self, header: dict[str, Any]) -> Sequence[PyJWK]:
-        """Give the keys that may have signed it. Their type says by which algorithm: the token can only agree."""
+        """The keys that may have signed it. Their type says by which algorithm: the token can only agree."""
         algorithm = header.get("alg")
         if algorithm == _SHARED and self._secrets:
             return self._secrets
@@ -213,7 +213,7 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
 
 
 def _only(ring: KeyRing, algorithm: str) -> PyJWK:
-    """Give the one key that a token without a name of one can mean."""
+    """The one key that a token without a name of one can mean."""
     fitting = ring.keys.of(algorithm)
     if len(fitting) == 1:
         return fitting[0].key

@@ -190,7 +190,7 @@ class Connections:
             self._polls_bytes -= len(forgotten)
 
     def parts(self, reply: Reply, common: HeaderFields, name: bytes, defaults: Pairs, end: bytes = END) -> list[bytes]:
-        """Give the parts of a response's head, as uvicorn writes it, and its body, to be joined.
+        """The parts of a response's head, as uvicorn writes it, and its body, to be joined.
 
         `defaults` are uvicorn's own fields, a new list each second.
         """

@@ -74,7 +74,7 @@ class Front:
         return self._events.denied(_OTHER_HOST, address)
 
     def below_the_prefix(self, path: str) -> str:
-        """Give the path below our prefix, whether or not the proxy before us has cut the prefix off."""
+        """The path below our prefix, whether or not the proxy before us has cut the prefix off."""
         prefix = self.prefix
         return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
 
@@ -150,6 +150,6 @@ def question_of(name: bytes) -> type[Question | StreamQuestion]:
 
 
 def _secrets(fields: RequestFields) -> list[bytes]:
-    """Give the keys that a request shows, right or wrong: without blanks, each of several, without the scheme."""
+    """The keys that a request shows, right or wrong: without blanks, each of several, without the scheme."""
     shown = fields.get(b"x-api-key", b"").split(), fields.get(b"authorization", b"").split()
     return [word for words in shown for word in words if word.lower() not in _SCHEMES]

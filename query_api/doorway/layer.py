@@ -166,7 +166,7 @@ class Layer:
                 await respond(send, BROKEN, scope["method"], extra)
 
     def _below_the_prefix(self, scope: Scope) -> str:
-        """Give the path below our prefix, whether or not the proxy before us has cut the prefix off."""
+        """The path below our prefix, whether or not the proxy before us has cut the prefix off."""
         path: str = scope["path"]
         told: str = scope.get("root_path", "")
         if told and path.startswith(told + "/"):

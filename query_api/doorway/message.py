@@ -116,7 +116,7 @@ class BodyMessage(Message):
 
 
 def _possible_end(data: bytes, place: int) -> int:
-    """Give the next place where an empty line ends, or may end that has begun before this data."""
+    """The next place where an empty line ends, or may end that has begun before this data."""
     overlap = len(END) - 1
     if place < overlap:
         return place + 1

@@ -72,7 +72,7 @@ class ApiReporter:
             await asyncio.sleep(REPORT_SECONDS)
 
     def report(self, now_us: int) -> dict[str, Any]:
-        """Give the report: `started_at` RFC 3339, `reported_at_us` by Redis' clock."""
+        """The report: `started_at` RFC 3339, `reported_at_us` by Redis' clock."""
         census = self._census
         return {
             "id": self.id,

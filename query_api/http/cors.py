@@ -32,13 +32,13 @@ class Cors:
         self._refused = HeaderFields([*SAFETY.pairs, _VARY]) if self.on else SAFETY
 
     def fields(self, origin: bytes | None) -> HeaderFields:
-        """Give the fields that every answer to a page of this origin bears."""
+        """The fields that every answer to a page of this origin bears."""
         if self._any and origin is not None:
             return self._allowed[b"*"]
         return self._allowed.get(origin, self._refused) if origin is not None else self._refused
 
     def preflight(self, origin: bytes | None) -> HeaderFields:
-        """Give the fields of the answer to a preflight request."""
+        """The fields of the answer to a preflight request."""
         pairs = [
             *self.fields(origin).pairs,
             (b"access-control-allow-methods", _METHODS),

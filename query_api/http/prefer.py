@@ -19,7 +19,7 @@ _SECONDS = re.compile(rb'"?(\d{1,9}(?:\.\d{1,9})?)"?')
 
 
 def preferred_wait(value: bytes) -> tuple[float, HeaderFields] | None:
-    """Give the seconds of the first `wait`, 60 at most, and the field that says so; None where none is understood.
+    """The seconds of the first `wait`, 60 at most, and the field that says so; None where none is understood.
 
     A preference may be ignored, so nothing in it is wrong: what is not understood is passed over.
     """

@@ -23,7 +23,7 @@ _MOST_SEGMENTS = 8
 
 
 def shown(path: str) -> str:
-    """Give a path for the log: our own words and UUIDs as they are, `…` for all else, which may be a key or a text."""
+    """A path for the log: our own words and UUIDs as they are, `…` for all else, which may be a key or a text."""
     segments = path.split("/", _MOST_SEGMENTS)
     return "/".join(part if part in _WORDS or is_uuid(part.lower()) else "…" for part in segments)
 

@@ -105,7 +105,7 @@ def found(session_id: str, body: bytes, *, terminal: bool, told: HeaderFields = 
 
 @lru_cache(maxsize=1024)
 def nothing(limit: int, page: int, terminal: bool) -> Answer:
-    """Give the 200 of a poll that nothing matches, of whatever session."""
+    """The 200 of a poll that nothing matches, of whatever session."""
     return found("", render(b"", 0, Poll("", limit=limit, page=page)), terminal=terminal)
 
 

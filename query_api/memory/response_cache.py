@@ -120,7 +120,7 @@ class ResponseCache:
         )
 
     def passed(self, session_id: str, replayed: int) -> Proof | None:
-        """Give the latest beat that a hot standby has passed which has replayed so many bytes; None: there is none.
+        """The latest beat that a hot standby has passed which has replayed so many bytes; None: there is none.
 
         That of the session's slice, or another's where the slice is away: a beat holds for the whole database. An
         answer with another slice's number is not kept.
@@ -295,5 +295,5 @@ class ResponseCache:
 
 
 def _bytes_of(key: Key) -> int:
-    """Give what is long in a key: a poll may name a hundred types and steps, each a string of its own."""
+    """What is long in a key: a poll may name a hundred types and steps, each a string of its own."""
     return len(key) if isinstance(key, str) else sum([len(name) + STRING_BYTES for name in key.types + key.steps])

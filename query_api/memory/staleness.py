@@ -45,7 +45,7 @@ def parse_not_before(value: bytes) -> int:
 
 
 def wishes(fields: RequestFields, usual: Staleness) -> tuple[Staleness, list[InvalidParameter]]:
-    """Give how fresh an answer a request wants, where it says nothing `usual`; and what is wrong with what it says."""
+    """How fresh an answer a request wants, where it says nothing `usual`; and what is wrong with what it says."""
     stated, not_before = fields.get(STALENESS_FIELD), fields.get(NOT_BEFORE_FIELD)
     wanted, wrong = usual, []
     if stated is not None:

@@ -41,7 +41,7 @@ class StreamPage:
         self._matching: dict[tuple[str, ...], Sequence[bytes]] = {}
 
     def matching(self, types: tuple[str, ...]) -> Sequence[bytes]:
-        """Give the events of these types, of all where none is named."""
+        """The events of these types, of all where none is named."""
         if not types or not self.events:
             return self.events
         matching = self._matching.get(types)
@@ -52,7 +52,7 @@ class StreamPage:
         return matching
 
     def answer(self, types: tuple[str, ...]) -> Answer:
-        """Give the 200: a JSON array of the events of these types. Whoever asks the same gets the same one."""
+        """The 200: a JSON array of the events of these types. Whoever asks the same gets the same one."""
         answer = self._answers.get(types)
         if answer is None:
             body = b"[%b]" % b",".join(self.matching(types))
@@ -85,7 +85,7 @@ class StreamFinding(NamedTuple):
     is_followed: bool
 
     def lean(self) -> StreamFinding:
-        """Give what is needed of it where it was no news: where the stream goes on."""
+        """What is needed of it where it was no news: where the stream goes on."""
         page = self.page
         if page is None or not page.events:
             return self

@@ -75,7 +75,7 @@ class Exposition:
         self._exchange = exchange
 
     def text(self) -> bytes:
-        """Give Prometheus' text format, of all workers."""
+        """Prometheus' text format, of all workers."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_MetricFamilies(self._exchange.everybodys(list(self.families()))))
         return generate_latest(registry)
@@ -90,7 +90,7 @@ class Exposition:
             self._exchange.publish(self.families())
 
     def families(self) -> Iterator[Metric]:
-        """Give this process' metrics: always the same families, some without a value."""
+        """This process' metrics: always the same families, some without a value."""
         watched = self._watched
         yield from watched.stats.families()
         yield from _of_the_gate(watched.gate)

@@ -83,7 +83,7 @@ def round_trip_ms(leader: Report | None) -> float | None:
 
 
 def events_per_second(before: Report | None, after: Report | None) -> float | None:
-    """Give the events that a leader applied a second between two reports; None where they are not of one process."""
+    """The events that a leader applied a second between two reports; None where they are not of one process."""
     if before is None or after is None or before.get("id") != after.get("id"):
         return None
     try:

@@ -38,7 +38,7 @@ class File:
         self._headers = {**_HEADERS, "etag": self._etag}
 
     def answer(self, request: Request) -> Response:
-        """Give the file, or a 304 to who has it."""
+        """The file, or a 304 to who has it."""
         held = request.headers.get("if-none-match")
         if held is not None and matches(held.encode("latin-1"), self._etag.encode("ascii")):
             return Response(status_code=304, headers=self._headers)

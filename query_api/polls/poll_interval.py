@@ -14,7 +14,7 @@ TICK_SECONDS = 0.5
 
 
 def poll_interval(*, terminal: bool, busy: bool) -> int:
-    """Give whole seconds between polls of a session; `terminal`: its status says that it is over."""
+    """Whole seconds between polls of a session; `terminal`: its status says that it is over."""
     seconds = TERMINAL_SECONDS if terminal else ACTIVE_SECONDS
     return seconds * BUSY_FACTOR if busy else seconds
 

@@ -24,5 +24,5 @@ class WaitingPlaces:
         return True
 
     def free(self) -> None:
-        """Give a place back."""
+        """A place back."""
         self.taken -= 1

@@ -43,7 +43,7 @@ class Stats:
         self._saved_bytes += saved_bytes
 
     def families(self) -> Iterator[Metric]:
-        """Give the metrics."""
+        """The metrics."""
         polls = CounterMetricFamily(
             "readside_polls",
             'Polls answered, by where from ("none": an error) and HTTP status.',

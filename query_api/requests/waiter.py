@@ -35,7 +35,7 @@ class LookResult(Protocol):
         """Whether a message will tell as soon as it is so no longer: then beats raise its as-of."""
 
     def lean(self) -> LookResult:
-        """Give what is needed of it for an answer that says: nothing new."""
+        """What is needed of it for an answer that says: nothing new."""
 
 
 F = TypeVar("F", bound=LookResult)

@@ -214,7 +214,7 @@ class Fallback:
     def known_missing(
         self, question: Question, now: float, staleness_seconds: float, not_before_us: int
     ) -> SourceAnswer[Any] | None:
-        """Give a recent answer that there is no such session, if it is as fresh as is wanted."""
+        """A recent answer that there is no such session, if it is as fresh as is wanted."""
         missing = self._missing.get((type(question), question.session_id))
         if missing is None or missing.freshness.as_of_us < not_before_us:
             return None
@@ -267,7 +267,7 @@ class Fallback:
     def _joinable(
         self, question: Question, arrived: float, staleness_seconds: float, principal: Hashable
     ) -> _Query | None:
-        """Give the query under way, if it is late enough, or the principal's own that waits.
+        """The query under way, if it is late enough, or the principal's own that waits.
 
         Not another principal's that waits: that one's line may be long. Whichever is sent first answers both.
         """

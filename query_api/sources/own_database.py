@@ -28,7 +28,7 @@ class OwnDatabase:
         """Set once Postgres was asked, whether or not it answered."""
 
     def identity(self) -> str:
-        """Give the identity, "" while Postgres has not answered yet."""
+        """The identity, "" while Postgres has not answered yet."""
         return self._identity
 
     def learn(self, identity: str, sent_at: float, now: float) -> bool:

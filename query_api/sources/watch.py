@@ -30,7 +30,7 @@ class QueryWatch:
         self._left: set[asyncio.Task[Any]] = set()
 
     async def result(self, query: Coroutine[Any, Any, T]) -> T:
-        """Give what the query gives; raises its errors and the probe's."""
+        """What the query gives; raises its errors and the probe's."""
         task = asyncio.create_task(query)
         try:
             while not (await asyncio.wait({task}, timeout=self._patience_seconds))[0]:

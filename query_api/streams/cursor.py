@@ -13,7 +13,7 @@ MOST_AHEAD = 3_600 // INTERVAL_SECONDS
 
 
 def next_cursor(own: int | None, now_seconds: float | None = None) -> int:
-    """Give the cursor of an answer: the interval that it is now, or one past the client's own where that is as late.
+    """The cursor of an answer: the interval that it is now, or one past the client's own where that is as late.
 
     `now_seconds` is Unix time. It never goes back for a client that sends back what it got, whatever clocks do.
     """

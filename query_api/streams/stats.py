@@ -26,7 +26,7 @@ class StreamStats:
         self._continued[source] += 1
 
     def families(self) -> Iterator[Metric]:
-        """Give the metrics."""
+        """The metrics."""
         answers = CounterMetricFamily(
             "readside_stream_answers",
             'Reads of streams answered, by where from ("none": an error) and HTTP status.',

@@ -58,7 +58,7 @@ def judge_lead(holders: Sequence[LeadHolder] | None, projection: Projection | No
 
 
 async def _lead_key(settings: Settings) -> int | None:
-    """Give the key of the lead's lock, which tells deployments apart by their Redis; a single one is not asked."""
+    """The key of the lead's lock, which tells deployments apart by their Redis; a single one is not asked."""
     try:
         servers = open_servers(settings.require_redis_url(), name=NAME, timeout_seconds=STORE_SECONDS)
     except ConfigurationError:

@@ -111,7 +111,7 @@ class SessionFacts:
 
 
 def as_json(facts: SessionFacts) -> dict[str, Any]:
-    """Give all that is known, for machines; instants RFC 3339."""
+    """All that is known, for machines; instants RFC 3339."""
     return {
         "session_id": facts.session_id,
         "event_id": facts.event_id,

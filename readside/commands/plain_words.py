@@ -111,7 +111,7 @@ def _drift(leader: Mapping[str, Any]) -> str:
 
 
 def _errors(projection: Projection) -> list[TableRow]:
-    """Give the last error of each projector."""
+    """The last error of each projector."""
     told = []
     for report in (projection.leader, *projection.standbys):
         errors = (report or {}).get("errors") or []

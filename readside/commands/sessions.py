@@ -86,7 +86,7 @@ async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, a
 
 
 async def _hot(view: WholeView, away: Container[int]) -> list[str]:
-    """Give the hot sessions of the slices that answer."""
+    """The hot sessions of the slices that answer."""
     there = [part for index, part in enumerate(view.parts) if index not in away]
     if len(there) == len(view.parts):
         return [session_id for session_id, _ in await view.hot_sessions()]

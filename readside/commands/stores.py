@@ -15,7 +15,7 @@ NAME = "readside-cli"
 
 @asynccontextmanager
 async def open_view(settings: Settings, *, timeout_seconds: float = 2.0) -> AsyncIterator[WholeView]:
-    """Give the view, of which nothing is asked yet. Raises ConfigurationError."""
+    """The view, of which nothing is asked yet. Raises ConfigurationError."""
     servers = open_servers(settings.require_redis_url(), name=NAME, timeout_seconds=timeout_seconds)
     try:
         yield WholeView(servers, settings.redis_prefix, settings.slices)
@@ -25,7 +25,7 @@ async def open_view(settings: Settings, *, timeout_seconds: float = 2.0) -> Asyn
 
 @asynccontextmanager
 async def open_postgres(settings: Settings, *, owners_path: bool = False) -> AsyncIterator[Connection]:
-    """Give one checked connection, with the owners' search_path or ours.
+    """One checked connection, with the owners' search_path or ours.
 
     Raises ConfigurationError, EventLogUnavailable, AccessRefused, ServerInRecovery.
     """
@@ -40,7 +40,7 @@ async def open_postgres(settings: Settings, *, owners_path: bool = False) -> Asy
 
 @asynccontextmanager
 async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
-    """Give a small pool for long reads."""
+    """A small pool for long reads."""
     pool = await create_pool(
         settings.require_database_url(),
         application_name=NAME,

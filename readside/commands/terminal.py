@@ -13,7 +13,7 @@ LEAST_COLUMNS = 40
 
 
 def drawing_console(*, stderr: bool = False) -> Console | None:
-    """Give a console on standard output, or error, if that is a terminal to draw on; None where lines are better."""
+    """A console on standard output, or error, if that is a terminal to draw on; None where lines are better."""
     console = Console(stderr=stderr, highlight=False)
     fits = console.is_terminal and not console.is_dumb_terminal and console.width >= LEAST_COLUMNS
     return console if fits and console.file.isatty() else None  # FORCE_COLOR makes a terminal of a pipe
@@ -25,5 +25,5 @@ def tell(text: str, *, err: bool = False) -> None:
 
 
 def plain(text: str) -> str:
-    """Give what a server or a store says for one line, without our secrets."""
+    """What a server or a store says for one line, without our secrets."""
     return printable(hidden(text))

@@ -42,7 +42,7 @@ def mint(config: TokenConfig, sessions: Sequence[str], *, ttl_seconds: int, subj
 
 
 def _named(sessions: Sequence[str]) -> list[str] | str:
-    """Give each id once, as it is written everywhere, or `*` for every session."""
+    """Each id once, as it is written everywhere, or `*` for every session."""
     if list(sessions) == ["*"]:
         return "*"
     if "*" in sessions:

@@ -23,7 +23,7 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """Give both in one line."""
+        """Both in one line."""
         return self.detail if self.do is None else f"{self.detail} {self.do}"
 
 
@@ -48,7 +48,7 @@ def unknown(check: str, why: str) -> Finding:
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """Give 0 only if all is well; 2 where something could not be looked at, else 1."""
+    """0 only if all is well; 2 where something could not be looked at, else 1."""
     states = {finding.state for finding in findings}
     if "unknown" in states:
         return NOT_LOOKED_AT

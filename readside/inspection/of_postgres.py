@@ -132,7 +132,7 @@ async def _answering(url: str) -> AsyncIterator[None]:
 
 
 async def _within(check: str, looking: Awaitable[Finding]) -> Finding:
-    """Give what was found, or why it could not be looked at."""
+    """What was found, or why it could not be looked at."""
     try:
         return await looking
     except ServiceError as error:
@@ -151,7 +151,7 @@ def _tls(check: str, connection: Connection, url: str) -> Finding:
 
 
 def sslmode(url: str) -> str | None:
-    """Give the sslmode that a URL, or else libpq's own variable, asks for."""
+    """The sslmode that a URL, or else libpq's own variable, asks for."""
     named = parse_qs(urlsplit(address_of(url).urls[0]).query).get("sslmode")
     return named[-1] if named else default_sslmode()
 

@@ -98,7 +98,7 @@ async def _look(
 
 
 async def _within(check: str, looking: Awaitable[Finding]) -> Finding:
-    """Give what was found, or why it could not be looked at."""
+    """What was found, or why it could not be looked at."""
     try:
         return await looking
     except ServiceError as error:
@@ -106,7 +106,7 @@ async def _within(check: str, looking: Awaitable[Finding]) -> Finding:
 
 
 def worst(findings: Sequence[Finding]) -> Finding:
-    """Give the worst of what was found at each master: there what is to be done is read off."""
+    """The worst of what was found at each master: there what is to be done is read off."""
     return max(findings, key=lambda finding: _GRAVITY.index(finding.state))
 
 
@@ -132,7 +132,7 @@ async def _who_answer(masters: Sequence[Redis], url: str) -> Finding:
 
 
 def _kind(url: str) -> str:
-    """Give what a URL leads to: `cluster`, `sentinel`, or "" for one server."""
+    """What a URL leads to: `cluster`, `sentinel`, or "" for one server."""
     return url.partition("://")[0].partition("+")[2]
 
 

@@ -161,7 +161,7 @@ def of_memory(settings: Settings, available_bytes: int | None) -> Finding:
 
 
 def available_memory(cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int | None:
-    """Give the memory that this process may have, bytes: the container's bound, or the machine's; None: unknown."""
+    """The memory that this process may have, bytes: the container's bound, or the machine's; None: unknown."""
     try:
         bound = cgroup.read_text(encoding="utf-8").strip()
         if bound.isdecimal():

@@ -99,7 +99,7 @@ def _behind(facts: OffsetFacts) -> str:
 
 
 def offset_as_json(facts: OffsetFacts) -> dict[str, Any]:
-    """Give all that is known, for machines."""
+    """All that is known, for machines."""
     cut, within = facts.offset.cut, facts.offset.within
     return {
         "origin": facts.offset.origin,

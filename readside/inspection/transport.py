@@ -11,7 +11,7 @@ CHECKED = ("verify-ca", "verify-full")
 
 
 def hosts_of(url: str) -> list[str]:
-    """Give the hosts that a URL names; a socket's directory, or none, is this machine."""
+    """The hosts that a URL names; a socket's directory, or none, is this machine."""
     parts = urlsplit(url)
     named = parse_qs(parts.query).get("host", [])
     places = parts.netloc.rpartition("@")[2].split(",") if parts.netloc else []

@@ -113,7 +113,7 @@ class Verifier:
 
 
 def digests(members: Iterable[tuple[bytes, float]]) -> dict[bytes, tuple[bytes, float]]:
-    """Give (MD5, score) of each member by event id; an id that is there twice has a digest like no other."""
+    """(MD5, score) of each member by event id; an id that is there twice has a digest like no other."""
     found: dict[bytes, tuple[bytes, float]] = {}
     for member, score in members:
         match = member_id(member)

@@ -31,7 +31,7 @@ class Backend:
     minted: list[str] = field(default_factory=list)
 
     def __call__(self) -> str:
-        """Give a fresh token."""
+        """A fresh token."""
         claims = {
             "aud": "readside",
             "exp": time.time() + self.seconds,

@@ -49,7 +49,7 @@ class Row:
         ).encode()
 
     def event(self) -> EventRow:
-        """Give the row as the view takes it; the hash is made up, since only the projector compares it."""
+        """The row as the view takes it; the hash is made up, since only the projector compares it."""
         return EventRow(self.session_id, self.id.bytes, self.timestamp_us, self.event_type, 1, 2, self.member())
 
 

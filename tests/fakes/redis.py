@@ -25,7 +25,7 @@ def fake_redis(server: FakeServer | None = None) -> Redis:
 
 
 def unpacked(packed: PackedWords) -> list[bytes]:
-    """Give packed words one by one."""
+    """Packed words one by one."""
     reader = hiredis.Reader()
     reader.feed(b"*%d\r\n" % packed.count + b"".join(packed.pieces))
     words: list[bytes] = reader.gets()
@@ -34,5 +34,5 @@ def unpacked(packed: PackedWords) -> list[bytes]:
 
 
 def spelled_out(arguments: Sequence[Any]) -> list[Any]:
-    """Give a command's arguments without packed ones."""
+    """A command's arguments without packed ones."""
     return [word for one in arguments for word in (unpacked(one) if isinstance(one, PackedWords) else [one])]

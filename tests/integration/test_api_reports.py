@@ -222,7 +222,7 @@ class DeafView:
         self.asked, self.lost = asyncio.Event(), False
 
     async def now_us(self) -> int:
-        """Give nothing, ever."""
+        """Nothing, ever."""
         self.asked.set()
         while True:
             try:

@@ -63,7 +63,7 @@ class Session:
         await self.connection.executemany(INSERT, rows)
 
     async def events(self) -> list[EventRow]:
-        """Give its events as a step reads those that were added."""
+        """Its events as a step reads those that were added."""
         rows = await self.connection.fetch("SELECT id FROM events WHERE session_id = $1::uuid", self.id)
         added = await self.reads.added({self.id: {row["id"].hex: None for row in rows}})
         return list(added.rows.get(self.id, {}).values())

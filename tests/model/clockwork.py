@@ -59,11 +59,11 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         self.set_task_factory(make_task)  # type: ignore[arg-type] # typeshed wants a generator there
 
     def time(self) -> float:
-        """Give the virtual time."""
+        """The virtual time."""
         return self._leaping.now
 
     def wall_time(self) -> float:
-        """Give the seconds since 1970."""
+        """The seconds since 1970."""
         return STARTED_AT + self.time()
 
 

@@ -87,7 +87,7 @@ def _short_delays(first_seconds: float = 0.1, cap_seconds: float = 5.0) -> Itera
 
 
 def small_script(name: str, text: str) -> str:
-    """Give a script's text with bounds that few events reach."""
+    """A script's text with bounds that few events reach."""
     for usual, (small, names) in _SCRIPT_BOUNDS.items():
         assert text.count(usual) == (name in names), f"{name}.lua has changed: say anew what is to be small"
         text = text.replace(usual, small)

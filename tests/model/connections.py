@@ -26,7 +26,7 @@ class Row(dict[str, Any]):
     """A row, by name and by place."""
 
     def __getitem__(self, key: Any) -> Any:
-        """Give a value."""
+        """A value."""
         return list(self.values())[key] if isinstance(key, int) else super().__getitem__(key)
 
 
@@ -133,7 +133,7 @@ class LeaderConnection(ServerConnection):
 
     @property
     def _statements(self) -> dict[str, Any]:
-        """Give how each of the project's statements is run, by words that only this one holds, or those before it."""
+        """How each of the project's statements is run, by words that only this one holds, or those before it."""
         return {
             "fresh AS MATERIALIZED": self._read,
             "AS heaps": self._household,
@@ -157,7 +157,7 @@ class LeaderConnection(ServerConnection):
         return [Row(holder=holder) for holder in self.postgres.letterbox.holders(sql)]
 
     async def _lead_holders(self, _sql: str, key: int) -> list[Row]:
-        """Give who else holds the lead: projectors alone take it here."""
+        """Who else holds the lead: projectors alone take it here."""
         ours = {"role": "readside", "application_name": OUR_NAME, "prepared": None, "is_our_role": True, "database": ""}
         holders = [one for one in self.postgres.connections if one is not self and key in one.keys]
         return [Row(ours, pid=one.pid) for one in holders]
@@ -254,7 +254,7 @@ class LeaderConnection(ServerConnection):
         return [Row(head, **row) for row in told]
 
     def _told(self, letters: list[Letter], most: int, most_bytes: int) -> list[dict[str, Any]]:
-        """Give a row for each letter, with the event that it tells of as it is now; without letters an empty one."""
+        """A row for each letter, with the event that it tells of as it is now; without letters an empty one."""
         nothing = dict.fromkeys(("kind", "txid", "session_id", "event_id", *EventRow._fields[1:]))
         rows = []
         for txid, kind, session_id, event_id in letters if len(letters) <= most else ():

@@ -62,7 +62,7 @@ class Follower:
         return f"a follower of {self._session_id} lacks {lacking[0]}" if lacking else None
 
     def _continued(self) -> Arrivals | None:
-        """Give what Postgres shows now and the offset's cut does not."""
+        """What Postgres shows now and the offset's cut does not."""
         postgres = self._postgres
         if self._offset is not None and self._offset.origin != postgres.origin:
             self._begin_anew()

@@ -65,7 +65,7 @@ class LetterTables:
         self.presence, self.skips, self.reader = None, (1, False), 0
 
     def clock_ms(self) -> int:
-        """Give the server's clock as leases go by it; it may be set."""
+        """The server's clock as leases go by it; it may be set."""
         return self._postgres.now_us() // 1000 + self.clock_ahead_ms
 
     # A writer's side.
@@ -114,7 +114,7 @@ class LetterTables:
     # The leader's side.
 
     def unread(self, sql: str, snapshot: Snapshot) -> list[Letter]:
-        """Give the letters that a reading's statement finds now, by the branches that it has."""
+        """The letters that a reading's statement finds now, by the branches that it has."""
         branches = set(_BRANCH.findall(sql))
         return [
             letter
@@ -195,5 +195,5 @@ class LetterTables:
         return False
 
     def sizes(self, letter_bytes: int, places: Collection[int] = PLACES) -> Sequence[int]:
-        """Give the bytes of each table."""
+        """The bytes of each table."""
         return [self.tables[place].written * letter_bytes for place in places]

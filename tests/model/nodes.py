@@ -112,7 +112,7 @@ class Servers:
         return self._known[slot]
 
     def client(self, slot: int) -> Any:
-        """Give a client of the server that has a slot."""
+        """A client of the server that has a slot."""
         if slot not in self._clients:
             self._clients[slot] = Client(partial(self._place, slot), self._machine, partial(self.learn, slot))
         return self._clients[slot]
@@ -129,7 +129,7 @@ class Servers:
         self.learn(slot)
 
     async def identity(self) -> str:
-        """Give the name."""
+        """The name."""
         return self.name
 
     async def aclose(self) -> None:

@@ -28,7 +28,7 @@ class Plant:
     also: tuple[tuple[str, str, str], ...] = ()
 
     def altered(self, where: str, text: str) -> str:
-        """Give a place's text with the bug, if any of it belongs there."""
+        """A place's text with the bug, if any of it belongs there."""
         for place, old, new in ((self.where, self.old, self.new), *self.also):
             if place == where:
                 assert text.count(old) == 1, f"{where} has changed: say anew how to break the rule that {self.rule}"
@@ -41,7 +41,7 @@ class Plant:
         return {self.where, *(place for place, _, _ in self.also)}
 
     def in_script(self, name: str, text: str) -> str:
-        """Give a script's text with the bug, if it belongs there."""
+        """A script's text with the bug, if it belongs there."""
         return self.altered(f"{name}.lua", text)
 
 

@@ -63,7 +63,7 @@ class Pollers:
         return session_id, query, given
 
     def understood(self, session_id: str, query: bytes, reply: Reply) -> Reply:
-        """Give a reply as its client understands it: what is not modified is what it has."""
+        """A reply as its client understands it: what is not modified is what it has."""
         etag = dict(reply.headers).get(b"etag", b"")
         if reply.status == 200:
             self._etags[session_id, query] = etag

@@ -58,7 +58,7 @@ class Postgres:
         return origin_of(self.database, self.incarnation)
 
     def now_us(self) -> int:
-        """Give an instant later than any before."""
+        """An instant later than any before."""
         wall = int((STARTED_AT + asyncio.get_running_loop().time()) * 1_000_000)
         self._last_us = max(self._last_us + 1, wall)
         return self._last_us
@@ -87,11 +87,11 @@ class Postgres:
         return True
 
     def seen(self, transaction: Transaction, session_id: str) -> State | None:
-        """Give a session as a transaction sees it."""
+        """A session as a transaction sees it."""
         return transaction.seen(session_id, self.sessions.get(session_id))
 
     def assign_id(self, transaction: Transaction) -> int:
-        """Give the top-level id, which the first write draws."""
+        """The top-level id, which the first write draws."""
         if not transaction.id:
             self._last_txid += 1
             transaction.id = self._last_txid
@@ -207,7 +207,7 @@ class Postgres:
             self.connections.remove(connection)
 
     def holder_of(self, key: int) -> ServerConnection | None:
-        """Give who holds an advisory lock."""
+        """Who holds an advisory lock."""
         return next((one for one in self.connections if key in one.keys), None)
 
     def crash(self, lost: States, *, hidden: bool = False) -> None:
@@ -237,6 +237,6 @@ class Postgres:
             self.roll_back(transaction)
 
     def window(self, session_id: str, as_of_us: int) -> list[State | None]:
-        """Give the states that a session may have been seen in from an instant until now."""
+        """The states that a session may have been seen in from an instant until now."""
         history = self.history.get(session_id, [Version(0, None)])
         return [version.state for version in history if version.until_us >= as_of_us]

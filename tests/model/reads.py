@@ -47,7 +47,7 @@ class Reads(Client):
     tables = TABLES
 
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
-        """Give counts and hashes, all in one snapshot."""
+        """Counts and hashes, all in one snapshot."""
         await self.pause()
         seen = str(self.postgres.snapshot())
         states = {sid: state for sid in session_ids if (state := self.postgres.sessions.get(sid))}
@@ -55,7 +55,7 @@ class Reads(Client):
         return {sid: replace(state.truth(), snapshot=seen) for sid, state in states.items()}
 
     async def statuses(self, session_ids: Collection[str]) -> dict[str, str]:
-        """Give statuses."""
+        """Statuses."""
         await self.pause()
         found = {sid: state.status for sid in session_ids if (state := self.postgres.sessions.get(sid))}
         await self.pause()
@@ -86,7 +86,7 @@ class Reads(Client):
         await self.pause()
 
     async def served(self, ids: Iterable[bytes], *, rendered: bool) -> dict[tuple[str, bytes], LogRow]:
-        """Give what polls are served of events, wherever they are now."""
+        """What polls are served of events, wherever they are now."""
         await self.pause()
         wanted = set(ids)
         found = {

@@ -76,7 +76,7 @@ def _real(urls: Sequence[str], node: int) -> redis.Redis:
 
 
 def _own(urls: Sequence[str]) -> Sequence[str]:
-    """Give this worker's part of the servers: the pool's workers are numbered from 1 on."""
+    """This worker's part of the servers: the pool's workers are numbered from 1 on."""
     place = (multiprocessing.current_process()._identity[0] - 1) % WORKERS
     return urls[place * NODES : (place + 1) * NODES]
 
@@ -111,7 +111,7 @@ class Runs:
 
 
 def seeds_for(plant: str) -> list[int]:
-    """Give the seeds by which a planted bug is looked for."""
+    """The seeds by which a planted bug is looked for."""
     found: dict[str, int] = json.loads(FOUND.read_text(encoding="utf-8")) if FOUND.exists() else {}
     return [*([found[plant]] if plant in found else []), *range(PLANTED_RUNS)]
 

@@ -26,7 +26,7 @@ class State:
         return replace(self, events={key: event for key, event in self.events.items() if key not in ids})
 
     def truth(self) -> Truth:
-        """Give what a header must say."""
+        """What a header must say."""
         events = self.events.values()
         return Truth(self.status, len(events), sum(e.hash_hi for e in events), sum(e.hash_lo for e in events))
 
@@ -93,7 +93,7 @@ class Transaction:
     ended: bool = False
 
     def seen(self, session_id: str, committed: State | None) -> State | None:
-        """Give a session as this transaction sees it."""
+        """A session as this transaction sees it."""
         state = committed
         for changed, change in self.changes:
             if changed == session_id:

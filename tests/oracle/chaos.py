@@ -284,7 +284,7 @@ class Run:
                     self.report.fail(f"{session_id} at the end by {poller.name} {headers}: {shown} instead of {truth}")
 
     async def _truth(self) -> dict[str, set[str]]:
-        """Give the ids of the events of each session that there is."""
+        """The ids of the events of each session that there is."""
         async with connected(self.service.database_url) as connection:
             truth: dict[str, set[str]] = {
                 row[0]: set() for row in await connection.fetch("SELECT id::text FROM sessions")
@@ -330,7 +330,7 @@ class Run:
         return Writer(url, self.ledger, self._own(name), self.stop, self.kept, longest_seconds, self.hurry)
 
     def _followers(self) -> Iterator[Follower]:
-        """Give those of streams by long polls and without, of pages that wait, and of plain polls; of busy sessions."""
+        """Those of streams by long polls and without, of pages that wait, and of plain polls; of busy sessions."""
         busiest, busy, other = sorted(self.kept)[:KEPT]
         for place, sessions in enumerate(
             ([busiest], [busiest], [busy], [busiest, busy, other], [busy, busiest, other])

@@ -71,18 +71,18 @@ def followed(run: dict[str, Any]) -> str:
 
 
 def kept(installation: str) -> Path:
-    """Give the file that holds the figures of an installation's last long run."""
+    """The file that holds the figures of an installation's last long run."""
     return SPECS / ("long-run.json" if installation == "one" else f"long-run-{installation}.json")
 
 
 def marks(installation: str) -> tuple[str, str]:
-    """Give the marks between which its figures stand."""
+    """The marks between which its figures stand."""
     name = "oracle" if installation == "one" else f"oracle {installation}"
     return f"<!-- {name} -->", f"<!-- /{name} -->"
 
 
 def shown(installation: str) -> str:
-    """Give what its page has between the marks."""
+    """What its page has between the marks."""
     begin, end = marks(installation)
     return PAGES[installation].read_text().partition(begin)[2].partition(end)[0].strip()
 

@@ -158,7 +158,7 @@ class StreamPlace:
         return not before.cut.running <= upto.running
 
     def _most_times(self, lives: Sequence[Life], received_us: int) -> int:
-        """Give how often an event can have been written so far: a migration may write all rows anew."""
+        """How often an event can have been written so far: a migration may write all rows anew."""
         migrations = sum(each.commit.earliest <= received_us for each in self.ledger.migrations)
         return sum(life.born.earliest <= received_us for life in lives) + migrations
 

@@ -32,7 +32,7 @@ class Installation:
     database_url: str
     redis_url: str
     master_of: Callable[[int], Awaitable[Node]]
-    """Gives the Redis that has a hash slot now."""
+    """The Redis that has a hash slot now."""
     faults: Callable[[Site], Sequence[FaultKind]]
     """What can be done to these servers, and to no other installation's."""
     slices: int = 1
@@ -56,7 +56,7 @@ class Installation:
 
 
 def only(server: EmbeddedRedis) -> Callable[[int], Awaitable[Node]]:
-    """Give every slot to one server."""
+    """Every slot to one server."""
     node = Node(server, LOOPBACK, 0, 0)
 
     async def master_of(_slot: int) -> Node:

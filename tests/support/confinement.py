@@ -28,7 +28,7 @@ class _Comparison(ctypes.Structure):
 
 
 def settings_of(unit: Path) -> dict[str, list[str]]:
-    """Give a unit's settings in their order, each with all its values."""
+    """A unit's settings in their order, each with all its values."""
     found: dict[str, list[str]] = defaultdict(list)
     for line in unit.read_text().splitlines():
         name, equals, value = line.partition("=")
@@ -38,7 +38,7 @@ def settings_of(unit: Path) -> dict[str, list[str]]:
 
 
 def allowed_calls(unit: Path) -> set[str]:
-    """Give the names of the system calls that a unit allows: those that it lists, less those after a tilde."""
+    """The names of the system calls that a unit allows: those that it lists, less those after a tilde."""
     allowed: set[str] = set()
     for value in settings_of(unit)["SystemCallFilter"]:
         names = {call for word in value.removeprefix("~").split() for call in _calls(word)}
@@ -47,7 +47,7 @@ def allowed_calls(unit: Path) -> set[str]:
 
 
 def _calls(name: str) -> set[str]:
-    """Give the calls of a set, as systemd itself lists them, or the one."""
+    """The calls of a set, as systemd itself lists them, or the one."""
     if not name.startswith("@"):
         return {name}
     command = ["systemd-analyze", "--no-pager", "syscall-filter", name]

@@ -123,7 +123,7 @@ class StreamOf:
             yield [await stack.enter_async_context(self.followed(kind, offset)) for offset in offsets for kind in KINDS]
 
     async def head_by_node(self) -> dict[str, Any]:
-        """Give what npm's client finds out by HEAD."""
+        """What npm's client finds out by HEAD."""
         process = await node({"url": self.url, "headers": self.headers, "head": True})
         out, _ = await process.communicate()
         found: dict[str, Any] = orjson.loads(out)["head"]

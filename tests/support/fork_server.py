@@ -133,7 +133,7 @@ class _Forked:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """Give the exit code, None while it runs."""
+        """The exit code, None while it runs."""
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -160,7 +160,7 @@ class _Spawned(_Forked):
         os.set_blocking(status, False)
 
     def poll(self) -> int | None:
-        """Give the exit code, None while it runs."""
+        """The exit code, None while it runs."""
         if self.returncode is None:
             with suppress(BlockingIOError):
                 self.returncode = _number(self._status)

@@ -23,7 +23,7 @@ _GENERATED = "generated"
 
 
 def rendered(folder: Path) -> list[Document]:
-    """Give a folder's documents as `kubectl kustomize` does, in any order."""
+    """A folder's documents as `kubectl kustomize` does, in any order."""
     documents = _accumulated(folder)
     renamed = {it["metadata"]["name"]: _suffixed(it) for it in documents if it.pop(_GENERATED, False)}
     for document in documents:
@@ -41,7 +41,7 @@ def by_kubectl(folder: Path) -> list[Document]:
 
 
 def renderers() -> dict[str, Renderer]:
-    """Give each that this machine has, by name."""
+    """Each that this machine has, by name."""
     found: dict[str, Renderer] = {"ours": rendered}
     return found | ({"kubectl": by_kubectl} if shutil.which("kubectl") else {})
 
@@ -83,7 +83,7 @@ def _generate(documents: list[Document], generator: dict[str, Any]) -> None:
 
 
 def _suffixed(config_map: Document) -> str:
-    """Give a generated name: kustomize's digest of what it holds follows it, without letters that make words."""
+    """A generated name: kustomize's digest of what it holds follows it, without letters that make words."""
     name = config_map["metadata"]["name"]
     hashed = {"data": dict(sorted(config_map["data"].items())), "kind": "ConfigMap", "name": ""}
     digest = hashlib.sha256(json.dumps(hashed, separators=(",", ":")).encode()).hexdigest()[:10]
@@ -115,7 +115,7 @@ def _merge_list(into: list[dict[str, Any]], change: list[dict[str, Any]], key: s
 
 
 def _found(within: Any, name: str) -> Iterator[Any]:
-    """Give what stands under a name, at any depth."""
+    """What stands under a name, at any depth."""
     members = within.values() if isinstance(within, dict) else within if isinstance(within, list) else ()
     if isinstance(within, dict) and name in within:
         yield within[name]

@@ -76,7 +76,7 @@ class Proxy:
         self.port = 0
 
     def url(self, url: str) -> str:
-        """Give a store's URL with this proxy in the place of the server."""
+        """A store's URL with this proxy in the place of the server."""
         netloc = urlsplit(url).netloc
         return url.replace(netloc, f"{netloc.rpartition('@')[0]}@{LOOPBACK}:{self.port}", 1)
 

@@ -44,7 +44,7 @@ class Table:
             told.clear()
 
     def load(self, session_id: str, outcome: LoadOutcome | None = None, arrived: Iterable[str] = ()) -> Load:
-        """Give the load under way of a session, with an outcome if it has one by now."""
+        """The load under way of a session, with an outcome if it has one by now."""
         load = self.sessions.load_of(session_id)
         assert load is not None
         load.outcome = outcome
@@ -52,7 +52,7 @@ class Table:
         return load
 
     def says(self) -> tuple[list[str], list[str], dict[str, str]]:
-        """Give what it says: who is hot, who is loading, who is set aside."""
+        """What it says: who is hot, who is loading, who is set aside."""
         return sorted(self.sessions.hot), sorted(self.sessions.loading), dict(self.sessions.aside)
 
 

@@ -66,7 +66,7 @@ def newest_first(events: Iterable[EventRow]) -> list[EventRow]:
 
 
 def expected(events: Iterable[EventRow], poll: Poll) -> tuple[bytes, int]:
-    """Give the page and the total that a poll must get."""
+    """The page and the total that a poll must get."""
     matching = [
         e
         for e in newest_first(events)
@@ -80,7 +80,7 @@ def expected(events: Iterable[EventRow], poll: Poll) -> tuple[bytes, int]:
 
 
 def part_of(events: Sequence[EventRow]) -> Part:
-    """Give events as a load reads them."""
+    """Events as a load reads them."""
     scores = [one.score or 0 for one in events]
     entries: dict[str, bytes] = {}
     for one in events:
@@ -91,7 +91,7 @@ def part_of(events: Sequence[EventRow]) -> Part:
 
 
 def within(events: Iterable[EventRow], window: tuple[int, int]) -> list[EventRow]:
-    """Give the newest events, newest first, that fit into a load's window: how many, and the bytes of their JSON."""
+    """The newest events, newest first, that fit into a load's window: how many, and the bytes of their JSON."""
     most_events, left = window
     kept: list[EventRow] = []
     for one in newest_first(events)[:most_events]:
@@ -103,7 +103,7 @@ def within(events: Iterable[EventRow], window: tuple[int, int]) -> list[EventRow
 
 
 def indexed(events: Iterable[EventRow]) -> Entries:
-    """Give the type index of these events."""
+    """The type index of these events."""
     entries: dict[str, list[bytes]] = {}
     for one in reversed(newest_first(events)):
         entries.setdefault(type_name(one.event_type), []).append(pack_entry(one.score or 0, one.id))

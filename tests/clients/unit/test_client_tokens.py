@@ -39,14 +39,14 @@ class Guarded:
 
 
 class Minting:
-    """Gives tokens, each of its own number; the latest is the only good one."""
+    """Tokens, each of its own number; the latest is the only good one."""
 
     def __init__(self, guarded: Guarded) -> None:
         self.guarded = guarded
         self.given: list[str] = []
 
     def __call__(self) -> str:
-        """Give the next."""
+        """The next."""
         self.given.append(token(n=len(self.given)))
         self.guarded.good = {self.given[-1]}
         return self.given[-1]

@@ -47,7 +47,7 @@ def function(lines: int) -> str:
 
 
 def frame(file: str) -> FrameType:
-    """Give a frame of a function that stands in this file."""
+    """A frame of a function that stands in this file."""
     frames: list[FrameType] = []
     exec(compile("frames.append(sys._getframe())", file, "exec"), {"frames": frames, "sys": sys})
     return frames[0]

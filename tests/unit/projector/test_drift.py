@@ -29,23 +29,23 @@ class Stores:
         self.served = served or ServedFindings()
 
     async def headers(self, session_ids: Collection[str]) -> list[Header]:
-        """Give the header."""
+        """The header."""
         return [HEADER for _ in session_ids]
 
     async def compare(self, session_ids: Collection[str]) -> dict[str, Truth]:
-        """Give what Postgres says, while something else happens."""
+        """What Postgres says, while something else happens."""
         self.meanwhile()
         self.rounds += 1
         return {sid: Truth(self.status, 1, 2, 3) for sid in session_ids}
 
     async def look(self, *_: object) -> ServedFindings:
-        """Give what is served wrongly, while something else happens."""
+        """What is served wrongly, while something else happens."""
         self.meanwhile()
         self.looks += 1
         return self.served
 
     async def now_us(self) -> int:
-        """Give an instant that as-of has passed."""
+        """An instant that as-of has passed."""
         return 0
 
 

@@ -27,7 +27,7 @@ SESSIONS = ("22222222-aaaa-4aaa-8aaa-000000000002", "33333333-aaaa-4aaa-8aaa-000
 
 
 class LetterboxOfTheTest:
-    """Gives the readings that a test puts into it; each is a beat."""
+    """The readings that a test puts into it; each is a beat."""
 
     turn, open, max_bytes = 0, True, 10**9
 
@@ -42,7 +42,7 @@ class LetterboxOfTheTest:
         return ""
 
     async def incarnation(self) -> int:
-        """Give the only one."""
+        """The only one."""
         return 1
 
     async def begin_reading(self) -> None:
@@ -52,7 +52,7 @@ class LetterboxOfTheTest:
         """Renew the lease."""
 
     async def holders(self) -> set[str]:
-        """Give who may have skipped a letter."""
+        """Who may have skipped a letter."""
         return self.held
 
     async def household(self) -> dict[str, Any]:
@@ -64,15 +64,15 @@ class LetterboxOfTheTest:
         return False
 
     async def fingerprint(self) -> str:
-        """Give the fingerprint of now."""
+        """The fingerprint of now."""
         return self.fingerprinted
 
     async def layouts(self) -> dict[str, str]:
-        """Give the partitions of now."""
+        """The partitions of now."""
         return {} if self.fingerprinted == FINGERPRINT else {"7": "layout"}
 
     async def read(self, *, beat: bool, busy: bool) -> Reading:
-        """Give the next reading."""
+        """The next reading."""
         self.asked += 1
         letters = await self.readings.get()
         return Reading(letters, 1, 1, time.monotonic(), "", self.fingerprinted)

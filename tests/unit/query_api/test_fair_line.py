@@ -35,11 +35,11 @@ class Stage:
         return left
 
     def numbers(self, times: int) -> Iterator[int]:
-        """Give new items."""
+        """New items."""
         return (next(self._numbers) for _ in range(times))
 
     def serve(self) -> None:
-        """Give all places that can be given."""
+        """All places that can be given."""
         while (taken := self.line.take()) is not None:
             principal = str(taken[0])
             self.served.append(principal)

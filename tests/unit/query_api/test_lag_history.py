@@ -15,7 +15,7 @@ class Projections:
         self._left = list(projections)
 
     async def read(self) -> Projection:
-        """Give the next."""
+        """The next."""
         return self._left.pop(0) if len(self._left) > 1 else self._left[0]
 
 

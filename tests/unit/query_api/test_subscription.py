@@ -14,7 +14,7 @@ AWAY = ViewUnavailable("Redis does not answer.")
 
 
 class Channels:
-    """Gives what happens on channels, in order: a message, None where one is heard, or names that are lost."""
+    """What happens on channels, in order: a message, None where one is heard, or names that are lost."""
 
     def __init__(self, *happened: tuple[str, bytes | None] | set[str]) -> None:
         self.happened = happened

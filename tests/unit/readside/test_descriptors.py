@@ -23,7 +23,7 @@ class Limit:
     refusal: Exception | None = None
 
     def get(self, _: int) -> tuple[int, int]:
-        """Give both."""
+        """Both."""
         return self.soft, self.hard
 
     def set(self, _: int, limits: tuple[int, int]) -> None:

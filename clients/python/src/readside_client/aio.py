@@ -29,7 +29,7 @@ from readside_client.projection import (
 from readside_client.protocol import START, Order, Request, asked
 
 TokenSource = Callable[[], str | Awaitable[str | None] | None]
-"""Gives a fresh token, now or later, or None where there are no more."""
+"""A fresh token, now or later, or None where there are no more."""
 TOKEN_SECONDS = 30.0
 
 
@@ -94,7 +94,7 @@ class AsyncClient:
         max_staleness_seconds: float | None = None,
         wait_seconds: float | None = None,
     ) -> Page:
-        """Give one page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
+        """One page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
 
         `since` is exclusive. `order`: newest first, or `asc`. `limit`: how long a page is; without one it is 100, or as
         many as fit into an answer, and `per_page` says so: ask for later pages with that. `previous`: an answer to the

@@ -17,7 +17,7 @@ class Backoff:
         self._most_seconds = first_seconds
 
     def next_seconds(self, retry_after_seconds: float | None = None) -> float:
-        """Give the seconds to wait: Retry-After, if there is one, and the jitter on top of it."""
+        """The seconds to wait: Retry-After, if there is one, and the jitter on top of it."""
         jitter = self._chance.uniform(0, self._most_seconds)
         self._most_seconds = min(self._cap_seconds, self._most_seconds * 2)
         return (retry_after_seconds or 0.0) + jitter

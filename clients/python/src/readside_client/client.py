@@ -28,7 +28,7 @@ from readside_client.projection import (
 from readside_client.protocol import START, Order, Request, asked
 
 TokenSource = Callable[[], str | None]
-"""Gives a fresh token, or None where there are no more."""
+"""A fresh token, or None where there are no more."""
 
 
 class Client:
@@ -92,7 +92,7 @@ class Client:
         max_staleness_seconds: float | None = None,
         wait_seconds: float | None = None,
     ) -> Page:
-        """Give one page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
+        """One page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
 
         `since` is exclusive. `order`: newest first, or `asc`. `limit`: how long a page is; without one it is 100, or as
         many as fit into an answer, and `per_page` says so: ask for later pages with that. `previous`: an answer to the

@@ -66,7 +66,7 @@ class Connection:
         return Follower(query, following, exact=self.exact)
 
     def step(self, follower: Follower, response: httpx.Response) -> Step:
-        """Give a response to a `follow`; what refuses a token is waited out where a fresh one may come."""
+        """A response to a `follow`; what refuses a token is waited out where a fresh one may come."""
         try:
             return follower.answered(response.status_code, response.headers, response.content)
         except Unauthorized as refused:
@@ -90,7 +90,7 @@ def held(usual: httpx.Timeout, request: Request) -> httpx.Timeout:
 
 
 def unchanged(previous: Page, answer: NotModified) -> Page:
-    """Give the page that is at hand, as fresh as the 304 says."""
+    """The page that is at hand, as fresh as the 304 says."""
     return replace(previous, freshness=answer.freshness, poll_interval_seconds=answer.poll_interval_seconds)
 
 

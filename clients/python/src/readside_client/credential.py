@@ -71,7 +71,7 @@ class RenewableCredential:
         return max(0.0, self._retry_at - self._clock())
 
     def headers(self) -> dict[str, str]:
-        """Give the headers to send; raises Unavailable while there is nothing good."""
+        """The headers to send; raises Unavailable while there is nothing good."""
         if self._over:
             raise Unavailable(self._reason, retry_after_seconds=self.wait_seconds)
         return headers_for(self._held)
@@ -126,7 +126,7 @@ def is_token(text: str) -> bool:
 
 
 def headers_for(credential: str | None) -> dict[str, str]:
-    """Give the header for a token, or for a key; none for None."""
+    """The header for a token, or for a key; none for None."""
     if credential is None:
         return {}
     return {"authorization": f"Bearer {credential}"} if is_token(credential) else {"x-api-key": credential}

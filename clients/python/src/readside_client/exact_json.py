@@ -62,7 +62,7 @@ class ExactJson:
             return self._by_loop(text, start)
 
     def raw(self, text: str, start: int) -> tuple[str, int]:
-        """Give any value's own text."""
+        """Any value's own text."""
         _, end = self.value(text, start)
         return text[start:end], end
 

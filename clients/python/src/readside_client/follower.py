@@ -64,7 +64,7 @@ class Follower:
         self._away_since: float | None = None
 
     def ask(self) -> Request:
-        """Give the request to send now."""
+        """The request to send now."""
         self._asked_at = self._clock()
         return self._query.stream_request(self._offset, is_live=self._is_live)
 

@@ -52,7 +52,7 @@ def printed(instant_us: int) -> str:
 
 
 def instant_of(timestamp: str) -> datetime | None:
-    """Give the datetime of an event's timestamp, in UTC; None for what no datetime holds."""
+    """The datetime of an event's timestamp, in UTC; None for what no datetime holds."""
     try:
         at = datetime.fromisoformat(timestamp)
     except ValueError:

@@ -17,7 +17,7 @@ class FakeTail:
         self.answers = list(answers)
 
     async def rows(self, _sql: str) -> list[dict[str, Any]]:
-        """Give the next."""
+        """The next."""
         return self.answers.pop(0)
 
 

@@ -19,7 +19,7 @@ BEAT_SECONDS = 0.5
 
 
 class FakeLetterbox:
-    """Gives the readings and holders that it was handed, and notes what was done."""
+    """The readings and holders that it was handed, and notes what was done."""
 
     def __init__(self) -> None:
         self.turn, self.open, self.max_bytes = 0, True, 1000

@@ -45,7 +45,7 @@ def short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class FakeSource:
-    """Gives documents one by one, the last one again and again; None fails."""
+    """Documents one by one, the last one again and again; None fails."""
 
     pause_seconds = 0.01
 
@@ -76,7 +76,7 @@ class Clock:
         self.now = 1_000.0
 
     def __call__(self) -> float:
-        """Give the time."""
+        """The time."""
         return self.now
 
 
