@@ -125,13 +125,14 @@ tools:
 	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || $(MAKE) --no-print-directory install-tools || true
 
 # What npm carries, as the locks pin it: the published client, and what our own is tested with. Without Node, the tests that
-# need it say so.
+# need it say so. Node trusts the authorities that it was built with: those of the machine (Debian's file) come on top.
+NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 $(PUBLISHED_INSTALLED) $(JS_INSTALLED): %/node_modules/.installed: %/package.json %/package-lock.json | tools
 	@if ! command -v npm >/dev/null; then \
 		echo "No npm on the PATH: the tests of $* will fail (they need Node.js 18 or newer)." >&2; \
 	else \
 		echo "Installing the packages of $* into $*/node_modules"; \
-		npm ci --prefix $* --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null && touch $@; \
+		NODE_EXTRA_CA_CERTS="$(NODE_EXTRA_CA_CERTS)" npm ci --prefix $* --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null && touch $@; \
 	fi
 
 format: $(INSTALLED) ## put the code into shape
