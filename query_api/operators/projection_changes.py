@@ -12,7 +12,7 @@ from typing import Any, Literal
 from readmodel.projection import Projection, Status
 
 KEPT = 100
-TEXT_LENGTH = 500
+TEXT_LENGTH, TIME_LENGTH = 500, 40
 
 Kind = Literal["status", "term", "started", "error"]
 
@@ -84,7 +84,7 @@ def _starts(projection: Projection) -> Iterator[ProjectionChange]:
             at = report.get("started_at")
             if isinstance(at, str):
                 yield ProjectionChange(
-                    at, "started", f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}."
+                    at[:TIME_LENGTH], "started", f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}."
                 )
 
 
@@ -93,7 +93,7 @@ def _errors(projection: Projection) -> Iterator[ProjectionChange]:
         errors = (report or {}).get("errors")
         for error in errors if isinstance(errors, list) else ():
             if isinstance(error, dict) and isinstance(error.get("at"), str):
-                yield ProjectionChange(error["at"], "error", _cut(error.get("text")))
+                yield ProjectionChange(error["at"][:TIME_LENGTH], "error", _cut(error.get("text")))
 
 
 def _cut(text: Any) -> str:
