@@ -11,6 +11,7 @@ from query_api.openapi import document
 from readmodel.keys import Keys
 from readside.cli import app
 from readside.settings import PREFIX, Settings
+from tests.support.named_tests import names_in
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "specs" / "reference"
@@ -109,6 +110,16 @@ def test_paths_in_the_documents_exist(path: Path) -> None:
     named = re.findall(r"`((?:readside|projector|query_api|readmodel|tests|deploy)/[\w./]+)`", path.read_text())
 
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_in_the_documents_exist(path: Path) -> None:
+    """What is written as `file::test` is a test; a file without its directory is one of races."""
+    named = re.findall(r"([\w/]+\.py)::(\w+)", path.read_text())
+
+    assert [
+        f"{file}::{name}" for file, name in named if name not in names_in(file if "/" in file else f"tests/races/{file}")
+    ] == []
 
 
 def decisions() -> list[Path]:
