@@ -50,7 +50,7 @@ class TelemetryCollector(Collector):
             yield CounterMetricFamily(PREFIX + name, text, value=getattr(t, name))
         reconnects = CounterMetricFamily(
             f"{PREFIX}reconnects",
-            "Connections to lead on that were lost or given up, by cause; each is made again.",
+            "Connections of the leading projector that were lost or given up, by cause; each is made again.",
             labels=["cause"],
         )
         for cause, count in sorted(t.reconnects.items()):
@@ -99,7 +99,7 @@ def _age(t: SliceTelemetry) -> float | None:
 
 def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
     yield "hot_sessions", "Sessions in the view.", t.hot_sessions
-    yield "loading", "Sessions on their way into the view.", t.loading
+    yield "loading", "Sessions that are being loaded into the view.", t.loading
     yield "set_aside", "Sessions that the view cannot hold; Postgres serves them.", len(t.set_aside())
     yield "events_waiting", "Events that letters named and no batch has applied yet.", t.events_in_hand
     yield "letters_bytes", "What the tables of letters take on the disk, indexes included.", t.letters_bytes
@@ -121,7 +121,7 @@ def _of_the_view(t: Telemetry) -> Iterator[tuple[str, str, float | None]]:
     as_of = None if t.as_of_us is None else t.as_of_us / 1e6
     live = sum(one.state == "live" and one.reason is None for one in t.slices)
     yield "slices", "Slices of the view, where there are several.", len(t.slices) or None
-    yield "slices_live", "Those of them that follow.", live if t.slices else None
+    yield "slices_live", "Slices of the view that follow.", live if t.slices else None
     yield "as_of_timestamp_seconds", "The view's as-of, seconds since 1970 by Postgres' clock.", as_of
 
 

@@ -94,7 +94,7 @@ def what_to_do(projection: Projection) -> str:
 
 
 _BY_STATUS = {
-    "down": "Mend what is said above; the projector runs.",
+    "down": "Mend the reason given above. The projector runs, and goes on by itself.",
     "catching_up": "Wait: seconds; minutes with many large sessions. If it begins again and again, see the last error.",
     "stale": "See whether Postgres answers and the leader's host is well; its log says what it waits for.",
 }

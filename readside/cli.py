@@ -152,9 +152,12 @@ def demo(
     data: Annotated[Path | None, typer.Option(help="Keep the servers' data here, for the next demo.")] = None,
     chaos: Annotated[bool, typer.Option("--chaos", help="Break parts at random, and tell how they heal.")] = False,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Begin the faults of --chaos anew from this number.", show_default=False)
+        int | None,
+        typer.Option(min=0, help="Repeat the faults of --chaos that began from this seed.", show_default=False),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="End with the first value: how long does it take?")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End once the first event is shown, to measure the start.")
+    ] = False,
     _version: Version = False,
 ) -> None:
     """Run everything on this machine, with nothing configured: servers, triggers, projector, API and live sessions.

@@ -124,22 +124,22 @@ PARAMETERS: dict[str, Part] = {
     "stream_types": _parameter(
         "event_type",
         "query",
-        "Only events of this type; repeated, or several in one value with commas between: of any of these. What is "
-        "left out is passed: the offset is the same for all.",
+        "Only events of these types: repeat it, or separate several by commas. The offset also moves past the events "
+        "that are left out.",
         _TYPES,
         style="form",
         explode=True,
         example=["workflow_started", "workflow_failed"],
     ),
     "cache_buster": _parameter(
-        "_", "query", "Asks nothing: some libraries add it so that no cache answers.", {"type": "string"}, example="1"
+        "_", "query", "Is ignored. Some libraries add it so that no cache answers.", {"type": "string"}, example="1"
     ),
     "list_limit": _parameter("limit", "query", "How long a page is.", _whole(1, 1000, 100), example=20),
     "if_none_match": _parameter(
         "If-None-Match",
         "header",
-        "ETags that the client holds (a list, or `*`; compared weakly): 304 when the answer has one of them, in "
-        "whichever coding the client would get it now.",
+        "ETags that the client holds (a list, or `*`; compared weakly). 304 if one of them is the answer's, "
+        "compressed or not.",
         {"type": "string"},
         example=ETAG,
     ),
@@ -155,16 +155,16 @@ PARAMETERS: dict[str, Part] = {
         "Readside-Max-Staleness",
         "header",
         "Seconds: an answer no staler than this, or a 503. `0` is answered from PostgreSQL by a query that starts "
-        "after the request arrived. Without the header READSIDE_MAX_STALENESS_SECONDS is wished for, and gives way "
-        "when PostgreSQL is away.",
+        "after the request arrived. Without the header READSIDE_MAX_STALENESS_SECONDS counts; while "
+        "PostgreSQL is away, an older answer is given.",
         {"type": "string", "pattern": r"^([0-9]{1,12}(\.[0-9]{1,12})?|\.[0-9]{1,12})$"},
         example="2.5",
     ),
     "prefer": _parameter(
         "Prefer",
         "header",
-        "`wait=20` means what the parameter `wait` means (RFC 7240), where that is not given; more than 60 means 60, "
-        "and `Preference-Applied` says what was heeded. Other preferences are ignored.",
+        "`wait=20` means the same as the parameter `wait` (RFC 7240); the parameter wins. More than 60 means 60, and "
+        "`Preference-Applied` says which wait was used. Other preferences are ignored.",
         {"type": "string"},
         example="wait=20",
     ),

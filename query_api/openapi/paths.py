@@ -75,8 +75,9 @@ def paths() -> dict[str, Part]:
         "/console/poller.js": {
             "get": _page(
                 "poller",
-                "The console's poller",
-                "An ES module that polls as this document asks; pages of other origins may import it where CORS is on.",
+                "The JavaScript client as one module",
+                "An ES module that pages import without a build step. A page of another origin may import it where "
+                "`READSIDE_CORS_ORIGINS` names that origin.",
                 "text/javascript",
                 "export class EventPoller { … }",
             )

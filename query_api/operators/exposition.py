@@ -133,18 +133,22 @@ def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
 
 
 def _of_the_gate(gate: Gate) -> Iterator[Metric]:
-    refused = CounterMetricFamily("readside_refusals", "Requests refused by who asked them, by why.", labels=["reason"])
+    refused = CounterMetricFamily(
+        "readside_refusals", "Requests that the access check refused, by reason.", labels=["reason"]
+    )
     for reason, count in sorted(gate.denials.counts.items()):
         refused.add_metric([reason], count)
     yield refused
     labels = ["kind", "name"]
     let_in = CounterMetricFamily(
         "readside_principal_requests",
-        "Requests of whom the gate let in: of each key by its name, of all tokens together.",
+        "Requests that the access check let in: of each key by its name, of all tokens together.",
         labels=labels,
     )
     denied = CounterMetricFamily(
-        "readside_principal_refusals", "Those of them that were refused: too many, or not theirs to ask.", labels=labels
+        "readside_principal_refusals",
+        "Requests of known keys and tokens that were refused: above the allowed rate, or without the right.",
+        labels=labels,
     )
     for kind, name, requests, refusals in gate.principals.counts():
         let_in.add_metric([kind, name], requests)
@@ -155,13 +159,15 @@ def _of_the_gate(gate: Gate) -> Iterator[Metric]:
     yield _gauge(
         "jwks_age_seconds", "Age of the key set that tokens are checked with.", tokens.age_seconds if tokens else None
     )
-    yield _counter("jwks_failures", "Times that it could not be read.", tokens.failures if tokens else 0)
+    yield _counter("jwks_failures", "Times that the key set could not be read.", tokens.failures if tokens else 0)
 
 
 def _of_memory(cache: ResponseCache, forms: GzipForms) -> Iterator[Metric]:
     yield _gauge("response_cache_entries", "Answers kept in memory.", len(cache))
-    yield _gauge("response_cache_bytes", "Bytes of memory that they take.", cache.bytes + forms.bytes)
-    yield _gauge("response_cache_max_bytes", "Bytes that they may take.", cache.max_bytes + forms.max_bytes)
+    yield _gauge("response_cache_bytes", "Bytes that answers take in memory.", cache.bytes + forms.bytes)
+    yield _gauge(
+        "response_cache_max_bytes", "Bytes that answers may take in memory.", cache.max_bytes + forms.max_bytes
+    )
     yield _counter("response_cache_evictions", "Answers that left memory to make room for others.", cache.evictions)
     yield _counter("response_cache_dropped", "Answers that left memory since their session changed.", cache.dropped)
     yield _counter("response_cache_breaks", "Breaks in the stream of changes; each emptied the memory.", cache.breaks)
@@ -172,22 +178,26 @@ def _of_compression(forms: GzipForms) -> Iterator[Metric]:
     yield _counter("answers_compressed", "Answers that were compressed, for clients that ask for it.", forms.made)
     yield _counter(
         "compressions_refused",
-        "Polls that got an answer as it is: too many waited to be compressed, or for too long.",
+        "Polls answered without compression, because too many waited for it or one waited too long.",
         forms.refused,
     )
 
 
 def _of_held_polls(held: HeldPolls, places: WaitingPlaces) -> Iterator[Metric]:
-    yield _gauge("held_polls", "Polls that are held: they wait for news, or for an instant.", places.taken)
+    yield _gauge("held_polls", "Polls that are held, until there is news or until an instant is passed.", places.taken)
     yield _gauge("held_polls_bound", "Polls that may be held: READSIDE_MAX_WAITING.", places.most)
-    yield _counter("held_polls_refused", "Polls that were not held since as many were as may be.", places.refused)
-    yield _counter("held_polls_woken", "Times that a message woke the polls that wait for one answer.", held.wakes)
     yield _counter(
-        "held_polls_looked_at", "Times that they were looked at since no message would tell of news.", held.looks
+        "held_polls_refused", "Polls refused because READSIDE_MAX_WAITING polls were held already.", places.refused
     )
-    yield _counter("held_polls_reads", "Reads of a store that were made for them.", held.reads)
+    yield _counter("held_polls_woken", "Times that a message woke the polls held for one answer.", held.wakes)
+    yield _counter(
+        "held_polls_looked_at",
+        "Times that held polls were checked without a message, where no message would tell of news.",
+        held.looks,
+    )
+    yield _counter("held_polls_reads", "Reads of a store made for held polls.", held.reads)
     ended = CounterMetricFamily(
-        "readside_held_polls_ended", "Polls that waited for news and are held no longer, by why.", labels=["reason"]
+        "readside_held_polls_ended", "Polls that waited for news and have ended, by reason.", labels=["reason"]
     )
     for ending in ENDINGS:
         ended.add_metric([ending], held.endings[ending])
@@ -197,7 +207,7 @@ def _of_held_polls(held: HeldPolls, places: WaitingPlaces) -> Iterator[Metric]:
 def _stream_fallbacks(reader: StreamReader) -> Metric:
     fallbacks = CounterMetricFamily(
         "readside_stream_fallbacks",
-        "Reads of streams that had to ask Postgres, by why the view could not answer.",
+        "Reads of streams that Postgres answered, by the reason why the view could not.",
         labels=["reason"],
     )
     for reason, count in reader.fallbacks.items():
@@ -211,13 +221,13 @@ def _of_the_view(view_nodes: ViewNodes) -> Iterator[Metric]:
     yield _histogram(
         "view_round_trip_seconds", "Time of a round trip to Redis for one or more polls.", counted.durations
     )
-    yield _gauge("redis_nodes", "Redis servers that there are slices of the view on.", len(view_nodes.nodes))
-    yield _gauge("redis_nodes_away", "Those of them whose calls fail.", len(view_nodes.away))
+    yield _gauge("redis_nodes", "Redis servers that hold slices of the view.", len(view_nodes.nodes))
+    yield _gauge("redis_nodes_away", "Redis servers with slices of the view whose calls fail.", len(view_nodes.away))
 
 
 def _of_postgres(fallback: Fallback, reader: EventsReader) -> Iterator[Metric]:
     fallbacks = CounterMetricFamily(
-        "readside_fallbacks", "Polls that had to ask Postgres, by why the view could not answer.", labels=["reason"]
+        "readside_fallbacks", "Polls that Postgres answered, by the reason why the view could not.", labels=["reason"]
     )
     for reason, count in reader.fallbacks.items():
         fallbacks.add_metric([reason], count)
@@ -227,13 +237,15 @@ def _of_postgres(fallback: Fallback, reader: EventsReader) -> Iterator[Metric]:
     yield _counter(
         "fallback_remembered", "Polls of unknown sessions that a recent query answered.", fallback.remembered
     )
-    refused = CounterMetricFamily("readside_fallback_refused", "Queries refused, by which bound.", labels=["reason"])
+    refused = CounterMetricFamily(
+        "readside_fallback_refused", "Queries refused, by the bound that they would have passed.", labels=["reason"]
+    )
     for bound, count in fallback.refused.items():
         refused.add_metric([bound], count)
     yield refused
     yield _gauge("fallback_waiting", "Queries that wait for others to end.", fallback.waiting)
     yield _gauge(
-        "fallback_principals_waiting", "Keys and tokens' subjects that they are of.", fallback.principals_waiting
+        "fallback_principals_waiting", "Keys and tokens' subjects whose queries wait.", fallback.principals_waiting
     )
     yield _gauge("fallback_running", "Queries that Postgres works on.", fallback.running)
     yield _histogram("fallback_query_seconds", "Time of a query of Postgres, without its wait.", fallback.durations)
@@ -241,13 +253,13 @@ def _of_postgres(fallback: Fallback, reader: EventsReader) -> Iterator[Metric]:
 
 def _of_replicas(cold: ColdPolls) -> Iterator[Metric]:
     answers = CounterMetricFamily(
-        "readside_cold_polls", "Polls that PostgreSQL answered, by which server.", labels=["server"]
+        "readside_cold_polls", "Polls that PostgreSQL answered, by server.", labels=["server"]
     )
     answers.add_metric(["primary"], cold.by_primary)
     fit = GaugeMetricFamily("readside_replica_fit", "1 while a hot standby may answer polls.", labels=["replica"])
     lag = GaugeMetricFamily(
         "readside_replica_lag_seconds",
-        "How old what a hot standby holds is; no value where nobody can tell.",
+        "Age of what a hot standby holds; no value where it is not known.",
         labels=["replica"],
     )
     for replica in cold.replicas.all:
@@ -256,20 +268,24 @@ def _of_replicas(cold: ColdPolls) -> Iterator[Metric]:
         if replica.lag_seconds is not None:
             lag.add_metric([replica.name], replica.lag_seconds)
     yield answers
-    yield _counter("replica_handed_on", "Polls that a hot standby was asked, and the primary answered.", cold.handed_on)
+    yield _counter(
+        "replica_handed_on", "Polls that a hot standby was asked first and the primary answered.", cold.handed_on
+    )
     yield fit
     yield lag
 
 
 def _of_connections(census: Census) -> Iterator[Metric]:
     yield _gauge("connections", "Open connections of clients.", census.open)
-    yield _gauge("connections_bound", "Connections that there may be; past them new clients get 503.", census.bound)
+    yield _gauge("connections_bound", "Connections that are allowed; past them new clients get 503.", census.bound)
     yield _gauge(
-        "connections_usage", "Part of that bound in use, of the worker that is nearest to its own.", census.usage
+        "connections_usage",
+        "Part of the bound of connections in use, of the worker that is nearest to its own.",
+        census.usage,
     )
-    yield _counter("connections_accepted", "Connections that were taken.", census.accepted)
+    yield _counter("connections_accepted", "Connections that were accepted.", census.accepted)
     ended = CounterMetricFamily(
-        "readside_connections_ended", "Connections that were refused or ended by us, by why.", labels=["reason"]
+        "readside_connections_ended", "Connections that the API refused or ended, by reason.", labels=["reason"]
     )
     for reason, count in census.ended.items():
         ended.add_metric([reason], count)
@@ -279,7 +295,7 @@ def _of_connections(census: Census) -> Iterator[Metric]:
 def _of_freshness(watched: MetricSources) -> Iterator[Metric]:
     beat, hears_all = watched.cache.beat, None not in watched.cache.beats
     away = GaugeMetricFamily(
-        "readside_store_away", "1 while calls of a store fail; of any server of Redis'.", labels=["store"]
+        "readside_store_away", "1 while calls of a store fail; for Redis, of any of its servers.", labels=["store"]
     )
     away.add_metric(["redis"], int(bool(watched.view_nodes.away)))
     away.add_metric(["postgres"], int(watched.postgres.is_away))
@@ -304,7 +320,7 @@ def _of_slices(cache: ResponseCache) -> Iterator[Metric]:
     beats, now = cache.beats, time.monotonic()
     yield _gauge("slices", "Slices of the view.", len(beats))
     yield _gauge(
-        "slices_heard", "Those whose beats are heard, of the worker that hears the fewest.", sum(map(bool, beats))
+        "slices_heard", "Slices whose beats are heard, of the worker that hears the fewest.", sum(map(bool, beats))
     )
     ages = GaugeMetricFamily(
         "readside_api_slice_as_of_age_seconds",

@@ -84,7 +84,9 @@ def _starts(projection: Projection) -> Iterator[ProjectionChange]:
             at = report.get("started_at")
             if isinstance(at, str):
                 yield ProjectionChange(
-                    at[:TIME_LENGTH], "started", f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}."
+                    at[:TIME_LENGTH],
+                    "started",
+                    f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}.",
                 )
 
 

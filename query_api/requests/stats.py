@@ -46,7 +46,7 @@ class Stats:
         """The metrics."""
         polls = CounterMetricFamily(
             "readside_polls",
-            'Polls answered, by where from ("none": an error) and HTTP status.',
+            'Polls answered, by source ("none": an error) and HTTP status.',
             labels=["source", "status"],
         )
         for source, stats in sorted(self.of.items()):
@@ -66,7 +66,7 @@ class Stats:
             "readside_polls_compressed", "Polls whose answer left in gzip.", value=self._compressed
         )
         yield CounterMetricFamily(
-            "readside_compression_saved_bytes", "Bytes that they are shorter by.", value=self._saved_bytes
+            "readside_compression_saved_bytes", "Bytes saved by sending answers in gzip.", value=self._saved_bytes
         )
 
     def _from(self, source: str) -> int:

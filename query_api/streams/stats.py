@@ -29,7 +29,7 @@ class StreamStats:
         """The metrics."""
         answers = CounterMetricFamily(
             "readside_stream_answers",
-            'Reads of streams answered, by where from ("none": an error) and HTTP status.',
+            'Reads of streams answered, by source ("none": an error) and HTTP status.',
             labels=["source", "status"],
         )
         durations = HistogramMetricFamily(

@@ -118,7 +118,9 @@ def test_tests_in_the_documents_exist(path: Path) -> None:
     named = re.findall(r"([\w/]+\.py)::(\w+)", path.read_text())
 
     assert [
-        f"{file}::{name}" for file, name in named if name not in names_in(file if "/" in file else f"tests/races/{file}")
+        f"{file}::{name}"
+        for file, name in named
+        if name not in names_in(file if "/" in file else f"tests/races/{file}")
     ] == []
 
 

@@ -29,7 +29,7 @@ export async function poll(session, {
   return { ...pageOf(answer.body), etag: required(answer.headers, "ETag"), ...told, notModified: false };
 }
 
-/** Have a session brought into memory; resolves to `{ session_id, state }`, the state `warming` or `hot`. Rejects as `poll`. */
+/** Have a session loaded into Redis; resolves to `{ session_id, state }`, the state `warming` or `hot`. Rejects as `poll`. */
 export async function warm(session, { signal, ...access } = {}) {
   return (await put(session, access, "warm", { method: "POST", signal })).body;
 }

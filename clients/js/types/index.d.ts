@@ -54,7 +54,7 @@ export interface Freshness {
   readonly source: "memory" | "redis" | "postgres" | null;
 }
 
-/** Gives a fresh token, now or later; null means that there are no more. The signal says that nobody waits any longer. */
+/** Returns a fresh token or a promise of one; null means that there are no more. The signal says that nobody waits any longer. */
 export type GetToken = (asked: { readonly signal: AbortSignal }) => string | null | Promise<string | null>;
 
 /** Who asks, and where. At most one of `getToken`, `token` and `apiKey`; none where the API asks for none. */
@@ -197,7 +197,7 @@ export interface WarmReply {
   readonly state: "warming" | "hot";
 }
 
-/** Have a session brought into memory. Rejects as `poll` does. */
+/** Have a session loaded into Redis. Rejects as `poll` does. */
 export function warm(session: string, options: CallOptions): Promise<WarmReply>;
 
 export interface ErrorDetails {

@@ -76,7 +76,7 @@ def test_when_all_is_well() -> None:
         (Projection("down", REASON, lag_ms=9000, hot_sessions=1), "older than 5 s, so Postgres", "Start"),
         (Projection("down", hot_sessions=1, standbys=(STANDBY,)), "from Postgres", "stands by takes over"),
         (Projection("down", REASON, hot_sessions=1, standbys=({"reason": REASON},)), "Postgres", "Mend what the proj"),
-        (Projection("down", REASON, hot_sessions=1, leader=LEADER), "from Postgres", "Mend what is said above"),
+        (Projection("down", REASON, hot_sessions=1, leader=LEADER), "from Postgres", "Mend the reason given above"),
         (Projection("catching_up", REASON, lag_ms=9, hot_sessions=1, leader=LEADER), "answered as of", "Wait: "),
         (
             Projection("catching_up", REASON, lag_ms=9, as_of="T", hot_sessions=1, leader=LEADER),

@@ -108,7 +108,7 @@ class AsyncClient:
         return self._connection.page(response, previous)
 
     async def warm(self, session_id: str | UUID) -> WarmReply:
-        """Have a session brought into memory, so that its first poll is fast; raises as `events` does."""
+        """Have a session loaded into Redis, so that its first poll is fast; raises as `events` does."""
         response = await self._send(asked(session_id).warm_request())
         return warm_reply_of(response.status_code, response.headers, response.content)
 

@@ -1,4 +1,4 @@
-"""What the API says of its view: whether a session is in memory, and how far behind the projection is."""
+"""What the API says of its view: whether a session is in Redis, and how far behind the projection is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Told = TypeVar("_Told")
 
 @dataclass(frozen=True, slots=True)
 class WarmReply:
-    """Whether a session is in memory (`hot`), or the projector was asked to load it (`warming`)."""
+    """Whether a session is in Redis (`hot`), or the projector was asked to load it (`warming`)."""
 
     session_id: str
     state: SessionState

@@ -92,7 +92,7 @@ class Query:
         return Request(f"{self._path}/stream?{urlencode(params)}", dict(self.headers), HOLD_SECONDS * is_live)
 
     def warm_request(self) -> Request:
-        """Build the request that has the session brought into memory."""
+        """Build the request that has the session loaded into Redis."""
         return Request(f"{self._path}/warm", dict(self.headers), method="POST")
 
     @property
