@@ -301,9 +301,7 @@ class _Wiring:
         self.own = own = OwnDatabase(self.cache.belong_to)
         view_check = ViewCheck(stores.view, own.identity)
         sources = _sources(config, stores, self.cache, own)
-        self.cache.on_change = (self.held.changed, sources.fallback.changed)
-        self.cache.on_emptying = (self.held.broken, sources.fallback.broken)
-        self.cache.on_beat = (instants.passed,)
+        self._have_memory_tell(instants, sources.fallback)
         gate, stats, self.streams = _gate(config, self.tokens), Stats(), StreamStats()
         gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
@@ -330,6 +328,12 @@ class _Wiring:
             readiness=_readiness(stores, config, view_check),
             exposition=Exposition(watched, exchange),
         )
+
+    def _have_memory_tell(self, instants: Instants, fallback: Fallback) -> None:
+        """Have memory tell what it hears to all whom it concerns."""
+        self.cache.on_change = (self.held.changed, fallback.changed)
+        self.cache.on_emptying = (self.held.broken, fallback.broken)
+        self.cache.on_beat = (instants.passed,)
 
     def _events(self, config: ApiConfig, gate: Gate, sources: _Sources, stats: Stats) -> Events:
         return Events(

@@ -83,11 +83,8 @@ def _starts(projection: Projection) -> Iterator[ProjectionChange]:
         for report in reports:
             at = report.get("started_at")
             if isinstance(at, str):
-                yield ProjectionChange(
-                    at[:TIME_LENGTH],
-                    "started",
-                    f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}.",
-                )
+                text = f"{what} {_cut(report.get('pid'))} started on {_cut(report.get('host'))}."
+                yield ProjectionChange(at[:TIME_LENGTH], "started", text)
 
 
 def _errors(projection: Projection) -> Iterator[ProjectionChange]:
