@@ -147,7 +147,8 @@ def differs_in_slices(leader: Mapping[str, Any], report: Mapping[str, Any]) -> b
 
 def queue_fullness(leader: Mapping[str, Any]) -> float:
     """How full Postgres' notification queue is, 0 to 1, as a projector reports it."""
-    return float(leader.get("notification_queue_usage") or 0)
+    usage = leader.get("notification_queue_usage")
+    return float(usage) if isinstance(usage, int | float) else 0.0
 
 
 def stands_by(report: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from query_api.access.principals import Principal
 from query_api.access.tokens import REASONS as TOKEN_REASONS
 from query_api.http.problems import problem
 from query_api.http.reply import Reply
+from query_api.http.request_id import nobodys
 
 AUDIT_SECONDS = 60.0
 """The log takes a line about one address at most so often."""
@@ -110,6 +111,7 @@ class Denials:
         return known
 
     def _tell(self, address: str, known: _Address, now: float) -> None:
-        _log.warning("requests refused", address=address, refused=dict(known.reasons))
+        # Of several requests: the line bears the id of none.
+        nobodys().run(_log.warning, "requests refused", address=address, refused=dict(known.reasons))
         known.told_at = now
         known.reasons.clear()

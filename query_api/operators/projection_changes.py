@@ -31,7 +31,7 @@ class ProjectionChanges:
 
     def __init__(self) -> None:
         self.kept: list[ProjectionChange] = []
-        self._terms: Mapping[int, str] | None = None
+        self._terms: Mapping[int, str] = {}
         self._status: Status | None = None
 
     def note(self, at: str, projection: Projection) -> None:
@@ -42,16 +42,17 @@ class ProjectionChanges:
             *self._begun(at, projection),
             *self._turned(at, projection),
         ]
-        # By their own times: what was let go for its age does not come back with the next look.
-        self.kept = sorted({*self.kept, *found}, key=lambda one: (one.at, one.kind, one.text))[-KEPT:]
+        # By their own times: what was let go for its age does not come back with the next look. What is said to happen
+        # in the future waits until then: else a clock that is ahead would push out all that did happen.
+        past = {one for one in found if one.at <= at}
+        self.kept = sorted({*self.kept, *past}, key=lambda one: (one.at, one.kind, one.text))[-KEPT:]
 
     def _begun(self, at: str, projection: Projection) -> Iterator[ProjectionChange]:
-        """The terms that began since the look before; at the first look nobody knows when they did."""
+        """The terms that began since the look before; of what is seen first nobody knows when it did."""
         terms = _terms(projection)
-        before, self._terms = self._terms, {**(self._terms or {}), **terms}
-        if before is None:
-            return
-        changed = [index for index, term in terms.items() if before.get(index) != term]
+        before = self._terms
+        self._terms = {**before, **terms}
+        changed = [index for index, term in terms.items() if before.get(index, term) != term]
         if len(changed) == 1 and not projection.slices:
             yield ProjectionChange(at, "term", f"Term {terms[changed[0]][:8]} began.")
         elif changed:

@@ -79,11 +79,14 @@ class Operations:
         if denial is not None:
             raise RequestRefusal(service.gate.denied(denial, address_of(request.scope)))
         poll = Poll(sid, limit=1, page=MAX_PAGE)  # no event is read: one may be longer than an answer, or unreadable
-        answer = await service.reader.read(poll, self._usual, credential.principal)
-        if answer.found.status is None:
-            return _missing(sid, answer.freshness)
+        part = service.view.part_of(sid)
         try:
-            await self._check_view(sid)
+            await part.check(service.database())  # where nothing can be warmed, Postgres is not asked either
+            answer = await service.reader.read(poll, self._usual, credential.principal)
+            if answer.found.status is None:
+                return _missing(sid, answer.freshness)
+            if await part.write_refusal() is not None:
+                raise RequestRefusal(retry_later(_NOT_WRITABLE))
             if answer.reason == "stale":
                 raise RequestRefusal(retry_later(_STANDS_STILL))
             if answer.reason is not None and not await service.requests.warm_now(sid):
@@ -154,13 +157,6 @@ class Operations:
         if isinstance(admitted, Reply):
             raise RequestRefusal(admitted)
         return admitted
-
-    async def _check_view(self, session_id: str) -> None:
-        """Refuse to say that a session is kept in a view of others, or one that nobody can write to."""
-        part = self._service.view.part_of(session_id)
-        await part.check(self._service.database())
-        if await part.write_refusal() is not None:
-            raise RequestRefusal(retry_later(_NOT_WRITABLE))
 
 
 def _json(content: Any, status: int = 200) -> Response:

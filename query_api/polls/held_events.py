@@ -40,14 +40,13 @@ class EventsFinding(NamedTuple):
 class EventsWaiter(Waiter[EventsFinding]):
     """A poll with `wait`. `address` is where it comes from, and `name` its request's id."""
 
-    __slots__ = ("_events", "_woken", "address", "name", "question", "time_over_at")
+    __slots__ = ("_events", "_woken", "address", "question", "time_over_at")
 
     def __init__(self, events: Events, question: Question, came: float, address: str) -> None:
         super().__init__(came)
         self._events = events
         self.question = question
         self.address = address
-        self.name = b""
         self.time_over_at = came + question.wait_seconds
 
     @property

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from query_api.http.reply import Reply
+from query_api.http.request_id import naming, nobodys
 from query_api.memory.answers import AsOf
 from query_api.requests.places import NO_PLACE, WaitingPlaces
 from query_api.requests.waiter import Conclusion, Ending, LookResult, Waiter
@@ -263,13 +264,13 @@ class HeldPolls:
             self._ticks = True
             self._looks.clear()  # of groups that are gone: nobody was held
             self._ticked = int(time.monotonic() / TICK_SECONDS)
-            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick, context=nobodys())
 
     def _tick(self) -> None:
         """End whose time is over, and look at what is to be looked at."""
         self._ticks = bool(self.held)
         if self._ticks:
-            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick, context=nobodys())
         now = time.monotonic()
         reached = int(now / TICK_SECONDS)
         for place in range(self._ticked + 1, reached + 1):
@@ -325,7 +326,7 @@ class HeldPolls:
     def _run_soon(self) -> None:
         if not self._runs and (self._tellings or self._due or self._over or self._suspects):
             self._runs = True
-            asyncio.get_running_loop().call_soon(self._run)
+            asyncio.get_running_loop().call_soon(self._run, context=nobodys())
 
     def _run(self) -> None:
         self._runs = False
@@ -371,7 +372,7 @@ class HeldPolls:
         group.is_reading, group.again, group.is_urgent = True, False, False
         self.reads += 1
         asking = self._ask(group, next(iter(group.waiters)), now, again_in, leads=leads)
-        task = asyncio.get_running_loop().create_task(asking)
+        task = asyncio.get_running_loop().create_task(asking, context=nobodys())
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
 
@@ -384,11 +385,13 @@ class HeldPolls:
         wakes = group.wakes
         found: LookResult | ServiceError
         try:
-            found = await first.read()
+            with naming(first.name):
+                found = await first.read()
         except ServiceError as error:
             found = error
         except Exception:  # noqa: BLE001 (whatever is wrong with one read, its callers get an answer)
-            _log.exception("a held poll's read failed", session_id=group.session_id)
+            with naming(first.name):
+                _log.exception("a held poll's read failed", session_id=group.session_id)
             found = ServiceError("Something in the server went wrong; it is in the server's log.")
         finally:
             group.is_reading = False

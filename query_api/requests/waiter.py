@@ -56,7 +56,7 @@ class Waiter(ABC, Generic[F]):
     It may be called before `HeldPolls.hold` returns.
     """
 
-    __slots__ = ("came", "deliver", "ending", "group", "is_over", "place", "seen", "wakes")
+    __slots__ = ("came", "deliver", "ending", "group", "is_over", "name", "place", "seen", "wakes")
 
     session_id: str
     """As `parse_session_id` gives it."""
@@ -72,6 +72,8 @@ class Waiter(ABC, Generic[F]):
         self.came = came
         """The monotonic second when the request came."""
         self.deliver: Callable[[Reply], None] = _nobody
+        self.name = b""
+        """Its request's id."""
         self.is_over = False
         """Whether it is answered with the next finding, whatever that is."""
         self.seen: F | None = None

@@ -234,6 +234,9 @@ class Stream:
         self, question: StreamQuestion, offset: Offset | None, *, from_now: bool = False
     ) -> StreamFinding:
         found = self.kept(question, offset, time.monotonic(), from_now=from_now)
+        if found is None and question.wanted.not_before_us:
+            await self._as_of_wait.until(question.request.session_id, question.wanted)
+            found = self.kept(question, offset, time.monotonic(), from_now=from_now)  # the beat may be all it lacked
         found = found or await self._read_one(question, offset, from_now=from_now)
         for _ in range(MOST_PAGES):
             page = found.page
@@ -246,7 +249,6 @@ class Stream:
         self, question: StreamQuestion, offset: Offset | None, *, from_now: bool = False
     ) -> StreamFinding:
         session_id = question.request.session_id
-        await self._as_of_wait.until(session_id, question.wanted)
         read = StreamRead(session_id, None, 0) if from_now else StreamRead(session_id, offset)
         got = await self._reader.read(read, question.wanted, question.principal)
         arrivals = got.found.arrivals

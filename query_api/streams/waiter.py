@@ -22,7 +22,7 @@ HOLD_SECONDS = 20.0
 class StreamWaiter(Waiter[StreamFinding]):
     """A long poll. `found` is what is known already and is no news. `name` is its request's id."""
 
-    __slots__ = ("_began_at", "_stream", "address", "name", "question")
+    __slots__ = ("_began_at", "_stream", "address", "question")
 
     fills_memory = False
     """What comes behind one offset says nothing of another. Who asks the same shares a read anyhow."""
@@ -34,7 +34,6 @@ class StreamWaiter(Waiter[StreamFinding]):
         self._stream = stream
         self.question = question
         self.address = address
-        self.name = b""
         self.seen = found
         self._began_at = self._offset if found is not None else question.request.offset
 

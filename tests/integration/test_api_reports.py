@@ -118,7 +118,7 @@ async def test_log_and_metrics_tell_of_a_bound_that_is_near(monkeypatch: pytest.
     monkeypatch.setattr(counting, "LOOK_SECONDS", 0.01)
     with capture_logs() as lines:
         async with fake_stand(sockets=socket_bounds(max_connections=10)) as stand:
-            census: Census = cast_to_any(stand.app)._app.state.service.connections.census
+            census: Census = cast_to_any(stand.app).connections.census
             census.open = 8
             await eventually(lambda: any("near their bound" in line["event"] for line in lines), "the log says so")
             scraped = series((await stand.client.get("/metrics")).text)
