@@ -34,11 +34,11 @@ export function since1970(instants) {
 export function strip(answer, total) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), about = document.createElement("p");
   svg.style.cssText = "display: block; width: 600px; height: 56px";
-  document.body.replaceChildren(svg, about);
-  const life = new Timeline(svg, about), { items } = parseAnswer(answer);
-  life.mark(items);
+  const beside = ["life-tip", "zoom-in", "zoom-out", "zoom-all"].map((id) => Object.assign(document.createElement("button"), { id }));
+  document.body.replaceChildren(svg, about, ...beside);
+  const life = new Timeline({ svg, board: about, about, onRange: () => {} }), { items } = parseAnswer(answer);
   if (items.length) life.begin(items.at(-1));
-  life.draw(items, total);
+  life.draw({ events: items, total, stations: items });
   const places = (of) => [...svg.querySelectorAll(of)].map((one) => Number(one.getAttribute("x"))).sort((a, b) => a - b);
   return {
     bars: places(".bar"), unloaded: places(".unloaded"), stations: svg.querySelectorAll(".station").length, text: about.textContent,

@@ -249,7 +249,7 @@ def test_every_alert_is_tested_and_is_in_the_runbook() -> None:
 
 def test_no_label_could_hold_a_session() -> None:
     """The labels of all our metrics are words of ours: a value for each session would fill any Prometheus."""
-    source = "".join(path.read_text() for name in ("projector", "query_api") for path in (ROOT / name).glob("*.py"))
+    source = "".join(path.read_text() for name in ("projector", "query_api") for path in (ROOT / name).rglob("*.py"))
     labels = {label for found in re.findall(r"labels=\[([^\]]*)\]", source) for label in re.findall(r'"(\w+)"', found)}
 
     assert labels == {"source", "status", "reason", "store", "cause", "slice", "server", "replica"}
