@@ -20,7 +20,7 @@ import tarfile
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def build(source: Path, dist: Path, *, twine: bool) -> None:
     """Build everything from a copy of the tree, and check it; raises ValueError."""
     tracked = copied(source)
     python = [
-        *distribution(source, dist, [name for name in tracked if name.startswith(PACKAGES)]),
+        *distribution(source, dist, [name for name in followed(source, tracked) if name.startswith(PACKAGES)]),
         *distribution(source / PYTHON_CLIENT, dist, within(tracked, PYTHON_CLIENT / "src")),
     ]
     npm_tarball(source / NPM_CLIENT, dist, within(tracked, NPM_CLIENT))
@@ -64,12 +64,23 @@ def build(source: Path, dist: Path, *, twine: bool) -> None:
 
 
 def copied(place: Path) -> list[str]:
-    """Copy what is under version control; its names, with `/` between their parts."""
-    names = [name for name in run(["git", "ls-files", "-z"], at=ROOT).split("\0") if name and (ROOT / name).is_file()]
-    for name in names:
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, place / name)
+    """Copy what is under version control, links as links; its names, with `/` between their parts."""
+    names = []
+    for name in run(["git", "ls-files", "-z"], at=ROOT).split("\0"):
+        if (ROOT / name).is_symlink() or (ROOT / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, place / name, follow_symlinks=False)
+            names.append(name)
     return names
+
+
+def followed(source: Path, names: Iterable[str]) -> Iterator[str]:
+    """The same names, but for a link to a folder those of its files as they are called through it."""
+    for name in names:
+        if (source / name).is_dir():
+            yield from (f"{name}/{file.name}" for file in (source / name).iterdir())
+        else:
+            yield name
 
 
 def within(names: Iterable[str], folder: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """`make release`, but for what a network brings: the files of a release, built from what is under version control."""
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -62,6 +63,23 @@ def test_a_wheel_tells_what_it_is_and_has_no_tests(built: tuple[Path, str], pack
         assert {Path(name).suffix for name in names} >= {".py", ".sql", ".lua", ".js", ".css", ".html"}
 
 
+def test_the_console_of_the_wheel_has_the_javascript_client(built: tuple[Path, str], tmp_path: Path) -> None:
+    """In the repository that is a link out of the package; the wheel has the files, and an API serves them."""
+    with zipfile.ZipFile(built[0] / f"readside-{VERSION}-py3-none-any.whl") as wheel:
+        wheel.extractall(tmp_path)
+    client = {f"query_api/console/client/{file.name}" for file in (ROOT / "clients/js/src").iterdir()}
+
+    assert "query_api/console/client/index.js" in client
+    assert {name for name in wheel.namelist() if name.startswith("query_api/console/client/")} == client
+
+    code = "import query_api.operators.pages as pages; pages.Pages(''); print(pages.__file__)"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-P", "-c", code]
+    ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=False, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert Path(ended.stdout.strip()).is_relative_to(tmp_path)
+
+
 def test_the_image_is_built_from_what_it_needs_alone(built: tuple[Path, str]) -> None:
     """`docker build - <FILE`: nobody's files, in no developer's time."""
     with tarfile.open(built[0] / f"readside-{VERSION}-image.tar.gz") as context:
@@ -70,5 +88,9 @@ def test_the_image_is_built_from_what_it_needs_alone(built: tuple[Path, str]) ->
 
     assert names >= {"Dockerfile", "pyproject.toml", "LICENSE", "deploy/requirements.lock", "readside/cli.py"}
     assert not any(name.startswith(("tests/", "specs/", ".git/")) for name in names)
+    assert {entry.name: entry.linkname for entry in entries if not entry.isfile()} == {
+        "query_api/console/client": "../../clients/js/src"
+    }
+    assert "clients/js/src/index.js" in names
     assert {(entry.uid, entry.uname) for entry in entries} == {(0, "")}
     assert len({entry.mtime for entry in entries}) == 1
