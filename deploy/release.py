@@ -1,8 +1,8 @@
 """Builds all that a release is made of, checks it, and lists it: `make release`.
 
 Wheels and source distributions of the program and of the Python client, the npm tarball, and the context of the image.
-Each is built from the files under version control alone, so that nothing of a developer's directory gets into it, and
-bears the time of the last commit, so that two builds of one commit are the same bytes.
+Each is built from the last commit alone, so that nothing of a developer's directory gets into it. Times, owners and
+modes are the commit's too and not the builder's, so that the same tools make the same bytes of one commit.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -44,15 +45,15 @@ def main() -> None:
     dist.mkdir(parents=True)
     try:
         with tempfile.TemporaryDirectory(prefix="readside-release-") as directory:
-            build(Path(directory), dist, twine=not options.without_twine)
+            build(Path(directory) / "source", dist, twine=not options.without_twine)
     except ValueError as error:
         sys.exit(f"release: {error}")
     print(listed(dist))
 
 
 def build(source: Path, dist: Path, *, twine: bool) -> None:
-    """Build everything from a copy of the tree, and check it; raises ValueError."""
-    tracked = copied(source)
+    """Build everything from the last commit, unpacked into `source`, and check it; raises ValueError."""
+    tracked = committed(source)
     python = [
         *distribution(source, dist, [name for name in followed(source, tracked) if name.startswith(PACKAGES)]),
         *distribution(source / PYTHON_CLIENT, dist, within(tracked, PYTHON_CLIENT / "src")),
@@ -63,14 +64,13 @@ def build(source: Path, dist: Path, *, twine: bool) -> None:
         run([sys.executable, "-m", "twine", "check", "--strict", *map(str, python)], at=dist)
 
 
-def copied(place: Path) -> list[str]:
-    """Copy what is under version control, links as links; its names, with `/` between their parts."""
-    names = []
-    for name in run(["git", "ls-files", "-z"], at=ROOT).split("\0"):
-        if (ROOT / name).is_symlink() or (ROOT / name).is_file():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, place / name, follow_symlinks=False)
-            names.append(name)
+def committed(place: Path) -> list[str]:
+    """Unpack the last commit, links as links; the names of its files, with `/` between their parts."""
+    archive = place.with_suffix(".tar")
+    run(["git", "-c", "tar.umask=0022", "archive", f"--output={archive}", "HEAD"], at=ROOT)
+    with tarfile.open(archive) as commit:
+        names = [entry.name for entry in commit if not entry.isdir()]
+        commit.extractall(place, filter="data")
     return names
 
 
@@ -91,9 +91,12 @@ def within(names: Iterable[str], folder: Path) -> list[str]:
 def distribution(source: Path, dist: Path, files: Sequence[str]) -> list[Path]:
     """Build a source distribution, and a wheel from it alone; raises ValueError unless that has just these files."""
     sdist = dist / last_line(run([sys.executable, "-c", BUILD, "build_sdist", str(dist)], at=source))
-    with tempfile.TemporaryDirectory(prefix="readside-sdist-") as directory, tarfile.open(sdist) as archive:
-        archive.extractall(directory, filter="data")
-        (unpacked,) = Path(directory).iterdir()
+    with tempfile.TemporaryDirectory(prefix="readside-sdist-") as directory:
+        with tarfile.open(sdist) as archive:
+            archive.extractall(directory, filter="data")
+        place = Path(directory)
+        pack(sdist, place, [str(file.relative_to(place)) for file in place.rglob("*") if not file.is_dir()])
+        (unpacked,) = place.iterdir()
         wheel = dist / last_line(run([sys.executable, "-c", BUILD, "build_wheel", str(dist)], at=unpacked))
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if ".dist-info/" not in name}
@@ -120,19 +123,25 @@ def image_context(source: Path, dist: Path, tracked: Sequence[str]) -> None:
             for wanted in line.split()[1:-1]:
                 if not any(fnmatch(name, wanted) or name.startswith(f"{wanted}/") for name in kept):
                     raise ValueError(f"the Dockerfile copies {wanted}, which .dockerignore keeps from it")
+    pack(dist / f"readside-{version(source)}-image.tar.gz", source, [*kept, "Dockerfile", ".dockerignore"])
+
+
+def pack(archive: Path, source: Path, names: Iterable[str]) -> None:
+    """Write an archive of files below `source` that tells nothing of who packed it, and when."""
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        for name in sorted([*kept, "Dockerfile", ".dockerignore"]):
-            archive.add(source / name, name, filter=anonymous)
-    with gzip.GzipFile(dist / f"readside-{version(source)}-image.tar.gz", "wb", mtime=committed_at()) as file:
+    with tarfile.open(fileobj=content, mode="w") as entries:
+        for name in sorted(names):
+            entries.add(source / name, name, filter=anonymous)
+    with gzip.GzipFile(archive, "wb", mtime=committed_at()) as file:
         file.write(content.getvalue())
 
 
 def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Nobody's, and of the time of the last commit."""
+    """Nobody's, of the time of the last commit, and for all to read."""
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     entry.mtime = committed_at()
+    entry.mode = 0o755 if entry.mode & 0o100 else 0o644
     return entry
 
 
@@ -143,8 +152,9 @@ def version(source: Path) -> str:
     return run([sys.executable, "-c", f"import {module} as home; print(home.{name})"], at=source).strip()
 
 
+@cache
 def committed_at() -> int:
-    """Seconds since 1970."""
+    """When the last commit was made, in seconds since 1970."""
     return int(run(["git", "log", "-1", "--format=%ct"], at=ROOT))
 
 
@@ -180,7 +190,9 @@ def run(command: Sequence[str], *, at: Path) -> str:
     if command[0] != "git":
         environment["SOURCE_DATE_EPOCH"] = str(committed_at())
     try:
-        ended = subprocess.run(command, cwd=at, env=environment, capture_output=True, check=False, text=True)
+        ended = subprocess.run(
+            command, cwd=at, env=environment, umask=0o022, capture_output=True, check=False, text=True
+        )
     except FileNotFoundError as exc:
         raise ValueError(f"{command[0]} is not on the PATH") from exc
     if ended.returncode:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -19,10 +20,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The directory of what was built, and what was printed."""
+    """The directory of what was built, and what was printed; by somebody who keeps files to themselves."""
     dist = tmp_path_factory.mktemp("release") / "dist"
     command = [sys.executable, str(ROOT / "deploy/release.py"), "--dist", str(dist), "--without-twine"]
-    ended = subprocess.run(command, capture_output=True, check=False, text=True)
+    ended = subprocess.run(command, umask=0o077, capture_output=True, check=False, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return dist, ended.stdout
 
@@ -81,7 +82,7 @@ def test_the_console_of_the_wheel_has_the_javascript_client(built: tuple[Path, s
 
 
 def test_the_image_is_built_from_what_it_needs_alone(built: tuple[Path, str]) -> None:
-    """`docker build - <FILE`: nobody's files, in no developer's time."""
+    """`docker build - <FILE`."""
     with tarfile.open(built[0] / f"readside-{VERSION}-image.tar.gz") as context:
         entries = context.getmembers()
     names = {entry.name for entry in entries}
@@ -92,5 +93,33 @@ def test_the_image_is_built_from_what_it_needs_alone(built: tuple[Path, str]) ->
         "query_api/console/client": "../../clients/js/src"
     }
     assert "clients/js/src/index.js" in names
-    assert {(entry.uid, entry.uname) for entry in entries} == {(0, "")}
-    assert len({entry.mtime for entry in entries}) == 1
+
+
+@pytest.mark.parametrize("name", ["readside-{}-image", "readside-{}", "readside_client-{}"])
+def test_an_archive_tells_nothing_of_its_builder(built: tuple[Path, str], name: str) -> None:
+    """Owner, modes and times are those of the commit, so that another builder makes the same bytes."""
+    file = built[0] / f"{name.format(VERSION)}.tar.gz"
+    with tarfile.open(file) as archive:
+        entries = archive.getmembers()
+
+    assert {(entry.uid, entry.gid, entry.uname, entry.gname) for entry in entries} == {(0, 0, "", "")}
+    assert {oct(entry.mode) for entry in entries if entry.isfile()} == {"0o644"}
+    assert {entry.mtime for entry in entries} == {committed_at()}
+    assert int.from_bytes(file.read_bytes()[4:8], "little") == committed_at()
+    assert [entry.name for entry in entries] == sorted(entry.name for entry in entries)
+
+
+@pytest.mark.parametrize("package", ["readside", "readside_client"])
+def test_a_wheel_tells_nothing_of_its_builder(built: tuple[Path, str], package: str) -> None:
+    """The same; a wheel has no owner."""
+    with zipfile.ZipFile(built[0] / f"{package}-{VERSION}-py3-none-any.whl") as wheel:
+        entries = wheel.infolist()
+
+    assert {oct(entry.external_attr >> 16 & 0o777) for entry in entries} <= {"0o644", "0o664"}
+    assert {entry.date_time for entry in entries} == {time.gmtime(committed_at() // 2 * 2)[:6]}
+
+
+def committed_at() -> int:
+    """When the last commit was made, in seconds since 1970."""
+    command = ["git", "log", "-1", "--format=%ct"]
+    return int(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
