@@ -35,20 +35,47 @@ SUMS = "SHA256SUMS"
 def main() -> None:
     """Run as a program; what is wrong is one line on stderr."""
     parser = argparse.ArgumentParser(description="Build and check a release.")
-    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where the files go; emptied before")
+    parser.add_argument(
+        "--dist", type=Path, default=ROOT / "dist", help="where the files go, in the place of an earlier release"
+    )
     parser.add_argument(
         "--without-twine", action="store_true", help="leave out twine's check, where it is not installed"
     )
     options = parser.parse_args()
     dist: Path = options.dist.absolute()
-    shutil.rmtree(dist, ignore_errors=True)
-    dist.mkdir(parents=True)
     try:
+        earlier(dist)
         with tempfile.TemporaryDirectory(prefix="readside-release-") as directory:
-            build(Path(directory) / "source", dist, twine=not options.without_twine)
+            built = Path(directory) / "dist"
+            built.mkdir()
+            build(Path(directory) / "source", built, twine=not options.without_twine)
+            put(built, dist)
     except ValueError as error:
         sys.exit(f"release: {error}")
     print(listed(dist))
+
+
+def earlier(dist: Path) -> list[Path]:
+    """The files of an earlier release, by its sums; raises ValueError where the directory holds anything else."""
+    if not dist.exists():
+        return []
+    if not dist.is_dir():
+        raise ValueError(f"{dist} is no directory")
+    sums = dist / SUMS
+    ours = {SUMS, *(line.partition("  ")[2] for line in read(sums))} if sums.is_file() else set()
+    found = list(dist.iterdir())
+    if others := sorted(file.name for file in found if file.name not in ours or not file.is_file()):
+        raise ValueError(f"{dist} holds what no earlier release put there ({', '.join(others[:3])}): empty it first")
+    return found
+
+
+def put(built: Path, dist: Path) -> None:
+    """Put what was built in the place of an earlier release; raises ValueError where other things came there."""
+    for file in earlier(dist):
+        file.unlink()
+    dist.mkdir(parents=True, exist_ok=True)
+    for file in built.iterdir():
+        shutil.copyfile(file, dist / file.name)
 
 
 def build(source: Path, dist: Path, *, twine: bool) -> None:

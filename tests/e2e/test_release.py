@@ -18,12 +18,19 @@ from readmodel.version import VERSION
 ROOT = Path(__file__).parents[2]
 
 
+def release(dist: Path) -> subprocess.CompletedProcess[str]:
+    """Build, as somebody who keeps files to themselves."""
+    command = [sys.executable, str(ROOT / "deploy/release.py"), "--dist", str(dist), "--without-twine"]
+    return subprocess.run(command, umask=0o077, capture_output=True, check=False, text=True)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The directory of what was built, and what was printed; by somebody who keeps files to themselves."""
-    dist = tmp_path_factory.mktemp("release") / "dist"
-    command = [sys.executable, str(ROOT / "deploy/release.py"), "--dist", str(dist), "--without-twine"]
-    ended = subprocess.run(command, umask=0o077, capture_output=True, check=False, text=True)
+    """The directory of what was built, in the place of an earlier release, and what was printed."""
+    dist = tmp_path_factory.mktemp("release")
+    (dist / "SHA256SUMS").write_text("00  readside-0.9.0.tar.gz\n")
+    (dist / "readside-0.9.0.tar.gz").touch()
+    ended = release(dist)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return dist, ended.stdout
 
@@ -117,6 +124,20 @@ def test_a_wheel_tells_nothing_of_its_builder(built: tuple[Path, str], package: 
 
     assert {oct(entry.external_attr >> 16 & 0o777) for entry in entries} <= {"0o644", "0o664"}
     assert {entry.date_time for entry in entries} == {time.gmtime(committed_at() // 2 * 2)[:6]}
+
+
+def test_what_no_release_put_there_is_left_alone(tmp_path: Path) -> None:
+    """Whoever names a directory of other things hears so before anything is built, and loses nothing."""
+    (tmp_path / "SHA256SUMS").write_text("00  readside-0.9.0.tar.gz\n")
+    (tmp_path / "readside-0.9.0.tar.gz").touch()
+    (tmp_path / "thesis.tex").touch()
+    ended = release(tmp_path)
+
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"release: {tmp_path} holds what no earlier release put there (thesis.tex): empty it first\n"
+    )
+    assert {file.name for file in tmp_path.iterdir()} == {"SHA256SUMS", "readside-0.9.0.tar.gz", "thesis.tex"}
 
 
 def committed_at() -> int:
