@@ -29,7 +29,7 @@ from readside.demo.heal_meter import APPLICATION_NAME, VIEW, HealMeter
 from readside.demo.keeper import Keeper
 from readside.demo.options import DemoSetup
 from readside.demo.parts import DemoPart, DemoProgram, DemoServer
-from readside.demo.processes import LOOPBACK, first_true, program, side_by_side
+from readside.demo.processes import LOOPBACK, first_true, program, side_by_side, unless
 from readside.demo.summary import DemoFacts, follow, show
 from readside.demo.watch import DemoWatch, get
 from readside.settings import child_environment
@@ -58,17 +58,23 @@ class DemoService:
         self._parts = {part.name: part for part in parts}
 
     async def run(self) -> None:
-        """Run for ever, or to the first value; raises DemoError when a part does not start, or does not stay up."""
-        await prepare(self._database_url, self._setup.settings.database_schema)
-        self._say.step("Tables and triggers are in place; API, projector and a writer of sessions start")
+        """Run until the setup's `stop`, or to the first value, and end what was started.
+
+        Raises DemoError when a part does not start, or does not stay up.
+        """
         async with self._watching() as watch:
             try:
-                await side_by_side(*(part.start() for part in self._programs))
-                session_id = await self._ready(watch)
-                if not self._setup.options.once:
-                    await self._go_on(watch, session_id)
+                await unless(self._setup.stop, self._serve(watch))
             finally:
                 await side_by_side(*(part.stop() for part in self._programs))
+
+    async def _serve(self, watch: DemoWatch) -> None:
+        await prepare(self._database_url, self._setup.settings.database_schema)
+        self._say.step("Tables and triggers are in place; API, projector and a writer of sessions start")
+        await side_by_side(*(part.start() for part in self._programs))
+        session_id = await self._ready(watch)
+        if not self._setup.options.once:
+            await self._go_on(watch, session_id)
 
     async def _ready(self, watch: DemoWatch) -> str:
         """Wait for the first value; the session that has it.
