@@ -3,12 +3,15 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from readmodel.causes import cause
+from readmodel.errors import EventLogUnavailable
 from readmodel.postgres_client import connect, translated
 from readside.demo.announcer import Announcer
 from readside.demo.faults import DemoFault
@@ -37,7 +40,10 @@ class Chaos:
     home: Path
 
     async def run(self, faults: Iterable[DemoFault]) -> None:
-        """Strike with one after the other, each when the last has healed. Raises DemoError where one does not."""
+        """Strike with one after the other, each when the last has healed. Raises DemoError where one does not.
+
+        A part that is down by itself is left alone.
+        """
         for fault in faults:
             await asyncio.sleep(fault.after_seconds)
             await self._strike(fault)
@@ -54,15 +60,21 @@ class Chaos:
                     f"{fault.part} had been frozen for {fault.frozen_seconds:.1f} s", time.monotonic()
                 )
             case "flush":
-                self._say("empties Redis")
-                since = time.monotonic()
-                await self._flush()
-                await self.meter.measure("Redis had been emptied", since)
+                await self._strike_by(self._flush, "empties Redis", "Redis had been emptied")
             case "cut":
-                self._say("cuts our connections to PostgreSQL")
-                since = time.monotonic()
-                await self._cut()
-                await self.meter.measure("our connections to PostgreSQL had been cut", since)
+                connections = "our connections to PostgreSQL"
+                await self._strike_by(self._cut, f"cuts {connections}", f"{connections} had been cut")
+
+    async def _strike_by(self, work: Callable[[], Awaitable[None]], what: str, done: str) -> None:
+        """Ask a server for it; one that is down by itself just then is its keeper's to mend."""
+        self._say(what)
+        since = time.monotonic()
+        try:
+            await work()
+        except (RedisError, EventLogUnavailable) as error:
+            self._say(f"cannot do that: {cause(error)}")
+            return
+        await self.meter.measure(done, since)
 
     async def _freeze(self, part: DemoPart, seconds: float) -> None:
         """By a process of its own, which thaws the part though we should be killed meanwhile."""

@@ -1,15 +1,24 @@
 """Faults of `readside demo --chaos`: a series for each seed, and what a freeze leaves behind."""
 
+import io
 import signal
 import sys
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import cast
 
-from readside.demo.chaos import FREEZER
-from readside.demo.faults import FREEZE_SECONDS, PAUSE_SECONDS, faults
-from readside.demo.heal_meter import Recovery
-from readside.demo.processes import spawn
+import pytest
+from rich.console import Console
+
+from readside.demo.announcer import Announcer
+from readside.demo.chaos import FREEZER, Chaos
+from readside.demo.faults import FREEZE_SECONDS, PAUSE_SECONDS, DemoFault, FaultKind, faults
+from readside.demo.heal_meter import HealMeter, Recovery
+from readside.demo.keeper import Keeper
+from readside.demo.parts import DemoProgram
+from readside.demo.processes import free_port, spawn
 from tests.support.waiting import eventually
 
 
@@ -38,6 +47,42 @@ def test_a_recovery_says_who_answered_meanwhile() -> None:
     assert Recovery("the projector had ended", "postgres", 0.2, 2.5).line() == (
         "the projector had ended: healed in 2.5 s (PostgreSQL answered from 0.2 s on)."
     )
+
+
+@dataclass
+class Struck:
+    """Chaos on parts of which none runs, and what it says and has measured."""
+
+    chaos: Chaos
+    output: io.StringIO
+    measured: list[str]
+
+
+@pytest.fixture
+def struck(tmp_path: Path) -> Struck:
+    """Nobody listens where its servers should be."""
+    output, measured = io.StringIO(), []
+    announcer = Announcer(Console(file=output, width=200))
+
+    class ListingMeter:
+        async def measure(self, what: str, since: float) -> None:
+            measured.append(what)
+
+    program = DemoProgram("the API", [sys.executable, "-c", ""], log=tmp_path / "log", environment={})
+    keeper, meter = cast("Keeper", None), cast("HealMeter", ListingMeter())
+    nobody = f"127.0.0.1:{free_port()}"
+    stores = f"postgresql://me:secret@{nobody}/x", f"redis://{nobody}"
+    return Struck(Chaos(announcer, keeper, meter, {"the API": program}, *stores, tmp_path), output, measured)
+
+
+@pytest.mark.parametrize("kind", ["flush", "cut"])
+async def test_a_server_that_is_down_by_itself_is_left_to_its_keeper(struck: Struck, kind: FaultKind) -> None:
+    """Chaos says so and goes on."""
+    await struck.chaos.run([DemoFault(kind, "Redis", 0.0), DemoFault(kind, "Redis", 0.0)])
+
+    assert struck.output.getvalue().count("Chaos cannot do that: ") == 2
+    assert "secret" not in struck.output.getvalue()
+    assert struck.measured == []
 
 
 def state(pid: int) -> str:
