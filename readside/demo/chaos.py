@@ -54,11 +54,7 @@ class Chaos:
                 self._say(f"kills {fault.part}")
                 await self.keeper.kill(self.parts[fault.part])
             case "freeze":
-                self._say(f"freezes {fault.part} for {fault.frozen_seconds:.1f} s")
-                await self._freeze(self.parts[fault.part], fault.frozen_seconds)
-                await self.meter.measure(
-                    f"{fault.part} had been frozen for {fault.frozen_seconds:.1f} s", time.monotonic()
-                )
+                await self._strike_by_freezing(self.parts[fault.part], fault.frozen_seconds)
             case "flush":
                 await self._strike_by(self._flush, "empties Redis", "Redis had been emptied")
             case "cut":
@@ -75,6 +71,14 @@ class Chaos:
             self._say(f"cannot do that: {cause(error)}")
             return
         await self.meter.measure(done, since)
+
+    async def _strike_by_freezing(self, part: DemoPart, seconds: float) -> None:
+        if not part.child.running:
+            self._say(f"leaves {part.name} alone, which is down")
+            return
+        self._say(f"freezes {part.name} for {seconds:.1f} s")
+        await self._freeze(part, seconds)
+        await self.meter.measure(f"{part.name} had been frozen for {seconds:.1f} s", time.monotonic())
 
     async def _freeze(self, part: DemoPart, seconds: float) -> None:
         """By a process of its own, which thaws the part though we should be killed meanwhile."""

@@ -85,6 +85,17 @@ async def test_a_server_that_is_down_by_itself_is_left_to_its_keeper(struck: Str
     assert struck.measured == []
 
 
+async def test_a_part_that_is_down_is_not_frozen(struck: Struck) -> None:
+    """Its process' number may be another's by now."""
+    part = struck.chaos.parts["the API"]
+    await part.start()
+    await part.child.exited()
+    await struck.chaos.run([DemoFault("freeze", "the API", 0.0, 60.0)])
+
+    assert struck.output.getvalue().endswith("Chaos leaves the API alone, which is down.\n")
+    assert struck.measured == []
+
+
 def state(pid: int) -> str:
     """A process' state: S for one that sleeps, T for one that is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
