@@ -1,6 +1,7 @@
 """Strikes the parts of a demo at random, one fault at a time, and has each recovery measured."""
 
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -81,13 +82,17 @@ class Chaos:
         await self.meter.measure(f"{part.name} had been frozen for {seconds:.1f} s", time.monotonic())
 
     async def _freeze(self, part: DemoPart, seconds: float) -> None:
-        """By a process of its own, which thaws the part though we should be killed meanwhile."""
-        command = [sys.executable, "-I", "-S", str(FREEZER), str(part.child.pid), str(seconds)]
+        """By a process of its own, which thaws the part though we should be killed meanwhile; and we, should it be."""
+        frozen = part.child
+        command = [sys.executable, "-I", "-S", str(FREEZER), str(frozen.pid), str(seconds)]
         freezer = spawn("freezer", command, log=self.home / "freezer.log", environment={})
         try:
             await freezer.exited()
         finally:
-            await freezer.end()
+            try:
+                await freezer.end()
+            finally:
+                frozen.process.send_signal(signal.SIGCONT)
 
     async def _flush(self) -> None:
         async with Redis.from_url(self.redis_url) as redis:

@@ -1,5 +1,6 @@
 """Faults of `readside demo --chaos`: a series for each seed, and what a freeze leaves behind."""
 
+import asyncio
 import io
 import signal
 import sys
@@ -7,18 +8,19 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
 
+from readside.demo import chaos
 from readside.demo.announcer import Announcer
 from readside.demo.chaos import FREEZER, Chaos
 from readside.demo.faults import FREEZE_SECONDS, PAUSE_SECONDS, DemoFault, FaultKind, faults
 from readside.demo.heal_meter import HealMeter, Recovery
 from readside.demo.keeper import Keeper
 from readside.demo.parts import DemoProgram
-from readside.demo.processes import free_port, spawn
+from readside.demo.processes import Child, free_port, spawn
 from tests.support.waiting import eventually
 
 
@@ -99,6 +101,31 @@ async def test_a_part_that_is_down_is_not_frozen(struck: Struck) -> None:
 def state(pid: int) -> str:
     """A process' state: S for one that sleeps, T for one that is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def test_what_is_frozen_goes_on_though_the_freezer_is_killed(
+    struck: Struck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but us can let it go on then."""
+    freezers: list[Child] = []
+
+    def spawn_freezer(*arguments: Any, **options: Any) -> Child:
+        freezers.append(spawn(*arguments, **options))
+        return freezers[-1]
+
+    monkeypatch.setattr(chaos, "spawn", spawn_freezer)
+    sleep = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+    part = DemoProgram("frozen", sleep, log=tmp_path / "frozen", environment={})
+    await part.start()
+    freezing = asyncio.ensure_future(struck.chaos._freeze(part, 60.0))
+    try:
+        await eventually(lambda: state(part.child.pid) == "T", "it is frozen")
+        freezers[0].kill()
+        await freezing
+
+        await eventually(lambda: state(part.child.pid) in "RS", "it goes on")
+    finally:
+        await part.stop()
 
 
 async def test_what_is_frozen_goes_on_whoever_ends_the_freezer(tmp_path: Path) -> None:
