@@ -13,12 +13,14 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from readside.demo import chaos
+from readside.demo import chaos, heal_meter
+from readside.demo.access import DemoAccess
 from readside.demo.announcer import Announcer
 from readside.demo.chaos import FREEZER, Chaos
 from readside.demo.faults import FREEZE_SECONDS, PAUSE_SECONDS, DemoFault, FaultKind, faults
 from readside.demo.heal_meter import HealMeter, Recovery
 from readside.demo.keeper import Keeper
+from readside.demo.moves import Record
 from readside.demo.parts import DemoProgram
 from readside.demo.processes import Child, free_port, spawn
 from tests.support.waiting import eventually
@@ -85,6 +87,29 @@ async def test_a_server_that_is_down_by_itself_is_left_to_its_keeper(struck: Str
     assert struck.output.getvalue().count("Chaos cannot do that: ") == 2
     assert "secret" not in struck.output.getvalue()
     assert struck.measured == []
+
+
+async def test_telling_of_a_recovery_takes_none_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has healed in time has healed, though PostgreSQL is slow to write that down."""
+    committed: list[str] = []
+
+    async def at_once(_: object, event_id: object) -> str:
+        return "redis"
+
+    async def slowly_in_the_end(_: object, event: Record) -> None:
+        if event.event_type == "fault_healed":
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        committed.append(event.event_type)
+
+    monkeypatch.setattr(heal_meter, "HEAL_SECONDS", 0.0)  # over as soon as anything waits
+    monkeypatch.setattr(HealMeter, "_source_of", at_once)
+    monkeypatch.setattr(HealMeter, "_commit", slowly_in_the_end)
+    meter = HealMeter(Announcer(Console(file=io.StringIO())), "", 1, cast("DemoAccess", None))
+    await meter.measure("Redis had been emptied", 0.0)
+
+    assert committed == ["fault_injected", "fault_healed"]
+    assert len(meter.recoveries) == 1
 
 
 async def test_a_part_that_is_down_is_not_frozen(struck: Struck) -> None:
