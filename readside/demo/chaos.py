@@ -82,7 +82,7 @@ class Chaos:
         await self.meter.measure(f"{part.name} had been frozen for {seconds:.1f} s", time.monotonic())
 
     async def _freeze(self, part: DemoPart, seconds: float) -> None:
-        """By a process of its own, which thaws the part though we should be killed meanwhile; and we, should it be."""
+        """Freeze it by a process of its own: whichever of us is killed, the other lets the part go on."""
         frozen = part.child
         command = [sys.executable, "-I", "-S", str(FREEZER), str(frozen.pid), str(seconds)]
         freezer = spawn("freezer", command, log=self.home / "freezer.log", environment={})

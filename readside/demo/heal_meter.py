@@ -41,7 +41,7 @@ class Recovery:
     healed_seconds: float
 
     def line(self) -> str:
-        """The whole in one line."""
+        """What happened and how long it took to heal, in one line."""
         line = f"{self.what}: healed in {self.healed_seconds:.1f} s"
         if self.seen_in == "postgres":
             line += f" (PostgreSQL answered from {self.seen_seconds:.1f} s on)"

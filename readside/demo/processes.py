@@ -157,7 +157,7 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
 
 
 async def first_true(question: Callable[[], Awaitable[T | None]]) -> T:
-    """Ask again and again until the answer is true; give it."""
+    """Ask again and again until the answer is true; that answer."""
     while True:
         if answer := await question():
             return answer
