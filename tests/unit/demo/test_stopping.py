@@ -65,7 +65,7 @@ def setup(home: Path) -> DemoSetup:
 
 async def several_cancellations() -> None:
     """Return when a task that goes on has been cancelled for the fifth time."""
-    heard = []
+    heard: list[int] = []
 
     async def deaf() -> None:
         while len(heard) < 5:
