@@ -66,10 +66,12 @@ wheel: ## build the wheel, dist/readside-….whl
 	@$(BUILD)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/readside-*.whl
 
-# What twine brings is in a lock of its own: no process of ours and no test needs it.
+# What twine brings is in a lock of its own: no process of ours and no test needs it. The wheel of `make wheel` makes way:
+# deploy/release.py takes away what an earlier release left, and refuses a directory that holds anything else.
 release: ## build and check wheels, source distributions, the npm tarball and the image's context, into dist/
 	@$(PYTHON) -m venv --clear $(BUILD)
 	@$(BUILD)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r deploy/build.lock -r deploy/release.lock
+	@rm -f dist/readside-*.whl
 	@$(BUILD)/bin/python deploy/release.py
 
 slim: wheel ## install the program and what it runs with, nothing else, into a new environment (PREFIX=/opt/readside)

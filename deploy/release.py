@@ -1,8 +1,8 @@
 """Builds all that a release is made of, checks it, and lists it: `make release`.
 
 Wheels and source distributions of the program and of the Python client, the npm tarball, and the context of the image.
-Each is built from the files under version control alone, so that nothing of a developer's directory gets into it, and
-bears the time of the last commit, so that two builds of one commit are the same bytes.
+Each is built from the last commit alone, so that nothing of a developer's directory gets into it. Times, owners and
+modes are the commit's too and not the builder's, so that the same tools make the same bytes of one commit.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import tarfile
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -34,27 +35,54 @@ SUMS = "SHA256SUMS"
 def main() -> None:
     """Run as a program; what is wrong is one line on stderr."""
     parser = argparse.ArgumentParser(description="Build and check a release.")
-    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where the files go; emptied before")
+    parser.add_argument(
+        "--dist", type=Path, default=ROOT / "dist", help="where the files go, in the place of an earlier release"
+    )
     parser.add_argument(
         "--without-twine", action="store_true", help="leave out twine's check, where it is not installed"
     )
     options = parser.parse_args()
     dist: Path = options.dist.absolute()
-    shutil.rmtree(dist, ignore_errors=True)
-    dist.mkdir(parents=True)
     try:
+        earlier(dist)
         with tempfile.TemporaryDirectory(prefix="readside-release-") as directory:
-            build(Path(directory), dist, twine=not options.without_twine)
+            built = Path(directory) / "dist"
+            built.mkdir()
+            build(Path(directory) / "source", built, twine=not options.without_twine)
+            put(built, dist)
     except ValueError as error:
         sys.exit(f"release: {error}")
     print(listed(dist))
 
 
+def earlier(dist: Path) -> list[Path]:
+    """The files of an earlier release, by its sums; raises ValueError where the directory holds anything else."""
+    if not dist.exists():
+        return []
+    if not dist.is_dir():
+        raise ValueError(f"{dist} is no directory")
+    sums = dist / SUMS
+    ours = {SUMS, *(line.partition("  ")[2] for line in read(sums))} if sums.is_file() else set()
+    found = list(dist.iterdir())
+    if others := sorted(file.name for file in found if file.name not in ours or not file.is_file()):
+        raise ValueError(f"{dist} holds what no earlier release put there ({', '.join(others[:3])}): empty it first")
+    return found
+
+
+def put(built: Path, dist: Path) -> None:
+    """Put what was built in the place of an earlier release; raises ValueError where other things came there."""
+    for file in earlier(dist):
+        file.unlink()
+    dist.mkdir(parents=True, exist_ok=True)
+    for file in built.iterdir():
+        shutil.copyfile(file, dist / file.name)
+
+
 def build(source: Path, dist: Path, *, twine: bool) -> None:
-    """Build everything from a copy of the tree, and check it; raises ValueError."""
-    tracked = copied(source)
+    """Build everything from the last commit, unpacked into `source`, and check it; raises ValueError."""
+    tracked = committed(source)
     python = [
-        *distribution(source, dist, [name for name in tracked if name.startswith(PACKAGES)]),
+        *distribution(source, dist, [name for name in followed(source, tracked) if name.startswith(PACKAGES)]),
         *distribution(source / PYTHON_CLIENT, dist, within(tracked, PYTHON_CLIENT / "src")),
     ]
     npm_tarball(source / NPM_CLIENT, dist, within(tracked, NPM_CLIENT))
@@ -63,13 +91,23 @@ def build(source: Path, dist: Path, *, twine: bool) -> None:
         run([sys.executable, "-m", "twine", "check", "--strict", *map(str, python)], at=dist)
 
 
-def copied(place: Path) -> list[str]:
-    """Copy what is under version control; its names, with `/` between their parts."""
-    names = [name for name in run(["git", "ls-files", "-z"], at=ROOT).split("\0") if name and (ROOT / name).is_file()]
-    for name in names:
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, place / name)
+def committed(place: Path) -> list[str]:
+    """Unpack the last commit, links as links; the names of its files, with `/` between their parts."""
+    archive = place.with_suffix(".tar")
+    run(["git", "-c", "tar.umask=0022", "archive", f"--output={archive}", "HEAD"], at=ROOT)
+    with tarfile.open(archive) as commit:
+        names = [entry.name for entry in commit if not entry.isdir()]
+        commit.extractall(place, filter="data")
     return names
+
+
+def followed(source: Path, names: Iterable[str]) -> Iterator[str]:
+    """The same names, but for a link to a folder those of its files as they are called through it."""
+    for name in names:
+        if (source / name).is_dir():
+            yield from (f"{name}/{file.name}" for file in (source / name).iterdir())
+        else:
+            yield name
 
 
 def within(names: Iterable[str], folder: Path) -> list[str]:
@@ -80,9 +118,12 @@ def within(names: Iterable[str], folder: Path) -> list[str]:
 def distribution(source: Path, dist: Path, files: Sequence[str]) -> list[Path]:
     """Build a source distribution, and a wheel from it alone; raises ValueError unless that has just these files."""
     sdist = dist / last_line(run([sys.executable, "-c", BUILD, "build_sdist", str(dist)], at=source))
-    with tempfile.TemporaryDirectory(prefix="readside-sdist-") as directory, tarfile.open(sdist) as archive:
-        archive.extractall(directory, filter="data")
-        (unpacked,) = Path(directory).iterdir()
+    with tempfile.TemporaryDirectory(prefix="readside-sdist-") as directory:
+        with tarfile.open(sdist) as archive:
+            archive.extractall(directory, filter="data")
+        place = Path(directory)
+        pack(sdist, place, [str(file.relative_to(place)) for file in place.rglob("*") if not file.is_dir()])
+        (unpacked,) = place.iterdir()
         wheel = dist / last_line(run([sys.executable, "-c", BUILD, "build_wheel", str(dist)], at=unpacked))
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if ".dist-info/" not in name}
@@ -109,19 +150,25 @@ def image_context(source: Path, dist: Path, tracked: Sequence[str]) -> None:
             for wanted in line.split()[1:-1]:
                 if not any(fnmatch(name, wanted) or name.startswith(f"{wanted}/") for name in kept):
                     raise ValueError(f"the Dockerfile copies {wanted}, which .dockerignore keeps from it")
+    pack(dist / f"readside-{version(source)}-image.tar.gz", source, [*kept, "Dockerfile", ".dockerignore"])
+
+
+def pack(archive: Path, source: Path, names: Iterable[str]) -> None:
+    """Write an archive of files below `source` that tells nothing of who packed it, and when."""
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        for name in sorted([*kept, "Dockerfile", ".dockerignore"]):
-            archive.add(source / name, name, filter=anonymous)
-    with gzip.GzipFile(dist / f"readside-{version(source)}-image.tar.gz", "wb", mtime=committed_at()) as file:
+    with tarfile.open(fileobj=content, mode="w") as entries:
+        for name in sorted(names):
+            entries.add(source / name, name, filter=anonymous)
+    with gzip.GzipFile(archive, "wb", mtime=committed_at()) as file:
         file.write(content.getvalue())
 
 
 def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Nobody's, and of the time of the last commit."""
+    """Nobody's, of the time of the last commit, and for all to read."""
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     entry.mtime = committed_at()
+    entry.mode = 0o755 if entry.mode & 0o100 else 0o644
     return entry
 
 
@@ -132,8 +179,9 @@ def version(source: Path) -> str:
     return run([sys.executable, "-c", f"import {module} as home; print(home.{name})"], at=source).strip()
 
 
+@cache
 def committed_at() -> int:
-    """Seconds since 1970."""
+    """When the last commit was made, in seconds since 1970."""
     return int(run(["git", "log", "-1", "--format=%ct"], at=ROOT))
 
 
@@ -169,7 +217,9 @@ def run(command: Sequence[str], *, at: Path) -> str:
     if command[0] != "git":
         environment["SOURCE_DATE_EPOCH"] = str(committed_at())
     try:
-        ended = subprocess.run(command, cwd=at, env=environment, capture_output=True, check=False, text=True)
+        ended = subprocess.run(
+            command, cwd=at, env=environment, umask=0o022, capture_output=True, check=False, text=True
+        )
     except FileNotFoundError as exc:
         raise ValueError(f"{command[0]} is not on the PATH") from exc
     if ended.returncode:

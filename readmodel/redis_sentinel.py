@@ -50,7 +50,7 @@ class SentinelServers(MovingServers):
         return [self._master] if self._master else []
 
     def first_slots(self) -> Iterable[int]:
-        """Any: there is one master."""
+        """Slot 0 alone, since there is one master."""
         return [0]
 
     async def read(self) -> None:

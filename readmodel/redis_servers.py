@@ -67,7 +67,7 @@ class OneServer:
         self.database = int(redis.connection_pool.connection_kwargs.get("db") or 0)
 
     def client(self, slot: int) -> Redis:  # noqa: ARG002 (it has them all)
-        """The client."""
+        """The client of the one server."""
         return self._redis
 
     def node(self, slot: int) -> str:  # noqa: ARG002 (it has them all)

@@ -35,7 +35,7 @@ class EventFinder:
         self._tables = tables
 
     async def first(self, ids: Sequence[UUID]) -> UnreadableEvent | None:
-        """The first part's of these events, None where each can be read; raises the errors of `translated`."""
+        """The first of these events that cannot be read, None where each can; raises the errors of `translated`."""
         for start in range(0, len(ids), TOGETHER):
             part = ids[start : start + TOGETHER]
             found = await self._of(part)

@@ -587,7 +587,7 @@ def otlp_endpoint() -> str:
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """Our environment to a process that we start, with these settings (their names without the prefix) in it.
+    """The environment for a process that we start: ours with these settings, by their names without the prefix.
 
     An empty value takes a setting back to its default. A file that holds one of them is named no longer.
     """

@@ -137,7 +137,7 @@ class HotPath:
         self._doorway.connection_made(self._sink)
 
     def close(self) -> None:
-        """The loop back."""
+        """Close the loop."""
         self._loop.close()
 
     def beat(self) -> None:

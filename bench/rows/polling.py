@@ -51,6 +51,6 @@ async def cold_site(
 
 
 async def load_plain(site: Site, sessions: Sequence[str]) -> None:
-    """The peers' Redis these sessions."""
+    """Write these sessions into the peers' Redis."""
     async with redis_at(site.plain_url) as redis:
         await plain.load(site.connection, redis, sessions)

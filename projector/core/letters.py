@@ -46,7 +46,7 @@ class Letters:
     is_exact: bool = False
 
     def none(self) -> Letters:
-        """None, of the same reading."""
+        """An empty set of letters that belongs to the same reading."""
         return Letters(snapshot=self.snapshot, is_exact=self.is_exact)
 
     def named(self) -> set[str]:
@@ -70,7 +70,7 @@ class Letters:
         }
 
     def split(self, index_of: Callable[[str], int]) -> dict[int, Letters]:
-        """Each slice that a session is named of its own letters; `incomplete` and `ended` concern all of them."""
+        """The letters of each slice that has a session named in them; `incomplete` and `ended` concern all slices."""
         parts: dict[int, Letters] = {}
 
         def of(session_id: str) -> Letters:

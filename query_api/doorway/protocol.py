@@ -381,7 +381,7 @@ class Doorway(asyncio.Protocol):
         return True
 
     def _hand_over(self, message: Message, head: bytes) -> None:
-        """A request to uvicorn."""
+        """Pass a request's head to uvicorn, or refuse it where too much waits."""
         self._message, self._began = message, time.monotonic()
         if self._is_too_much(message, len(head)):
             self._refuse("waiting", _WAITING)
@@ -419,7 +419,7 @@ class Doorway(asyncio.Protocol):
             self._began = time.monotonic()
 
     def _pass_body(self, message: BodyMessage, data: bytes) -> bytes:
-        """Uvicorn what belongs to the request that it has in hand; give back what comes after it."""
+        """Pass on to uvicorn what belongs to the request that it has in hand; what comes after that request."""
         try:
             end = message.take(data)
         except BadBody as error:
@@ -531,14 +531,14 @@ class Doorway(asyncio.Protocol):
         self._untaken_bytes = size
 
     def _take_back(self) -> Message | None:
-        """The request in hand, and count it no longer."""
+        """Stop counting the request in hand, and return it; None where there is none."""
         message, self._message = self._message, None
         if message is not None:
             self._shared.waiting_bytes -= message.size
         return message
 
     def _release(self) -> bytes:
-        """What was kept; it is kept no longer."""
+        """Stop keeping what was held back, and return it."""
         held = bytes(self._held)
         self._held.clear()
         self._shared.waiting_bytes -= len(held)

@@ -24,5 +24,5 @@ class WaitingPlaces:
         return True
 
     def free(self) -> None:
-        """A place back."""
+        """Free a place that was taken."""
         self.taken -= 1

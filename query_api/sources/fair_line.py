@@ -44,7 +44,7 @@ class Share(Generic[Item]):
 
 
 class FairLine(Generic[Item]):
-    """Places to those who wait: first to who holds fewest, and of these to who had least time.
+    """Hands out places to those who wait: first to who holds fewest, and of these to who had least time.
 
     `most_each` may wait in one principal's line, `most` in all of them. Nothing here waits by itself: after each `join`
     and `give_back` take as long as there is something to take. Each costs a look at every principal that waits, which
@@ -114,7 +114,7 @@ class FairLine(Generic[Item]):
             self._remove(share, item)
 
     def take(self) -> tuple[Hashable, Item] | None:
-        """A place to the next in turn: its principal, and the item that waits no longer. None: not now."""
+        """Hand a place to the next in turn: its principal, and the item that waits no longer. None: not now."""
         share = self._next()
         if share is None:
             return None

@@ -8,7 +8,7 @@ from rich.text import Text
 
 
 def sentence(text: str) -> str:
-    """The same with a capital at its beginning, whatever a part is called."""
+    """The text with a capital at its beginning, whatever a part is called."""
     return text[:1].upper() + text[1:]
 
 

@@ -1,14 +1,18 @@
 """Strikes the parts of a demo at random, one fault at a time, and has each recovery measured."""
 
 import asyncio
+import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from readmodel.causes import cause
+from readmodel.errors import EventLogUnavailable
 from readmodel.postgres_client import connect, translated
 from readside.demo.announcer import Announcer
 from readside.demo.faults import DemoFault
@@ -37,7 +41,10 @@ class Chaos:
     home: Path
 
     async def run(self, faults: Iterable[DemoFault]) -> None:
-        """Strike with one after the other, each when the last has healed. Raises DemoError where one does not."""
+        """Strike with one after the other, each when the last has healed. Raises DemoError where one does not.
+
+        A part that is down by itself is left alone.
+        """
         for fault in faults:
             await asyncio.sleep(fault.after_seconds)
             await self._strike(fault)
@@ -48,30 +55,44 @@ class Chaos:
                 self._say(f"kills {fault.part}")
                 await self.keeper.kill(self.parts[fault.part])
             case "freeze":
-                self._say(f"freezes {fault.part} for {fault.frozen_seconds:.1f} s")
-                await self._freeze(self.parts[fault.part], fault.frozen_seconds)
-                await self.meter.measure(
-                    f"{fault.part} had been frozen for {fault.frozen_seconds:.1f} s", time.monotonic()
-                )
+                await self._strike_by_freezing(self.parts[fault.part], fault.frozen_seconds)
             case "flush":
-                self._say("empties Redis")
-                since = time.monotonic()
-                await self._flush()
-                await self.meter.measure("Redis had been emptied", since)
+                await self._strike_by(self._flush, "empties Redis", "Redis had been emptied")
             case "cut":
-                self._say("cuts our connections to PostgreSQL")
-                since = time.monotonic()
-                await self._cut()
-                await self.meter.measure("our connections to PostgreSQL had been cut", since)
+                connections = "our connections to PostgreSQL"
+                await self._strike_by(self._cut, f"cuts {connections}", f"{connections} had been cut")
+
+    async def _strike_by(self, work: Callable[[], Awaitable[None]], what: str, done: str) -> None:
+        """Ask a server for it; one that is down by itself just then is its keeper's to mend."""
+        self._say(what)
+        since = time.monotonic()
+        try:
+            await work()
+        except (RedisError, EventLogUnavailable) as error:
+            self._say(f"cannot do that: {cause(error)}")
+            return
+        await self.meter.measure(done, since)
+
+    async def _strike_by_freezing(self, part: DemoPart, seconds: float) -> None:
+        if not part.child.running:
+            self._say(f"leaves {part.name} alone, which is down")
+            return
+        self._say(f"freezes {part.name} for {seconds:.1f} s")
+        await self._freeze(part, seconds)
+        await self.meter.measure(f"{part.name} had been frozen for {seconds:.1f} s", time.monotonic())
 
     async def _freeze(self, part: DemoPart, seconds: float) -> None:
-        """By a process of its own, which thaws the part though we should be killed meanwhile."""
-        command = [sys.executable, "-I", "-S", str(FREEZER), str(part.child.pid), str(seconds)]
+        """Freeze it by a process of its own: whichever of us is killed, the other lets the part go on."""
+        frozen = part.child
+        command = [sys.executable, "-I", "-S", str(FREEZER), str(frozen.pid), str(seconds)]
         freezer = spawn("freezer", command, log=self.home / "freezer.log", environment={})
         try:
             await freezer.exited()
         finally:
-            await freezer.end()
+            try:
+                await freezer.end()
+            finally:
+                frozen.process.send_signal(signal.SIGCONT)
 
     async def _flush(self) -> None:
         async with Redis.from_url(self.redis_url) as redis:

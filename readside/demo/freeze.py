@@ -1,4 +1,8 @@
-"""Stop a process for a while; run as `python -I -S freeze.py PID SECONDS`. However this ends, the process goes on."""
+"""Stop a process for a while; run as `python -I -S freeze.py PID SECONDS`.
+
+The process goes on when the time is over, and when SIGTERM ends this one, which the kernel sends when our parent dies.
+After a SIGKILL, whoever started this one has to let it go on.
+"""
 
 import os
 import signal
@@ -8,7 +12,7 @@ from contextlib import suppress
 
 
 def main() -> None:
-    """SIGTERM, which the kernel sends when our parent dies, thaws it earlier."""
+    """Stop it, wait, and let it go on; SIGTERM ends the wait."""
     pid, seconds = int(sys.argv[1]), float(sys.argv[2])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with suppress(ProcessLookupError):

@@ -41,7 +41,7 @@ class Recovery:
     healed_seconds: float
 
     def line(self) -> str:
-        """The whole in one line."""
+        """What happened and how long it took to heal, in one line."""
         line = f"{self.what}: healed in {self.healed_seconds:.1f} s"
         if self.seen_in == "postgres":
             line += f" (PostgreSQL answered from {self.seen_seconds:.1f} s on)"
@@ -77,11 +77,11 @@ class HealMeter:
                 seen_seconds = time.monotonic() - since
                 await first_true(partial(self._in_view, fault.id))
                 recovery = Recovery(what, seen_in, seen_seconds, time.monotonic() - since)
-                self.announcer.news(recovery.line(), "green")
-                self.recoveries.append(recovery)
-                await self._commit(_told(recovery))
         except TimeoutError as exc:
             raise DemoError(f"{sentence(what)}, and nothing healed within {HEAL_SECONDS:.0f} s.") from exc
+        self.announcer.news(recovery.line(), "green")
+        self.recoveries.append(recovery)
+        await self._commit(_told(recovery))  # all is well by now: however long this takes, it is no fault's time
 
     def summary(self) -> str:
         """All recoveries in one line; "" where there were none."""

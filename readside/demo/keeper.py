@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -37,14 +36,22 @@ class Keeper:
         self._meter = meter
         self._pause_seconds = pauses
         self._healed: dict[str, asyncio.Event] = {}
+        self._struck: set[str] = set()
 
     async def keep(self, part: DemoPart) -> NoReturn:
-        """Start the part again whenever it has ended. Raises DemoError when it does not stay up, or does not heal."""
+        """Start the part again whenever it has ended. Raises DemoError when it does not stay up, or does not heal.
+
+        An end by `kill` says nothing of whether it stays up, and is not counted.
+        """
         ends: deque[float] = deque(maxlen=STARTS)
         pauses = self._pauses()
         while True:
             await first_true(partial(_has_ended, part))
             since = time.monotonic()
+            if part.name in self._struck:
+                self._struck.remove(part.name)
+                await self._mend(part, since, self._pauses())
+                continue
             if len(ends) == STARTS and since - ends[0] < WITHIN_SECONDS:
                 raise _given_up(part)
             if ends and since - ends[-1] > WITHIN_SECONDS:
@@ -55,7 +62,8 @@ class Keeper:
     async def kill(self, part: DemoPart) -> None:
         """Kill the process of a part that is kept, and return once it has healed."""
         healed = self._healed[part.name] = asyncio.Event()
-        with suppress(ProcessLookupError):
+        if part.child.running:
+            self._struck.add(part.name)
             part.child.process.kill()
         await healed.wait()
 

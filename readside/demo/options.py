@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,11 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True)
 class DemoSetup:
-    """One run: `home` is the directory of all that it writes."""
+    """One run: `home` is the directory of all that it writes; `stop` is set when it is to end."""
 
     announcer: Announcer
     settings: Settings
     access: DemoAccess
     home: Path
     options: DemoOptions
+    stop: asyncio.Event

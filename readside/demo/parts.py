@@ -75,7 +75,7 @@ class DemoProgram:
         return self._child
 
     async def start(self) -> None:
-        """Launch it."""
+        """Launch the program."""
         self._child = spawn(self.name, self._command, log=self._log, environment=self._environment)
 
     async def stop(self) -> None:

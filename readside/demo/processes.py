@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from readmodel.errors import DemoError
-from readmodel.supervise import end
+from readmodel.supervise import end, first_to_end
 
 T = TypeVar("T")
 
@@ -147,8 +147,17 @@ async def side_by_side(*coroutines: Coroutine[Any, Any, None]) -> None:
         await end(tasks)
 
 
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Run this until it returns or raises, or `stop` is set, which cancels it."""
+
+    async def stopped() -> None:
+        await stop.wait()
+
+    await first_to_end(stopped(), work)
+
+
 async def first_true(question: Callable[[], Awaitable[T | None]]) -> T:
-    """Ask again and again until the answer is true; give it."""
+    """Ask again and again until the answer is true; that answer."""
     while True:
         if answer := await question():
             return answer

@@ -12,13 +12,12 @@ from contextlib import AsyncExitStack
 from rich.console import Console
 
 from readmodel.errors import DemoError
-from readmodel.supervise import first_to_end
 from readside.demo.access import DemoAccess
 from readside.demo.announcer import Announcer
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.options import DemoOptions, DemoSetup
-from readside.demo.processes import LOOPBACK, port_is_free, side_by_side
+from readside.demo.processes import LOOPBACK, port_is_free, side_by_side, unless
 from readside.demo.workspace import workspace
 from readside.settings import Settings
 
@@ -39,23 +38,25 @@ async def run_demo(options: DemoOptions) -> int:
         raise DemoError(f"Port {options.port} on {LOOPBACK} cannot be had; choose another with --port.")
     announcer = Announcer(Console())
     with workspace(options.data) as home:
-        await first_to_end(_until(stop), _run(DemoSetup(announcer, settings, access, home, options)))
+        await _run(DemoSetup(announcer, settings, access, home, options, stop))
     announcer.console.print("Everything has ended.")
     return 0
 
 
-async def _until(stop: asyncio.Event) -> None:
-    await stop.wait()
-
-
 async def _run(setup: DemoSetup) -> None:
-    """Start the servers, then what runs on them; raises DemoError when a part does not start, or does not stay up."""
+    """Start the servers, then what runs on them; raises DemoError when a part does not start, or does not stay up.
+
+    `setup.stop` cancels what starts and what runs, and never what ends them: a cancelled task is cancelled again each
+    second, and no server would have its time to end in good order.
+    """
     postgres, redis = EmbeddedPostgres(setup.home / "postgres"), EmbeddedRedis(setup.home / "redis")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.stop)
         stack.push_async_callback(postgres.stop)
         setup.announcer.step("PostgreSQL and Redis start")
-        await side_by_side(postgres.start(), redis.start(), _load())
+        await unless(setup.stop, side_by_side(postgres.start(), redis.start(), _load()))
+        if setup.stop.is_set():
+            return
         setup.announcer.step("PostgreSQL and Redis accept connections")
 
         from readside.demo.service import DemoService

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
@@ -29,7 +29,7 @@ from readside.demo.heal_meter import APPLICATION_NAME, VIEW, HealMeter
 from readside.demo.keeper import Keeper
 from readside.demo.options import DemoSetup
 from readside.demo.parts import DemoPart, DemoProgram, DemoServer
-from readside.demo.processes import LOOPBACK, first_true, program, side_by_side
+from readside.demo.processes import LOOPBACK, first_true, program, side_by_side, unless
 from readside.demo.summary import DemoFacts, follow, show
 from readside.demo.watch import DemoWatch, get
 from readside.settings import child_environment
@@ -58,17 +58,23 @@ class DemoService:
         self._parts = {part.name: part for part in parts}
 
     async def run(self) -> None:
-        """Run for ever, or to the first value; raises DemoError when a part does not start, or does not stay up."""
-        await prepare(self._database_url, self._setup.settings.database_schema)
-        self._say.step("Tables and triggers are in place; API, projector and a writer of sessions start")
+        """Run until the setup's `stop`, or to the first value, and end what was started.
+
+        Raises DemoError when a part does not start, or does not stay up.
+        """
         async with self._watching() as watch:
             try:
-                await side_by_side(*(part.start() for part in self._programs))
-                session_id = await self._ready(watch)
-                if not self._setup.options.once:
-                    await self._go_on(watch, session_id)
+                await unless(self._setup.stop, self._serve(watch))
             finally:
                 await side_by_side(*(part.stop() for part in self._programs))
+
+    async def _serve(self, watch: DemoWatch) -> None:
+        await prepare(self._database_url, self._setup.settings.database_schema)
+        self._say.step("Tables and triggers are in place; API, projector and a writer of sessions start")
+        await side_by_side(*(part.start() for part in self._programs))
+        session_id = await self._ready(watch)
+        if not self._setup.options.once:
+            await self._go_on(watch, session_id)
 
     async def _ready(self, watch: DemoWatch) -> str:
         """Wait for the first value; the session that has it.
@@ -87,17 +93,22 @@ class DemoService:
                 await first_true(watch.live)
                 self._say.step("The projector keeps the view live")
                 found.append(await long_session(self._database_url))
-                if await first_true(partial(self._polled, found[0])):
-                    self._say.step("First value: a poll shows an event of a live session")
+                await self._see_an_event(found[0])
         except TimeoutError as exc:
             reading = await watch.read()
             raise DemoError(f"Not ready within {READY_SECONDS:.0f} s: {reading.projection.reason}") from exc
 
-    async def _polled(self, session_id: str) -> bool | None:
-        """Whether a poll answers from the view, with an event. True where only the user knows how to poll."""
+    async def _see_an_event(self, session_id: str) -> None:
+        """Poll until an answer has an event; where only the user knows how to poll, say that it is theirs to see."""
         headers = self._setup.access.headers(session_id)
         if headers is None:
-            return True
+            self._say.step("A session is live; only you can poll here, with a key or a token of yours")
+            return
+        await first_true(partial(self._polled, session_id, headers))
+        self._say.step("First value: a poll shows an event of a live session")
+
+    async def _polled(self, session_id: str, headers: Mapping[str, str]) -> bool:
+        """Whether a poll answers from the view, with an event."""
         answer = await get(self._port, f"/api/v2/sessions/{session_id}/events?limit=1", headers)
         seen = answer.headers.get("readside-source") in VIEW and answer.status == 200
         return seen and bool(orjson.loads(answer.body)["items"])

@@ -54,7 +54,7 @@ class DemoFacts:
 
     @property
     def stream_command(self) -> str:
-        """Another: it waits for the next event of the session's stream."""
+        """A command to paste: it waits for the next event of the session's stream."""
         url = self.events_url.removesuffix("events") + "stream"
         return f'curl -i{self._header} "{url}?offset=now&live=long-poll"'
 
@@ -63,7 +63,7 @@ class DemoFacts:
         return "" if self.key is None else f' -H "X-API-Key: {self.key}"'
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """Each with its name."""
+        """What the summary lists, each with its name before it."""
         yield "Console", f"{self.base_url}/"
         yield "Console of a session", f"{self.base_url}/#session={self.session_id}"
         if self.seed is not None:

@@ -39,7 +39,7 @@ def open_directory() -> Path:
 
 
 def copy_programs(programs: Path, copies: Path) -> Path:
-    """Copy `initdb`, `postgres` and what they need below `copies`, for any user to run; give their directory.
+    """Copy `initdb`, `postgres` and what they need below `copies`, for any user to run; the directory of both.
 
     A virtual environment in somebody's private home is closed to other users, and changing the permissions of other
     people's directories is no business of ours. The copy (20 MB) keeps the layout of the bundled package, whose

@@ -56,7 +56,7 @@ class DemoWatch:
         return (await get(self._port, "/health/ready")).status == 200
 
     async def live(self) -> bool:
-        """Whether the projection is."""
+        """Whether the projection is live."""
         return (await self._projection()).status == "live"
 
     async def read(self) -> DemoSample:

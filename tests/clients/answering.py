@@ -73,7 +73,7 @@ class Answering:
         return ids
 
     def again(self, ids: Iterable[str], **changed: object) -> None:
-        """Events of the stream once more, with what was updated."""
+        """Send events of the stream once more, with what was updated."""
         for event in [event for event in self.events if event["id"] in set(ids)]:
             self.arrivals.append({**event, **changed})
 

@@ -132,7 +132,7 @@ class Deeds:
         return [_added(session_id, events), _deleted(session_id, [events[0].id]), _added(session_id, events)]
 
     def _move(self, session_id: str, state: State, see: See) -> list[Statement]:
-        """An event to another session."""
+        """Move an event to another session."""
         other = self._chance.choice([sid for sid in SESSIONS if sid != session_id])
         statements = []
         for key in self._some(state)[:1] if see(other) else ():

@@ -56,7 +56,7 @@ class Installation:
 
 
 def only(server: EmbeddedRedis) -> Callable[[int], Awaitable[Node]]:
-    """Every slot to one server."""
+    """A cluster in which one server has every slot."""
     node = Node(server, LOOPBACK, 0, 0)
 
     async def master_of(_slot: int) -> Node:

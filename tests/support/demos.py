@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -67,14 +67,19 @@ class RunningDemo:
     def pid_of(self, *words: str) -> int:
         """The process of this demo whose command line holds these words."""
         for process in Path("/proc").glob("[0-9]*"):
-            if self._owns(process) and set(words) <= set((process / "cmdline").read_text().split("\0")):
-                return int(process.name)
+            with suppress(OSError):  # it is gone
+                if self._owns(process) and set(words) <= set((process / "cmdline").read_text().split("\0")):
+                    return int(process.name)
         raise AssertionError(f"no process {words}")
 
     def server(self, name: str) -> int:
         """The process id of the server whose directory is called so: the first that runs in it."""
-        pids = [int(process.name) for process in Path("/proc").glob("[0-9]*") if self._owns(process)]
-        return min(pid for pid in pids if name in Path(f"/proc/{pid}/cwd").readlink().parts)
+        pids = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it is gone
+                if self._owns(process) and name in (process / "cwd").readlink().parts:
+                    pids.append(int(process.name))
+        return min(pids)
 
     def _owns(self, process: Path) -> bool:
         homes = [self.temporary, *([self.data] if self.data else [])]

@@ -110,7 +110,7 @@ async def watched(stage: Bench) -> AsyncIterator[Watch]:
 
 
 async def reconnect(stage: Bench) -> None:
-    """The writer a new connection, as soon as the server takes one."""
+    """Connect the writer anew, as soon as the server takes one."""
 
     async def connected() -> bool:
         try:

@@ -162,7 +162,7 @@ class RedisCluster:
             await source.run("MIGRATE", to.host, to.server.port, "", 0, 5000, "REPLACE", *login, "KEYS", *moving)
 
     async def end_moving(self, slot: int, source: Node, to: Node) -> None:
-        """The slot to its new node, and have all know it."""
+        """Assign the slot to its new node, and have all know it."""
         await self.move_keys(slot, source, to)
         for node in (to, source):
             await node.run("CLUSTER SETSLOT", slot, "NODE", to.id)

@@ -63,7 +63,7 @@ async def _shut_down(server: uvicorn.Server, listeners: Sequence[socket.socket])
 
 
 def _with_lifespan(app: Layer) -> App:
-    """The protocols what a process gives them when its lifespan begins."""
+    """Wrap an app so that the protocols get what a process gives them when its lifespan begins."""
 
     async def process(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":

@@ -70,6 +70,23 @@ async def test_a_killed_part_is_started_again_and_measured(tmp_path: Path) -> No
         await one.part.stop()
 
 
+async def test_a_part_that_is_killed_often_stays_up_all_the_same(tmp_path: Path) -> None:
+    """What chaos does to it says nothing of the part."""
+    one = kept(tmp_path, STAYS)
+    await one.part.start()
+    task = asyncio.ensure_future(one.keeper.keep(one.part))
+    try:
+        for _ in range(STARTS + 2):
+            await one.keeper.kill(one.part)
+
+        assert not task.done()
+        assert one.part.child.running
+        assert len(one.meter.measured) == STARTS + 2
+    finally:
+        await end([task])
+        await one.part.stop()
+
+
 async def test_a_part_that_does_not_stay_up_ends_the_demo(tmp_path: Path) -> None:
     """After so many starts, with its last words."""
     one = kept(tmp_path, FALLS, able=False)
