@@ -135,15 +135,16 @@ class Operations:
 
     async def ready(self, _: Request) -> Response:
         """Tell whether polls can be answered."""
-        readiness, down = self._service.readiness, self._service.view_check
+        readiness, view_check = self._service.readiness, self._service.view_check
         state = await readiness.state()
         if readiness.refusal is not None:
             return response(retry_later(placeless(readiness.refusal)))
         if not any(state.values()):
             return response(retry_later("Neither Redis nor PostgreSQL answers, so polls cannot be answered."))
         stores = {name: "up" if up else "down" for name, up in state.items()}
-        if down.down:
-            return _json({"status": "ready", "stores": {**stores, "redis": "partly_down"}, "slices_down": down.down})
+        if view_check.down:
+            stores["redis"] = "partly_down"
+            return _json({"status": "ready", "stores": stores, "slices_down": view_check.down})
         return _json({"status": "ready", "stores": stores})
 
     async def metrics(self, _: Request) -> Response:

@@ -182,9 +182,8 @@ class Events:
         self._stats = stats
         self._of_memory = stats.of["memory"]
         self._load = load
-        self._wanted = Staleness(max_staleness_seconds, explicit=False)
-        self._access = AccessCheck(gate, self._wanted, _METHOD_NOT_ALLOWED, stats.of["none"])
-        self.usual_staleness_seconds = max_staleness_seconds
+        self.usual = Staleness(max_staleness_seconds, explicit=False)
+        self._access = AccessCheck(gate, self.usual, _METHOD_NOT_ALLOWED, stats.of["none"])
         self._max_answer_bytes = max_answer_bytes
         self._freshness: AsOf | None = None
         self._dated = NO_FIELDS

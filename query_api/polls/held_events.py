@@ -68,7 +68,7 @@ class EventsWaiter(Waiter[EventsFinding]):
     @property
     def hold_staleness_seconds(self) -> float:  # type: ignore[override]
         """As usual, or longer where the request says so: a shorter one counts when the answer leaves."""
-        return max(self.question.seconds, self._events.usual_staleness_seconds)
+        return max(self.question.seconds, self._events.usual.seconds)
 
     @property
     def fills_memory(self) -> bool:  # type: ignore[override]
