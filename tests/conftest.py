@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import get_args
@@ -36,6 +37,9 @@ ORDER = ("model", "oracle", "e2e", "browser", "integration", "races", "doorway",
 """The directories with the longest files begin, so that in the end no worker has a long one left alone."""
 
 
+# Our servers have no TLS; asyncpg would make ready for it on each connection, a third of an API's start.
+# Tests of TLS ask for it in their URLs.
+os.environ["PGSSLMODE"] = "disable"
 # An exception that is logged is a few lines, as in production: rich's picture of it takes seconds.
 ConsoleRenderer.get_active().exception_formatter = plain_traceback
 
@@ -104,9 +108,9 @@ def redis_server() -> Iterator[EmbeddedRedis]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redis_nodes() -> Iterator[RedisCluster]:
-    """A Redis Cluster of three masters and three replicas for the whole run."""
+    """A Redis Cluster of three masters and three replicas. Idle ones cost as much in 20 s as it costs to make one."""
     with running_cluster() as made:
         yield made
 
