@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from redis.asyncio import Redis
 from structlog.dev import ConsoleRenderer, plain_traceback
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
@@ -23,6 +22,7 @@ from tests.support.servers import (
     INSTALLED,
     MONTHS,
     TEMPLATE,
+    empty,
     fresh_database,
     make_installed,
     make_template,
@@ -180,8 +180,5 @@ def record(request: pytest.FixtureRequest, record_testsuite_property: Record) ->
 async def redis_url(redis_server: EmbeddedRedis) -> str:
     """The URL of an empty Redis with default settings."""
     await redis_server.start()  # a test may have stopped it
-    async with Redis.from_url(redis_server.url()) as redis:
-        await redis.flushall()
-        await redis.config_resetstat()
-        await redis.script_flush()
+    empty(redis_server)
     return redis_server.url()
