@@ -17,6 +17,7 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.builders import Way
 from tests.support.healing import Record
 from tests.support.partitions import MONTHLY
+from tests.support.ports import claim
 from tests.support.redis_clusters import RedisCluster, running_cluster
 from tests.support.servers import (
     INSTALLED,
@@ -51,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--streams", type=int, default=250, help="how many streams are sent by both ways in, on each loop")
     parser.addoption("--every-way", action="store_true", help="contract tests go both ways into either API")
     parser.addoption("--runs", type=int, default=6, help="how many seeds of the model are run on each Redis")
+
+
+def pytest_configure() -> None:
+    """Keep other test processes of this machine from our ports."""
+    claim()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

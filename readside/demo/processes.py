@@ -25,6 +25,8 @@ STOP_SECONDS = 15.0  # the API lets running polls finish for ten
 # Below the range from which Linux gives out ports for outgoing connections: a client that retries while its server
 # restarts could otherwise connect to itself, and keep the server's port.
 PORTS = range(15_000, 32_000)
+_given: set[int] = set()
+"""Ports that this process has given: their servers may not listen yet."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,13 @@ def program(module: str, *arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A loopback TCP port on which nothing listens now; somebody else may take it before its server does."""
+    """A loopback TCP port on which nothing listens now, another one each time.
+
+    Another process may take it before its server does.
+    """
     for port in random.sample(PORTS, 200):
-        if port_is_free(port):
+        if port not in _given and port_is_free(port):
+            _given.add(port)
             return port
     raise DemoError("No free TCP port was found on the loopback interface.")
 

