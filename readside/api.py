@@ -44,7 +44,7 @@ from query_api.sources.request_line import RequestLine
 from query_api.sources.stream_reader import StreamReader
 from query_api.sources.subscription import Subscribe, Subscription
 from query_api.sources.view_nodes import ViewNodes
-from query_api.sources.watch import take_connection
+from query_api.sources.watch import Probe, take_connection
 from query_api.streams.stats import StreamStats
 from query_api.streams.stream import Stream
 from readmodel.event_log import EventLog
@@ -133,7 +133,7 @@ class ApiStores:
     line: Line
     subscribe: Subscribe
     reconnect: Callable[[], Awaitable[None]]
-    probe: Callable[[], Awaitable[None]]
+    probe: Probe
     streams: Streams | None = None
     replicas: Sequence[ReplicaServer] = ()
 
