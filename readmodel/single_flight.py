@@ -29,7 +29,7 @@ class SingleFlight(Generic[T]):
 
     def begin(self) -> bool:
         """Begin an attempt, unless one is under way; tells whether it did."""
-        return not self.in_flight and bool(self.join())
+        return not self.in_flight and not self.join().done()
 
     def join(self) -> asyncio.Task[T]:
         """The attempt under way, or a new one. Wait for it by `asyncio.wait`: an `await` hands cancellations on."""

@@ -47,8 +47,7 @@ class QueryWatch:
 
     async def close(self) -> None:
         """Cancel what is left."""
-        await end(self._left)
-        await self._probe.close()
+        await asyncio.gather(end([*self._left]), self._probe.close())
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._left.discard(task)
