@@ -76,6 +76,7 @@ async def test_a_poll_that_leaves_memory(stand: Stand) -> None:
     assert "memory" not in {span["source"] for span in gathered.named("poll")}
     assert {span["found"] for span in gathered.named("redis")} == {"cold", "hot"}
     assert {span["reason"] for span in gathered.named("postgres")} == {"cold"}
+    assert gathered.named("postgres")[0]["request_id"] == "mine"
     traces = {span.name: span.context.trace_id for span in reversed(gathered.spans) if span.context}
     assert {f"{trace:032x}" for trace in traces.values()} == {TRACE}
     assert BOTH_KEY not in str([span.to_json() for span in gathered.spans])

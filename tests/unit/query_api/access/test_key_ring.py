@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
 from query_api.access import key_ring
@@ -16,7 +17,7 @@ from query_api.access.jwks import MAX_BYTES, MAX_KEYS
 from query_api.access.key_ring import UNKNOWN_KID_SECONDS, JwksFile, JwksUrl, KeyRing, UnreachableJwks
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import BadToken, KeyNotKnown, Tokens
-from query_api.http.request_id import current, naming
+from query_api.http.request_id import naming
 from readmodel.supervise import end
 from tests.support.jwks_server import (
     Behaviour,
@@ -105,11 +106,11 @@ async def running(work: KeyRing | Tokens) -> AsyncIterator[None]:
 
 async def test_what_a_request_has_read_is_not_about_it() -> None:
     """All requests share the keys: the log's lines about them bear no request's id."""
-    seen: list[str] = []
+    seen: list[dict[str, object]] = []
 
     class Source(FakeSource):
         async def read(self) -> bytes:
-            seen.append(current())
+            seen.append(get_contextvars())
             return await super().read()
 
     ring, _ = ring_of(Source(OLD))
@@ -117,7 +118,7 @@ async def test_what_a_request_has_read_is_not_about_it() -> None:
         ring.ask()
     await ring.settled()
 
-    assert seen == [""]
+    assert seen == [{}]
 
 
 def kids(ring: KeyRing) -> list[str | None]:
