@@ -53,10 +53,10 @@ check: $(INSTALLED) ## format, lint, types, arrows and unit tests, side by side:
 	@$(MAKE) --no-print-directory --jobs=3 --keep-going --output-sync=target lint unit-half unit-rest
 
 unit-half: $(INSTALLED)
-	$(BIN)/python -m pytest $(HALF) $(ARGS)
+	$(BIN)/python -m pytest --quiet $(HALF) $(ARGS)
 
 unit-rest: $(INSTALLED)
-	$(BIN)/python -m pytest tests/unit tests/clients/unit $(HALF:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest --quiet tests/unit tests/clients/unit $(HALF:%=--ignore=%) $(ARGS)
 
 lint: $(INSTALLED) ## format, lint, types and arrows
 	$(BIN)/ruff format --check .
