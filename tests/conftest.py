@@ -75,7 +75,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Order the files of a run with several workers, which take them in turn (`--no-loadscope-reorder`)."""
     if hasattr(config, "workerinput"):
         places = {directory: place for place, directory in enumerate(ORDER)}
-        items.sort(key=lambda item: places.get(item.path.relative_to(ROOT).parts[0], 0))
+        items.sort(key=lambda item: (places.get(item.path.relative_to(ROOT).parts[0], 0), item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let each worker begin elsewhere: who comes to a module first rewrites and compiles it for all.
+
+    In a clean clone they would do it side by side, each with every module. They agree on an order afterwards.
+    """
+    report = yield
+    worker = getattr(collector.config, "workerinput", {"workerid": "gw0"})["workerid"]
+    if isinstance(collector, pytest.Directory) and report.passed and worker != "gw0":
+        found, number = list(report.result or ()), int(worker.removeprefix("gw"))
+        middle = len(found) // 2
+        report.result = found[::-1] if number % 2 else found[middle:] + found[:middle]
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Have no cycle collected meanwhile: what is made stays, and each round would look at all of it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:
