@@ -211,14 +211,13 @@ async def test_settings_of_the_owners_change_nothing(
     """What is installed is the same, inspects as whole, and goes; writers' letters are the same, too."""
     where = where.format(database=await connection.fetchval("SELECT current_database()"))
     await connection.execute(f"ALTER {where} SET {name} = '{value}'")
-    async with connected(database_url) as other:
+    async with connected(database_url) as other, connected(database_url) as writer:
         assert await install(other, warn=pytest.fail)
         assert await inspect(other) is None
         assert not await install(other, warn=pytest.fail)
-        assert await uninstall(other)
-        assert await install(other, warn=pytest.fail)
-    async with connected(database_url) as writer:
         await writer.execute("SET default_transaction_read_only = off")
         box = Letterbox(writer, connection)
         await box.open()
         assert await box.of(sessions(1, 1), events(1, 1)) == only(letter("n", 1), letter("a", 1, 1))
+        assert await uninstall(other)
+        assert await connection.fetchval("SELECT to_regnamespace('readside')") is None
