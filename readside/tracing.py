@@ -95,7 +95,7 @@ class _Tracer:
             name, _context(parent), kind=kind, record_exception=False, set_status_on_exception=False
         ) as made:
             noting = _Span(made)
-            noting.note(**get_contextvars(), **attributes)
+            noting.note(**{**get_contextvars(), **attributes})
             try:
                 yield noting
             except BaseException as error:
