@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 import asyncpg
 import pytest
+import pytest_asyncio
 from hypothesis import strategies as st
 
 from projector.tail.triggers import inspect, install
@@ -223,7 +224,7 @@ def _combinations(count: int) -> Sequence[Combination]:
 
 
 TOGETHER = 2
-"""Combinations that are held against one service under no settings."""
+"""Combinations of one test."""
 COMBINATIONS = _combinations(10)
 
 
@@ -234,12 +235,17 @@ def test_each_value_is_in_a_combination() -> None:
     assert set().union(*map(_effective, COMBINATIONS)) == values
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plain(postgres_server: EmbeddedPostgres, lasting_redis_url: str) -> dict[str, bytes]:
+    """What is answered under no settings."""
+    await postgres_server.start()  # a test may have stopped it
+    return await _of(postgres_server, lasting_redis_url, {})
+
+
 @pytest.mark.parametrize("first", range(0, len(COMBINATIONS), TOGETHER))
 async def test_any_combination_gives_the_same_bytes(
-    postgres_server: EmbeddedPostgres, redis_url: str, first: int
+    postgres_server: EmbeddedPostgres, redis_url: str, plain: dict[str, bytes], first: int
 ) -> None:
     """Installed, written, projected and polled under it, by one role that owns the tables."""
-    plain = await _of(postgres_server, redis_url, {})
-
     for combination in COMBINATIONS[first : first + TOGETHER]:
         assert await _of(postgres_server, redis_url, combination) == plain, combination

@@ -4,10 +4,12 @@ import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 from uuid import uuid4
 
 import orjson
 import pytest
+import pytest_asyncio
 
 import query_api
 from query_api.http.cors import EXPOSED
@@ -19,10 +21,13 @@ SERVED = Path(query_api.__file__).parent
 ASSETS = [f"/{path.relative_to(SERVED)}" for path in sorted(SERVED.rglob("*")) if path.suffix in {".js", ".css"}]
 
 
-@pytest.fixture
-async def stand(way: Way) -> AsyncIterator[Stand]:
-    """An API with CORS on for one origin."""
-    async with fake_stand(way, cors_origins=(ORIGIN,)) as made:
+of_one_stand = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=get_args(Way))
+async def stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
+    """An API of each way, with CORS on for one origin, for all tests here: each works on sessions of its own."""
+    async with fake_stand(request.param, cors_origins=(ORIGIN,)) as made:
         yield made
 
 
@@ -38,6 +43,7 @@ class _Links(HTMLParser):
         self.found += [value or "" for name, value in attrs if name in {"src", "href"}]
 
 
+@of_one_stand
 @pytest.mark.parametrize("path", ["/", "/docs"])
 async def test_pages_load_nothing_from_outside(stand: Stand, path: str) -> None:
     """Every address is relative, there, and allowed by a strict policy."""
@@ -54,6 +60,7 @@ async def test_pages_load_nothing_from_outside(stand: Stand, path: str) -> None:
             assert (await stand.client.get(f"/{link}")).status_code == 200, link
 
 
+@of_one_stand
 @pytest.mark.parametrize("path", ASSETS)
 async def test_assets_name_no_other_host(stand: Stand, path: str) -> None:
     """Nor do scripts and styles, but for the example in a comment and the name of SVG."""
@@ -66,6 +73,7 @@ async def test_assets_name_no_other_host(stand: Stand, path: str) -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\b", code)
 
 
+@of_one_stand
 async def test_an_asset_that_is_held_is_not_sent_again(stand: Stand) -> None:
     """304 for its ETag; another name is nothing."""
     asset = await stand.client.get("/console/poller.js")
@@ -85,6 +93,7 @@ async def test_the_console_knows_whether_a_key_is_asked_for() -> None:
     assert ['data-key="none"' in page for page in pages] == [False, True]
 
 
+@of_one_stand
 async def test_another_pages_origin_may_import_the_poller(stand: Stand) -> None:
     """Modules are fetched with CORS."""
     asset = await stand.client.get("/console/poller.js", headers={"origin": ORIGIN})
@@ -92,6 +101,7 @@ async def test_another_pages_origin_may_import_the_poller(stand: Stand) -> None:
     assert asset.headers["access-control-allow-origin"] == ORIGIN
 
 
+@of_one_stand
 async def test_cors_holds_on_every_answer(stand: Stand) -> None:
     """Hits, 304s, errors, 401 and the other routes."""
     session_id = str(uuid4())
@@ -119,6 +129,7 @@ async def test_cors_holds_on_every_answer(stand: Stand) -> None:
         assert "access-control-allow-credentials" not in answer.headers
 
 
+@of_one_stand
 @pytest.mark.parametrize("origin", [None, "https://elsewhere.example", "null", "https://dashboard.example.evil"])
 async def test_cors_gives_nothing_to_others(stand: Stand, origin: str | None) -> None:
     """But the word that answers vary."""
@@ -129,6 +140,7 @@ async def test_cors_gives_nothing_to_others(stand: Stand, origin: str | None) ->
     assert answer.headers["vary"] == "Origin"
 
 
+@of_one_stand
 async def test_a_preflight_is_answered(stand: Stand) -> None:
     """Without a key: browsers send none with it."""
     stand.client.headers.pop("x-api-key")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 
 from tests.fakes.event_log import Row
 from tests.support.builders import api, api_config
@@ -16,13 +17,14 @@ from tests.support.whole import Whole, whole_service
 pytestmark = pytest.mark.installed
 
 
-@pytest.fixture
-async def whole(database_url: str, redis_url: str) -> AsyncIterator[Whole]:
-    """Everything, live."""
-    async with whole_service(database_url, redis_url) as made:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(lasting_database_url: str, lasting_redis_url: str) -> AsyncIterator[Whole]:
+    """Everything, live, for all the odd events one after another."""
+    async with whole_service(lasting_database_url, lasting_redis_url) as made:
         yield made
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("timestamp", "shown"),
     [
@@ -56,6 +58,7 @@ PAYLOADS = [
 ]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("payload", PAYLOADS, ids=["big", "400 digits", "escapes", "deep", "mixed"])
 async def test_payloads_come_back_as_postgres_holds_them(whole: Whole, payload: str) -> None:
     """Digit for digit, from every source."""
@@ -127,12 +130,13 @@ async def test_a_page_of_hundreds_of_large_events_is_refused_in_time(database_ur
     async with real_stand(database_url, redis_url) as stand, connected(database_url) as writer:
         session_id = str(uuid4())
         await stand.write(session_id)
-        await writer.execute(
-            "INSERT INTO events (id, session_id, event_type, event_data, message, timestamp) "
-            "SELECT gen_random_uuid(), $1::uuid, 'artifact_created', '{}', repeat('y', 1000000), now() "
-            "FROM generate_series(1, 300)",
-            session_id,
-        )
+        for text, count in (("repeat('y', 1000000)", 1), ("(SELECT message FROM events)", 299)):  # compressed once
+            await writer.execute(
+                "INSERT INTO events (id, session_id, event_type, event_data, message, timestamp) "
+                f"SELECT gen_random_uuid(), $1::uuid, 'artifact_created', '{{}}', {text}, now() "
+                f"FROM generate_series(1, {count})",
+                session_id,
+            )
 
         refused = await stand.poll(session_id, "?limit=1000")
         fitting = await stand.poll(session_id, "?limit=31")

@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 
 from projector.tail.triggers import inspect, install, install_sql, late_partitions_of, left_partitions_of, uninstall
 from readmodel.errors import SchemaMissing
 from readmodel.postgres_client import Connection
+from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import Letterbox, eid, letter, new_role, only, sessions, sid
 from tests.support.partitions import COLUMNS, MONTHLY, SCHEMES, Scheme, at, bounds, month
-from tests.support.servers import connected
+from tests.support.servers import connected, fresh_database
 from tests.support.traces import traces
 from tests.support.waiting import eventually
 
@@ -45,6 +47,26 @@ async def box(months_url: str) -> AsyncIterator[Letterbox]:
         yield box
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_box(postgres_server: EmbeddedPostgres, months_once: str) -> AsyncIterator[Letterbox]:
+    """One for all tests that leave the tables as they are."""
+    await postgres_server.start()  # a test may have stopped it
+    async with (
+        fresh_database(postgres_server, months_once) as url,
+        connected(url) as writer,
+        connected(url) as reader,
+    ):
+        await writer.execute(month(4))
+        yield Letterbox(writer, reader)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def anew(lasting_box: Letterbox) -> Letterbox:
+    """The same, as it was at first."""
+    await lasting_box.begin_anew()
+    return lasting_box
+
+
 def insert(table: str, number: int, when: str, session: str = "1", count: int = 1) -> str:
     """A statement that inserts `count` events, from this number on, into a table by name."""
     return f"""INSERT INTO {table} (id, session_id, event_type, event_data, timestamp)
@@ -53,12 +75,13 @@ def insert(table: str, number: int, when: str, session: str = "1", count: int = 
           FROM generate_series({number}, {number + count - 1}) AS i"""
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("number", [1, 4])
 @pytest.mark.parametrize("through", ["the parent", "the part"])
-async def test_an_insert_is_seen_by_either_way(box: Letterbox, number: int, through: str) -> None:
+async def test_an_insert_is_seen_by_either_way(anew: Letterbox, number: int, through: str) -> None:
     """Into a part that install found, and one that came since, which is told of row by row."""
     table = "events" if through == "the parent" else f"events_{number}"
-    heard = await box.of(insert(table, 7, at(number), session="i - 5", count=2))
+    heard = await anew.of(insert(table, 7, at(number), session="i - 5", count=2))
 
     assert set(heard) == {letter("a", 2, 7), letter("a", 3, 8)}
 
@@ -78,46 +101,50 @@ async def test_a_copy_is_seen_by_either_way(box: Letterbox, number: int, through
     assert set(await box.of()) == {letter("a", 1, 1), letter("a", 1, 2)}
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("number", [1, 4])
 @pytest.mark.parametrize("table", ["events", "part"])
 @pytest.mark.parametrize(
     "statement",
     ["UPDATE {table} SET message = 'other'", "DELETE FROM {table}", f"UPDATE {{table}} SET session_id = '{sid(9)}'"],
 )
-async def test_a_change_is_seen_by_either_way(box: Letterbox, number: int, table: str, statement: str) -> None:
+async def test_a_change_is_seen_by_either_way(anew: Letterbox, number: int, table: str, statement: str) -> None:
     """Each session that it touches is looked at, the one that an event came to as well."""
-    await box.of(insert("events", 1, at(number)))
-    heard = await box.of(statement.format(table=table.replace("part", f"events_{number}")))
+    await anew.of(insert("events", 1, at(number)))
+    heard = await anew.of(statement.format(table=table.replace("part", f"events_{number}")))
 
     assert set(heard) == {letter("l", 1)} | ({letter("l", 9)} if "session_id" in statement else set())
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("from_", "to"), [(1, 2), (1, 4), (4, 1)])
-async def test_a_row_that_moves_to_another_part_is_looked_at(box: Letterbox, from_: int, to: int) -> None:
+async def test_a_row_that_moves_to_another_part_is_looked_at(anew: Letterbox, from_: int, to: int) -> None:
     """It goes from one and comes to another, whichever of them have statement triggers."""
-    await box.of(insert("events", 1, at(from_)))
-    heard = await box.of(f"UPDATE events SET timestamp = '{at(to)}'")
+    await anew.of(insert("events", 1, at(from_)))
+    heard = await anew.of(f"UPDATE events SET timestamp = '{at(to)}'")
 
     assert letter("l", 1) in heard
     assert set(heard) <= {letter("l", 1), letter("a", 1, 1)}
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("from_", "to"), [(1, 2), (1, 4), (4, 1), (1, 1)])
-async def test_a_row_that_a_merge_moves_is_looked_at(box: Letterbox, from_: int, to: int) -> None:
+async def test_a_row_that_a_merge_moves_is_looked_at(anew: Letterbox, from_: int, to: int) -> None:
     """In both sessions: transition tables of a MERGE lack what moves to another part (PostgreSQL 15 to 18)."""
-    await box.of(insert("events", 1, at(from_)))
+    await anew.of(insert("events", 1, at(from_)))
     merge = f"""MERGE INTO events AS e USING events AS o ON o.id = e.id AND o.timestamp = e.timestamp
         WHEN MATCHED THEN UPDATE SET timestamp = '{at(to)}',
              session_id = '00000000-0000-0000-0000-000000000002'"""
 
-    assert set(await box.of(merge)) >= {letter("l", 1), letter("l", 2)}
+    assert set(await anew.of(merge)) >= {letter("l", 1), letter("l", 2)}
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("number", [1, 4])
-async def test_a_deleted_session_is_looked_at_with_its_events(box: Letterbox, number: int) -> None:
+async def test_a_deleted_session_is_looked_at_with_its_events(anew: Letterbox, number: int) -> None:
     """The foreign key's cascade names the parent."""
-    await box.of(insert("events", 1, at(number), count=20))
-    heard = await box.of(f"DELETE FROM sessions WHERE id = '{sid(1)}'")
+    await anew.of(insert("events", 1, at(number), count=20))
+    heard = await anew.of(f"DELETE FROM sessions WHERE id = '{sid(1)}'")
 
     assert set(heard) == {letter("l", 1)}
     assert heard.total() == (2 if number == 1 else 22)

@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 from query_api.operators import health
 from readmodel import table_reads
+from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.builders import api, api_config
 from tests.support.projecting import Bench, bench
+from tests.support.servers import fresh_database
 from tests.support.waiting import eventually
 from tests.support.whole import Whole
 
@@ -27,12 +30,12 @@ MISFITS = {
     ),
     "ids are of a domain": (
         "CREATE DOMAIN name_of_event AS uuid; ALTER TABLE events ALTER id TYPE name_of_event",
-        "ALTER TABLE events ALTER id TYPE uuid",
+        "ALTER TABLE events ALTER id TYPE uuid; DROP DOMAIN name_of_event",
         "Table public.events is not as readside needs it: column id is public.name_of_event and must be uuid.",
     ),
     "types are of a domain": (
         "CREATE DOMAIN kind AS text; ALTER TABLE events ALTER event_type TYPE kind",
-        "ALTER TABLE events ALTER event_type TYPE varchar(100)",
+        "ALTER TABLE events ALTER event_type TYPE varchar(100); DROP DOMAIN kind",
         (
             "Table public.events is not as readside needs it: "
             "column event_type is public.kind and must be character varying or text."
@@ -40,7 +43,10 @@ MISFITS = {
     ),
     "session ids are text": (
         "ALTER TABLE events DROP CONSTRAINT events_session_id_fkey; ALTER TABLE events ALTER session_id TYPE text",
-        "ALTER TABLE events ALTER session_id TYPE uuid USING session_id::uuid",
+        (
+            "ALTER TABLE events ALTER session_id TYPE uuid USING session_id::uuid;"
+            "ALTER TABLE events ADD FOREIGN KEY (session_id) REFERENCES sessions (id) ON DELETE CASCADE"
+        ),
         "Table public.events is not as readside needs it: column session_id is text and must be uuid.",
     ),
     "payloads are json": (
@@ -133,28 +139,40 @@ async def _is_ready(whole: Whole) -> bool:
     return (await _ready(whole))[0] == 200
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting(postgres_server: EmbeddedPostgres, lasting_redis_url: str) -> AsyncIterator[Whole]:
+    """An API, and a database that each misfit finds and leaves whole."""
+    await postgres_server.start()  # a test may have stopped it
+    async with (
+        fresh_database(postgres_server) as url,
+        bench(url, lasting_redis_url, installed=False) as stage,
+        api(api_config(url, lasting_redis_url)) as client,
+    ):
+        yield Whole(stage, client)
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("misfit", MISFITS)
 @pytest.mark.parametrize("when", ["at its start", "while it runs"])
-async def test_tables_that_do_not_fit(database_url: str, redis_url: str, misfit: str, when: str) -> None:
+async def test_tables_that_do_not_fit(lasting: Whole, misfit: str, when: str) -> None:
     """503 with the sentence, not ready for the same reason; mended, it answers as before."""
     change, back, sentence = MISFITS[misfit]
-    async with bench(database_url, redis_url, installed=False) as stage:
-        execute, session_id = stage.writer.connection.execute, await stage.writer.session()
-        await stage.writer.events(session_id, 3)
-        async with api(api_config(database_url, redis_url)) as client:
-            before = (await Whole(stage, client).poll(session_id)).content
-            if when == "while it runs":
-                await execute(change)
-                await _told(Whole(stage, client), session_id, sentence)
-                await execute(back)
-                await _recovers(Whole(stage, client), session_id, before)
-                return
-        await execute(change)
-        async with api(api_config(database_url, redis_url)) as client:
-            await _told(Whole(stage, client), session_id, sentence)
-            await execute(back)
-            await _recovers(Whole(stage, client), session_id, before)
+    stage = lasting.bench
+    execute, session_id = stage.writer.connection.execute, await stage.writer.session()
+    await stage.writer.events(session_id, 3)
+    await eventually(lambda: _is_ready(lasting), "the tables are as they were before the last misfit")
+    before = (await lasting.served(session_id, "postgres")).content
+    await execute(change)
+    if when == "while it runs":
+        await _told(lasting, session_id, sentence)
+        await execute(back)
+        await _recovers(lasting, session_id, before)
+        return
+    async with api(api_config(stage.config.database_url, stage.config.redis_url)) as client:
+        await _told(Whole(stage, client), session_id, sentence)
+        await execute(back)
+        await _recovers(Whole(stage, client), session_id, before)
 
 
 RIGHTS = {

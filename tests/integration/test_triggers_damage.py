@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from projector.tail.triggers import fingerprint_sql, inspect, install
 from readmodel.postgres_client import Connection
@@ -21,6 +22,20 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
     """A superuser's connection to a database with the tables and everything of ours."""
     async with connected(database_url) as connection:
         yield connection
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_connection(lasting_database_url: str) -> AsyncIterator[Connection]:
+    """The same of one database for all damages that are mended."""
+    async with connected(lasting_database_url) as connection:
+        yield connection
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def whole(lasting_connection: Connection) -> Connection:
+    """Everything is there, and is as it was made: the last damage was mended."""
+    assert await inspect(lasting_connection) is None
+    return lasting_connection
 
 
 @pytest.fixture
@@ -107,16 +122,17 @@ DAMAGES = {
 }  # fmt: skip
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("damage", "sentence"), DAMAGES.items())
-async def test_a_damage_is_named_and_mended(connection: Connection, damage: str, sentence: str) -> None:
+async def test_a_damage_is_named_and_mended(whole: Connection, damage: str, sentence: str) -> None:
     """It changes the fingerprint, `inspect` says what it is, and another install mends it."""
-    whole = await connection.fetchval(f"SELECT {FINGERPRINT}")
-    await connection.execute(damage)
+    before = await whole.fetchval(f"SELECT {FINGERPRINT}")
+    await whole.execute(damage)
 
-    assert await connection.fetchval(f"SELECT {FINGERPRINT}") != whole
-    assert await inspect(connection) == sentence
-    assert await install(connection, warn=pytest.fail)
-    assert await inspect(connection) is None
+    assert await whole.fetchval(f"SELECT {FINGERPRINT}") != before
+    assert await inspect(whole) == sentence
+    assert await install(whole, warn=pytest.fail)
+    assert await inspect(whole) is None
 
 
 LESSER = {
@@ -141,16 +157,15 @@ LESSER = {
 }  # fmt: skip
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("damage", "sentence"), LESSER.items())
-async def test_what_lets_no_row_slip_is_named_and_mended_too(
-    connection: Connection, damage: str, sentence: str
-) -> None:
+async def test_what_lets_no_row_slip_is_named_and_mended_too(whole: Connection, damage: str, sentence: str) -> None:
     """Letters that are not as they were made, and rights that others should not have."""
-    await connection.execute(damage)
+    await whole.execute(damage)
 
-    assert await inspect(connection) == f"{sentence}; run `readside install`."
-    assert await install(connection, warn=pytest.fail)
-    assert await inspect(connection) is None
+    assert await inspect(whole) == f"{sentence}; run `readside install`."
+    assert await install(whole, warn=pytest.fail)
+    assert await inspect(whole) is None
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from projector.tail.triggers import inspect, install, install_sql, uninstall
 from readmodel.errors import RightsMissing
 from readmodel.postgres_client import Connection
+from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import Letterbox, events, letter, new_role, only, sessions
-from tests.support.servers import connected
+from tests.support.servers import connected, fresh_database
 from tests.support.traces import traces
 
 
@@ -203,22 +205,40 @@ SETTINGS = {
 }
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    """A database with the tables and no triggers, as each setting finds and leaves it."""
+    await postgres_server.start()  # a test may have stopped it
+    async with fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def superuser(lasting_url: str) -> AsyncIterator[Connection]:
+    """A connection to it that began under no settings."""
+    async with connected(lasting_url) as connection:
+        yield connection
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("name", "value"), SETTINGS.items())
 @pytest.mark.parametrize("where", ["DATABASE {database}", "ROLE postgres IN DATABASE {database}"])
 async def test_settings_of_the_owners_change_nothing(
-    connection: Connection, database_url: str, name: str, value: str, where: str
+    superuser: Connection, lasting_url: str, name: str, value: str, where: str
 ) -> None:
     """What is installed is the same, inspects as whole, and goes; writers' letters are the same, too."""
-    where = where.format(database=await connection.fetchval("SELECT current_database()"))
-    await connection.execute(f"ALTER {where} SET {name} = '{value}'")
-    async with connected(database_url) as other:
-        assert await install(other, warn=pytest.fail)
-        assert await inspect(other) is None
-        assert not await install(other, warn=pytest.fail)
-        assert await uninstall(other)
-        assert await install(other, warn=pytest.fail)
-    async with connected(database_url) as writer:
-        await writer.execute("SET default_transaction_read_only = off")
-        box = Letterbox(writer, connection)
-        await box.open()
-        assert await box.of(sessions(1, 1), events(1, 1)) == only(letter("n", 1), letter("a", 1, 1))
+    where = where.format(database=await superuser.fetchval("SELECT current_database()"))
+    await superuser.execute(f"ALTER {where} SET {name} = '{value}'")
+    try:
+        async with connected(lasting_url) as other, connected(lasting_url) as writer:
+            assert await install(other, warn=pytest.fail)
+            assert await inspect(other) is None
+            assert not await install(other, warn=pytest.fail)
+            await writer.execute("SET default_transaction_read_only = off")
+            box = Letterbox(writer, superuser)
+            await box.open()
+            assert await box.of(sessions(1, 1), events(1, 1)) == only(letter("n", 1), letter("a", 1, 1))
+            assert await uninstall(other)
+            assert await superuser.fetchval("SELECT to_regnamespace('readside')") is None
+    finally:
+        await superuser.execute(f"ALTER {where} RESET {name}; DELETE FROM sessions")

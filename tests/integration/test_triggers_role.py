@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from projector.tail.triggers import inspect, install, install_sql, uninstall
 from readmodel.errors import ConfigurationError, RightsMissing
 from readmodel.postgres_client import Connection
+from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import Letterbox, events, letter, new_role, only, sessions
-from tests.support.servers import connected
+from tests.support.servers import connected, fresh_database
 
 NAMESPACES = "('readside'::regnamespace, 'public'::regnamespace)"
 ACLS = f"""
@@ -64,6 +68,26 @@ async def role(connection: Connection) -> AsyncIterator[str]:
     """A role with no rights but to connect."""
     async with new_role(connection, "reader") as role:
         yield role
+
+
+@dataclass(frozen=True)
+class Roles:
+    """A superuser's connection, the role that was granted what it needs, and one that was granted nothing."""
+
+    connection: Connection
+    reader: str
+    other: str
+
+    @asynccontextmanager
+    async def acting(self, role: str) -> AsyncIterator[Connection]:
+        """Act as this role, which may create tables of its own; all is rolled back."""
+        transaction = self.connection.transaction()
+        await transaction.start()
+        try:
+            await self.connection.execute(f"GRANT CREATE ON SCHEMA public TO {role}; SET LOCAL ROLE {role}")
+            yield self.connection
+        finally:
+            await transaction.rollback()
 
 
 async def acls(connection: Connection) -> set[tuple[str, str, str]]:
@@ -140,35 +164,55 @@ REFUSED = [
 ]
 
 
+@asynccontextmanager
+async def roles(url: str) -> AsyncIterator[Roles]:
+    """Everything of ours installed for one role, though the owner's default privileges give everybody everything."""
+    async with (
+        connected(url) as connection,
+        new_role(connection, "reader") as reader,
+        new_role(connection, "other") as other,
+    ):
+        await connection.execute("""
+            ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
+            ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC;
+            ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;
+            ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC""")
+        await install(connection, warn=pytest.fail, role=reader)
+        yield Roles(connection, reader, other)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def granted(postgres_server: EmbeddedPostgres) -> AsyncIterator[Roles]:
+    """One database for all statements that roles try: each is rolled back."""
+    await postgres_server.start()  # a test may have stopped it
+    async with fresh_database(postgres_server) as url, roles(url) as made:
+        yield made
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("statement", NEEDS)
-async def test_the_role_may(connection: Connection, role: str, statement: str) -> None:
+async def test_the_role_may(granted: Roles, statement: str) -> None:
     """What projector, API and `verify` do."""
-    await install(connection, warn=pytest.fail, role=role)
+    async with granted.acting(granted.reader) as connection:
+        await connection.execute(statement)
 
-    await connection.execute(f"SET ROLE {role}; {statement}")
 
-
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("statement", REFUSED)
-async def test_the_role_may_not(connection: Connection, role: str, statement: str) -> None:
+async def test_the_role_may_not(granted: Roles, statement: str) -> None:
     """Write letters, count skips, write the tables, hold a lock that writers wait for."""
-    await install(connection, warn=pytest.fail, role=role)
-    await connection.execute(f"GRANT CREATE ON SCHEMA public TO {role}; SET ROLE {role}")
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connection.execute(statement)
+    async with granted.acting(granted.reader) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("statement", [*NEEDS[1:-1], *REFUSED])
-async def test_others_may_nothing(connection: Connection, role: str, statement: str) -> None:
+async def test_others_may_nothing(granted: Roles, statement: str) -> None:
     """Nothing of ours is readable, writable or callable by everybody, whatever the owner's default privileges."""
-    await connection.execute("""
-        ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
-        ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC;
-        ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;
-        ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC""")
-    await install(connection, warn=pytest.fail)
-    await connection.execute(f"GRANT CREATE ON SCHEMA public TO {role}; SET ROLE {role}")
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connection.execute(statement)
+    async with granted.acting(granted.other) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
 
 
 async def test_default_privileges_of_roles_are_taken_back(connection: Connection, role: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from tests.support.letters import Letterbox, events, letter, letterbox, only, sessions, sid
 
@@ -18,28 +19,45 @@ async def box(database_url: str) -> AsyncIterator[Letterbox]:
         yield box
 
 
-async def test_new_sessions_are_named(box: Letterbox) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_box(lasting_database_url: str) -> AsyncIterator[Letterbox]:
+    """One for all tests that leave the tables as they are."""
+    async with letterbox(lasting_database_url) as box:
+        yield box
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def anew(lasting_box: Letterbox) -> Letterbox:
+    """The same, as it was at first."""
+    await lasting_box.begin_anew()
+    return lasting_box
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_new_sessions_are_named(anew: Letterbox) -> None:
     """One, as a single insert, and many."""
-    one = await box.of(sessions(11, 11))
-    many = await box.of(sessions(12, 212))
+    one = await anew.of(sessions(11, 11))
+    many = await anew.of(sessions(12, 212))
 
     assert one == only(letter("n", 11))
     assert many == only(*(letter("n", i) for i in range(12, 213)))
 
 
-async def test_5000_new_sessions_are_named_and_one_more_ends_the_term(box: Letterbox) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_5000_new_sessions_are_named_and_one_more_ends_the_term(anew: Letterbox) -> None:
     """At the bound and past it."""
-    at = await box.of(sessions(10_001, 15_000))
-    past = await box.of(sessions(20_001, 25_001))
+    at = await anew.of(sessions(10_001, 15_000))
+    past = await anew.of(sessions(20_001, 25_001))
 
     assert at == only(*(letter("n", i) for i in range(10_001, 15_001)))
     assert past[letter("x")] == 1
 
 
-async def test_a_sessions_status_is_told_when_it_changes(box: Letterbox) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_sessions_status_is_told_when_it_changes(anew: Letterbox) -> None:
     """Another column, or the same status again, is nobody's business."""
-    same = await box.of("UPDATE sessions SET status = 'pending', updated_at = now()")
-    changed = await box.of(f"UPDATE sessions SET status = 'paused' WHERE id IN ('{sid(1)}', '{sid(2)}')")
+    same = await anew.of("UPDATE sessions SET status = 'pending', updated_at = now()")
+    changed = await anew.of(f"UPDATE sessions SET status = 'paused' WHERE id IN ('{sid(1)}', '{sid(2)}')")
 
     assert same == only()
     assert changed == only(letter("r", 1), letter("r", 2))
@@ -56,35 +74,39 @@ async def test_a_status_that_another_trigger_changes_is_told(box: Letterbox) -> 
     assert heard == only(letter("r", 1))
 
 
-async def test_a_changed_session_id_asks_for_a_look_at_both(box: Letterbox) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_changed_session_id_asks_for_a_look_at_both(anew: Letterbox) -> None:
     """The one is gone and the other is there."""
-    heard = await box.of(f"UPDATE sessions SET id = '{sid(99)}' WHERE id = '{sid(1)}'")
+    heard = await anew.of(f"UPDATE sessions SET id = '{sid(99)}' WHERE id = '{sid(1)}'")
 
     assert heard == only(letter("l", 1), letter("l", 99))
 
 
-async def test_a_deleted_session_asks_for_a_look(box: Letterbox) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_deleted_session_asks_for_a_look(anew: Letterbox) -> None:
     """Once for the row, and once for its events, which go by cascade."""
-    await box.of(events(1, 5))
-    heard = await box.of(f"DELETE FROM sessions WHERE id = '{sid(1)}'")
+    await anew.of(events(1, 5))
+    heard = await anew.of(f"DELETE FROM sessions WHERE id = '{sid(1)}'")
 
     assert heard == only(letter("l", 1), letter("l", 1))
 
 
-async def test_purged_sessions_are_all_looked_at(box: Letterbox) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_purged_sessions_are_all_looked_at(anew: Letterbox) -> None:
     """With and without events; the cascade of a whole statement fires its triggers once."""
-    await box.of(events(1, 4, "1 + i % 2"))
-    heard = await box.of(f"DELETE FROM sessions WHERE id <= '{sid(3)}'")
+    await anew.of(events(1, 4, "1 + i % 2"))
+    heard = await anew.of(f"DELETE FROM sessions WHERE id <= '{sid(3)}'")
 
     assert heard == only(letter("l", 1), letter("l", 2), letter("l", 1), letter("l", 2), letter("l", 3))
 
 
-async def test_a_purge_of_more_than_5000_sessions_ends_the_term(box: Letterbox) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_purge_of_more_than_5000_sessions_ends_the_term(anew: Letterbox) -> None:
     """Past the bound one letter says it all."""
-    await box.of(sessions(11, 5001), *(events(first, first + 999, "i") for first in range(1, 5001, 1000)))
-    await box.of(events(5001, 5001, "i"))
+    await anew.of(sessions(11, 5001), *(events(first, first + 999, "i") for first in range(1, 5001, 1000)))
+    await anew.of(events(5001, 5001, "i"))
 
-    heard = await box.of("DELETE FROM sessions")
+    heard = await anew.of("DELETE FROM sessions")
 
     assert heard[letter("x")] == 2
     assert heard.total() == 2 * 5002

@@ -1,12 +1,14 @@
 """Rows that cannot be read, as in a database without an encoding: each is named, and harms no other."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from uuid import uuid4
 
 import httpx
 import orjson
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from readside.commands import explain, sessions
@@ -16,6 +18,8 @@ from tests.support.projecting import Bench
 from tests.support.servers import SCHEMA, connected, fresh_database
 from tests.support.waiting import eventually
 from tests.support.whole import Whole, whole_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NO_ENCODING = "template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
 BYTE = "pg_catalog.convert_from('\\xff'::bytea, 'SQL_ASCII')"
@@ -28,19 +32,20 @@ COLUMNS = {
 """What makes an event unreadable, by the column that holds it."""
 
 
-@pytest.fixture
-async def raw_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+@asynccontextmanager
+async def raw_database(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
     """A database that takes any bytes for text."""
+    await postgres_server.start()  # a test may have stopped it
     async with fresh_database(postgres_server, NO_ENCODING) as url:
         async with connected(url) as connection:
             await connection.execute(SCHEMA)
         yield url
 
 
-@pytest.fixture
-async def whole(raw_url: str, redis_url: str) -> AsyncIterator[Whole]:
-    """Everything over it, live."""
-    async with whole_service(raw_url, redis_url) as made:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(postgres_server: EmbeddedPostgres, lasting_redis_url: str) -> AsyncIterator[Whole]:
+    """Everything over such a database, live: all tests here spoil sessions of their own in it."""
+    async with raw_database(postgres_server) as url, whole_service(url, lasting_redis_url) as made:
         yield made
 
 
@@ -173,17 +178,17 @@ async def test_the_log_says_it_once(whole: Whole) -> None:
 
 
 async def test_the_commands_tell_the_same(
-    raw_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: Whole, lasting_redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`warm`, `rebuild`, `verify` and `explain` do their work, and name the event or where to find its name."""
-    monkeypatch.setenv("READSIDE_DATABASE_URL", raw_url)
-    monkeypatch.setenv("READSIDE_REDIS_URL", redis_url)
-    async with whole_service(raw_url, redis_url) as whole:
-        stage = whole.bench
-        session_id, other = await stage.writer.session(), await stage.writer.session()
-        await stage.hot(other)
-        event_id = await _spoil(stage, session_id, "event_type")
-        await _aside(stage, session_id, event_id)  # until it is, the session is hot, as of before the change
+    monkeypatch.setenv("READSIDE_DATABASE_URL", whole.bench.config.database_url)
+    monkeypatch.setenv("READSIDE_REDIS_URL", lasting_redis_url)
+    stage = whole.bench
+    session_id, other = await stage.writer.session(), await stage.writer.session()
+    await stage.hot(other)
+    event_id = await _spoil(stage, session_id, "event_type")
+    await _aside(stage, session_id, event_id)  # until it is, the session is hot, as of before the change
+    with capture_logs():  # what the projector says meanwhile is no part of what the commands print
         for command in (sessions.warm, partial(sessions.rebuild, everything=False)):
             capsys.readouterr()
             assert await command(Settings(), [session_id, other]) == 1

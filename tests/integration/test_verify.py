@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import orjson
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from readmodel.postgres_client import Pool, create_pool
@@ -45,6 +46,24 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     made = await create_pool(database_url, application_name="test", size=2)
     yield made
     made.terminate()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def live(lasting_database_url: str, lasting_redis_url: str) -> AsyncIterator[Bench]:
+    """One with a projector, for all tests that ask about sessions of their own and harm nothing else."""
+    async with bench(lasting_database_url, lasting_redis_url, drift_round_seconds=3600.0) as made, made.projector():
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_pool(lasting_database_url: str) -> AsyncIterator[Pool]:
+    """The verifier's connections to it."""
+    made = await create_pool(lasting_database_url, application_name="test", size=2)
+    yield made
+    made.terminate()
+
+
+of_live = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture
@@ -252,13 +271,13 @@ DAMAGES: list[tuple[Damage, str]] = [
 ]
 
 
+@of_live
 @pytest.mark.parametrize(("damage", "found_as"), DAMAGES, ids=lambda value: getattr(value, "__name__", value))
-async def test_damage_is_found_and_named(stage: Bench, pool: Pool, damage: Damage, found_as: str) -> None:
+async def test_damage_is_found_and_named(live: Bench, lasting_pool: Pool, damage: Damage, found_as: str) -> None:
     """Whatever differs is different for one reason, by the event's id where there is one."""
-    async with stage.projector():
-        session_id, other = await full_session(stage), await full_session(stage)
-        event_id = await damage(stage, session_id)
-        wrong, right = await verdicts(stage, pool, session_id, other)
+    session_id, other = await full_session(live), await full_session(live)
+    event_id = await damage(live, session_id)
+    wrong, right = await verdicts(live, lasting_pool, session_id, other)
 
     assert (wrong.state, right.state) == ("different", "same")
     named = {name: getattr(wrong, name) for name in ("missing", "extra", "changed", "unindexed")}
@@ -292,25 +311,25 @@ async def test_a_change_that_nobody_heard_of_is_not_judged(
             await verdicts(stage, pool, session_id)
 
 
-async def test_evicted_keys_are_cold_not_different(stage: Bench, pool: Pool) -> None:
+@of_live
+async def test_evicted_keys_are_cold_not_different(live: Bench, lasting_pool: Pool) -> None:
     """Redis may lose a key at any moment; no answer comes of what is left."""
-    async with stage.projector():
-        for key in ("header", "events", "index"):
-            session_id = await full_session(stage)
-            await redis_of(stage).delete(getattr(stage.view.keys, key)(session_id))
-            (verdict,) = await verdicts(stage, pool, session_id)
+    for key in ("header", "events", "index"):
+        session_id = await full_session(live)
+        await redis_of(live).delete(getattr(live.view.keys, key)(session_id))
+        (verdict,) = await verdicts(live, lasting_pool, session_id)
 
-            assert verdict == Verdict(session_id, "cold")
-            assert not await stage.is_hot(session_id)
+        assert verdict == Verdict(session_id, "cold")
+        assert not await live.is_hot(session_id)
 
 
-async def test_what_is_not_hot_is_cold(stage: Bench, pool: Pool) -> None:
+@of_live
+async def test_what_is_not_hot_is_cold(live: Bench, lasting_pool: Pool) -> None:
     """An unknown id and a session that nobody made hot are no differences."""
-    async with stage.projector():
-        await stage.caught_up()
-        finished = await stage.writer.session(status="completed")
-        await stage.hot(finished)  # its row was just inserted
-        (hot, unknown) = await verdicts(stage, pool, finished, str(uuid4()))
+    await live.caught_up()
+    finished = await live.writer.session(status="completed")
+    await live.hot(finished)  # its row was just inserted
+    (hot, unknown) = await verdicts(live, lasting_pool, finished, str(uuid4()))
 
     assert (hot.state, unknown.state) == ("same", "cold")
 
@@ -362,19 +381,19 @@ async def test_the_report_for_people(stage: Bench, settings: Settings, capsys: p
     assert out == "1 sessions compared, 1 different, 0 not hot.\n"
 
 
-async def test_digits_and_odd_payloads_are_the_same(stage: Bench, pool: Pool) -> None:
+@of_live
+async def test_digits_and_odd_payloads_are_the_same(live: Bench, lasting_pool: Pool) -> None:
     """Comparing bytes, not values: long numbers, control characters, emoji, instants at the ends of the range."""
-    async with stage.projector():
-        session_id = await stage.writer.session()
-        await stage.hot(session_id)
-        await stage.writer.event(session_id, data='{"n": %s.5, "t": "\\\\u0000 🙂"}' % ("9" * 400))
-        await stage.writer.event(session_id, message="".join(map(chr, range(1, 32))) + '"\\ \x7f')
-        await stage.writer.event(session_id, timestamp="1684-07-28T00:12:27Z", event_type="Ünknown Type")
-        await stage.writer.event(session_id, timestamp="2255-06-05T23:47:33.999999Z")
-        found = await stage.same(session_id)
+    session_id = await live.writer.session()
+    await live.hot(session_id)
+    await live.writer.event(session_id, data='{"n": %s.5, "t": "\\\\u0000 🙂"}' % ("9" * 400))
+    await live.writer.event(session_id, message="".join(map(chr, range(1, 32))) + '"\\ \x7f')
+    await live.writer.event(session_id, timestamp="1684-07-28T00:12:27Z", event_type="Ünknown Type")
+    await live.writer.event(session_id, timestamp="2255-06-05T23:47:33.999999Z")
+    found = await live.same(session_id)
 
-        assert found.total == 4
-        assert [verdict.state for verdict in await verdicts(stage, pool, session_id)] == ["same"]
+    assert found.total == 4
+    assert [verdict.state for verdict in await verdicts(live, lasting_pool, session_id)] == ["same"]
 
 
 def _id(member: bytes) -> str:

@@ -59,6 +59,12 @@ class Letterbox:
                           (extract(epoch FROM clock_timestamp()) * 1000)::bigint * 8
                           + ({seconds} * 1000)::bigint * 8 + {turn} * 2 + {int(ring)})""")
 
+    async def begin_anew(self) -> None:
+        """Be as at first, whatever the last test wrote: ten sessions, no event, no letter, and somebody reads."""
+        await self.writer.execute(f"DELETE FROM sessions; {sessions(1, 10)}")
+        await self.open()
+        await self.take()
+
     async def skips(self) -> int:
         """How many statements wrote no letter, since nobody was there."""
         return int(
