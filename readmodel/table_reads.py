@@ -87,9 +87,9 @@ class TableReads(ABC, Generic[Question]):
 
     async def _row(self, question: Question, max_bytes: int) -> tuple[asyncpg.Record, Proof | None]:
         tables = await self._finder.tables()
-        if time.monotonic() - self._checked_at > CHECKED_SECONDS:
-            await self._check(tables)
         try:
+            if time.monotonic() - self._checked_at > CHECKED_SECONDS:
+                await self._check(tables)
             with translated(self._url):
                 row, proof = await self._fetch(question, tables, max_bytes)
         except ServiceError as error:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from readmodel import table_reads
 from readmodel.errors import SchemaMissing
 from readmodel.event_log import EventLog
 from readmodel.poll import Poll
@@ -108,8 +109,12 @@ async def _log(url: str) -> AsyncIterator[EventLog]:
         pool.terminate()
 
 
-async def test_polls_follow_a_table_to_another_schema(database_url: str) -> None:
-    """A poll that finds it gone looks for it, once."""
+@pytest.mark.parametrize("seconds", [table_reads.CHECKED_SECONDS, 0.0])
+async def test_polls_follow_a_table_to_another_schema(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """A poll that finds it gone looks for it, once: by its statement, or by the look at the tables that is due first."""
+    monkeypatch.setattr(table_reads, "CHECKED_SECONDS", seconds)
     await _execute(database_url, f"ALTER DATABASE {_database(database_url)} SET search_path = public, apps")
     poll = Poll("00000000-0000-0000-0000-000000000001")
     async with _log(database_url) as log:
