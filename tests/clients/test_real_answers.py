@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 
-from projector.tail.triggers import install
 from readside.api import opened
 from readside_client import (
     AsyncClient,
@@ -23,12 +22,13 @@ from tests.support.builders import OPS_KEY, READ_KEY, api_config, serving
 from tests.support.projecting import Writer, bench
 from tests.support.servers import connected
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def writer(database_url: str) -> AsyncIterator[Writer]:
     """The write side; what streams need is installed."""
     async with connected(database_url) as connection:
-        await install(connection, warn=pytest.fail)
         yield Writer(connection)
 
 

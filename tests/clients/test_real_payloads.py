@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from projector.tail.triggers import install
 from readside.api import opened
 from readside_client import AsyncClient, Event
 from tests.clients.json_texts import CHARACTERS, POINTED, POWERED, WHOLE, Told, equal, scalars, values
@@ -28,12 +27,13 @@ SELECT id::text, event_data::text AS payload, timestamp::text AS printed,
 FROM events WHERE session_id = $1::uuid ORDER BY timestamp DESC, id DESC
 """
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.fixture
 async def writer(database_url: str) -> AsyncIterator[Writer]:
     """The write side; what streams need is installed."""
     async with connected(database_url) as connection:
-        await install(connection, warn=pytest.fail)
         await connection.execute("SET timezone TO 'UTC'; SET datestyle TO 'ISO'")
         yield Writer(connection)
 

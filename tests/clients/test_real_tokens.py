@@ -10,7 +10,6 @@ import httpx
 import jwt
 import pytest
 
-from projector.tail.triggers import install
 from query_api.access.token_config import TokenConfig
 from readside.api import opened
 from readside_client import AsyncClient, Client, Event, Forbidden, Unauthorized
@@ -18,6 +17,8 @@ from tests.support.builders import api_config, serving
 from tests.support.projecting import Writer
 from tests.support.servers import connected
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.installed
 
 SECRET = "a secret of tests, of thirty-two bytes and more"
 
@@ -65,7 +66,6 @@ class Noting(httpx.AsyncHTTPTransport):
 async def writer(database_url: str) -> AsyncIterator[Writer]:
     """The write side; what streams need is installed."""
     async with connected(database_url) as connection:
-        await install(connection, warn=pytest.fail)
         yield Writer(connection)
 
 

@@ -20,6 +20,8 @@ Read = Callable[[str, int], tuple[Any, int]]
 
 _BLANK = frozenset(" \t\n\r")
 _BLANKS = re.compile(r"[ \t\n\r]*")
+_MEMBER = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
+"""A name as most are, without an escape, and what stands between it and its value."""
 _DIGITS = 500
 _MOST_DIGITS = 200_000
 """More than PostgreSQL holds (131,072). It would take minutes to make an integer of a whole answer full of digits."""
@@ -135,7 +137,9 @@ class ExactJson:
             except (ValueError, RecursionError):
                 tries.failed(at)
         container: dict[str, Any] | list[Any] = {} if kind == "{" else []
-        at = after_blanks(text, at + 1)
+        at += 1
+        if text[at : at + 1] in _BLANK:
+            at = after_blanks(text, at)
         empty = text[at : at + 1] == ("}" if kind == "{" else "]")
         return container, at + empty, not empty
 
@@ -151,6 +155,9 @@ class ExactJson:
 
     def _name(self, text: str, at: int) -> tuple[str, int]:
         """Read a member's name; gives where its value begins."""
+        plain = _MEMBER.match(text, at)
+        if plain:
+            return plain[1], plain.end()
         if text[at : at + 1] != '"':
             raise _wrong(text, at)
         name, at = self._scalar(text, at)
