@@ -3,7 +3,8 @@
 To start Python and to import takes a second of a processor, a fork some milliseconds. The command has its environment,
 streams, directory and signals as from a shell. That each starts by itself as well, tests/e2e/test_environment.py proves
 of every command, test_units.py and test_slim_install.py of what is installed. A fork ends without taking apart what the
-server imported, which would cost as much as the command.
+server imported, which would cost as much as the command. The workers of an API are forks of their parent; that they
+start by themselves as well, test_workers.py, test_api_process.py and test_open_files.py prove.
 
 A test may start a server of its own, in an environment of its own: Python begins there once, for several commands.
 """
@@ -15,6 +16,7 @@ import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import selectors
 import signal
@@ -23,13 +25,12 @@ import struct
 import subprocess
 import sys
 import threading
-from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from readside.demo import processes
 from readside.demo.launch import end_with_parent
 from readside.demo.processes import Child
 
@@ -42,6 +43,11 @@ PROGRAM = (sys.executable, "-m", "readside")
 SERVER = (sys.executable, "-m", "tests.support.fork_server")
 NUMBER = struct.Struct("=i")
 STREAM_LIMIT = 2**16
+UVICORNS = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU,
+    signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
+)  # fmt: skip
+"""The signals that the parent of an API's workers takes for itself."""
 
 
 class ForkServer:
@@ -202,24 +208,12 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
 
 
 async def start(*arguments: str, environment: Mapping[str, str], **streams: Any) -> Process:
-    """Start `readside` with these arguments and this environment; `streams` as ForkServer.start has them.
-
-    An API of several workers is started by itself: so are its workers.
-    """
-    if "--workers" in arguments:
-        return await asyncio.create_subprocess_exec(
-            *[*PROGRAM, *arguments], env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-        )
+    """Start `readside` with these arguments and this environment; `streams` as ForkServer.start has them."""
     return await _server().start(*arguments, environment=environment, **streams)
 
 
 def spawn(name: str, *arguments: str, log: Path, environment: Mapping[str, str]) -> Child:
-    """Start `readside` as `readside.demo.processes.spawn` does: in a session of its own, its output behind the log's.
-
-    An API of several workers is started by itself: so are its workers.
-    """
-    if "--workers" in arguments:
-        return processes.spawn(name, processes.program("readside", *arguments), log=log, environment=environment)
+    """Start `readside` as `readside.demo.processes.spawn` does: in its own session, its output behind the log's."""
     with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
         streams = [nothing.fileno(), output.fileno(), output.fileno()]
         process: Any = _Spawned(*_server().fork(arguments, environment, streams, in_session=True))
@@ -343,9 +337,23 @@ def _report(statuses: dict[int, int]) -> None:
         os.close(told)
 
 
+def _fork_workers() -> None:
+    """Have uvicorn fork an API's workers, which would each import all of it; no signal is handled in them yet."""
+    subprocesses: Any = importlib.import_module("uvicorn._subprocess")
+    subprocesses.spawn = multiprocessing.get_context("fork")
+
+    def begin_anew() -> None:
+        for number in UVICORNS:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    os.register_at_fork(after_in_child=begin_anew)
+
+
 def run() -> None:
     """Run the command, and end as Python does, but for taking apart what the server imported: half of a fork's cost."""
     code = 0
+    if "--workers" in sys.argv:
+        _fork_workers()
     try:
         importlib.import_module("readside.cli").main()
     except SystemExit as ended:
