@@ -18,6 +18,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -92,15 +93,18 @@ class ForkServer:
         stdout: int = PIPE,
         stderr: int = PIPE,
         closed: Collection[int] = (),
+        open_files: tuple[int, int] | None = None,
     ) -> Process:
         """Start `readside` with these arguments; its output and its log are pipes, or descriptors.
 
         Without an environment it has the server's, and its directory. The standard streams in `closed` are closed too.
+        `open_files` are its limits of those, the soft and the hard one.
         """
         loop = asyncio.get_running_loop()
         protocol = SubprocessStreamProtocol(limit=STREAM_LIMIT, loop=loop)
         connected = loop.create_future()
         options: dict[str, Any] = {"waiter": connected, "env": environment, "server": self, "closed": closed}
+        options["open_files"] = open_files
         transport = _Transport(loop, protocol, arguments, False, stdin, stdout, stderr, 0, **options)
         await connected
         return Process(transport, protocol, loop)
@@ -112,6 +116,7 @@ class ForkServer:
         streams: list[int],
         in_session: bool = False,
         closed: Collection[int] = (),
+        open_files: tuple[int, int] | None = None,
     ) -> tuple[int, int]:
         """Start a command; give its id, and the descriptor that gives its exit code when it has ended.
 
@@ -119,7 +124,7 @@ class ForkServer:
         """
         status, told = os.pipe()
         place = None if environment is None else [dict(environment), str(Path.cwd())]
-        request = json.dumps([arguments, place, [*self._closed, *closed], in_session]).encode()
+        request = json.dumps([arguments, place, [*self._closed, *closed], open_files, in_session]).encode()
         try:
             socket.send_fds(self._control, [NUMBER.pack(len(request))], [*streams, told])
         finally:
@@ -188,7 +193,8 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
         with Path(os.devnull).open("rb") as nothing:
             streams = [nothing.fileno() if stdin is None else stdin, *theirs]
             try:
-                pid, status = kwargs["server"].fork(args, kwargs["env"], streams, closed=kwargs["closed"])
+                how = {name: kwargs[name] for name in ("closed", "open_files")}
+                pid, status = kwargs["server"].fork(args, kwargs["env"], streams, **how)
             finally:
                 for pipe in filter(None, pipes):
                     os.close(pipe[1])
@@ -260,7 +266,9 @@ Place = tuple[dict[str, str], str]
 """An environment, and a directory."""
 
 
-def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str], Place | None, list[int]]:
+def _next_fork(
+    control: socket.socket, ended: int
+) -> tuple[list[int], list[str], Place | None, list[int], list[int] | None]:
     """Fork at each request, and tell of those that end. Returns in a fork alone: what its command is to have."""
     statuses: dict[int, int] = {}
     with selectors.DefaultSelector() as selector:
@@ -275,14 +283,14 @@ def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str]
                 continue
             head, (*streams, status), _, _ = _received(control)
             (length,) = NUMBER.unpack(head)
-            arguments, place, closed, in_session = json.loads(control.recv(length, socket.MSG_WAITALL))
+            arguments, place, closed, open_files, in_session = json.loads(control.recv(length, socket.MSG_WAITALL))
             server = os.getpid()
             pid = os.fork()
             if not pid:
                 if in_session:
                     os.setsid()
                     end_with_parent(server, signal.SIGTERM)
-                return streams, arguments, place, closed
+                return streams, arguments, place, closed, open_files
             statuses[pid] = status
             os.write(status, NUMBER.pack(pid))
             for stream in streams:
@@ -297,7 +305,9 @@ def _received(control: socket.socket) -> tuple[bytes, list[int], int, Any]:
     return received
 
 
-def _become(streams: list[int], arguments: list[str], place: Place | None, closed: list[int]) -> None:
+def _become(
+    streams: list[int], arguments: list[str], place: Place | None, closed: list[int], open_files: list[int] | None
+) -> None:
     """Have what the command is to have, and nothing else."""
     above = [
         fcntl.fcntl(stream, fcntl.F_DUPFD, 3) for stream in streams
@@ -307,6 +317,8 @@ def _become(streams: list[int], arguments: list[str], place: Place | None, close
     os.closerange(3, max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 1)
     for number in closed:
         os.close(number)
+    if open_files is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files[0], open_files[1]))
     if place is not None:
         environment, directory = place
         os.chdir(directory)
