@@ -92,6 +92,7 @@ def _read(text: str) -> Offset | None:
     return found if found is not None and found.text == text else None
 
 
+@lru_cache(maxsize=16)  # many followers are given the same cut, and an answer's places share two
 def _written(cut: Cut, most_bits: int, origin: str = "") -> str:
     """Write a cut; where its open ids take too much, the first that is left out ends it: what is later is not shown."""
     kept = sorted(cut.running)

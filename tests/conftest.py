@@ -4,12 +4,12 @@ import asyncio
 import functools
 import gc
 import inspect
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from redis.asyncio import Redis
 from structlog.dev import ConsoleRenderer, plain_traceback
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
@@ -17,11 +17,13 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.builders import Way
 from tests.support.healing import Record
 from tests.support.partitions import MONTHLY
+from tests.support.ports import claim
 from tests.support.redis_clusters import RedisCluster, running_cluster
 from tests.support.servers import (
     INSTALLED,
     MONTHS,
     TEMPLATE,
+    empty,
     fresh_database,
     make_installed,
     make_template,
@@ -36,6 +38,9 @@ ORDER = ("model", "oracle", "e2e", "browser", "integration", "races", "doorway",
 """The directories with the longest files begin, so that in the end no worker has a long one left alone."""
 
 
+# Our servers have no TLS; asyncpg would make ready for it on each connection, a third of an API's start.
+# Tests of TLS ask for it in their URLs.
+os.environ["PGSSLMODE"] = "disable"
 # An exception that is logged is a few lines, as in production: rich's picture of it takes seconds.
 ConsoleRenderer.get_active().exception_formatter = plain_traceback
 
@@ -47,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--streams", type=int, default=250, help="how many streams are sent by both ways in, on each loop")
     parser.addoption("--every-way", action="store_true", help="contract tests go both ways into either API")
     parser.addoption("--runs", type=int, default=6, help="how many seeds of the model are run on each Redis")
+
+
+def pytest_configure() -> None:
+    """Keep other test processes of this machine from our ports."""
+    claim()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -65,7 +75,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Order the files of a run with several workers, which take them in turn (`--no-loadscope-reorder`)."""
     if hasattr(config, "workerinput"):
         places = {directory: place for place, directory in enumerate(ORDER)}
-        items.sort(key=lambda item: places.get(item.path.relative_to(ROOT).parts[0], 0))
+        items.sort(key=lambda item: (places.get(item.path.relative_to(ROOT).parts[0], 0), item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let each worker begin elsewhere: who comes to a module first rewrites and compiles it for all.
+
+    In a clean clone they would do it side by side, each with every module. They agree on an order afterwards.
+    """
+    report = yield
+    worker = getattr(collector.config, "workerinput", {"workerid": "gw0"})["workerid"]
+    if isinstance(collector, pytest.Directory) and report.passed and worker != "gw0":
+        found, number = list(report.result or ()), int(worker.removeprefix("gw"))
+        middle = len(found) // 2
+        report.result = found[::-1] if number % 2 else found[middle:] + found[:middle]
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Have no cycle collected meanwhile: what is made stays, and each round would look at all of it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:
@@ -104,9 +141,9 @@ def redis_server() -> Iterator[EmbeddedRedis]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redis_nodes() -> Iterator[RedisCluster]:
-    """A Redis Cluster of three masters and three replicas for the whole run."""
+    """A Redis Cluster of three masters and three replicas. Idle ones cost as much in 20 s as it costs to make one."""
     with running_cluster() as made:
         yield made
 
@@ -174,8 +211,5 @@ def record(request: pytest.FixtureRequest, record_testsuite_property: Record) ->
 async def redis_url(redis_server: EmbeddedRedis) -> str:
     """The URL of an empty Redis with default settings."""
     await redis_server.start()  # a test may have stopped it
-    async with Redis.from_url(redis_server.url()) as redis:
-        await redis.flushall()
-        await redis.config_resetstat()
-        await redis.script_flush()
+    empty(redis_server)
     return redis_server.url()

@@ -109,9 +109,10 @@ class LetterReader:
         """
         while True:
             found = await self.letterbox.household()
-            self.queue_usage, self.bytes = found["queue_usage"], sum(found["sizes"])
+            heaps, sizes = (tuple(map(int, found[name])) for name in ("heaps", "sizes"))
+            self.queue_usage, self.bytes = found["queue_usage"], sum(sizes)
             self._pace.note_queue(self.queue_usage, found["waiting"], time.monotonic())
-            house = keep_house(self.letterbox.turn, found["heaps"], found["sizes"], self.letterbox.max_bytes)
+            house = keep_house(self.letterbox.turn, heaps, sizes, self.letterbox.max_bytes)
             if house.open != self.letterbox.open:
                 self._say(is_open=house.open)
             self.letterbox.turn, self.letterbox.open = house.turn, house.open

@@ -84,10 +84,16 @@ def equal(one: Any, other: Any) -> bool:
     return _compared(one, other, exactly=False)
 
 
+_PLAIN = {int, str, bool, type(None)}
+"""Types whose equal values are the same in every way."""
+
+
 def _compared(one: Any, other: Any, *, exactly: bool) -> bool:
     pairs = [(one, other)]
     while pairs:
         left, right = pairs.pop()
+        if type(left) is type(right) and type(left) in _PLAIN and left == right:
+            continue  # most are: the rules below take longer
         if isinstance(left, dict) and isinstance(right, dict):
             if left.keys() != right.keys() or (exactly and list(left) != list(right)):
                 return False

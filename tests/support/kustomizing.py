@@ -3,11 +3,13 @@
 Anything else in a kustomization is refused by name, so that nothing is left out in silence.
 """
 
+import copy
 import hashlib
 import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,12 @@ _GENERATED = "generated"
 
 
 def rendered(folder: Path) -> list[Document]:
-    """A folder's documents as `kubectl kustomize` does, in any order."""
+    """A folder's documents as `kubectl kustomize` does, in any order; the caller's own."""
+    return copy.deepcopy(_rendered(folder))
+
+
+@cache
+def _rendered(folder: Path) -> list[Document]:
     documents = _accumulated(folder)
     renamed = {it["metadata"]["name"]: _suffixed(it) for it in documents if it.pop(_GENERATED, False)}
     for document in documents:

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,6 +23,8 @@ from projector.tail.triggers import install
 from readmodel.sql import Tables
 from readside.demo.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
+from readside.demo.processes import LOOPBACK
+from tests.support.administrator import administer
 
 # Tests restart servers and never crash the machine, so nothing needs to reach the disk.
 POSTGRES_SETTINGS = {
@@ -145,11 +148,20 @@ async def fresh_database(server: EmbeddedPostgres, template: str = TEMPLATE) -> 
     `template="template0"` gives one without tables.
     """
     name = f"test_{secrets.token_hex(6)}"
-    async with connected(server.url()) as connection:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    await administer(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     try:
         yield server.url(name)
     finally:
         await server.start()  # a test may have stopped it
-        async with connected(server.url()) as connection:
-            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def empty(server: EmbeddedRedis) -> None:
+    """Forget all that a Redis holds: keys, scripts and statistics. A client would cost ten times as much."""
+    commands = f"AUTH {server.password}", "FLUSHALL", "CONFIG RESETSTAT", "SCRIPT FLUSH"
+    with socket.create_connection((LOOPBACK, server.port), timeout=30) as connection:
+        connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
+        answers = connection.makefile("rb")
+        for command in commands:
+            if (answer := answers.readline()) != b"+OK\r\n":
+                raise AssertionError(f"Redis answers {answer!r} to {command.partition(' ')[0]}")

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -71,6 +72,14 @@ class ServiceMonitor(BaseModel, extra="forbid"):
     kind: Literal["ServiceMonitor"]
     metadata: dict[str, Any]
     spec: Monitored
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schemas_read_once() -> Iterator[None]:
+    """Kubernetes' definitions are megabytes of JSON, which the package would read anew for each document."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kubernetes_validate.utils, "schema_contents", cache(kubernetes_validate.utils.schema_contents))
+        yield
 
 
 @pytest.fixture(params=list(renderers()))

@@ -5,5 +5,5 @@ SELECT pg_describe_object(classid, objid, objsubid) AS description
    AND NOT (classid = 'pg_proc'::regclass AND objid IN (SELECT oid FROM pg_proc
                                                            WHERE proname::text || oidvectortypes(proargtypes) = ANY ($1)))
    AND NOT (classid = 'pg_class'::regclass
-            AND objid IN (SELECT oid FROM pg_class WHERE relname = ANY ($2::name[]) AND relkind IN ('r', 'S')))
+            AND objid IN (SELECT oid FROM pg_class WHERE relname = ANY ($2::text[]::name[]) AND relkind IN ('r', 'S')))
  ORDER BY 1

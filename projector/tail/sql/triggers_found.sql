@@ -10,4 +10,4 @@ SELECT tgrelid AS table_oid,
          AND tgqual IS NULL AS is_plain
   FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
  WHERE tgrelid = ANY ($1::oid[]) AND NOT tgisinternal
-   AND (tgname = ANY ($2::name[]) OR pronamespace = to_regnamespace('{schema}'))
+   AND (tgname = ANY ($2::text[]::name[]) OR pronamespace = to_regnamespace('{schema}'))

@@ -11,13 +11,13 @@ SELECT format('%s has %s on %s', CASE grantee WHEN 0 THEN 'everybody' ELSE 'role
                CASE WHEN relname IN ('presence', 'reader') THEN '{SELECT,UPDATE}' ELSE '{SELECT}' END::text[], relowner,
                coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))
           FROM pg_class
-         WHERE relnamespace = to_regnamespace('{schema}') AND relname = ANY ($1::name[])
+         WHERE relnamespace = to_regnamespace('{schema}') AND relname = ANY ($1::text[]::name[])
         UNION ALL
         SELECT format('FUNCTION %s', oid::regprocedure),
                CASE WHEN proname IN ('empty_letters', 'adopt_partition', 'fire_always', 'incarnation') THEN '{EXECUTE}' ELSE '{}' END::text[], proowner,
                coalesce(proacl, acldefault('f', proowner))
           FROM pg_proc
-         WHERE pronamespace = to_regnamespace('{schema}') AND proname = ANY ($2::name[])) AS ours
+         WHERE pronamespace = to_regnamespace('{schema}') AND proname = ANY ($2::text[]::name[])) AS ours
  CROSS JOIN aclexplode(ours.acl)
  WHERE grantee <> ours.owner AND NOT (grantee <> 0 AND privilege_type = ANY (ours.harmless) AND NOT is_grantable)
  ORDER BY 1

@@ -32,4 +32,4 @@ SELECT relname::text AS name,
          ELSE false
        END AS is_whole
   FROM pg_class AS found
- WHERE relnamespace = to_regnamespace('{schema}') AND relname = ANY ($1::name[])
+ WHERE relnamespace = to_regnamespace('{schema}') AND relname = ANY ($1::text[]::name[])

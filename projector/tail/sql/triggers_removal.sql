@@ -15,7 +15,7 @@ SELECT 2, false, oid, format('DROP FUNCTION %s', oid::regprocedure), NULL FROM o
 UNION ALL
 SELECT 3, false, oid, format('DROP %s %s', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass), NULL
   FROM pg_class
- WHERE relnamespace = to_regnamespace('{schema}') AND relname = ANY ($2::name[]) AND relkind IN ('r', 'S')
+ WHERE relnamespace = to_regnamespace('{schema}') AND relname = ANY ($2::text[]::name[]) AND relkind IN ('r', 'S')
 UNION ALL
 SELECT 4, false, oid, format('DROP SCHEMA %I', nspname), NULL FROM pg_namespace WHERE nspname = '{schema}'
  ORDER BY 1, 2, 3

@@ -131,9 +131,10 @@ def any_digits() -> Iterator[None]:
 def test_integers_have_any_number_of_digits(digits: int) -> None:
     """As many as numeric of Postgres."""
     text = ("9081726354" * (digits // 10 + 1))[:digits]
+    value = int(text)
 
-    assert whole(text) == int(text)
-    assert whole(f"-{text}") == -int(text)
+    assert whole(text) == value
+    assert whole(f"-{text}") == -value
 
 
 def test_integers_of_5000_digits_need_no_setting() -> None:

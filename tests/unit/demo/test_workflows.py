@@ -1,6 +1,7 @@
 """The sample sessions: believable lives with everything in them that makes a projection hard."""
 
 from collections.abc import Iterator
+from functools import cache
 from random import Random
 
 import pytest
@@ -26,6 +27,12 @@ THE_ELEVEN = {
 seeds = st.integers(min_value=0, max_value=2**64 - 1)
 
 
+@cache
+def lives() -> tuple[list[Move], ...]:
+    """All moves of a hundred sessions."""
+    return tuple(life(seed) for seed in range(100))
+
+
 def life(seed: int) -> list[Move]:
     """All moves of one session."""
     return list(Workflow(Random(seed)).moves())
@@ -40,7 +47,7 @@ def changes(moves: list[Move]) -> Iterator[Change]:
 
 def test_all_eleven_event_types_occur() -> None:
     """A hundred sessions show every type there is, and none that there is not."""
-    seen = {change.event_type for seed in range(100) for change in changes(life(seed)) if isinstance(change, Record)}
+    seen = {change.event_type for moves in lives() for change in changes(moves) if isinstance(change, Record)}
 
     assert seen == THE_ELEVEN
 
@@ -58,19 +65,19 @@ def test_hard_transactions_occur(trait: object) -> None:
     """A hundred sessions hold each sort of transaction that a naive projection gets wrong."""
     assert callable(trait)
 
-    assert any(trait(move) for seed in range(100) for move in life(seed) if isinstance(move, Transaction))
+    assert any(trait(move) for moves in lives() for move in moves if isinstance(move, Transaction))
 
 
 def test_every_end_occurs() -> None:
     """Sessions complete, fail and are cancelled."""
-    ends = {[c for c in changes(life(seed)) if isinstance(c, SetStatus)][-1].status for seed in range(100)}
+    ends = {[c for c in changes(moves) if isinstance(c, SetStatus)][-1].status for moves in lives()}
 
     assert ends == {"completed", "failed", "cancelled"}
 
 
 def test_paces_go_from_quiet_to_bursts() -> None:
     """Some sessions wait seconds between two events, others write ten a second."""
-    pauses = [move.seconds for seed in range(100) for move in life(seed) if isinstance(move, Pause)]
+    pauses = [move.seconds for moves in lives() for move in moves if isinstance(move, Pause)]
 
     assert min(pauses) < 0.1
     assert max(pauses) > 5

@@ -57,7 +57,7 @@ class Writes:
 
     def version(self, session: str, at: int) -> int:
         """The version committed at an instant."""
-        return max(version for instant, version in self.committed[session] if instant <= at)
+        return next(version for instant, version in reversed(self.committed[session]) if instant <= at)
 
     def commit(self, session: str) -> None:
         """A writer commits."""
