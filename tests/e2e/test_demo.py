@@ -1,6 +1,7 @@
 """`readside demo` as a stranger runs it: a real process with nothing configured, which leaves nothing behind.
 
-A demo takes seconds to start, so that most tests share the first one; the last of them ends it.
+A demo takes seconds to start, so that most tests share the first one; the last of them ends it. The others are forks of
+a process that has imported what a demo imports; their parts start by themselves.
 """
 
 import asyncio
@@ -45,7 +46,7 @@ async def shared() -> AsyncIterator[RunningDemo]:
         TemporaryDirectory(prefix="readside-test-", dir=place_of_files()) as directory,
         TemporaryDirectory(prefix="readside-test-", dir=place_of_files()) as data,
     ):
-        async with demo(Path(directory), data=Path(data)) as running:
+        async with demo(Path(directory), data=Path(data), by_itself=True) as running:
             await running.summary()
             yield running
 

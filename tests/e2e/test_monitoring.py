@@ -64,7 +64,7 @@ class Service:
     def workers(self) -> list[int]:
         """The workers' process ids."""
         children = Path(f"/proc/{self.api.pid}/task/{self.api.pid}/children").read_text().split()
-        return [pid for pid in map(int, children) if "spawn_main" in command_line(pid)]
+        return [pid for pid in map(int, children) if "resource_tracker" not in command_line(pid)]
 
 
 def command_line(pid: int) -> str:

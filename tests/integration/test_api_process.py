@@ -7,8 +7,8 @@ import re
 import signal
 import socket
 import time
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -44,11 +44,19 @@ async def start(settings: dict[str, str], *arguments: str) -> Process:
     return await fork_server.start("api", *arguments, environment=settings)
 
 
+async def start_by_itself(settings: dict[str, str], *arguments: str) -> Process:
+    """Start it, and its workers, as a shell does."""
+    command = [*fork_server.PROGRAM, "api", *arguments]
+    return await asyncio.create_subprocess_exec(*command, env=settings, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+
+
 @asynccontextmanager
-async def running(settings: dict[str, str], *arguments: str) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
+async def running(
+    settings: dict[str, str], *arguments: str, begin: Callable[..., Awaitable[Process]] = start
+) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
     """The process, answering, and a client of it; ended by SIGTERM unless it has ended."""
     port = free_port()
-    process = await start(settings, "--port", str(port), *arguments)
+    process = await begin(settings, "--port", str(port), *arguments)
     try:
         async with httpx.AsyncClient(
             verify=False, base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=60
@@ -137,7 +145,8 @@ async def test_a_taken_port_is_one_clear_line(database_url: str, redis_url: str,
 async def test_several_workers_serve(database_url: str, redis_url: str) -> None:
     """Each with a cache and connections of its own; all end with their parent."""
     settings = environment(database_url, redis_url)
-    async with running(settings, "--workers", "2", "--root-path", "/readside") as (process, client):
+    arguments = "--workers", "2", "--root-path", "/readside"
+    async with running(settings, *arguments, begin=start_by_itself) as (process, client):
         answer = await client.get(f"/readside{events_path(str(uuid4()))}")
         described = (await client.get("/openapi.json")).json()
         process.send_signal(signal.SIGTERM)
@@ -221,7 +230,7 @@ async def test_no_log_shows_a_password_of_a_query() -> None:
 def workers(parent: int) -> set[int]:
     """The processes of an API that serve."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {int(pid) for pid in children if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def taken_up(log: list[bytes]) -> int:

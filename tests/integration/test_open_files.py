@@ -18,6 +18,7 @@ import pytest
 
 from readside.demo.processes import free_port
 from readside.descriptors import OWN_DESCRIPTORS
+from tests.support import fork_server
 from tests.support.builders import events_path
 from tests.support.commanding import Site
 from tests.support.keys import HEADERS, KEY
@@ -70,12 +71,7 @@ def site(database_url: str, redis_url: str) -> Site:
 @asynccontextmanager
 async def under(limit: str, site: Site, *command: str) -> AsyncIterator[Run]:
     """Run a command under a limit of open files, `soft:hard`; ended by SIGTERM unless it has ended."""
-    process = await asyncio.create_subprocess_exec(
-        *["prlimit", f"--nofile={limit}", *command],  # it becomes the command: the process id is the same
-        env={"PATH": os.environ["PATH"], **{f"READSIDE_{name}": value for name, value in site.settings.items()}},
-        stdout=PIPE,
-        stderr=PIPE,
-    )
+    process = await _started(limit, site, *command)
     run = Run(process)
     reading = asyncio.create_task(run.read())
     try:
@@ -85,6 +81,21 @@ async def under(limit: str, site: Site, *command: str) -> AsyncIterator[Run]:
             process.terminate()
         await process.wait()
         await reading
+
+
+async def _started(limit: str, site: Site, *command: str) -> Process:
+    """Start it: ours as a fork, unless it has workers, which inherit what a shell gave it."""
+    environment = {"PATH": os.environ["PATH"], **{f"READSIDE_{name}": value for name, value in site.settings.items()}}
+    if command[:3] == PROGRAM and "--workers" not in command:
+        soft, _, hard = limit.partition(":")
+        limits = int(soft), int(hard)
+        return await fork_server.start(*command[3:], environment=environment, open_files=limits)
+    return await asyncio.create_subprocess_exec(
+        *["prlimit", f"--nofile={limit}", *command],  # it becomes the command: the process id is the same
+        env=environment,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError
 
 from tests.fakes.redis import spelled_out
 from tests.model.chance import Line, Machine
+from tests.model.wire import DUMP, Wire
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 MAX_DUMPS = 12
@@ -23,7 +24,7 @@ MAX_DUMPS = 12
 class Store:
     """The data of one Redis, with the dumps of it that somebody may start it from.
 
-    `clock` names a list that holds what the Redis' clock shows, for scripts that read it there.
+    `clock` names a hash that holds what a real Redis' clock shows, for scripts that read it there.
     """
 
     def __init__(self, client: "redis.Redis", chance: Random, clock: str = "") -> None:
@@ -39,12 +40,16 @@ class Store:
         self.subscriptions: list[Subscription] = []
         client.flushall()
         client.script_flush()
+        self._wire = Wire(client) if clock else None
         self._ear: Any = client.pubsub()  # type: ignore[no-untyped-call]
-        self._ear.psubscribe("*")
-        self._listen()
+        if not self._wire:
+            self._ear.psubscribe("*")
+            self._listen()
 
     def close(self) -> None:
-        """Let go of the client's connections."""
+        """Let go of the connections."""
+        if self._wire:
+            self._wire.close()
         self._ear.close()
         self.client.close()
 
@@ -61,11 +66,11 @@ class Store:
         try:
             if name == "TIME":
                 return self._now()
-            if name == "EVALSHA" and self._clock:
-                return self._run_now(arguments, options)
+            if self._wire and name in {"EVALSHA", "PUBLISH"}:
+                return self._run_by(self._wire, arguments)
             return self.client.execute_command(*spelled_out(arguments), **options)  # type: ignore[no-untyped-call]
         finally:
-            if name in {"EVALSHA", "PUBLISH"}:
+            if name in {"EVALSHA", "PUBLISH"} and not self._wire:
                 self._listen()
             if name == "EVALSHA" and self.chance.random() < 0.1:
                 self.dumps = [*self.dumps[1 - MAX_DUMPS :], self.dump()]
@@ -77,13 +82,12 @@ class Store:
         named = word.encode() if isinstance(word, str) else word
         return isinstance(named, bytes) and named.startswith(tuple(self.gone))
 
-    def _run_now(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Set the clock and run a script, in one round trip: the model makes thousands."""
-        together = self.client.pipeline(transaction=False)
-        together.rpush(self._clock, *self._now())
-        together.ltrim(self._clock, -2, -1)
-        together.execute_command(*spelled_out(arguments), **options)  # type: ignore[no-untyped-call]
-        reply = together.execute(raise_on_error=False)[-1]
+    def _run_by(self, wire: Wire, arguments: tuple[Any, ...]) -> Any:
+        """Set the clock, and run what may publish."""
+        seconds, micros = self._now()
+        reply, published = wire.run(("HSET", self._clock, "s", seconds, "us", micros), arguments)
+        for channel, data in published:
+            self._hand_over(channel, data)
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -93,6 +97,9 @@ class Store:
 
     def dump(self) -> dict[bytes, bytes]:
         """Save everything."""
+        if self._wire:
+            told = self._wire.run(("EVAL", DUMP, 0)).reply
+            return dict(sorted(zip(told[::2], told[1::2], strict=True)))
         names, together = self.names(), self.client.pipeline(transaction=False)
         for key in names:
             together.dump(key)
@@ -123,8 +130,11 @@ class Store:
         self._ear.ping()
         while (message := self._ear.get_message(timeout=5)) and message["type"] != "pong":
             if message["type"] == "pmessage":
-                for subscription in self.subscriptions:
-                    subscription.publish(message["channel"], message["data"])
+                self._hand_over(message["channel"], message["data"])
+
+    def _hand_over(self, channel: bytes, data: bytes) -> None:
+        for subscription in self.subscriptions:
+            subscription.publish(channel, data)
 
 
 class SlotGone(redis.ConnectionError):

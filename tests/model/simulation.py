@@ -79,7 +79,7 @@ def simulate(
 
     def alter(name: str, text: str) -> str:
         text = small_script(name, plant.in_script(name, text) if plant else text)
-        return text.replace("redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)") if real else text
+        return text.replace("redis.call('TIME')", f"redis.call('HMGET', '{CLOCK}', 's', 'us')") if real else text
 
     loop, chance = LeapingLoop(), Random(seed)
     with ExitStack() as stack:

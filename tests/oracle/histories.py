@@ -106,16 +106,20 @@ class Life:
 
     def certain(self, since: int, until: int) -> bool:
         """Whether it was there at every instant of [since, until]."""
-        return self.born.latest < since and all(death.earliest > until for death in self.deaths)
+        born = self.born.latest < since
+        return born and (not self.deaths or all(death.earliest > until for death in self.deaths))
 
     def possible(self, since: int, until: int) -> bool:
         """Whether it can have been there at any instant of [since, until]."""
-        return self.born.earliest <= until and all(death.latest >= since for death in self.deaths)
+        born = self.born.earliest <= until
+        return born and (not self.deaths or all(death.latest >= since for death in self.deaths))
 
     def readings(self, since: int, until: int) -> list[Event]:
         """What its row can have read as at any instant of [since, until]."""
         if self.event is None:
             return []
+        if len(self.migrations) <= self.first:  # a hundred thousand are asked in a run, most before any migration
+            return [self.event]
         later = self.migrations[self.first :]
         self.read_as = self.read_as or [self.event]
         for migration in later[len(self.read_as) - 1 :]:
@@ -128,7 +132,8 @@ class Life:
     @property
     def open_ended(self) -> bool:
         """Whether it may be there now, as far as was ever sent."""
-        return self.born.earliest < NEVER and all(death.earliest == NEVER for death in self.deaths)
+        born = self.born.earliest < NEVER
+        return born and (not self.deaths or all(death.earliest == NEVER for death in self.deaths))
 
 
 @dataclass(eq=False, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import signal
-import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from readside.demo.processes import free_port
+from tests.support import fork_server
 from tests.support.waiting import eventually
 
 SUMMARY_SECONDS = 150
@@ -97,18 +98,20 @@ async def demo(
     port: int | None = None,
     data: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    by_itself: bool = False,
 ) -> AsyncIterator[RunningDemo]:
-    """Start a demo; kill it after the block should it still run."""
+    """Start a demo; kill it after the block should it still run. `by_itself`: as a shell does, and no fork server."""
     port, mark = port or free_port(), uuid4().hex
     arguments += ("--data", str(data)) if data else ()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")}
-    process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "readside", "demo", "--port", str(port), *arguments],
-        env={**inherited, "TMPDIR": str(temporary), "MARK": mark, **(environment or {})},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    words = "demo", "--port", str(port), *arguments
+    environment = {**inherited, "TMPDIR": str(temporary), "MARK": mark, **(environment or {})}
+    if by_itself:
+        process = await asyncio.create_subprocess_exec(
+            *[*fork_server.PROGRAM, *words], env=environment, stdout=PIPE, stderr=PIPE, start_new_session=True
+        )
+    else:
+        process = await fork_server.start(*words, environment=environment)
     running = RunningDemo(process, temporary, mark, port, data)
     try:
         yield running

@@ -3,7 +3,8 @@
 To start Python and to import takes a second of a processor, a fork some milliseconds. The command has its environment,
 streams, directory and signals as from a shell. That each starts by itself as well, tests/e2e/test_environment.py proves
 of every command, test_units.py and test_slim_install.py of what is installed. A fork ends without taking apart what the
-server imported, which would cost as much as the command.
+server imported, which would cost as much as the command. The workers of an API are forks of their parent; that they
+start by themselves as well, test_workers.py, test_api_process.py and test_open_files.py prove.
 
 A test may start a server of its own, in an environment of its own: Python begins there once, for several commands.
 """
@@ -15,7 +16,9 @@ import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -23,13 +26,12 @@ import struct
 import subprocess
 import sys
 import threading
-from asyncio.subprocess import DEVNULL, PIPE, Process, SubprocessStreamProtocol
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from readside.demo import processes
 from readside.demo.launch import end_with_parent
 from readside.demo.processes import Child
 
@@ -42,6 +44,11 @@ PROGRAM = (sys.executable, "-m", "readside")
 SERVER = (sys.executable, "-m", "tests.support.fork_server")
 NUMBER = struct.Struct("=i")
 STREAM_LIMIT = 2**16
+UVICORNS = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU,
+    signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
+)  # fmt: skip
+"""The signals that the parent of an API's workers takes for itself."""
 
 
 class ForkServer:
@@ -86,15 +93,18 @@ class ForkServer:
         stdout: int = PIPE,
         stderr: int = PIPE,
         closed: Collection[int] = (),
+        open_files: tuple[int, int] | None = None,
     ) -> Process:
         """Start `readside` with these arguments; its output and its log are pipes, or descriptors.
 
         Without an environment it has the server's, and its directory. The standard streams in `closed` are closed too.
+        `open_files` are its limits of those, the soft and the hard one.
         """
         loop = asyncio.get_running_loop()
         protocol = SubprocessStreamProtocol(limit=STREAM_LIMIT, loop=loop)
         connected = loop.create_future()
         options: dict[str, Any] = {"waiter": connected, "env": environment, "server": self, "closed": closed}
+        options["open_files"] = open_files
         transport = _Transport(loop, protocol, arguments, False, stdin, stdout, stderr, 0, **options)
         await connected
         return Process(transport, protocol, loop)
@@ -106,6 +116,7 @@ class ForkServer:
         streams: list[int],
         in_session: bool = False,
         closed: Collection[int] = (),
+        open_files: tuple[int, int] | None = None,
     ) -> tuple[int, int]:
         """Start a command; give its id, and the descriptor that gives its exit code when it has ended.
 
@@ -113,7 +124,7 @@ class ForkServer:
         """
         status, told = os.pipe()
         place = None if environment is None else [dict(environment), str(Path.cwd())]
-        request = json.dumps([arguments, place, [*self._closed, *closed], in_session]).encode()
+        request = json.dumps([arguments, place, [*self._closed, *closed], open_files, in_session]).encode()
         try:
             socket.send_fds(self._control, [NUMBER.pack(len(request))], [*streams, told])
         finally:
@@ -182,7 +193,8 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
         with Path(os.devnull).open("rb") as nothing:
             streams = [nothing.fileno() if stdin is None else stdin, *theirs]
             try:
-                pid, status = kwargs["server"].fork(args, kwargs["env"], streams, closed=kwargs["closed"])
+                how = {name: kwargs[name] for name in ("closed", "open_files")}
+                pid, status = kwargs["server"].fork(args, kwargs["env"], streams, **how)
             finally:
                 for pipe in filter(None, pipes):
                     os.close(pipe[1])
@@ -202,24 +214,12 @@ class _Transport(asyncio.base_subprocess.BaseSubprocessTransport):
 
 
 async def start(*arguments: str, environment: Mapping[str, str], **streams: Any) -> Process:
-    """Start `readside` with these arguments and this environment; `streams` as ForkServer.start has them.
-
-    An API of several workers is started by itself: so are its workers.
-    """
-    if "--workers" in arguments:
-        return await asyncio.create_subprocess_exec(
-            *[*PROGRAM, *arguments], env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-        )
+    """Start `readside` with these arguments and this environment; `streams` as ForkServer.start has them."""
     return await _server().start(*arguments, environment=environment, **streams)
 
 
 def spawn(name: str, *arguments: str, log: Path, environment: Mapping[str, str]) -> Child:
-    """Start `readside` as `readside.demo.processes.spawn` does: in a session of its own, its output behind the log's.
-
-    An API of several workers is started by itself: so are its workers.
-    """
-    if "--workers" in arguments:
-        return processes.spawn(name, processes.program("readside", *arguments), log=log, environment=environment)
+    """Start `readside` as `readside.demo.processes.spawn` does: in its own session, its output behind the log's."""
     with log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
         streams = [nothing.fileno(), output.fileno(), output.fileno()]
         process: Any = _Spawned(*_server().fork(arguments, environment, streams, in_session=True))
@@ -266,7 +266,9 @@ Place = tuple[dict[str, str], str]
 """An environment, and a directory."""
 
 
-def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str], Place | None, list[int]]:
+def _next_fork(
+    control: socket.socket, ended: int
+) -> tuple[list[int], list[str], Place | None, list[int], list[int] | None]:
     """Fork at each request, and tell of those that end. Returns in a fork alone: what its command is to have."""
     statuses: dict[int, int] = {}
     with selectors.DefaultSelector() as selector:
@@ -281,14 +283,14 @@ def _next_fork(control: socket.socket, ended: int) -> tuple[list[int], list[str]
                 continue
             head, (*streams, status), _, _ = _received(control)
             (length,) = NUMBER.unpack(head)
-            arguments, place, closed, in_session = json.loads(control.recv(length, socket.MSG_WAITALL))
+            arguments, place, closed, open_files, in_session = json.loads(control.recv(length, socket.MSG_WAITALL))
             server = os.getpid()
             pid = os.fork()
             if not pid:
                 if in_session:
                     os.setsid()
                     end_with_parent(server, signal.SIGTERM)
-                return streams, arguments, place, closed
+                return streams, arguments, place, closed, open_files
             statuses[pid] = status
             os.write(status, NUMBER.pack(pid))
             for stream in streams:
@@ -303,7 +305,9 @@ def _received(control: socket.socket) -> tuple[bytes, list[int], int, Any]:
     return received
 
 
-def _become(streams: list[int], arguments: list[str], place: Place | None, closed: list[int]) -> None:
+def _become(
+    streams: list[int], arguments: list[str], place: Place | None, closed: list[int], open_files: list[int] | None
+) -> None:
     """Have what the command is to have, and nothing else."""
     above = [
         fcntl.fcntl(stream, fcntl.F_DUPFD, 3) for stream in streams
@@ -313,6 +317,8 @@ def _become(streams: list[int], arguments: list[str], place: Place | None, close
     os.closerange(3, max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 1)
     for number in closed:
         os.close(number)
+    if open_files is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files[0], open_files[1]))
     if place is not None:
         environment, directory = place
         os.chdir(directory)
@@ -343,9 +349,23 @@ def _report(statuses: dict[int, int]) -> None:
         os.close(told)
 
 
+def _fork_workers() -> None:
+    """Have uvicorn fork an API's workers, which would each import all of it; no signal is handled in them yet."""
+    subprocesses: Any = importlib.import_module("uvicorn._subprocess")
+    subprocesses.spawn = multiprocessing.get_context("fork")
+
+    def begin_anew() -> None:
+        for number in UVICORNS:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    os.register_at_fork(after_in_child=begin_anew)
+
+
 def run() -> None:
     """Run the command, and end as Python does, but for taking apart what the server imported: half of a fork's cost."""
     code = 0
+    if "--workers" in sys.argv:
+        _fork_workers()
     try:
         importlib.import_module("readside.cli").main()
     except SystemExit as ended:
