@@ -1,6 +1,7 @@
 """Many clients at once, by `wrk`: a client in Python would be the bottleneck."""
 
 import os
+import random
 import re
 import resource
 import shutil
@@ -23,7 +24,7 @@ THREADS = min(2, os.cpu_count() or 1)
 _SCRIPT = """
 local method, targets, requests, threads = %s, {%s}, {}, 0
 function setup(thread)
-  thread:set("n", threads * 500000)
+  thread:set("n", threads * 500000 + %d)
   threads = threads + 1
 end
 init = function()
@@ -75,7 +76,8 @@ async def crowd(
     """
     options = [f"-t{THREADS}", f"-c{clients}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".lua") as file:
-        if text := script(targets, method):
+        # What an earlier round asked may be remembered still: each begins at a number of its own.
+        if text := script(targets, method, random.randrange(500_000)):
             file.write(text)
             file.flush()
             options += ["--script", file.name]
@@ -85,12 +87,15 @@ async def crowd(
     return replace(parse_wrk(output), generator_share=share)
 
 
-def script(targets: Sequence[str], method: str) -> str:
-    """Write wrk's script, or "" where it needs none: GETs of one target are made once and for all."""
+def script(targets: Sequence[str], method: str, first: int = 0) -> str:
+    """Write wrk's script, or "" where it needs none: GETs of one target are made once and for all.
+
+    COUNTER begins at `first`, 0 to 499,999.
+    """
     if method == "GET" and len(targets) == 1 and COUNTER not in targets[0]:
         return ""
     quoted = [orjson.dumps(text).decode() for text in (method, *targets)]
-    return _SCRIPT % (quoted[0], ",".join(quoted[1:]))
+    return _SCRIPT % (quoted[0], ",".join(quoted[1:]), first)
 
 
 async def wrk(*arguments: str, headers: Mapping[str, str] = HEADERS) -> str:

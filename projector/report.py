@@ -142,21 +142,8 @@ class Reporter:
             "set_aside": len(aside),
             "set_aside_why": dict(list(aside.items())[-MAX_SHOWN_ASIDE:]),
             "notification_queue_usage": t.queue_usage,
-            "events_applied": t.events_applied,
-            "batches": t.batches,
-            "terms": t.terms,
-            "connections": t.connections,
-            "loads": t.loads,
-            "looks": t.looks,
-            "readings": t.readings,
-            "letters": t.letters,
-            "comparisons": t.comparisons,
-            "letters_bytes": t.letters_bytes,
-            "letters_open": t.letters_open,
-            "letters_disk_full": t.letters_disk_full,
-            "ringing": t.ringing,
-            "compared": t.compared,
-            "drift": t.drift,
+            **_counts(t),
+            **_of_letterbox(t),
             **self._of_slices(),
         }
 
@@ -168,6 +155,31 @@ class Reporter:
         slices = [_of_slice(index, one, *standing_of(one, self._still_seconds)) for index, one in enumerate(t.slices)]
         unwell = [one for one in slices if one["state"] != "live"]
         return {"slices_count": self._count, "slices": unwell, "as_of_age_ms": _age_ms(t)}
+
+
+def _counts(t: Telemetry) -> dict[str, Any]:
+    return {
+        "events_applied": t.events_applied,
+        "batches": t.batches,
+        "terms": t.terms,
+        "connections": t.connections,
+        "loads": t.loads,
+        "looks": t.looks,
+        "readings": t.readings,
+        "letters": t.letters,
+        "comparisons": t.comparisons,
+        "compared": t.compared,
+        "drift": t.drift,
+    }
+
+
+def _of_letterbox(t: Telemetry) -> dict[str, Any]:
+    return {
+        "letters_bytes": t.letters_bytes,
+        "letters_open": t.letters_open,
+        "letters_disk_full": t.letters_disk_full,
+        "ringing": t.ringing,
+    }
 
 
 def _of_slice(index: int, t: SliceTelemetry, state: str, reason: str | None) -> dict[str, Any]:

@@ -88,18 +88,10 @@ class Term:
             window_bytes=config.window_bytes,
             slices=config.slices,
         )
-        self._sessions = sessions = self._table()
-        self._requests = Requests(index=stores.index, term=self.id, sessions=sessions, jobs=jobs, view=view)
+        self._sessions = self._table()
+        self._requests = Requests(index=stores.index, term=self.id, sessions=self._sessions, jobs=jobs, view=view)
         self._drift = self._check()
-        self._step = TermStep(
-            sessions=sessions,
-            committer=Committer(stores.writer, self.id, tell=partial(telemetry.batch_waits, here)),
-            reads=stores.of_steps,
-            loader=self._loader,
-            requests=self._requests,
-            drift=self._drift,
-            telemetry=telemetry,
-        )
+        self._step = self._stepping()
 
     def _table(self) -> Sessions:
         """Build the table of sessions; each slice has its part of the places."""
@@ -121,6 +113,19 @@ class Term:
             as_of_us=lambda: self._as_of_us,
             telemetry=self._telemetry,
             every=(seconds * (stores.index + 1), seconds * slices),
+        )
+
+    def _stepping(self) -> TermStep:
+        """Build what takes letters into the view."""
+        stores, telemetry = self._stores, self._telemetry
+        return TermStep(
+            sessions=self._sessions,
+            committer=Committer(stores.writer, self.id, tell=partial(telemetry.batch_waits, self._here)),
+            reads=stores.of_steps,
+            loader=self._loader,
+            requests=self._requests,
+            drift=self._drift,
+            telemetry=telemetry,
         )
 
     async def run(self, begun: Callable[[], None] = lambda: None) -> None:

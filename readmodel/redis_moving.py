@@ -26,6 +26,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from readmodel.redis_client import AWAY_IN_A_SCRIPT, translated
 from readmodel.redis_overrides import BoundClient, NodePool
 from readmodel.redis_url import Address, shown
+from readmodel.single_flight import SingleFlight
 from readmodel.supervise import end
 
 READING_SECONDS = 1.0
@@ -56,7 +57,7 @@ class MovingServers(ABC):
         self._pools: dict[Address, NodePool] = {}
         self._clients: dict[int, BoundClient] = {}
         self._doubts: set[int | Address] = set()
-        self._reading: asyncio.Task[None] | None = None
+        self._reading = SingleFlight(self._read)
         self._not_before = self._check_at = 0.0
         self._why: Exception = RedisConnectionError("nobody was asked yet")
         self.known = False
@@ -131,8 +132,7 @@ class MovingServers(ABC):
             return
         if now > self._not_before:
             self._begin(now)
-        if self._reading is not None:
-            await asyncio.wait({self._reading})
+        await self._reading.settled()
         if not self.known:
             raise self._why
 
@@ -159,9 +159,8 @@ class MovingServers(ABC):
         self._check_at = 0.0
 
     def _begin(self, now: float) -> None:
-        if self._reading is None or self._reading.done():
+        if self._reading.begin():
             self._not_before, self._check_at = now + AGAIN_SECONDS, now + self.check_seconds
-            self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         asked = set(self._doubts)
@@ -184,8 +183,7 @@ class MovingServers(ABC):
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if self._reading is not None:
-            await end([self._reading])
+        await self._reading.close()
         for pool in self._pools.values():
             await pool.aclose()
 

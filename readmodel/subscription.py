@@ -41,21 +41,17 @@ async def heard(redis: Redis, channel: str) -> AsyncGenerator[bytes | None, None
     Ends by raising ViewUnavailable, AccessRefused or ForeignView, and only so: who wants to go on subscribes again, and
     knows by the None that messages may have been missed.
     """
-    async with aclosing(redis.pubsub()) as pubsub:
-        with translated(redis):
-            await _subscribe(pubsub, [channel], is_clustered(redis))
-        messages = _messages(redis, pubsub)
-        async with aclosing(messages):
-            async for message in messages:
-                if message["type"] in {"subscribe", "ssubscribe"}:
-                    yield None
-                elif message["type"] in {"message", "smessage"}:
-                    yield message["data"]
-                elif message["type"] == "sunsubscribe":
-                    raise ViewUnavailable(f"Redis at {target(redis)} has given the slot of a subscription away.")
-                elif message["type"] == "moved":
-                    with translated(redis):
-                        raise message["data"]
+    async with aclosing(_Ear(redis, is_clustered(redis), [channel]).messages()) as messages:
+        async for message in messages:
+            if message["type"] in {"subscribe", "ssubscribe"}:
+                yield None
+            elif message["type"] in {"message", "smessage"}:
+                yield message["data"]
+            elif message["type"] == "sunsubscribe":
+                raise ViewUnavailable(f"Redis at {target(redis)} has given the slot of a subscription away.")
+            elif message["type"] == "moved":
+                with translated(redis):
+                    raise message["data"]
 
 
 async def heard_all(
@@ -82,17 +78,44 @@ async def heard_all(
 class _Ear:
     """One connection to one server, and the channels that are heard on it."""
 
-    def __init__(self, redis: Redis, sharded: bool) -> None:
-        self.redis = redis
-        self.sharded = sharded
-        self.pubsub: Any = redis.pubsub()
-        self.channels: set[str] = set()
+    def __init__(self, redis: Redis, sharded: bool, channels: Collection[str]) -> None:
+        self.channels = set(channels)
         self.task: asyncio.Task[None] | None = None
+        self._redis = redis
+        self._sharded = sharded
+        self._pubsub: Any = redis.pubsub()
 
     async def subscribe(self, channels: Collection[str]) -> None:
+        """Ask for channels: all in one command, but for a cluster's, of which one command takes those of one slot."""
         self.channels.update(channels)
-        with translated(self.redis):
-            await _subscribe(self.pubsub, channels, self.sharded)
+        with translated(self._redis):
+            if not self._sharded:
+                await self._pubsub.subscribe(*channels)
+                return
+            for channel in channels:
+                await self._pubsub.ssubscribe(channel)
+
+    async def messages(self) -> AsyncGenerator[Any, None]:
+        """Subscribe, and yield what comes on the connection, a MOVED as a message too; ends as `heard` does."""
+        async with aclosing(self._pubsub):
+            await self.subscribe(tuple(self.channels))
+            silences = 0
+            while True:
+                try:
+                    with translated(self._redis):
+                        message = await self._pubsub.get_message(timeout=PING_SECONDS)
+                        if message is None:
+                            silences += 1
+                            if silences > 1:
+                                raise ViewUnavailable(f"Redis at {target(self._redis)} is silent on a subscription.")
+                            await self._pubsub.ping()
+                            continue
+                except ViewUnavailable as error:
+                    if not isinstance(error.__cause__, MovedError):
+                        raise
+                    message = {"type": "moved", "data": error.__cause__}
+                silences = 0
+                yield message
 
 
 class _Hearing:
@@ -141,8 +164,7 @@ class _Hearing:
             self._unheard.difference_update(channels)
             ear = self._ears.get(node)
             if ear is None:
-                ear = _Ear(self._servers.client(self._slots[channels[0]]), self._servers.sharded)
-                ear.channels.update(channels)
+                ear = _Ear(self._servers.client(self._slots[channels[0]]), self._servers.sharded, channels)
                 self._ears[node] = ear
                 ear.task = asyncio.create_task(self._listen(node, ear))
             else:
@@ -176,9 +198,7 @@ class _Hearing:
 
     async def _listen(self, node: str, ear: _Ear) -> None:
         try:
-            async with aclosing(ear.pubsub):
-                await ear.subscribe(tuple(ear.channels))
-                await self._take(node, ear)
+            await self._take(node, ear)
         except (StoreUnavailable, StoreRefused) as error:
             for channel in ear.channels:
                 self._servers.doubt(self._slots[channel], error)
@@ -193,7 +213,7 @@ class _Hearing:
             self._changed.set()
 
     async def _take(self, node: str, ear: _Ear) -> None:
-        async with aclosing(_messages(ear.redis, ear.pubsub)) as messages:
+        async with aclosing(ear.messages()) as messages:
             async for message in messages:
                 kind = message["type"]
                 if kind in {"message", "smessage"}:
@@ -219,33 +239,3 @@ class _Hearing:
     def _pause(self, node: str) -> None:
         pauses = self._tries[node][0] if node in self._tries else delays()
         self._tries[node] = pauses, time.monotonic() + next(pauses)
-
-
-async def _subscribe(pubsub: Any, channels: Collection[str], sharded: bool) -> None:
-    """Ask for channels: all in one command, but for a cluster's, of which one command takes those of one slot."""
-    if not sharded:
-        await pubsub.subscribe(*channels)
-        return
-    for channel in channels:
-        await pubsub.ssubscribe(channel)
-
-
-async def _messages(redis: Redis, pubsub: Any) -> AsyncGenerator[Any, None]:
-    """What comes on a subscription's connection, a MOVED as a message too; ends as `heard` does."""
-    silences = 0
-    while True:
-        try:
-            with translated(redis):
-                message = await pubsub.get_message(timeout=PING_SECONDS)
-                if message is None:
-                    silences += 1
-                    if silences > 1:
-                        raise ViewUnavailable(f"Redis at {target(redis)} is silent on a subscription.")
-                    await pubsub.ping()
-                    continue
-        except ViewUnavailable as error:
-            if not isinstance(error.__cause__, MovedError):
-                raise
-            message = {"type": "moved", "data": error.__cause__}
-        silences = 0
-        yield message

@@ -40,10 +40,15 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
             cancelled = True  # we end all the same, only not before they did
         running = {task for task in running if not task.done()}
     for task in tasks:
-        if not task.cancelled():
-            task.exception()  # seen: what others raise while they are ended is no news
+        seen(task)  # what others raise while they are ended is no news
     if cancelled:
         raise asyncio.CancelledError
+
+
+def seen(task: asyncio.Future[Any]) -> None:
+    """Have the loop not complain of an error that nobody fetches from a task that is over."""
+    if not task.cancelled():
+        task.exception()
 
 
 def raise_if_cancelled(exc: BaseException) -> None:

@@ -44,7 +44,7 @@ from query_api.sources.request_line import RequestLine
 from query_api.sources.stream_reader import StreamReader
 from query_api.sources.subscription import Subscribe, Subscription
 from query_api.sources.view_nodes import ViewNodes
-from query_api.sources.watch import take_connection
+from query_api.sources.watch import Probe, take_connection
 from query_api.streams.stats import StreamStats
 from query_api.streams.stream import Stream
 from readmodel.event_log import EventLog
@@ -133,7 +133,7 @@ class ApiStores:
     line: Line
     subscribe: Subscribe
     reconnect: Callable[[], Awaitable[None]]
-    probe: Callable[[], Awaitable[None]]
+    probe: Probe
     streams: Streams | None = None
     replicas: Sequence[ReplicaServer] = ()
 
@@ -291,26 +291,36 @@ class _Wiring:
         forms_bytes = config.response_cache_bytes // GZIP_PART
         cache_bytes, slices = config.response_cache_bytes - forms_bytes, stores.view.slices
         self.cache, self.forms = ResponseCache(cache_bytes, slices), GzipForms(forms_bytes)
-        self.places = places = WaitingPlaces(config.max_waiting)
-        instants = Instants(places)
+        self.places = WaitingPlaces(config.max_waiting)
+        instants = Instants(self.places)
         beat, staleness = config.heartbeat_seconds, config.max_staleness_seconds
         self.as_of_wait = AsOfWait(self.cache, instants, beat, staleness)
-        self.held = HeldPolls(places, self.cache, config.heartbeat_seconds)
+        self.held = HeldPolls(self.places, self.cache, beat)
         self.subscription = Subscription(stores.view.change_channels(), stores.subscribe, self.cache.hear)
         self.tokens = None if config.tokens is None else Tokens(config.tokens)
-        self.own = own = OwnDatabase(self.cache.belong_to)
-        view_check = ViewCheck(stores.view, own.identity)
-        sources = _sources(config, stores, self.cache, own)
+        self.own = OwnDatabase(self.cache.belong_to)
+        sources = _sources(config, stores, self.cache, self.own)
         self._have_memory_tell(instants, sources.fallback)
-        gate, stats, self.streams = _gate(config, self.tokens), Stats(), StreamStats()
-        gate.on_reconsider = self.held.reconsider
         self.load = PollLoad(lambda: sources.fallback.crowded)
+        self.streams = StreamStats()
+        self.service = self._service(config, stores, sources, exchange)
+
+    def _have_memory_tell(self, instants: Instants, fallback: Fallback) -> None:
+        """Have memory tell what it hears to all whom it concerns."""
+        self.cache.on_change = (self.held.changed, fallback.changed)
+        self.cache.on_emptying = (self.held.broken, fallback.broken)
+        self.cache.on_beat = (instants.passed,)
+
+    def _service(self, config: ApiConfig, stores: ApiStores, sources: _Sources, exchange: Exchange) -> Service:
+        """Build what answers requests."""
+        gate, stats, view_check = _gate(config, self.tokens), Stats(), ViewCheck(stores.view, self.own.identity)
+        gate.on_reconsider = self.held.reconsider
         events = self._events(config, gate, sources, stats)
         stream = self._stream(config, gate, sources, stats)
         front = Front(events, stream, Cors(config.cors_origins), config.root_path, Hosts(config.allowed_hosts))
         connections = Connections(front, config.sockets, Census(config.sockets.max_connections))
         watched = self._watched(config, gate, sources, stats, connections.census)
-        self.service = Service(
+        return Service(
             config=config,
             gate=gate,
             events=events,
@@ -322,18 +332,12 @@ class _Wiring:
             reader=sources.reader,
             fallback=sources.fallback,
             cold=sources.cold,
-            database=own.identity,
+            database=self.own.identity,
             requests=sources.requests,
-            history=_history(stores, config, own),
+            history=_history(stores, config, self.own),
             readiness=_readiness(stores, config, view_check),
             exposition=Exposition(watched, exchange),
         )
-
-    def _have_memory_tell(self, instants: Instants, fallback: Fallback) -> None:
-        """Have memory tell what it hears to all whom it concerns."""
-        self.cache.on_change = (self.held.changed, fallback.changed)
-        self.cache.on_emptying = (self.held.broken, fallback.broken)
-        self.cache.on_beat = (instants.passed,)
 
     def _events(self, config: ApiConfig, gate: Gate, sources: _Sources, stats: Stats) -> Events:
         return Events(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from structlog.contextvars import get_contextvars
 
 from readmodel import tracing
 from readside.settings import otlp_endpoint
@@ -79,7 +80,7 @@ def exported(service: str, exporter: SpanExporter) -> Iterator[None]:
 
 
 class _Tracer:
-    """Makes OpenTelemetry's spans; attributes get our prefix."""
+    """Makes OpenTelemetry's spans; attributes get our prefix, and the request's id is one, as on log lines."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -94,7 +95,7 @@ class _Tracer:
             name, _context(parent), kind=kind, record_exception=False, set_status_on_exception=False
         ) as made:
             noting = _Span(made)
-            noting.note(**attributes)
+            noting.note(**{**get_contextvars(), **attributes})
             try:
                 yield noting
             except BaseException as error:

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import os
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.builders import Way
 from tests.support.healing import Record
 from tests.support.partitions import MONTHLY
+from tests.support.ports import claim
 from tests.support.redis_clusters import RedisCluster, running_cluster
 from tests.support.servers import (
     INSTALLED,
@@ -37,6 +39,9 @@ ORDER = ("model", "oracle", "e2e", "browser", "integration", "races", "doorway",
 """The directories with the longest files begin, so that in the end no worker has a long one left alone."""
 
 
+# Our servers have no TLS; asyncpg would make ready for it on each connection, a third of an API's start.
+# Tests of TLS ask for it in their URLs.
+os.environ["PGSSLMODE"] = "disable"
 # An exception that is logged is a few lines, as in production: rich's picture of it takes seconds.
 ConsoleRenderer.get_active().exception_formatter = plain_traceback
 # httpcore asks for it with each lock that it makes: to look through all of sys.path in vain takes 1 ms of a request.
@@ -50,6 +55,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--streams", type=int, default=250, help="how many streams are sent by both ways in, on each loop")
     parser.addoption("--every-way", action="store_true", help="contract tests go both ways into either API")
     parser.addoption("--runs", type=int, default=6, help="how many seeds of the model are run on each Redis")
+
+
+def pytest_configure() -> None:
+    """Keep other test processes of this machine from our ports."""
+    claim()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -107,9 +117,9 @@ def redis_server() -> Iterator[EmbeddedRedis]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redis_nodes() -> Iterator[RedisCluster]:
-    """A Redis Cluster of three masters and three replicas for the whole run."""
+    """A Redis Cluster of three masters and three replicas. Idle ones cost as much in 20 s as it costs to make one."""
     with running_cluster() as made:
         yield made
 

@@ -83,7 +83,7 @@ class Versions:
     async def said(self, child: Child, text: str) -> None:
         """Wait until a program has logged something."""
         try:
-            await eventually(lambda: text in child.log.read_text(), f"{child.name} says {text!r}", 30)
+            await eventually(lambda: text in child.log.read_text(), f"{child.name} says {text!r}")
         except AssertionError as error:
             raise AssertionError(f"{error}: {child.log.read_text()[-2000:]}") from error
 
@@ -203,7 +203,7 @@ class Upgrade:
             except httpx.TransportError:
                 return False
 
-        await eventually(answers, "an API answers", 30)
+        await eventually(answers, "an API answers")
         return child
 
     def load(self) -> list[Coroutine[None, None, None]]:
@@ -268,7 +268,7 @@ class Upgrade:
                 as_of = found.headers.get("readside-as-of")
                 return found.headers.get("readside-source") == "redis" and microseconds(as_of) >= since
 
-            await eventually(served, what, 40)
+            await eventually(served, what)
 
     async def compare(self) -> None:
         """All is quiet: `verify` of this version finds no difference."""

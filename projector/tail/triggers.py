@@ -154,12 +154,11 @@ async def install(
     check_schema(schema)
     with refusals("install", NotInstalled):
         async with pinned(connection):
-            catalog = await _fit_catalog(connection, schema, await _check_server(connection, warn, doorbell=doorbell))
-            await _check_role(connection, role)
-            if await _is_whole(connection, schema, role, catalog):
-                return False
-            await _refuse_strangers(connection, schema)
-            await _check_rights(connection, schema, catalog.tables)
+            tables = await _to_install(
+                connection, schema, role, await _check_server(connection, warn, doorbell=doorbell)
+            )
+        if tables is None:
+            return False
 
         async def create() -> bool:
             changed = await _make(connection, schema)
@@ -173,8 +172,21 @@ async def install(
             lock_timeouts_ms=lock_timeouts_ms,
             sleep=sleep,
         )
-        changed = await locking(create, table_oids=_oids(catalog.tables))
+        changed = await locking(create, table_oids=_oids(tables))
         return await _adopt_all(connection, schema, locking) or changed
+
+
+async def _to_install(
+    connection: Connection, schema: str, role: str | None, schemas: Sequence[str]
+) -> Sequence[Table] | None:
+    """Refuse what cannot be installed. The tables that get the triggers; None where nothing is left to install."""
+    catalog = await _fit_catalog(connection, schema, schemas)
+    await _check_role(connection, role)
+    if await _is_whole(connection, schema, role, catalog):
+        return None
+    await _refuse_strangers(connection, schema)
+    await _check_rights(connection, schema, catalog.tables)
+    return catalog.tables
 
 
 async def _is_whole(connection: Connection, schema: str, role: str | None, catalog: Catalog) -> bool:

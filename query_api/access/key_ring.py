@@ -15,10 +15,9 @@ import structlog
 
 from query_api.access.jwks import MAX_BYTES, KeySet, UnreadableJwks, parse_jwks
 from query_api.access.token_config import is_url
-from query_api.http.request_id import nobodys
 from readmodel.backoff import delays
 from readmodel.errors import ConfigurationError
-from readmodel.supervise import end
+from readmodel.single_flight import SingleFlight
 
 FETCH_SECONDS = 5.0
 """A server that has not sent all of its keys by then is away, however busily it drips."""
@@ -183,7 +182,7 @@ class KeyRing:
         self._document: bytes | None = None
         self._refreshed_at: float | None = None
         self._asked_at: float | None = None
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refresh = SingleFlight(self._read)
         self._complaint = ""
 
     @property
@@ -198,21 +197,19 @@ class KeyRing:
 
     def ask(self) -> bool:
         """Have the keys read again for an unknown kid, if that may be now; tells whether it is under way."""
-        if self._refreshing is None and (
-            self._asked_at is None or self._clock() - self._asked_at >= UNKNOWN_KID_SECONDS
-        ):
-            self._asked_at = self._clock()
-            self._refreshing = self._refresh()
-        return self._refreshing is not None
+        now = self._clock()
+        if (self._asked_at is None or now - self._asked_at >= UNKNOWN_KID_SECONDS) and self._refresh.begin():
+            self._asked_at = now
+        return self._refresh.in_flight
 
     async def settled(self) -> None:
         """Wait until a refresh that is under way has ended, but no longer than SETTLE_SECONDS."""
-        if self._refreshing is not None:
-            await asyncio.wait({self._refreshing}, timeout=SETTLE_SECONDS)
+        await self._refresh.settled(SETTLE_SECONDS)
 
     async def begin(self) -> None:
         """Read the keys for the first time, and wait for it a moment; `run` goes on from there."""
-        await asyncio.wait({self._refresh()}, timeout=BEGIN_SECONDS)
+        self._refresh.begin()
+        await self._refresh.settled(BEGIN_SECONDS)
 
     async def run(self) -> None:
         """Keep the keys fresh, for ever."""
@@ -220,24 +217,19 @@ class KeyRing:
         try:
             while True:
                 failures = self.failures
-                await asyncio.wait({self._refresh()})
+                self._refresh.begin()
+                await self._refresh.settled()
                 if self.failures == failures:
                     pauses = self._pauses()
                     await self._sleep(self._source.pause_seconds)
                 else:
                     await self._sleep(next(pauses))
         finally:
-            if self._refreshing is not None:
-                await end([self._refreshing])
+            await self._refresh.close()
 
     def _pauses(self) -> Iterator[float]:
         """After a failure it is tried again sooner: until the first success no token can be checked."""
         return delays(min(LOOK_AGAIN_SECONDS, self._source.pause_seconds), self._source.pause_seconds)
-
-    def _refresh(self) -> asyncio.Task[None]:
-        if self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._read(), context=nobodys())
-        return self._refreshing
 
     async def _read(self) -> None:
         try:
@@ -251,8 +243,6 @@ class KeyRing:
             self._failed(str(error))
         except Exception as error:  # noqa: BLE001 - the boundary of a loop: whatever fails, the keys there are go on
             self._failed(f"The key set cannot be read: {type(error).__name__}.")
-        finally:
-            self._refreshing = None
 
     def _take(self, keys: KeySet) -> None:
         changed = not keys.same(self.keys)

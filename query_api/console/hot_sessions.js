@@ -1,7 +1,7 @@
 // The table of sessions: the hot ones, sorted and filtered here; and any other by its id. Rows stay put under the pointer.
 
 import { ask } from "./api.js";
-import { ago, announce, byId, count, dayAndTime, element, set, showStatus, STATUSES, write } from "./page.js";
+import { ago, announce, byId, count, dayAndTime, element, set, showStatus, STATUSES, uuidIn, write } from "./page.js";
 import { ReadsideError } from "./client/errors.js";
 
 const FIRST_ROWS = 25;
@@ -12,11 +12,10 @@ const PAGE = 1_000;
 const MOST_PAGES = 5;
 const EVERY_SECONDS = 4;
 const DESCENDING_FIRST = new Set(["events", "last_event_at", "last_polled_at", "bytes"]);
-const WHOLE_ID = /[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}/i;
 
 /** The sessions that match, in order; what has no value comes last, whichever way. */
 export function arranged(sessions, { by, descending, filter }) {
-  const wanted = filter.trim().toLowerCase(), id = WHOLE_ID.exec(wanted)?.[0] ?? wanted;
+  const wanted = filter.trim().toLowerCase(), id = uuidIn(wanted) ?? wanted;
   const status = (one) => STATUSES[one.status]?.[1] ?? one.status ?? "";
   const matching = sessions.filter((one) => !wanted || one.session_id.includes(id) || status(one).includes(wanted) || (one.status ?? "").includes(wanted));
   const absent = (one) => one[by] === null || one[by] === undefined;
@@ -147,7 +146,7 @@ export class HotSessions {
 
   // A whole id is looked up, hot or not.
   async #seek() {
-    const id = WHOLE_ID.exec(byId("hot-filter").value)?.[0]?.toLowerCase() ?? null;
+    const id = uuidIn(byId("hot-filter").value)?.toLowerCase() ?? null;
     if (id === this.#sought) return;
     this.#sought = id;
     byId("found").replaceChildren();

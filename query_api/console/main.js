@@ -4,13 +4,12 @@ import { given, takeTokens } from "./address.js";
 import { BASE, key, keyAsked } from "./api.js";
 import { hideBanner } from "./banner.js";
 import { isToken } from "./client/credential.js";
-import { announce, byId, set, write } from "./page.js";
+import { announce, byId, set, uuidIn, write } from "./page.js";
 import { ProjectionPage } from "./projection.js";
 import { SessionPage } from "./session.js";
 import "./shortcuts.js";
 import { TokenPage, endOf, names, sessionsOf } from "./token_page.js";
 
-const SESSION_ID = /[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}/i;
 const ADVICE = {
   projection: "The projection's state needs a key with the scope ops. With this one you can open a session by its id, above.",
   session: "A session's events need a key with the scope read. With this one you can look at the projection.",
@@ -145,7 +144,7 @@ function tokenIn(text) {
 
 byId("find").addEventListener("submit", (submitted) => {
   submitted.preventDefault();
-  const typed = byId("session-id").value.trim(), token = tokenIn(typed), id = SESSION_ID.exec(typed)?.[0];
+  const typed = byId("session-id").value.trim(), token = tokenIn(typed), id = uuidIn(typed);
   byId("session-id").value = "";
   if (!follow(token === null ? [] : [token])) {
     leave();

@@ -48,6 +48,9 @@ export function showStatus(target, status) {
   write(target, known ? STATUSES[status].join(" ") : (status ?? "unknown"));
 }
 
+/** The first UUID in a text, as it is written there; undefined where there is none. */
+export const uuidIn = (text) => /[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}/i.exec(text)?.[0];
+
 export const byId = (id) => document.getElementById(id);
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });

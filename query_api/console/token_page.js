@@ -2,16 +2,15 @@
 
 import { claimsOf, isToken } from "./client/credential.js";
 import { asDate } from "./client/instants.js";
-import { byId, count, dayAndTime, element, write } from "./page.js";
+import { byId, count, dayAndTime, element, uuidIn, write } from "./page.js";
 
-const ID = /^(?:urn:uuid:)?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
 const MOST = 64;
 
 /** The sessions that a token names: their ids, or null where it may read every one, or where this is a key. */
 export function sessionsOf(held) {
   const sessions = held !== null && isToken(held) ? (claimsOf(held)?.sessions ?? []) : null;
   if (sessions === null || sessions === "*") return null;
-  return Array.isArray(sessions) ? sessions.filter((id) => typeof id === "string" && ID.test(id)).slice(0, MOST) : [];
+  return Array.isArray(sessions) ? sessions.filter(isId).slice(0, MOST) : [];
 }
 
 /** Whether the sessions that a token names have this one among them, however its id is written. */
@@ -42,4 +41,5 @@ function inWords(sessions) {
   return `This token reads ${count(sessions.length)} ${sessions.length === 1 ? "session" : "sessions"}.`;
 }
 
+const isId = (id) => typeof id === "string" && uuidIn(id) === id.replace(/^urn:uuid:/i, "");
 const plain = (id) => id.toLowerCase().replace("urn:uuid:", "").replaceAll("-", "");

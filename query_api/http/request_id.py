@@ -10,7 +10,7 @@ from contextvars import Context
 from functools import cache
 from itertools import count
 
-from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 HEADER = b"x-request-id"
 _ACCEPTED = re.compile(rb"[0-9A-Za-z._~:/+=@-]{1,128}")
@@ -58,11 +58,6 @@ def about(name: bytes) -> None:
 def naming(name: bytes) -> AbstractContextManager[None]:
     """Put an id on every log line of the present context for as long as the block lasts."""
     return bound_contextvars(request_id=name.decode("ascii"))
-
-
-def current() -> str:
-    """The present request's id; "" outside of requests."""
-    return str(get_contextvars().get("request_id", ""))
 
 
 def nobodys() -> Context:

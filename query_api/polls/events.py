@@ -19,7 +19,6 @@ from query_api.http.prefer import preferred_wait
 from query_api.http.problems import problem, problem_of_read
 from query_api.http.reply import NO_FIELDS, HeaderFields, Reply
 from query_api.http.request_fields import RequestFields
-from query_api.http.request_id import current
 from query_api.memory.answers import PLAIN_LAGS, TERMINAL, Answer, AsOf, Lags, Source, as_of, found, missing, nothing
 from query_api.memory.content_coding import GzipForm, GzipForms
 from query_api.memory.newest import newest_key, newest_of
@@ -242,7 +241,7 @@ class Events:
                 return judged
             asked = judged
         poll, fields, source = asked.question.poll, asked.question.fields, "none"
-        with tracing.span("poll", fields.get(b"traceparent"), session_id=poll.session_id, request_id=current()) as span:
+        with tracing.span("poll", fields.get(b"traceparent"), session_id=poll.session_id) as span:
             try:
                 found = await self.find(asked.question, asked.at, asked.kept)
                 source, reply = found.source, self._reply_of(asked.question, found, time.monotonic())

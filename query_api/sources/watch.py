@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from readmodel.errors import ServiceError
 from readmodel.postgres_client import connect
-from readmodel.supervise import end
+from readmodel.single_flight import SingleFlight
+from readmodel.supervise import end, seen
 
 PATIENCE_SECONDS = 1.0
 """So long nobody asks whether the store is still there, nor again after it was."""
 
 T = TypeVar("T")
-Probe = Callable[[], Awaitable[object]]
+Probe = Callable[[], Coroutine[Any, Any, object]]
 
 
 class QueryWatch:
@@ -24,9 +25,8 @@ class QueryWatch:
     """
 
     def __init__(self, probe: Probe, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self._probe = probe
+        self._probe = SingleFlight(probe)
         self._patience_seconds = patience_seconds
-        self._probing: asyncio.Task[object] | None = None
         self._left: set[asyncio.Task[Any]] = set()
 
     async def result(self, query: Coroutine[Any, Any, T]) -> T:
@@ -34,7 +34,7 @@ class QueryWatch:
         task = asyncio.create_task(query)
         try:
             while not (await asyncio.wait({task}, timeout=self._patience_seconds))[0]:
-                probing = self._shared_probe()
+                probing = self._probe.join()
                 await asyncio.wait({task, probing}, return_when=asyncio.FIRST_COMPLETED)
                 if not task.done():
                     probing.result()
@@ -47,17 +47,11 @@ class QueryWatch:
 
     async def close(self) -> None:
         """Cancel what is left."""
-        await end([*self._left, *([self._probing] if self._probing else [])])
-
-    def _shared_probe(self) -> asyncio.Task[object]:
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(_run(self._probe))
-            self._probing.add_done_callback(_seen)
-        return self._probing
+        await asyncio.gather(end([*self._left]), self._probe.close())
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._left.discard(task)
-        _seen(task)
+        seen(task)
 
 
 async def take_connection(url: str, timeout_seconds: float) -> None:
@@ -69,12 +63,3 @@ async def take_connection(url: str, timeout_seconds: float) -> None:
             raise
     else:
         connection.terminate()
-
-
-async def _run(probe: Probe) -> object:
-    return await probe()
-
-
-def _seen(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()  # whoever waited for it has it, or has left

@@ -9,7 +9,6 @@ from query_api.access.denials import Denial
 from query_api.access.gate import Gate
 from query_api.http.problems import problem, problem_of_read
 from query_api.http.reply import HeaderFields, Reply
-from query_api.http.request_id import current
 from query_api.memory.answers import JSON, PLAIN_LAGS, AsOf, as_of, missing
 from query_api.memory.content_coding import GzipForm, GzipForms
 from query_api.memory.response_cache import ResponseCache
@@ -152,7 +151,7 @@ class Stream:
             asked = judged
         question, request = asked.question, asked.question.request
         traceparent = question.fields.get(b"traceparent")
-        with tracing.span("stream", traceparent, session_id=request.session_id, request_id=current()) as span:
+        with tracing.span("stream", traceparent, session_id=request.session_id) as span:
             try:
                 found = await self.read(question, request.offset, from_now=question.asks_for_end)
             except ServiceError as error:

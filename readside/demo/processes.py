@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ STOP_SECONDS = 15.0  # the API lets running polls finish for ten
 # Below the range from which Linux gives out ports for outgoing connections: a client that retries while its server
 # restarts could otherwise connect to itself, and keep the server's port.
 PORTS = range(15_000, 32_000)
+_given: deque[int] = deque(maxlen=100)
+"""Ports that this process gave last: their servers may not listen yet."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,13 @@ def program(module: str, *arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A loopback TCP port on which nothing listens now; somebody else may take it before its server does."""
+    """A loopback TCP port on which nothing listens now, and none of those given last.
+
+    Another process may take it before its server does.
+    """
     for port in random.sample(PORTS, 200):
-        if port_is_free(port):
+        if port not in _given and port_is_free(port):
+            _given.append(port)
             return port
     raise DemoError("No free TCP port was found on the loopback interface.")
 

@@ -16,7 +16,7 @@ import query_api
 CONSOLE = Path(query_api.__file__).parent / "console"
 REPOSITORY = CONSOLE.parents[1]
 FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 PROGRAMS = "chromium-headless-shell", "chromium"
 """The first that is there: without windows, a context costs a quarter of the processor's time."""
 MISSING = (

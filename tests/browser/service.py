@@ -72,7 +72,7 @@ class Service:
         async def is_live() -> bool:
             return bool((await self.get("/api/v2/projection")).json()["status"] == "live")
 
-        await eventually(is_live, "the projection is live", 40)
+        await eventually(is_live, "the projection is live")
 
     async def kill_projector(self) -> None:
         """Kill it."""

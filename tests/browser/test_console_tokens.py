@@ -161,7 +161,7 @@ async def test_when_the_token_ends_the_page_says_so_and_asks_no_more(
     """A new link goes on."""
     visitor.expected.append(REFUSED)
     session_id = await service.session(1)
-    await visitor.page.goto(f"{api.url}/#token={minted([session_id], seconds=3)}")
+    await visitor.page.goto(f"{api.url}/#token={minted([session_id], seconds=8)}")
     await expect(visitor.page.locator("#events > li")).to_have_count(1)
     await expect(visitor.page.locator("#key-problem")).to_have_text("This token has ended; ask for a new link.")
     asked = len(api.asked)

@@ -115,7 +115,7 @@ class Site:
             start_new_session=True,
         )  # fmt: skip
         try:
-            await eventually(lambda: _answers(url), f"{url} answers: {self.at / 'log'}", 30)
+            await eventually(lambda: _answers(url), f"{url} answers: {self.at / 'log'}")
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)
@@ -205,7 +205,7 @@ async def test_the_dashboard_shows_the_session_and_goes_on_when_its_token_ends(s
         opened.page.on("request", lambda asked: shown.add(asked.headers.get("authorization", "")))
         await opened.page.goto(site.backend)
         await expect(opened.page.locator("li")).to_have_count(2)
-        await eventually(lambda: len(shown - {""}) >= 3, "three tokens", 30)
+        await eventually(lambda: len(shown - {""}) >= 3, "three tokens")
         await site.service.add(site.session_id, 3)
         await expect(opened.page.locator("li")).to_have_count(5)
         await expect(opened.page.locator("#state")).to_contain_text("running, as of 20")

@@ -48,7 +48,7 @@ class Service:
         """Start the API and wait until it answers."""
         settings = {**self.site.settings, "DATABASE_URL": self.back.url(self.site.database_url)}
         self.api = self._spawn("api", settings, "--port", str(self.port))
-        await eventually(self._answers, "the API answers", 30)
+        await eventually(self._answers, "the API answers")
 
     async def is_live(self) -> None:
         """Wait until the view is live."""
@@ -81,7 +81,7 @@ class Service:
     async def _answers(self) -> bool:
         url = f"http://127.0.0.1:{self.port}{events_path(self.session_id)}"
         with suppress(httpx.TransportError):
-            async with httpx.AsyncClient(headers={"x-api-key": KEY}, timeout=5, verify=False) as client:
+            async with httpx.AsyncClient(headers={"x-api-key": KEY}, timeout=60, verify=False) as client:
                 return (await client.get(url)).status_code == 200
         return False
 

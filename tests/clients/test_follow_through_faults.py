@@ -46,7 +46,7 @@ async def sync_follower(service: Service) -> AsyncIterator[Seen]:
         yield seen
     finally:
         client.close()
-        await asyncio.to_thread(thread.join, 10)
+        await asyncio.to_thread(thread.join, 60)
     assert not thread.is_alive()
     assert errors == []
 
@@ -113,7 +113,7 @@ class Watched:
             threads = [record.threadName for record in self.log.records if trouble in record.getMessage()]
             return len(set(threads)) == 2 and len(threads) >= len(self.followers)
 
-        await eventually(met, f"{trouble}: {self.log.messages}", 30)
+        await eventually(met, f"{trouble}: {self.log.messages}")
         self.log.clear()
 
     async def complete(self) -> None:
@@ -123,7 +123,7 @@ class Watched:
         def all_have() -> bool:
             return all(len(seen.ids) >= len(wanted) for seen in self.followers)
 
-        await eventually(all_have, f"{len(wanted)} events at each follower", 30)
+        await eventually(all_have, f"{len(wanted)} events at each follower")
         assert {seen.name: sorted(seen.ids) for seen in self.followers} == {
             seen.name: wanted for seen in self.followers
         }

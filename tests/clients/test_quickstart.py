@@ -44,7 +44,7 @@ async def test_it_prints_each_event_as_it_comes(database_url: str, redis_url: st
         )
         assert process.stdout
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 first = await process.stdout.readline()
                 await writer.event(session_id, message="the second", timestamp="2026-01-13T14:30:01Z")
                 second = await process.stdout.readline()

@@ -80,9 +80,9 @@ async def url(database_url: str, redis_url: str) -> AsyncIterator[str]:
 async def test_a_token_is_renewed_before_the_api_refuses_it(url: str, writer: Writer) -> None:
     """The asynchronous client follows through three of them, and no poll is refused."""
     session_id = await writer.session()
-    backend, seen, over = Backend([session_id], seconds=5), list[Event](), Noting()
+    backend, seen, over = Backend([session_id], seconds=8), list[Event](), Noting()
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(120),
         AsyncClient(url, token=backend.later, transport=over) as client,
         aclosing(client.follow(session_id)) as events,
     ):
@@ -100,14 +100,14 @@ async def test_a_token_that_the_api_refuses_is_replaced(
     """The synchronous client, which does not look at the clock here: the 401 brings the next, and nobody sees it."""
     monkeypatch.setattr("readside_client.credential.RENEWED_AFTER", 1000.0)
     session_id = await writer.session()
-    backend = Backend([session_id], seconds=1)
+    backend = Backend([session_id], seconds=3)
     with Client(url, token=backend) as client:
 
         async def is_replaced() -> bool:
             await asyncio.to_thread(client.events, session_id)
             return len(backend.minted) == 2
 
-        await eventually(is_replaced, "the second token", 30)
+        await eventually(is_replaced, "the second token")
 
 
 async def test_a_session_that_the_token_does_not_name_has_its_own_error(url: str, writer: Writer) -> None:

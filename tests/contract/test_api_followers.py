@@ -14,6 +14,7 @@ from query_api.streams import waiter as stream_waiter
 from readmodel.errors import EventLogUnavailable
 from tests.fakes.event_log import Row
 from tests.support.builders import Way
+from tests.support.clocks import move_on
 from tests.support.hostile_tokens import AUDIENCE, ISSUER, minter
 from tests.support.scraping import series
 from tests.support.signing import claims
@@ -198,19 +199,22 @@ async def test_past_the_bound_nobody_is_held(way: Way) -> None:
         assert (await task).status_code == 200
 
 
-async def test_a_token_reads_its_sessions_and_ends_its_long_polls(way: Way, tmp_path: Path) -> None:
+async def test_a_token_reads_its_sessions_and_ends_its_long_polls(
+    way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """403 for any other, 401 when it ends, at once."""
     jwks = tmp_path / "jwks.json"
     jwks.write_bytes(MINTER.jwks)
     tokens = TokenConfig(str(jwks), (MINTER.secret.encode(),), AUDIENCE, ISSUER)
-    async with fake_stand(way, tokens=tokens) as stand:
+    async with fake_stand(way, tokens=tokens, max_staleness_seconds=600.0) as stand:
         await stand.write(SID, rows(SID, 1))
         await stand.heat(SID)
         stand.client.headers.pop("x-api-key")
         other = MINTER.es.token(claims(iss=ISSUER, sessions=["22222222-2222-4222-8222-222222222222"])).decode()
-        short = MINTER.es.token(claims(iss=ISSUER, ttl_seconds=2, sessions=[SID])).decode()
+        short = MINTER.es.token(claims(iss=ISSUER, ttl_seconds=20, sessions=[SID])).decode()
         refused = await stand.follow(SID, authorization=f"Bearer {other}")
         task = await following(stand, authorization=f"Bearer {short}")
+        move_on(monkeypatch, 21)
 
         assert refused.status_code == 403
         assert (await task).status_code == 401

@@ -84,7 +84,7 @@ async def test_every_answer_says_how_fresh_it_is(stand: Stand, sid: str) -> None
         answer = await stand.poll_from(source, sid)
 
         assert datetime.fromisoformat(answer.headers["readside-as-of"]).utcoffset() is not None
-        assert 0 <= int(answer.headers["readside-lag-ms"]) < 5000
+        assert 0 <= int(answer.headers["readside-lag-ms"]) < 60_000
 
 
 async def test_a_beat_raises_the_as_of_of_what_is_kept(stand: Stand, sid: str) -> None:

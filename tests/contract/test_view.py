@@ -426,9 +426,9 @@ async def test_a_beat_says_how_far_the_log_had_come(stage: Stage, named: tuple[s
     """Behind the sessions in its message, and in the position."""
     async with stage.redis.pubsub() as pubsub:
         await pubsub.subscribe(stage.keys.changes)
-        assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
+        assert (await pubsub.get_message(timeout=60))["type"] == "subscribe"
         await stage.apply(named=named, as_of_us=NOON + 7, wal="1a/16b3748")
-        heard = decode_change((await pubsub.get_message(timeout=5))["data"])
+        heard = decode_change((await pubsub.get_message(timeout=60))["data"])
 
     assert heard is not None
     assert (heard.sessions, heard.wal) == (named, WalPosition(0x1A, 0x16B3748))
@@ -439,11 +439,11 @@ async def test_every_batch_is_published_with_its_number(stage: Stage) -> None:
     """One message a batch: database, term, number, as-of with its round trip, and the sessions named."""
     async with stage.redis.pubsub() as pubsub:
         await pubsub.subscribe(stage.keys.changes)
-        assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
+        assert (await pubsub.get_message(timeout=60))["type"] == "subscribe"
         await stage.apply(Drop(SID), named=[SID, OTHER])
         await stage.apply(as_of_us=NOON + 7)
         await stage.begin("term-2", expected="term-1")
-        heard = [decode_change((await pubsub.get_message(timeout=5))["data"]) for _ in range(3)]
+        heard = [decode_change((await pubsub.get_message(timeout=60))["data"]) for _ in range(3)]
     first, second, third = [change for change in heard if change is not None]
 
     assert first == Change("term-1", 2, None, None, (SID, OTHER), first.at_us, DATABASE)

@@ -18,7 +18,7 @@ PACKET_TURNS = 2
 """So often the loop turns before a packet is read for certain."""
 QUIET_TURNS = 10
 """A server that has nothing to do says nothing more after so many turns of its loop."""
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 60.0
 """A server that is still busy after so long hangs."""
 ROOM_BYTES = 1 << 18
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")

@@ -149,7 +149,7 @@ async def test_status_for_people_and_for_machines(site: Site) -> None:
         assert re.fullmatch(r"\d+ ms", rows["lag"])
         assert "pid" in rows["leader"]
         assert (projection["status"], projection["reason"]) == ("live", None)
-        assert 0 <= projection["lag_ms"] < 5000
+        assert 0 <= projection["lag_ms"] < 60_000
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", projection["as_of"])
         assert projection["leader"]["role"] == "leader"
         assert projection["standbys"] == []

@@ -85,7 +85,7 @@ async def test_the_session_goes_on(shared: RunningDemo) -> None:
         async def more() -> bool:
             return bool((await client.get(url)).json()["total"] > before)
 
-        await eventually(more, "events come", 20)
+        await eventually(more, "events come")
 
 
 PARTS: dict[str, Callable[[RunningDemo], int]] = {
@@ -146,7 +146,7 @@ async def test_a_signal_ends_it_and_its_data_is_there_for_the_next(shared: Runni
         await second.line("Chaos empties Redis.")
         await second.line("Redis had been emptied: healed in ")
         await second.end(signal.SIGKILL)
-        await eventually(lambda: not [one for one in second.left() if one.startswith("/proc")], "all ends", 40)
+        await eventually(lambda: not [one for one in second.left() if one.startswith("/proc")], "all ends")
 
 
 STAGES: dict[str, Callable[[Path], bool]] = {

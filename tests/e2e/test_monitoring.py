@@ -155,7 +155,7 @@ async def test_one_scrape_tells_of_all_workers(service: Service) -> None:
     assert sum(sent.values()) == 80
     assert last["readside_poll_duration_seconds_count{source=postgres}"] == sent[POLLS % ("postgres", 200)]
     assert last["readside_fallbacks_total{reason=asked}"] == 10
-    assert 0 <= last["readside_lag_seconds"] < 5
+    assert 0 <= last["readside_lag_seconds"] < 60
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -62,7 +62,7 @@ async def watching(site: Site, *options: str) -> AsyncIterator[tuple[Process, by
 async def ended(process: Process, number: signal.Signals = signal.SIGINT) -> tuple[int, bytes]:
     """End it with a signal; its exit code and what it wrote to stderr."""
     process.send_signal(number)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         code = await process.wait()
     assert process.stderr is not None
     return code, await process.stderr.read()
@@ -109,7 +109,7 @@ async def test_a_reader_who_leaves(nobody: Site) -> None:
     process = await fork_server.start("status", "--watch", "--interval", "0.1", environment=environment, stdout=writing)
     os.close(reading)
     os.close(writing)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         (out, _), (_, err) = await head.communicate(), await process.communicate()
 
     assert (out[:3], err) == (b"at ", b"")
@@ -138,7 +138,7 @@ async def test_a_terminal_is_redrawn(nobody: Site) -> None:
     try:
         await eventually(lambda: written.count(b"Ctrl-C ends") >= 3, "it is drawn again and again")
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             assert await process.wait() == 2
     finally:
         loop.remove_reader(ours)

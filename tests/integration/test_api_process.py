@@ -51,9 +51,9 @@ async def running(settings: dict[str, str], *arguments: str) -> AsyncIterator[tu
     process = await start(settings, "--port", str(port), *arguments)
     try:
         async with httpx.AsyncClient(
-            verify=False, base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=10
+            verify=False, base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=60
         ) as client:
-            await eventually(lambda: answers(client), "the API answers", 40)
+            await eventually(lambda: answers(client), "the API answers", 90)
             yield process, client
     finally:
         if process.returncode is None:
@@ -79,7 +79,7 @@ async def test_it_serves_polls_and_ends_in_good_order(database_url: str, redis_u
     async with running(environment(database_url, redis_url)) as (process, client):
         answer = await client.get(events_path(str(uuid4())))
         process.terminate()
-        _, log = await asyncio.wait_for(process.communicate(), 10)
+        _, log = await asyncio.wait_for(process.communicate(), 60)
 
     assert answer.status_code == 404
     assert "server" not in answer.headers
@@ -100,7 +100,7 @@ async def test_a_request_under_way_is_finished(database_url: str, redis_url: str
         await blocker.execute("ROLLBACK")
 
         assert (await poll).status_code == 404
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 async def is_waiting(database_url: str) -> bool:
@@ -141,7 +141,7 @@ async def test_several_workers_serve(database_url: str, redis_url: str) -> None:
         answer = await client.get(f"/readside{events_path(str(uuid4()))}")
         described = (await client.get("/openapi.json")).json()
         process.send_signal(signal.SIGTERM)
-        _, log = await asyncio.wait_for(process.communicate(), 15)
+        _, log = await asyncio.wait_for(process.communicate(), 60)
 
     assert answer.status_code == 404
     assert described["servers"] == [{"url": "/readside"}]
@@ -169,7 +169,7 @@ async def test_a_wrong_setting_is_one_clear_line(changes: dict[str, str], senten
     settings = environment("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0", **changes)
     host = settings.pop("READSIDE_HOST", "127.0.0.1")
     process = await start(settings, "--host", host, "--port", str(free_port()))
-    _, log = await asyncio.wait_for(process.communicate(), 30)
+    _, log = await asyncio.wait_for(process.communicate(), 60)
 
     assert process.returncode == 2
     assert log.decode().startswith(f"readside: {sentence}")

@@ -1,7 +1,6 @@
 """What API processes say of themselves in Redis: who lives is shown, who is gone is not, and polls never care."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -239,7 +238,7 @@ async def test_a_cancellation_that_is_lost_keeps_no_process_from_ending() -> Non
     task = asyncio.create_task(ApiReporter([view], Census(10)).run())
     await view.asked.wait()
     ending = asyncio.create_task(end([task]))
-    done, _ = await asyncio.wait([ending], timeout=10)
+    done, _ = await asyncio.wait([ending], timeout=60)
 
     assert view.lost
     assert done == {ending}
@@ -248,12 +247,9 @@ async def test_a_cancellation_that_is_lost_keeps_no_process_from_ending() -> Non
 async def test_a_redis_that_hangs_holds_up_no_end(stage: Bench) -> None:
     """Whoever ends waits half a second for it to forget the report, not until the connection times out."""
     async with proxied(stage.config.redis_url) as proxy:
-        redis = connect(proxy.url(stage.config.redis_url), name="test", timeout_seconds=20)
+        redis = connect(proxy.url(stage.config.redis_url), name="test", timeout_seconds=3600)
         reporter = ApiReporter([ViewReader(redis, Keys("readside"))], Census(10))
         proxy.stall(new=True)
-        began = time.monotonic()
-        await reporter.leave()
-        took = time.monotonic() - began
+        async with asyncio.timeout(60):
+            await reporter.leave()
         await redis.aclose()
-
-    assert took < 10

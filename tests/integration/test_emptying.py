@@ -110,7 +110,7 @@ async def test_an_old_transaction_keeps_one_table_and_the_others_take_turns(stag
             await add(stage.writer.connection, session_id, BATCH)
             return len(emptied) > 6
 
-        await eventually(often, "the others are emptied again and again", 30)
+        await eventually(often, "the others are emptied again and again")
         turns = len(emptied)
         assert set(emptied) == {1, 2}
         before = (await settled(stage, session_id)).total
@@ -132,7 +132,7 @@ async def test_past_the_bound_no_letter_is_written_and_the_view_is_compared(stag
                     await add(stage.writer.connection, session_id, BATCH)
                     return not told.letters_open
 
-                await eventually(closed, "no letter is written any more", 30)
+                await eventually(closed, "no letter is written any more")
                 ours = await sizes(stage.writer.connection)
                 total = int(await stage.writer.connection.fetchval("SELECT count(*) FROM events"))
                 for _ in range(5):
@@ -202,7 +202,7 @@ async def test_a_dump_keeps_all_tables_from_being_emptied(stage: Bench) -> None:
             await add(stage.writer.connection, session_id, BATCH)
             return not told.letters_open
 
-        await eventually(closed, "no letter is written any more", 30)
+        await eventually(closed, "no letter is written any more")
         holders = {row["application_name"] for row in await stage.writer.connection.fetch(query)}
         total = int(await stage.writer.connection.fetchval("SELECT count(*) FROM events"))
         await shows(stage, session_id, total)

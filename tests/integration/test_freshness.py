@@ -158,7 +158,7 @@ async def test_a_tail_that_is_away_is_told_everywhere(
     sentence = f"PostgreSQL at 127.0.0.1:{pipe.listening.port}{urlsplit(pipe.stage.config.database_url).path}"
     with capture_logs() as logs:
         pipe.listening.cut(refuse=True)
-        await eventually(lambda: pipe.listening.refused > 2, "it has tried again and again", 30)
+        await eventually(lambda: pipe.listening.refused > 2, "it has tried again and again")
 
         async def told() -> bool:
             now = await pipe.status()

@@ -27,7 +27,7 @@ async def test_a_frozen_leader_that_thaws_does_no_harm(database_url: str, redis_
         await add(slow, session_id)
         frozen.process.send_signal(signal.SIGSTOP)
         async with stage.projector(heartbeat_seconds=0.2) as told:
-            await eventually(lambda: told.role == "leader", "another leads", 30)
+            await eventually(lambda: told.role == "leader", "another leads")
             await stage.caught_up()
             await stage.hot(session_id)
             await stage.writer.event(session_id)

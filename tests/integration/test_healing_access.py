@@ -35,7 +35,7 @@ async def test_a_pooler_that_swallows_notifications(stage: Bench, monkeypatch: p
         url = f"{proxy.url(stage.config.listen_url)}?sslmode=disable"
         with capture_logs() as logs:
             async with stage.projector(listen_url=url) as telemetry:
-                await eventually(lambda: "READSIDE_LISTEN_URL" in (telemetry.reason or ""), "the pooler is named", 20)
+                await eventually(lambda: "READSIDE_LISTEN_URL" in (telemetry.reason or ""), "the pooler is named")
 
                 assert await leader_pid(stage) is None
                 assert telemetry.terms == 0
@@ -47,7 +47,7 @@ async def test_a_transaction_pooler(stage: Bench, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tail, "PROBE_SECONDS", 1.0)
     async with pgbouncer(stage.config.database_url) as url:
         async with stage.projector(listen_url=url, database_url=url, statement_cache_size=0) as telemetry:
-            await eventually(lambda: "READSIDE_LISTEN_URL" in (telemetry.reason or ""), "the pooler is named", 20)
+            await eventually(lambda: "READSIDE_LISTEN_URL" in (telemetry.reason or ""), "the pooler is named")
             assert await leader_pid(stage) is None
         async with watched(stage) as watch, stage.projector(database_url=url, statement_cache_size=0):
             await watch.event(await watch.session())

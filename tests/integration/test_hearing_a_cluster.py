@@ -115,7 +115,7 @@ async def test_a_killed_master_is_heard_again_as_its_replica(ear: Hearer, cluste
     its = {channel for channel, slot in CHANNELS.items() if ear.servers.node(slot) == old.place}
     await cluster.kill(old)
 
-    await eventually(lambda: all(ear.subscribed(channel) == 2 for channel in its), "its channels are heard anew", 30)
+    await eventually(lambda: all(ear.subscribed(channel) == 2 for channel in its), "its channels are heard anew")
     await eventually(lambda: ear.is_heard(FIRST, b"again"), "a message is heard")
 
     assert set(ear.lost) == its

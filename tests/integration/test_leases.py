@@ -13,7 +13,7 @@ from tests.support.barriers import Barrier, after
 from tests.support.letterboxes import (
     add,
     hot_session,
-    lapsed,
+    lapse,
     own_server,
     prepared,
     preparing_bench,
@@ -55,8 +55,7 @@ async def test_what_was_skipped_is_compared_when_it_commits(stage: Bench, renewi
     """The transaction skipped its letter while nobody held the lease, and commits long after that is over."""
     async with stage.projector() as told, connected(stage.config.database_url) as slow:
         session_id = await hot_session(stage)
-        renewing.close()
-        await lapsed(stage.writer.connection)
+        await lapse(stage.writer.connection, renewing)
         await slow.execute(f"BEGIN ISOLATION LEVEL {level}")
         await add(slow, session_id)
         renewing.open()
@@ -73,8 +72,7 @@ async def test_what_was_skipped_and_rolled_back_is_compared_in_vain(stage: Bench
     """The mark of a savepoint stays to the end of its transaction; then nothing is in doubt any more."""
     async with stage.projector() as told, connected(stage.config.database_url) as slow:
         session_id = await hot_session(stage)
-        renewing.close()
-        await lapsed(slow)
+        await lapse(slow, renewing)
         await slow.execute("BEGIN; SAVEPOINT a")
         await add(slow, session_id)
         await slow.execute("ROLLBACK TO a")
@@ -92,8 +90,7 @@ async def test_what_commits_while_the_lease_has_lapsed_is_compared(stage: Bench,
     """Beats go on meanwhile: each finds the counter moved, and as-of waits for the comparison."""
     async with stage.projector() as told:
         session_id = await hot_session(stage)
-        renewing.close()
-        await lapsed(stage.writer.connection)
+        await lapse(stage.writer.connection, renewing)
         for total in range(1, 6):
             await stage.writer.event(session_id)
             await shows(stage, session_id, total)
@@ -113,8 +110,7 @@ async def test_a_session_that_is_loaded_while_letters_are_skipped_is_whole(
         loading.close()
         session_id = await stage.writer.session()
         await loading.reached()
-        renewing.close()
-        await lapsed(stage.writer.connection)
+        await lapse(stage.writer.connection, renewing)
         await stage.writer.event(session_id)
         await eventually(lambda: told.comparisons > 0, "the counter is noticed")
         loading.open()
@@ -175,8 +171,7 @@ async def test_a_transaction_that_only_read_before_the_lease_lapsed_is_found(sta
         session_id = await hot_session(stage)
         await slow.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
         await slow.fetchval("SELECT count(*) FROM events")
-        renewing.close()
-        await lapsed(stage.writer.connection)
+        await lapse(stage.writer.connection, renewing)
         await add(slow, session_id)
         renewing.open()
         await eventually(lambda: told.comparisons == 1, "the counter is noticed")
@@ -196,8 +191,7 @@ async def test_a_prepared_transaction_that_skipped_is_a_holder(
         stage.projector() as told,
     ):
         session_id = await hot_session(stage)
-        renewing.close()
-        await lapsed(slow)
+        await lapse(slow, renewing)
         await slow.execute("BEGIN")
         await add(slow, session_id)
         renewing.open()

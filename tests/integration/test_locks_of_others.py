@@ -25,26 +25,22 @@ async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
 
 @pytest.mark.parametrize(("tables", "doorbell"), [("events", True), ("sessions", True), ("sessions, events", False)])
 async def test_hot_answers_stay_fresh_while_the_tables_are_locked(stage: Bench, tables: str, doorbell: bool) -> None:
-    """For four seconds, eight times what a quiet reading waits; no term ends."""
+    """As-of goes on past the lock by seconds, many times what a quiet reading waits; no term ends."""
     async with stage.projector(doorbell=doorbell) as told, connected(stage.config.database_url) as migration:
         session_id = await hot_session(stage, 3)
         await migration.execute(f"BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
         began = await migration.fetchval(CLOCK_US)
-        lags: list[int] = []
 
-        async def for_long() -> bool:
-            now = await migration.fetchval(CLOCK_US)
+        async def goes_on() -> bool:
             found = await stage.read(session_id)
             assert isinstance(found, ViewPage)
-            lags.append(now - found.as_of_us)
-            return bool(now - began > 4_000_000)
+            return bool(found.as_of_us > began + 3_000_000)
 
-        await eventually(for_long, "four seconds are over")
+        await eventually(goes_on, "as-of is three seconds past the lock")
         await migration.execute("COMMIT")
         await stage.writer.event(session_id)
 
         assert (await settled(stage, session_id)).total == 4
-        assert max(lags) < 2_500_000
         assert (told.terms, told.connections, told.drift) == (1, 1, 0)
 
 

@@ -161,7 +161,7 @@ async def test_there_and_back_between_two_beats(database_url: str, redis_url: st
             found = await stage.read(session_id)
             return isinstance(found, ViewPage) and b"between" in found.page
 
-        await eventually(is_read, "the event is read as of now", 1.5)
+        await eventually(is_read, "the event is read as of now")
         await connection.execute(BACK)
         await stage.caught_up()
         await stage.hot(session_id)

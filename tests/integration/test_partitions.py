@@ -555,7 +555,7 @@ class Judge:
         """Wait until the view has given so many answers more."""
         goal = self.answers + answers
         # A load that starts over again and again waits 6 s in between.
-        await eventually(lambda: self.answers >= goal or self.ended, "the view answers", timeout_seconds=30)
+        await eventually(lambda: self.answers >= goal or self.ended, "the view answers")
 
     @staticmethod
     async def _held(connection: asyncpg.Connection[asyncpg.Record], session_id: str) -> tuple[set[str], int]:

@@ -84,7 +84,7 @@ async def test_every_beat_that_comes_back_is_measured(stage: Bench) -> None:
 
     assert after["commit_to_applied_seconds_sum"] > before["commit_to_applied_seconds_sum"]
     assert after["as_of_timestamp_seconds"] > before["as_of_timestamp_seconds"]
-    assert 0 < after["heartbeat_round_trip_seconds"] < after["lag_seconds"] < 5
+    assert 0 < after["heartbeat_round_trip_seconds"] < after["lag_seconds"] < 60
     assert (after["hot_sessions"], after["loading"], after["events_waiting"], after["live"]) == (1, 0, 0, 1)
 
 
@@ -93,14 +93,14 @@ async def test_beats_that_were_due_while_one_waited_are_measured_too(stage: Benc
     async with stage.projector() as telemetry:
         await hot(stage)
         before = scrape(telemetry)
-        await stage.view.redis.client_pause(600, all=False)
+        await stage.view.redis.client_pause(2_500, all=False)
         await stage.caught_up()
         after = scrape(telemetry)
 
     count = after["commit_to_applied_seconds_count"] - before["commit_to_applied_seconds_count"]
     seconds = after["commit_to_applied_seconds_sum"] - before["commit_to_applied_seconds_sum"]
-    assert count >= 8  # twelve beats of 50 ms
-    assert seconds > 1.5  # they waited for 0.3 s, on average
+    assert count >= 8  # of fifty beats of 50 ms: a busy machine has fewer
+    assert seconds > 1.5  # all but the last waited for longer than 0.1 s
 
 
 async def test_a_difference_is_found_and_repaired(stage: Bench) -> None:

@@ -6,12 +6,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from projector.tail import letterbox
 from projector.tail.connection import open_tail
 from projector.tail.letterbox import LEASE_SECONDS, Letterbox, ReaderReplaced
 from tests.support.barriers import before
 from tests.support.commanding import Site
-from tests.support.letterboxes import add, hot_session, lapsed, lease_ms, settled, shows, sizes, skips
+from tests.support.letterboxes import add, hot_session, lapse, lapsed, lease_ms, settled, shows, sizes, skips
 from tests.support.logs import logged
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
@@ -246,15 +245,13 @@ async def test_a_leader_whose_loop_stood_still_past_its_lease_misses_nothing(
     stage: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It neither renewed nor read meanwhile, and nobody took its place: what was skipped is compared."""
-    monkeypatch.setattr(letterbox, "LEASE_SECONDS", 0.4)
     reading, renewing = before(monkeypatch, Letterbox, "read"), before(monkeypatch, Letterbox, "renew")
     async with connected(stage.config.database_url) as slow, stage.projector() as told:
         session_id = await hot_session(stage)
         await slow.execute("BEGIN")
         await add(slow, session_id)
         reading.close()
-        renewing.close()
-        await lapsed(stage.writer.connection)
+        await lapse(stage.writer.connection, renewing)
         await stage.writer.event(session_id)
         assert await skips(stage.writer.connection) == 1
         reading.open()

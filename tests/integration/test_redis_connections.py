@@ -76,7 +76,7 @@ async def test_who_finds_all_connections_lent_waits_for_one(redis_server: Embedd
 
 async def test_nobody_waits_longer_for_a_connection_than_for_a_reply(redis_server: EmbeddedRedis) -> None:
     """Who holds it may never give it back; and who waited in vain took nobody's place."""
-    client: Any = connect(redis_server.url(), name="test", timeout_seconds=0.05, max_connections=1)
+    client: Any = connect(redis_server.url(), name="test", timeout_seconds=1.0, max_connections=1)
     try:
         held = await client.connection_pool.get_connection()
         with pytest.raises(MaxConnectionsError):

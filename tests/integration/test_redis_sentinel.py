@@ -139,7 +139,7 @@ async def test_a_master_that_is_gone(watched: SentinelSet, servers: MovingServer
             old.resume()
     if how == "killed":
         await old.server.start()
-    await eventually(partial(follows, old), "the old one is a replica", 30)
+    await eventually(partial(follows, old), "the old one is a replica")
 
     await sent(servers, "HSET", KEY, "field", "value")
     assert servers.node(SLOT) == new

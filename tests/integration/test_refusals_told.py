@@ -53,7 +53,7 @@ async def cluster_of_two() -> AsyncIterator[tuple[EmbeddedRedis, EmbeddedRedis]]
                 told = [await node.execute_command("CLUSTER", "INFO") for node in (one, other)]
                 return all(b"cluster_state:ok" in each.replace(b" ", b"") for each in map(_bytes, told))
 
-            await eventually(whole, "the cluster is whole", 30)
+            await eventually(whole, "the cluster is whole")
             yield first, second
 
 

@@ -67,7 +67,7 @@ async def test_load_silences_the_bell_and_quiet_lets_it_ring_again(
         assert not told.ringing
         stop.set()
         await asyncio.gather(*load)
-        await eventually(lambda: told.ringing, "writers ring again", 5)
+        await eventually(lambda: told.ringing, "writers ring again")
 
         for number, session_id in enumerate(sessions):
             assert (await settled(stage, session_id)).total == written[number]

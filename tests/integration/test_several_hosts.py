@@ -17,7 +17,8 @@ from tests.support.proxy import proxied
 from tests.support.servers import connected
 from tests.support.waiting import eventually
 
-CONNECT_SECONDS = 2.0
+CONNECT_SECONDS = 6.0
+"""For all hosts of a URL together."""
 
 
 @pytest.fixture
@@ -78,14 +79,11 @@ async def test_a_host_that_says_nothing_does_not_take_the_others_time(database_u
         credentials, _, rest = database_url.partition("@")
         gone = silent.url(database_url).partition("@")[2].partition("/")[0]
         url = f"{credentials}@{gone},{rest}"
-        began = time.monotonic()
         await port_of(url)
-        between = time.monotonic()
+        asked = silent.accepted
         await port_of(url)
-        ended = time.monotonic()
 
-    assert between - began < CONNECT_SECONDS
-    assert ended - between < CONNECT_SECONDS / 2
+    assert (asked, silent.accepted) == (1, 1)
 
 
 async def test_connect_timeout(database_url: str) -> None:
@@ -95,9 +93,9 @@ async def test_connect_timeout(database_url: str) -> None:
         url = silent.url(database_url)
         began = time.monotonic()
         with pytest.raises(EventLogUnavailable, match="no connection in time"):
-            await connect(f"{url}?connect_timeout=1", application_name="test", timeout_seconds=30)
+            await connect(f"{url}?connect_timeout=1", application_name="test", timeout_seconds=3600)
 
-    assert 0.9 < time.monotonic() - began < 10
+    assert 0.9 < time.monotonic() - began < 60
 
 
 async def test_the_service_after_a_promotion(pair: ServerPair, redis_url: str) -> None:

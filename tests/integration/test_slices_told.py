@@ -253,7 +253,7 @@ async def test_the_number_of_slices_is_changed(database_url: str, redis_url: str
             await eventually(lambda: refused in str(told.reason), "it is refused")
             for part in four.parts:
                 await redis.hincrby(part.keys.position, "as_of_at", -10_000_000)
-            await eventually(lambda: is_live(two), "the view of two slices is live", 20)
+            await eventually(lambda: is_live(two), "the view of two slices is live")
         there = {part.keys.position.encode() for part in four.parts} & set(await redis.keys("*:position"))
         await cleared(redis_url, tmp_path)
 

@@ -76,6 +76,7 @@ async def test_a_poll_that_leaves_memory(stand: Stand) -> None:
     assert "memory" not in {span["source"] for span in gathered.named("poll")}
     assert {span["found"] for span in gathered.named("redis")} == {"cold", "hot"}
     assert {span["reason"] for span in gathered.named("postgres")} == {"cold"}
+    assert gathered.named("postgres")[0]["request_id"] == "mine"
     traces = {span.name: span.context.trace_id for span in reversed(gathered.spans) if span.context}
     assert {f"{trace:032x}" for trace in traces.values()} == {TRACE}
     assert BOTH_KEY not in str([span.to_json() for span in gathered.spans])
@@ -204,7 +205,7 @@ async def test_a_collector_that_is_away_harms_nothing(
                 assert (await stand.poll(str(uuid4()))).status_code == 404
             await eventually(lambda: lines.said("a library says"), "the log says so")
             leaving = loop.time()
-        assert loop.time() - leaving < 2.0
+        assert loop.time() - leaving < 20  # the exporter itself would try again for a minute
 
     assert 1 <= len(lines.said("a library says")) <= 3
     assert {line["level"] for line in lines.said("a library says")} <= {"warning", "error"}

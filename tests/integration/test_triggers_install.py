@@ -50,7 +50,7 @@ async def test_a_repeat_takes_no_lock(connection: Connection, other: Connection)
     await install(connection, warn=pytest.fail)
     async with other.transaction():
         await other.execute("LOCK TABLE sessions, events IN ACCESS EXCLUSIVE MODE")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             repeated = await install(connection, warn=pytest.fail, lock_timeouts_ms=())
             sentence = await inspect(connection)
 

@@ -55,7 +55,7 @@ async def through(stage: Stage, session_id: str, *events: Any) -> None:
             return True
         return False
 
-    await eventually(sent, "the batch is answered", 30)
+    await eventually(sent, "the batch is answered")
 
 
 def _add(session_id: str, events: Any) -> list[Any]:

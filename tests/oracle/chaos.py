@@ -33,8 +33,8 @@ from tests.support.waiting import eventually
 POLLERS_EACH, ROAMERS, KEPT = 3, 2, 3
 LONGEST_SECONDS = (4.0, 4.0, 4.0, 4.0, 14.0)
 """For so long each writer keeps a transaction open at most: one of them beyond a lease."""
-HEAL_SECONDS, EDIT_SECONDS, FOLLOW_SECONDS = 40, 60, 40
-WAIT_SECONDS, HEAR_SECONDS = 20, 10
+HEAL_SECONDS, EDIT_SECONDS, FOLLOW_SECONDS = 90, 120, 90
+WAIT_SECONDS, HEAR_SECONDS = 20, 15
 """Of polls that wait, and what followers may take behind the last commit when all is quiet: who is woken takes less."""
 BETWEEN_SECONDS, LOOK_SECONDS = 0.3, 0.3
 """From the last but one commit to the last, and from one look at what followers have to the next."""

@@ -15,7 +15,7 @@ from tests.oracle.site import Fault, Hindrance, Site
 from tests.support.redis_clusters import NODE_TIMEOUT_MS, Node, RedisCluster
 
 NODE_TIMEOUT_SECONDS = NODE_TIMEOUT_MS / 1000
-ELECTION_SECONDS, WHOLE_SECONDS = 20, 40
+ELECTION_SECONDS, WHOLE_SECONDS = 60, 90
 MOVED_AT_ONCE = 3
 KINDS = (":s:", ":e:", ":i:", ":position", ":hot")
 UNHEARD_SECONDS = 0.6

@@ -13,7 +13,7 @@ from tests.oracle.site import Fault, Site
 from tests.oracle.writers import LOST, wait
 from tests.support.replication import Replication
 
-REPLAY_SECONDS = 20
+REPLAY_SECONDS = 60
 ANOTHER_HISTORY = """
 UPDATE events SET message = 'of another history' WHERE id IN (SELECT id FROM events FOR UPDATE SKIP LOCKED)
 """

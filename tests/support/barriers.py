@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from projector.core.operations import Operation
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
-DEADLINE_SECONDS = 15.0
 Chosen = Callable[..., bool]
 
 
@@ -44,7 +43,7 @@ class Barrier:
 
     async def reached(self) -> None:
         """Wait until somebody is held."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await self._came.wait()
 
     def give_up(self, error: Exception) -> None:
@@ -56,7 +55,7 @@ class Barrier:
 
     async def ended(self) -> list[Any]:
         """Wait until all that was held is over; give what each came to, errors too."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await asyncio.gather(*self._held, return_exceptions=True)
 
     async def call(self, *arguments: Any, **named: Any) -> Any:

@@ -14,9 +14,9 @@ from uuid import uuid4
 from readside.demo.processes import free_port
 from tests.support.waiting import eventually
 
-SUMMARY_SECONDS = 60
+SUMMARY_SECONDS = 150
 SUMMARY_END = "Ctrl-C ends everything."
-END_SECONDS = 40
+END_SECONDS = 120
 EVENTS_URL = re.compile(r"http://127\.0\.0\.1:\d+/api/v2/sessions/[0-9a-f-]{36}/events")
 
 
@@ -116,7 +116,7 @@ async def demo(
         if process.returncode is None:
             process.kill()
             await process.communicate()
-        await eventually(lambda: not [left for left in running.left() if left.startswith("/proc")], "all has ended", 40)
+        await eventually(lambda: not [left for left in running.left() if left.startswith("/proc")], "all has ended")
 
 
 def url_in(summary: str) -> str:

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from durable_streams import DurableStreamError, RetentionGoneError, astream
 
-from tests.support.waiting import STEP_SECONDS, eventually
+from tests.support.waiting import PATIENCE_SECONDS, STEP_SECONDS, eventually
 
 PUBLISHED = Path(__file__).parents[1] / "clients/published"
 PROGRAM = PUBLISHED / "follow.mjs"
@@ -130,7 +130,9 @@ class StreamOf:
         return found
 
 
-async def complete(followers: Iterable[Followed], wanted: Iterable[str], timeout_seconds: float = 30) -> None:
+async def complete(
+    followers: Iterable[Followed], wanted: Iterable[str], timeout_seconds: float = PATIENCE_SECONDS
+) -> None:
     """Wait until each follower was given all of these events."""
     followers, ids = list(followers), set(wanted)
 

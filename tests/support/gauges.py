@@ -19,7 +19,7 @@ from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
 
 LOOK_SECONDS = 0.02
-SETTLED_SECONDS = 60.0
+SETTLED_SECONDS = 180.0
 
 
 @dataclass

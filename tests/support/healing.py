@@ -19,7 +19,7 @@ from readmodel.view import Cold
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.projecting import MAX_BYTES, Bench, bench
 from tests.support.servers import embedded_redis
-from tests.support.waiting import STEP_SECONDS, eventually
+from tests.support.waiting import PATIENCE_SECONDS, STEP_SECONDS, eventually
 
 TYPES = ("step_created", "step_failed")
 POLLS: tuple[dict[str, object], ...] = (
@@ -122,7 +122,7 @@ async def reconnect(stage: Bench) -> None:
     await eventually(connected, "the writer is connected")
 
 
-async def healed(stage: Bench, seconds: float = 20) -> float:
+async def healed(stage: Bench, seconds: float = PATIENCE_SECONDS) -> float:
     """Wait until the view is live and equals Postgres for every session and poll; give how long that took."""
     started = time.monotonic()
     now = await stage.writer.connection.fetchval(CLOCK_US)

@@ -12,7 +12,6 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from projector.tail import letterbox
 from projector.tail.letterbox import Letterbox
 from projector.tail.triggers import install
 from readmodel.view import ViewPage
@@ -21,7 +20,7 @@ from tests.support.barriers import Barrier, before
 from tests.support.healing import CLOCK_US
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected, fresh_database, make_template, running_postgres
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 INSERT = """
 INSERT INTO events (id, session_id, event_type, event_data, timestamp)
@@ -31,7 +30,11 @@ SIZES = """
 SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c
  WHERE relnamespace = to_regnamespace($1)::oid AND relkind IN ('r', 'S')
 """
-SHORT_LEASE_SECONDS = 0.4
+LAPSE = """
+SELECT setval('readside.presence', (((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1) << 3) | last_value & 7)
+  FROM readside.presence
+"""
+"""Moves the end of the lease into the past: to wait for it a lease would have to be so short that a stall ends it."""
 
 
 @contextmanager
@@ -76,9 +79,16 @@ async def lapsed(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 
 def unrenewed(patch: pytest.MonkeyPatch) -> Barrier:
-    """A short lease, and a barrier that keeps it from being renewed while it is closed."""
-    patch.setattr(letterbox, "LEASE_SECONDS", SHORT_LEASE_SECONDS)
+    """A barrier that keeps the lease from being renewed while it is closed."""
     return before(patch, Letterbox, "renew")
+
+
+async def lapse(connection: asyncpg.Connection[asyncpg.Record], renewing: Barrier) -> None:
+    """End the lease; nobody renews it until this barrier is opened."""
+    renewing.close()
+    await renewing.reached()
+    await connection.execute(LAPSE)
+    assert await lease_ms(connection) < 0
 
 
 @asynccontextmanager
@@ -88,7 +98,7 @@ async def writers(url: str, count: int) -> AsyncIterator[list[asyncpg.Connection
         yield [await stack.enter_async_context(connected(url)) for _ in range(count)]
 
 
-async def shows(stage: Bench, session_id: str, total: int, seconds: float = 15) -> float:
+async def shows(stage: Bench, session_id: str, total: int, seconds: float = PATIENCE_SECONDS) -> float:
     """Wait until the view shows what was just committed; none of its answers before may claim to be later.
 
     Gives how long it took.

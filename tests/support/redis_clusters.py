@@ -142,7 +142,7 @@ class RedisCluster:
                 await new.run("CLUSTER FAILOVER", *how)
             return await new.is_master()
 
-        await eventually(promoted, "the replica is promoted", timeout_seconds=30)
+        await eventually(promoted, "the replica is promoted")
         await eventually(partial(self._told_by_all, slot, new, [old] if how else []), "all know the new master")
         return new
 
@@ -223,7 +223,7 @@ class RedisCluster:
         for node in self.nodes:
             if node.place in self.dead:
                 await self.restart(node)
-        await eventually(self.healthy, "the cluster is whole", 30)
+        await eventually(self.healthy, "the cluster is whole")
         for node in self.nodes:
             await node.run("CONFIG RESETSTAT")
             await node.run("SCRIPT FLUSH")
@@ -249,7 +249,7 @@ class RedisCluster:
         await self._meet()
         for number, node in enumerate(self.nodes[masters:]):
             await node.run("CLUSTER REPLICATE", self.nodes[number % masters].id)
-        await eventually(self.healthy, "the cluster is whole", 30)
+        await eventually(self.healthy, "the cluster is whole")
 
     async def _start(self) -> Node:
         number = len(self.nodes)
@@ -279,7 +279,7 @@ class RedisCluster:
             for other in self.nodes:
                 if other is not node:
                     await node.run("CLUSTER MEET", other.host, other.server.port, other.heard_at)
-        await eventually(self._all_met, "all nodes know each other", 30)
+        await eventually(self._all_met, "all nodes know each other")
 
     async def _all_met(self) -> bool:
         for node in self.nodes:

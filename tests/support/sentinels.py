@@ -96,7 +96,7 @@ class SentinelSet:
 
     async def promoted(self, old: Node) -> None:
         """Wait until the sentinels have promoted another."""
-        await eventually(partial(self._is_another, old), "another master is promoted", 30)
+        await eventually(partial(self._is_another, old), "another master is promoted")
 
     async def _is_another(self, old: Node) -> bool:
         master = await self.master()
@@ -132,7 +132,7 @@ async def watched_redis(replicas: int = 2, sentinels: int = 3) -> AsyncIterator[
                 watched.sentinels.append(sentinel)
                 await sentinel.start()
                 await watched.ask(sentinel, "SENTINEL DEBUG", *PERIODS)
-            await eventually(watched._know_each_other, "the sentinels know each other and the replicas", 30)
+            await eventually(watched._know_each_other, "the sentinels know each other and the replicas")
             yield watched
         finally:
             for server in (*watched.sentinels, *(node.server for node in watched.servers)):

@@ -37,7 +37,7 @@ async def printing(language: str, *arguments: str) -> AsyncIterator[asyncio.Stre
     )
     assert process.stdout
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             yield process.stdout
     finally:
         process.kill()

@@ -245,7 +245,7 @@ async def holding(api: Answering) -> AsyncIterator[tuple[str, list[int]]]:
 async def test_closing_ends_what_another_thread_follows(api: Answering) -> None:
     """At once, though its read is held."""
     ids = api.add(1)
-    async with holding(api) as (url, held), asyncio.timeout(10):
+    async with holding(api) as (url, held), asyncio.timeout(60):
         client = Client(url)
         following = asyncio.create_task(asyncio.to_thread(lambda: [event.id for event in client.follow(SESSION)]))
         await eventually(lambda: held == [1], "the read is held")
@@ -258,7 +258,7 @@ async def test_closing_ends_what_another_thread_follows(api: Answering) -> None:
 async def test_closing_ends_what_other_tasks_follow(api: Answering) -> None:
     """The same."""
     ids = api.add(1)
-    async with holding(api) as (url, held), asyncio.timeout(10):
+    async with holding(api) as (url, held), asyncio.timeout(60):
         client = AsyncClient(url)
         following = [asyncio.create_task(_ids(client)) for _ in range(3)]
         await eventually(lambda: held == [3], "the reads are held")

@@ -49,10 +49,10 @@ def test_a_figure_tells_how_busy_the_generator_was() -> None:
 
 
 def test_threads_ask_for_different_numbers() -> None:
-    """Each begins at a place of its own: polls alike at the same time would share a read."""
-    text = script([f"/?since={COUNTER}"], "GET")
+    """Each begins at a place of its own: polls alike at the same time would share a read, later ones be remembered."""
+    text = script([f"/?since={COUNTER}"], "GET", 123)
 
-    assert 'thread:set("n", threads * 500000)' in text
+    assert 'thread:set("n", threads * 500000 + 123)' in text
     assert THREADS * 500_000 <= 1_000_000
 
 

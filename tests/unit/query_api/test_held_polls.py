@@ -13,6 +13,7 @@ from query_api.requests.held_polls import MAX_LOOKS, HeldPolls
 from query_api.requests.places import NO_PLACE, WaitingPlaces
 from query_api.requests.waiter import Conclusion, Waiter
 from readmodel.errors import EventLogUnavailable, ServiceError
+from tests.support.clocks import move_on
 from tests.support.waiting import eventually
 
 HOUR = 3_600.0
@@ -216,13 +217,16 @@ async def test_other_keys_read_for_themselves_where_that_brought_nothing(world: 
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-async def test_when_its_time_is_over_it_gets_what_there_is(world: World, held: HeldPolls, is_kept: bool) -> None:
+async def test_when_its_time_is_over_it_gets_what_there_is(
+    world: World, held: HeldPolls, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From memory, or, where that has no room, by what it was shown: no message has come since."""
-    (follower,) = await follow(world, held, seconds=0.1)
+    (follower,) = await follow(world, held, seconds=60)
     reads = len(world.reads)
     if not is_kept:
         world.memory.clear()
         world.beats = [AsOf(2**60, time.monotonic())]
+    move_on(monkeypatch, 61)
 
     assert await answered(follower) == [304]
     assert (len(world.reads), held.endings) == (reads, {"time_over": 1})
@@ -230,10 +234,13 @@ async def test_when_its_time_is_over_it_gets_what_there_is(world: World, held: H
     assert is_kept or follower.freshness.as_of_us == 2**60
 
 
-async def test_what_is_too_old_by_then_is_read_once_more(world: World, held: HeldPolls) -> None:
+async def test_what_is_too_old_by_then_is_read_once_more(
+    world: World, held: HeldPolls, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As where no staleness is allowed at all."""
-    (follower,) = await follow(world, held, seconds=0.1, staleness=0)
+    (follower,) = await follow(world, held, seconds=60, staleness=0)
     reads = len(world.reads)
+    move_on(monkeypatch, 61)
 
     assert await answered(follower) == [304]
     assert len(world.reads) == reads + 1

@@ -476,4 +476,4 @@ async def test_a_round_trip_is_measured() -> None:
     await bench.source()
 
     assert bench.view_reads.counted.durations.count == 1
-    assert 0 < bench.view_reads.counted.durations.seconds < 1
+    assert 0 < bench.view_reads.counted.durations.seconds < 60

@@ -26,15 +26,18 @@ async def test_what_comes_in_time_is_taken() -> None:
     await asyncio.sleep(0.03)
 
 
-async def test_a_stall_uses_up_one_slice() -> None:
+async def test_a_stall_uses_up_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop stands still for many times the limit, and what it waits for has come meanwhile."""
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ours)
-    async with patience(0.1):
+    loop, stalled = asyncio.get_running_loop(), 0.0
+    monkeypatch.setattr(loop, "time", lambda: time.monotonic() + stalled)
+    async with patience(5.0):
         for _ in range(SLICES - 1):
             theirs.send(b"x")
-            time.sleep(0.3)  # noqa: ASYNC251 (a loop that has no processor time)
+            stalled += 15.0
             assert await reader.read(1) == b"x"
+    monkeypatch.undo()
     writer.close()
     await writer.wait_closed()
     theirs.close()

@@ -216,15 +216,15 @@ async def test_a_server_that_never_answers_costs_its_slices_alone(
     views: WholeView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within a bounded time."""
-    monkeypatch.setattr(looking, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(looking, "LOOK_SECONDS", 2.0)
     await begin(views, views.servers.client(0))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         projection = await read_projection(views, 5.0)
 
     away = [one.slice for one in projection.slices if one.status == "down"]
     assert [one.node for one in projection.slices if one.slice in away] == ["server 1"] * 4
     assert str(projection.reason).startswith("4 of 8 slices are away (")
-    assert str(projection.reason).endswith("does not answer within 0.2 s.")
+    assert str(projection.reason).endswith("does not answer within 2 s.")
     assert (projection.hot_sessions, projection.leader is not None) == (4, True)
     assert {one.status for one in projection.slices if one.slice not in away} == {"live"}
 

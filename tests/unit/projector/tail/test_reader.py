@@ -237,7 +237,7 @@ async def kept_once(made: LetterReader, box: FakeLetterbox) -> list[object]:
     box.done.clear()
     box.emptied.clear()
     task = asyncio.create_task(made.keep_house())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await box.emptied.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
 from query_api.access import key_ring
@@ -16,7 +17,7 @@ from query_api.access.jwks import MAX_BYTES, MAX_KEYS
 from query_api.access.key_ring import UNKNOWN_KID_SECONDS, JwksFile, JwksUrl, KeyRing, UnreachableJwks
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import BadToken, KeyNotKnown, Tokens
-from query_api.http.request_id import current, naming
+from query_api.http.request_id import naming
 from readmodel.supervise import end
 from tests.support.jwks_server import (
     Behaviour,
@@ -33,15 +34,21 @@ from tests.support.waiting import eventually
 
 OLD, NEW = key_set(ed25519()), key_set(p256())
 GOOD = claims(ttl_seconds=86_400)  # they are made when the tests are collected, and a run takes a while
-SHORT = 0.2
-"""Bounds of seconds, so that what ends by them is not waited for."""
+SHORT, LONG = 0.2, 60.0
+"""Seconds: a bound that ends what never comes, and one that a slow machine does not reach."""
 
 
 @pytest.fixture(autouse=True)
-def short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would take seconds takes less."""
+def long_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes is waited for."""
+    for bound in ("FETCH_SECONDS", "BEGIN_SECONDS", "SETTLE_SECONDS"):
+        monkeypatch.setattr(key_ring, bound, LONG)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What never comes is soon given up."""
     monkeypatch.setattr(key_ring, "FETCH_SECONDS", SHORT)
-    monkeypatch.setattr(key_ring, "BEGIN_SECONDS", 5.0)  # a loaded machine may take longer than the one second
 
 
 class FakeSource:
@@ -99,11 +106,11 @@ async def running(work: KeyRing | Tokens) -> AsyncIterator[None]:
 
 async def test_what_a_request_has_read_is_not_about_it() -> None:
     """All requests share the keys: the log's lines about them bear no request's id."""
-    seen: list[str] = []
+    seen: list[dict[str, object]] = []
 
     class Source(FakeSource):
         async def read(self) -> bytes:
-            seen.append(current())
+            seen.append(get_contextvars())
             return await super().read()
 
     ring, _ = ring_of(Source(OLD))
@@ -111,7 +118,7 @@ async def test_what_a_request_has_read_is_not_about_it() -> None:
         ring.ask()
     await ring.settled()
 
-    assert seen == [""]
+    assert seen == [{}]
 
 
 def kids(ring: KeyRing) -> list[str | None]:
@@ -173,23 +180,21 @@ async def test_ways_to_send_a_document(behaviour: Behaviour) -> None:
     assert await fetched(behaviour) == OLD
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("behaviour", [hanging, dripping(b"HTTP/1.1 200 "), dripping(b"HTTP/1.1 200 OK\r\nX-Header: ")])
 async def test_a_server_that_does_not_come_to_an_end(behaviour: Behaviour) -> None:
     """It is left after the bound, however busy it is."""
-    started = time.monotonic()
-
     assert await refusal(behaviour) == f"The key set did not come within {SHORT:g} s."
-    assert time.monotonic() - started < 10 * SHORT
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_body_that_drips() -> None:
     """A server that sends letters for ever is left after the bound too."""
     assert "did not come within" in await refusal(dripping(b"HTTP/1.1 200 OK\r\n\r\n{"))
 
 
-async def test_a_body_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_without_end() -> None:
     """No more is read of it than a set may be long."""
-    monkeypatch.setattr(key_ring, "FETCH_SECONDS", 30.0)
     document = await fetched(answering(b"x" * 3 * MAX_BYTES))
 
     assert MAX_BYTES < len(document) < 2 * MAX_BYTES
@@ -227,7 +232,6 @@ async def test_nobody_listens() -> None:
 
 async def test_a_private_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SSL_CERT_FILE says whom to believe; without it a server of that authority is a stranger."""
-    monkeypatch.setattr(key_ring, "FETCH_SECONDS", 30.0)
     authority = private_authority(tmp_path)
     async with jwks_server(answering(OLD), authority.server) as server:
         with pytest.raises(UnreachableJwks, match=r"(?i)certificate"):
@@ -237,6 +241,7 @@ async def test_a_private_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert await JwksUrl(server.url).read() == OLD
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_server_that_hangs_in_the_handshake() -> None:
     """One that takes the connection and speaks no TLS is left after the bound."""
     async with jwks_server(hanging) as server:
@@ -255,11 +260,10 @@ async def test_a_server_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch)
         await eventually(lambda: server.requests, "it is asked")
         with pytest.raises(KeyNotKnown, match="could not be read yet") as caught:
             tokens.claims(ed25519().token(GOOD), time.time())
-        started = time.monotonic()
-        await end([task])
+        async with asyncio.timeout(60):
+            await end([task])
 
     assert caught.value.reason == "no_keys"
-    assert time.monotonic() - started < 1
 
 
 async def test_rotation_on_a_server() -> None:
@@ -297,12 +301,14 @@ async def test_rotation_on_a_server() -> None:
     ],
     ids=["503", "cut off", "a page", "too long", "too many", "closed", "hanging"],
 )
-async def test_keys_are_kept_when_a_refresh_fails(behaviour: Behaviour) -> None:
+async def test_keys_are_kept_when_a_refresh_fails(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a server does instead of giving a set, tokens go on being believed, and the failure is counted."""
     async with jwks_server(answering(OLD)) as server:
         tokens = Tokens(TokenConfig(server.url))
         await tokens.begin()
         server.behaviour = behaviour
+        if behaviour is hanging:
+            monkeypatch.setattr(key_ring, "FETCH_SECONDS", SHORT)
         with pytest.raises(KeyNotKnown):
             tokens.claims(p256().token(GOOD), time.time())
         await tokens.settled()
@@ -447,7 +453,7 @@ async def test_it_is_tried_sooner_after_a_failure() -> None:
             await asyncio.Event().wait()
 
     ring = KeyRing(source, lambda: None, sleep=pause)
-    async with running(ring), asyncio.timeout(10):
+    async with running(ring), asyncio.timeout(60):
         await enough.wait()
 
     assert [bound >= pauses[place] >= bound / 2 for place, bound in ((0, 5.0), (1, 10.0), (4, 5.0))] == [True] * 3
@@ -555,4 +561,4 @@ async def test_a_file_that_is_none(tmp_path: Path, kind: str) -> None:
     elif kind == "pipe":
         os.mkfifo(path)
     with pytest.raises(UnreachableJwks, match="file"):
-        await asyncio.wait_for(JwksFile("a\0b" if kind == "null" else str(path)).read(), 5)
+        await asyncio.wait_for(JwksFile("a\0b" if kind == "null" else str(path)).read(), 60)
