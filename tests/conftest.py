@@ -5,6 +5,7 @@ import functools
 import gc
 import inspect
 import os
+import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import get_args
@@ -43,6 +44,8 @@ ORDER = ("model", "oracle", "e2e", "browser", "integration", "races", "doorway",
 os.environ["PGSSLMODE"] = "disable"
 # An exception that is logged is a few lines, as in production: rich's picture of it takes seconds.
 ConsoleRenderer.get_active().exception_formatter = plain_traceback
+# httpcore asks for it with each lock that it makes: to look through all of sys.path in vain takes 1 ms of a request.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import Context
+from functools import cache
 from itertools import count
 
 from structlog.contextvars import bind_contextvars, bound_contextvars
@@ -29,11 +30,16 @@ class RequestIds:
 
 def _numbered(prefix: bytes) -> Iterator[bytes]:
     """Number on for ever. The last three digits are written beforehand: each poll comes past here."""
-    last_digits = [b"%03x" % number for number in range(0x1000)]
+    last_digits = _three_digits()
     for number in count():
         start = b"%b-%x" % (prefix, number)
         for digits in last_digits:
             yield start + digits
+
+
+@cache
+def _three_digits() -> tuple[bytes, ...]:
+    return tuple(b"%03x" % number for number in range(0x1000))
 
 
 def is_acceptable(given: bytes, keys: Iterable[bytes]) -> bool:

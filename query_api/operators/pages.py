@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import orjson
@@ -32,7 +33,7 @@ class File:
     """A file in memory, with a validator: pages ask for theirs again each time, and mostly hear 304."""
 
     def __init__(self, name: str, body: bytes) -> None:
-        self._body = body
+        self.body = body
         self._media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
         self._etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         self._headers = {**_HEADERS, "etag": self._etag}
@@ -42,7 +43,7 @@ class File:
         held = request.headers.get("if-none-match")
         if held is not None and matches(held.encode("latin-1"), self._etag.encode("ascii")):
             return Response(status_code=304, headers=self._headers)
-        return Response(self._body, media_type=self._media_type, headers=self._headers)
+        return Response(self.body, media_type=self._media_type, headers=self._headers)
 
 
 class Pages:
@@ -52,18 +53,17 @@ class Pages:
     """
 
     def __init__(self, root_path: str, *, asks_key: bool = True) -> None:
-        described = orjson.dumps(document(root_path), option=orjson.OPT_INDENT_2)
-        console, static = _files("console"), _files("static")
+        console, static = dict(_files("console")), dict(_files("static"))
         self._at = {
-            "/": File(CONSOLE, _filled_in(console.pop(CONSOLE), asks_key=asks_key)),
-            "/docs": File("docs.html", static.pop("docs.html")),
-            "/openapi.json": File("openapi.json", described),
-            "/console/poller.js": File("poller.js", console["poller.js"]),
+            "/": File(CONSOLE, _filled_in(console.pop(CONSOLE).body, asks_key=asks_key)),
+            "/docs": static.pop("docs.html"),
+            "/openapi.json": _described(root_path),
+            "/console/poller.js": console["poller.js"],
         }
         self._in = {
-            "/console/client/{name}": {name: File(name, body) for name, body in _files("console/client").items()},
-            "/console/{name}": {name: File(name, body) for name, body in console.items()},
-            "/static/{name}": {name: File(name, body) for name, body in static.items()},
+            "/console/client/{name}": _files("console/client"),
+            "/console/{name}": console,
+            "/static/{name}": static,
         }
 
     def routes(self) -> list[Route]:
@@ -74,9 +74,15 @@ class Pages:
         ]
 
 
-def _files(folder: str) -> dict[str, bytes]:
+@cache
+def _files(folder: str) -> Mapping[str, File]:
     inside = files("query_api").joinpath(folder).iterdir()
-    return {found.name: found.read_bytes() for found in inside if found.is_file()}
+    return {found.name: File(found.name, found.read_bytes()) for found in inside if found.is_file()}
+
+
+@lru_cache(maxsize=16)
+def _described(root_path: str) -> File:
+    return File("openapi.json", orjson.dumps(document(root_path), option=orjson.OPT_INDENT_2))
 
 
 def _filled_in(page: bytes, *, asks_key: bool) -> bytes:
@@ -91,7 +97,7 @@ def _serving(file: File) -> Callable[[Request], Awaitable[Response]]:
     return serve
 
 
-def _serving_one_of(kept: dict[str, File]) -> Callable[[Request], Awaitable[Response]]:
+def _serving_one_of(kept: Mapping[str, File]) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in kept:

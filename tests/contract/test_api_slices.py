@@ -18,7 +18,7 @@ from readmodel.messages import decode_request
 from readmodel.slices import Slices, slot_of
 from readmodel.subscription import heard
 from tests.contract.test_api_metrics import scrape
-from tests.fakes.redis import fake_redis
+from tests.fakes.redis import fake_redis, fake_server
 from tests.support.builders import OPS_KEY
 from tests.support.scraping import Scrape
 from tests.support.several_servers import SeveralServers
@@ -68,7 +68,7 @@ class Apart:
 async def apart(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Apart]:
     """With a hot session in each."""
     monkeypatch.setattr(health, "KEPT_SECONDS", 0.0)
-    redis = [FakeServer() for _ in range(3)]
+    redis = [fake_server() for _ in range(3)]
     servers = SeveralServers([fake_redis(server) for server in redis])
     places = [servers.place(slot_of(keys.tag)) for keys in SLICES.keys]
     async with fake_stand(servers=servers, slices=3) as stand:

@@ -1,17 +1,23 @@
-"""fakeredis behind a connection that packs commands as readside's own does."""
+"""fakeredis behind a connection that packs commands as readside's own does, and that compiles each script once."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import hiredis
-from fakeredis import FakeAsyncRedis, FakeServer
+from fakeredis import FakeAsyncRedis, FakeServer, FakeStrictRedis
 from fakeredis.aioredis import FakeAsyncRedisConnection
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.maint_notifications import MaintNotificationsConfig
 
 from readmodel.redis_overrides import PackedWords, pack
 
 
 class _Connection(FakeAsyncRedisConnection):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.driver_info = None
+
     def pack_command(self, *args: Any) -> list[bytes]:
         return pack(args)
 
@@ -19,9 +25,44 @@ class _Connection(FakeAsyncRedisConnection):
         return [piece for command in commands for piece in pack(command)]
 
 
+class _Lua:
+    """An interpreter that compiles each script once: apply.lua takes 0.7 ms, twice what it then runs for."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+        self._compiled: dict[bytes | str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def execute(self, source: bytes | str) -> Any:
+        """Run a script."""
+        if source not in self._compiled:
+            self._compiled[source] = self._runtime.compile(source)
+        return self._compiled[source]()
+
+
+@cache
+def _interpreter() -> dict[str, Any]:
+    """What a fake server keeps of its interpreter. A script leaves nothing in it, so all servers may share one."""
+    server = FakeServer()
+    FakeStrictRedis(server=server).eval("return 1", 0)
+    kept = {name: value for name, value in vars(server).items() if name.startswith("_lua_")}
+    return {**kept, "_lua_runtime": _Lua(kept["_lua_runtime"])}
+
+
+def fake_server() -> FakeServer:
+    """Make an empty Redis in this process: it is away while it is not `connected`."""
+    server = FakeServer()
+    vars(server).update(_interpreter())
+    return server
+
+
 def fake_redis(server: FakeServer | None = None) -> Redis:
-    """Make a client of an empty Redis in this process, or of this one: it is away while it is not `connected`."""
-    return FakeAsyncRedis(server=server, connection_class=_Connection)
+    """Make a client of an empty Redis in this process, or of this one; it greets no more than readside's own does."""
+    server, quiet = server or fake_server(), MaintNotificationsConfig(enabled=False)
+    pool = ConnectionPool(connection_class=_Connection, server=server, maint_notifications_config=quiet)
+    return FakeAsyncRedis(server=server, connection_pool=pool)
 
 
 def unpacked(packed: PackedWords) -> list[bytes]:

@@ -84,7 +84,9 @@ def _function(plant: Plant, where: str) -> Iterator[None]:
     scope: dict[str, Any] = {}
     exec(f"from __future__ import annotations\n{text}", module.__dict__, scope)
     # Whoever imported a function by its name has it as well.
-    holders = [target] if owner else [other for other in sys.modules.values() if vars(other).get(name) is sound]
+    holders = (
+        [target] if owner else [one for one in sys.modules.values() if getattr(one, "__dict__", {}).get(name) is sound]
+    )
     with ExitStack() as stack:
         for holder in holders:
             stack.enter_context(mock.patch.object(holder, name, scope[name]))

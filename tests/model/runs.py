@@ -23,6 +23,7 @@ from unittest import mock
 import fakeredis
 import redis
 
+from tests.fakes.redis import fake_server
 from tests.model.oracle import Wrong
 from tests.model.plants import PLANTS
 from tests.model.simulation import NODES, simulate
@@ -68,7 +69,7 @@ def first_wrong(seeds: Iterable[int], plant: str, redis_urls: Sequence[str]) -> 
 
 
 def _fake(_node: int) -> redis.Redis:
-    return fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    return fakeredis.FakeRedis(server=fake_server())
 
 
 def _real(urls: Sequence[str], node: int) -> redis.Redis:
