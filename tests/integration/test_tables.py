@@ -113,7 +113,7 @@ async def _log(url: str) -> AsyncIterator[EventLog]:
 async def test_polls_follow_a_table_to_another_schema(
     database_url: str, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    """A poll that finds it gone looks for it, once: by its statement, or by the look at the tables that is due first."""
+    """A poll that finds it gone looks for it, once: by its statement, or by the look at tables that is due first."""
     monkeypatch.setattr(table_reads, "CHECKED_SECONDS", seconds)
     await _execute(database_url, f"ALTER DATABASE {_database(database_url)} SET search_path = public, apps")
     poll = Poll("00000000-0000-0000-0000-000000000001")
