@@ -46,6 +46,8 @@ demo: $(RUNNABLE) ## run everything on this machine, with live sessions (PORT=90
 test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) $(JS_INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Searches through very many cases wait for `make test`, or `make unit`: they cost as much as all other unit tests.
+QUICK := -m "not hypothesis and not search"
 # The unit tests in two processes that know nothing of one another: workers of one run would each collect all, and hand
 # every result on. A new directory of tests is in the second, wherever it is.
 HALF := tests/unit/query_api tests/unit/readmodel tests/unit/projector
@@ -53,10 +55,10 @@ check: $(INSTALLED) ## format, lint, types, arrows and unit tests, side by side:
 	@$(MAKE) --no-print-directory --jobs=3 --keep-going --output-sync=target lint unit-half unit-rest
 
 unit-half: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet $(HALF) $(ARGS)
+	$(BIN)/python -m pytest --quiet $(QUICK) $(HALF) $(ARGS)
 
 unit-rest: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet tests/unit tests/clients/unit $(HALF:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest --quiet $(QUICK) tests/unit tests/clients/unit $(HALF:%=--ignore=%) $(ARGS)
 
 lint: $(INSTALLED) ## format, lint, types and arrows
 	$(BIN)/ruff format --check .
@@ -64,7 +66,7 @@ lint: $(INSTALLED) ## format, lint, types and arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(INSTALLED) ## run the unit tests alone
+unit: $(INSTALLED) ## run all unit tests alone
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/clients/unit $(ARGS)
 
 # With the one package that builds, and not with all those of development.

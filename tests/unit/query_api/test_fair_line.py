@@ -249,6 +249,7 @@ def test_idle_principals_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not stage.line._lines
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("places", [1, 2, 3, 8, 32])
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_is_lost_and_nobody_starves(seed: int, places: int) -> None:

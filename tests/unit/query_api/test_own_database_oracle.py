@@ -104,6 +104,7 @@ class World:
             self.poll()
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("first", range(0, 300, 100))
 def test_no_answer_from_memory_is_another_databases(first: int) -> None:
     """Whoever leads under our prefix, and wherever our address leads."""

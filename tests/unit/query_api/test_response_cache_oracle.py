@@ -202,6 +202,7 @@ def hits_of(count: int, seeds: range) -> int:
     return hits
 
 
+@pytest.mark.search
 @pytest.mark.parametrize(("count", "first"), [*((1, first) for first in range(0, 400, 100)), (3, 0), (3, 100)])
 def test_no_answer_from_memory_is_older_than_its_as_of(count: int, first: int) -> None:
     """Whatever is lost, late or put back, in whichever slice."""

@@ -54,6 +54,7 @@ def test_what_an_offset_holds_comes_back(seed: int) -> None:
             assert not FORBIDDEN & set(offset.text)
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("seed", range(20))
 def test_offsets_sort_as_cuts_do(seed: int) -> None:
     """Places within an answer stand between its ends, in the order of its events."""

@@ -103,6 +103,7 @@ async def test_every_reason_but_those_of_keys_is_met(tokens: Tokens) -> None:
     assert met == set(REASONS) - {"no_keys"}
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("signer", MINTER, ids=lambda signer: signer.algorithm)
 async def test_a_token_that_was_changed_anywhere(tmp_path: Path, signer: object) -> None:
     """Whatever bits are turned, inserted or cut, it is a BadToken: never another error, and never believed."""
@@ -139,6 +140,7 @@ def _change(token: bytearray, kind: str, place: int, value: int) -> None:
         token.extend(b"A" * (not token))
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("signer", MINTER, ids=lambda signer: signer.algorithm)
 async def test_every_single_bit_counts(tmp_path: Path, signer: object) -> None:
     """Turning any one bit of a good token makes it a bad one: two spellings of one token are not both believed."""
