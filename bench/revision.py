@@ -19,7 +19,8 @@ def tree_of(revision: str) -> Iterator[Path]:
     archive = _git("archive", "--format=tar", commit_of(revision))
     with tempfile.TemporaryDirectory(prefix="readside-revision-") as directory:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(directory, filter="data")
+            files.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Debian 12's Python
+            files.extractall(directory)
         yield Path(directory)
 
 

@@ -97,7 +97,8 @@ def committed(place: Path) -> list[str]:
     run(["git", "-c", "tar.umask=0022", "archive", f"--output={archive}", "HEAD"], at=ROOT)
     with tarfile.open(archive) as commit:
         names = [entry.name for entry in commit if not entry.isdir()]
-        commit.extractall(place, filter="data")
+        commit.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Debian 12's Python
+        commit.extractall(place)  # noqa: S202 (we packed it)
     return names
 
 
@@ -120,7 +121,8 @@ def distribution(source: Path, dist: Path, files: Sequence[str]) -> list[Path]:
     sdist = dist / last_line(run([sys.executable, "-c", BUILD, "build_sdist", str(dist)], at=source))
     with tempfile.TemporaryDirectory(prefix="readside-sdist-") as directory:
         with tarfile.open(sdist) as archive:
-            archive.extractall(directory, filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Debian 12's Python
+            archive.extractall(directory)  # noqa: S202 (we packed it)
         place = Path(directory)
         pack(sdist, place, [str(file.relative_to(place)) for file in place.rglob("*") if not file.is_dir()])
         (unpacked,) = place.iterdir()

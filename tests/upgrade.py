@@ -293,7 +293,8 @@ def check_out(commit: str, directory: Path) -> None:
     """Put a commit's files into a directory."""
     archive = subprocess.run(["git", "archive", commit], cwd=HERE, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(directory, filter="data")
+        files.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Debian 12's Python
+        files.extractall(directory)
 
 
 @asynccontextmanager
