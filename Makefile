@@ -44,9 +44,9 @@ install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it
 demo: $(RUNNABLE) ## run everything on this machine, with live sessions (PORT=9000 for another port, ARGS=--chaos breaks parts)
 	@exec $(BIN)/readside demo --port $(PORT) $(ARGS)
 
-# Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
+# Four workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
 test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) $(JS_INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Searches through very many cases wait for `make test`, or `make unit`: they cost as much as all other unit tests.
 QUICK := -m "not hypothesis and not search"
