@@ -7,8 +7,8 @@ SHELL := /bin/bash
 # The first name on the PATH behind which a Python is new enough. Of several with one name the quickest, if it can make an
 # environment: one that was built without optimizations, as version managers often do it, takes twice the time for all.
 PYTHON ?= $(eval PYTHON := $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
-	for python in $$(type -aP $$name); do $$python deploy/how_quick.py 2>/dev/null; done | sort -k 1,1n -k 2,2n | \
-	{ read -r _ _ found && echo "$$found"; } && break; done))$(PYTHON)
+	found=$$(for python in $$(type -aP $$name); do $$python deploy/how_quick.py 2>/dev/null || :; done | \
+	sort -k 1,1n -k 2,2n | sed -n 's/^[01] [^ ]* //;1p'); test -z "$$found" || { echo "$$found"; break; }; done))$(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -49,18 +49,20 @@ test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) $(JS_INSTALLED) ## run every tes
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Searches through very many cases wait for `make test`, or `make unit`: they cost as much as all other unit tests.
-QUICK := -m "not hypothesis and not search"
+HALF_OPTIONS := --quiet -p no:cacheprovider -m "not hypothesis and not search"
+# A half in which ARGS chooses nothing (exit code 5) is no failure.
+NOTHING_CHOSEN = $(if $(ARGS),|| test $$? = 5)
 # The unit tests in two processes that know nothing of one another: workers of one run would each collect all, and hand
-# every result on. A new directory of tests is in the second, wherever it is.
+# every result on. What it finds is not kept for `pytest --lf`: each would forget what the other found.
 HALF := tests/unit/query_api tests/unit/readmodel tests/unit/projector
 check: $(INSTALLED) ## format, lint, types, arrows and unit tests, side by side: before every commit
 	@$(MAKE) --no-print-directory --jobs=3 --keep-going --output-sync=target lint unit-half unit-rest
 
 unit-half: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet $(QUICK) $(HALF) $(ARGS)
+	$(BIN)/python -m pytest $(HALF_OPTIONS) $(HALF) $(ARGS) $(NOTHING_CHOSEN)
 
 unit-rest: $(INSTALLED)
-	$(BIN)/python -m pytest --quiet $(QUICK) tests/unit tests/clients/unit $(HALF:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest $(HALF_OPTIONS) tests/unit tests/clients/unit $(HALF:%=--ignore=%) $(ARGS) $(NOTHING_CHOSEN)
 
 lint: $(INSTALLED) ## format, lint, types and arrows
 	$(BIN)/ruff format --check .

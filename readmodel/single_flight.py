@@ -29,14 +29,21 @@ class SingleFlight(Generic[T]):
 
     def begin(self) -> bool:
         """Begin an attempt, unless one is under way; tells whether it did."""
-        return not self.in_flight and not self.join().done()
+        if self.in_flight:
+            return False
+        self._task = self._new()
+        return True
 
     def join(self) -> asyncio.Task[T]:
         """The attempt under way, or a new one. Wait for it by `asyncio.wait`: an `await` hands cancellations on."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._attempt(), context=Context())
-            self._task.add_done_callback(seen)  # those who shared an error have it, or have left
+            self._task = self._new()
         return self._task
+
+    def _new(self) -> asyncio.Task[T]:
+        task = asyncio.create_task(self._attempt(), context=Context())
+        task.add_done_callback(seen)  # those who shared an error have it, or have left
+        return task
 
     async def settled(self, timeout_seconds: float | None = None) -> None:
         """Wait until the attempt under way has ended, but no longer than this; raises nothing of its own."""

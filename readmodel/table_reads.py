@@ -87,9 +87,13 @@ class TableReads(ABC, Generic[Question]):
 
     async def _row(self, question: Question, max_bytes: int) -> tuple[asyncpg.Record, Proof | None]:
         tables = await self._finder.tables()
-        try:
-            if time.monotonic() - self._checked_at > CHECKED_SECONDS:
+        if time.monotonic() - self._checked_at > CHECKED_SECONDS:
+            try:
                 await self._check(tables)
+            except SchemaMissing:
+                self._finder.forget(tables)  # who asks again looks for them
+                raise
+        try:
             with translated(self._url):
                 row, proof = await self._fetch(question, tables, max_bytes)
         except ServiceError as error:

@@ -324,7 +324,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the same)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the same)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed and the environment: to look through files that nobody names would take as long again."""
+        """What is passed, and the environment: pydantic would also look for files, of which none is named."""
         return init_settings, env_settings
 
     def __init__(self, **instead: Any) -> None:

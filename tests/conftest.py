@@ -40,7 +40,7 @@ ORDER = ("model", "oracle", "e2e", "browser", "integration", "races", "doorway",
 
 
 # Our servers have no TLS; asyncpg would make ready for it on each connection, a third of an API's start.
-# Tests of TLS ask for it in their URLs.
+# tests/integration/test_tls.py goes without this.
 os.environ["PGSSLMODE"] = "disable"
 # An exception that is logged is a few lines, as in production: rich's picture of it takes seconds.
 ConsoleRenderer.get_active().exception_formatter = plain_traceback
@@ -57,9 +57,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runs", type=int, default=6, help="how many seeds of the model are run on each Redis")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Keep other test processes of this machine from our ports."""
-    claim()
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        claim()  # who only hands tests to workers needs none
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

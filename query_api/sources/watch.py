@@ -47,7 +47,10 @@ class QueryWatch:
 
     async def close(self) -> None:
         """Cancel what is left."""
-        await asyncio.gather(end([*self._left]), self._probe.close())
+        try:
+            await end([*self._left])
+        finally:
+            await self._probe.close()
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._left.discard(task)

@@ -143,14 +143,15 @@ async def test_cors_gives_nothing_to_others(stand: Stand, origin: str | None) ->
 @of_one_stand
 async def test_a_preflight_is_answered(stand: Stand) -> None:
     """Without a key: browsers send none with it."""
-    stand.client.headers.pop("x-api-key")
     headers = {
         "origin": ORIGIN,
         "access-control-request-method": "GET",
         "access-control-request-headers": "x-api-key, if-none-match, readside-max-staleness, authorization",
     }
 
-    answer = await stand.client.options(events_path(str(uuid4())), headers=headers)
+    request = stand.client.build_request("OPTIONS", events_path(str(uuid4())), headers=headers)
+    del request.headers["x-api-key"]
+    answer = await stand.client.send(request)
 
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == ORIGIN

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +17,7 @@ import jwt
 import pytest
 
 from readside.api_server import listening
+from readside.demo.processes import free_port
 from tests.support import fork_server
 from tests.support.builders import events_path
 from tests.support.keys import HEADERS, KEY
@@ -26,17 +26,10 @@ from tests.support.waiting import eventually
 
 
 def environment(database_url: str, redis_url: str, **changes: str) -> dict[str, str]:
-    """An environment with these settings and no others of ours."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("READSIDE_")}
+    """An environment with these settings, no others of ours, and none for Postgres' clients."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("READSIDE_", "PG"))}
     settings = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "API_KEYS": f"test:{KEY}:read+ops", **changes}
     return kept | {f"READSIDE_{name}": value for name, value in settings.items()}
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def start(settings: dict[str, str], *arguments: str) -> Process:

@@ -244,7 +244,7 @@ async def test_a_bell_that_falls_silent_costs_a_beat(stage: Bench, monkeypatch: 
                 await stage.writer.event(session_id)
                 took.append(await shows_items(stage, session_id, total))
 
-            assert min(took[1:]) < 0.4  # a beat's would come with the next one, half a second later
+            assert median(took) < 0.4  # by a beat it would take half a second, each time
             assert (told.terms, told.connections) == (1, 1)
 
 

@@ -34,6 +34,12 @@ class Trust(NamedTuple):
     certificate: ServerCertificate
 
 
+@pytest.fixture(autouse=True)
+def as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests turn off what a URL that says nothing asks for."""
+    monkeypatch.delenv("PGSSLMODE")
+
+
 @pytest.fixture(scope="module")
 def trust() -> Iterator[Trust]:
     """Made once."""

@@ -33,7 +33,9 @@ async def lasting_connection(lasting_database_url: str) -> AsyncIterator[Connect
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def whole(lasting_connection: Connection) -> Connection:
-    """Everything is there, and is as it was made: the last damage was mended."""
+    """Everything is there, and is as it was made, whatever became of the last damage."""
+    if await inspect(lasting_connection) is not None:
+        await install(lasting_connection, warn=pytest.fail)
     assert await inspect(lasting_connection) is None
     return lasting_connection
 

@@ -80,7 +80,7 @@ class Roles:
 
     @asynccontextmanager
     async def acting(self, role: str) -> AsyncIterator[Connection]:
-        """Act as this role, which may create tables of its own; all is rolled back."""
+        """Act as this role, which may create tables of its own; all is rolled back but the values of sequences."""
         transaction = self.connection.transaction()
         await transaction.start()
         try:

@@ -1,4 +1,4 @@
-"""Ports of each test process' own: suites and workers that run beside each other draw from different ones."""
+"""A block of ports for each test process: those that it draws itself are no other's, while blocks are left."""
 
 import atexit
 import socket

@@ -1,5 +1,6 @@
 """Which Python `make` builds the environment with."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ NONE = "exit 127"
 
 @pytest.fixture
 def taken(tmp_path: Path) -> Callable[..., str]:
-    """Puts programs on the PATH, in this order and before the machine's; tells which is taken."""
+    """Puts programs on a PATH of their own, in this order; tells which is taken."""
 
     def take(**pythons: str) -> str:
         show = tmp_path / "show.mk"
@@ -25,7 +26,11 @@ def taken(tmp_path: Path) -> Callable[..., str]:
             program.parent.mkdir()
             program.write_text(f"#!/bin/sh\n{does}\n")
             program.chmod(0o755)
-        path = ":".join([*(str(tmp_path / str(at)) for at in range(len(pythons))), "/usr/bin", "/bin"])
+        tools = tmp_path / "tools"
+        tools.mkdir()
+        for tool in ("make", "bash", "sh", "sort", "sed"):
+            (tools / tool).symlink_to(shutil.which(tool) or tool)
+        path = ":".join(str(tmp_path / name) for name in (*map(str, range(len(pythons))), "tools"))
         ended = subprocess.run(
             ["make", "--silent", "-f", "Makefile", "-f", show, "show"],
             env={"PATH": path}, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
@@ -43,10 +48,21 @@ def test_the_quickest_of_a_name_is_taken(taken: Callable[..., str]) -> None:
             python311_none=NONE,
             python311_quick="echo 0 0.000 /quick",
             python311_bare="echo 1 0.000 /bare",
+            python311_last=NONE,
             python312="echo 0 0.000 /newer",
         )
         == "/quick"
     )
+
+
+def test_another_name_is_tried_where_none_is_new_enough(taken: Callable[..., str]) -> None:
+    """A name may be a shim with nothing behind it, or a Python that is too old."""
+    assert taken(python311=NONE, python312="echo 0 0.300 /newer", python313="echo 0 0.000 /newest") == "/newer"
+
+
+def test_without_any_it_is_said(taken: Callable[..., str]) -> None:
+    """There is nothing to take."""
+    assert taken(python311=NONE, python3=NONE) == ""
 
 
 def test_a_python_says_how_it_is() -> None:

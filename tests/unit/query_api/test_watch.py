@@ -1,6 +1,7 @@
 """A query that takes long is given up when its store no longer answers, and never because it is slow."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -101,6 +102,43 @@ async def test_a_driver_that_does_not_let_go_is_not_waited_for() -> None:
             await watch.result(stubborn())
     let_go.set()
     await watch.close()
+
+
+async def test_an_end_that_is_cancelled_waits_for_the_query_all_the_same() -> None:
+    """Its connection would be closed under it."""
+    let_go, over, probed, probe_over = (asyncio.Event() for _ in range(4))
+
+    async def dying(until: asyncio.Event) -> None:
+        """As where a driver waits for its server."""
+        while not until.is_set():
+            with suppress(asyncio.CancelledError):
+                await until.wait()
+
+    async def stubborn() -> None:
+        await dying(let_go)
+        over.set()
+
+    async def probe() -> None:
+        probed.set()
+        await dying(probe_over)
+
+    watch = QueryWatch(probe, 0.01)
+    asked = asyncio.create_task(watch.result(stubborn()))
+    await probed.wait()
+    asked.cancel()
+    await asyncio.wait({asked})
+    closing = asyncio.create_task(watch.close())
+    for step in (lambda: None, closing.cancel, probe_over.set, lambda: None):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        step()
+    ended_before = closing.done()
+    let_go.set()
+    await asyncio.wait({closing})
+
+    assert not ended_before
+    assert over.is_set()
+    assert closing.cancelled()
 
 
 async def test_its_own_error_is_the_querys() -> None:
