@@ -4,11 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The first name on the PATH behind which a Python is new enough. Of several with one name the quickest, if it can make an
-# environment: one that was built without optimizations, as version managers often do it, takes twice the time for all.
-PYTHON ?= $(eval PYTHON := $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
-	found=$$(for python in $$(type -aP $$name); do $$python deploy/how_quick.py 2>/dev/null || :; done | \
-	sort -k 1,1n -k 2,2n | sed -n 's/^[01] [^ ]* //;1p'); test -z "$$found" || { echo "$$found"; break; }; done))$(PYTHON)
+# The first Python that is new enough: a name on the PATH may be a shim with nothing behind it, so each is tried.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -44,9 +42,9 @@ install: $(INSTALLED) ## put the program at .venv/bin/readside, with all that it
 demo: $(RUNNABLE) ## run everything on this machine, with live sessions (PORT=9000 for another port, ARGS=--chaos breaks parts)
 	@exec $(BIN)/readside demo --port $(PORT) $(ARGS)
 
-# Four workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
+# Three workers for two cores: most tests wait for servers. tests/conftest.py says which files come first.
 test: $(INSTALLED) tools $(PUBLISHED_INSTALLED) $(JS_INSTALLED) ## run every test (ARGS="-k cache -x" goes to pytest)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Searches through very many cases wait for `make test`, or `make unit`: they cost as much as all other unit tests.
 HALF_OPTIONS := --quiet -p no:cacheprovider -m "not hypothesis and not search"
