@@ -219,14 +219,16 @@ class Stream:
     async def read(self, question: StreamQuestion, offset: Offset | None, *, from_now: bool = False) -> StreamFinding:
         """Read on behind an offset until there is something of the types that are asked for, or nothing more.
 
-        Who began at the start has no offset that could be gone: what we read on from alone may be of an older history,
-        and then it is read from the start. Raises ServiceError.
+        Who began at the start, or at the end, has no offset that could be gone: what we read on from alone may be of an
+        older history, and then it begins there again. Raises ServiceError.
         """
         try:
             return await self._read_on(question, offset, from_now=from_now)
         except OffsetGone:
-            if not question.request.from_start:
+            if question.request.offset is not None:
                 raise
+            if question.request.from_now:  # not by memory, which may not have heard of the new history
+                return await self._read_one(question, None, from_now=True)
             return await self._read_on(question, None)
 
     async def _read_on(

@@ -46,7 +46,7 @@ class StreamWaiter(Waiter[StreamFinding]):
     def key(self) -> Hashable:  # type: ignore[override]
         """What one finding depends on: where it began, though what is not of its types moves it on."""
         request = self.question.request
-        return self._began_at, request.from_start, request.types, self.question.wanted
+        return self._began_at, request.from_start, request.from_now, request.types, self.question.wanted
 
     @property
     def staleness_seconds(self) -> float:  # type: ignore[override]

@@ -149,6 +149,27 @@ async def test_who_asked_from_the_start_has_no_offset_that_a_crash_could_take(st
     assert ids(await task) == [str(row.id)]
 
 
+async def test_who_asked_from_now_has_no_offset_that_a_crash_could_take(stand: Stand) -> None:
+    """The long poll is held on at the end of the new history, and is told what comes from then on."""
+    task = await following(stand)
+    streams(stand).streams.incarnation += 1
+    await stand.stage.begin("term-2", stand.stage.term, origin=await stand.side.origin())
+    await stand.drop(SID)
+    added: list[str] = []
+
+    async def is_told() -> bool:
+        added.append(str((row := Row(SID, NOON_US)).id))
+        await stand.side.add(row)
+        await stand.drop(SID)  # Postgres answers, and its change is heard
+        return task.done()
+
+    await eventually(is_told, "the long poll has news")
+    answer = await task
+
+    assert answer.status_code == 200, answer.text
+    assert set(ids(answer)) <= set(added)
+
+
 async def test_followers_of_one_offset_share_a_read_and_a_body(stand: Stand) -> None:
     """Thirty of them, by one read of Redis."""
     holding = stand.held
