@@ -97,9 +97,14 @@ def committed(place: Path) -> list[str]:
     run(["git", "-c", "tar.umask=0022", "archive", f"--output={archive}", "HEAD"], at=ROOT)
     with tarfile.open(archive) as commit:
         names = [entry.name for entry in commit if not entry.isdir()]
-        commit.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Debian 12's Python
-        commit.extractall(place)  # noqa: S202 (we packed it)
+        unpack(commit, place)
     return names
+
+
+def unpack(archive: tarfile.TarFile, place: Path) -> None:
+    """Unpack what we packed ourselves."""
+    archive.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Debian 12's Python
+    archive.extractall(place)  # noqa: S202 (it is ours)
 
 
 def followed(source: Path, names: Iterable[str]) -> Iterator[str]:
@@ -121,9 +126,7 @@ def distribution(source: Path, dist: Path, files: Sequence[str]) -> list[Path]:
     sdist = dist / last_line(run([sys.executable, "-c", BUILD, "build_sdist", str(dist)], at=source))
     with tempfile.TemporaryDirectory(prefix="readside-sdist-") as directory:
         with tarfile.open(sdist) as archive:
-            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Debian 12's Python
-            archive.extractall(directory)  # noqa: S202 (we packed it)
-        place = Path(directory)
+            unpack(archive, place := Path(directory))
         pack(sdist, place, [str(file.relative_to(place)) for file in place.rglob("*") if not file.is_dir()])
         (unpacked,) = place.iterdir()
         wheel = dist / last_line(run([sys.executable, "-c", BUILD, "build_wheel", str(dist)], at=unpacked))

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
+from tests.support.letters import Letterbox, letterbox
 from tests.support.servers import empty, fresh_database, running_redis
 
 
@@ -34,3 +35,24 @@ async def lasting_database_url(postgres_server: EmbeddedPostgres, installed_once
     await postgres_server.start()  # a test may have stopped it
     async with fresh_database(postgres_server, installed_once) as url:
         yield url
+
+
+@pytest.fixture
+async def box(database_url: str) -> AsyncIterator[Letterbox]:
+    """The triggers installed, ten sessions there, and somebody who reads letters."""
+    async with letterbox(database_url) as box:
+        yield box
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting_box(lasting_database_url: str) -> AsyncIterator[Letterbox]:
+    """One for all tests that leave the tables as they are."""
+    async with letterbox(lasting_database_url) as box:
+        yield box
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def anew(lasting_box: Letterbox) -> Letterbox:
+    """The same, as it was at first."""
+    await lasting_box.begin_anew()
+    return lasting_box

@@ -18,13 +18,6 @@ from tests.support.servers import connected, embedded_postgres, make_template, s
 pytestmark = pytest.mark.installed
 
 
-@pytest.fixture
-async def box(database_url: str) -> AsyncIterator[Letterbox]:
-    """The triggers installed, ten sessions there, and somebody who reads letters."""
-    async with letterbox(database_url) as box:
-        yield box
-
-
 async def holders(connection: Connection) -> int:
     """How many transactions hold the mark of those that skipped."""
     return int(

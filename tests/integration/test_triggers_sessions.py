@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
-from tests.support.letters import Letterbox, events, letter, letterbox, only, sessions, sid
+from tests.support.letters import Letterbox, events, letter, only, sessions, sid
 
 pytestmark = pytest.mark.installed
-
-
-@pytest.fixture
-async def box(database_url: str) -> AsyncIterator[Letterbox]:
-    """The triggers installed, ten sessions there, and somebody who reads letters."""
-    async with letterbox(database_url) as box:
-        yield box
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lasting_box(lasting_database_url: str) -> AsyncIterator[Letterbox]:
-    """One for all tests that leave the tables as they are."""
-    async with letterbox(lasting_database_url) as box:
-        yield box
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def anew(lasting_box: Letterbox) -> Letterbox:
-    """The same, as it was at first."""
-    await lasting_box.begin_anew()
-    return lasting_box
 
 
 @pytest.mark.asyncio(loop_scope="module")

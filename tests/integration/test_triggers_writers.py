@@ -8,17 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.support.letters import Letterbox, eid, events, letter, letterbox, new_role, only, sessions, sid
+from tests.support.letters import Letterbox, eid, events, letter, new_role, only, sessions, sid
 from tests.support.servers import connected
 
 pytestmark = pytest.mark.installed
-
-
-@pytest.fixture
-async def box(database_url: str) -> AsyncIterator[Letterbox]:
-    """The triggers installed, ten sessions there, and somebody who reads letters."""
-    async with letterbox(database_url) as box:
-        yield box
 
 
 async def test_a_writer_in_replica_mode_is_seen(box: Letterbox) -> None:
