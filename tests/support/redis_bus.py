@@ -69,9 +69,11 @@ class Bus:
     async def _close(self) -> None:
         for proxy in self._proxies:
             proxy.close()
-        for link in self._links:
-            link.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
+        # A connection that was just accepted is no link yet: it becomes one first, and ends with its socket closed.
+        while asyncio.all_tasks() - {asyncio.current_task()}:
+            for link in self._links:
+                link.cancel()
+            await asyncio.sleep(0)
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
