@@ -224,7 +224,7 @@ async def test_as_people_run_it(asked: Asked) -> None:
 
 
 async def test_an_offset_of_a_stream(asked: Asked) -> None:
-    """Who goes on from it, and how much is behind it: the log, Postgres, or nobody."""
+    """Who continues it, and how much comes after it: the log, Postgres, or nobody."""
     async with asked.bench.projector():
         session_id = await asked.hot()
         tail = await asked.bench.view.stream_tail(session_id)
