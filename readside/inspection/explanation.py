@@ -137,11 +137,11 @@ def _served(facts: SessionFacts) -> Iterator[str]:
     window = facts.viewed.header is not None and facts.viewed.header.floor is not None
     if facts.hot and facts.fresh:
         told = f"Polls are answered from Redis. Redis is {lag} behind; up to {bound} is allowed."
-        told += " Those that reach below its window ask Postgres." if window else ""
+        told += " Polls that reach below its window ask Postgres." if window else ""
     elif facts.hot and facts.stored is None:
         told = (
-            f"Polls are answered from Redis where the API does not reach Postgres either; else from Postgres. Redis is "
-            f"{lag} behind; up to {bound} is allowed."
+            f"Redis is {lag} behind; up to {bound} is allowed. Polls are answered from Postgres, or from Redis where "
+            "the API does not reach Postgres either."
         )
     elif facts.hot:
         told = f"Polls are answered from Postgres. Redis is {lag} behind; up to {bound} is allowed."
@@ -150,7 +150,7 @@ def _served(facts: SessionFacts) -> Iterator[str]:
     else:
         told = "Polls are answered from Postgres, since Redis does not hold the session."
     if facts.stored is None:
-        yield f"{told} With `Readside-Max-Staleness: 0` they get 503 there."
+        yield f"{told} With `Readside-Max-Staleness: 0` polls get 503 where the API does not reach Postgres."
     else:
-        yield f"{told} With `Readside-Max-Staleness: 0` they always are answered from Postgres."
+        yield f"{told} With `Readside-Max-Staleness: 0` polls are always answered from Postgres."
     yield _MEMORY

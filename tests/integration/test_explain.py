@@ -85,8 +85,8 @@ async def test_a_hot_session_and_an_event_in_it(asked: Asked) -> None:
             f"It is hot since {told['redis']['hot_since']}: Redis holds 4 events, the same as Postgres."
         )
         assert told["explanation"][1] == f"Event {event_id} is in Redis: polls get it."
-        assert told["explanation"][2].startswith("Polls are answered from Redis: it is 0.")
-        assert "Readside-Source on an answer tells" in told["explanation"][3]
+        assert told["explanation"][2].startswith("Polls are answered from Redis. Redis is 0.")
+        assert "Readside-Source of an answer says where it came from" in told["explanation"][3]
         assert before == after
 
 
