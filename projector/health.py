@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,7 +22,7 @@ from readmodel.errors import ConfigurationError
 class _Server(uvicorn.Server):
     """A server that leaves the signals to the process it lives in."""
 
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
@@ -48,21 +49,32 @@ def application(telemetry: Telemetry, still_seconds: float = STILL_SECONDS) -> S
 
 
 async def serve(telemetry: Telemetry, host: str, port: int | None, still_seconds: float = STILL_SECONDS) -> None:
-    """Serve until cancelled; without a port only wait. Raises ConfigurationError when the port is taken."""
+    """Serve until cancelled; without a port only wait. Raises ConfigurationError when the port cannot be had."""
     if port is None:
         await asyncio.Event().wait()
         return
+    listeners = _listening(host, port)
     server = _Server(
-        uvicorn.Config(
-            application(telemetry, still_seconds),
-            host=host,
-            port=port,
-            log_level="critical",
-            access_log=False,
-            lifespan="off",
-        )
+        uvicorn.Config(application(telemetry, still_seconds), log_level="critical", access_log=False, lifespan="off")
     )
-    try:
-        await server.serve()
-    except SystemExit:
-        raise ConfigurationError(f"READSIDE_PROJECTOR_PORT {port} on {host} cannot be served: it is taken.") from None
+    await server.serve(listeners)
+
+
+def _listening(host: str, port: int) -> list[socket.socket]:
+    """Open a socket for each address of a host; raises ConfigurationError, which says why one cannot be had."""
+    with ExitStack() as opened:
+        try:
+            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            listeners = []
+            for family, kind, protocol, _, address in dict.fromkeys(found):
+                listeners.append(opened.enter_context(socket.socket(family, kind, protocol)))
+                listeners[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:  # each family has a socket of its own
+                    listeners[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                listeners[-1].bind(address)
+                listeners[-1].listen()  # now, since bind alone lets two servers share a port
+        except (OSError, UnicodeError) as exc:
+            reason = (exc.strerror or str(exc)).lower() if isinstance(exc, OSError) else "no name of a host"
+            raise ConfigurationError(f"READSIDE_PROJECTOR_PORT {port} on {host} cannot be served: {reason}.") from exc
+        opened.pop_all()
+    return listeners

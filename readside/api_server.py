@@ -104,8 +104,8 @@ def listening(host: str, port: int, auth: str = "keys") -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except OSError as exc:
-        reason = (exc.strerror or str(exc)).lower()
+    except (OSError, UnicodeError) as exc:
+        reason = (exc.strerror or str(exc)).lower() if isinstance(exc, OSError) else "no name of a host"
         raise ConfigurationError(f"The API cannot listen on {host}, port {port}: {reason}.") from exc
     return listener
 

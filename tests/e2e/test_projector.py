@@ -259,5 +259,5 @@ async def test_health_and_metrics_where_a_port_is_set(site: Site) -> None:
     assert "readside install" in unready.json()["reason"]
     assert taken.code == 2
     assert taken.err.splitlines()[-1] == (
-        f"readside: READSIDE_PROJECTOR_PORT {port} on 127.0.0.1 cannot be served: it is taken."
+        f"readside: READSIDE_PROJECTOR_PORT {port} on 127.0.0.1 cannot be served: address already in use."
     )

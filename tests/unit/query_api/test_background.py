@@ -187,6 +187,13 @@ def test_an_address_of_others_is_one_sentence() -> None:
         listening("203.0.113.1", 0)
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "\udcff"])
+def test_what_is_no_host_is_one_sentence(host: str) -> None:
+    """Python raises no OSError for it."""
+    with pytest.raises(ConfigurationError, match=r"cannot listen on .*, port 0: no name of a host\.$"):
+        listening(host, 0)
+
+
 def test_a_failure_of_long_ago_tells_nothing_of_now() -> None:
     """A store that nobody has asked since is not shown as away for ever; who asks is still told to wait a second."""
     now = [100.0]
