@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import SSLError
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ from readmodel.errors import (
     ViewUnavailable,
 )
 from readmodel.redis_overrides import OWN_CONNECTIONS, OwnClient, OwnPool
+from readmodel.redis_url import check_options
 from readmodel.supervise import raise_if_cancelled
 
 _DATABASE = re.compile(r"/?\d*", re.ASCII)
@@ -81,6 +83,8 @@ _ADVICE_IN_A_CLUSTER = {
     "READONLY": "it has become a replica, and the next command goes to the master",
 }
 
+_OF_A_CONTEXT = frozenset({"ssl_ca_data", "ssl_ciphers", "ssl_min_version"})
+"""Options that OpenSSL reads, which may refuse them."""
 
 UNUSABLE_URL = (
     "READSIDE_REDIS_URL is not a redis:// or rediss:// URL that can be used: percent-encode the special "
@@ -116,12 +120,18 @@ def open_pool(
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     try:
+        check_options(url)
+    except ValueError as exc:
+        raise ConfigurationError(f"READSIDE_REDIS_URL cannot be used: {exc}.") from exc
+    try:
         if not url.startswith("unix:") and not _DATABASE.fullmatch(urlsplit(url).path):
             raise ValueError("not a database's number")  # redis-py would go to database 0
         pool = kind.from_url(url, **options)
         pool.connection_class = OWN_CONNECTIONS[pool.connection_class]
-        pool.connection_class(**pool.connection_kwargs)  # sends nothing, and refuses options that there are not
-    except (ValueError, TypeError) as exc:
+        connection: Any = pool.connection_class(**pool.connection_kwargs)  # sends nothing
+        if _OF_A_CONTEXT & pool.connection_kwargs.keys():
+            connection.ssl_context.get()  # would say later that the server is away
+    except (ValueError, TypeError, RedisError, SSLError) as exc:
         # Python's own words would show the part that it could not read: it may be a password's.
         raise ConfigurationError(UNUSABLE_URL) from exc
     return pool

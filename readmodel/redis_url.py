@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import parse_qs, unquote, unquote_plus
 
 Address = tuple[str, int]
 """Host and port."""
@@ -22,6 +22,23 @@ SCHEMES = (
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/?#\s]+)(?::(\d{1,5}))?", re.ASCII)
 _OF_SENTINEL = {"sentinel_username": "username", "sentinel_password": "password"}
 _DEFAULT_PORTS = {"cluster": 6379, "sentinel": 26379}
+_OF_EACH = frozenset(
+    {
+        "db", "health_check_interval", "max_connections", "password", "protocol", "retry_on_timeout",
+        "socket_connect_timeout", "socket_read_size", "socket_timeout", "username",
+    }
+)  # fmt: skip
+_OF_TCP = _OF_EACH | {"host", "port", "socket_keepalive"}
+_OF_TLS = _OF_TCP | {
+    "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers",
+    "ssl_exclude_verify_flags", "ssl_include_verify_flags", "ssl_keyfile", "ssl_min_version", "ssl_password",
+}  # fmt: skip
+_OPTIONS = {"redis": _OF_TCP, "rediss": _OF_TLS, "unix": _OF_EACH | {"path"}}
+"""What the query of a URL of one server may ask. redis-py takes all its arguments from there: some are no texts, and
+others are ours to set, such as `client_name` and `decode_responses`."""
+_VALUES = {"ssl_cert_reqs": ("none", "optional", "required"), "protocol": ("2", "3")}
+_AT_LEAST = {"socket_connect_timeout": 0.001, "socket_read_size": 1, "socket_timeout": 0.001}
+"""Numbers below these let no command ever be answered: seconds, bytes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,6 +72,33 @@ def shown(address: Address) -> str:
     """Write an address as `host:port`, an IPv6 one in brackets."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check_options(url: str) -> None:
+    """Look at the query of a URL of one server; raises ValueError, which says in words what cannot be followed.
+
+    No part of the URL is shown but an option's name, and that neither where it may be a part of a password.
+    """
+    scheme, _, rest = url.partition("://")
+    behind = rest.partition("?")[2]
+    understood = _OPTIONS.get(scheme, _OF_TLS)
+    for name, (value, *_) in parse_qs(behind.partition("#")[0]).items():
+        if name in _OF_TLS and name not in understood and name.startswith("ssl_"):
+            raise ValueError(f"{name} is for TLS, which is rediss://")
+        if name not in understood:
+            told = name if re.fullmatch(r"[a-z_]{1,40}", name) and "@" not in behind else "a name in its query"
+            raise ValueError(f"{told} is no option that is understood, which are {', '.join(sorted(understood))}")
+        if name in _VALUES and value not in _VALUES[name]:
+            raise ValueError(f"{name} can be {' or '.join(_VALUES[name])}")
+        if name in _AT_LEAST and not _is_at_least(_AT_LEAST[name], value):
+            raise ValueError(f"{name} must be {_AT_LEAST[name]} or more")
+
+
+def _is_at_least(least: float, written: str) -> bool:
+    try:
+        return float(written) >= least
+    except ValueError:
+        return False
 
 
 def several(url: str) -> RedisUrl | None:

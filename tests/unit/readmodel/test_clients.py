@@ -258,8 +258,11 @@ def test_what_redis_errors_become(redis: Redis, raised: Exception, becomes: type
         f"redis://:{SECRET}@h:99999/0",
         f"redis://:{SECRET}@h/{SECRET}",
         f"redis://:{SECRET}@h/0/1",
-        f"redis://:{SECRET}@h/0?unknown_option=1",
-        f"redis://:{SECRET}@h/0?socket_timeout={SECRET}",
+        f"redis://:{SECRET}@h/0?max_connections={SECRET}",
+        f"redis://:{SECRET}@h/0?port={SECRET}",
+        f"rediss://:{SECRET}@h/0?ssl_ciphers={SECRET}",
+        f"rediss://:{SECRET}@h/0?ssl_min_version=5",
+        f"rediss://:{SECRET}@h/0?ssl_ca_data={SECRET}",
         f"redis://:{SECRET}@[::1/0",
         f"http://:{SECRET}@h/0",
         SECRET,
@@ -272,6 +275,60 @@ def test_a_redis_url_that_cannot_be_used(url: str) -> None:
         _ = redis_client.connect(url, name="test")
 
     is_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (f"redis://:{SECRET}@h/0?unknown_option=1", "unknown_option is no option that is understood, which are db, "),
+        ("redis://h?connection_class=x", "connection_class is no option"),
+        ("redis://h?maint_notifications_config=x", "maint_notifications_config is no option"),
+        ("redis://h?retry=3", "retry is no option"),
+        ("redis://h?retry_on_error=x", "retry_on_error is no option"),
+        ("redis://h?client_name=zz", "client_name is no option"),
+        ("redis://h?decode_responses=1", "decode_responses is no option"),
+        ("redis://h?ssl_cert_reqs=none", "ssl_cert_reqs is for TLS, which is rediss://"),
+        ("unix:///run/redis.sock?host=h", "host is no option"),
+        (f"redis://u:{SECRET}?{SECRET}=x", "a name in its query is no option"),
+        (f"redis://:x@y?{SECRET}=x@h", "a name in its query is no option"),
+        ("rediss://h?ssl_cert_reqs=CERT_NONE", "ssl_cert_reqs can be none or optional or required"),
+        ("redis://h?protocol=9", "protocol can be 2 or 3"),
+        ("redis://h?socket_timeout=nan", "socket_timeout must be 0.001 or more"),
+        (f"redis://h?socket_connect_timeout={SECRET}", "socket_connect_timeout must be 0.001 or more"),
+        ("redis://h?socket_read_size=0", "socket_read_size must be 1 or more"),
+    ],
+)
+def test_an_option_of_a_redis_url_that_cannot_be_followed(url: str, said: str) -> None:
+    """It is named, with what is understood; its value is not shown."""
+    with pytest.raises(ConfigurationError) as caught:
+        _ = redis_client.connect(url, name="test")
+
+    assert str(caught.value).startswith(f"READSIDE_REDIS_URL cannot be used: {said}")
+    is_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "value"),
+    [
+        ("redis://h?socket_timeout=1.5", "socket_timeout", 1.5),
+        ("redis://h?socket_connect_timeout=3", "socket_connect_timeout", 3.0),
+        ("redis://h?socket_keepalive=no", "socket_keepalive", False),
+        ("redis://h?health_check_interval=30", "health_check_interval", 30),
+        ("redis://h?retry_on_timeout=true", "retry_on_timeout", True),
+        ("redis://h?protocol=2", "protocol", 2),
+        ("redis://?host=h&port=7000", "host", "h"),
+        ("redis://h?username=app", "username", "app"),
+        ("unix://?path=/run/redis.sock", "path", "/run/redis.sock"),
+        ("rediss://h?ssl_cert_reqs=none", "ssl_cert_reqs", "none"),
+        ("rediss://h?ssl_check_hostname=false", "ssl_check_hostname", False),
+        ("rediss://h?ssl_min_version=772", "ssl_min_version", 772),
+        ("rediss://h?ssl_ciphers=ECDHE%2BAESGCM", "ssl_ciphers", "ECDHE+AESGCM"),
+        ("redis://h?unknown_option=&socket_read_size=4096", "socket_read_size", 4096),
+    ],
+)
+def test_an_option_of_a_redis_url(url: str, name: str, value: object) -> None:
+    """It is followed."""
+    assert redis_client.connect(url, name="test").connection_pool.connection_kwargs[name] == value
 
 
 @pytest.mark.parametrize(

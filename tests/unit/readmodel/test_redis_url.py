@@ -57,7 +57,11 @@ def test_the_url_of_each_server() -> None:
         (f"redis+sentinel://:{SECRET}@a", "after the sentinels come / and the service's name"),
         (f"redis+sentinel://:{SECRET}@a/main/x", "after the sentinels come / and the service's name"),
         (f"redis+sentinel://:{SECRET}@a/main/1/2", "after the sentinels come / and the service's name"),
-        (f"redis+cluster://:{SECRET}@a?unknown_option=1", "URL that can be used"),
+        (f"redis+cluster://:{SECRET}@a?unknown_option=1", "unknown_option is no option"),
+        (
+            f"rediss+sentinel://:{SECRET}@a/main?ssl_cert_reqs=CERT_NONE",
+            "ssl_cert_reqs can be none or optional or required",
+        ),
     ],
 )
 def test_a_url_that_cannot_be_used(url: str, said: str) -> None:
