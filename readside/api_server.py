@@ -11,17 +11,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from math import ceil
-from tempfile import TemporaryDirectory
 
 import structlog
 import uvicorn
-from uvicorn.supervisors import Multiprocess
+from uvicorn.config import STARTUP_FAILURE
 
 from query_api.config import ApiConfig
 from readmodel.errors import ConfigurationError
 from readmodel.postgres_client import check_url
 from readmodel.redis_servers import open_servers
-from readside import allocator, collector, rotation
+from readside import allocator, background, collector, rotation
 from readside.api import Process, create_app, prefix
 from readside.descriptors import within_limit
 from readside.exposure import check_address
@@ -29,6 +28,7 @@ from readside.logging import configure
 from readside.secret_files import warn_of_open_files
 from readside.settings import Settings
 from readside.streams import StandardStreams
+from readside.workers import ANSWER_SECONDS, Workers, end_with_parent, shared_directory
 
 DRAIN_SECONDS = 10
 """Running requests may take so long after a signal."""
@@ -41,7 +41,10 @@ _log = structlog.get_logger(__name__)
 
 
 def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path: str = "") -> None:
-    """Run until SIGINT or SIGTERM. Raises ConfigurationError for a wrong setting or an address that is taken."""
+    """Run until SIGINT or SIGTERM. Raises ConfigurationError for a wrong setting or an address that is taken.
+
+    Raises SystemExit where a part of the API failed: 1, or 3 where a worker could not start.
+    """
     settings = Settings()
     config = settings.api_config(prefix(root_path))
     warn_of_open_files(settings.secret_files())
@@ -53,25 +56,17 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1, root_path
         config = within_limit(config)  # workers inherit the limit, and are told what it leaves for clients
         if workers > 1:
             _stand_where_workers_can()
-            with _shared_directory() as directory:
+            with shared_directory() as directory:
                 shared = replace(config, metrics_directory=directory)
-                Multiprocess(server_config(shared, settings, workers), sockets=listeners).run()
+                supervisor = Workers(server_config(shared, settings, workers), sockets=listeners)
+                supervisor.run()
+            exit_code = STARTUP_FAILURE if supervisor.failed else 0
         else:
-            _run(uvicorn.Server(server_config(config, settings)), listeners)
+            run(uvicorn.Server(server_config(config, settings)), listeners)
+            exit_code = 1 if background.has_failed() else 0
         _log.info("api stopped")
-
-
-@contextmanager
-def _shared_directory() -> Iterator[str]:
-    """Make the directory in which the workers leave their metrics, in memory where the machine has such a place."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (the name in it is made up safely)
-    try:
-        shared = TemporaryDirectory(prefix="readside-metrics-", dir=memory)
-    except OSError as exc:
-        reason = (exc.strerror or str(exc)).lower()
-        raise ConfigurationError(f"Workers find no directory to share their metrics in (TMPDIR): {reason}.") from exc
-    with shared as directory:
-        yield directory
+    if exit_code:
+        raise SystemExit(exit_code)
 
 
 def _stand_where_workers_can() -> None:
@@ -127,6 +122,7 @@ def server_config(config: ApiConfig, settings: Settings, workers: int = 1) -> uv
         backlog=BACKLOG,
         timeout_keep_alive=ceil(config.sockets.idle_seconds),
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_worker_healthcheck=ANSWER_SECONDS,
     )
 
 
@@ -135,12 +131,18 @@ def worker_app(config: ApiConfig, log_level: str, log_format: str | None, secret
     if multiprocessing.parent_process() is not None:
         StandardStreams()  # what the first process made for itself is not inherited
     configure(log_level, log_format, secrets)
+    end_with_parent()
     allocator.keep_freed_memory()
     collector.spare()
     return create_app(rotation.read_anew(config))
 
 
-def _run(server: uvicorn.Server, listeners: list[socket.socket]) -> None:
+def run(server: uvicorn.Server, listeners: list[socket.socket]) -> None:
+    """Run a server in this process until SIGINT or SIGTERM, also where one comes before it listens to signals."""
+
+    def stop(*_: object) -> None:
+        server.should_exit = True  # uvicorn raises the signal again when it has drained: then this does nothing
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)  # uvicorn raises the signal again when it has drained
+        signal.signal(number, stop)
     server.run(sockets=listeners)

@@ -137,6 +137,8 @@ def api(
 
     Each process takes READSIDE_MAX_CONNECTIONS connections, or fewer where its limit of open files is too low. The
     log then says what to set.
+
+    Exit code 0: it was told to end. 1: a part of it failed, as its log says. 3: it could not start.
     """
     settings = _settings()
     settings.api_config(root_path)  # a wrong setting ends here, before all else is loaded and any worker starts

@@ -151,6 +151,26 @@ async def test_several_workers_serve(database_url: str, redis_url: str) -> None:
     assert b"Traceback" not in log
 
 
+async def test_workers_end_with_a_parent_that_was_killed() -> None:
+    """None keeps the port, and serves on as if somebody would look after it."""
+    settings = environment("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1/0")
+    async with running(settings, "--workers", "2", begin=start_by_itself) as (process, client):
+        await eventually(lambda: both_serve(client), "both workers are there")
+        serving = workers(process.pid)
+        process.kill()
+        try:  # it ends when nobody holds its pipes any more
+            _, log = await asyncio.wait_for(process.communicate(), 60)
+        except TimeoutError:
+            for pid in serving:
+                os.kill(pid, signal.SIGKILL)
+            raise
+        with listening("127.0.0.1", client.base_url.port or 0):
+            pass
+
+    assert log.count(b"the worker ends: its parent has died") == 2
+    assert b"Traceback" not in log
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -308,8 +328,11 @@ async def test_a_worker_in_a_dead_ones_place_knows_no_key_that_was_withdrawn(
             os.kill(pid, signal.SIGKILL)
         await eventually(replaced, "others are in their place", 60)
         seen.update([await withdrawn() for _ in range(20)])
+        replaced_lines = [line for line in log if b"a worker is replaced" in line]
 
     assert seen == {401}
+    assert [str(pid).encode() in b"".join(replaced_lines) for pid in before] == [True, True]
+    assert all(b"-9" in line for line in replaced_lines)
 
 
 async def test_secrets_of_tokens_are_changed_without_a_restart(
