@@ -222,6 +222,12 @@ def tls_version(connection: Any) -> str | None:
     return encrypted and str(encrypted.version())
 
 
+def peer_of(connection: Any) -> str | None:
+    """The numeric address of whoever answers, a pooler perhaps; None over a socket of this machine."""
+    peer = connection._transport.get_extra_info("peername")  # noqa: SLF001 (see tls_version)
+    return str(peer[0]) if isinstance(peer, tuple) else None
+
+
 class Server:
     """Who answers on a connection: version number, start time (text), database identity `system/oid`."""
 

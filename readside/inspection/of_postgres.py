@@ -25,6 +25,7 @@ from readmodel.postgres_client import (
     check_server,
     connect,
     create_pool,
+    peer_of,
     target,
     tls_version,
     translated,
@@ -147,7 +148,7 @@ async def _who_answers(database: _Database) -> Finding:
 
 
 def _tls(check: str, connection: Connection, url: str) -> Finding:
-    return judge_postgres_tls(check, url, mode=sslmode(url), version=tls_version(connection))
+    return judge_postgres_tls(check, url, mode=sslmode(url), version=tls_version(connection), peer=peer_of(connection))
 
 
 def sslmode(url: str) -> str | None:

@@ -85,7 +85,9 @@ async def _look(
     whole = WholeView(servers, settings.redis_prefix, settings.slices)
     keys, first = whole.slices.keys[-1], masters[0]  # the first one's tag is that of a list for a single slice too
     report.findings += [
-        judge_redis_tls("Redis TLS", url, is_encrypted=_is_tls(first), is_verified=_is_verified(first)),
+        judge_redis_tls(
+            "Redis TLS", url, _hosts(masters), is_encrypted=_is_tls(first), is_verified=_is_verified(first)
+        ),
         await _within("Redis rights", _rights(masters, keys)),
         worst([await _within("Redis memory", _memory(redis)) for redis in masters]),
         worst([await _within("Redis clock", _clock(ViewReader(redis, keys))) for redis in masters]),
@@ -318,6 +320,12 @@ async def _send(redis: Redis, commands: Sequence[tuple[str, ...]]) -> list[Any]:
             await connection.disconnect(nowait=True)  # whatever was queued is forgotten with it
             await pool.release(connection)
     return replies
+
+
+def _hosts(masters: Sequence[Redis]) -> list[str]:
+    """The hosts of the masters, by which we reach them; a socket of this machine has none."""
+    options = [redis.connection_pool.connection_kwargs for redis in masters]
+    return [str(option["host"]) for option in options if option.get("host")]
 
 
 def _is_tls(redis: Redis) -> bool:

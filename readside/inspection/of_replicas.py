@@ -7,7 +7,7 @@ import time
 
 from projector.tail.sql import statement as tail_statement
 from readmodel.errors import ConfigurationError, ServiceError
-from readmodel.postgres_client import OLDEST_SERVER, Connection, connect, place_of, tls_version, translated
+from readmodel.postgres_client import OLDEST_SERVER, Connection, connect, peer_of, place_of, tls_version, translated
 from readmodel.sql import statement
 from readmodel.standby_log import another_cluster, another_timeline, hidden_timeline, promoted
 from readmodel.tables import check_tables, find_tables
@@ -56,7 +56,7 @@ async def _of_one(url: str, primary_url: str, settings: Settings, name: str) -> 
 
 
 def _tls(connection: Connection, url: str) -> Finding:
-    return judge_postgres_tls(TLS, url, mode=sslmode(url), version=tls_version(connection))
+    return judge_postgres_tls(TLS, url, mode=sslmode(url), version=tls_version(connection), peer=peer_of(connection))
 
 
 async def _position(url: str, name: str) -> tuple[WalPosition, str]:

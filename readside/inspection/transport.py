@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Sequence
 from urllib.parse import parse_qs, urlsplit
 
+from readside.exposure import is_loopback
 from readside.inspection.findings import Finding, fine, warning
 
 CHECKED = ("verify-ca", "verify-full")
@@ -23,18 +24,25 @@ def stays_here(url: str) -> bool:
     return all(_is_here(host) for host in hosts_of(url))
 
 
-def judge_postgres_tls(check: str, url: str, *, mode: str | None, version: str | None) -> Finding:
-    """Judge a connection to Postgres: `mode` is the sslmode that was asked for, `version` of TLS what came of it."""
+def judge_postgres_tls(
+    check: str, url: str, *, mode: str | None, version: str | None, peer: str | None = None
+) -> Finding:
+    """Judge a connection to Postgres: `mode` is the sslmode that was asked for, `version` of TLS what came of it.
+
+    `peer` is the address of who answers, None over a socket of this machine. Where the URL names no host, libpq's
+    variables do.
+    """
+    is_here = stays_here(url) and (peer is None or _is_here(peer))
     asked = f"sslmode={mode}" if mode else "no sslmode, which is prefer"
     wanted = "Put sslmode=verify-full&sslrootcert=FILE into the URL."
     if version is None:
-        if stays_here(url):
+        if is_here:
             return fine(check, f"plain text, which does not leave this machine ({asked})")
         fallback = "" if mode in {"disable", "allow"} else ", and falls back to plain text without a word"
         return warning(check, f"Plain text over the network: the URL asks for {asked}{fallback}.", wanted)
     if mode in CHECKED:
         return fine(check, f"{version}, and the server's certificate is checked ({asked})")
-    if stays_here(url):
+    if is_here:
         return fine(check, f"{version} ({asked})")
     return warning(
         check,
@@ -43,17 +51,18 @@ def judge_postgres_tls(check: str, url: str, *, mode: str | None, version: str |
     )
 
 
-def judge_redis_tls(check: str, url: str, *, is_encrypted: bool, is_verified: bool) -> Finding:
-    """Judge a connection to Redis."""
+def judge_redis_tls(check: str, url: str, masters: Sequence[str], *, is_encrypted: bool, is_verified: bool) -> Finding:
+    """Judge the connections to Redis: to the hosts that the URL names, and to `masters`, which others may name."""
+    is_here = stays_here(url) and all(map(_is_here, masters))
     if not is_encrypted:
-        if stays_here(url):
+        if is_here:
             return fine(check, "plain text, which does not leave this machine")
         return warning(
             check,
             "Plain text over the network, password included.",
             "Use rediss:// (and ssl_ca_certs=FILE in its query for a CA of your own).",
         )
-    if is_verified or stays_here(url):
+    if is_verified or is_here:
         return fine(check, "TLS, and the server's certificate is checked" if is_verified else "TLS")
     return warning(
         check,
@@ -71,7 +80,4 @@ def _host(place: str) -> str:
 def _is_here(host: str) -> bool:
     if host.startswith(("/", "%2F", "%2f")) or host.lower().rstrip(".") == "localhost":
         return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(host)

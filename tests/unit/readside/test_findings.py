@@ -79,6 +79,15 @@ def test_the_way_to_postgres(url: str, mode: str | None, is_encrypted: bool, sta
 
 
 @pytest.mark.parametrize(
+    ("peer", "state"),
+    [(None, "ok"), ("127.0.0.1", "ok"), ("::1", "ok"), ("::ffff:127.0.0.1", "ok"), ("10.0.0.1", "warning")],
+)
+def test_a_url_without_a_host_leads_where_libpqs_variables_say(peer: str | None, state: State) -> None:
+    """PGHOST, or a service: who answered is judged as well. None is a socket of this machine."""
+    assert judge_postgres_tls("database TLS", "postgresql:///d", mode=None, version=None, peer=peer).state == state
+
+
+@pytest.mark.parametrize(
     ("url", "is_encrypted", "is_verified", "state"),
     [
         ("redis://r.example/0", False, False, "warning"),
@@ -90,7 +99,21 @@ def test_the_way_to_postgres(url: str, mode: str | None, is_encrypted: bool, sta
 )
 def test_the_way_to_redis(url: str, is_encrypted: bool, is_verified: bool, state: State) -> None:
     """Plain text and unchecked certificates are for this machine alone."""
-    assert judge_redis_tls("Redis TLS", url, is_encrypted=is_encrypted, is_verified=is_verified).state == state
+    found = judge_redis_tls("Redis TLS", url, (), is_encrypted=is_encrypted, is_verified=is_verified)
+
+    assert found.state == state
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+@pytest.mark.parametrize("url", ["redis+sentinel://localhost/main", "redis+cluster://localhost,127.0.0.1:7001"])
+def test_the_way_to_masters_that_others_name(url: str, is_encrypted: bool) -> None:
+    """Sentinels and nodes of this machine may lead elsewhere."""
+    states = [
+        judge_redis_tls("Redis TLS", url, masters, is_encrypted=is_encrypted, is_verified=False).state
+        for masters in (["127.0.0.1", "::1"], ["127.0.0.1", "10.0.0.1"])
+    ]
+
+    assert states == ["ok", "warning"]
 
 
 @pytest.mark.parametrize(
