@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,9 +26,7 @@ ANSWER_SECONDS = 60
 """A worker that has given no sign of life for so long is replaced. It gives none before all is imported, which can take
 a crowded machine half a minute."""
 _ROUND_SECONDS = 0.5  # how often uvicorn has them looked at
-FRESH_SECONDS = 60
-"""A directory of others is left alone for so long: its owner may not hold it yet."""
-_DIRECTORY = "readside-metrics-"
+_DIRECTORY, _UNHELD = "readside-metrics-", ".readside-metrics-"
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +51,7 @@ class Workers(Multiprocess):
             worker.kill()
             worker.join()
             if worker.exitcode == STARTUP_FAILURE:
+                _log.error("the API stops: a worker could not start", pid=worker.pid)
                 self.failed = True
                 self.should_exit.set()
                 continue
@@ -103,25 +101,30 @@ def shared_directory() -> Iterator[str]:
     Those of APIs that were killed are cleared away. Raises ConfigurationError where none can be made.
     """
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (the name in it is made up safely)
-    try:
-        shared = tempfile.TemporaryDirectory(prefix=_DIRECTORY, dir=memory)
-    except OSError as exc:
-        reason = (exc.strerror or str(exc)).lower()
-        raise ConfigurationError(f"Workers find no directory to share their metrics in (TMPDIR): {reason}.") from exc
-    with shared as directory, _held(directory):
-        clear_abandoned(Path(directory).parent)
-        yield directory
+    with ExitStack() as opened:
+        try:
+            directory = _held_directory(memory, opened)
+        except OSError as exc:
+            reason = (exc.strerror or str(exc)).lower()
+            raise ConfigurationError(
+                f"Workers find no directory to share their metrics in (TMPDIR): {reason}."
+            ) from exc
+        clear_abandoned(directory.parent)
+        yield str(directory)
 
 
-@contextmanager
-def _held(directory: str) -> Iterator[None]:
-    """Hold a directory for as long as the block lasts: the kernel lets go of it when the process dies."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(handle)
+def _held_directory(place: str | None, opened: ExitStack) -> Path:
+    """Make a directory that is held until the stack ends, and then removed; a process that dies lets go of it.
+
+    It has its name once it is held: till then another API would take it for abandoned.
+    """
+    made = Path(tempfile.mkdtemp(prefix=_UNHELD, dir=place))
+    handle = os.open(made, os.O_RDONLY)
+    opened.callback(os.close, handle)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    directory = made.rename(made.with_name(_DIRECTORY + made.name.removeprefix(_UNHELD)))
+    opened.callback(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def clear_abandoned(place: Path) -> None:
@@ -139,8 +142,7 @@ def _is_abandoned(directory: Path) -> bool:
     with ExitStack() as opened:
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         opened.callback(os.close, handle)
-        status = os.fstat(handle)
-        if status.st_uid != os.geteuid() or time.time() - status.st_mtime < FRESH_SECONDS:
+        if os.fstat(handle).st_uid != os.geteuid():
             return False
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for lock in directory.glob("*.lock"):

@@ -16,7 +16,6 @@ from uvicorn.config import STARTUP_FAILURE
 from readside import workers
 from readside.workers import ANSWER_SECONDS, Workers, clear_abandoned, shared_directory
 
-LONG_AGO = (0, 0)
 ROUNDS = ANSWER_SECONDS * 2
 
 
@@ -110,21 +109,18 @@ def test_a_worker_that_cannot_start_ends_all(supervisor: Workers) -> None:
 
 
 def made_in(place: Path, name: str) -> Path:
-    """A shared directory of long ago, with a worker's lock."""
+    """A shared directory, with a worker's lock."""
     directory = place / f"readside-metrics-{name}"
     directory.mkdir()
     (directory / "0.lock").touch()
-    os.utime(directory, LONG_AGO)
     return directory
 
 
 def test_what_an_api_left_that_was_killed_is_cleared_away(tmp_path: Path) -> None:
-    """Nothing else is: what an API, or a worker that outlived it, holds; what is new; what a link leads to."""
-    left, of_an_api, of_a_worker, new = (made_in(tmp_path, name) for name in ("left", "api", "worker", "new"))
-    os.utime(new)
+    """Nothing else is: what an API, or a worker that outlived it, holds; what a link leads to."""
+    left, of_an_api, of_a_worker = (made_in(tmp_path, name) for name in ("left", "api", "worker"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    os.utime(elsewhere, LONG_AGO)
     link = tmp_path / "readside-metrics-link"
     link.symlink_to(elsewhere)
     api = os.open(of_an_api, os.O_RDONLY)
@@ -135,14 +131,13 @@ def test_what_an_api_left_that_was_killed_is_cleared_away(tmp_path: Path) -> Non
     os.close(api)
     os.close(worker)
 
-    assert set(tmp_path.iterdir()) == {of_an_api, of_a_worker, new, elsewhere, link}
+    assert set(tmp_path.iterdir()) == {of_an_api, of_a_worker, elsewhere, link}
     assert not left.exists()
 
 
 def test_a_shared_directory_is_held_while_it_is_used() -> None:
-    """However old it is."""
+    """No other API clears it away; then it is gone."""
     with shared_directory() as directory:
-        os.utime(directory, LONG_AGO)
         clear_abandoned(Path(directory).parent)
 
         assert Path(directory).is_dir()
