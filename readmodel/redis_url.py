@@ -89,7 +89,7 @@ def check_options(url: str) -> None:
             told = name if re.fullmatch(r"[a-z_]{1,40}", name) and "@" not in behind else "a name in its query"
             raise ValueError(f"{told} is no option that is understood, which are {', '.join(sorted(understood))}")
         if name in _VALUES and value not in _VALUES[name]:
-            raise ValueError(f"{name} can be {' or '.join(_VALUES[name])}")
+            raise ValueError(f"{name} can be {', '.join(_VALUES[name][:-1])} or {_VALUES[name][-1]}")
         if name in _AT_LEAST and not _is_at_least(_AT_LEAST[name], value):
             raise ValueError(f"{name} must be {_AT_LEAST[name]} or more")
 

@@ -291,7 +291,7 @@ def test_a_redis_url_that_cannot_be_used(url: str) -> None:
         ("unix:///run/redis.sock?host=h", "host is no option"),
         (f"redis://u:{SECRET}?{SECRET}=x", "a name in its query is no option"),
         (f"redis://:x@y?{SECRET}=x@h", "a name in its query is no option"),
-        ("rediss://h?ssl_cert_reqs=CERT_NONE", "ssl_cert_reqs can be none or optional or required"),
+        ("rediss://h?ssl_cert_reqs=CERT_NONE", "ssl_cert_reqs can be none, optional or required"),
         ("redis://h?protocol=9", "protocol can be 2 or 3"),
         ("redis://h?socket_timeout=nan", "socket_timeout must be 0.001 or more"),
         (f"redis://h?socket_connect_timeout={SECRET}", "socket_connect_timeout must be 0.001 or more"),

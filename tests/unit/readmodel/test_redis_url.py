@@ -60,7 +60,7 @@ def test_the_url_of_each_server() -> None:
         (f"redis+cluster://:{SECRET}@a?unknown_option=1", "unknown_option is no option"),
         (
             f"rediss+sentinel://:{SECRET}@a/main?ssl_cert_reqs=CERT_NONE",
-            "ssl_cert_reqs can be none or optional or required",
+            "ssl_cert_reqs can be none, optional or required",
         ),
     ],
 )
