@@ -193,7 +193,7 @@ async def test_what_is_compressed_is_not_rendered_to_be_measured(session: Sessio
     await session.connection.execute(
         """
         INSERT INTO events (id, session_id, event_type, event_data, timestamp)
-        VALUES (gen_random_uuid(), $1::uuid, 'artifact_created', jsonb_build_object('text', repeat('x', 1000000)), now())
+        VALUES (gen_random_uuid(), $1::uuid, 'artifact_created', jsonb_build_object('t', repeat('x', 1000000)), now())
         """,
         session.id,
     )
