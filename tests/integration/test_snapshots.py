@@ -33,7 +33,8 @@ VALUES (gen_random_uuid(), $1::uuid, $2, $3::text::jsonb, $4, $5::text::timestam
 """
 MANY = """
 INSERT INTO events (id, session_id, event_type, event_data, timestamp)
-SELECT gen_random_uuid(), $1::uuid, 'type_' || substr('abc', 1 + n % 3, 1), '{}', $3::timestamptz + n % 7 * interval '1 s'
+SELECT gen_random_uuid(), $1::uuid, 'type_' || substr('abc', 1 + n % 3, 1), '{}',
+       $3::timestamptz + n % 7 * interval '1 s'
 FROM generate_series(0, $2::int - 1) n
 """
 HOSTILE = [
