@@ -117,6 +117,15 @@ class Bench:
 
         await eventually(is_cold, f"session {session_id} is cold")
 
+    async def alone(self) -> None:
+        """Purge every session, and wait until the view of a running projector has none."""
+        await self.writer.connection.execute("DELETE FROM sessions")
+
+        async def none_is_hot() -> bool:
+            return await self.view.hot_count() == 0
+
+        await eventually(none_is_hot, "no session is hot")
+
     async def caught_up(self) -> None:
         """Wait until the view's as-of is later than all that is committed now."""
         now = await self.writer.connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
