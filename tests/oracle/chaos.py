@@ -39,7 +39,7 @@ BETWEEN_SECONDS, LOOK_SECONDS = 0.3, 0.3
 """From the last but one commit to the last, and from one look at what followers have to the next."""
 QUIET_SECONDS = 0.8
 """Between two faults, on average."""
-LONG_SECONDS, POLLS_PER_SECOND, POLLS_PER_SECOND_IN_A_LONG_RUN = 60, 10, 50
+LONG_SECONDS, POLLS_PER_SECOND, POLLS_PER_SECOND_IN_A_LONG_RUN = 60, 20, 50
 """Of each poller, on average: a short run shares its processors with other tests, and asks no more than they leave."""
 PROBE_SECONDS = 0.003
 """For so long each probe waits before it asks, times the number of probes: there is one of each slice."""
