@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -20,7 +19,7 @@ from readside.demo.embedded_redis import EmbeddedRedis
 from tests.fakes.redis import fake_redis
 from tests.support.builders import Way
 from tests.support.servers import connected, fresh_database
-from tests.support.stands import NOON_US, Stand, fake_stand, real_stand, rows
+from tests.support.stands import NOON_US, Stand, fake_stand, real_stand
 from tests.support.viewing import Stage
 
 STANDS = ("fakes", "servers by the doorway")
@@ -61,7 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("stand_of", stands, indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stand_of(request: pytest.FixtureRequest) -> Callable[..., AbstractAsyncContextManager[Stand]]:
     """Makes an API over fakes or over real servers, in process or behind a socket."""
     way: Way = "doorway" if "doorway" in request.param else "asgi"
@@ -81,10 +80,7 @@ async def stand(stand_of: Callable[..., AbstractAsyncContextManager[Stand]]) -> 
 @pytest.fixture
 async def sid(stand: Stand) -> str:
     """A hot session of ten events of two types, a second apart from noon on."""
-    session_id = str(uuid4())
-    await stand.write(session_id, rows(session_id, 10, "step_created", "artifact_created"))
-    await stand.heat(session_id)
-    return session_id
+    return await stand.hot_session()
 
 
 @pytest.fixture(params=["fakeredis", "redis"])
