@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from projector.tail.triggers import install
@@ -83,7 +84,7 @@ async def sid(stand: Stand) -> str:
     return await stand.hot_session()
 
 
-@pytest.fixture(params=["fakeredis", "redis"])
+@pytest.fixture(scope="module", params=["fakeredis", "redis"])
 def url_of_redis(request: pytest.FixtureRequest) -> str | None:
     """None for the fake, then the real server's URL."""
     if request.param == "fakeredis":
@@ -92,16 +93,22 @@ def url_of_redis(request: pytest.FixtureRequest) -> str | None:
     return server.url()
 
 
-@pytest.fixture
-async def redis(url_of_redis: str | None) -> AsyncIterator[Redis]:
-    """A fake Redis, then a real one, both empty."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connected_redis(url_of_redis: str | None) -> AsyncIterator[Redis]:
+    """A client of a fake Redis, then of a real one: a module's tests share it, in one loop."""
     client: Redis = connect(url_of_redis, name="test") if url_of_redis else fake_redis()
-    await client.flushall()
     yield client
     await client.aclose()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
+async def redis(connected_redis: Redis) -> Redis:
+    """The same, empty."""
+    await connected_redis.flushall()
+    return connected_redis
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def stage(redis: Redis) -> Stage:
     """A view whose first term has begun and whose as-of is noon."""
     made = Stage(redis)
