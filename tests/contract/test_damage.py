@@ -9,6 +9,8 @@ from readmodel.view import Cold
 from tests.support.damage import OF_TYPE, SERVED, SHOWN_BY_POLLS, UNSERVED_NUMBERS, make
 from tests.support.viewing import Stage, event
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 SID = "11111111-aaaa-4aaa-8aaa-000000000001"
 OTHER = "11111111-aaaa-4aaa-8aaa-000000000002"
 NOON = 1_768_314_600_000_000

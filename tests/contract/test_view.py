@@ -17,6 +17,8 @@ from readmodel.view import LONG_PAGE, Cold, ViewPage
 from readmodel.wal import WalPosition
 from tests.support.viewing import DATABASE, MAX_BYTES, SHAPE, Stage, event, expected
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 SID = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
 NOON = 1_768_314_600_000_000

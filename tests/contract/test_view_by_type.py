@@ -10,6 +10,8 @@ from readmodel.type_index import CHUNK_ENTRIES, unpack_index
 from readmodel.view import Cold
 from tests.support.viewing import Stage, event, expected, indexed
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 SID = "11111111-1111-4111-8111-111111111111"
 NOON = 1_768_314_600_000_000
 TYPES = ["step_created", "status_changed", "artifact_created"]

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -196,6 +197,13 @@ class Stand:
         staged = await stage.staged([row.event() for row in self.kept[session_id]], status=status, snapshot=snapshot)
         await stage.apply(Put(session_id, staged), named=[session_id])
         await self.beat()
+
+    async def hot_session(self) -> str:
+        """Write and heat a session of ten events of two types, a second apart from noon on; gives its id."""
+        session_id = str(uuid4())
+        await self.write(session_id, rows(session_id, 10, "step_created", "artifact_created"))
+        await self.heat(session_id)
+        return session_id
 
     async def add(self, row: Row) -> None:
         """Add an event to both stores."""
