@@ -170,7 +170,7 @@ def test_code_written_for_version_0_1_goes_on_catching_refusals() -> None:
         answer_of(*problem(404, "Session not found: x"))
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 507, 521, 530])
 def test_what_passes_is_unavailable(status: int) -> None:
     """With what Retry-After says."""
     with pytest.raises(Unavailable) as caught:

@@ -38,7 +38,8 @@ START, NOW = "-1", "now"
 _MOST_COUNTED = 2**63
 _MOST_WRONG = 100
 """Parameters that an answer may name as wrong; the API names fewer."""
-LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+LATER = frozenset({408, 425, 429, *range(500, 600)})
+"""A proxy has 5xx of its own: 507, 521, 530."""
 
 Order = Literal["desc", "asc"]
 Headers = Mapping[str, str]
