@@ -1,0 +1,29 @@
+// What the console's modules promise, without a browser.
+
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { Clock, Session } from "../../clients/js/doubles.js";
+import { asked, byId, said, settled, until, visit } from "./stand_ins.js";
+
+const CONSOLE = new URL("../../../query_api/console/", import.meta.url);
+const [{ Samples }, { ChangePanel }, { Life }, { Arrivals }, { EventStore, LIVE_EVENTS }, { EventPoller }] = await Promise.all(
+  ["chart", "changes", "life", "arrivals", "event_store", "client/event_poller"].map((name) => import(new URL(`${name}.js`, CONSOLE))),
+);
+const NOON = Date.UTC(2026, 0, 13, 12);
+
+function event(id, type = "step_created", { at = NOON, data = {}, step = null } = {}) {
+  const timestamp = new Date(at).toISOString().replace("Z", "000Z");
+  return { id: `e${id}`, step_id: step, event_type: type, event_data: data, event_data_json: JSON.stringify(data), message: null, timestamp };
+}
+
+describe("the chart", () => {
+  const sample = (at) => ({ at, status: "live", lagMs: 1, tripMs: 1 });
+
+  test("samples from before the clock stepped back go", () => {
+    const samples = new Samples();
+    samples.add([sample(NOON - 1_000), sample(NOON)], NOON);
+    samples.add([sample(NOON - 3_600_000)], NOON - 3_600_000);
+    assert.deepEqual(samples.list.map(({ at }) => at), [NOON - 3_600_000]);
+  });
+});
+
