@@ -27,3 +27,18 @@ describe("the chart", () => {
   });
 });
 
+describe("a session's life", () => {
+  test("past two thousand stations the newest tell the status", () => {
+    const life = new Life();
+    life.note(Array.from({ length: 2_000 }, (_, n) => event(n, "workflow_paused", { at: NOON + n })));
+    life.note([event("end", "workflow_completed", { at: NOON + 5_000 })]);
+    assert.deepEqual([life.status, life.stations.length, life.stations.at(-1).id], ["completed", 2_000, "e1"]);
+  });
+
+  test("past two thousand steps the one that began first goes", () => {
+    const life = new Life();
+    life.note(Array.from({ length: 2_001 }, (_, n) => event(n, "step_created", { at: NOON + n, step: `s${n}`, data: { name: `step ${n}` } })));
+    assert.deepEqual([life.steps.length, life.stepName("s2000"), life.stepName("s0")], [2_000, "step 2000", null]);
+  });
+});
+
