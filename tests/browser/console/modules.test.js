@@ -27,6 +27,28 @@ describe("the chart", () => {
   });
 });
 
+describe("what happened", () => {
+  const change = (seconds, kind = "error", text = "Redis is away.") => ({ at: new Date(NOON + seconds * 1_000).toISOString(), kind, text });
+
+  test("a change is kept once, however the clocks differ", () => {
+    const panel = new ChangePanel();
+    for (const skewMs of [60_000, 60_037]) panel.add([change(0), change(1)], skewMs);
+    assert.deepEqual(panel.list.map(({ at }) => at - NOON), [61_037, 60_037]);
+  });
+
+  test("a turn of the status is one, whichever process tells it", () => {
+    const panel = new ChangePanel();
+    panel.add([change(0, "status", "The view is live again."), change(1.2, "status", "The view is live again."), change(9, "status", "The view is live again.")]);
+    assert.deepEqual(panel.list.map(({ at }) => at - NOON), [9_000, 0]);
+  });
+
+  test("the newest are kept", () => {
+    const panel = new ChangePanel();
+    for (let seconds = 0; seconds < 1_000; seconds += 100) panel.add(Array.from({ length: 100 }, (_, n) => change(seconds + n)));
+    assert.deepEqual([panel.list.length, panel.list[0].at - NOON, panel.list.at(-1).at - NOON], [200, 999_000, 800_000]);
+  });
+});
+
 describe("a session's life", () => {
   test("past two thousand stations the newest tell the status", () => {
     const life = new Life();
