@@ -193,11 +193,12 @@ export class SessionPage {
     this.#drawSoon();
   }
 
-  #release(events, { renew, asked }) {
+  #release(events, { renew, past, asked }) {
     if (renew) {
       this.#store.clear();
       this.#list.clear();
     }
+    if (past !== null) this.#store.cut(past);
     this.#store.add(events);
     this.#list.show(this.#store.shown);
     if (asked) this.#list.scrollToTop();

@@ -64,3 +64,51 @@ describe("a session's life", () => {
   });
 });
 
+describe("events that wait", () => {
+  // A list over a session; whoever is `away` reads further down.
+  function reading(session, clock = new Clock()) {
+    const reader = { away: false, store: new EventStore({ onDropped: (ids) => reader.poller.forget(ids) }) };
+    const arrivals = new Arrivals({
+      area: byId("events-scroller"), isAway: () => reader.away, onDropped: (ids) => reader.poller.forget(ids),
+      onRelease(events, { renew, past }) {
+        if (renew) reader.store.clear();
+        if (past) reader.store.cut(past);
+        reader.store.add(events);
+      },
+    });
+    session.clock = clock;
+    reader.poller = new EventPoller({
+      sessionId: "some", baseUrl: "http://console.test/", limit: 500, clock, page: null, random: () => 0, fetch: session.fetch,
+      onEvents(events, { older, restarted }) {
+        if (older) reader.store.add(events, { older });
+        else arrivals.take(events, { restarted, first: restarted && reader.store.events.length === 0 });
+      },
+    });
+    return Object.assign(reader, { arrivals, clock });
+  }
+
+  async function loadAll({ poller }) {
+    while (poller.hasOlder) await poller.loadOlder();
+  }
+
+  test("more than are held leave no hole behind them", async () => {
+    const session = new Session(2_500), reader = reading(session), { arrivals, clock, poller, store } = reader;
+    poller.start();
+    await clock.pass(0);
+    for (let pages = 0; pages < 2; pages += 1) await poller.loadOlder();
+    reader.away = true;
+    for (let added = 0; added < LIVE_EVENTS + 1_000; added += 500) {
+      session.add(500);
+      if (added === 500) session.add(30, 520); // late: their timestamps lie below what is loaded
+      await clock.pass(2);
+    }
+    assert.deepEqual([arrivals.renews, store.events.length], [true, 1_500]);
+    arrivals.release();
+    assert.equal(store.events.length, LIVE_EVENTS);
+    assert.equal(store.events[0].id, session.events[0].id);
+    await loadAll(reader);
+    poller.stop();
+    assert.deepEqual(store.events.map(({ id }) => id), session.events.map(({ id }) => id));
+  });
+});
+
