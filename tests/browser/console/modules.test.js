@@ -112,3 +112,78 @@ describe("events that wait", () => {
   });
 });
 
+describe("the pages", () => {
+  const [FIRST, SECOND] = ["7d444840-9dc0-41d1-b245-5ffdce74fad2", "7d444840-9dc0-41d1-b245-5ffdce74fad3"];
+  const FRESH = { "Readside-As-Of": "2026-01-13T12:00:00.000000Z", "Readside-Lag-Ms": "1", "Readside-Source": "redis", "Stream-Next-Offset": "1", "Stream-Up-To-Date": "true" };
+  const answer = (body) => new Response(JSON.stringify(body), { headers: FRESH });
+
+  // The request of this kind that was made first; the next one is another.
+  async function request(kind) {
+    const found = await until(() => asked.find(({ url }) => kind.test(url.pathname + url.search)));
+    asked.splice(asked.indexOf(found), 1);
+    return found;
+  }
+
+  // Open a session whose newest page holds so many events, of so many.
+  async function open(id, size, total) {
+    visit(`#session=${id}`);
+    (await request(new RegExp(`${id}/stream.offset=now`))).give(answer([]));
+    const items = Array.from({ length: size }, (_, n) => event(`${id}-${n}`, "step_created", { at: NOON - n }));
+    (await request(new RegExp(`${id}/events.limit=500`))).give(answer({ items, total, pagination: { has_next: total > size } }));
+    await until(() => said("total")[0] === String(total));
+  }
+
+  // How many events are held, as the page says it.
+  async function shown() {
+    byId("no-filter").happens("click");
+    await settled();
+    return said("shown")[0];
+  }
+
+  test("open", async () => {
+    await import(new URL("main.js", CONSOLE));
+    assert.ok(await request(/projection.history$/));
+  });
+
+  test("an address that names no session is refused, and left like any other", async () => {
+    for (const id of ["", ".", "..", "no-uuid", `x${FIRST}`]) {
+      visit(`#session=${id}`);
+      assert.deepEqual(said("refused-title"), ["No such session"]);
+      visit("#projection");
+      assert.equal(byId("refused-page").hidden, false);
+    }
+  });
+
+  test("a key that is pasted where sessions are opened goes nowhere", async () => {
+    visit("#projection");
+    asked.length = 0;
+    byId("session-id").value = "a-key-of-twenty-four-let";
+    byId("find").happens("submit");
+    await settled();
+    assert.deepEqual([said("refused-title"), location.hash, byId("session-id").value], [["No such session"], "#projection", ""]);
+    assert.deepEqual(asked.filter(({ url }) => url.href.includes("a-key")), []);
+  });
+
+  test("clocks that differ double nothing of what happened", async () => {
+    asked.length = 0;
+    visit("#projection");
+    for (const term of ["a", "b"]) {
+      const newest = new Date(Date.now() - 60_000 - (term === "a" ? 0 : 37)).toISOString();
+      const changes = [{ at: new Date(NOON).toISOString(), kind: "error", text: "Redis is away." }, { at: new Date(NOON + 1_000).toISOString(), kind: "started", text: "One started." }];
+      (await request(/projection.history$/)).give(answer({ samples: [{ at: newest, status: "live", lag_ms: 1 }], changes, max_staleness_ms: 5_000 }));
+      const leader = { id: "x", state: "live", reported_at_us: 1, errors: [{ at: changes[0].at, text: changes[0].text }] };
+      (await request(/projection$/)).give(answer({ status: "live", term, lag_ms: 1, leader, standbys: [] }));
+      if (term === "a") (await request(/projection$/)).give(answer({ status: "live", term: "b", lag_ms: 1, leader, standbys: [] }));
+    }
+    await settled();
+    assert.deepEqual([byId("changes").children.length, said("errors-count")[0]], [2, "1 error"]);
+  });
+
+  after(() => byId("change-key").happens("click"));
+
+  test("the key can be forgotten", () => {
+    visit("#session=.");
+    byId("change-key").happens("click");
+    assert.equal(sessionStorage.getItem("readside.key"), null);
+  });
+});
