@@ -164,6 +164,26 @@ describe("the pages", () => {
     assert.deepEqual(asked.filter(({ url }) => url.href.includes("a-key")), []);
   });
 
+  test("what a session that was left still answers is not shown in the next", async () => {
+    await open(FIRST, 500, 700);
+    byId("older").happens("click");
+    const older = await request(new RegExp(`${FIRST}/events.*page=2`));
+    await open(SECOND, 2, 2);
+    assert.equal(byId("older").disabled, false);
+    older.give(answer({ items: Array.from({ length: 200 }, (_, n) => event(`late-${n}`)), total: 700, pagination: { has_next: false } }));
+    await settled();
+    assert.equal(await shown(), "2 events");
+  });
+
+  test("a session that is left while it is warmed says nothing in the next", async () => {
+    await open(FIRST, 1, 1);
+    byId("warm").happens("click");
+    await request(new RegExp(`${FIRST}/warm`));
+    visit(`#session=${SECOND}`);
+    await settled();
+    assert.deepEqual(said("done"), [""]);
+  });
+
   test("clocks that differ double nothing of what happened", async () => {
     asked.length = 0;
     visit("#projection");
