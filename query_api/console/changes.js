@@ -1,6 +1,7 @@
 // What happened to the projection: turns of its status, errors, new terms and starts of processes, newest first; errors can be looked at alone.
 
 import { signOf } from "./chart.js";
+import { asDate } from "./client/instants.js";
 import { ago, byId, dayAndTime, element, set, write } from "./page.js";
 
 const MOST_SHOWN = 60;
@@ -60,5 +61,5 @@ function line({ at, kind, text }) {
     element("span", { class: "sign", "aria-hidden": "true" }, signOf(kind)),
     element("span", { class: "unseen" }, `${WORDS[kind] ?? kind}: `),
     element("span", { class: "text" }, text),
-    element("time", { datetime: new Date(at).toISOString(), title: dayAndTime(at) }, ago(at)));
+    element("time", { datetime: asDate(at)?.toISOString(), title: dayAndTime(at) }, ago(at)));
 }

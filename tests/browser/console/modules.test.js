@@ -42,6 +42,12 @@ describe("what happened", () => {
     assert.deepEqual(panel.list.map(({ at }) => at - NOON), [9_000, 0]);
   });
 
+  test("one whose instant cannot be read is told all the same", () => {
+    const panel = new ChangePanel();
+    panel.add([{ ...change(0), at: "soon" }]);
+    assert.equal(byId("changes").children.length, 1);
+  });
+
   test("the newest are kept", () => {
     const panel = new ChangePanel();
     for (let seconds = 0; seconds < 1_000; seconds += 100) panel.add(Array.from({ length: 100 }, (_, n) => change(seconds + n)));
