@@ -32,9 +32,12 @@ export class ChangePanel {
     this.#draw();
   }
 
-  /** All that is known, newest first, with `at` in ms of the clock here. */
+  /** All that is known, newest first, with `at` in ms of the clock here, and that as an `instant`. */
   get list() {
-    return [...this.#known.values()].sort(newestFirst).map((change) => ({ ...change, at: Date.parse(change.at) + this.#skewMs }));
+    return [...this.#known.values()].sort(newestFirst).map((change) => {
+      const at = Date.parse(change.at) + this.#skewMs;
+      return { ...change, at, instant: (this.#skewMs ? asDate(at)?.toISOString() : null) ?? change.at };
+    });
   }
 
   #isKnownTurn({ at, kind, text }) {
@@ -56,10 +59,10 @@ export class ChangePanel {
 
 const newestFirst = (a, b) => (a.at < b.at ? 1 : -1);
 
-function line({ at, kind, text }) {
+function line({ instant, kind, text }) {
   return element("li", { class: `change ${kind}` },
     element("span", { class: "sign", "aria-hidden": "true" }, signOf(kind)),
     element("span", { class: "unseen" }, `${WORDS[kind] ?? kind}: `),
     element("span", { class: "text" }, text),
-    element("time", { datetime: asDate(at)?.toISOString(), title: dayAndTime(at) }, ago(at)));
+    element("time", { datetime: instant, title: dayAndTime(instant) }, ago(instant)));
 }
