@@ -71,7 +71,7 @@ export class Credential {
    * its life, lest it end on the way.
    */
   async current(signal) {
-    const now = this.#clock.now(), isDue = this.#call === null && now >= this.#retryAt && (this.#over || now >= this.#renewAt);
+    const now = this.#clock.now(), isDue = this.#call === null && this.#clock.ticks() >= this.#retryAt && (this.#over || now >= this.#renewAt);
     if (this.renews && isDue) this.#call = this.#begin();
     if (this.#call !== null && (this.#over || now >= this.#awaitAt)) {
       if (await join(this.#call, signal)) throw new Unauthorized("There are no more tokens.", { status: 401 });
@@ -105,7 +105,7 @@ export class Credential {
 
   /** Why there is nothing to show, and when it is worth trying again. */
   later() {
-    const seconds = Math.max(0, this.#retryAt - this.#clock.now()) / 1000;
+    const seconds = Math.max(0, this.#retryAt - this.#clock.ticks()) / 1000;
     return new Unavailable(this.#reason, { status: 401, retryAfterSeconds: seconds });
   }
 
@@ -151,7 +151,7 @@ export class Credential {
   #failed(reason) {
     this.#failures += 1;
     const seconds = waitAfter({ retryAfterSeconds: null }, this.#failures, { random: this.#random });
-    [this.#reason, this.#retryAt] = [reason, this.#clock.now() + seconds * 1000];
+    [this.#reason, this.#retryAt] = [reason, this.#clock.ticks() + seconds * 1000];
   }
 
   // A function that never answers is given up; it may listen to the signal.

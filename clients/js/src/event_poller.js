@@ -4,7 +4,7 @@
 //   committed, however late that is after its timestamp. While nothing happens, that is three requests a minute.
 // - Each event is handed over once, by its id. Those that are older than what you hold are left to `loadOlder()`.
 // - A browser opens six connections to a host by HTTP/1.1: four pollers of a page are held at a time, others ask each second.
-// - It waits Retry-After (seconds or a date) after a 429 or 503, and exponentially longer, with jitter, while nothing answers.
+// - It waits Retry-After (a second or more, or a date) after a 429 or 503, else exponentially longer, with jitter.
 // - It rests while its tab is hidden, once what is held has come, and asks at once when it is shown again.
 // - `getToken` is asked for the first token, and for the next before that has ended. It is asked again when the API
 //   refuses the token (401), and less and less often while it fails or gives the same one.

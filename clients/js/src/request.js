@@ -1,7 +1,7 @@
 // A request that fails in one way only: with an error of errors.js.
 
 import { ReadsideError, Unavailable, errorOf } from "./errors.js";
-import { retryAfterSeconds, systemClock } from "./loop.js";
+import { httpDate, retryAfterSeconds, systemClock } from "./loop.js";
 
 const TIMEOUT_SECONDS = 30; // an API and proxies that are well answer before
 const NO_BODY = new Set([204, 304]);
@@ -50,6 +50,6 @@ async function refusal(response, clock) {
   return errorOf(detail ?? `The API answered ${response.status}.`, {
     status: response.status,
     parameter: told?.parameter ?? null,
-    retryAfterSeconds: retryAfterSeconds(response.headers.get("Retry-After"), clock.now()),
+    retryAfterSeconds: retryAfterSeconds(response.headers.get("Retry-After"), httpDate(response.headers.get("Date")) ?? clock.now()),
   });
 }

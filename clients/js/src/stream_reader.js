@@ -25,7 +25,7 @@ export class StreamReader {
    * ReadsideError.
    */
   async read(behind, signal) {
-    const live = behind !== NOW && held < this.#mostHeld && this.#connection.lasts(HOLD_SECONDS), asked = this.#clock.now();
+    const live = behind !== NOW && held < this.#mostHeld && this.#connection.lasts(HOLD_SECONDS), asked = this.#clock.ticks();
     held += live;
     try {
       const parameters = [...this.#types, ["offset", behind], ...(live ? [["live", "long-poll"]] : [])];
@@ -40,7 +40,7 @@ export class StreamReader {
 
   #rest({ live, moved, asked }) {
     if (live && moved) return BREATH_SECONDS;
-    const wasHeld = live && this.#clock.now() - asked >= INTERVAL_SECONDS * 1000;
+    const wasHeld = live && this.#clock.ticks() - asked >= INTERVAL_SECONDS * 1000;
     return wasHeld ? 0 : INTERVAL_SECONDS * (1 + 0.1 * this.#random());
   }
 }

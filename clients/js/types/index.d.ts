@@ -116,6 +116,7 @@ export interface FollowOptions extends CallOptions, PaceOptions {
   restart?: boolean;
   /** How many events are known by id, so that what the API gives again is not given again; 100,000. */
   remember?: number;
+  /** What it throws ends the following, and `next` rejects with it. */
   onState?: (told: LoopTold) => void;
 }
 
@@ -258,6 +259,7 @@ export interface EventPollerOptions extends AccessOptions, PaceOptions {
   maxBurst?: number;
   /** New events, newest first. `restarted`: forget what you hold. */
   onEvents?: (events: SessionEvent[], told: { readonly older: boolean; readonly restarted: boolean }) => void;
+  /** What it throws stops the poller, and is told as its `error`. */
   onState?: (told: PollerTold) => void;
   /** In the place of what gives each event its `event_data_json`. */
   parse?: (text: string) => unknown;

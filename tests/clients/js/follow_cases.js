@@ -349,6 +349,15 @@ export const cases = {
     await clock.pass(10);
     equal([told.error instanceof OffsetLost, session.requests.length], [true, 1]);
   },
+  async what_on_state_throws_is_thrown_to_the_loop() {
+    const session = new Session(1), onState = ({ state }) => { if (state !== "stopped") throw new RangeError("mine"); };
+    const { clock, told, ids } = taking(session, { onState });
+    await clock.pass(60);
+    equal([ids(), told.error?.message, clock.timers.size], [["e1"], "mine", 0]);
+    const hidden = taking(session, { clock, onState, page: Object.assign(new Page(), { visibilityState: "hidden" }) });
+    await clock.pass(60);
+    equal([hidden.told.error?.message, clock.timers.size], ["mine", 0]);
+  },
   async an_error_can_be_thrown_in() {
     const session = new Session(1), { clock, iterator, told } = taking(session);
     await clock.pass(0.2);
