@@ -73,9 +73,14 @@ export class EventPoller {
     return this.#older > 0;
   }
 
-  /** Hand over the next page of older events; resolves to how many there were. Rejects with a ReadsideError. */
-  loadOlder() {
-    const done = this.#turn.then(() => this.#fitting(() => this.#loadOlder()));
+  /** Hand over the next page of older events; resolves to how many there were, 0 once it is stopped. Rejects with a ReadsideError. */
+  async loadOlder() {
+    const { signal } = this.#loop;
+    if (signal === null) return 0;
+    const done = this.#turn.then(() => this.#fitting(() => this.#loadOlder(signal))).catch((error) => {
+      if (!signal.aborted) throw error;
+      return 0;
+    });
     this.#turn = done.catch(() => {});
     return done;
   }
@@ -114,6 +119,7 @@ export class EventPoller {
       return 0;
     }
     const { offset, headers } = await this.#reader.read(NOW, signal);
+    signal.throwIfAborted();
     this.#note(headers);
     const { items, total } = await this.#fitting(() => this.#page(1, this.#limit, signal));
     [this.#offset, this.#begun, this.#burst] = [offset, false, 0];
@@ -124,6 +130,7 @@ export class EventPoller {
 
   async #stream(behind, signal) {
     const { events, offset, upToDate, restSeconds, headers } = await this.#reader.read(behind, signal);
+    signal.throwIfAborted();
     this.#note(headers);
     const each = new Map(events.map((event) => [event.id, event])); // updated meanwhile, one may be there twice
     const fresh = [...each.values()].filter(({ id }) => !this.#events.has(id));
@@ -143,10 +150,11 @@ export class EventPoller {
     [this.#older, this.#counted] = [Math.max(0, total - this.#events.size), passed];
   }
 
-  async #loadOlder() {
+  async #loadOlder(signal) {
+    signal.throwIfAborted();
     const events = this.#events;
     for (let page = Math.floor(events.size / this.#limit) + 1; this.#begun && this.hasOlder; page += 1) {
-      const passed = this.#passed, { items, pagination } = await this.#page(page, this.#limit);
+      const passed = this.#passed, { items, pagination } = await this.#page(page, this.#limit, signal);
       if (events !== this.#events) return 0; // it has begun again meanwhile
       if (passed !== this.#passed) {
         page -= 1; // what was passed over meanwhile may belong to this page, and is not in it
@@ -168,12 +176,14 @@ export class EventPoller {
     this.#onEvents(events, { older, restarted });
   }
 
-  // As of no earlier than what we know: another worker may be behind the one that answered last.
-  async #page(page, limit, signal = undefined) {
+  // As of no earlier than what we know: another worker may be behind the one that answered last. What comes once it is stopped
+  // counts no more: it may be started again, or another poller in its place.
+  async #page(page, limit, signal) {
     const parameters = [...this.#types, ["limit", limit], ...(page > 1 ? [["page", page]] : [])];
     const { headers, body } = await this.#connection.ask("events", {
       parameters, headers: { "Readside-Not-Before": this.#last.asOf }, signal,
     });
+    signal.throwIfAborted();
     this.#note(headers);
     return pageOf(body);
   }

@@ -59,6 +59,11 @@ export class Loop {
     return this.#abort !== null;
   }
 
+  /** What is aborted when this run stops; null while none is on. */
+  get signal() {
+    return this.#abort?.signal ?? null;
+  }
+
   start() {
     if (this.running) return;
     this.#abort = new AbortController();

@@ -269,13 +269,14 @@ export interface EventPollerOptions extends AccessOptions, PaceOptions {
 export class EventPoller {
   constructor(options: EventPollerOptions);
   start(): void;
+  /** Nothing is handed over any more: what is on its way is given up. */
   stop(): void;
   pause(): void;
   resume(): void;
   /** Ask now instead of when it is due. */
   hurry(): void;
   get hasOlder(): boolean;
-  /** Hand over the next page of older events; resolves to how many there were. Rejects with a ReadsideError. */
+  /** Hand over the next page of older events; resolves to how many there were, 0 once it is stopped. Rejects with a ReadsideError. */
   loadOlder(): Promise<number>;
   /** Say that you no longer hold these events, your oldest: `loadOlder()` brings them again. */
   forget(ids: Iterable<string>): void;

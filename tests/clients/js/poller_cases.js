@@ -631,6 +631,40 @@ export const cases = {
     await clock.pass(2);
     equal([calls, got.length], [2, 1]);
   },
+  async stopped_while_an_older_page_is_on_its_way_it_hands_over_nothing() {
+    const session = new Session(40), { clock, poller, got } = follow(session);
+    await clock.pass(0);
+    session.failures = ["silence"];
+    const loads = [poller.loadOlder(), poller.loadOlder()];
+    await clock.pass(0.1);
+    const before = session.requests.length;
+    poller.stop();
+    equal([await Promise.all(loads), await poller.loadOlder()], [[0, 0], 0]);
+    poller.start();
+    await clock.pass(1);
+    equal([got.length, session.requests.slice(before).every(({ url }) => url.pathname.endsWith("/stream"))], [10, true]);
+    equal([await poller.loadOlder(), got.length], [10, 20]);
+  },
+  async an_answer_that_comes_after_the_stop_is_not_handed_over() {
+    for (const part of ["/stream", "/events"]) {
+      const session = new Session(40), answers = [], states = [];
+      const fetch = async (url, options) => {
+        const answer = await session.fetch(url, options);
+        if (got.length > 0 && new URL(url).pathname.endsWith(part)) await new Promise((done) => answers.push(done));
+        return answer;
+      };
+      const { clock, poller, got } = follow(session, { fetch, onState: ({ state }) => states.push(state) });
+      await clock.pass(0);
+      session.add(1);
+      await clock.pass(1);
+      const load = part === "/events" ? poller.loadOlder() : 0, before = got.length;
+      await clock.pass(0);
+      poller.stop();
+      answers.forEach((done) => done());
+      await clock.pass(0);
+      equal([got.length, answers.length, states.at(-1), await load], [before, 1, "stopped", 0], part);
+    }
+  },
   async filters_are_sent() {
     const session = new Session(1), { clock } = follow(session, { types: ["a", "b"] });
     await clock.pass(0);
