@@ -131,6 +131,20 @@ export class Session {
   }
 }
 
+// An answer whose body comes in parts, so many seconds apart; it comes to no end where `ends` is false.
+export function slowly(parts, { clock, seconds, signal, ends = true, ...told }) {
+  const left = parts.map((part) => new TextEncoder().encode(part));
+  let timer;
+  const body = new ReadableStream({
+    start: (control) => signal.addEventListener("abort", () => (clock.clearTimeout(timer), control.error(signal.reason))),
+    pull: (control) => new Promise((done) => {
+      if (left.length > 0) timer = clock.setTimeout(() => (control.enqueue(left.shift()), done()), seconds * 1000);
+      else if (ends) done(control.close());
+    }),
+  }, { highWaterMark: 0 });
+  return new Response(body, told);
+}
+
 export function equal(found, wanted, what = "") {
   if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${what}: found ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}`);
 }

@@ -3,7 +3,7 @@
 import {
   BadRequest, Forbidden, OffsetLost, SessionNotFound, Unauthorized, Unavailable, claimsOf, follow, followBatches,
 } from "../../../clients/js/src/index.js";
-import { Clock, Page, Session, Tokens, equal, guard, once, refuse, settled, shownBy, token } from "./doubles.js";
+import { Clock, Page, Session, Tokens, equal, guard, once, refuse, settled, shownBy, slowly, token } from "./doubles.js";
 
 const running = new Set();
 
@@ -348,6 +348,35 @@ export const cases = {
     session.refusal = () => refuse(410);
     await clock.pass(10);
     equal([told.error instanceof OffsetLost, session.requests.length], [true, 1]);
+  },
+  async a_long_answer_may_take_as_long_as_it_comes() {
+    const session = new Session(0), clock = new Clock(), headers = session.told({ "Stream-Next-Offset": "a.1", "Stream-Up-To-Date": "true" });
+    const parts = ['\ufeff[{"id": "e1", "message"', ': "', "é", '", "timestamp": "2026-01-13T14:30:00Z"}]'];
+    const fetch = async (_, { signal }) => slowly(got.length ? [] : parts, { clock, seconds: 25, signal, ends: got.length === 0, headers });
+    const { got, states } = taking(session, { clock, fetch });
+    await clock.pass(110);
+    equal([got.map(({ id, message }) => [id, message]), states.every(({ state }) => state === "running")], [[["e1", "é"]], true]);
+  },
+  async an_answer_that_comes_to_a_halt_is_given_up() {
+    for (const status of [200, 503]) {
+      const session = new Session(1), clock = new Clock(), { fetch } = session;
+      let first = true;
+      const slow = (signal) => slowly(['{"detail": "La'], { clock, seconds: 20, signal, ends: false, status });
+      const { ids, states } = taking(session, { clock, fetch: (url, options) => (first ? slow(options.signal, first = false) : fetch(url, options)) });
+      await clock.pass(49);
+      equal([ids(), states.length], [[], 0], status);
+      await clock.pass(2);
+      equal([ids(), states[0].state, states[0].error.status], [["e1"], "waiting", status === 200 ? 0 : status], status);
+    }
+  },
+  async a_fetch_without_streams_will_do() {
+    const session = new Session(2), fetch = async (...given) => {
+      const { ok, status, headers, ...answer } = await session.fetch(...given).then(async (made) => ({ ok: made.ok, status: made.status, headers: made.headers, body: await made.text() }));
+      return { ok, status, headers, text: async () => answer.body, json: async () => JSON.parse(answer.body) };
+    };
+    const { clock, ids } = taking(session, { fetch });
+    await clock.pass(0);
+    equal(ids(), ["e1", "e2"]);
   },
   async what_on_state_throws_is_thrown_to_the_loop() {
     const session = new Session(1), onState = ({ state }) => { if (state !== "stopped") throw new RangeError("mine"); };
