@@ -51,15 +51,15 @@ class EventsShown {
   constructor(session, newest, show) {
     const { getToken = null, fetch = null, keep = KEPT, paused, ...options } = newest.current;
     [this.#keep, this.#show] = [keep, show];
-    const source = getToken === null ? null : sourceOf(getToken);
-    this.#leave = source?.join(newest);
+    const source = typeof getToken === "function" ? sourceOf(getToken) : null;
     this.poller = new EventPoller({
       ...options, sessionId: session, maxBurst: Math.max(keep, 1000),
-      ...(source === null ? {} : { getToken: source.getToken }),
+      getToken: source?.getToken ?? getToken,
       ...(fetch === null ? {} : { fetch: (...given) => newest.current.fetch(...given) }),
       onEvents: (events, { restarted }) => this.#take(events, restarted),
       onState: (told) => this.#note(told),
     });
+    this.#leave = source?.join(newest);
   }
 
   stop() {
