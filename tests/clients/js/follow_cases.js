@@ -125,6 +125,16 @@ export const cases = {
     equal([told.error, told.done, session.waiting.size, clock.timers.size, session.requests.length - before], [null, true, 0, 0, 0]);
     equal(states.at(-1), { state: "stopped", error: null, retryInSeconds: null });
   },
+  async a_signal_ends_it_in_the_middle_of_an_answer() {
+    const abort = new AbortController(), session = new Session(5), clock = session.clock = new Clock(), got = [];
+    const events = follow("some", { baseUrl: "http://poller.test/", fetch: session.fetch, clock, page: null, signal: abort.signal });
+    const ended = (async () => {
+      for await (const { id } of events) if (got.push(id) === 2) abort.abort();
+    })();
+    await clock.pass(0);
+    await ended;
+    equal([got, await events.next(), clock.timers.size], [["e1", "e2"], { value: undefined, done: true }, 0]);
+  },
   async a_signal_that_was_given_already_asks_nothing() {
     const session = new Session(1), { clock, told } = taking(session, { signal: AbortSignal.abort() });
     await clock.pass(1);
