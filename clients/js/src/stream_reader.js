@@ -30,8 +30,8 @@ export class StreamReader {
     try {
       const parameters = [...this.#types, ["offset", behind], ...(live ? [["live", "long-poll"]] : [])];
       const { headers, body } = await this.#connection.ask("stream", { parameters, signal });
-      const offset = required(headers, "Stream-Next-Offset"), upToDate = headers.has("Stream-Up-To-Date");
-      const restSeconds = upToDate ? this.#rest({ live, moved: offset !== behind, asked }) : 0;
+      const offset = required(headers, "Stream-Next-Offset"), upToDate = headers.has("Stream-Up-To-Date"), moved = offset !== behind;
+      const restSeconds = upToDate || !moved ? this.#rest({ live, moved, asked }) : 0; // a proxy may leave a header out
       return { events: eventsOf(body ?? []), offset, upToDate, restSeconds: behind === NOW ? 0 : restSeconds, headers };
     } finally {
       held -= live;

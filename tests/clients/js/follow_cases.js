@@ -247,6 +247,21 @@ export const cases = {
     await clock.pass(5);
     equal([session.mostHeld, all.every(({ got }) => got.length === 1)], [4, true]);
   },
+  async answers_that_lost_a_header_on_the_way_make_no_tight_loop() {
+    for (const mostHeld of [0, 4]) {
+      const session = new Session(3), { clock, got } = taking(session, { mostHeld, fetch: async (...given) => {
+        const answer = await session.fetch(...given);
+        answer.headers.delete("Stream-Up-To-Date");
+        return answer;
+      } });
+      session.hold = 0.1;
+      session.most = 1;
+      await clock.pass(0);
+      equal(got.length, 3);
+      await clock.pass(5);
+      equal(session.requests.length < 11, true, session.requests.length);
+    }
+  },
   async who_share_a_function_share_its_tokens() {
     const session = new Session(1), clock = new Clock(), tokens = new Tokens(), getToken = tokens.at(clock);
     guard(session, clock);
