@@ -22,6 +22,11 @@ export function claimsOf(text) {
   return isToken(text) ? objectIn(THREE_PARTS.exec(text)[2]) : null;
 }
 
+/** Whether a header can hold what is given, as a key or a token. */
+export function isHeaderText(given) {
+  return typeof given === "string" && HEADER_TEXT.test(given);
+}
+
 /** The header for a key or a token; none for null. */
 export function headersFor(text) {
   return text !== null && isToken(text) ? { Authorization: `Bearer ${text}` } : keyHeaders(text);
@@ -137,7 +142,7 @@ export class Credential {
 
   #look(given) {
     if (given === null) [this.#held, this.#shown, this.#over] = [null, {}, true];
-    else if (typeof given !== "string" || !HEADER_TEXT.test(given)) this.#failed("What was given is no token.");
+    else if (!isHeaderText(given)) this.#failed("What was given is no token.");
     else if (given === this.#held) this.#failed("The same token was given again.");
     else this.#take(given);
   }

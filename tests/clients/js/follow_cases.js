@@ -324,6 +324,9 @@ export const cases = {
       "TypeError: Give one of getToken, token and apiKey.",
       "TypeError: getToken is a function that gives a token.",
     ]);
+    equal(["kéy", "two words", "a\nb", "", 7].map((apiKey) => said("some", { baseUrl: "http://a", apiKey })), Array(5).fill("TypeError: The key or token holds what no header can, or nothing."));
+    equal([said("some", { baseUrl: "http://a", token: "kéy" }), said("some", { baseUrl: "http://a", token: null, apiKey: null })], ["TypeError: The key or token holds what no header can, or nothing.", "nothing"]);
+    equal(["http://user@a", "http://:pass@a"].map((baseUrl) => said("some", { baseUrl })), Array(2).fill("TypeError: The option baseUrl names no user and no password: fetch sends none."));
   },
   async the_ids_of_sessions_are_escaped() {
     const session = new Session(1), { clock } = taking(session, { name: "../a?b#c" });
