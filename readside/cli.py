@@ -129,7 +129,7 @@ def projector(_version: Version = False) -> None:
 def api(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; each has its own memory of answers.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes. Each keeps its own finished answers.")] = 1,
     root_path: Annotated[str, typer.Option(help="Path prefix that a proxy in front strips.")] = "",
     _version: Version = False,
 ) -> None:
@@ -228,19 +228,24 @@ def doctor(
 def explain(
     session: Annotated[str, typer.Argument(metavar="SESSION", help="Session id (UUID).", show_default=False)],
     event: Annotated[
-        str | None, typer.Argument(metavar="EVENT", help="Event id (UUID): where is it?", show_default=False)
+        str | None,
+        typer.Argument(metavar="EVENT", help="Event id (UUID), to be told where that event is.", show_default=False),
     ] = None,
     offset: Annotated[
         str | None,
-        typer.Option(metavar="OFFSET", help="Offset of its stream: who goes on from it?", show_default=False),
+        typer.Option(
+            metavar="OFFSET",
+            help="Offset of the session's stream, to be told whether it can be continued and by which store.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     _version: Version = False,
 ) -> None:
     """Tell whether a session is hot, what each store holds of it, where an event is, and who answers its polls.
 
-    With --offset: what an offset of its stream is, whether the arrival log or PostgreSQL goes on from it or it gets
-    410, and how many events are behind it.
+    With --offset: what an offset of its stream is, whether the arrival log or PostgreSQL continues it or it gets
+    410, and how many events come after it.
 
     It changes nothing: the session is neither warmed nor kept hot. What Redis lacks is looked for again for up to 3 s,
     since the view may be about to hear of it.
@@ -307,7 +312,10 @@ def token(
     ],
     ttl: Annotated[int, typer.Option(min=1, max=86_400 * 30, help="Seconds until the token ends.")] = 3600,
     subject: Annotated[
-        str | None, typer.Option(help="Whose token it is; bounds are kept for each.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Whose token it is (claim `sub`). Request limits count for each subject.", show_default=False
+        ),
     ] = None,
     _version: Version = False,
 ) -> None:

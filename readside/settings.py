@@ -178,8 +178,8 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field(
         default="",
         description=(
-            "Hosts that requests may be for (`Host`), separated by commas, without ports. `*.a.example` is "
-            "all below it. Health probes may name any. Without it hosts are not checked, but for "
+            "Values of `Host` that are accepted, separated by commas, without ports. `*.a.example` covers every name "
+            "below it. Health probes may name any. Without it hosts are not checked, but for "
             "`READSIDE_AUTH=none`: then they are `localhost`, `127.0.0.1` and `[::1]`."
         ),
     )
@@ -201,7 +201,7 @@ class Settings(BaseSettings):
     heartbeat_seconds: Seconds = Field(
         default=0.5,
         ge=0.01,
-        description="Time between two proofs of the tail. It must be less than `READSIDE_MAX_STALENESS_SECONDS`.",
+        description="Time between two heartbeats. It must be less than `READSIDE_MAX_STALENESS_SECONDS`.",
     )
     hot_ttl_seconds: Seconds = Field(
         default=3600.0, description="A session that nobody polls and in which nothing happens leaves Redis after this."
@@ -272,7 +272,10 @@ class Settings(BaseSettings):
         default=10.0,
         ge=0.1,
         le=3600,
-        description="A head must be whole so long after its first byte, and a body so long after its head; else 408.",
+        description=(
+            "A request's head must be complete this long after its first byte, and its body this long after its head; "
+            "else 408."
+        ),
     )
     max_body_kb: int = Field(
         default=16, ge=1, le=512, description="Body of a request; no route needs one. Past it 413."
@@ -305,7 +308,7 @@ class Settings(BaseSettings):
         le=65535,
         description="Port where the projector serves `/health/live`, `/health/ready` and `/metrics`. Off unless set.",
     )
-    projector_host: str = Field(default="127.0.0.1", description="Address of the same.")
+    projector_host: str = Field(default="127.0.0.1", description="Address on which the projector serves that port.")
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         default="info", description="Least level of what is logged."
     )

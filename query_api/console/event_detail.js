@@ -75,7 +75,7 @@ function inParts(name, text) {
   grow(shown, text, AT_ONCE);
   if (!text.left) return [shown];
   const button = element("button", { type: "button" }, `Show more of the ${name}`), note = element("span", { class: "dim", role: "status" });
-  const tell = () => write(note, text.left ? `${count(text.left)} characters to come` : "All is shown.");
+  const tell = () => write(note, text.left ? `${count(text.left)} more characters` : "All is shown.");
   button.addEventListener("click", () => {
     grow(shown, text, 2 * AT_ONCE);
     tell();

@@ -137,7 +137,7 @@ export class HotSessions {
     const among = partly ? `the ${count(this.#sessions.length)} most recently active of ${count(this.#total)} hot sessions` : `${count(this.#total)} hot sessions`;
     const filtered = byId("hot-filter").value.trim() !== "";
     write(byId("hot-note"), `${count(ids.length)} of ${filtered ? `${count(matching.length)} that match among ` : ""}${among}.${
-      news ? ` Order held; ${news} more to come in.` : this.#paused ? " Order held." : ""}`);
+      news ? ` Order frozen; ${news} new ${news === 1 ? "session is" : "sessions are"} waiting.` : this.#paused ? " Order frozen." : ""}`);
     byId("more-rows").hidden = matching.length <= this.#most || this.#most >= MOST_ROWS;
     byId("more-sessions").hidden = !partly || this.#pages >= MOST_PAGES;
     byId("no-sessions").hidden = ids.length > 0;

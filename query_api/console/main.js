@@ -81,7 +81,7 @@ function go({ moveFocus = false } = {}) {
   set(byId("to-projection"), "aria-current", wanted.page === "projection" ? "page" : null);
   set(byId("to-sessions"), "aria-current", wanted.page === "token" ? "page" : null);
   if (wanted.page === "session" && !names(sessionsOf(held), wanted.id)) {
-    refuse("Not with this token", `This token does not name the session ${wanted.id.slice(0, 64)}.`, "Ask for a link to that session.");
+    refuse("This token may not see this", `This token does not name the session ${wanted.id.slice(0, 64)}.`, "Ask for a link to that session.");
     return;
   }
   show(`${wanted.page}-page`);
@@ -112,7 +112,7 @@ function stopped(error) {
     return;
   }
   const what = token === null ? "key" : "token", advice = token === null ? ADVICE[page] : "Ask for a new link.";
-  const title = { 403: `Not with this ${what}`, 404: "No such session" }[error.status] ?? "That did not work";
+  const title = { 403: `This ${what} may not see this`, 404: "No such session" }[error.status] ?? "That did not work";
   refuse(title, error.message, error.status === 403 ? advice : "");
 }
 

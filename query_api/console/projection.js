@@ -26,7 +26,7 @@ export function eventRate(before, after) {
 
 /** What is known while the view counts as live: how old its last heartbeat is, and whatever its leader has not done. */
 export function liveInWords(lagMs, leader, silentMs) {
-  const told = [`The last heartbeat in the view was committed ${span(lagMs)} ago.`];
+  const told = [`The view's last heartbeat is ${span(lagMs)} old.`];
   if (leader && leader.state !== "live") told.push(`The leading projector is ${spaced(leader.state)}.`);
   if (silentMs > SILENT_MS) told.push(`The leading projector has not reported for ${span(silentMs)}.`);
   return told.join(" ");
@@ -111,7 +111,7 @@ export class ProjectionPage {
       answered === null ? "" : `The figures below are from ${dayAndTime(answered)}, ${ago(answered)}.`,
       retryAt > Date.now() + 1000 ? `Trying again in ${span(retryAt - Date.now())}.` : "Trying again.",
     ].join(" ").trim());
-    this.#verdict("unknown", { reason: `The API ${error.status ? "answers, but not this" : "does not answer"}, so nothing is known of the projection.` });
+    this.#verdict("unknown", { reason: `The API ${error.status ? "refused this request" : "does not answer"}, so the state of the projection is not known.` });
   }
 
   #show(projection) {
@@ -123,7 +123,7 @@ export class ProjectionPage {
     });
     write(byId("lag"), span(lagMs));
     write(byId("as-of"), projection.as_of ? clockTime(projection.as_of) : "–");
-    write(byId("as-of-day"), projection.as_of ? `${dayAndTime(projection.as_of).split(",")[0]}: all committed before is in` : "");
+    write(byId("as-of-day"), projection.as_of ? `${dayAndTime(projection.as_of).split(",")[0]}: everything committed before this is in the view` : "");
     write(byId("event-rate"), rate(status === "live" ? this.#rate : null));
     write(byId("hot-count"), count(projection.hot_sessions));
     this.#samples.add([{ at: Date.now(), status, lagMs, tripMs: leader?.round_trip_ms ?? null }]);
@@ -192,7 +192,7 @@ export class ProjectionPage {
     write(byId("drift"), !leader ? "No projector leads, so nobody compares the view with Postgres." : found
       ? `${count(found)} hot sessions differed from Postgres and were loaded anew.` : "No hot session differed from Postgres since this projector started.");
     pairs(byId("inside"), leader ? [
-      ["tail", spaced(leader.state)],
+      ["state", spaced(leader.state)],
       ["last heartbeat took", span(leader.round_trip_ms)],
       ["sessions being loaded", count(leader.loading)],
       ["sessions loaded so far", count(leader.loads)],
@@ -204,7 +204,7 @@ export class ProjectionPage {
       ["notification queue", `${rate(usage * 100)} % full`],
       ["sessions compared", count(leader.compared)],
       ["sessions set aside", count(leader.set_aside)],
-    ] : [["tail", "no projector leads"]]);
+    ] : [["state", "no projector leads"]]);
   }
 }
 

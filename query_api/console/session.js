@@ -210,7 +210,7 @@ export class SessionPage {
       this.#onStopped(error);
       return;
     }
-    write(byId("following"), { running: "live", waiting: "trying again", hidden: "resting" }[state] ?? state);
+    write(byId("following"), { running: "live", waiting: "trying again", hidden: "paused while this tab is hidden" }[state] ?? state);
     if (state === "waiting") this.#tellAway(error, retryInSeconds);
     if (state !== "running" || asOf === undefined) return;
     this.#away = null;

@@ -69,7 +69,7 @@ class DemoFacts:
         if self.seed is not None:
             yield "Console of the faults", f"{self.base_url}/#session={FAULTS_SESSION}"
         if self.token:
-            yield "Link to that one alone", f"{self.base_url}/#session={self.session_id}&token={self.token}"
+            yield "Link for this session only", f"{self.base_url}/#session={self.session_id}&token={self.token}"
         yield "Events of a live session", self.events_url
         yield "API documentation", f"{self.base_url}/docs"
         yield "Lag and state", f"{self.base_url}/api/v2/projection"
@@ -88,9 +88,9 @@ def show(announcer: Announcer, facts: DemoFacts) -> None:
     line(Text())
     line(Text.assemble(("  readside", "bold cyan"), " runs on this machine, with live sessions.\n"))
     for name, value in facts.rows():
-        line(Text.assemble((f"  {name:<26}", "dim"), (value, "" if name else "dim")))
+        line(Text.assemble((f"  {name:<28}", "dim"), (value, "" if name else "dim")))
     for what, command in (("The newest events", facts.poll_command), ("The next event", facts.stream_command)):
-        line(Text(f"\n  {what}, more than once:", "dim"))
+        line(Text(f"\n  {what} (paste it more than once):", "dim"))
         line(Text.assemble("  ", (command, "bold green")))
     if facts.seed is not None:
         line(Text(f"\n  Chaos strikes every few seconds. The same again: --chaos --seed {facts.seed}", "magenta"))

@@ -57,15 +57,15 @@ def _cold(facts: SessionFacts, viewed: ViewState) -> Iterator[str]:
 
 
 _MEMORY = (
-    "Each API process has a memory of finished answers, which comes first where it holds the answer; it cannot be seen "
-    "from here: Readside-Source on an answer tells."
+    "An API process may also answer from its memory, which cannot be seen from here. The header Readside-Source of an "
+    "answer says where it came from."
 )
 
 _COLD = {
     "no view": "Redis holds no view, or one of another version of readside",
     "not hot": "Redis does not hold it (not polled or written to lately, evicted, or still being loaded)",
     "not compared under this term": "it has not been compared with Postgres since the leader's last start or reconnect",
-    "no as-of yet": "no heartbeat has come through the pipe yet, so nothing says of when it is",
+    "no as-of yet": "no heartbeat has arrived yet, so its age is unknown",
     "damaged": "one of its keys in Redis was lost or cut, so it is not trusted; the leader loads it anew",
 }
 
@@ -136,21 +136,21 @@ def _served(facts: SessionFacts) -> Iterator[str]:
     bound = f"{facts.max_staleness_seconds:g} s (READSIDE_MAX_STALENESS_SECONDS)"
     window = facts.viewed.header is not None and facts.viewed.header.floor is not None
     if facts.hot and facts.fresh:
-        told = f"Polls are answered from Redis: it is {lag} behind, and may be {bound}."
-        told += " Those that reach below its window ask Postgres." if window else ""
+        told = f"Polls are answered from Redis. Redis is {lag} behind; up to {bound} is allowed."
+        told += " Polls that reach below its window ask Postgres." if window else ""
     elif facts.hot and facts.stored is None:
         told = (
-            f"Polls are answered from Redis where the API does not reach Postgres either, though it is {lag} behind, "
+            f"Redis is {lag} behind; up to {bound} is allowed. Polls are answered from Postgres, or from Redis where "
+            "the API does not reach Postgres either."
         )
-        told += f"and may be {bound}; else from Postgres."
     elif facts.hot:
-        told = f"Polls are answered from Postgres: Redis is {lag} behind, and may be {bound}."
+        told = f"Polls are answered from Postgres. Redis is {lag} behind; up to {bound} is allowed."
     elif facts.stored is None:
         told = "Redis does not hold the session: polls get 503 where the API does not reach Postgres either."
     else:
         told = "Polls are answered from Postgres, since Redis does not hold the session."
     if facts.stored is None:
-        yield f"{told} With `Readside-Max-Staleness: 0` they get 503 there."
+        yield f"{told} With `Readside-Max-Staleness: 0` polls get 503 where the API does not reach Postgres."
     else:
-        yield f"{told} With `Readside-Max-Staleness: 0` they always are answered from Postgres."
+        yield f"{told} With `Readside-Max-Staleness: 0` polls are always answered from Postgres."
     yield _MEMORY

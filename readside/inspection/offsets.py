@@ -1,4 +1,4 @@
-"""What an offset of a stream is, who goes on from it, and how much is behind it; asking changes nothing."""
+"""What an offset of a stream covers, which store continues it, and how much comes after it; asking changes nothing."""
 
 from __future__ import annotations
 
@@ -75,27 +75,28 @@ def _continued(offset: Offset, by: Continuation, arrivals: Arrivals, why: str | 
 def offset_sentences(facts: OffsetFacts) -> Iterator[str]:
     """Say it in words."""
     cut, within = facts.offset.cut, facts.offset.within
-    told = f"The offset is of history {facts.offset.origin}: given is what transactions below {cut.xmax} wrote"
-    told += f", but for {len(cut.running)} that were open" if cut.running else ""
+    told = f"The offset belongs to history {facts.offset.origin}. It covers what transactions below {cut.xmax} wrote"
+    told += f", except {len(cut.running)} that were still open" if cut.running else ""
     if within is not None:
         place = f"{rfc3339(within.timestamp_us)}, {UUID(bytes=within.id)}"
-        told += f"; and of what those below {within.upto.xmax} wrote, up to the event at {place}"
+        told += f"; and what those below {within.upto.xmax} wrote, up to the event at {place}"
     yield f"{told}."
     match facts.by:
         case "arrival_log":
-            yield f"The arrival log in Redis goes on from it: {_behind(facts)}."
+            yield f"The arrival log in Redis continues it: {_behind(facts)}."
         case "postgres":
-            yield f"Postgres goes on from it, since {facts.why}: {_behind(facts)}, those that may come again included."
+            yield f"Postgres continues it, since {facts.why}: {_behind(facts)}, including those that may come again."
         case "gone":
             yield f"It gets 410. {facts.why}"
         case "unknown":
-            yield f"Who goes on from it cannot be told: {facts.why}, nor can Postgres."
+            yield f"It cannot be said who continues it: {facts.why}, and Postgres cannot be asked either."
 
 
 def _behind(facts: OffsetFacts) -> str:
     if not facts.behind:
-        return "more comes with the next answer" if facts.more else "nothing is behind it"
-    return f"{facts.behind} events are behind it{', and more after these' if facts.more else ''}"
+        return "more comes with the next answer" if facts.more else "no event comes after it"
+    told = "1 event comes after it" if facts.behind == 1 else f"{facts.behind} events come after it"
+    return f"{told}{', and more later' if facts.more else ''}"
 
 
 def offset_as_json(facts: OffsetFacts) -> dict[str, Any]:

@@ -25,7 +25,7 @@ _POLL_TWICE = """async ([path, key, cache]) => {
   const second = await fetch(path, { cache, headers: { "X-API-Key": key, ...validator } });
   return [first.status, second.status, second.headers.get("Readside-Source"), await second.text()];
 }"""
-QUICKSTART = Path(__file__).parents[2] / "specs/guides/javascript.md"
+GUIDE = Path(__file__).parents[2] / "specs/guides/browser-dashboard.md"
 
 
 @pytest.mark.parametrize("cache", ["default", "no-store", "no-cache"])
@@ -62,13 +62,14 @@ async def test_the_console_follows_a_quiet_session_from_memory(service: Service,
     assert after["memory"] >= before["memory"] + 2
 
 
-def _page_of_the_quickstart(url: str, session_id: str, key: str) -> str:
-    found = re.search(r"^```html\n(.*?)^```", QUICKSTART.read_text(), re.MULTILINE | re.DOTALL)
+def _page_with_a_key(url: str, session_id: str, key: str) -> str:
+    """The guide's page with a key in place of `getToken`, as specs/guides/javascript.md says."""
+    found = re.search(r"^```html\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     assert found
     page = found.group(1).replace("<title>", '<link rel="icon" href="data:,"><title>')
-    return (
-        page.replace("http://127.0.0.1:8000", url).replace('"SESSION"', f'"{session_id}"').replace('"KEY"', f'"{key}"')
-    )
+    page, replaced = re.subn(r"getToken: async .*?^    \},$", f'apiKey: "{key}",', page, flags=re.MULTILINE | re.DOTALL)
+    assert replaced == 1
+    return page.replace("http://127.0.0.1:8000", url).replace('"SESSION"', f'"{session_id}"')
 
 
 async def _from_memory(service: Service, session_id: str) -> None:
@@ -90,9 +91,9 @@ async def _stream_answers(service: Service) -> dict[str, float]:
 
 
 async def test_a_page_from_another_origin_follows(service: Service, browser: Browser) -> None:
-    """The quickstart's: it imports poller.js from the service, and reads the headers that the poller needs."""
+    """The guide's: it imports poller.js from the service, and reads the headers that the poller needs."""
     session_id = await service.session(250)
-    html = _page_of_the_quickstart(service.url, session_id, READ_KEY)
+    html = _page_with_a_key(service.url, session_id, READ_KEY)
     service.heard.clear()
     async with page_from_elsewhere(service.elsewhere_port, html), tab(browser) as other:
         await other.page.goto(service.elsewhere)

@@ -155,7 +155,7 @@ async def test_a_megabyte_opens_in_parts(service: Service, visitor: Tab, name: s
     page = await opened(service, visitor, session_id)
     await expect(row(page, event_id)).to_be_visible()
     await payload(page, event_id)
-    await expect(detail(page).get_by_role("status")).to_contain_text("characters to come")
+    await expect(detail(page).get_by_role("status")).to_contain_text("more characters")
     texts = await whole(page)
     shown = detail(page).get_by_label("payload", exact=True)
     await expect(detail(page).get_by_role("status")).to_have_text("All is shown.")

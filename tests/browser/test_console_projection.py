@@ -247,7 +247,7 @@ async def test_without_any_answer_no_figures_are_told_of(service: Service, visit
     await expect(page.locator("#trouble-times")).not_to_contain_text("figures")
 
     await expect(page.locator("#reason")).to_have_text(
-        "The API answers, but not this, so nothing is known of the projection."
+        "The API refused this request, so the state of the projection is not known."
     )
 
 
@@ -262,9 +262,7 @@ async def test_a_live_view_is_told_as_far_as_it_is_known(service: Service, visit
     await visitor.page.route("**/api/v2/projection", lambda route: route.fulfill(json=told))
     page = await enter(visitor, service.url, BOTH_KEY)
     reason = page.locator("#reason")
-    await expect(reason).to_have_text(
-        "The last heartbeat in the view was committed 4.4 s ago. The leading projector is catching up."
-    )
+    await expect(reason).to_have_text("The view's last heartbeat is 4.4 s old. The leading projector is catching up.")
 
     await expect(reason).to_contain_text("The leading projector has not reported for")
 
@@ -361,7 +359,7 @@ async def test_rows_keep_their_places_under_the_pointer(service: Service, visito
     page = await enter(visitor, service.url, BOTH_KEY)
     await _row(page, first).hover()
     second = await service.session(1)
-    await expect(page.locator("#hot-note")).to_contain_text("Order held")
+    await expect(page.locator("#hot-note")).to_contain_text("Order frozen")
     await expect(_row(page, second)).to_have_count(0)
     await page.mouse.move(0, 0)
     await expect(_row(page, second)).to_have_count(1)

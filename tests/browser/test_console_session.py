@@ -145,7 +145,7 @@ async def test_the_list_is_read_by_keys(service: Service, visitor: Tab) -> None:
     await expect(page.get_by_role("button", name="Resume")).to_be_visible()
     await page.keyboard.press("?")
     await expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
-    await page.get_by_label("single keys work").uncheck()
+    await page.get_by_label("Use single-key shortcuts").uncheck()
     await page.keyboard.press("Escape")
     await page.keyboard.press("p")
     await expect(page.get_by_role("button", name="Resume")).to_be_visible()

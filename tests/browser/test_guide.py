@@ -139,11 +139,10 @@ async def _answers(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`readside`, `uvicorn` and `python` of this very environment, as an installation has them."""
+    """`readside` as an installation has it, and `uvicorn` in the guide's `env`, both of this very environment."""
     at = tmp_path_factory.mktemp("guide")
-    (at / "bin").mkdir()
-    for name in ("readside", "uvicorn"):
-        program = at / "bin" / name
+    for name, program in (("readside", at / "bin/readside"), ("uvicorn", at / "env/bin/uvicorn")):
+        program.parent.mkdir(parents=True)
         program.write_text(f'#!/bin/sh\nexec {sys.executable} -m {name} "$@"\n')
         program.chmod(0o755)
     return at

@@ -85,8 +85,8 @@ async def test_a_hot_session_and_an_event_in_it(asked: Asked) -> None:
             f"It is hot since {told['redis']['hot_since']}: Redis holds 4 events, the same as Postgres."
         )
         assert told["explanation"][1] == f"Event {event_id} is in Redis: polls get it."
-        assert told["explanation"][2].startswith("Polls are answered from Redis: it is 0.")
-        assert "Readside-Source on an answer tells" in told["explanation"][3]
+        assert told["explanation"][2].startswith("Polls are answered from Redis. Redis is 0.")
+        assert "Readside-Source of an answer says where it came from" in told["explanation"][3]
         assert before == after
 
 
@@ -224,7 +224,7 @@ async def test_as_people_run_it(asked: Asked) -> None:
 
 
 async def test_an_offset_of_a_stream(asked: Asked) -> None:
-    """Who goes on from it, and how much is behind it: the log, Postgres, or nobody."""
+    """Who continues it, and how much comes after it: the log, Postgres, or nobody."""
     async with asked.bench.projector():
         session_id = await asked.hot()
         tail = await asked.bench.view.stream_tail(session_id)

@@ -72,7 +72,7 @@ def _spelling(parameter: _Parameter) -> str:
 
 def _meaning(parameter: _Parameter) -> str:
     least, most = getattr(parameter, "min", None), getattr(parameter, "max", None)
-    bounds = [f"{least:g} or more" if least is not None else "", f"at most {most:g}" if most is not None else ""]
+    bounds = [f"{least:,} or more" if least is not None else "", f"at most {most:,}" if most is not None else ""]
     told = ", ".join(bound for bound in bounds if bound)
     return f"{parameter.help}{f' ({told})' if told else ''}"
 

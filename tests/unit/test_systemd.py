@@ -125,3 +125,11 @@ def test_files_that_the_guide_installs_exist() -> None:
 
     assert {str(path.relative_to(ROOT)) for path in UNITS} <= named
     assert all((ROOT / name).is_file() for name in named)
+
+
+def test_no_api_of_the_guide_takes_the_projectors_port() -> None:
+    """Whichever of the two came second would end, and be started again for ever."""
+    ports = set(re.findall(r"readside-api@(\d+)", GUIDE))
+
+    assert ports
+    assert variables(PROJECTOR)["READSIDE_PROJECTOR_PORT"] not in ports

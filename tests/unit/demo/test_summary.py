@@ -32,7 +32,7 @@ def test_urls_and_the_command_are_never_broken() -> None:
     lines = printed(facts())
     url = f"http://127.0.0.1:9000/api/v2/sessions/{SESSION}/events"
 
-    assert f"  Events of a live session  {url}" in lines
+    assert f"  Events of a live session    {url}" in lines
     assert f'  curl -i -H "X-API-Key: secret" "{url}?limit=3"' in lines
     stream = url.replace("/events", "/stream")
     assert f'  curl -i -H "X-API-Key: secret" "{stream}?offset=now&live=long-poll"' in lines
@@ -50,7 +50,7 @@ def test_a_link_opens_one_session_alone() -> None:
     """Where the demo has made a token: its key and its token are two things."""
     made = replace(facts(), token="a.b.c")
 
-    assert f"  Link to that one alone    http://127.0.0.1:9000/#session={SESSION}&token=a.b.c" in printed(made)
+    assert f"  Link for this session only  http://127.0.0.1:9000/#session={SESSION}&token=a.b.c" in printed(made)
     assert not any("token" in line for line in printed(facts()))
 
 
@@ -59,7 +59,7 @@ def test_chaos_says_how_to_have_it_again() -> None:
     lines = printed(replace(facts(), seed=7))
 
     assert "  Chaos strikes every few seconds. The same again: --chaos --seed 7" in lines
-    assert any(line.startswith("  Console of the faults     http://127.0.0.1:9000/#session=") for line in lines)
+    assert any(line.startswith("  Console of the faults       http://127.0.0.1:9000/#session=") for line in lines)
     assert not any("aos" in line or "faults" in line for line in printed(facts()))
 
 
