@@ -41,7 +41,7 @@ const MOST_A_PAGE = 1000;
  * | `parse(text)` | parses an answer, in the place of what gives each event its `event_data_json` too |
  * | `mostSeconds` | the longest wait between two tries while nothing answers; 30 |
  * | `mostHeld` | held reads of all pollers together; 4 in a browser. More do where the API is reached by HTTP/2 |
- * | `fetch`, `clock`, `random`, `page` | stand-ins; `page` is what tells that the tab is hidden |
+ * | `fetch`, `clock`, `random`, `page` | stand-ins; `clock` has what `systemClock` has, `page` tells that the tab is hidden |
  */
 export class EventPoller {
   #connection; #reader; #limit; #all; #maxBurst; #types; #random; #onEvents; #onState;
