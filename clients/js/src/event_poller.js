@@ -68,9 +68,9 @@ export class EventPoller {
   resume() { this.#loop.resume(); }
   hurry() { this.#loop.hurry(); }
 
-  /** Whether the session has events older than those handed over. */
+  /** Whether the session has events older than those handed over; false once it is stopped, since `loadOlder()` brings none then. */
   get hasOlder() {
-    return this.#older > 0;
+    return this.#loop.running && this.#older > 0;
   }
 
   /** Hand over the next page of older events; resolves to how many there were, 0 once it is stopped. Rejects with a ReadsideError. */

@@ -275,6 +275,7 @@ export class EventPoller {
   resume(): void;
   /** Ask now instead of when it is due. */
   hurry(): void;
+  /** Whether `loadOlder()` would bring any: false once it is stopped. */
   get hasOlder(): boolean;
   /** Hand over the next page of older events; resolves to how many there were, 0 once it is stopped. Rejects with a ReadsideError. */
   loadOlder(): Promise<number>;

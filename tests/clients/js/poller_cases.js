@@ -639,7 +639,7 @@ export const cases = {
     await clock.pass(0.1);
     const before = session.requests.length;
     poller.stop();
-    equal([await Promise.all(loads), await poller.loadOlder()], [[0, 0], 0]);
+    equal([await Promise.all(loads), await poller.loadOlder(), poller.hasOlder], [[0, 0], 0, false]);
     poller.start();
     await clock.pass(1);
     equal([got.length, session.requests.slice(before).every(({ url }) => url.pathname.endsWith("/stream"))], [10, true]);
