@@ -72,20 +72,19 @@ async def tab(browser: Browser, **options: Any) -> AsyncIterator[Tab]:
     """A page in a fresh context; `options` are the context's: viewport, color_scheme and so on."""
     context = await browser.new_context(**options)
     context.set_default_timeout(PATIENCE_MS)
+    opened = await _heard(context)
     try:
-        async with _heard(context) as opened:
-            yield opened
+        yield opened
     finally:
         await context.close()
+    assert opened.unexpected() == [], opened.unexpected()
 
 
-@asynccontextmanager
-async def _heard(context: BrowserContext) -> AsyncIterator[Tab]:
+async def _heard(context: BrowserContext) -> Tab:
     opened = Tab(await context.new_page())
     opened.page.on("console", opened.note)
     opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    yield opened
-    assert opened.unexpected() == [], opened.unexpected()
+    return opened
 
 
 @dataclass
@@ -124,13 +123,14 @@ class Profile:
     async def neighbour(self) -> AsyncIterator[Tab]:
         """A tab beside the first, which shares with it what tabs of one person share."""
         before = set(self.context.pages)
+        opened = await _heard(self.context)
+        opened.page.on("framenavigated", lambda frame: self._visited.add(_origin(frame.url)))
         try:
-            async with _heard(self.context) as opened:
-                opened.page.on("framenavigated", lambda frame: self._visited.add(_origin(frame.url)))
-                yield opened
+            yield opened
         finally:
             for page in set(self.context.pages) - before:
                 await page.close()
+        assert opened.unexpected() == [], opened.unexpected()
 
     async def _forget(self) -> None:
         for origin in self._visited - {"null"}:
