@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from readmodel.causes import cause
 from readmodel.errors import EventLogUnavailable
-from readmodel.postgres_client import connect, translated
+from readmodel.postgres.client import connect, translated
 from readside.demo.announcer import Announcer
 from readside.demo.faults import DemoFault
 from readside.demo.heal_meter import APPLICATION_NAME, HealMeter

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from readmodel.keys import Keys
-from readmodel.redis_client import connect
-from readmodel.redis_servers import OneServer
+from readmodel.redis.client import connect
+from readmodel.redis.servers import OneServer
+from readmodel.view.keys import Keys
 from readside.api import opened
 from readside.demo.processes import free_port
 from tests.browser.browsing import Profile, Tab, enter

@@ -14,7 +14,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from projector.tail.triggers import install
-from readmodel.redis_client import connect
+from readmodel.redis.client import connect
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.fakes.redis import fake_redis

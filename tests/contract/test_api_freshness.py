@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from query_api.memory.answers import TERMINAL
-from readmodel.messages import decode_request
+from readmodel.values.messages import decode_request
 from tests.fakes.event_log import Row
 from tests.support.builders import READ_KEY, events_path
 from tests.support.stands import NOON_US, Stand, rows

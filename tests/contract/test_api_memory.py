@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from readmodel.errors import ServiceError
-from readmodel.poll import Poll
-from readmodel.view import Cold, ViewArrivals, ViewPage, ViewReader
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold, ViewArrivals, ViewPage, ViewReader
 from tests.support.stands import AT_ONCE, NOON_US, Stand, rows
 from tests.support.viewing import MAX_BYTES, Stage, event
 

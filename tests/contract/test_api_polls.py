@@ -11,7 +11,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from readmodel.poll import Poll
+from readmodel.values.poll import Poll
 from tests.fakes.event_log import Row
 from tests.support.builders import OPS_KEY, READ_KEY, events_path
 from tests.support.stands import NOON_US, Stand, expected_rows

@@ -5,7 +5,7 @@ import pytest
 from projector.core.operations import Add, Drop, Put, Status, Touch
 from projector.view.writer import StagingLost
 from readmodel.errors import ForeignView
-from readmodel.view import Cold
+from readmodel.view.reader import Cold
 from tests.support.damage import OF_TYPE, SERVED, SHOWN_BY_POLLS, UNSERVED_NUMBERS, make
 from tests.support.viewing import Stage, event
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from projector.view.scripts import source
-from readmodel.evaluate import Script
-from readmodel.event import ENCODING_VERSION
+from readmodel.redis.evaluate import Script
+from readmodel.values.event import ENCODING_VERSION
 from tests.support.damage import SERVED, SHOWN_BY_POLLS, UNSERVED_NUMBERS
 from tests.support.viewing import Stage, event
 

@@ -11,7 +11,7 @@ from fakeredis.commands_mixins import scripting_mixin
 from redis.asyncio import ConnectionPool, Redis
 from redis.maint_notifications import MaintNotificationsConfig
 
-from readmodel.redis_overrides import PackedWords, pack
+from readmodel.redis.overrides import PackedWords, pack
 
 
 class _Connection(FakeAsyncRedisConnection):

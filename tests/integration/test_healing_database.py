@@ -10,7 +10,7 @@ import pytest
 
 from projector.tail.triggers import install
 from projector.view import writer as view_writer
-from readmodel.view import Cold
+from readmodel.view.reader import Cold
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.healing import Record, healed, reconnect, watched
 from tests.support.projecting import Bench, bench

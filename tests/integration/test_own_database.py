@@ -12,9 +12,9 @@ import pytest
 
 from projector.view import writer as view_writer
 from query_api.sources import own_database as module
-from readmodel.messages import decode_change
-from readmodel.poll import Poll
-from readmodel.subscription import heard
+from readmodel.values.messages import decode_change
+from readmodel.values.poll import Poll
+from readmodel.view.subscription import heard
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.builders import api, api_config, events_path
 from tests.support.projecting import INSERT_SESSION, Bench, Writer, bench

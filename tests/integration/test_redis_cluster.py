@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from readmodel.errors import ViewUnavailable
-from readmodel.redis_client import target, translated
-from readmodel.redis_moving import MovingServers
-from readmodel.redis_servers import open_servers
-from readmodel.slices import slot_of
+from readmodel.redis.client import target, translated
+from readmodel.redis.moving import MovingServers
+from readmodel.redis.servers import open_servers
+from readmodel.view.slices import slot_of
 from tests.support.redis_clusters import Node, RedisCluster, redis_cluster
 from tests.support.waiting import eventually
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from readmodel.errors import AccessRefused, ViewUnavailable
-from readmodel.redis_client import translated
-from readmodel.redis_moving import MovingServers
-from readmodel.redis_servers import open_servers
-from readmodel.subscription import heard_all
+from readmodel.redis.client import translated
+from readmodel.redis.moving import MovingServers
+from readmodel.redis.servers import open_servers
+from readmodel.view.subscription import heard_all
 from tests.support.redis_asking import fields
 from tests.support.redis_clusters import Node
 from tests.support.sentinels import SERVICE, SentinelSet, watched_redis

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from readmodel.postgres_client import Pool, create_pool
-from readmodel.type_index import pack_index, unpack_index
+from readmodel.postgres.client import Pool, create_pool
+from readmodel.view.type_index import pack_index, unpack_index
 from readside.commands.sessions import verify as verify_command
 from readside.inspection import verify
 from readside.inspection.verdict import Verdict

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from readmodel.errors import SchemaMissing
-from readmodel.postgres_client import connect, create_pool
+from readmodel.postgres.client import connect, create_pool
 from readside.demo.chaos import Chaos
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.moves import Change, Record, Savepoint, Transaction

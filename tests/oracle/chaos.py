@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from readmodel.slices import Slices, slot_of
+from readmodel.view.slices import Slices, slot_of
 from tests.oracle.asking import Answer
 from tests.oracle.faults import Faults
 from tests.oracle.followers import Follower, PageFollower, StreamFollower, missing_to, place_in

@@ -22,7 +22,7 @@ from pathlib import Path
 import asyncpg
 
 from projector.tail.triggers import install
-from readmodel.sql import Tables
+from readmodel.postgres.sql import Tables
 from readside.demo.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK

@@ -17,14 +17,14 @@ from query_api.config import ApiConfig
 from query_api.doorway.layer import Layer
 from query_api.requests.held_polls import HeldPolls
 from query_api.sources.request_line import RequestLine
-from readmodel.offset import origin_of
-from readmodel.poll import Poll
-from readmodel.postgres_client import check_server
-from readmodel.redis_client import connect
-from readmodel.redis_servers import OneServer, RedisServers
-from readmodel.slices import Slices
-from readmodel.subscription import heard_all
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import check_server
+from readmodel.redis.client import connect
+from readmodel.redis.servers import OneServer, RedisServers
+from readmodel.values.offset import origin_of
+from readmodel.values.poll import Poll
+from readmodel.view.slices import Slices
+from readmodel.view.subscription import heard_all
+from readmodel.view.whole import WholeView
 from readside.api import ApiStores, opened, running
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
 from tests.fakes.redis import fake_redis
