@@ -4,6 +4,7 @@ A projector and an API take a quarter of a second of a processor to start. What 
 no other test's business, as in production.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,7 +13,8 @@ import pytest_asyncio
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.letters import Letterbox, letterbox
-from tests.support.servers import empty, fresh_database, running_redis
+from tests.support.lookalikes import make_lookalikes
+from tests.support.servers import empty, fresh_database, make_installed, running_redis
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +36,22 @@ async def lasting_database_url(postgres_server: EmbeddedPostgres, installed_once
     """The URL of a database with everything of ours, for as long as the module lasts."""
     await postgres_server.start()  # a test may have stopped it
     async with fresh_database(postgres_server, installed_once) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def lookalikes_once(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a database with everything of ours and ten thousand look-alikes, which no search_path names."""
+    asyncio.run(postgres_server.start())  # a test may have stopped it
+    asyncio.run(make_installed(postgres_server, "lookalikes", make_lookalikes))
+    return "lookalikes"
+
+
+@pytest.fixture
+async def lookalikes_url(postgres_server: EmbeddedPostgres, lookalikes_once: str) -> AsyncIterator[str]:
+    """The URL of a fresh copy of it."""
+    await postgres_server.start()  # a test may have stopped it
+    async with fresh_database(postgres_server, lookalikes_once) as url:
         yield url
 
 

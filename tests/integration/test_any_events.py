@@ -35,8 +35,18 @@ VALUES ($1, $2, $3, $4, $5::text::jsonb, $6,
           + $7::bigint / 1000000 * interval '1 s' + $7::bigint % 1000000 * interval '1 us'))
 """
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
-NUMBER = st.from_regex(
-    r"-?(0|[1-9][0-9]{0,60})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", fullmatch=True, alphabet=string.printable
+NUMBER = st.builds(  # of the regular expression -?(0|[1-9][0-9]{0,60})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?
+    "{}{}{}{}".format,
+    st.sampled_from(["", "-"]),
+    st.just("0") | st.builds("{}{}".format, st.sampled_from("123456789"), st.text(string.digits, max_size=60)),
+    st.just("") | st.text(string.digits, min_size=1, max_size=40).map(".{}".format),
+    st.just("")
+    | st.builds(
+        "{}{}{}".format,
+        st.sampled_from("eE"),
+        st.sampled_from(["", "+", "-"]),
+        st.text(string.digits, min_size=1, max_size=3),
+    ),
 )
 DEEP = st.integers(1, 4_000).flatmap(
     lambda depth: st.sampled_from(["[" * depth + "7" + "]" * depth, '{"a": ' * depth + "[]" + "}" * depth])

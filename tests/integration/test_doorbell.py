@@ -10,6 +10,7 @@ from statistics import median
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from projector.core.pace import LOOK_SECONDS, MAX_IDLE_RING_SECONDS
 from projector.tail import doorbell
@@ -67,6 +68,13 @@ async def rung(stage: Bench, **changes: object) -> AsyncIterator[Telemetry]:
         yield told
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting(lasting_database_url: str, lasting_redis_url: str) -> AsyncIterator[Bench]:
+    """One whose projector hears the bell, for all forged rings."""
+    async with bench(lasting_database_url, lasting_redis_url) as made, rung(made):
+        yield made
+
+
 async def quiet(told: Telemetry) -> None:
     """Wait until we look no more by ourselves: three tenths of a second have no reading but perhaps a beat's."""
     seen: list[tuple[float, int]] = []
@@ -103,17 +111,19 @@ async def shows_items(stage: Bench, session_id: str, total: int) -> float:
     return time.monotonic() - started
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("sql", FORGED, ids=["x", "added", "beat", "look", "long", "empty"])
-async def test_a_forged_ring_costs_a_reading(stage: Bench, sql: str) -> None:
+async def test_a_forged_ring_costs_a_reading(lasting: Bench, sql: str) -> None:
     """Whatever it says, and though it looks like what version 0.1 believed: no term ends, nothing is dropped."""
-    async with watched(stage) as watch, rung(stage) as told, strangers(stage) as (stranger,):
+    told = lasting.telemetry
+    async with watched(lasting) as watch, strangers(lasting) as (stranger,):
         session_id = await watch.session()
-        await stage.hot(session_id)
+        await lasting.hot(session_id)
         await quiet(told)
         readings, as_of = told.readings, told.as_of_us
         await stranger.execute(sql)
         await eventually(lambda: told.readings > readings, "it is read")
-        await stage.caught_up()
+        await lasting.caught_up()
 
         assert (told.as_of_us or 0) - (as_of or 0) < 60_000_000
         assert (told.terms, told.looks, told.comparisons, told.drift, told.connections) == (1, 0, 0, 0, 1)

@@ -20,9 +20,9 @@ from tests.support.waiting import STEP_SECONDS, eventually
 
 pytestmark = pytest.mark.installed
 
-TURN_BYTES = 100_000
-"""About a thousand letters."""
-BATCH = 500
+TURN_BYTES = 50_000
+"""About five hundred letters."""
+BATCH = 250
 RUNBOOK = (Path(__file__).parents[2] / "specs" / "runbook.md").read_text()
 
 

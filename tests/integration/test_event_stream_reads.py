@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 from projector.tail.triggers import install
-from readmodel.arrivals import StreamRead
 from readmodel.errors import BadEvents, RightsMissing, StreamRightsMissing
-from readmodel.event_stream import stream_statement
-from readmodel.sql import statement
+from readmodel.postgres.event_stream import stream_statement
+from readmodel.postgres.sql import statement
+from readmodel.values.arrivals import StreamRead
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import sessions
-from tests.support.lookalikes import make_lookalikes
+from tests.support.lookalikes import put_first
 from tests.support.partitions import COLUMNS, INDEXES
 from tests.support.pgbouncers import pgbouncer
 from tests.support.projecting import MAX_BYTES
@@ -82,12 +83,14 @@ async def test_a_table_that_moves_is_followed(stream: Stream) -> None:
     assert await follower.messages() == ["second"]
 
 
-async def test_no_look_alike_is_run(stream: Stream) -> None:
+async def test_no_look_alike_is_run(lookalikes_url: str) -> None:
     """Functions and operators of others that come first in the search_path, where a pooler keeps us from setting it."""
-    await make_lookalikes(stream.writer, urlsplit(stream.url).path[1:])
-    async with connected(stream.url) as late, late.transaction():
+    async with streaming(lookalikes_url) as stream:
+        await stream.insert("first")
+        await put_first(stream.writer)
+    async with connected(lookalikes_url) as late, late.transaction():
         await late.fetchval("SELECT pg_catalog.pg_current_xact_id()")
-        async with pgbouncer(stream.url) as url, stream_log(url, statement_cache_size=0) as log:
+        async with pgbouncer(lookalikes_url) as url, stream_log(url, statement_cache_size=0) as log:
             follower = Follower(log)
             assert await follower.messages(1) == ["first"]
             assert (await follower.read(1)).up_to_date
@@ -144,16 +147,26 @@ async def test_two_events_of_one_id_and_instant_stand_on_one_page(database_url: 
     assert found[2] == ["2"]
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def long_stream(lasting_database_url: str) -> AsyncIterator[Stream]:
+    """A session with 401 events among forty others."""
+    async with streaming(lasting_database_url) as made:
+        await made.insert("first")
+        await made.writer.execute(sessions(11, 40))
+        await made.writer.execute(
+            "INSERT INTO events (id, session_id, event_type, event_data, message, timestamp)"
+            " SELECT gen_random_uuid(), s.id, 'x', '{}', n::text, now() + n * interval '1 s'"
+            " FROM sessions s CROSS JOIN generate_series(1, 400) n"
+        )
+        await made.writer.execute("ANALYZE events")
+        yield made
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("page", [1, 2, 3])
-async def test_a_page_is_found_by_the_index_of_sessions(stream: Stream, page: int) -> None:
+async def test_a_page_is_found_by_the_index_of_sessions(long_stream: Stream, page: int) -> None:
     """Whichever it is; no event of another session is looked at."""
-    await stream.writer.execute(sessions(11, 40))
-    await stream.writer.execute(
-        "INSERT INTO events (id, session_id, event_type, event_data, message, timestamp)"
-        " SELECT gen_random_uuid(), s.id, 'x', '{}', n::text, now() + n * interval '1 s'"
-        " FROM sessions s CROSS JOIN generate_series(1, 400) n"
-    )
-    await stream.writer.execute("ANALYZE events")
+    stream = long_stream
     async with connected(stream.url) as late, late.transaction():
         await late.fetchval("SELECT pg_current_xact_id()")
         follower = stream.follower()

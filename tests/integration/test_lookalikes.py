@@ -4,34 +4,31 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from readmodel.postgres_client import connect, create_pool
+from readmodel.postgres.client import connect, create_pool
 from readside.inspection.session_states import look_at_log
 from readside.inspection.verify import Verifier
 from tests.support.builders import api, api_config
-from tests.support.lookalikes import make_lookalikes, names
+from tests.support.lookalikes import names, put_first
 from tests.support.pgbouncers import pgbouncer
 from tests.support.projecting import Bench, bench
 from tests.support.servers import TABLES, connected
 from tests.support.viewing import whole_view
 from tests.support.whole import Whole
 
-pytestmark = pytest.mark.installed
-
 QUERIES = ("", "?since=2026-01-13T14:30:00Z&limit=3", "?event_type=step_failed&event_type=step_created&limit=4")
 
 
 @pytest.fixture(params=["direct", "pooled"])
-async def reads_url(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[str]:
+async def reads_url(request: pytest.FixtureRequest, lookalikes_url: str) -> AsyncIterator[str]:
     """The database of the look-alikes, directly or through a transaction pooler."""
     if request.param == "direct":
-        yield database_url
+        yield lookalikes_url
         return
-    async with pgbouncer(database_url) as url:
+    async with pgbouncer(lookalikes_url) as url:
         yield url
 
 
@@ -49,28 +46,27 @@ async def _plain(stage: Bench, session_id: str) -> list[dict[str, object]]:
     return [{**row, "event_data": json.loads(row["event_data"])} for row in rows]
 
 
-async def test_a_look_alike_would_be_run(database_url: str) -> None:
+async def test_a_look_alike_would_be_run(lookalikes_url: str) -> None:
     """By a statement that relies on a cast or on the search_path."""
-    database = urlsplit(database_url).path[1:]
-    async with connected(database_url) as connection:
-        await make_lookalikes(connection, database)
-    async with connected(database_url) as connection:
+    async with connected(lookalikes_url) as connection:
+        await put_first(connection)
+    async with connected(lookalikes_url) as connection:
         for statement in ("SELECT to_json('a'::varchar)", "SELECT 'a'::varchar = 'a'::text", "SELECT 1.5 * 2"):
             with pytest.raises(asyncpg.RaiseError, match="a look-alike ran"):
                 await connection.fetchval(statement)
         assert len(names()) > 30
 
 
-async def test_answers_stay_as_they_are(reads_url: str, database_url: str, redis_url: str) -> None:
+async def test_answers_stay_as_they_are(reads_url: str, lookalikes_url: str, redis_url: str) -> None:
     """The view goes live; Redis and Postgres give what is written; verify and explain find it."""
-    async with bench(database_url, redis_url) as stage:
+    async with bench(lookalikes_url, redis_url) as stage:
         session_id = await stage.writer.session()
         for place in range(6):
             kind = ("step_failed", "step_created", "Not askable")[place % 3]
             data = {"text": f'"{place}" é', "number": place / 7}
             at = f"2026-01-13T14:30:0{place}Z"
             await stage.writer.event(session_id, event_type=kind, data=data, message="to\njson", timestamp=at)
-        await make_lookalikes(stage.writer.connection, urlsplit(database_url).path[1:])
+        await put_first(stage.writer.connection)
         async with _service(stage, reads_url, redis_url) as whole:
             await stage.caught_up()
             for query in QUERIES:

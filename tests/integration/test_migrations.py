@@ -8,8 +8,8 @@ from datetime import datetime
 import pytest
 from structlog.testing import capture_logs
 
-from readmodel.postgres_client import Connection
-from readmodel.view import ViewPage
+from readmodel.postgres.client import Connection
+from readmodel.view.reader import ViewPage
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.waiting import STEP_SECONDS, eventually
@@ -37,6 +37,11 @@ BEGIN; ALTER TABLE events DROP COLUMN message; ALTER TABLE events RENAME COLUMN 
 VIRTUAL = """
 BEGIN; ALTER TABLE events DROP COLUMN message;
 ALTER TABLE events ADD COLUMN message text GENERATED ALWAYS AS ('{0}') VIRTUAL; COMMIT
+"""
+HUNDRED_SESSIONS = """
+INSERT INTO sessions (id, session_type, status, mode, project_path, config, created_at, updated_at)
+SELECT gen_random_uuid(), 'workflow', 'in_progress', 'auto', '/p', '{}', now(), now() FROM generate_series(1, 100)
+RETURNING id::text
 """
 LOAD_MANY = """
 INSERT INTO events (id, session_id, event_type, event_data, message, timestamp)
@@ -228,9 +233,9 @@ async def test_many_hot_sessions_whose_values_are_computed_anew(database_url: st
     with capture_logs() as logs:
         async with whole_service(database_url, redis_url) as whole:
             connection = whole.bench.writer.connection
-            sessions = []
+            sessions: list[str] = []
             for _ in range(6):  # of more than MAX_CREATED that come at once some stay cold
-                sessions += [await whole.bench.writer.session() for _ in range(100)]
+                sessions += [row["id"] for row in await connection.fetch(HUNDRED_SESSIONS)]
                 await whole.bench.caught_up()
             await connection.execute(LOAD_MANY)
 

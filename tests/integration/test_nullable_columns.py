@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from projector.tail.triggers import inspect, install
-from readmodel.columns import COLUMNS
 from readmodel.errors import SchemaMissing
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
+from readmodel.postgres.columns import COLUMNS
 from tests.support.builders import api, api_config
 from tests.support.projecting import bench
 from tests.support.servers import connected
@@ -87,28 +88,36 @@ async def test_a_not_null_that_is_not_valid(connection: Connection) -> None:
     assert await inspect(connection) is None
 
 
-@pytest.mark.installed
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting(lasting_database_url: str, lasting_redis_url: str) -> AsyncIterator[Whole]:
+    """Everything, live; the tables are whole before and after each test."""
+    async with whole_service(lasting_database_url, lasting_redis_url) as made:
+        yield made
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("table", "column"), STRICT)
-async def test_a_column_that_becomes_nullable_ends_all_answers_of_it(
-    database_url: str, redis_url: str, table: str, column: str
-) -> None:
+async def test_a_column_that_becomes_nullable_ends_all_answers_of_it(lasting: Whole, table: str, column: str) -> None:
     """Thirty good events and one NULL: projector and API name the column, no page is wrong, and all come back."""
-    async with whole_service(database_url, redis_url) as whole:
-        session_id, execute = await whole.bench.writer.session(), whole.bench.writer.connection.execute
-        await whole.bench.writer.events(session_id, 31)
-        await whole.bench.hot(session_id)
-        await execute(DROP.format(table, column))
+    whole, execute = lasting, lasting.bench.writer.connection.execute
+    await whole.bench.alone()
+    session_id = await whole.bench.writer.session()
+    await whole.bench.writer.events(session_id, 31)
+    await whole.bench.hot(session_id)
+    await execute(DROP.format(table, column))
+    try:
         await execute(NULLED.format(table, column))
         sentence = _sentence(table, column)
         await eventually(lambda: whole.bench.telemetry.reason == sentence, "the projector names the column")
         for query in ("", "?limit=30", "?limit=1", "?limit=1&page=31"):
             await _refused(whole, session_id, query, sentence)
+    finally:  # the next test finds the tables whole, whatever became of this one
         await execute(f"DELETE FROM {table} WHERE {column} IS NULL" if table == "events" else _filled(column))
         await execute(SET.format(table, column))
-        await whole.bench.caught_up()
-        await whole.served(session_id, "redis", "?limit=1000")
+    await whole.bench.caught_up()
+    await whole.served(session_id, "redis", "?limit=1000")
 
-        assert (await whole.bench.same(session_id)).total == (30 if table == "events" else 31)
+    assert (await whole.bench.same(session_id)).total == (30 if table == "events" else 31)
 
 
 async def _refused(whole: Whole, session_id: str, query: str, sentence: str) -> None:

@@ -5,10 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 from projector.tail.triggers import inspect, install, uninstall
-from readmodel.postgres_client import connect
-from readmodel.postgres_settings import FIXED, NEWER
+from readmodel.postgres.client import connect
+from readmodel.postgres.settings import FIXED, NEWER
 from tests.support.builders import api, api_config
 from tests.support.projecting import Bench, bench
 from tests.support.whole import Whole
@@ -79,14 +80,17 @@ async def altered(stage: Bench, scope: str, name: str, value: str) -> AsyncItera
     execute = stage.writer.connection.execute
     database = urlsplit(stage.config.database_url).path[1:]
     whom = f"DATABASE {database}" if scope == "database" else f"ROLE CURRENT_USER IN DATABASE {database}"
-    if value == "another":
-        await execute("CREATE ACCESS METHOD another TYPE TABLE HANDLER heap_tableam_handler")
-    if name == "jit":
-        await execute(f"ALTER DATABASE {database} SET jit_above_cost = 0")
     quoted = value if name == "search_path" else f"'{value}'"
-    await execute(f"ALTER {whom} SET {name} = {quoted}")
-    yield
-    await execute(f"ALTER {whom} RESET {name}")
+    try:
+        if value == "another":
+            await execute("CREATE ACCESS METHOD another TYPE TABLE HANDLER heap_tableam_handler")
+        if name == "jit":
+            await execute(f"ALTER DATABASE {database} SET jit_above_cost = 0")
+        await execute(f"ALTER {whom} SET {name} = {quoted}")
+        yield
+    finally:
+        await execute(f"ALTER {whom} RESET {name}; ALTER DATABASE {database} RESET jit_above_cost")
+        await execute("DROP ACCESS METHOD IF EXISTS another")
 
 
 async def _judge(whole: Whole, even: str, odd: str) -> None:
@@ -111,22 +115,31 @@ async def _written(stage: Bench) -> tuple[str, str]:
     return even, odd
 
 
-@pytest.mark.installed
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting(lasting_database_url: str, lasting_redis_url: str) -> AsyncIterator[Bench]:
+    """Connections that were made under no setting, to a database that each case finds and leaves without."""
+    async with bench(lasting_database_url, lasting_redis_url) as made:
+        yield made
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("scope", "settings"),
     [pytest.param("database", [case], id="-".join(case)) for case in CASES] + [("role", CASES)],
 )
 async def test_the_service_under_hostile_settings(
-    database_url: str, redis_url: str, scope: str, settings: Sequence[tuple[str, str]]
+    lasting: Bench, scope: str, settings: Sequence[tuple[str, str]]
 ) -> None:
     """The view goes live, and every source gives the same right bytes. A role has them all at once."""
-    async with bench(database_url, redis_url) as stage, AsyncExitStack() as stack:
-        even, odd = await _written(stage)
+    stage, config = lasting, lasting.config
+    await stage.writer.connection.execute("DELETE FROM sessions")
+    even, odd = await _written(stage)
+    async with AsyncExitStack() as stack:
         for name, value in settings:
             await stack.enter_async_context(altered(stage, scope, name, value))
         async with (
             stage.projector() as telemetry,
-            api(api_config(database_url, redis_url)) as client,
+            api(api_config(config.database_url, config.redis_url)) as client,
         ):
             await stage.caught_up()
             await stage.hot(even)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+import pytest_asyncio
 
 from projector.tail.connection import Tail, open_tail
 from projector.tail.letterbox import MAX_IDS, MAX_RENDERED, MAX_SESSIONS, RENDERED_BYTES, Letterbox
@@ -67,8 +69,8 @@ async def stage(database_url: str, redis_url: str) -> AsyncIterator[Bench]:
         yield made
 
 
-@pytest.fixture
-async def plans(stage: Bench) -> AsyncIterator[Plans]:
+@asynccontextmanager
+async def reading(stage: Bench) -> AsyncIterator[Plans]:
     """A leader that has begun to read, with its real connection."""
     url = stage.config.database_url
     async with open_tail(url, url, heartbeat_seconds=0.05, statement_cache_size=10) as (tail, reads):
@@ -76,6 +78,34 @@ async def plans(stage: Bench) -> AsyncIterator[Plans]:
         await box.begin()
         await box.begin_reading()
         yield Plans(tail, box)
+
+
+@pytest.fixture
+async def plans(stage: Bench) -> AsyncIterator[Plans]:
+    """One over empty tables."""
+    async with reading(stage) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def full(lasting_database_url: str, lasting_redis_url: str) -> AsyncIterator[Bench]:
+    """Triggers, a writer and readers, for tests of what a reading costs where much lies."""
+    async with bench(lasting_database_url, lasting_redis_url) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plans_of_full(full: Bench) -> AsyncIterator[Plans]:
+    """Thirty thousand old letters, as many dead ones, a hundred thousand events."""
+    async with reading(full) as made:
+        connection, session_id = full.writer.connection, await full.writer.session()
+        for _ in range(30):
+            await made.box.renew(ring=False)
+            await add(connection, session_id, 1_000)
+            await connection.execute("BEGIN")
+            await add(connection, session_id, 1_000)
+            await connection.execute("ROLLBACK")
+        yield made
 
 
 @pytest.mark.parametrize("name", ["quiet", "busy"])
@@ -89,19 +119,18 @@ async def test_the_plan_made_once_reads_nothing_from_end_to_end(plans: Plans, na
         assert re.findall(r"using (\S+) on events", plan) == ["events_pkey"]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", ["quiet", "busy"])
-async def test_a_reading_costs_what_is_new_however_much_lies_there(stage: Bench, plans: Plans, name: str) -> None:
-    """Thirty thousand old letters, as many dead ones, a hundred thousand events: one new letter costs a few pages."""
-    connection = stage.writer.connection
-    session_id = await stage.writer.session()
-    for _ in range(30):
-        await add(connection, session_id, 1_000)
-        await connection.execute("BEGIN")
-        await add(connection, session_id, 1_000)
-        await connection.execute("ROLLBACK")
+async def test_a_reading_costs_what_is_new_however_much_lies_there(
+    full: Bench, plans_of_full: Plans, name: str
+) -> None:
+    """One new letter costs a few pages."""
+    plans = plans_of_full
+    await plans.box.renew(ring=False)
+    session_id = await full.writer.session()
     nothing = pages(await plans.explained(name, await plans.snapshot()))
     before = await plans.snapshot()
-    await add(connection, session_id)
+    await add(full.writer.connection, session_id)
     plan = await plans.explained(name, before)
     made_now = await plans.generic(name)
 
@@ -112,12 +141,10 @@ async def test_a_reading_costs_what_is_new_however_much_lies_there(stage: Bench,
         assert re.findall(r"using (\S+) on events", made_now) == ["events_pkey"]
 
 
-async def test_a_snapshot_with_a_thousand_open_transactions_costs_a_lookup_each(stage: Bench, plans: Plans) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_snapshot_with_a_thousand_open_transactions_costs_a_lookup_each(plans_of_full: Plans) -> None:
     """Not a scan of all for each."""
-    connection = stage.writer.connection
-    session_id = await stage.writer.session()
-    for _ in range(20):
-        await add(connection, session_id, 1_000)
+    plans = plans_of_full
     xmax = int((await plans.snapshot()).split(":")[1])
     xip = ",".join(str(xmax + n) for n in range(1, 1_001))
     plan = await plans.explained("busy", f"{xmax + 1}:{xmax + 1_002}:{xip}")

@@ -16,10 +16,10 @@ from projector.loads.snapshot import MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snap
 from projector.reads import Reads, open_reads
 from projector.sql import statement
 from readmodel.errors import BadEvents
-from readmodel.event import EventRow, type_name
-from readmodel.postgres_client import check_server
-from readmodel.redis_overrides import PackedWords
-from readmodel.type_index import entries_of, pack_entry
+from readmodel.postgres.client import check_server
+from readmodel.redis.overrides import PackedWords
+from readmodel.values.event import EventRow, type_name
+from readmodel.view.type_index import entries_of, pack_entry
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.fakes.redis import unpacked
 from tests.support.projecting import INSERT_SESSION
@@ -30,6 +30,12 @@ NOON = datetime(2026, 1, 13, 12, tzinfo=UTC)
 INSERT = """
 INSERT INTO events (id, session_id, event_type, event_data, message, timestamp)
 VALUES (gen_random_uuid(), $1::uuid, $2, $3::text::jsonb, $4, $5::text::timestamptz)
+"""
+MANY = """
+INSERT INTO events (id, session_id, event_type, event_data, timestamp)
+SELECT gen_random_uuid(), $1::uuid, 'type_' || substr('abc', 1 + n % 3, 1), '{}',
+       $3::timestamptz + n % 7 * interval '1 s'
+FROM generate_series(0, $2::int - 1) n
 """
 HOSTILE = [
     "\r\n",
@@ -58,9 +64,7 @@ class Session:
 
     async def many(self, count: int) -> None:
         """Insert small events of three types, at the same few instants over and over."""
-        instants = [str(NOON + timedelta(seconds=n)) for n in range(7)]
-        rows = [(self.id, f"type_{'abc'[n % 3]}", "{}", None, instants[n % 7]) for n in range(count)]
-        await self.connection.executemany(INSERT, rows)
+        await self.connection.execute(MANY, self.id, count, NOON)
 
     async def events(self) -> list[EventRow]:
         """Its events as a step reads those that were added."""
@@ -190,10 +194,15 @@ async def test_what_is_compressed_is_not_rendered_to_be_measured(session: Sessio
     await session.connection.execute(
         """
         INSERT INTO events (id, session_id, event_type, event_data, timestamp)
-        SELECT gen_random_uuid(), $1::uuid, 'artifact_created', jsonb_build_object('text', repeat('x', 1000000)), now()
-        FROM generate_series(1, 200)
+        VALUES (gen_random_uuid(), $1::uuid, 'artifact_created', jsonb_build_object('t', repeat('x', 1000000)), now())
         """,
         session.id,
+    )
+    await session.connection.execute(  # it is compressed once: copies of it are stored as it is
+        """
+        INSERT INTO events (id, session_id, event_type, event_data, timestamp)
+        SELECT gen_random_uuid(), session_id, event_type, event_data, timestamp FROM events, generate_series(1, 199)
+        """
     )
     look = await session.connection.fetch(statement("small", TABLES), session.id, MOST_ROWS, SMALL_BYTES)
     plan = "\n".join(
@@ -212,6 +221,7 @@ async def test_what_is_compressed_is_not_rendered_to_be_measured(session: Sessio
 
 async def test_a_large_session_at_the_end_of_the_table_is_found_by_its_index(session: Session) -> None:
     """To the planner the first thousand of a few percent of the table come soon; but all others lie before them."""
+    await session.connection.execute("SET session_replication_role = replica")  # no foreign key is checked 75,000 times
     await session.connection.execute(
         """
         INSERT INTO sessions (id, session_type, status, mode, project_path, config, created_at, updated_at)

@@ -13,14 +13,14 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from readmodel.postgres_client import Pool, create_pool
-from readmodel.type_index import pack_index, unpack_index
+from readmodel.postgres.client import Pool, create_pool
+from readmodel.view.type_index import pack_index, unpack_index
 from readside.commands.sessions import verify as verify_command
 from readside.inspection import verify
 from readside.inspection.verdict import Verdict
 from readside.inspection.verify import NotLive, Verifier
 from readside.settings import Settings
-from tests.support.projecting import Bench, Writer, bench
+from tests.support.projecting import INSERT_EVENT, Bench, Writer, bench
 from tests.support.servers import TABLES, connected
 from tests.support.viewing import whole_view
 from tests.support.waiting import eventually
@@ -84,9 +84,14 @@ async def verdicts(stage: Bench, pool: Pool, *session_ids: str) -> list[Verdict]
 async def full_session(stage: Bench) -> str:
     """A hot session of twelve events of three types, two of them at the same instant."""
     session_id = await stage.writer.session()
-    for number in range(12):
-        kind = ("step_created", "made_up_type", "Odd Type")[number % 3]
-        await stage.writer.event(session_id, event_type=kind, timestamp=f"2026-01-13T14:30:{number // 2:02}Z")
+    kinds = "step_created", "made_up_type", "Odd Type"
+    await stage.writer.connection.executemany(
+        INSERT_EVENT,
+        [
+            (str(uuid4()), session_id, kinds[number % 3], "{}", None, f"2026-01-13T14:30:{number // 2:02}Z")
+            for number in range(12)
+        ],
+    )
     await stage.hot(session_id)
     await stage.caught_up()
     return session_id

@@ -21,15 +21,15 @@ _NAME = re.compile(r"\bpg_catalog\.(\w+)\(")
 def names() -> list[str]:
     """The functions that our statements call."""
     found: set[str] = set()
-    for package in ("readmodel.sql", "projector.sql", "readside.inspection.sql"):
+    for package in ("readmodel.postgres.sql", "projector.sql", "readside.inspection.sql"):
         for file in files(package).iterdir():
             if file.name.endswith(".sql"):
                 found.update(_NAME.findall(file.read_text()))
     return sorted(found)
 
 
-async def make_lookalikes(connection: "asyncpg.Connection[asyncpg.Record]", database: str) -> None:
-    """Make them, and put their schema first in the database's search_path."""
+async def make_lookalikes(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Make them, in a schema that no search_path names yet."""
     called, pairs = names(), list(itertools.product(_TYPES, repeat=2))
     twos = await connection.fetch(
         "SELECT DISTINCT proname FROM pg_proc WHERE pronargs = 2 AND proname = ANY ($1::text[]::name[])", called
@@ -42,10 +42,16 @@ async def make_lookalikes(connection: "asyncpg.Connection[asyncpg.Record]", data
                 *(_function(row["proname"], *pair) for row in twos for pair in pairs),
                 *(_function("fails", *pair) for pair in pairs),
                 *(_operator(symbol, *pair) for symbol in _OPERATORS for pair in pairs),
-                f"ALTER DATABASE {database} SET search_path = {SCHEMA}, public",
+                "RESET check_function_bodies",
             )
         )
     )
+
+
+async def put_first(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Have new connections to this database find them first."""
+    database = await connection.fetchval("SELECT pg_catalog.quote_ident(pg_catalog.current_database())")
+    await connection.execute(f"ALTER DATABASE {database} SET search_path = {SCHEMA}, public")
 
 
 def _function(name: str, *types: str) -> str:
