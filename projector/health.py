@@ -66,7 +66,9 @@ def _listening(host: str, port: int) -> list[socket.socket]:
         try:
             found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             listeners = []
-            for family, kind, protocol, _, address in dict.fromkeys(found):
+            # `localhost` may have an address of IPv6 where the kernel has none of it.
+            usable = [each for each in dict.fromkeys(found) if _is_known(each[0])]
+            for family, kind, protocol, _, address in usable or found:
                 listeners.append(opened.enter_context(socket.socket(family, kind, protocol)))
                 listeners[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:  # each family has a socket of its own
@@ -78,3 +80,12 @@ def _listening(host: str, port: int) -> list[socket.socket]:
             raise ConfigurationError(f"READSIDE_PROJECTOR_PORT {port} on {host} cannot be served: {reason}.") from exc
         opened.pop_all()
     return listeners
+
+
+def _is_known(family: int) -> bool:
+    """Tell whether this kernel has a family of addresses at all."""
+    try:
+        socket.socket(family, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
