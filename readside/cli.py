@@ -297,7 +297,8 @@ def verify(
     """Compare every hot session with PostgreSQL, event by event, or those named.
 
     Writers may go on: a difference counts only if it stays once the view has caught up.
-    Exit code 0: the same. 1: any difference, repaired or not. 2: could not compare.
+    Exit code 0: the same. 1: any difference, repaired or not. 2: could not compare, or not repair; what was found is
+    printed all the same.
     """
     from readside.commands import sessions as commands
 
