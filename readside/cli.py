@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from readmodel.errors import ServiceError
+from readmodel.errors import DemoError, ServiceError
 from readmodel.shown import printable
 from readmodel.version import VERSION
 from readside.streams import StandardStreams
@@ -49,7 +49,7 @@ Version = Annotated[
 
 
 def main() -> None:
-    """Run the command line; every error of ours is one line on stderr."""
+    """Run the command line; every error of ours is one line on stderr, but for the last lines of a demo's part."""
     streams = StandardStreams()
     try:
         try:
@@ -59,7 +59,10 @@ def main() -> None:
     except ServiceError as error:
         from readside.logging import hidden
 
-        typer.echo(f"readside: {printable(hidden(str(error)))}", err=True)
+        told = f"readside: {hidden(str(error))}"
+        # What a server says stays in one line: it cannot pass for another of ours.
+        lines = told.split("\n") if isinstance(error, DemoError) else [told]
+        typer.echo("\n".join(map(printable, lines)), err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
