@@ -209,7 +209,7 @@ _MEANINGS = {
 
 @dataclass
 class _Report:
-    """What `verify` found: a verdict for each session, what became of repairs, and slices not compared with the reason."""
+    """What `verify` found: a verdict for each session, what became of repairs, and why slices were not compared."""
 
     not_compared: dict[int, str]
     verdicts: list[Verdict] = field(default_factory=list)

@@ -397,9 +397,8 @@ async def test_what_was_found_is_told_though_a_later_step_fails(
         yield ProjectorReply("1", "progress", 1, 2, {session_id: "hot"})
         yield ProjectorReply("1", "failed", 1, 2, detail="the lead was lost")
 
-    async def unanswered(*_: object) -> AsyncIterator[ProjectorReply]:
+    def unanswered(*_: object) -> AsyncIterator[ProjectorReply]:
         raise NoLeader("Nobody answers.")
-        yield  # makes it a generator
 
     async with stage.projector():
         other, session_id = await full_session(stage), await full_session(stage)
