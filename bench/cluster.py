@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from bench.stack import redis_at, until
-from readmodel.slices import SLOTS
+from readmodel.view.slices import SLOTS
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK, free_port
 

@@ -3,7 +3,7 @@
 from hashlib import md5
 from uuid import UUID
 
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 
 EVENT_BYTES = 474
 """The JSON of one event, as DESIGN's figures have it."""

@@ -18,10 +18,10 @@ from redis.asyncio import Redis
 
 from bench.polling_client import PollingClient
 from bench.table import BenchError
-from readmodel.postgres_client import Connection
-from readmodel.redis_client import connect
-from readmodel.redis_servers import open_servers
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import Connection
+from readmodel.redis.client import connect
+from readmodel.redis.servers import open_servers
+from readmodel.view.whole import WholeView
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK, Child, free_port, last_words, spawn

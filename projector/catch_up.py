@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from projector.core.comparison import Comparison, affordable, judge
 from projector.core.operations import Drop
 from projector.reads import Reads
-from readmodel.view import ViewReader
+from readmodel.view.reader import ViewReader
 
 SESSIONS_PER_QUERY = 200
 

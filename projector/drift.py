@@ -22,8 +22,8 @@ from projector.reads import Reads
 from projector.served_check import ServedCheck
 from projector.telemetry import Telemetry
 from readmodel.errors import ViewUnavailable
-from readmodel.header import Header
-from readmodel.view import ViewReader
+from readmodel.view.header import Header
+from readmodel.view.reader import ViewReader
 
 SESSIONS_A_ROUND = 50
 EVENTS_A_ROUND = 20_000

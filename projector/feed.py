@@ -21,9 +21,9 @@ from projector.tail.letterbox import Letterbox, Reading, but_for_partitions, sha
 from projector.tail.reader import LetterReader, Wake
 from projector.telemetry import Telemetry
 from readmodel.errors import NotInstalled
-from readmodel.offset import origin_of
-from readmodel.slices import Slices
-from readmodel.supervise import first_to_end
+from readmodel.runtime.supervise import first_to_end
+from readmodel.values.offset import origin_of
+from readmodel.view.slices import Slices
 
 ADOPTING_SECONDS = 30.0
 """A partition that is written to all the time may be locked at each try: each has its writers wait 0.1 s at most."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
-from readmodel.ids import is_uuid
-from readmodel.messages import ProjectorReply, ProjectorRequest, State, decode_request, encode_reply
-from readmodel.subscription import heard_all, publish
-from readmodel.supervise import first_to_end
-from readmodel.view import ViewReader
-from readmodel.whole_view import WholeView
+from readmodel.runtime.supervise import first_to_end
+from readmodel.values.ids import is_uuid
+from readmodel.values.messages import ProjectorReply, ProjectorRequest, State, decode_request, encode_reply
+from readmodel.view.reader import ViewReader
+from readmodel.view.subscription import heard_all, publish
+from readmodel.view.whole import WholeView
 
 MAX_REQUESTS = 1_000
 """Requests waiting for each slice; past it the oldest goes that nobody waits for: a touch or a warm comes again."""

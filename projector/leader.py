@@ -27,7 +27,6 @@ from projector.term import SliceStores
 from projector.view.shared_trips import SharedTrips, SharingClient
 from projector.view.writer import ViewWriter
 from projector.warmth import Warmth
-from readmodel.backoff import delays
 from readmodel.errors import (
     AccessRefused,
     BadEvents,
@@ -43,12 +42,13 @@ from readmodel.errors import (
     StoreUnavailable,
     ViewUnavailable,
 )
-from readmodel.postgres_client import target as postgres_target
-from readmodel.projection import fresh_reports
-from readmodel.slices import slot_of
-from readmodel.supervise import first_to_end
-from readmodel.view import ViewReader
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import target as postgres_target
+from readmodel.runtime.backoff import delays
+from readmodel.runtime.supervise import first_to_end
+from readmodel.view.projection import fresh_reports
+from readmodel.view.reader import ViewReader
+from readmodel.view.slices import slot_of
+from readmodel.view.whole import WholeView
 
 REPORTING_SECONDS = 3.0
 """A leader that reported so lately lives: it reports every second."""

@@ -20,8 +20,7 @@ from projector.loads.snapshot import LOAD_TIMEOUT_SECONDS, MOST_ROWS, SMALL_BYTE
 from projector.sql import statement
 from projector.tail.triggers import inspect, late_partitions_of, left_partitions_of
 from readmodel.errors import BadEvents, EventLogUnavailable, RightsMissing, StoreRefused, TableLocked
-from readmodel.event import EventRow, type_name
-from readmodel.postgres_client import (
+from readmodel.postgres.client import (
     Connection,
     Pool,
     check_rows_visible,
@@ -31,10 +30,11 @@ from readmodel.postgres_client import (
     target,
     translated,
 )
-from readmodel.sql import Tables
-from readmodel.sql import statement as shared_statement
-from readmodel.tables import find_tables
-from readmodel.unreadable import EventFinder
+from readmodel.postgres.sql import Tables
+from readmodel.postgres.sql import statement as shared_statement
+from readmodel.postgres.tables import find_tables
+from readmodel.postgres.unreadable import EventFinder
+from readmodel.values.event import EventRow, type_name
 
 POOL_SIZE = 8
 SMALL_SECONDS = 5.0

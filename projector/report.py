@@ -18,18 +18,18 @@ import structlog
 from projector.standing import STILL_SECONDS, standing, standing_of
 from projector.telemetry import SliceTelemetry, Telemetry
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.freshness import microseconds, rfc3339
-from readmodel.keys import FIRST_TAG
-from readmodel.projection import (
+from readmodel.redis.client import translated
+from readmodel.runtime.supervise import first_to_end
+from readmodel.values.freshness import microseconds, rfc3339
+from readmodel.view.keys import FIRST_TAG
+from readmodel.view.projection import (
     FRESH_REPORT_SECONDS,
     fresh_reports,
     old_reports,
     other_slices_than_leader,
     slices_of,
 )
-from readmodel.redis_client import translated
-from readmodel.supervise import first_to_end
-from readmodel.view import ViewReader
+from readmodel.view.reader import ViewReader
 
 REPORT_SECONDS = 1.0
 LOOK_SECONDS = 0.05

@@ -5,8 +5,8 @@ from __future__ import annotations
 from projector.core.decide import Wish
 from projector.core.sessions import Sessions
 from projector.jobs import Jobs
-from readmodel.messages import ProjectorRequest
-from readmodel.view import ViewReader
+from readmodel.values.messages import ProjectorRequest
+from readmodel.view.reader import ViewReader
 
 
 class Requests:

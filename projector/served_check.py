@@ -15,11 +15,11 @@ from redis.exceptions import ResponseError
 
 from projector.core.served_part import LogRow, ServedEntry, ServedMember, ServedPart, read_part
 from projector.view.scripts import source
-from readmodel.evaluate import Script
-from readmodel.event import ENCODING_VERSION
-from readmodel.redis_client import refusal, translated
-from readmodel.type_index import CHUNK_ENTRIES, entries_of
-from readmodel.view import ViewReader
+from readmodel.redis.client import refusal, translated
+from readmodel.redis.evaluate import Script
+from readmodel.values.event import ENCODING_VERSION
+from readmodel.view.reader import ViewReader
+from readmodel.view.type_index import CHUNK_ENTRIES, entries_of
 
 EVENTS_A_ROUND = 2_000
 """Events whose JSON Postgres renders for one round: some tens of milliseconds of two seconds."""

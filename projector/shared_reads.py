@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from projector.core.new_events import NewEvents
-from readmodel.event import EventRow
-from readmodel.supervise import end
+from readmodel.runtime.supervise import end
+from readmodel.values.event import EventRow
 
 Wanted = Mapping[str, Mapping[str, EventRow | None]]
 Asked = TypeVar("Asked")

@@ -13,8 +13,8 @@ from projector.feed import Feed
 from projector.telemetry import Telemetry
 from projector.term import SliceStores, Term
 from projector.view.writer import TermRefused
-from readmodel.backoff import delays
 from readmodel.errors import AccessRefused, ForeignView, ServiceError, ViewUnavailable
+from readmodel.runtime.backoff import delays
 
 SETTLED_SECONDS = 10.0
 """A term that lived so long was no failure: the next one begins without delay."""

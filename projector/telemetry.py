@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import structlog
 
 from projector.core.sessions import Transition
-from readmodel.histogram import SECONDS, Histogram
+from readmodel.runtime.histogram import SECONDS, Histogram
 
 MAX_REMEMBERED = 10_000
 """Sessions remembered as differing, or as told of; past it the oldest is forgotten."""

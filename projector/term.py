@@ -29,8 +29,8 @@ from projector.telemetry import SliceTelemetry, Telemetry
 from projector.view.committer import Committer
 from projector.view.writer import ViewWriter
 from projector.warmth import Warmth
-from readmodel.supervise import first_to_end
-from readmodel.view import ViewReader
+from readmodel.runtime.supervise import first_to_end
+from readmodel.view.reader import ViewReader
 
 _log = structlog.get_logger(__name__)
 

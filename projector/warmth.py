@@ -9,7 +9,7 @@ import structlog
 
 from projector.reads import Reads
 from readmodel.errors import EventLogUnavailable
-from readmodel.slices import Slices
+from readmodel.view.slices import Slices
 
 KEPT_SECONDS = 10.0
 """Slices that begin together share one reading, for which all sessions are looked at."""

@@ -18,7 +18,7 @@ from query_api.sources.fallback import Fallback
 from query_api.sources.projector_requests import ProjectorRequests
 from query_api.sources.reader import EventsReader
 from query_api.sources.view_nodes import ViewNodes
-from readmodel.whole_view import WholeView
+from readmodel.view.whole import WholeView
 
 
 @dataclass(frozen=True, slots=True)

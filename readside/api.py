@@ -47,16 +47,16 @@ from query_api.sources.view_nodes import ViewNodes
 from query_api.sources.watch import Probe, take_connection
 from query_api.streams.stats import StreamStats
 from query_api.streams.stream import Stream
-from readmodel.event_log import EventLog
-from readmodel.event_stream import StreamLog
-from readmodel.poll import Poll
-from readmodel.postgres_client import Connection, Pool, check_url, create_pool
-from readmodel.projection import read_projection
-from readmodel.redis_servers import RedisServers, open_servers
-from readmodel.subscription import heard_all
-from readmodel.supervise import end
-from readmodel.tables import TableFinder, check_tables
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import Connection, Pool, check_url, create_pool
+from readmodel.postgres.event_log import EventLog
+from readmodel.postgres.event_stream import StreamLog
+from readmodel.postgres.tables import TableFinder, check_tables
+from readmodel.redis.servers import RedisServers, open_servers
+from readmodel.runtime.supervise import end
+from readmodel.values.poll import Poll
+from readmodel.view.projection import read_projection
+from readmodel.view.subscription import heard_all
+from readmodel.view.whole import WholeView
 from readside import background, rotation
 from readside.descriptors import within_limit
 from readside.exposure import check_address

@@ -19,8 +19,8 @@ from uvicorn.supervisors import Multiprocess
 
 from query_api.config import ApiConfig
 from readmodel.errors import ConfigurationError
-from readmodel.postgres_client import check_url
-from readmodel.redis_servers import open_servers
+from readmodel.postgres.client import check_url
+from readmodel.redis.servers import open_servers
 from readside import allocator, collector, rotation
 from readside.api import Process, create_app, prefix
 from readside.descriptors import within_limit

@@ -12,9 +12,9 @@ from projector.health import serve
 from projector.leader import Leader
 from projector.report import Reporter
 from projector.telemetry import Telemetry
-from readmodel.redis_servers import open_servers
-from readmodel.supervise import first_to_end
-from readmodel.whole_view import WholeView
+from readmodel.redis.servers import open_servers
+from readmodel.runtime.supervise import first_to_end
+from readmodel.view.whole import WholeView
 from readside import allocator, collector
 from readside.descriptors import raise_limit
 

@@ -12,9 +12,9 @@ from query_api.memory.response_cache import ResponseCache
 from query_api.sources.fallback import Fallback
 from query_api.sources.replicas import Replica, ReplicaConfig, Replicas
 from query_api.sources.watch import take_connection
-from readmodel.postgres_client import Connection, Pool, check_url, create_pool, place_of
-from readmodel.standby_log import StandbyLog
-from readmodel.tables import TableFinder, check_tables
+from readmodel.postgres.client import Connection, Pool, check_url, create_pool, place_of
+from readmodel.postgres.standby_log import StandbyLog
+from readmodel.postgres.tables import TableFinder, check_tables
 
 CONNECT_SECONDS = 1.0
 """A standby that does not take a connection within this is away: the primary has still to be asked."""

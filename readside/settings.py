@@ -17,9 +17,9 @@ from query_api.access.token_config import TokenConfig, check_jwks_url, is_url, p
 from query_api.config import ApiConfig
 from query_api.doorway.bounds import SocketBounds
 from readmodel.errors import ConfigurationError
-from readmodel.postgres_url import address_of
-from readmodel.schema import SCHEMA_NAME, is_schema_name
-from readmodel.slices import MAX_SLICES
+from readmodel.postgres.schema import SCHEMA_NAME, is_schema_name
+from readmodel.postgres.url import address_of
+from readmodel.view.slices import MAX_SLICES
 from readside.api_keys import Keys, parse_keys, parse_keys_file, written_keys, written_keys_of_file
 from readside.browsers import OWN_HOSTS, parse_hosts, parse_origins
 from readside.exposure import check_origins
@@ -360,7 +360,7 @@ class Settings(BaseSettings):
 
     def checked_replica_urls(self) -> tuple[str, ...]:
         """Return REPLICA_URLS; raises ConfigurationError where one is no standby's or two lead to the same server."""
-        from readmodel.postgres_client import place_of  # loads asyncpg, which some commands do without
+        from readmodel.postgres.client import place_of  # loads asyncpg, which some commands do without
 
         source = self._given.source(REPLICA_URLS)
         urls = tuple(checked_url(url, source, POSTGRES) for url in self._given.text(REPLICA_URLS).split())

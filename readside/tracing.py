@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from structlog.contextvars import get_contextvars
 
-from readmodel import tracing
+from readmodel.runtime import tracing
 from readside.settings import otlp_endpoint
 
 if TYPE_CHECKING:

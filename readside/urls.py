@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
 from readmodel.errors import ConfigurationError
-from readmodel.postgres_url import SCHEME, SCHEMES_TOLD, address_of
-from readmodel.redis_url import SCHEMES, several
+from readmodel.postgres.url import SCHEME, SCHEMES_TOLD, address_of
+from readmodel.redis.url import SCHEMES, several
 
 POSTGRES = ("postgresql", "postgres")
 REDIS = SCHEMES

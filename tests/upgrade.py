@@ -24,9 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-import httpx
-
 from readside.demo.processes import Child, free_port, spawn
+from tests.oracle.asking import Client, NoAnswer
 from tests.oracle.judge import Question
 from tests.oracle.ledger import Draft, Ledger
 from tests.oracle.pollers import REFUSALS, Ask, Poller, microseconds
@@ -104,7 +103,7 @@ class Upgrade:
     ledger: Ledger = field(default_factory=Ledger)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     figures: dict[str, object] = field(default_factory=dict)
-    clients: list[httpx.AsyncClient] = field(default_factory=list)
+    clients: list[Client] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         chance = random.Random(self.seed)
@@ -171,7 +170,7 @@ class Upgrade:
         self.aside.add(place)
         await asyncio.sleep(0.5)
         await old.end(grace_seconds=20)
-        await self.clients[place].aclose()
+        self.clients[place].close()
         await self.api("new", place)
         for poller in self.pollers:
             if poller.name.endswith(f"api {place}"):
@@ -191,7 +190,7 @@ class Upgrade:
         """Start an API and wait until it answers."""
         port = free_port()
         child = self.versions.start(version, "api", "--port", str(port))
-        client = httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=30)
+        client = Client(port, HEADERS)
         if place is None:
             self.clients.append(client)
         else:
@@ -200,7 +199,7 @@ class Upgrade:
         async def answers() -> bool:
             try:
                 return (await client.get("/health/live")).status_code == 200
-            except httpx.TransportError:
+            except NoAnswer:
                 return False
 
         await eventually(answers, "an API answers")
@@ -262,10 +261,10 @@ class Upgrade:
         since, session_id = now_us(), min(self.kept)
         for client in self.clients:
 
-            async def served(client: httpx.AsyncClient = client) -> bool:
+            async def served(client: Client = client) -> bool:
                 url = Ask(Question(session_id, limit=random.randrange(1, 1001))).url
                 found = await client.get(url)
-                as_of = found.headers.get("readside-as-of")
+                as_of = found.headers.get("readside-as-of", "")
                 return found.headers.get("readside-source") == "redis" and microseconds(as_of) >= since
 
             await eventually(served, what)

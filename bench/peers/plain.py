@@ -5,7 +5,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 
 EVENT_JSON = """
 '{"id":"' || id || '","session_id":"' || session_id || '","step_id":' || coalesce('"' || step_id || '"', 'null')

@@ -16,7 +16,7 @@ from fastapi import Depends, FastAPI, HTTPException, Response
 from bench.peers.answer import body
 from bench.peers.plain import EVENT_JSON
 from bench.peers.serving import Limit, Page, authorised, serve
-from readmodel.postgres_client import Pool
+from readmodel.postgres.client import Pool
 
 POOL_SIZE = 10
 # A text of its own for each way to ask, so that the planner sees no condition that does not count. Postgres builds the

@@ -9,7 +9,7 @@ from bench.stack import Servers, Site
 from bench.table import Figure, Measurement, Row
 from projector.view.shared_trips import SharedTrips, SharingClient
 from projector.view.writer import ViewWriter
-from readmodel.slices import slot_of
+from readmodel.view.slices import slot_of
 
 NAME = "beats"
 ROUNDS, BEATS, SLICES = 7, 300, 32

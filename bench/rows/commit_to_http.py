@@ -20,7 +20,7 @@ from bench.rows.polling import hot_site
 from bench.stack import ROOT, Servers, Site
 from bench.table import BenchError, Chart, Figure, Measurement, Row, Target
 from bench.writing import Manner, write
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from readside.demo.processes import LOOPBACK
 
 NAME = "commit-to-http"

@@ -48,9 +48,9 @@ from query_api.requests.stats import Stats
 from query_api.sources.projector_requests import ProjectorRequests
 from query_api.sources.reader import EventsReader
 from query_api.streams.stream import Stream
-from readmodel.freshness import rfc3339
-from readmodel.messages import Change, ProjectorRequest
-from readmodel.poll import Poll, render
+from readmodel.values.freshness import rfc3339
+from readmodel.values.messages import Change, ProjectorRequest
+from readmodel.values.poll import Poll, render
 
 NAME = "hot-path"
 ROUNDS, POLLS = 9, 10_000

@@ -13,7 +13,7 @@ from bench.events import fill
 from bench.rows.writers import KEPT, in_turn
 from bench.stack import Servers, Site
 from bench.table import Figure, Measurement, Row, Target
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 
 NAME = "partitions"
 ROUNDS = 7

@@ -8,9 +8,9 @@ from bench.peers import psql_pipe
 from bench.peers.plain import key_of
 from bench.stack import Servers, Site, redis_at
 from bench.table import BenchError, Figure, Measurement, Row, Target
-from readmodel.messages import ProjectorRequest
-from readmodel.poll import Poll
-from readmodel.view import Cold
+from readmodel.values.messages import ProjectorRequest
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold
 from readside.commands.projector_client import ask
 
 NAME = "rebuild"

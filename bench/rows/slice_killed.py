@@ -17,7 +17,7 @@ from bench.polling_client import PollingClient
 from bench.stack import Servers, Site, until
 from bench.table import Figure, Measurement, Row, Target
 from bench.writing import Manner, write
-from readmodel.slices import SLOTS, slot_of
+from readmodel.view.slices import SLOTS, slot_of
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK
 

@@ -16,8 +16,8 @@ from bench.rows.rebuild import rebuilt
 from bench.stack import Servers, Site, redis_at
 from bench.table import Figure, Measurement, Row, Target
 from bench.writing import Manner, write
-from readmodel.redis_overrides import pack
-from readmodel.subscription import heard_all
+from readmodel.redis.overrides import pack
+from readmodel.view.subscription import heard_all
 from readside.demo.embedded_redis import EmbeddedRedis
 
 NAME = "slices"

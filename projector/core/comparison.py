@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from projector.core.operations import Drop, Operations, Stamp, Status
-from readmodel.header import Header
+from readmodel.view.header import Header
 
 EVENTS_PER_QUERY = 200_000
 """Events that one query counts, by the headers; a larger session is a query alone."""

@@ -10,8 +10,8 @@ from projector.core.letters import Letters
 from projector.core.new_events import NewEvents
 from projector.core.operations import Add, Drop, Operation, Operations, Put, StagedSession, Status, Touch
 from projector.core.sessions import Load, LoadFailure, NoSession, Sessions, UnfitSession
-from readmodel.cut import cut_of
-from readmodel.event import EventRow
+from readmodel.values.cut import cut_of
+from readmodel.values.event import EventRow
 
 MAX_CREATED = 200
 """New sessions that one step makes hot: a bulk insert must not fill the view with what nobody polls."""

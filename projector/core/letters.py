@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from readmodel.cut import Cut
-from readmodel.event import EventRow
-from readmodel.messages import EVERY_SESSION
+from readmodel.values.cut import Cut
+from readmodel.values.event import EventRow
+from readmodel.values.messages import EVERY_SESSION
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 
 BYTES_OF_ONE_SESSION = 1_000_000
 """JSON of one session's new events in one step; past it the session is loaded, which streams."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 
 MAX_BATCH_BYTES = 1_000_000
 """About what one call may carry: the script holds Redis meanwhile."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from readmodel.ids import member_id
-from readmodel.type_index import entries_of, pack_entry
+from readmodel.values.ids import member_id
+from readmodel.view.type_index import entries_of, pack_entry
 
 
 class LogRow(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from projector.core.letters import Letters
 from projector.core.operations import StagedSession
-from readmodel.cut import Cut, cut_of
+from readmodel.values.cut import Cut, cut_of
 
 NEVER_EVICTED_SECONDS = 10.0
 """A session active so lately is not pushed out by another: a storm of cold polls must not churn the view."""

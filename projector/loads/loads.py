@@ -14,11 +14,11 @@ from projector.core.sessions import Load, LoadFailure, LoadOutcome, NoSession, U
 from projector.loads.snapshot import Part, Snapshot, type_counts
 from projector.reads import Reads
 from projector.view.writer import ViewWriter
-from readmodel import tracing
-from readmodel.backoff import delays
 from readmodel.errors import BadEvents, ServiceError, StoreUnavailable, ViewFull
-from readmodel.supervise import first_to_end
-from readmodel.type_index import Entries, entries_of
+from readmodel.runtime import tracing
+from readmodel.runtime.backoff import delays
+from readmodel.runtime.supervise import first_to_end
+from readmodel.view.type_index import Entries, entries_of
 
 WORKERS = 4
 """Loads under way; where there are several slices each has its part of them, and one at least."""

@@ -11,8 +11,8 @@ import asyncpg
 
 from projector.sql import statement
 from readmodel.errors import EventLogUnavailable
-from readmodel.event import type_name
-from readmodel.sql import Tables
+from readmodel.postgres.sql import Tables
+from readmodel.values.event import type_name
 
 CHUNK_BYTES = 500_000
 MOST_ROWS = 1_000

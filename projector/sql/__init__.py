@@ -3,7 +3,7 @@
 Arrays are sent as those of text: for any other type asyncpg looks into the catalog first, by statements of its own.
 """
 
-from readmodel import sql
+from readmodel.postgres import sql
 
 _OWN = ("rendered", "named", "octets", "size", "place", "at_places", "repeated")
 

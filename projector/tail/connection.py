@@ -15,7 +15,7 @@ from projector.reads import Reads, open_reads
 from projector.tail.lead_holders import LeadHolder
 from projector.tail.sql import statement
 from readmodel.errors import BadEvents, EventLogUnavailable, PoolerInTheWay, QueryTooSlow
-from readmodel.postgres_client import Connection, Server, check_server, connect, target, translated
+from readmodel.postgres.client import Connection, Server, check_server, connect, target, translated
 
 FROZEN_BEATS = 6
 FROZEN_SECONDS = 3.0

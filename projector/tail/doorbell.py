@@ -17,9 +17,9 @@ import structlog
 
 from projector.core.pace import Pace
 from projector.tail.connection import bell_key
-from readmodel.backoff import delays
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.postgres_client import Connection, connect, translated
+from readmodel.postgres.client import Connection, connect, translated
+from readmodel.runtime.backoff import delays
 
 APPLICATION_NAME = "readside-listener"
 PROOF_SECONDS = 5.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from projector.tail.sql import statement
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 
 OUR_NAME = "readside-projector"
 _SHOWN = 63

@@ -21,9 +21,9 @@ from projector.tail.shape import layouts_sql, shape_sql
 from projector.tail.sql import statement
 from projector.tail.triggers import fingerprint_sql, tree_sql
 from readmodel.errors import BadEvents, RightsMissing, TableLocked
-from readmodel.event import EventRow
-from readmodel.sql import Tables
-from readmodel.sql import statement as shared
+from readmodel.postgres.sql import Tables
+from readmodel.postgres.sql import statement as shared
+from readmodel.values.event import EventRow
 
 LEASE_SECONDS = 10.0
 """For so long letters are written when nobody renews the lease: a killed leader leaves so many behind."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from projector.tail.sql import statement
-from readmodel.columns import COLUMNS
-from readmodel.sql import Tables, literal
+from readmodel.postgres.columns import COLUMNS
+from readmodel.postgres.sql import Tables, literal
 
 
 def shape_sql(tables: Tables) -> str:

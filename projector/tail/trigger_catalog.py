@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from projector.tail.sql import statement
-from readmodel.columns import Found, found_columns, misfit
+from readmodel.postgres.columns import Found, found_columns, misfit
 
 ROW, BEFORE, INSERT, DELETE, UPDATE, TRUNCATE = 1, 2, 4, 8, 16, 32
 """Bits of pg_trigger.tgtype (src/include/catalog/pg_trigger.h); without BEFORE and INSTEAD it is AFTER."""

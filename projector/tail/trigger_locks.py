@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import asyncpg
 
 from projector.tail.sql import statement
-from readmodel.backoff import delays
 from readmodel.errors import EventLogUnavailable, RightsMissing, ServiceError
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
+from readmodel.runtime.backoff import delays
 
 Warn = Callable[[str], None]
 Sleep = Callable[[float], Awaitable[None]]

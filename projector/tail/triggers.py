@@ -19,7 +19,7 @@ Whoever watches the triggers reads `fingerprint_sql` first and calls `inspect` a
 shows in the next fingerprint.
 
 Every function here also lets through what asyncpg raises when the connection fails: wrap it in
-`readmodel.postgres_client.translated`.
+`readmodel.postgres.client.translated`.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ from readmodel.errors import (
     ServerInRecovery,
     StoreRefused,
 )
-from readmodel.postgres_client import OLDEST_SERVER, Connection
-from readmodel.schema import SCHEMA, SCHEMA_NAME, is_schema_name
+from readmodel.postgres.client import OLDEST_SERVER, Connection
+from readmodel.postgres.schema import SCHEMA, SCHEMA_NAME, is_schema_name
 
 _HEADER = """\
 -- What `readside install` runs, once for each try, on the tables that the search_path finds as sessions and events.

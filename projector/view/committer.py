@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Collection
 from projector.core.letters import Beat
 from projector.core.operations import MAX_NAMED, Add, Drop, Operations, Put, changes, cut
 from projector.view.writer import BatchResult, StagingLost, TermRefused, ViewWriter, names
-from readmodel import tracing
-from readmodel.backoff import delays
 from readmodel.errors import ViewFull, ViewUnavailable
+from readmodel.runtime import tracing
+from readmodel.runtime.backoff import delays
 
 RESIGN_SECONDS = 15.0
 """A leader that cannot write Redis for so long resigns: another may reach it."""

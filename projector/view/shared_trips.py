@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import MovedError
 
-from readmodel.redis_servers import RedisServers
-from readmodel.supervise import end
+from readmodel.redis.servers import RedisServers
+from readmodel.runtime.supervise import end
 
 MAX_TOGETHER = 64
 """Batches that share a round trip: Redis may run them without looking at anybody else's command in between."""

@@ -14,15 +14,15 @@ from redis.exceptions import ResponseError
 from projector.core.operations import Add, Drop, Operation, Put, Stamp, Status, Touch
 from projector.loads.snapshot import Part
 from projector.view.scripts import source
-from readmodel.arrival_log import pack_cut, pack_txid
 from readmodel.errors import ForeignView, ViewUnavailable
-from readmodel.evaluate import Script, Sender
-from readmodel.event import ENCODING_VERSION, EventRow, type_name
-from readmodel.keys import Keys, other_slices
-from readmodel.messages import EVERY_SESSION
-from readmodel.redis_client import target, translated
-from readmodel.redis_overrides import PackedWords
-from readmodel.type_index import Entries, pack_entry, pack_index
+from readmodel.redis.client import target, translated
+from readmodel.redis.evaluate import Script, Sender
+from readmodel.redis.overrides import PackedWords
+from readmodel.values.event import ENCODING_VERSION, EventRow, type_name
+from readmodel.values.messages import EVERY_SESSION
+from readmodel.view.arrival_log import pack_cut, pack_txid
+from readmodel.view.keys import Keys, other_slices
+from readmodel.view.type_index import Entries, pack_entry, pack_index
 
 STAGING_SECONDS = 60
 CLOCK_DRIFT_US = 100

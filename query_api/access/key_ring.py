@@ -15,9 +15,9 @@ import structlog
 
 from query_api.access.jwks import MAX_BYTES, KeySet, UnreadableJwks, parse_jwks
 from query_api.access.token_config import is_url
-from readmodel.backoff import delays
 from readmodel.errors import ConfigurationError
-from readmodel.single_flight import SingleFlight
+from readmodel.runtime.backoff import delays
+from readmodel.runtime.single_flight import SingleFlight
 
 FETCH_SECONDS = 5.0
 """A server that has not sent all of its keys by then is away, however busily it drips."""

@@ -14,7 +14,7 @@ from query_api.access.jwks import MAX_KID, strict_object
 from query_api.access.key_ring import KeyRing, source_of
 from query_api.access.token_config import MIN_SECRET_BYTES, TokenConfig
 from readmodel.errors import ConfigurationError, InvalidParameter
-from readmodel.ids import parse_session_id
+from readmodel.values.ids import parse_session_id
 
 MAX_BYTES = 8_000
 MAX_SESSIONS = 64

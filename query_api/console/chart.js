@@ -17,7 +17,9 @@ const NEAR_PX = 9; // marks that lie closer are one
 export class Samples {
   #kept = [];
 
-  add(samples) {
+  /** Take samples in. `now` is the clock that they are of, ms. */
+  add(samples, now = Date.now()) {
+    this.#kept = this.#kept.filter(({ at }) => at <= now + GAP_MS); // the clock here was set back
     const known = new Set(this.#kept.map((sample) => sample.at));
     this.#kept.push(...samples.filter((sample) => !known.has(sample.at)));
     this.#kept.sort((a, b) => a.at - b.at);

@@ -101,10 +101,21 @@ export class EventStore {
     return true;
   }
 
+  /** Let go of this event, and of all that are older. */
+  cut(event) {
+    const keep = this.#events.findIndex((one) => !isNewer(one, event));
+    if (keep < 0) return;
+    this.#characters -= this.#events.slice(keep).reduce((sum, one) => sum + sizeOf(one), 0);
+    this.#keep(keep);
+  }
+
   #trim() {
     let keep = this.#events.length;
     while (keep > 1 && (keep > this.#bound || this.#characters > MOST_CHARACTERS * 1.5)) this.#characters -= sizeOf(this.#events[--keep]);
-    if (keep === this.#events.length) return;
+    if (keep < this.#events.length) this.#keep(keep);
+  }
+
+  #keep(keep) {
     const dropped = this.#events.slice(keep);
     this.#events = this.#events.slice(0, keep);
     if (this.#filter.empty) this.#shown = this.#events;
@@ -114,8 +125,8 @@ export class EventStore {
 
   #cutShown() {
     const oldest = this.#events.at(-1);
-    if (this.#filter.empty || oldest === undefined) return;
-    let keep = this.#shown.length;
+    if (this.#filter.empty) return;
+    let keep = oldest === undefined ? 0 : this.#shown.length;
     while (keep && isNewer(oldest, this.#shown[keep - 1])) keep -= 1;
     if (keep < this.#shown.length) this.#shown = this.#shown.slice(0, keep);
   }

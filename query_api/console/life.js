@@ -35,12 +35,13 @@ export class Life {
   note(events) {
     let changed = false;
     for (const event of events) {
-      if (STATIONS.includes(event.event_type) && !this.#stations.has(event.id) && this.#stations.size < MOST_STATIONS) {
+      if (STATIONS.includes(event.event_type) && !this.#stations.has(event.id)) {
         this.#stations.set(event.id, event);
         [this.#sorted, changed] = [null, true];
       }
       if (event.step_id !== null && STEP_TYPES.includes(event.event_type)) changed = this.#noteStep(event) || changed;
     }
+    this.#forgetOldest();
     return changed;
   }
 
@@ -63,10 +64,14 @@ export class Life {
     return this.#steps.get(id)?.name ?? null;
   }
 
+  #forgetOldest() {
+    for (const { id } of this.#stations.size > MOST_STATIONS ? this.stations.splice(MOST_STATIONS) : []) this.#stations.delete(id);
+    for (const { id } of this.#steps.size > MOST_STEPS ? this.steps.slice(MOST_STEPS) : []) this.#steps.delete(id);
+  }
+
   #noteStep(event) {
     let step = this.#steps.get(event.step_id);
     if (step === undefined) {
-      if (this.#steps.size >= MOST_STEPS) return false;
       step = { id: event.step_id, name: null, status: null, number: null, began: Infinity, told: null };
       this.#steps.set(event.step_id, step);
     }

@@ -8,7 +8,7 @@ import { announce, byId, set, uuidIn, write } from "./page.js";
 import { ProjectionPage } from "./projection.js";
 import { SessionPage } from "./session.js";
 import "./shortcuts.js";
-import { TokenPage, endOf, names, sessionsOf } from "./token_page.js";
+import { TokenPage, endOf, isId, names, sessionsOf } from "./token_page.js";
 
 const ADVICE = {
   projection: "The projection's state needs a key with the scope ops. With this one you can open a session by its id, above.",
@@ -17,6 +17,7 @@ const ADVICE = {
 
 const SOON_MS = 60_000; // a clock here may be behind the server's
 const ENDED = "This token has ended; ask for a new link.";
+const NO_ID = "That is no session's id: an id is a UUID, such as 7d444840-9dc0-41d1-b245-5ffdce74fad2.";
 const DAMAGED = "The token in that link is damaged; ask for a new link.";
 
 const pages = {
@@ -61,8 +62,9 @@ function show(id) {
 }
 
 function leave() {
-  current?.close();
-  current = null;
+  const was = current;
+  current = null; // whatever closing it may throw
+  was?.close();
   hideBanner();
 }
 
@@ -80,6 +82,10 @@ function go({ moveFocus = false } = {}) {
   document.title = `${{ session: wanted.id?.slice(0, 8), token: "Sessions" }[wanted.page] ?? "Projection"} – readside`;
   set(byId("to-projection"), "aria-current", wanted.page === "projection" ? "page" : null);
   set(byId("to-sessions"), "aria-current", wanted.page === "token" ? "page" : null);
+  if (wanted.page === "session" && !isId(wanted.id)) {
+    refuseId();
+    return;
+  }
   if (wanted.page === "session" && !names(sessionsOf(held), wanted.id)) {
     refuse("This token may not see this", `This token does not name the session ${wanted.id.slice(0, 64)}.`, "Ask for a link to that session.");
     return;
@@ -124,6 +130,11 @@ function refuse(title, reason, advice) {
   announce(reason);
 }
 
+// What stands there is not repeated: it may be a key.
+function refuseId() {
+  refuse("No such session", NO_ID, "");
+}
+
 byId("key-form").addEventListener("submit", (submitted) => {
   submitted.preventDefault();
   const typed = byId("key").value.trim();
@@ -151,7 +162,12 @@ byId("find").addEventListener("submit", (submitted) => {
     askForKey(DAMAGED);
     return;
   }
-  const hash = token !== null && id === undefined ? "#sessions" : hashOf(id ?? typed); // a link holds the id too
+  if (token === null && id === undefined) { // a key perhaps: it goes into no address
+    leave();
+    refuseId();
+    return;
+  }
+  const hash = token !== null && id === undefined ? "#sessions" : hashOf(id); // a link holds the id too
   if (location.hash === hash) go({ moveFocus: true });
   else location.hash = hash;
 });

@@ -42,7 +42,7 @@ function lettersInWords(leader) {
 export class ProjectionPage {
   #onStopped; #loop; #listing; #chart; #samples; #limitMs = null; #history = false; #reports = []; #rate = null;
   #hot = new HotSessions({ onMore: () => this.#listing?.hurry() }); #slices = new SlicePanel(); #changes = new ChangePanel();
-  #answeredAt = null; #said = null; #heard = { report: null, at: 0 }; #seen = null; #recalledAt = 0;
+  #answeredAt = null; #said = null; #heard = { report: null, at: 0 }; #seen = null; #recalledAt = 0; #skewMs = 0;
 
   constructor({ onStopped }) {
     this.#onStopped = onStopped;
@@ -50,6 +50,7 @@ export class ProjectionPage {
   }
 
   open() {
+    this.#skewMs = 0;
     [this.#samples, this.#history, this.#answeredAt, this.#said, this.#seen, this.#reports] = [new Samples(), false, null, null, null, []];
     this.#changes.clear();
     this.#chart ??= new LagChart(byId("chart"), byId("chart-board"));
@@ -83,7 +84,7 @@ export class ProjectionPage {
     const key = JSON.stringify([status, term, reports.map(({ id, errors }) => [id, errors?.[0]?.at]), slices.map((one) => one.term)]);
     const changed = this.#seen !== null && this.#seen !== key;
     this.#seen = key;
-    return changed || Date.now() - this.#recalledAt > RECALL_SECONDS * 1000;
+    return changed || performance.now() - this.#recalledAt > RECALL_SECONDS * 1000;
   }
 
   // What the API remembers: so the chart is full at once, and again after it, or this page, was away.
@@ -91,13 +92,13 @@ export class ProjectionPage {
     const { samples, changes = [], max_staleness_ms: limit } = await ask("api/v2/projection/history", { signal });
     this.#limitMs = limit;
     const apart = Date.now() - Date.parse(samples.at(-1)?.at ?? Date.now());
-    const skew = Math.abs(apart) > SKEW_MS ? apart : 0; // the API's clock is not this machine's
+    if (Math.abs(apart - this.#skewMs) > SKEW_MS) this.#skewMs = apart; // the API's clock is not this machine's
     const first = this.#samples.list[0]?.at ?? Infinity, last = this.#samples.list.at(-1)?.at ?? -Infinity;
-    this.#samples.add(samples.map((one) => ({ at: Date.parse(one.at) + skew, status: one.status, lagMs: one.lag_ms, tripMs: one.round_trip_ms ?? null }))
+    this.#samples.add(samples.map((one) => ({ at: Date.parse(one.at) + this.#skewMs, status: one.status, lagMs: one.lag_ms, tripMs: one.round_trip_ms ?? null }))
       .filter(({ at }) => at < first || at > last)); // those between are here already, as this page saw them
-    this.#changes.add(changes.map((change) => (skew ? { ...change, at: new Date(Date.parse(change.at) + skew).toISOString() } : change)));
+    this.#changes.add(changes, this.#skewMs);
     this.#rate = samples.at(-1)?.events_per_second ?? null;
-    [this.#history, this.#recalledAt] = [true, Date.now()];
+    [this.#history, this.#recalledAt] = [true, performance.now()];
   }
 
   #state({ state, error, retryInSeconds }) {
@@ -132,7 +133,7 @@ export class ProjectionPage {
     this.#processes(projection);
     this.#replicas(projection.apis ?? []);
     this.#inside(projection, leader);
-    this.#changes.add([leader, ...projection.standbys].filter(Boolean).flatMap((report) => report.errors ?? []).map(({ at, text }) => ({ at, kind: "error", text })));
+    this.#changes.add([leader, ...projection.standbys].filter(Boolean).flatMap((report) => report.errors ?? []).map(({ at, text }) => ({ at, kind: "error", text })), this.#skewMs);
   }
 
   // How long this page has seen nothing new of the leader, ms: by this machine's clock alone.

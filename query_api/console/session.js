@@ -79,12 +79,13 @@ export class SessionPage {
     [this.#id, this.#types, this.#total, this.#first, this.#step, this.#range, this.#tag] = [id.toLowerCase(), types, 0, null, null, null, null];
     [this.#fresh, this.#fromPostgres, this.#away, this.#stepsShown, this.#lookedAt] = [null, 0, null, null, LOOKED_AT];
     this.#alive = new AbortController();
+    this.#loading = byId("older").disabled = false;
     this.#empty();
     this.#offer([...KNOWN_TYPES, ...types]);
     this.#arrivals.start();
-    this.#poller = new EventPoller({
+    const poller = this.#poller = new EventPoller({
       sessionId: this.#id, token: key.get(), baseUrl: BASE, types, limit: PAGE, mostSeconds: 4,
-      onEvents: (events, told) => this.#take(events, told),
+      onEvents: (events, told) => { if (this.#poller === poller) this.#take(events, told); },
       onState: (told) => this.#state(told),
     });
     this.#poller.start();
@@ -98,12 +99,12 @@ export class SessionPage {
   }
 
   close() {
-    this.#alive.abort();
-    this.#looking.stop();
+    this.#alive?.abort();
+    this.#looking?.stop();
     this.#arrivals.stop();
     const poller = this.#poller;
     this.#poller = null;
-    poller.stop();
+    poller?.stop();
     clearTimeout(this.#drawAt);
     clearTimeout(this.#searchAt);
     this.#drawAt = null;
@@ -193,11 +194,12 @@ export class SessionPage {
     this.#drawSoon();
   }
 
-  #release(events, { renew, asked }) {
+  #release(events, { renew, past, asked }) {
     if (renew) {
       this.#store.clear();
       this.#list.clear();
     }
+    if (past !== null) this.#store.cut(past);
     this.#store.add(events);
     this.#list.show(this.#store.shown);
     if (asked) this.#list.scrollToTop();
@@ -334,31 +336,36 @@ export class SessionPage {
 
   // Older events by the page, until there are none, or until one is found that the filter lets through.
   async #older(pages) {
-    if (this.#loading || !this.#poller?.hasOlder || this.#store.full || this.#arrivals.renews) return;
+    const poller = this.#poller;
+    if (this.#loading || !poller?.hasOlder || this.#store.full || this.#arrivals.renews) return;
     this.#loading = byId("older").disabled = true;
     const before = this.#store.shown.length;
     let loaded = 0;
     try {
-      for (let page = 0; page < pages && this.#poller?.hasOlder && !this.#store.full; page += 1) {
-        loaded += await this.#poller.loadOlder();
+      for (let page = 0; page < pages && poller.hasOlder && !this.#store.full && !this.#arrivals.renews; page += 1) {
+        loaded += await poller.loadOlder();
+        if (this.#poller !== poller) return;
         if (!this.#store.filter.empty && this.#store.shown.length > before) break;
       }
       announce(`${count(loaded)} older events were loaded.`);
     } catch (error) {
-      write(byId("done"), error.message);
+      if (this.#poller === poller) write(byId("done"), error.message);
     } finally {
-      this.#loading = byId("older").disabled = false;
-      this.#drawSoon();
+      if (this.#poller === poller) {
+        this.#loading = byId("older").disabled = false;
+        this.#drawSoon();
+      }
     }
   }
 
   async #warm() {
+    const { signal } = this.#alive;
     write(byId("done"), "Asking …");
     try {
-      const { state } = await ask(`api/v2/sessions/${encodeURIComponent(this.#id)}/warm`, { method: "POST", signal: this.#alive.signal });
+      const { state } = await ask(`api/v2/sessions/${encodeURIComponent(this.#id)}/warm`, { method: "POST", signal });
       write(byId("done"), state === "hot" ? "It is hot: Redis holds it." : "It is being loaded into Redis.");
     } catch (error) {
-      write(byId("done"), error.message);
+      if (!signal.aborted) write(byId("done"), error.message);
     }
   }
 

@@ -41,5 +41,6 @@ function inWords(sessions) {
   return `This token reads ${count(sessions.length)} ${sessions.length === 1 ? "session" : "sessions"}.`;
 }
 
-const isId = (id) => typeof id === "string" && uuidIn(id) === id.replace(/^urn:uuid:/i, "");
+/** Whether a text is a session's id, as `urn:uuid:…` too. */
+export const isId = (id) => typeof id === "string" && uuidIn(id) === id.replace(/^urn:uuid:/i, "");
 const plain = (id) => id.toLowerCase().replace("urn:uuid:", "").replaceAll("-", "");

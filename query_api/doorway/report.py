@@ -16,11 +16,11 @@ import orjson
 from query_api.doorway.census import Census
 from query_api.sources.replicas import Replicas
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.freshness import rfc3339
-from readmodel.projection import old_reports
-from readmodel.redis_client import translated
-from readmodel.supervise import first_to_end
-from readmodel.view import ViewReader
+from readmodel.redis.client import translated
+from readmodel.runtime.supervise import first_to_end
+from readmodel.values.freshness import rfc3339
+from readmodel.view.projection import old_reports
+from readmodel.view.reader import ViewReader
 
 REPORT_SECONDS = 3.0
 REPORTS_TO_CLEAR = 20

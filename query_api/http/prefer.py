@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from query_api.http.reply import HeaderFields
-from readmodel.poll_query import MAX_WAIT_SECONDS
+from readmodel.values.poll_query import MAX_WAIT_SECONDS
 
 FIELD = b"prefer"
 MAX_BYTES = 256

@@ -10,7 +10,7 @@ import structlog
 
 from query_api.http.reply import Pairs, Reply
 from query_api.http.request_id import naming
-from readmodel.ids import is_uuid
+from readmodel.values.ids import is_uuid
 
 _log = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from blake3 import blake3
 from query_api.http.conditional import matches
 from query_api.http.problems import problem
 from query_api.http.reply import NO_FIELDS, HeaderFields
-from readmodel.freshness import rfc3339
-from readmodel.poll import Poll, render
+from readmodel.values.freshness import rfc3339
+from readmodel.values.poll import Poll, render
 
 Source = Literal["memory", "redis", "postgres"]
 

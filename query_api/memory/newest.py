@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from operator import neg
 
 from query_api.memory.answers import TERMINAL, Answer, found, nothing
-from readmodel.poll import Poll, render
-from readmodel.view import ViewPage
+from readmodel.values.poll import Poll, render
+from readmodel.view.reader import ViewPage
 
 BEFORE_ALL_US = -(2**63)
 OVERHEAD_BYTES = 1_000

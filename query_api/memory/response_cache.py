@@ -18,12 +18,12 @@ from query_api.memory.answers import Answer, AsOf, Number
 from query_api.memory.newest import Newest
 from query_api.memory.stream_page import StreamEnd, StreamPage, end_key
 from query_api.memory.transit import Transit
-from readmodel.arrivals import StreamRead
-from readmodel.messages import EVERY_SESSION, Change
-from readmodel.offset import memory_of
-from readmodel.poll import Poll
-from readmodel.slices import Slices
-from readmodel.wal import Proof, WalPosition, latest_passed
+from readmodel.values.arrivals import StreamRead
+from readmodel.values.messages import EVERY_SESSION, Change
+from readmodel.values.offset import memory_of
+from readmodel.values.poll import Poll
+from readmodel.values.wal import Proof, WalPosition, latest_passed
+from readmodel.view.slices import Slices
 
 ENTRY_OVERHEAD_BYTES = 1_500
 """What an entry costs beyond its body and key: headers, tuples, its places in two dictionaries."""

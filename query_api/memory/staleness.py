@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 from query_api.http.request_fields import RequestFields
 from query_api.memory.answers import AsOf
 from readmodel.errors import InvalidParameter, Overload
-from readmodel.poll_query import parse_instant
+from readmodel.values.poll_query import parse_instant
 
 HEADER, NOT_BEFORE = "Readside-Max-Staleness", "Readside-Not-Before"
 AHEAD_SECONDS = 1.0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from query_api.http.reply import HeaderFields, Pairs
 from query_api.memory.answers import Answer, AsOf, Source, found
 from query_api.memory.newest import FILTERED
-from readmodel.offset import Offset, memory_of
+from readmodel.values.offset import Offset, memory_of
 
 OVERHEAD_BYTES = 1_000
 """What a page costs beside its events: the object, its offset, its place in the cache."""

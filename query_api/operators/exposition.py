@@ -26,7 +26,7 @@ from query_api.sources.reader import EventsReader
 from query_api.sources.stream_reader import StreamReader
 from query_api.sources.view_nodes import ViewNodes
 from query_api.streams.stats import StreamStats
-from readmodel.histogram import Histogram
+from readmodel.runtime.histogram import Histogram
 
 PUBLISH_SECONDS = 1.0
 MERGE: dict[str, Merge] = {

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from readmodel.errors import RightsMissing, SchemaMissing, ServiceError
-from readmodel.whole_view import WholeView
+from readmodel.view.whole import WholeView
 
 KEPT_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
-from readmodel.freshness import rfc3339
-from readmodel.header import Header
-from readmodel.parameters import Parameters, whole
-from readmodel.poll import DEFAULT_LIMIT
-from readmodel.poll_query import MAX_LIMIT, MAX_PAGE
-from readmodel.whole_view import WholeView
+from readmodel.values.freshness import rfc3339
+from readmodel.values.parameters import Parameters, whole
+from readmodel.values.poll import DEFAULT_LIMIT
+from readmodel.values.poll_query import MAX_LIMIT, MAX_PAGE
+from readmodel.view.header import Header
+from readmodel.view.whole import WholeView
 
 
 class HotSessionsPage(NamedTuple):

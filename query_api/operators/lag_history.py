@@ -11,8 +11,8 @@ from random import uniform
 from typing import Any
 
 from query_api.operators.projection_changes import ProjectionChanges
-from readmodel.freshness import rfc3339
-from readmodel.projection import Projection, Status
+from readmodel.values.freshness import rfc3339
+from readmodel.view.projection import Projection, Status
 
 SAMPLES = 900
 SAMPLE_SECONDS = (0.9, 1.1)

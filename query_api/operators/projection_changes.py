@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from readmodel.projection import Projection, Status
+from readmodel.view.projection import Projection, Status
 
 KEPT = 100
 TEXT_LENGTH, TIME_LENGTH = 500, 40

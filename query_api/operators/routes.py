@@ -20,12 +20,12 @@ from query_api.memory.staleness import Staleness
 from query_api.operators.hot_sessions import list_hot_sessions, parse_page
 from query_api.service import Service
 from readmodel.errors import ForeignView, StoreRefused, StoreUnavailable, ViewUnavailable
-from readmodel.ids import parse_session_id
-from readmodel.parameters import Parameters
-from readmodel.poll import Poll
-from readmodel.poll_query import MAX_PAGE
-from readmodel.projection import read_projection
-from readmodel.projection_advice import users_see, what_to_do
+from readmodel.values.ids import parse_session_id
+from readmodel.values.parameters import Parameters
+from readmodel.values.poll import Poll
+from readmodel.values.poll_query import MAX_PAGE
+from readmodel.view.projection import read_projection
+from readmodel.view.projection_advice import users_see, what_to_do
 
 _NOT_WRITABLE = "Redis takes no writes, so no session can be warmed or kept; /api/v2/projection says more."
 _STANDS_STILL = "The view stands still, so the session is not kept up to date; /api/v2/projection says why."

@@ -35,11 +35,11 @@ from query_api.requests.waiter import Conclusion
 from query_api.sources.projector_requests import ProjectorRequests
 from query_api.sources.reader import EventsReader
 from query_api.sources.source_answer import EventsPage, SourceAnswer
-from readmodel import tracing
 from readmodel.errors import AnswerTooLarge, ServiceError
-from readmodel.poll import Poll, render
-from readmodel.poll_query import parse_poll
-from readmodel.view import ViewPage
+from readmodel.runtime import tracing
+from readmodel.values.poll import Poll, render
+from readmodel.values.poll_query import parse_poll
+from readmodel.view.reader import ViewPage
 
 WRAPPER_BYTES = 500
 """What `render` puts around a page, rounded up: stores are told that much less than the bound on an answer."""

@@ -12,7 +12,7 @@ from query_api.http.request_fields import RequestFields
 from query_api.memory.content_coding import accepts_gzip
 from query_api.memory.staleness import Staleness, wishes
 from readmodel.errors import InvalidParameter
-from readmodel.parameters import MOST_WRONG
+from readmodel.values.parameters import MOST_WRONG
 
 T = TypeVar("T")
 

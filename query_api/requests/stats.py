@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from readmodel.histogram import Histogram
+from readmodel.runtime.histogram import Histogram
 
 SOURCES = ("memory", "redis", "postgres", "none")
 """Where answers come from; "none" for errors."""

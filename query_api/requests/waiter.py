@@ -9,8 +9,8 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_arg
 from query_api.http.reply import Reply
 from query_api.memory.answers import AsOf
 from query_api.requests.session_request import SessionRequest
-from readmodel import tracing
 from readmodel.errors import ServiceError
+from readmodel.runtime import tracing
 
 Ending = Literal[
     "news", "not_found", "time_over", "token_ended", "withdrawn", "failed", "drained", "half_closed", "left"

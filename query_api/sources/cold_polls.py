@@ -9,8 +9,8 @@ from query_api.sources.fallback import Fallback, LineFull
 from query_api.sources.replicas import Replica, Replicas
 from query_api.sources.source_answer import SourceAnswer
 from readmodel.errors import AnswerTooLarge, Overload, ServiceError
-from readmodel.event_log import LogPage
-from readmodel.poll import Poll
+from readmodel.postgres.event_log import LogPage
+from readmodel.values.poll import Poll
 
 
 class ColdPolls:

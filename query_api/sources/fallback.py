@@ -15,7 +15,6 @@ from query_api.memory.answers import AsOf, Number
 from query_api.sources.fair_line import FairLine
 from query_api.sources.source_answer import SourceAnswer
 from query_api.sources.watch import PATIENCE_SECONDS, Probe, QueryWatch
-from readmodel.arrivals import StreamRead
 from readmodel.errors import (
     Overload,
     QueryTooSlow,
@@ -25,12 +24,13 @@ from readmodel.errors import (
     StoreUnavailable,
     StreamRightsMissing,
 )
-from readmodel.event_log import LogPage
-from readmodel.event_stream import LogArrivals
-from readmodel.histogram import Histogram
-from readmodel.poll import Poll
-from readmodel.supervise import end
-from readmodel.wal import Proof
+from readmodel.postgres.event_log import LogPage
+from readmodel.postgres.event_stream import LogArrivals
+from readmodel.runtime.histogram import Histogram
+from readmodel.runtime.supervise import end
+from readmodel.values.arrivals import StreamRead
+from readmodel.values.poll import Poll
+from readmodel.values.wal import Proof
 
 LINE_SECONDS = 1.0
 """A query that could not be sent for so long is refused; the contract allows 2 s."""
@@ -111,7 +111,7 @@ class Fallback:
     """Answers polls from Postgres, and reads streams on.
 
     Each principal's queries wait in a line of their own. One that is sent answers all who ask the same, in any line.
-    `streams` are what is read on here: the primary's alone (`readmodel.event_stream` says why), so a standby has none.
+    `streams` are what is read on here: the primary's alone (`event_stream` says why), so a standby has none.
     `number` gives the last number heard of a session's slice, which `index_of` gives; `reconnect` leaves the present
     connections; `probe` raises StoreUnavailable where Postgres takes no new one; `learn` is told which database
     answered, and tells whether it is another now.

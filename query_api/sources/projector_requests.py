@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.messages import ProjectorRequest
+from readmodel.values.messages import ProjectorRequest
 
 MAX_SESSIONS = 20_000
 """Sessions that wait to be named, of each kind; past it they are left out: who polls on names them again."""

@@ -12,11 +12,11 @@ from query_api.memory.staleness import Staleness
 from query_api.sources.fallback import LineFull
 from query_api.sources.projector_requests import ProjectorRequests
 from query_api.sources.source_answer import EventsPage, FallbackReason, Found, SourceAnswer
-from readmodel import tracing
-from readmodel.arrivals import StreamRead
 from readmodel.errors import BadEvents, Overload, StoreRefused, StoreUnavailable
-from readmodel.poll import Poll
-from readmodel.view import Cold
+from readmodel.runtime import tracing
+from readmodel.values.arrivals import StreamRead
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold
 
 PATIENCE_SECONDS = 1.0
 """Who holds an answer that is merely older than usual waits so long for a fresher one."""

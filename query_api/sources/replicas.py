@@ -20,9 +20,9 @@ from readmodel.errors import (
     StoreRefused,
     UnfitState,
 )
-from readmodel.poll import Poll
-from readmodel.standby_log import StandbyServer, another_cluster, another_timeline, promoted
-from readmodel.wal import Proof, latest_passed
+from readmodel.postgres.standby_log import StandbyServer, another_cluster, another_timeline, promoted
+from readmodel.values.poll import Poll
+from readmodel.values.wal import Proof, latest_passed
 
 LOOK_SECONDS = 1.0
 """So often each standby is looked at, whether or not anybody polls."""

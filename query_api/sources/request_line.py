@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.messages import ProjectorRequest, encode_request
-from readmodel.subscription import publish
-from readmodel.view import ViewReader
+from readmodel.values.messages import ProjectorRequest, encode_request
+from readmodel.view.reader import ViewReader
+from readmodel.view.subscription import publish
 
 
 class RequestLine:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from query_api.memory.answers import AsOf, Number, Source
-from readmodel.event_log import LogPage
-from readmodel.event_stream import LogArrivals
-from readmodel.view import ViewArrivals, ViewPage
+from readmodel.postgres.event_log import LogPage
+from readmodel.postgres.event_stream import LogArrivals
+from readmodel.view.reader import ViewArrivals, ViewPage
 
 EventsPage = ViewPage | LogPage
 """A page of events, of either store."""

@@ -7,9 +7,9 @@ from collections.abc import Hashable
 from query_api.memory.staleness import Staleness
 from query_api.sources.reader import Reader, is_fresh
 from query_api.sources.source_answer import SourceAnswer, StreamPart
-from readmodel.arrivals import StreamRead
 from readmodel.errors import OffsetGone
-from readmodel.view import Cold
+from readmodel.values.arrivals import StreamRead
+from readmodel.view.reader import Cold
 
 OF_THE_LOG = frozenset(
     {"within a long answer", "not in the arrival log", "a long stream", "no arrival log", "older than the window"}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import structlog
 
 from readmodel.errors import ServiceError
-from readmodel.messages import Change, decode_change
-from readmodel.subscription import Lost
+from readmodel.values.messages import Change, decode_change
+from readmodel.view.subscription import Lost
 
 _log = structlog.get_logger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol, overload
 from query_api.sources.circuit import Circuit
 from query_api.sources.source_answer import SourceAnswer
 from query_api.sources.view_reads import RoundTrips, View, ViewReads
-from readmodel.arrivals import StreamRead
-from readmodel.poll import Poll
-from readmodel.view import Cold, Question, ViewArrivals, ViewPage
+from readmodel.values.arrivals import StreamRead
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold, Question, ViewArrivals, ViewPage
 
 
 class Nodes(View, Protocol):

@@ -15,13 +15,13 @@ from query_api.http.request_id import nobodys
 from query_api.memory.answers import AsOf, Number
 from query_api.sources.circuit import Circuit
 from query_api.sources.source_answer import SourceAnswer
-from readmodel.arrivals import StreamRead
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable, ViewUnavailable
-from readmodel.histogram import Histogram
-from readmodel.patience import patience
-from readmodel.poll import Poll
-from readmodel.supervise import end
-from readmodel.view import LONG_PAGE, Cold, Question, ViewArrivals, ViewPage
+from readmodel.runtime.histogram import Histogram
+from readmodel.runtime.patience import patience
+from readmodel.runtime.supervise import end
+from readmodel.values.arrivals import StreamRead
+from readmodel.values.poll import Poll
+from readmodel.view.reader import LONG_PAGE, Cold, Question, ViewArrivals, ViewPage
 
 READ_SECONDS = 0.5
 """A script answers within milliseconds; one that a load's big call holds up, within a few tens of them."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from readmodel.errors import ServiceError
-from readmodel.postgres_client import connect
-from readmodel.single_flight import SingleFlight
-from readmodel.supervise import end, seen
+from readmodel.postgres.client import connect
+from readmodel.runtime.single_flight import SingleFlight
+from readmodel.runtime.supervise import end, seen
 
 PATIENCE_SECONDS = 1.0
 """So long nobody asks whether the store is still there, nor again after it was."""

@@ -6,10 +6,10 @@ import re
 from typing import NamedTuple
 
 from readmodel.errors import InvalidParameter
-from readmodel.ids import parse_session_id
-from readmodel.offset import Offset, parse_offset
-from readmodel.parameters import Parameters, not_accepted
-from readmodel.poll_query import MAX_TYPES, parse_type
+from readmodel.values.ids import parse_session_id
+from readmodel.values.offset import Offset, parse_offset
+from readmodel.values.parameters import Parameters, not_accepted
+from readmodel.values.poll_query import MAX_TYPES, parse_type
 
 START, NOW, LONG_POLL = "-1", "now", "long-poll"
 _TYPE = ("event_type", "type")

@@ -27,10 +27,10 @@ from query_api.streams.cursor import next_cursor
 from query_api.streams.request import StreamRequest, parse_stream
 from query_api.streams.stats import StreamStats
 from query_api.streams.waiter import StreamWaiter
-from readmodel import tracing
-from readmodel.arrivals import StreamRead
 from readmodel.errors import OffsetGone, ServiceError
-from readmodel.offset import Offset
+from readmodel.runtime import tracing
+from readmodel.values.arrivals import StreamRead
+from readmodel.values.offset import Offset
 
 MOST_PAGES = 20
 """Pages that are looked through for one answer, where types are asked for that come seldom."""

@@ -10,7 +10,7 @@ from query_api.memory.answers import AsOf
 from query_api.memory.stream_page import StreamFinding, is_no_news, is_whole
 from query_api.requests.waiter import Conclusion, Ending, Waiter, read_in_span
 from readmodel.errors import ServiceError
-from readmodel.offset import Offset
+from readmodel.values.offset import Offset
 
 if TYPE_CHECKING:
     from query_api.streams.stream import Stream, StreamQuestion

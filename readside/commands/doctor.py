@@ -12,8 +12,8 @@ from rich.text import Text
 from projector.tail.connection import lock_key
 from projector.tail.lead_holders import LeadHolder, stranger
 from readmodel.errors import ConfigurationError, StoreRefused, StoreUnavailable
-from readmodel.projection import Projection
-from readmodel.redis_servers import open_servers
+from readmodel.redis.servers import open_servers
+from readmodel.view.projection import Projection
 from readside.commands.terminal import drawing_console, plain, tell
 from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown
 from readside.inspection.of_postgres import NAME, of_postgres

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import orjson
 
 from readmodel.errors import ServiceError, StoreRefused, StoreUnavailable
-from readmodel.event_stream import StreamLog
-from readmodel.ids import parse_event_id, parse_session_id
-from readmodel.offset import Offset, parse_offset
-from readmodel.postgres_client import Connection, check_rows_visible, check_server, translated
-from readmodel.projection import read_projection
-from readmodel.sql import Tables
-from readmodel.tables import TableFinder, look_for_tables
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import Connection, check_rows_visible, check_server, translated
+from readmodel.postgres.event_stream import StreamLog
+from readmodel.postgres.sql import Tables
+from readmodel.postgres.tables import TableFinder, look_for_tables
+from readmodel.values.ids import parse_event_id, parse_session_id
+from readmodel.values.offset import Offset, parse_offset
+from readmodel.view.projection import read_projection
+from readmodel.view.whole import WholeView
 from readside.commands.facts import SessionFacts, as_json
 from readside.commands.stores import NAME, open_pool, open_postgres, open_view
 from readside.commands.terminal import plain, tell

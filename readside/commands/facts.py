@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from readmodel.freshness import rfc3339
-from readmodel.projection import Projection, SliceState
+from readmodel.values.freshness import rfc3339
+from readmodel.view.projection import Projection, SliceState
 from readside.inspection.session_states import LogState, ViewState
 
 Place = Literal[

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from readmodel.projection import Projection, SliceState, named_slices, slices_of
-from readmodel.projection_advice import QUEUE_WORRIES, near_bound, queue_fullness, stands_by, users_see, what_to_do
+from readmodel.view.projection import Projection, SliceState, named_slices, slices_of
+from readmodel.view.projection_advice import QUEUE_WORRIES, near_bound, queue_fullness, stands_by, users_see, what_to_do
 
 
 class TableRow(NamedTuple):

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 
 from readmodel.errors import NoLeader, StoreRefused, StoreUnavailable
-from readmodel.messages import ProjectorReply, ProjectorRequest, decode_reply, encode_request
-from readmodel.subscription import heard, publish
-from readmodel.view import ViewReader
+from readmodel.values.messages import ProjectorReply, ProjectorRequest, decode_reply, encode_request
+from readmodel.view.reader import ViewReader
+from readmodel.view.subscription import heard, publish
 
 ANSWER_SECONDS = 5.0
 """A leader tells its progress every quarter of a second, and the end at once; silence for so long is nobody there."""

@@ -14,16 +14,16 @@ import orjson
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from readmodel.errors import ForeignView, InvalidParameter, ServiceError
-from readmodel.ids import parse_session_id
-from readmodel.keys import other_slices
-from readmodel.look import look
-from readmodel.messages import ProjectorRequest
-from readmodel.postgres_client import check_server, target
-from readmodel.projection import read_projection
-from readmodel.redis_client import target as redis_target
-from readmodel.tables import look_for_tables
-from readmodel.view import Position, ViewReader
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import check_server, target
+from readmodel.postgres.tables import look_for_tables
+from readmodel.redis.client import target as redis_target
+from readmodel.values.ids import parse_session_id
+from readmodel.values.messages import ProjectorRequest
+from readmodel.view.keys import other_slices
+from readmodel.view.look import look
+from readmodel.view.projection import read_projection
+from readmodel.view.reader import Position, ViewReader
+from readmodel.view.whole import WholeView
 from readside.commands.projector_client import ask
 from readside.commands.stores import NAME, open_pool, open_postgres, open_view
 from readside.commands.terminal import drawing_console, plain, tell

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.projection import Projection, Status, ask_projection, read_projection, unreachable
-from readmodel.whole_view import WholeView
+from readmodel.view.projection import Projection, Status, ask_projection, read_projection, unreachable
+from readmodel.view.whole import WholeView
 from readside.commands.plain_words import TableRow, rows
 from readside.commands.stores import open_view
 from readside.commands.terminal import drawing_console, plain, tell

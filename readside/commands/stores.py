@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from readmodel.postgres_client import Connection, Pool, check_server, connect, create_pool
-from readmodel.redis_servers import open_servers
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import Connection, Pool, check_server, connect, create_pool
+from readmodel.redis.servers import open_servers
+from readmodel.view.whole import WholeView
 from readside.settings import Settings
 
 NAME = "readside-cli"

@@ -12,7 +12,7 @@ import typer
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import MAX_SESSIONS, MAX_SUBJECT
 from readmodel.errors import ConfigurationError, InvalidParameter
-from readmodel.ids import parse_session_id
+from readmodel.values.ids import parse_session_id
 from readside.settings import Settings
 
 

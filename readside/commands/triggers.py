@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from projector.tail import triggers
-from readmodel.postgres_client import translated
+from readmodel.postgres.client import translated
 from readside.commands.stores import open_postgres
 from readside.commands.terminal import tell
 from readside.settings import Settings

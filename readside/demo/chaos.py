@@ -13,18 +13,20 @@ from redis.exceptions import RedisError
 
 from readmodel.causes import cause
 from readmodel.errors import EventLogUnavailable
-from readmodel.postgres_client import connect, translated
+from readmodel.postgres.client import connect, translated
 from readside.demo.announcer import Announcer
 from readside.demo.faults import DemoFault
 from readside.demo.heal_meter import APPLICATION_NAME, HealMeter
 from readside.demo.keeper import Keeper
 from readside.demo.parts import DemoPart
 from readside.demo.processes import spawn
+from readside.demo.writer import APPLICATION_NAME as WRITERS_NAME
 
 FREEZER = Path(__file__).with_name("freeze.py")
 CUT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
- WHERE application_name LIKE 'readside-%' AND pid <> pg_backend_pid()
+ WHERE datname = current_database() AND pid <> pg_backend_pid()
+   AND application_name LIKE 'readside-%' AND application_name <> $1
 """
 
 
@@ -102,7 +104,7 @@ class Chaos:
         connection = await connect(self.database_url, application_name=APPLICATION_NAME)
         try:
             with translated(self.database_url):
-                await connection.execute(CUT)
+                await connection.execute(CUT, WRITERS_NAME)
         finally:
             connection.terminate()
 

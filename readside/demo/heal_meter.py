@@ -8,9 +8,9 @@ from functools import partial
 from statistics import median
 from uuid import UUID, uuid4
 
-from readmodel.backoff import delays
 from readmodel.errors import DemoError, EventLogUnavailable
-from readmodel.postgres_client import connect, translated
+from readmodel.postgres.client import connect, translated
+from readmodel.runtime.backoff import delays
 from readside.demo.access import DemoAccess
 from readside.demo.announcer import Announcer, sentence
 from readside.demo.moves import NewSession, Record, SetStatus, Transaction

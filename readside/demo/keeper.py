@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from readmodel.backoff import delays
 from readmodel.errors import DemoError
-from readmodel.supervise import first_to_end
+from readmodel.runtime.backoff import delays
+from readmodel.runtime.supervise import first_to_end
 from readside.demo.announcer import Announcer, sentence
 from readside.demo.processes import ending, first_true, last_words
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from readmodel.errors import DemoError
-from readmodel.supervise import end, first_to_end
+from readmodel.runtime.supervise import end, first_to_end
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ import orjson
 
 from projector.tail import triggers
 from readmodel.errors import DemoError
-from readmodel.postgres_client import connect as connect_postgres
-from readmodel.postgres_client import translated
-from readmodel.redis_servers import open_servers
-from readmodel.supervise import first_to_end
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import connect as connect_postgres
+from readmodel.postgres.client import translated
+from readmodel.redis.servers import open_servers
+from readmodel.runtime.supervise import first_to_end
+from readmodel.view.whole import WholeView
 from readside.browsers import OWN_HOSTS
 from readside.demo.announcer import sentence
 from readside.demo.chaos import Chaos

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from readmodel.projection import Projection, read_projection
-from readmodel.whole_view import WholeView
+from readmodel.view.projection import Projection, read_projection
+from readmodel.view.whole import WholeView
 from readside.demo.processes import LOOPBACK
 
 POLLS = re.compile(rb"^readside_polls_total\{[^}]*\} (\S+)", re.MULTILINE)

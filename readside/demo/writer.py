@@ -13,10 +13,10 @@ from random import Random
 
 import structlog
 
-from readmodel.backoff import delays
 from readmodel.errors import EventLogUnavailable, ServiceError
-from readmodel.postgres_client import Pool, create_pool, translated
-from readmodel.supervise import first_to_end
+from readmodel.postgres.client import Pool, create_pool, translated
+from readmodel.runtime.backoff import delays
+from readmodel.runtime.supervise import first_to_end
 from readside.demo.moves import Pause, Transaction
 from readside.demo.sample_log import Connection, cancel_abandoned, purge, write
 from readside.demo.workflows import LOG_WATCH, Kind, Workflow

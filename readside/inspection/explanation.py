@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from readmodel.freshness import rfc3339
+from readmodel.values.freshness import rfc3339
 from readside.commands.facts import Place, SessionFacts
 from readside.inspection.session_states import ViewState
 

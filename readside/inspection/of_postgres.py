@@ -18,7 +18,7 @@ from projector.tail.connection import Tail
 from projector.tail.lead_holders import LeadHolder, lead_holders
 from projector.tail.triggers import inspect, late_partitions_of, missing_rights
 from readmodel.errors import ConfigurationError, EventLogUnavailable, ServiceError
-from readmodel.postgres_client import (
+from readmodel.postgres.client import (
     Connection,
     Server,
     check_rows_visible,
@@ -29,9 +29,9 @@ from readmodel.postgres_client import (
     tls_version,
     translated,
 )
-from readmodel.postgres_url import address_of
-from readmodel.sql import Tables
-from readmodel.tables import find_tables
+from readmodel.postgres.sql import Tables
+from readmodel.postgres.tables import find_tables
+from readmodel.postgres.url import address_of
 from readside.inspection.clocks import judge_clock
 from readside.inspection.findings import Finding, fine, problem, unknown, warning
 from readside.inspection.sql import statement

@@ -17,14 +17,14 @@ from redis.asyncio import Redis, SSLConnection
 from redis.exceptions import NoPermissionError, ResponseError
 
 from readmodel.errors import ConfigurationError, ServiceError
-from readmodel.keys import Keys
-from readmodel.projection import Projection, ask_projection
-from readmodel.projection_advice import what_to_do
-from readmodel.redis_client import refusal, target, translated
-from readmodel.redis_rights import OLDEST_REDIS, Program, base, trials
-from readmodel.redis_servers import RedisServers, masters_of, open_servers
-from readmodel.view import ViewReader
-from readmodel.whole_view import WholeView
+from readmodel.redis.client import refusal, target, translated
+from readmodel.redis.servers import RedisServers, masters_of, open_servers
+from readmodel.view.keys import Keys
+from readmodel.view.projection import Projection, ask_projection
+from readmodel.view.projection_advice import what_to_do
+from readmodel.view.reader import ViewReader
+from readmodel.view.rights import OLDEST_REDIS, Program, base, trials
+from readmodel.view.whole import WholeView
 from readside.inspection.clocks import judge_clock
 from readside.inspection.findings import Finding, State, fine, problem, unknown, warning
 from readside.inspection.transport import judge_redis_tls

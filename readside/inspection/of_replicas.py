@@ -7,11 +7,11 @@ import time
 
 from projector.tail.sql import statement as tail_statement
 from readmodel.errors import ConfigurationError, ServiceError
-from readmodel.postgres_client import OLDEST_SERVER, Connection, connect, place_of, tls_version, translated
-from readmodel.sql import statement
-from readmodel.standby_log import another_cluster, another_timeline, hidden_timeline, promoted
-from readmodel.tables import check_tables, find_tables
-from readmodel.wal import WalPosition, parse_wal
+from readmodel.postgres.client import OLDEST_SERVER, Connection, connect, place_of, tls_version, translated
+from readmodel.postgres.sql import statement
+from readmodel.postgres.standby_log import another_cluster, another_timeline, hidden_timeline, promoted
+from readmodel.postgres.tables import check_tables, find_tables
+from readmodel.values.wal import WalPosition, parse_wal
 from readside.inspection.findings import Finding, fine, problem, unknown, warning
 from readside.inspection.of_postgres import sslmode
 from readside.inspection.transport import judge_postgres_tls

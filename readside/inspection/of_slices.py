@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from readmodel.projection import Projection, named_slices, other_slices_than_leader, slices_of
+from readmodel.view.projection import Projection, named_slices, other_slices_than_leader, slices_of
 from readside.inspection.findings import Finding, fine, problem, warning
 
 

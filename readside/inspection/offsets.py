@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from readmodel.arrivals import MAX_ARRIVALS, Arrivals
 from readmodel.errors import OffsetGone, ServiceError, StoreRefused, StoreUnavailable
-from readmodel.event_stream import StreamLog
-from readmodel.freshness import rfc3339
-from readmodel.offset import Offset
-from readmodel.view import Cold, ViewReader
+from readmodel.postgres.event_stream import StreamLog
+from readmodel.values.arrivals import MAX_ARRIVALS, Arrivals
+from readmodel.values.freshness import rfc3339
+from readmodel.values.offset import Offset
+from readmodel.view.reader import Cold, ViewReader
 
 MAX_BYTES = 32_000_000
 """As much as the longest answer may have by default."""

@@ -9,13 +9,13 @@ from uuid import UUID
 from redis.exceptions import ResponseError
 
 from readmodel.errors import EventLogUnavailable
-from readmodel.header import Header
-from readmodel.poll import Poll
-from readmodel.postgres_client import Connection, target, translated
-from readmodel.redis_client import translated as translated_redis
-from readmodel.sql import Tables
-from readmodel.unreadable import EventFinder
-from readmodel.view import Cold, Position, ViewReader
+from readmodel.postgres.client import Connection, target, translated
+from readmodel.postgres.sql import Tables
+from readmodel.postgres.unreadable import EventFinder
+from readmodel.redis.client import translated as translated_redis
+from readmodel.values.poll import Poll
+from readmodel.view.header import Header
+from readmodel.view.reader import Cold, Position, ViewReader
 from readside.inspection.sql import statement
 
 _ANY_LENGTH = 2**40

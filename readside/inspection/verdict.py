@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from readmodel.event import is_askable
-from readmodel.header import Header
-from readmodel.type_index import unpack_score
+from readmodel.values.event import is_askable
+from readmodel.view.header import Header
+from readmodel.view.type_index import unpack_score
 
 _SHOWN_BYTES = 60
 

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
 from readmodel.errors import ServiceError
-from readmodel.event import ENCODING_VERSION, type_name
-from readmodel.ids import member_id
-from readmodel.postgres_client import Pool, translated
-from readmodel.sql import Tables
-from readmodel.type_index import pack_entry, unpack_index
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import Pool, translated
+from readmodel.postgres.sql import Tables
+from readmodel.values.event import ENCODING_VERSION, type_name
+from readmodel.values.ids import member_id
+from readmodel.view.type_index import pack_entry, unpack_index
+from readmodel.view.whole import WholeView
 from readside.inspection.sql import statement
 from readside.inspection.verdict import EventInLog, SessionInLog, SessionInView, Verdict, judge
 

@@ -9,7 +9,7 @@ from playwright.async_api import Browser
 from query_api.streams import waiter as stream_waiter
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
-from tests.browser.browsing import Tab, chromium, tab
+from tests.browser.browsing import Profile, Tab, chromium
 from tests.browser.service import Service, running_service
 from tests.support.servers import fresh_database
 
@@ -33,10 +33,16 @@ async def service(postgres_server: EmbeddedPostgres, redis_server: EmbeddedRedis
         yield running
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def profile(browser: Browser) -> Profile:
+    """Somebody's browser, for one test after the other."""
+    return await Profile.of(browser)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def visitor(browser: Browser) -> AsyncIterator[Tab]:
+async def visitor(profile: Profile) -> AsyncIterator[Tab]:
     """Somebody with a tab; what its console complains of fails the test."""
-    async with tab(browser, viewport={"width": 1280, "height": 900}) as opened:
+    async with profile.tab() as opened:
         yield opened
 
 

@@ -154,9 +154,9 @@ async def running_service(database_url: str, redis_url: str) -> AsyncIterator[Se
 
 @asynccontextmanager
 async def served(app: App, port: int) -> AsyncIterator[None]:
-    """Uvicorn on this port, for as long as the block lasts."""
+    """Uvicorn on this port, for as long as the block lasts. A browser may keep the console's files meanwhile."""
     options: dict[str, Any] = {"lifespan": "off", "log_config": None, "http": "httptools", "ws": "none"}
-    server = _Server(uvicorn.Config(app, port=port, timeout_graceful_shutdown=1, **options))
+    server = _Server(uvicorn.Config(_kept(app), port=port, timeout_graceful_shutdown=1, **options))
     task = asyncio.create_task(server.serve())
     try:
         await eventually(lambda: server.started, "uvicorn serves")
@@ -164,6 +164,22 @@ async def served(app: App, port: int) -> AsyncIterator[None]:
     finally:
         server.should_exit = True
         await task
+
+
+def _kept(app: App) -> App:
+    """Spare the browser, at each visit, the question whether one of forty files has changed: none does."""
+
+    async def keeping(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                told = [(name, value) for name, value in message["headers"] if name != b"cache-control"]
+                message = {**message, "headers": [*told, (b"cache-control", b"max-age=3600")]}
+            await send(message)
+
+        is_file = scope["type"] == "http" and "/console/" in scope["path"]
+        await app(scope, receive, sent if is_file else send)
+
+    return keeping
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.browsing import Tab, enter, tab
+from tests.browser.browsing import DESK, Tab, enter, tab
 from tests.browser.service import Service
 from tests.browser.tokens import minted
 from tests.support.builders import BOTH_KEY
@@ -17,7 +17,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 PHONE = {"width": 360, "height": 740}
-DESK = {"width": 1280, "height": 900}
 WALL = {"width": 3840, "height": 2160}
 
 

@@ -5,14 +5,14 @@ import re
 from dataclasses import replace
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, Route, expect
+from playwright.async_api import Locator, Page, Route, expect
 
-from readmodel.keys import Keys
-from readmodel.redis_client import connect
-from readmodel.redis_servers import OneServer
+from readmodel.redis.client import connect
+from readmodel.redis.servers import OneServer
+from readmodel.view.keys import Keys
 from readside.api import opened
 from readside.demo.processes import free_port
-from tests.browser.browsing import Tab, enter, tab
+from tests.browser.browsing import Profile, Tab, enter
 from tests.browser.service import Service, served
 from tests.support.builders import BOTH_KEY, OPS_KEY, READ_KEY
 from tests.support.waiting import eventually
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 AWAY = "Failed to load resource"
 
 
-async def test_a_first_visit_asks_for_a_key_once(service: Service, browser: Browser, visitor: Tab) -> None:
+async def test_a_first_visit_asks_for_a_key_once(service: Service, profile: Profile, visitor: Tab) -> None:
     """It is kept for the tab and in no address; another tab asks again."""
     page = await enter(visitor, service.url, None)
     await expect(page.get_by_label("API key")).to_be_focused()
@@ -34,7 +34,7 @@ async def test_a_first_visit_asks_for_a_key_once(service: Service, browser: Brow
 
     assert BOTH_KEY not in page.url
     assert await page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 1, ""]
-    async with tab(browser) as other:
+    async with profile.neighbour() as other:
         await other.page.goto(service.url)
         await expect(other.page.get_by_label("API key")).to_be_visible()
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.browsing import Tab, enter
+from tests.browser.browsing import DESK, Tab, enter
 from tests.browser.service import Service
-from tests.browser.test_console_for_everybody import DESK, PHONE, looking, violations
+from tests.browser.test_console_for_everybody import PHONE, looking, violations
 from tests.support.builders import BOTH_KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

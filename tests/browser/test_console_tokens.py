@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Page, Route, expect
 
 from readside.api import opened
 from readside.demo.processes import free_port
-from tests.browser.browsing import Tab, enter, tab
+from tests.browser.browsing import Profile, Tab, enter
 from tests.browser.service import Service, served
 from tests.browser.tokens import Guarded, Traces, guarded_api, history, minted
 from tests.support.builders import BOTH_KEY
@@ -23,7 +23,7 @@ REFUSED = "Failed to load resource"
 KEPT_WHERE_IT_MAY_BE = {"authorization", "sessionStorage"}
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def api(service: Service) -> AsyncIterator[Guarded]:
     """An API that takes tokens."""
     async with guarded_api(service) as made:
@@ -72,16 +72,15 @@ async def test_the_address_is_clean_before_anything_else_is_there(api: Guarded, 
     assert entries == ["about:blank", f"{api.url}/"]
 
 
-async def test_a_reload_goes_on_and_another_tab_asks(service: Service, api: Guarded, browser: Browser) -> None:
+async def test_a_reload_goes_on_and_another_tab_asks(service: Service, api: Guarded, profile: Profile) -> None:
     """The link that is copied holds no token."""
     session_id = await service.session(2)
-    async with tab(browser) as one:
+    async with profile.tab() as one, profile.neighbour() as other:
         await one.page.goto(f"{api.url}/#token={minted([session_id])}&type=step_created")
         await expect(one.page.locator("#events > li")).to_have_count(2)
         await one.page.reload()
         await expect(one.page.locator("#events > li")).to_have_count(2)
         link = one.page.url
-    async with tab(browser) as other:
         await other.page.goto(link)
         await expect(other.page.get_by_label("API key or token")).to_be_visible()
 
@@ -156,7 +155,7 @@ async def test_a_token_that_lies_is_refused_by_the_server(service: Service, api:
 
 @pytest.mark.usefixtures("short_holds")
 async def test_when_the_token_ends_the_page_says_so_and_asks_no_more(
-    service: Service, api: Guarded, browser: Browser, visitor: Tab
+    service: Service, api: Guarded, profile: Profile, visitor: Tab
 ) -> None:
     """A new link goes on."""
     visitor.expected.append(REFUSED)
@@ -165,7 +164,7 @@ async def test_when_the_token_ends_the_page_says_so_and_asks_no_more(
     await expect(visitor.page.locator("#events > li")).to_have_count(1)
     await expect(visitor.page.locator("#key-problem")).to_have_text("This token has ended; ask for a new link.")
     asked = len(api.asked)
-    async with tab(browser) as other:
+    async with profile.neighbour() as other:
         page = await enter(other, f"{service.url}/#session={session_id}", BOTH_KEY)
         await expect(page.locator("#events > li")).to_have_count(1)
         service.heard.clear()

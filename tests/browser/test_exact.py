@@ -24,7 +24,7 @@ from tests.support.servers import connected, fresh_database
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CASES = Path(__file__).with_name("exact_cases.js")
-EVENT_JSON = files("readmodel.sql").joinpath("event_json.sql").read_text()
+EVENT_JSON = files("readmodel.postgres.sql").joinpath("event_json.sql").read_text()
 _EVENTS = f"""
 SELECT {EVENT_JSON} AS event, e.id::text, e.event_data::text AS held,
        CASE WHEN isfinite(e.timestamp)

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -29,10 +30,10 @@ RUN = """async (address) => {
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page that may load the cases, the client, and React."""
+    packages = {reacting.address(name): reacting.module(name) for name in reacting.MODULES}
 
     async def react(route: Route) -> None:
-        name = route.request.url.partition("/npm/")[2].removesuffix(".js")
-        await route.fulfill(body=reacting.module(name), content_type="text/javascript")
+        await route.fulfill(body=packages[urlsplit(route.request.url).path], content_type="text/javascript")
 
     async with modules(browser, CASES, page=PAGE) as opened:
         await opened.page.route("http://poller.test/npm/**", react)

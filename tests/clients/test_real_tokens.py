@@ -77,8 +77,11 @@ async def url(database_url: str, redis_url: str) -> AsyncIterator[str]:
         yield made
 
 
-async def test_a_token_is_renewed_before_the_api_refuses_it(url: str, writer: Writer) -> None:
-    """The asynchronous client follows through three of them, and no poll is refused."""
+async def test_a_token_is_renewed_before_the_api_refuses_it(
+    url: str, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The asynchronous client follows through three of them, and no poll is refused. Each is renewed after a second."""
+    monkeypatch.setattr("readside_client.credential.RENEWED_AFTER", 1 / 8)
     session_id = await writer.session()
     backend, seen, over = Backend([session_id], seconds=8), list[Event](), Noting()
     async with (

@@ -8,19 +8,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from projector.tail.triggers import install
-from readmodel.redis_client import connect
+from readmodel.redis.client import connect
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.fakes.redis import fake_redis
 from tests.support.builders import Way
 from tests.support.servers import connected, fresh_database
-from tests.support.stands import NOON_US, Stand, fake_stand, real_stand, rows
+from tests.support.stands import NOON_US, Stand, fake_stand, real_stand
 from tests.support.viewing import Stage
 
 STANDS = ("fakes", "servers by the doorway")
@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("stand_of", stands, indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stand_of(request: pytest.FixtureRequest) -> Callable[..., AbstractAsyncContextManager[Stand]]:
     """Makes an API over fakes or over real servers, in process or behind a socket."""
     way: Way = "doorway" if "doorway" in request.param else "asgi"
@@ -81,13 +81,10 @@ async def stand(stand_of: Callable[..., AbstractAsyncContextManager[Stand]]) -> 
 @pytest.fixture
 async def sid(stand: Stand) -> str:
     """A hot session of ten events of two types, a second apart from noon on."""
-    session_id = str(uuid4())
-    await stand.write(session_id, rows(session_id, 10, "step_created", "artifact_created"))
-    await stand.heat(session_id)
-    return session_id
+    return await stand.hot_session()
 
 
-@pytest.fixture(params=["fakeredis", "redis"])
+@pytest.fixture(scope="module", params=["fakeredis", "redis"])
 def url_of_redis(request: pytest.FixtureRequest) -> str | None:
     """None for the fake, then the real server's URL."""
     if request.param == "fakeredis":
@@ -96,16 +93,22 @@ def url_of_redis(request: pytest.FixtureRequest) -> str | None:
     return server.url()
 
 
-@pytest.fixture
-async def redis(url_of_redis: str | None) -> AsyncIterator[Redis]:
-    """A fake Redis, then a real one, both empty."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connected_redis(url_of_redis: str | None) -> AsyncIterator[Redis]:
+    """A client of a fake Redis, then of a real one: a module's tests share it, in one loop."""
     client: Redis = connect(url_of_redis, name="test") if url_of_redis else fake_redis()
-    await client.flushall()
     yield client
     await client.aclose()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
+async def redis(connected_redis: Redis) -> Redis:
+    """The same, empty."""
+    await connected_redis.flushall()
+    return connected_redis
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def stage(redis: Redis) -> Stage:
     """A view whose first term has begun and whose as-of is noon."""
     made = Stage(redis)

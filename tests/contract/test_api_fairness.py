@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from readmodel.poll import Poll
+from readmodel.values.poll import Poll
 from tests.support.builders import OPS_KEY, READ_KEY, Way
 from tests.support.stands import FakeWriteSide, fake_stand, rows
 from tests.support.waiting import eventually

@@ -1,12 +1,14 @@
 """Where answers come from, how fresh they are, when they need not be sent: over fakes and over real servers."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from uuid import uuid4
 
 import pytest
 
 from query_api.memory.answers import TERMINAL
-from readmodel.messages import decode_request
+from readmodel.values.messages import decode_request
 from tests.fakes.event_log import Row
 from tests.support.builders import READ_KEY, events_path
 from tests.support.stands import NOON_US, Stand, rows
@@ -193,3 +195,18 @@ async def test_a_session_that_no_term_compares_is_warmed(stand: Stand, sid: str)
             return request is not None and request.verb == "warm" and sid in request.sessions
 
         await eventually(asked_for, "the API asks to warm the session")
+
+
+@pytest.mark.parametrize("hot", [False, True], ids=["cold", "hot"])
+async def test_a_session_of_an_event_longer_than_an_answer_is_warmed(
+    stand_of: Callable[..., AbstractAsyncContextManager[Stand]], hot: bool
+) -> None:
+    """Nothing of its events is asked for. Nobody leads here who could hear of a cold one."""
+    async with stand_of(max_answer_bytes=10_000) as stand:
+        session_id = str(uuid4())
+        await stand.write(session_id, [Row(session_id, NOON_US, data={"x": "y" * 20_000})])
+        if hot:
+            await stand.heat(session_id)
+        answer = await stand.client.post(f"/api/v2/sessions/{session_id}/warm")
+
+    assert answer.status_code == (202 if hot else 503), answer.text

@@ -15,7 +15,7 @@ import pytest
 
 from query_api.memory import content_coding
 from query_api.memory.content_coding import GzipForms
-from readmodel.freshness import rfc3339
+from readmodel.values.freshness import rfc3339
 from tests.fakes.event_log import Row
 from tests.support.builders import events_path
 from tests.support.scraping import series

@@ -7,10 +7,13 @@ from uuid import uuid4
 import pytest
 
 from readmodel.errors import ServiceError
-from readmodel.poll import Poll
-from readmodel.view import Cold, ViewArrivals, ViewPage, ViewReader
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold, ViewArrivals, ViewPage, ViewReader
 from tests.support.stands import AT_ONCE, NOON_US, Stand, rows
 from tests.support.viewing import MAX_BYTES, Stage, event
+
+MODULES_LOOP = pytest.mark.asyncio(loop_scope="module")
+"""Of tests on a stage: one client of Redis serves them all."""
 
 SINCES = ["2100-01-01T00:00:00Z", "2100-01-01T00%3A00%3A00.000001%2B00:00", "9999-12-31T23:59:59Z"]
 
@@ -102,6 +105,7 @@ async def test_whoever_is_a_few_events_behind_reads_nothing(stand: Stand, calls:
     ] == "redis"
 
 
+@MODULES_LOOP
 async def test_long_events_are_not_read_for_later(stage: Stage) -> None:
     """What may be asked next is worth a few kilobytes, not megabytes; the answer is right all the same."""
     sid = str(uuid4())
@@ -120,6 +124,7 @@ async def test_long_events_are_not_read_for_later(stage: Stage) -> None:
 
 @pytest.mark.parametrize("types", [(), ("step_created",)])
 @pytest.mark.parametrize(("later_than", "told"), [(54, 16), (45, 16), (44, 16), (43, 0), (0, 0)])
+@MODULES_LOOP
 async def test_the_newest_events_are_told_where_they_reach_back_to_what_was_asked(
     stage: Stage, later_than: int, told: int, types: tuple[str, ...]
 ) -> None:
@@ -155,6 +160,7 @@ async def test_a_crowd_shares_round_trips(stand: Stand, calls: Calls) -> None:
     assert calls.round_trips <= 10
 
 
+@MODULES_LOOP
 async def test_a_script_that_redis_forgot_is_sent_again(stage: Stage) -> None:
     """Several at once, one of them too large for an answer."""
     sid, other = str(uuid4()), str(uuid4())

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from readmodel.errors import EventLogUnavailable
-from readmodel.freshness import rfc3339
+from readmodel.values.freshness import rfc3339
 from tests.fakes.event_log import FakeEventLog
 from tests.support.builders import BOTH_KEY, Way, events_path
 from tests.support.scraping import series

@@ -1,21 +1,37 @@
 """What a poll may ask and what it gets, over fakes and over real servers alike."""
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from itertools import product
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from readmodel.poll import Poll
+from readmodel.values.poll import Poll
 from tests.fakes.event_log import Row
 from tests.support.builders import OPS_KEY, READ_KEY, events_path
 from tests.support.stands import NOON_US, Stand, expected_rows
 
 NOON = "2026-01-13T14:30:00"
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stand(stand_of: Callable[..., AbstractAsyncContextManager[Stand]]) -> AsyncIterator[Stand]:
+    """One API for all these tests: each polls a session of its own."""
+    async with stand_of() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sid(stand: Stand) -> str:
+    """A hot session of ten events of two types, a second apart from noon on."""
+    return await stand.hot_session()
 
 
 async def test_the_body_has_the_contracts_shape(stand: Stand) -> None:
@@ -177,21 +193,6 @@ async def test_a_session_is_warmed_by_its_id_in_any_form(stand: Stand, sid: str)
     assert answer.json()["session_id"] == sid
 
 
-@pytest.mark.parametrize("hot", [False, True], ids=["cold", "hot"])
-async def test_a_session_of_an_event_longer_than_an_answer_is_warmed(
-    stand_of: Callable[..., AbstractAsyncContextManager[Stand]], hot: bool
-) -> None:
-    """Nothing of its events is asked for. Nobody leads here who could hear of a cold one."""
-    async with stand_of(max_answer_bytes=10_000) as stand:
-        session_id = str(uuid4())
-        await stand.write(session_id, [Row(session_id, NOON_US, data={"x": "y" * 20_000})])
-        if hot:
-            await stand.heat(session_id)
-        answer = await stand.client.post(f"/api/v2/sessions/{session_id}/warm")
-
-    assert answer.status_code == (202 if hot else 503), answer.text
-
-
 async def test_since_without_an_offset_is_utc(stand: Stand, sid: str) -> None:
     """As the original hands its instants out."""
     with_offset, without = [await stand.poll(sid, f"?since=2026-01-13T14:30:05{offset}") for offset in ("%2B00:00", "")]
@@ -249,10 +250,12 @@ async def test_a_session_id_may_be_in_capitals(stand: Stand, sid: str) -> None:
 
 
 @pytest.mark.parametrize(("key", "status"), [(None, 401), ("wrong", 401), (OPS_KEY, 403), (READ_KEY, 200)])
-async def test_keys_are_checked_before_memory(stand: Stand, sid: str, key: str | None, status: int) -> None:
+async def test_keys_are_checked_before_memory(
+    stand: Stand, sid: str, key: str | None, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And before parameters."""
     await stand.poll_from("memory", sid)
-    stand.client.headers.pop("x-api-key")
+    monkeypatch.delitem(stand.client.headers, "x-api-key")
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
 
     answers = [await stand.client.get(events_path(sid) + query, headers=headers) for query in ("", "?limit=0")]

@@ -14,9 +14,9 @@ from fakeredis import FakeServer
 
 from query_api.operators import health
 from readmodel.errors import EventLogUnavailable
-from readmodel.messages import decode_request
-from readmodel.slices import Slices, slot_of
-from readmodel.subscription import heard
+from readmodel.values.messages import decode_request
+from readmodel.view.slices import Slices, slot_of
+from readmodel.view.subscription import heard
 from tests.contract.test_api_metrics import scrape
 from tests.fakes.redis import fake_redis, fake_server
 from tests.support.builders import OPS_KEY

@@ -11,7 +11,7 @@ import pytest
 
 from query_api.access.token_config import TokenConfig
 from readmodel.errors import EventLogUnavailable
-from readmodel.freshness import rfc3339
+from readmodel.values.freshness import rfc3339
 from tests.fakes.event_log import FakeEventLog
 from tests.support.builders import KEYS, Way, events_path
 from tests.support.clocks import move_on

@@ -7,14 +7,14 @@ from typing import Any, cast
 import pytest
 
 from projector.core.operations import Add, Drop, Put, Stamp, Status
-from readmodel.arrival_log import pack_txid
-from readmodel.arrivals import Arrivals
-from readmodel.cut import START, Cut, cut_of
 from readmodel.errors import OffsetGone
-from readmodel.event import EventRow
-from readmodel.offset import Offset
-from readmodel.redis_client import connect
-from readmodel.view import Cold, ViewArrivals
+from readmodel.redis.client import connect
+from readmodel.values.arrivals import Arrivals
+from readmodel.values.cut import START, Cut, cut_of
+from readmodel.values.event import EventRow
+from readmodel.values.offset import Offset
+from readmodel.view.arrival_log import pack_txid
+from readmodel.view.reader import Cold, ViewArrivals
 from tests.support.viewing import Stage, event
 
 SID = "11111111-1111-4111-8111-111111111111"

@@ -5,9 +5,11 @@ import pytest
 from projector.core.operations import Add, Drop, Put, Status, Touch
 from projector.view.writer import StagingLost
 from readmodel.errors import ForeignView
-from readmodel.view import Cold
+from readmodel.view.reader import Cold
 from tests.support.damage import OF_TYPE, SERVED, SHOWN_BY_POLLS, UNSERVED_NUMBERS, make
 from tests.support.viewing import Stage, event
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SID = "11111111-aaaa-4aaa-8aaa-000000000001"
 OTHER = "11111111-aaaa-4aaa-8aaa-000000000002"

@@ -19,7 +19,7 @@ from schemathesis.pytest.lazy import get_all_tests
 from query_api.openapi import document
 from query_api.openapi.schemas import SESSION_ID
 from query_api.streams import waiter as stream_waiter
-from readmodel.poll_query import MAX_STEPS, MAX_TYPES
+from readmodel.values.poll_query import MAX_STEPS, MAX_TYPES
 from tests.support.builders import BOTH_KEY, serving
 from tests.support.stands import real_stand, rows
 

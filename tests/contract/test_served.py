@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from projector.view.scripts import source
-from readmodel.evaluate import Script
-from readmodel.event import ENCODING_VERSION
+from readmodel.redis.evaluate import Script
+from readmodel.values.event import ENCODING_VERSION
 from tests.support.damage import SERVED, SHOWN_BY_POLLS, UNSERVED_NUMBERS
 from tests.support.viewing import Stage, event
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SID = "11111111-aaaa-4aaa-8aaa-000000000001"
 NOON = 1_768_314_600_000_000

@@ -10,12 +10,14 @@ from projector.core.operations import Add, Drop, Put, Stamp, Status, Touch
 from projector.view.writer import BatchResult, StagingLost, TermRefused
 from query_api.sources.view_reads import WALKED_EVENTS
 from readmodel.errors import AnswerTooLarge, ForeignView
-from readmodel.event import SCORE_BOUND
-from readmodel.messages import Change, decode_change
-from readmodel.poll import Poll
-from readmodel.view import LONG_PAGE, Cold, ViewPage
-from readmodel.wal import WalPosition
+from readmodel.values.event import SCORE_BOUND
+from readmodel.values.messages import Change, decode_change
+from readmodel.values.poll import Poll
+from readmodel.values.wal import WalPosition
+from readmodel.view.reader import LONG_PAGE, Cold, ViewPage
 from tests.support.viewing import DATABASE, MAX_BYTES, SHAPE, Stage, event, expected
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SID = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"

@@ -5,10 +5,12 @@ from uuid import UUID
 
 import pytest
 
-from readmodel.poll import Poll
-from readmodel.type_index import CHUNK_ENTRIES, unpack_index
-from readmodel.view import Cold
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold
+from readmodel.view.type_index import CHUNK_ENTRIES, unpack_index
 from tests.support.viewing import Stage, event, expected, indexed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SID = "11111111-1111-4111-8111-111111111111"
 NOON = 1_768_314_600_000_000

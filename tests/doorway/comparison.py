@@ -5,7 +5,8 @@ Where the doorway differs on purpose, this says so: `NO_REQUEST` beside `PLAIN_N
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
@@ -33,19 +34,36 @@ PLAIN_NO_REQUEST = re.compile(
 )
 
 
-def for_all_streams(test: Callable[[Stream], None], count: int, number: int = 0, *, shrinks: bool = True) -> None:
+def for_all_streams(test: Callable[[Stream], None], count: int, number: int = 0) -> None:
     """Draw so many; the same ones for the same number. One that fails is made smaller, where it is to be seen."""
-    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    phases = [Phase.generate, Phase.shrink] if shrinks else [Phase.generate]
-    drawn = settings(
-        max_examples=count, deadline=None, database=None, suppress_health_check=checks, phases=phases,
-        report_multiple_bugs=False,
-    )(seed(number)(given(streams)(test)))  # fmt: skip
     try:
-        drawn()
+        for stream in drawn_streams(count, number):
+            test(stream)
     except Exception as error:
         error.add_note(f"The same streams again: make streams STREAMS={count} SEED={number}")
+        _drawing(test, count, number, Phase.shrink)
         raise
+
+
+@cache
+def drawn_streams(count: int, number: int = 0) -> Sequence[Stream]:
+    """So many streams, the same ones for the same number: to draw one takes as long as to send it."""
+    drawn: list[Stream] = []
+
+    def kept(stream: Stream) -> None:
+        drawn.append(stream)
+
+    _drawing(kept, count, number)
+    return drawn
+
+
+def _drawing(test: Callable[[Stream], None], count: int, number: int, *phases: Phase) -> None:
+    """Draw the streams for this test; with Phase.shrink one that fails is made smaller."""
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    settings(
+        max_examples=count, deadline=None, database=None, suppress_health_check=checks,
+        phases=[Phase.generate, *phases], report_multiple_bugs=False,
+    )(seed(number)(given(streams)(test)))()  # fmt: skip
 
 
 def compared(runner: asyncio.Runner, both: Twins, stream: Stream) -> Answered:

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from projector.core.operations import Put
 from query_api.doorway.protocol import Doorway
-from readmodel.event_log import LogPage
-from readmodel.poll import Poll
+from readmodel.postgres.event_log import LogPage
+from readmodel.values.poll import Poll
 from tests.doorway.conversations import Speaker, speaking
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.support.stands import NOON_US, Stand, fake_stand

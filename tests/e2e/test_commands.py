@@ -11,7 +11,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from readmodel.keys import Keys
+from readmodel.view.keys import Keys
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.commanding import Ended, Site, execute
 from tests.support.projecting import Writer

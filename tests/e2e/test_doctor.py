@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from projector.tail.connection import lock_key
 from projector.tail.triggers import install
-from readmodel.redis_client import connect, target
+from readmodel.redis.client import connect, target
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support import fork_server
 from tests.support.commanding import Ended, Site

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from readmodel.projection import Projection, read_projection
+from readmodel.view.projection import Projection, read_projection
 from tests.support.commanding import Site
 from tests.support.healing import Record, watched
 from tests.support.projecting import Bench, bench

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from readmodel.keys import Keys
+from readmodel.view.keys import Keys
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.processes import free_port
 from tests.support.commanding import Site, execute

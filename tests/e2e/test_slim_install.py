@@ -10,6 +10,7 @@ import sys
 import venv
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution, distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 import orjson
@@ -24,6 +25,7 @@ from tests.support.servers import connected
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 MOST_BYTES = 120_000_000
 """What the environment may take; it takes 94 MB (`make slim`)."""
 
@@ -48,11 +50,24 @@ def link(package: Distribution, place: Path) -> None:
             target.symlink_to(file.locate())
 
 
-def pip(*arguments: str) -> None:
-    """Run pip, without a network; what lies on PYTHONPATH would count as installed."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+def build(source: Path, into: Path) -> Path:
+    """Build the wheel as `pip wheel --no-build-isolation` does, which starts three Pythons more; where it is."""
+    run(sys.executable, "-c", BUILD, str(into), place=source)
+    (wheel,) = into.glob("*.whl")
+    return wheel
+
+
+def install(wheel: Path, python: Path) -> None:
+    """Install a wheel as `pip --python` does, which starts one Python more, without a network."""
+    pip = Path(find_spec("pip").origin).with_name("__pip-runner__.py")  # type: ignore[union-attr, arg-type]
+    how = "--disable-pip-version-check", "install", "--no-compile", "--no-deps", "--no-index"
+    run(str(python), str(pip), *how, str(wheel), place=wheel.parent)
+
+
+def run(*command: str, place: Path) -> None:
+    """Run a command there to its end; what lies on PYTHONPATH would count as installed."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    ended = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
+    ended = subprocess.run(command, cwd=place, env=environment, capture_output=True, check=False, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
@@ -78,10 +93,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (packages,) = environment.glob("lib/python*/site-packages")
     for package in pinned():
         link(package, packages)
-    pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(place), str(source))
-    (wheel,) = place.glob("*.whl")
-    into = "--python", str(environment / "bin/python")
-    pip(*into, "install", "--no-compile", "--no-deps", "--no-index", str(wheel))
+    install(build(source, place), environment / "bin/python")
     whole(packages)
     return environment / "bin/readside"
 

@@ -8,10 +8,10 @@ from itertools import accumulate
 from uuid import UUID, uuid4
 
 from readmodel.errors import AnswerTooLarge, ServiceError
-from readmodel.event import EventRow
-from readmodel.event_log import LogPage
-from readmodel.freshness import rfc3339
-from readmodel.poll import Poll
+from readmodel.postgres.event_log import LogPage
+from readmodel.values.event import EventRow
+from readmodel.values.freshness import rfc3339
+from readmodel.values.poll import Poll
 from tests.support.viewing import DATABASE
 
 FIRST_TXID = 100

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from readmodel.arrivals import Arrivals, StreamRead
-from readmodel.cut import Cut
 from readmodel.errors import ServiceError
-from readmodel.event_stream import LogArrivals
-from readmodel.offset import Offset
+from readmodel.postgres.event_stream import LogArrivals
+from readmodel.values.arrivals import Arrivals, StreamRead
+from readmodel.values.cut import Cut
+from readmodel.values.offset import Offset
 from tests.support.viewing import DATABASE
 
 NEXT = Offset("00000000", Cut(1, frozenset()))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from readmodel.errors import ServiceError
-from readmodel.messages import ProjectorRequest, Verb
+from readmodel.values.messages import ProjectorRequest, Verb
 
 
 @dataclass

@@ -7,10 +7,11 @@ from typing import Any
 import hiredis
 from fakeredis import FakeAsyncRedis, FakeServer, FakeStrictRedis
 from fakeredis.aioredis import FakeAsyncRedisConnection
+from fakeredis.commands_mixins import scripting_mixin
 from redis.asyncio import ConnectionPool, Redis
 from redis.maint_notifications import MaintNotificationsConfig
 
-from readmodel.redis_overrides import PackedWords, pack
+from readmodel.redis.overrides import PackedWords, pack
 
 
 class _Connection(FakeAsyncRedisConnection):
@@ -47,8 +48,21 @@ def _interpreter() -> dict[str, Any]:
     """What a fake server keeps of its interpreter. A script leaves nothing in it, so all servers may share one."""
     server = FakeServer()
     FakeStrictRedis(server=server).eval("return 1", 0)
+    _count_globals(vars(server)["_lua_runtime"])
     kept = {name: value for name, value in vars(server).items() if name.startswith("_lua_")}
     return {**kept, "_lua_runtime": _Lua(kept["_lua_runtime"])}
+
+
+def _count_globals(runtime: Any) -> None:
+    """Let fakeredis name a script's globals where there are any: it looks at all of them with each call of Redis."""
+    count = runtime.eval("function() local n = 0; for _ in next, _G do n = n + 1 end; return n end")
+    named = scripting_mixin._check_for_lua_globals
+
+    def check(lua_runtime: Any, expected_globals: set[Any]) -> None:
+        if count() != len(expected_globals):
+            named(lua_runtime, expected_globals)
+
+    scripting_mixin._check_for_lua_globals = check
 
 
 def fake_server() -> FakeServer:

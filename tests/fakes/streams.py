@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass, field
 
-from readmodel.arrivals import Arrivals, StreamRead
-from readmodel.cut import START, Cut
 from readmodel.errors import OffsetGone, ServiceError
-from readmodel.event_stream import LogArrivals
-from readmodel.offset import Offset, Within, origin_of
+from readmodel.postgres.event_stream import LogArrivals
+from readmodel.values.arrivals import Arrivals, StreamRead
+from readmodel.values.cut import START, Cut
+from readmodel.values.offset import Offset, Within, origin_of
 from tests.fakes.event_log import FakeEventLog, Row
 
 

@@ -15,8 +15,8 @@ import pytest_asyncio
 from hypothesis import strategies as st
 
 from projector.tail.triggers import inspect, install
-from readmodel.postgres_client import Connection, connect
-from readmodel.postgres_settings import NEWER
+from readmodel.postgres.client import Connection, connect
+from readmodel.postgres.settings import NEWER
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.integration.test_owners_settings import HOSTILE
 from tests.support.builders import api, api_config

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from readmodel.errors import ServerInRecovery
-from readmodel.event_log import EventLog
+from readmodel.postgres.event_log import EventLog
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.builders import api, api_config

@@ -15,11 +15,11 @@ from query_api.doorway import census as counting
 from query_api.doorway import report as module
 from query_api.doorway.census import Census
 from query_api.doorway.report import FORGOTTEN_SECONDS, ApiReporter
-from readmodel.keys import Keys
-from readmodel.projection import FRESH_API_SECONDS, read_projection
-from readmodel.redis_client import connect
-from readmodel.supervise import end
-from readmodel.view import ViewReader
+from readmodel.redis.client import connect
+from readmodel.runtime.supervise import end
+from readmodel.view.keys import Keys
+from readmodel.view.projection import FRESH_API_SECONDS, read_projection
+from readmodel.view.reader import ViewReader
 from tests.support.builders import api, api_config, socket_bounds
 from tests.support.healing import own_redis
 from tests.support.projecting import Bench, bench

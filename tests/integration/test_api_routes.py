@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from projector.core.operations import Touch
-from readmodel.messages import decode_request
-from readmodel.subscription import heard
+from readmodel.values.messages import decode_request
+from readmodel.view.subscription import heard
 from tests.support.builders import OPS_KEY, READ_KEY, Way, events_path
 from tests.support.stands import Stand, fake_stand, rows
 from tests.support.waiting import eventually

@@ -7,7 +7,7 @@ import pytest
 
 from projector.core.new_events import BYTES_OF_ALL
 from projector.reads import Reads
-from readmodel.view import ViewPage
+from readmodel.view.reader import ViewPage
 from tests.support.gauges import SETTLED_SECONDS, hot, projector_process, settled, states
 from tests.support.projecting import Bench, bench
 from tests.support.servers import TABLES

@@ -9,8 +9,8 @@ import pytest
 from projector.catch_up import SESSIONS_PER_QUERY
 from projector.core.operations import Add, Operation, Put, StagedSession
 from projector.sql import statement
-from readmodel.event import EventRow
-from readmodel.view import Cold, ViewPage
+from readmodel.values.event import EventRow
+from readmodel.view.reader import Cold, ViewPage
 from tests.support.gauges import Gauges, hot, projector_process, settled, states
 from tests.support.healing import end_the_lead
 from tests.support.projecting import MAX_BYTES, Bench, bench

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from readmodel.poll import Poll
-from readmodel.redis_client import connect
+from readmodel.redis.client import connect
+from readmodel.values.poll import Poll
 from readside.demo.embedded_redis import EmbeddedRedis, find_program
 from readside.demo.processes import Child, spawn
 from tests.support.servers import program_from_environment, server_directory

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from hypothesis import strategies as st
 
-from readmodel.event import is_askable
+from readmodel.values.event import is_askable
 from tests.support.builders import api, api_config
 from tests.support.drawing import drawn
 from tests.support.projecting import Bench, bench

@@ -12,7 +12,7 @@ from projector.reads import IDS_PER_QUERY, Reads
 from projector.sql import statement
 from projector.tail.letterbox import MAX_RENDERED
 from projector.view.writer import BatchResult, ViewWriter
-from readmodel.postgres_client import create_pool
+from readmodel.postgres.client import create_pool
 from tests.support.projecting import Bench, bench
 from tests.support.servers import TABLES
 from tests.support.stands import Stand, real_stand, rows

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from readmodel.poll import Poll
-from readmodel.view import Cold, ViewPage
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold, ViewPage
 from tests.support.damage import SERVED, SHOWN_BY_POLLS
 from tests.support.projecting import MAX_BYTES, Bench, bench
 from tests.support.waiting import eventually

@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from readmodel.event_log import EventLog, answer_statement
-from readmodel.poll import Poll
-from readmodel.postgres_client import Connection, create_pool
-from readmodel.sql import Tables
-from readmodel.tables import TableFinder
+from readmodel.postgres.client import Connection, create_pool
+from readmodel.postgres.event_log import EventLog, answer_statement
+from readmodel.postgres.sql import Tables
+from readmodel.postgres.tables import TableFinder
+from readmodel.values.poll import Poll
 from tests.support.projecting import INSERT_SESSION
 from tests.support.servers import connected
 

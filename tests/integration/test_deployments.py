@@ -10,8 +10,8 @@ import pytest
 
 from projector.tail.triggers import install, uninstall
 from projector.telemetry import Telemetry
-from readmodel.keys import Keys
-from readmodel.view import ViewReader
+from readmodel.view.keys import Keys
+from readmodel.view.reader import ViewReader
 from tests.support.letterboxes import add, hot_session, lease_ms, settled
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from readmodel.redis_rights import Program, rules
+from readmodel.view.rights import Program, rules
 from tests.support.commanding import Site
 from tests.support.servers import connected, embedded_postgres, embedded_redis, server_directory
 

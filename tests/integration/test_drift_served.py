@@ -9,7 +9,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from projector import served_check
-from readmodel.type_index import ENTRY_BYTES
+from readmodel.view.type_index import ENTRY_BYTES
 from tests.support.projecting import Bench, bench
 from tests.support.waiting import STEP_SECONDS, eventually
 

@@ -16,7 +16,14 @@ from readmodel.errors import DemoError
 from readside.demo.embedded_postgres import EmbeddedPostgres, bundled_programs
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.unprivileged import copy_programs
-from tests.support.servers import connected, embedded_postgres, embedded_redis, fresh_database, server_directory
+from tests.support.servers import (
+    another_postgres,
+    connected,
+    embedded_postgres,
+    embedded_redis,
+    fresh_database,
+    server_directory,
+)
 from tests.support.waiting import eventually
 
 
@@ -93,7 +100,7 @@ async def test_a_cluster_left_half_made_is_made_again() -> None:
         cluster.mkdir()
         (cluster / "PG_VERSION").write_text("18\n")
 
-        async with embedded_postgres(directory) as server, connected(server.url()) as connection:
+        async with another_postgres(directory) as server, connected(server.url()) as connection:
             assert await connection.fetchval("SELECT 1") == 1
 
 
@@ -162,7 +169,7 @@ OWNER = """
 import asyncio, sys
 from pathlib import Path
 from readside.demo.unprivileged import copy_programs
-from tests.support.servers import embedded_postgres, embedded_redis
+from tests.support.servers import another_postgres, embedded_postgres, embedded_redis
 
 async def main():
     directory = Path(sys.argv[1])

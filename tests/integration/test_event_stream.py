@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from readmodel.cut import START, Cut
 from readmodel.errors import AnswerTooLarge, OffsetGone
-from readmodel.event_stream import MAX_AGE
-from readmodel.offset import Offset, Within
+from readmodel.postgres.event_stream import MAX_AGE
+from readmodel.values.cut import START, Cut
+from readmodel.values.offset import Offset, Within
 from tests.support.partitions import MONTHLY, at, bounds, month
 from tests.support.servers import connected
 from tests.support.streams import SESSION, Stream, random_writers, streaming

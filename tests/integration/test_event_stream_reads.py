@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from projector.tail.triggers import install
-from readmodel.arrivals import StreamRead
 from readmodel.errors import BadEvents, RightsMissing, StreamRightsMissing
-from readmodel.event_stream import stream_statement
-from readmodel.sql import statement
+from readmodel.postgres.event_stream import stream_statement
+from readmodel.postgres.sql import statement
+from readmodel.values.arrivals import StreamRead
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import sessions
 from tests.support.lookalikes import put_first

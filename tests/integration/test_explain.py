@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from readmodel.errors import EventLogUnavailable
-from readmodel.view import ViewArrivals
+from readmodel.view.reader import ViewArrivals
 from readside.commands import explain as command
 from readside.settings import Settings
 from tests.support.commanding import Site

@@ -10,9 +10,9 @@ from projector.metrics import exposition
 from projector.report import Reporter
 from projector.tail import reader
 from projector.telemetry import Telemetry
-from readmodel.keys import Keys
-from readmodel.redis_client import connect
-from readmodel.view import ViewReader
+from readmodel.redis.client import connect
+from readmodel.view.keys import Keys
+from readmodel.view.reader import ViewReader
 from tests.support.disks import fill_disk, free_disk
 from tests.support.letterboxes import add, hot_session, settled, shows, sizes
 from tests.support.logs import logged

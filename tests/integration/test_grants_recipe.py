@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from projector.tail.triggers import inspect, install
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from tests.support.servers import connected
 
 PAGE = (Path(__file__).parents[2] / "specs/operate/security.md").read_text()

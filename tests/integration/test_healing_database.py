@@ -10,12 +10,19 @@ import pytest
 
 from projector.tail.triggers import install
 from projector.view import writer as view_writer
-from readmodel.view import Cold
+from readmodel.view.reader import Cold
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.healing import Record, healed, reconnect, watched
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied
-from tests.support.servers import TEMPLATE, connected, embedded_postgres, make_template, server_directory
+from tests.support.servers import (
+    TEMPLATE,
+    another_postgres,
+    connected,
+    embedded_postgres,
+    make_template,
+    server_directory,
+)
 from tests.support.waiting import eventually
 
 
@@ -70,7 +77,7 @@ async def test_another_cluster_behind_the_same_address(
     role, name = f"role_{secrets.token_hex(4)}", stage.config.database_url.rpartition("/")[2]
     create_role = f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'both'"
     with server_directory() as directory:
-        async with embedded_postgres(directory) as server, proxied(server.url()) as proxy:
+        async with another_postgres(directory) as server, proxied(server.url()) as proxy:
             await make_template(server)
             async with connected(server.url()) as connection:
                 await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")

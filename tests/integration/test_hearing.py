@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 from redis.asyncio import Redis
 
-from readmodel.redis_servers import open_servers
-from readmodel.subscription import heard_all
+from readmodel.redis.servers import open_servers
+from readmodel.view.subscription import heard_all
 
 CHANNELS = {"readside:{0}:changes:0": 13_907, "readside:{7}:changes:0": 6_833}
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from readmodel.errors import ServiceError, StoreUnavailable
-from readmodel.keys import Keys
-from readmodel.redis_moving import MovingServers
-from readmodel.redis_servers import open_servers
-from readmodel.slices import slot_of, tags
-from readmodel.subscription import heard, heard_all, publish
+from readmodel.redis.moving import MovingServers
+from readmodel.redis.servers import open_servers
+from readmodel.view.keys import Keys
+from readmodel.view.slices import slot_of, tags
+from readmodel.view.subscription import heard, heard_all, publish
 from tests.support.redis_clusters import Node, RedisCluster
 from tests.support.waiting import eventually
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from projector.tail.triggers import install
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import Letterbox, events, letter, letterbox, only, sessions, sid
 from tests.support.servers import connected, embedded_postgres, make_template, server_directory

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from readmodel.view import ViewPage
+from readmodel.view.reader import ViewPage
 from tests.support.healing import CLOCK_US
 from tests.support.letterboxes import hot_session, settled
 from tests.support.projecting import Bench, bench

@@ -8,7 +8,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from readmodel.postgres_client import connect, create_pool
+from readmodel.postgres.client import connect, create_pool
 from readside.inspection.session_states import look_at_log
 from readside.inspection.verify import Verifier
 from tests.support.builders import api, api_config

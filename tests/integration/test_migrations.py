@@ -8,8 +8,8 @@ from datetime import datetime
 import pytest
 from structlog.testing import capture_logs
 
-from readmodel.postgres_client import Connection
-from readmodel.view import ViewPage
+from readmodel.postgres.client import Connection
+from readmodel.view.reader import ViewPage
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected
 from tests.support.waiting import STEP_SECONDS, eventually

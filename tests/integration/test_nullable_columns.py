@@ -6,9 +6,9 @@ import pytest
 import pytest_asyncio
 
 from projector.tail.triggers import inspect, install
-from readmodel.columns import COLUMNS
 from readmodel.errors import SchemaMissing
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
+from readmodel.postgres.columns import COLUMNS
 from tests.support.builders import api, api_config
 from tests.support.projecting import bench
 from tests.support.servers import connected

@@ -12,14 +12,14 @@ import pytest
 
 from projector.view import writer as view_writer
 from query_api.sources import own_database as module
-from readmodel.messages import decode_change
-from readmodel.poll import Poll
-from readmodel.subscription import heard
+from readmodel.values.messages import decode_change
+from readmodel.values.poll import Poll
+from readmodel.view.subscription import heard
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.builders import api, api_config, events_path
 from tests.support.projecting import INSERT_SESSION, Bench, Writer, bench
 from tests.support.proxy import proxied
-from tests.support.servers import connected, embedded_postgres, fresh_database, make_template, server_directory
+from tests.support.servers import another_postgres, connected, fresh_database, make_template, server_directory
 from tests.support.waiting import eventually
 
 
@@ -163,7 +163,7 @@ async def test_another_cluster_behind_the_address(two: Two) -> None:
     """An API whose polls memory answers notices all the same, and comes back when the address does."""
     name = two.led.config.database_url.rpartition("/")[2]
     with server_directory() as directory:
-        async with embedded_postgres(directory) as server, two.led.projector():
+        async with another_postgres(directory) as server, two.led.projector():
             await make_template(server)
             async with connected(server.url()) as connection:
                 await connection.execute(f"CREATE DATABASE {name} TEMPLATE write_side")

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from projector.tail.triggers import inspect, install, uninstall
-from readmodel.postgres_client import connect
-from readmodel.postgres_settings import FIXED, NEWER
+from readmodel.postgres.client import connect
+from readmodel.postgres.settings import FIXED, NEWER
 from tests.support.builders import api, api_config
 from tests.support.projecting import Bench, bench
 from tests.support.whole import Whole

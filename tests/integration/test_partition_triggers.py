@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from projector.tail.triggers import inspect, install, install_sql, late_partitions_of, left_partitions_of, uninstall
 from readmodel.errors import SchemaMissing
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import Letterbox, eid, letter, new_role, only, sessions, sid
 from tests.support.partitions import COLUMNS, MONTHLY, SCHEMES, Scheme, at, bounds, month

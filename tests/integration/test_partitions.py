@@ -15,9 +15,9 @@ from projector.loads.snapshot import MOST_ROWS
 from projector.reads import Reads, open_reads
 from projector.tail.triggers import install, late_partitions_of, left_partitions_of
 from readmodel.errors import EventLogUnavailable
-from readmodel.poll import Poll
-from readmodel.postgres_client import check_server
-from readmodel.view import ViewPage
+from readmodel.postgres.client import check_server
+from readmodel.values.poll import Poll
+from readmodel.view.reader import ViewPage
 from tests.support.partitions import SCHEMES, Scheme, at, bounds, month
 from tests.support.projecting import MAX_BYTES, Bench, bench, ids
 from tests.support.servers import connected

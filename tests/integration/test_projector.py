@@ -7,7 +7,7 @@ import pytest
 
 from projector.reads import Reads
 from readmodel.errors import EventLogUnavailable
-from readmodel.view import Cold
+from readmodel.view.reader import Cold
 from tests.support.projecting import Bench, bench, ids
 from tests.support.waiting import eventually
 

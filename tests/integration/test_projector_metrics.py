@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from projector.metrics import exposition
 from projector.telemetry import Telemetry
-from readmodel.messages import ProjectorRequest, encode_request
+from readmodel.values.messages import ProjectorRequest, encode_request
 from tests.support.damage import lose_oldest
 from tests.support.healing import end_the_lead
 from tests.support.projecting import Bench, bench

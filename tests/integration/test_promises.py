@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 from structlog.testing import capture_logs
 
-from readmodel.view import Cold
+from readmodel.view.reader import Cold
 from tests.support.waiting import eventually
 from tests.support.whole import whole_service
 

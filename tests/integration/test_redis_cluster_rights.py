@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from projector.core.operations import Add
-from readmodel.keys import Keys
-from readmodel.redis_rights import Program, rules
-from readmodel.redis_servers import masters_of, open_servers
-from readmodel.slices import slot_of
-from readmodel.subscription import heard, publish
+from readmodel.redis.servers import masters_of, open_servers
+from readmodel.view.keys import Keys
+from readmodel.view.rights import Program, rules
+from readmodel.view.slices import slot_of
+from readmodel.view.subscription import heard, publish
 from readside.inspection.findings import Finding
 from readside.inspection.of_redis import judge_server, of_redis
 from readside.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import MaxConnectionsError, ResponseError
 
-from readmodel.redis_client import connect
+from readmodel.redis.client import connect
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.waiting import eventually
 

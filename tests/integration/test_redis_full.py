@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from readmodel.view import Cold
+from readmodel.view.reader import Cold
 from tests.support.projecting import bench
 from tests.support.servers import embedded_redis
 from tests.support.waiting import eventually

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from readmodel.redis_rights import API, PROJECTOR, Program, base, rules
+from readmodel.view.rights import API, PROJECTOR, Program, base, rules
 from tests.support.builders import api, api_config, events_path, stream_path
 from tests.support.commanding import Site
 from tests.support.projecting import Bench, bench

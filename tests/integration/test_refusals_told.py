@@ -10,12 +10,12 @@ import pytest
 from redis.asyncio import Redis
 
 from readmodel.errors import AccessRefused, ServiceError, ViewFull, ViewUnavailable
-from readmodel.keys import Keys
-from readmodel.postgres_client import check_server
-from readmodel.postgres_client import connect as connect_postgres
-from readmodel.projection import read_projection
-from readmodel.redis_client import connect, translated
-from readmodel.view import ViewReader
+from readmodel.postgres.client import check_server
+from readmodel.postgres.client import connect as connect_postgres
+from readmodel.redis.client import connect, translated
+from readmodel.view.keys import Keys
+from readmodel.view.projection import read_projection
+from readmodel.view.reader import ViewReader
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import free_port
 from tests.support.commanding import Site, execute

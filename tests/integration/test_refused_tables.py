@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from query_api.operators import health
-from readmodel import table_reads
+from readmodel.postgres import table_reads
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.builders import api, api_config
 from tests.support.projecting import Bench, bench

@@ -14,10 +14,10 @@ import pytest
 
 from projector.tail.sql import statement
 from query_api.sources.projector_requests import ProjectorRequests
-from readmodel import standby_log
-from readmodel.event_log import answer_statement
-from readmodel.sql import statement as shared
-from readmodel.wal import parse_wal
+from readmodel.postgres import standby_log
+from readmodel.postgres.event_log import answer_statement
+from readmodel.postgres.sql import statement as shared
+from readmodel.values.wal import parse_wal
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.inspection.of_replicas import of_replicas
 from readside.settings import Settings
@@ -112,6 +112,7 @@ class Site:
         of_it = f"{{replica={name_of(standby)}}}"
 
         async def arrived() -> bool:
+            await asyncio.sleep(0.1)  # a scrape is dear
             told = await self.metrics()
             is_dated = not fit or f"readside_replica_lag_seconds{of_it}" in told
             return told.get(f"readside_replica_fit{of_it}") == int(fit) and is_dated

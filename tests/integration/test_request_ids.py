@@ -10,7 +10,7 @@ import pytest
 from query_api.access import denials
 from query_api.polls.events import Events
 from readmodel.errors import ViewUnavailable
-from readmodel.view import ViewReader
+from readmodel.view.reader import ViewReader
 from tests.integration.test_api_process import environment, running
 from tests.support.builders import BOTH_KEY, OPS_KEY, READ_KEY, Way, events_path
 from tests.support.logs import Lines, logged

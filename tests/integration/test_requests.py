@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from projector.core import sessions as table
 from readmodel.errors import InvalidParameter, NoLeader
-from readmodel.messages import ProjectorRequest, encode_request
-from readmodel.view import Cold, ViewPage
+from readmodel.values.messages import ProjectorRequest, encode_request
+from readmodel.view.reader import Cold, ViewPage
 from readside.commands import projector_client
 from readside.commands.sessions import rebuild, warm
 from readside.settings import Settings

@@ -2,10 +2,10 @@
 
 import pytest
 
-from readmodel.messages import ProjectorReply, ProjectorRequest
-from readmodel.redis_servers import open_servers
-from readmodel.slices import slot_of
-from readmodel.whole_view import WholeView
+from readmodel.redis.servers import open_servers
+from readmodel.values.messages import ProjectorReply, ProjectorRequest
+from readmodel.view.slices import slot_of
+from readmodel.view.whole import WholeView
 from readside.commands.projector_client import ask
 from tests.support.projecting import Bench, bench
 from tests.support.redis_clusters import RedisCluster

@@ -9,10 +9,10 @@ import pytest
 
 from projector.tail.triggers import install
 from readmodel.errors import RightsMissing
-from readmodel.event_log import EventLog
-from readmodel.poll import Poll
-from readmodel.postgres_client import check_rows_visible, create_pool
-from readmodel.tables import TableFinder
+from readmodel.postgres.client import check_rows_visible, create_pool
+from readmodel.postgres.event_log import EventLog
+from readmodel.postgres.tables import TableFinder
+from readmodel.values.poll import Poll
 from tests.support.letterboxes import hot_session, shows
 from tests.support.projecting import MAX_BYTES, bench
 from tests.support.servers import TABLES

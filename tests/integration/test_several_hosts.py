@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from readmodel.errors import EventLogUnavailable, ServerInRecovery
-from readmodel.postgres_client import check_server, connect
+from readmodel.postgres.client import check_server, connect
 from tests.support.builders import api, api_config, events_path
 from tests.support.commanding import Site
 from tests.support.failover import ServerPair, server_pair

@@ -8,8 +8,8 @@ import pytest
 
 from projector.sql import statement
 from projector.tail.shape import shape_sql
-from readmodel.columns import COLUMNS
-from readmodel.sql import Tables
+from readmodel.postgres.columns import COLUMNS
+from readmodel.postgres.sql import Tables
 from tests.support.projecting import INSERT_SESSION, Writer
 from tests.support.servers import TABLES, connected
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from projector.telemetry import Telemetry
-from readmodel.poll import Poll
-from readmodel.view import ViewPage
-from readmodel.whole_view import WholeView
+from readmodel.values.poll import Poll
+from readmodel.view.reader import ViewPage
+from readmodel.view.whole import WholeView
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.healing import CLOCK_US
 from tests.support.projecting import MAX_BYTES, Bench, bench

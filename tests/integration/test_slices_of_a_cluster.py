@@ -12,13 +12,13 @@ import pytest_asyncio
 
 from projector.view.shared_trips import SharedTrips, SharingClient
 from projector.view.writer import ViewWriter
-from readmodel.messages import ProjectorReply, ProjectorRequest, decode_request, encode_reply
-from readmodel.projection import read_projection
-from readmodel.redis_servers import open_servers
-from readmodel.slices import slot_of
-from readmodel.subscription import heard, publish
-from readmodel.view import ViewReader
-from readmodel.whole_view import WholeView
+from readmodel.redis.servers import open_servers
+from readmodel.values.messages import ProjectorReply, ProjectorRequest, decode_request, encode_reply
+from readmodel.view.projection import read_projection
+from readmodel.view.reader import ViewReader
+from readmodel.view.slices import slot_of
+from readmodel.view.subscription import heard, publish
+from readmodel.view.whole import WholeView
 from readside.commands.projector_client import ask
 from tests.support.redis_clusters import RedisCluster, redis_cluster
 from tests.support.viewing import DATABASE, SHAPE

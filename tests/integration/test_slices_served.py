@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from readmodel.redis_client import connect
-from readmodel.slices import Slices, slot_of
+from readmodel.redis.client import connect
+from readmodel.view.slices import Slices, slot_of
 from tests.support.builders import api, api_config
 from tests.support.projecting import bench
 from tests.support.redis_clusters import redis_cluster

@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 from projector.telemetry import Telemetry
 from readmodel.errors import ForeignView
-from readmodel.ids import parse_session_id
-from readmodel.projection import read_projection
-from readmodel.redis_servers import OneServer
-from readmodel.whole_view import WholeView
+from readmodel.redis.servers import OneServer
+from readmodel.values.ids import parse_session_id
+from readmodel.view.projection import read_projection
+from readmodel.view.whole import WholeView
 from readside.commands import doctor as doctoring
 from readside.commands import explain as explaining
 from readside.commands import sessions, status

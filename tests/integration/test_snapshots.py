@@ -16,10 +16,10 @@ from projector.loads.snapshot import MOST_ROWS, SMALL_BYTES, LargeSnapshot, Snap
 from projector.reads import Reads, open_reads
 from projector.sql import statement
 from readmodel.errors import BadEvents
-from readmodel.event import EventRow, type_name
-from readmodel.postgres_client import check_server
-from readmodel.redis_overrides import PackedWords
-from readmodel.type_index import entries_of, pack_entry
+from readmodel.postgres.client import check_server
+from readmodel.redis.overrides import PackedWords
+from readmodel.values.event import EventRow, type_name
+from readmodel.view.type_index import entries_of, pack_entry
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.fakes.redis import unpacked
 from tests.support.projecting import INSERT_SESSION

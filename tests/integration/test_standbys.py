@@ -14,8 +14,8 @@ from projector.tail import connection as tail
 from projector.tail import doorbell
 from projector.tail.triggers import install
 from projector.telemetry import Telemetry
-from readmodel.keys import Keys
-from readmodel.view import ViewReader
+from readmodel.view.keys import Keys
+from readmodel.view.reader import ViewReader
 from tests.support.healing import healed, watched
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied

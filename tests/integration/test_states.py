@@ -20,9 +20,9 @@ from projector.standing import standing
 from projector.tail.triggers import uninstall
 from projector.telemetry import Telemetry
 from projector.view import committer
-from readmodel.projection import Projection, read_projection
-from readmodel.projection_advice import what_to_do
-from readmodel.redis_servers import RedisServers, open_servers
+from readmodel.redis.servers import RedisServers, open_servers
+from readmodel.view.projection import Projection, read_projection
+from readmodel.view.projection_advice import what_to_do
 from tests.support.builders import api, api_config
 from tests.support.healing import own_redis, said
 from tests.support.projecting import Bench, bench

@@ -10,7 +10,7 @@ import pytest
 from projector import reads as module
 from projector.reads import Reads, open_reads
 from readmodel.errors import EventLogUnavailable
-from readmodel.sql import statement
+from readmodel.postgres.sql import statement
 from tests.support.servers import connected
 
 WANTED = {str(uuid4()): {uuid4().hex: None}}

@@ -14,9 +14,9 @@ import structlog
 from projector.tail.connection import lock_key
 from projector.tail.lead_holders import lead_holders, stranger
 from projector.tail.triggers import install
-from readmodel.postgres_client import Connection
-from readmodel.projection import ask_projection
-from readmodel.redis_client import target
+from readmodel.postgres.client import Connection
+from readmodel.redis.client import target
+from readmodel.view.projection import ask_projection
 from tests.support.projecting import Bench, bench
 from tests.support.servers import connected, embedded_postgres, server_directory
 from tests.support.viewing import whole_view

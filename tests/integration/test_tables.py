@@ -6,14 +6,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from readmodel import table_reads
 from readmodel.errors import SchemaMissing
-from readmodel.event_log import EventLog
-from readmodel.poll import Poll
-from readmodel.postgres_client import connect, create_pool
-from readmodel.postgres_settings import FIXED, NEWER, OWN_PATH, TRACKED
-from readmodel.sql import Tables, statement
-from readmodel.tables import TableFinder, look_for_tables
+from readmodel.postgres import table_reads
+from readmodel.postgres.client import connect, create_pool
+from readmodel.postgres.event_log import EventLog
+from readmodel.postgres.settings import FIXED, NEWER, OWN_PATH, TRACKED
+from readmodel.postgres.sql import Tables, statement
+from readmodel.postgres.tables import TableFinder, look_for_tables
+from readmodel.values.poll import Poll
 from tests.support.builders import api, api_config
 from tests.support.pgbouncers import pgbouncer
 from tests.support.projecting import MAX_BYTES, Bench, bench

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 
 from readmodel.errors import AccessRefused, StoreUnavailable
-from readmodel.postgres_client import connect as connect_postgres
-from readmodel.postgres_client import translated as postgres_translated
-from readmodel.redis_client import connect as connect_redis
-from readmodel.redis_client import translated as redis_translated
+from readmodel.postgres.client import connect as connect_postgres
+from readmodel.postgres.client import translated as postgres_translated
+from readmodel.redis.client import connect as connect_redis
+from readmodel.redis.client import translated as redis_translated
 from readside.demo.embedded_postgres import EmbeddedPostgres, bundled_programs
 from readside.demo.embedded_redis import EmbeddedRedis, find_program
 from readside.demo.processes import free_port

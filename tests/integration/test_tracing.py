@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from query_api.sources.reader import Reader
-from readmodel import tracing
+from readmodel.runtime import tracing
 from readside.tracing import exported, traced
 from tests.integration.test_api_process import environment
 from tests.integration.test_api_process import running as api_process

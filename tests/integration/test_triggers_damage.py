@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from projector.tail.triggers import fingerprint_sql, inspect, install
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from tests.support.letters import new_role
 from tests.support.servers import connected
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from projector.tail.triggers import inspect, install
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from tests.support.letters import events, letter, letterbox, only
 from tests.support.logs import logged
 from tests.support.partitions import MONTHLY

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from projector.tail.triggers import inspect, install, install_sql, uninstall
 from readmodel.errors import RightsMissing
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.letters import Letterbox, events, letter, new_role, only, sessions
 from tests.support.servers import connected, fresh_database

@@ -9,7 +9,7 @@ import pytest
 
 from projector.tail.triggers import fingerprint_sql, inspect, install, install_sql, uninstall
 from readmodel.errors import EventLogUnavailable, StoreRefused
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.servers import connected, fresh_database
 from tests.support.traces import INSTALLED, rows, traces

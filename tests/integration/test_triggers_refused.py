@@ -8,7 +8,7 @@ import pytest
 
 from projector.tail.triggers import inspect, install, uninstall
 from readmodel.errors import RightsMissing, SchemaMissing, ServerInRecovery
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from tests.support.letters import new_role
 from tests.support.servers import connected, embedded_postgres, server_directory
 from tests.support.traces import traces

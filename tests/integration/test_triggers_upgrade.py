@@ -9,7 +9,7 @@ import pytest
 
 from projector.tail.triggers import fingerprint_sql, inspect, install, install_sql, uninstall
 from readmodel.errors import RightsMissing
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from tests.support import letters
 from tests.support.letters import Letterbox, events, letter, new_role, only, sessions
 from tests.support.servers import connected

@@ -10,12 +10,12 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from readmodel.keys import Keys
-from readmodel.projection import Projection, read_projection
-from readmodel.projection_advice import users_see
-from readmodel.redis_client import connect
-from readmodel.redis_servers import OneServer
-from readmodel.view import ViewReader
+from readmodel.redis.client import connect
+from readmodel.redis.servers import OneServer
+from readmodel.view.keys import Keys
+from readmodel.view.projection import Projection, read_projection
+from readmodel.view.projection_advice import users_see
+from readmodel.view.reader import ViewReader
 from readside.commands import explain as command
 from readside.commands.plain_words import TableRow, rows
 from readside.settings import Settings

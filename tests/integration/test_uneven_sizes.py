@@ -8,7 +8,7 @@ import pytest
 
 from projector.core.operations import Put
 from query_api.sources import view_reads
-from readmodel.freshness import rfc3339
+from readmodel.values.freshness import rfc3339
 from tests.fakes.event_log import Row
 from tests.support.stands import NOON_US, Stand, real_stand
 

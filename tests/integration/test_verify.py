@@ -14,9 +14,9 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from readmodel.errors import NoLeader, ServiceError
-from readmodel.messages import ProjectorReply
-from readmodel.postgres_client import Pool, create_pool
-from readmodel.type_index import pack_index, unpack_index
+from readmodel.postgres.client import Pool, create_pool
+from readmodel.values.messages import ProjectorReply
+from readmodel.view.type_index import pack_index, unpack_index
 from readside.commands import sessions as commands
 from readside.inspection import verify
 from readside.inspection.verdict import Verdict

@@ -12,14 +12,14 @@ import pytest
 from projector.core.operations import Add
 from projector.view.writer import TermRefused
 from readmodel.errors import ViewUnavailable
-from readmodel.keys import Keys
-from readmodel.messages import decode_change
-from readmodel.redis_client import translated
-from readmodel.redis_moving import MovingServers
-from readmodel.redis_servers import open_servers
-from readmodel.slices import slot_of
-from readmodel.subscription import heard
-from readmodel.view import Cold, ViewPage
+from readmodel.redis.client import translated
+from readmodel.redis.moving import MovingServers
+from readmodel.redis.servers import open_servers
+from readmodel.values.messages import decode_change
+from readmodel.view.keys import Keys
+from readmodel.view.reader import Cold, ViewPage
+from readmodel.view.slices import slot_of
+from readmodel.view.subscription import heard
 from tests.support.redis_clusters import Node, RedisCluster
 from tests.support.viewing import Stage, event
 from tests.support.waiting import eventually

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from projector.view import writer as view_writer
-from readmodel.postgres_client import Connection
-from readmodel.view import Cold
+from readmodel.postgres.client import Connection
+from readmodel.view.reader import Cold
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.healing import Record, healed, reconnect
 from tests.support.projecting import Bench, Writer, bench

@@ -6,18 +6,21 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from readmodel.errors import SchemaMissing
-from readmodel.postgres_client import create_pool
+from readmodel.postgres.client import connect, create_pool
+from readside.demo.chaos import Chaos
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.moves import Change, Record, Savepoint, Transaction
 from readside.demo.sample_log import purge
 from readside.demo.workflows import Workflow
-from readside.demo.writer import Writer
+from readside.demo.writer import APPLICATION_NAME, Writer
 from tests.support.servers import connected, fresh_database
 from tests.support.waiting import eventually
 
@@ -131,6 +134,21 @@ async def test_it_goes_on_after_a_crash_of_the_server(postgres_server: EmbeddedP
         await eventually(lambda: more_than(database_url, before), "more events come")
         running.cancel()
         await asyncio.wait([running])
+
+
+async def test_chaos_cuts_every_connection_but_the_writers(database_url: str, tmp_path: Path) -> None:
+    """It stands for applications, which are nobody's to mend here."""
+    nobody: Any = None
+    chaos = Chaos(nobody, nobody, nobody, {}, database_url, "", tmp_path)
+    ours, writers = [await connect(database_url, application_name=name) for name in ("readside-api", APPLICATION_NAME)]
+    try:
+        await chaos._cut()
+        await eventually(ours.is_closed, "ours is cut")
+
+        assert await writers.fetchval("SELECT 1") == 1
+    finally:
+        ours.terminate()
+        writers.terminate()
 
 
 async def more_than(url: str, number: int) -> bool:

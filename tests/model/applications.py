@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from random import Random
 
-from readmodel.supervise import end
+from readmodel.runtime.supervise import end
 from tests.model.postgres import Postgres
 from tests.model.transactions import Aborted, Transaction
 from tests.model.writers import Deeds, Statement

@@ -3,9 +3,9 @@
 from collections import Counter
 
 from projector.loads.snapshot import type_counts
-from readmodel.type_index import unpack_index
-from readmodel.view import WholeSession
-from readmodel.whole_view import WholeView
+from readmodel.view.reader import WholeSession
+from readmodel.view.type_index import unpack_index
+from readmodel.view.whole import WholeView
 from tests.model.postgres import UNFIT, Postgres
 from tests.model.transactions import State
 from tests.model.writers import SESSIONS

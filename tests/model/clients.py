@@ -1,8 +1,8 @@
 """Clients of the simulated Postgres that read the tables: each connection was opened while one server ran."""
 
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable
-from readmodel.event_log import LogPage
-from readmodel.poll import Poll
+from readmodel.postgres.event_log import LogPage
+from readmodel.values.poll import Poll
 from tests.model.chance import Machine
 from tests.model.postgres import Postgres
 from tests.support.viewing import expected

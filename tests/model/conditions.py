@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from readmodel.backoff import delays
-from readmodel.type_index import ENTRY_BYTES
+from readmodel.runtime.backoff import delays
+from readmodel.view.type_index import ENTRY_BYTES
 
 _BOUNDS = {
     "projector.tail.letterbox.LEASE_SECONDS": 0.5,
@@ -44,8 +44,8 @@ _BOUNDS = {
     "projector.enumeration.IN_HAND": 2,
     # Time passes for nobody in these: what is known of another database's clock or of a store that was away.
     "projector.view.writer.STILL_MOVING_SECONDS": 0.0,
-    "readmodel.subscription.PLACES_SECONDS": 0.1,
-    "readmodel.type_index._CHUNK_BYTES": 2 * ENTRY_BYTES,
+    "readmodel.view.subscription.PLACES_SECONDS": 0.1,
+    "readmodel.view.type_index._CHUNK_BYTES": 2 * ENTRY_BYTES,
     "query_api.sources.view_reads.LONG_BYTES": 3_000,
     "query_api.sources.circuit.RETRY_SECONDS": 0.03,
     "query_api.sources.fallback.MISSING_SECONDS": 0.2,
@@ -77,7 +77,7 @@ _IMPATIENT = (
     "projector.slice_leader",
     "projector.loads.loads",
     "projector.tail.doorbell",
-    "readmodel.subscription",
+    "readmodel.view.subscription",
 )
 """Modules whose pauses between tries are cut short, so that more happens in a run."""
 
@@ -110,7 +110,7 @@ def small_bounds(open_tail: Any, connect: Any, chance: random.Random, clock: Cal
         stack.enter_context(mock.patch("os.urandom", names.randbytes))  # what uuid4 is made of
         stack.enter_context(mock.patch("projector.tail.letterbox.secrets.randbelow", names.randrange))
         stack.enter_context(mock.patch("query_api.operators.lag_history.uniform", chance.uniform))
-        stack.enter_context(mock.patch("readmodel.backoff.random", SimpleNamespace(Random=lambda: chance)))
+        stack.enter_context(mock.patch("readmodel.runtime.backoff.random", SimpleNamespace(Random=lambda: chance)))
         for name in _IMPATIENT:
             stack.enter_context(mock.patch(f"{name}.delays", _short_delays))
         yield

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from projector.tail.lead_holders import OUR_NAME
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 from tests.model.chance import Line, Machine
 from tests.model.letter_tables import HEAP_BYTES, INDEXED_BYTES
 from tests.model.postgres import UNFIT, Postgres

@@ -4,12 +4,12 @@ import asyncio
 from collections import Counter
 from random import Random
 
-from readmodel.arrivals import Arrivals
-from readmodel.cut import START, cut_of
 from readmodel.errors import OffsetGone, ServiceError
-from readmodel.offset import Offset, parse_offset
-from readmodel.view import Cold
-from readmodel.whole_view import WholeView
+from readmodel.values.arrivals import Arrivals
+from readmodel.values.cut import START, cut_of
+from readmodel.values.offset import Offset, parse_offset
+from readmodel.view.reader import Cold
+from readmodel.view.whole import WholeView
 from tests.model.oracle import Wrong
 from tests.model.postgres import Postgres
 from tests.model.writers import SESSIONS

@@ -8,10 +8,10 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
-from readmodel.keys import Keys
-from readmodel.redis_servers import RedisServers
-from readmodel.slices import SLOTS, Slices, slot_of
-from readmodel.whole_view import WholeView
+from readmodel.redis.servers import RedisServers
+from readmodel.view.keys import Keys
+from readmodel.view.slices import SLOTS, Slices, slot_of
+from readmodel.view.whole import WholeView
 from tests.model.chance import Machine
 from tests.model.simulated_redis import Client, Store
 

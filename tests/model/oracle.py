@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import orjson
 
 from query_api.http.reply import Reply
-from readmodel.event import EventRow
-from readmodel.poll import Poll, render
-from readmodel.poll_query import parse_since
+from readmodel.values.event import EventRow
+from readmodel.values.poll import Poll, render
+from readmodel.values.poll_query import parse_since
 from tests.model.postgres import TERMINAL, Postgres
 from tests.model.transactions import State
 from tests.support.viewing import newest_first, step_of

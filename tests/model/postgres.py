@@ -8,7 +8,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
-from readmodel.offset import origin_of
+from readmodel.values.offset import origin_of
 from tests.model.clockwork import STARTED_AT
 from tests.model.letter_tables import LetterTables
 from tests.model.transactions import Savepoint, SessionLock, Snapshot, State, States, Transaction, Version

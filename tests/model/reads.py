@@ -10,7 +10,7 @@ from projector.core.new_events import NewEvents
 from projector.core.served_part import LogRow
 from projector.loads.snapshot import Part
 from readmodel.errors import BadEvents
-from readmodel.event import EventRow, type_name
+from readmodel.values.event import EventRow, type_name
 from tests.model.clients import Client
 from tests.model.postgres import TERMINAL, UNFIT
 from tests.model.transactions import State

@@ -127,10 +127,11 @@ def find_all() -> None:
 
 @contextmanager
 def running() -> Iterator[Runs]:
-    """Start workers whose sets of strings have one order only."""
-    spawning = multiprocessing.get_context("spawn")
+    """Start workers whose sets of strings have one order only: forks of a Python of their own, which imports once."""
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload([__name__])
     with mock.patch.dict(os.environ, {"PYTHONHASHSEED": "0"}), NamedTemporaryFile("r", encoding="utf-8") as hangs:
-        pool = ProcessPoolExecutor(WORKERS, spawning, _tell_hangs, (hangs.name,))
+        pool = ProcessPoolExecutor(WORKERS, forking, _tell_hangs, (hangs.name,))
         try:
             yield Runs(pool)
         finally:

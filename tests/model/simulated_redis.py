@@ -214,7 +214,7 @@ class Client(Redis):
     """
 
     def __init__(self, place: Callable[[], Store], machine: Machine, moved: Callable[[], None]) -> None:
-        super().__init__()
+        super().__init__(driver_info=None)  # else it looks through what is installed for redis-py's version
         self._place = place
         self._moved = moved
         self.machine = machine

@@ -13,8 +13,8 @@ import redis
 from structlog.testing import capture_logs
 
 from projector.view.scripts import source as writing_source
-from readmodel.scripts import source
-from readmodel.supervise import end
+from readmodel.runtime.supervise import end
+from readmodel.view.scripts import source
 from tests.model.clockwork import LeapingLoop, virtual_clocks
 from tests.model.conditions import small_bounds, small_script
 from tests.model.nodes import Nodes
@@ -57,7 +57,7 @@ def altered_scripts(alter: Callable[[str, str], str]) -> Iterator[None]:
     with ExitStack() as stack:
         for name in ("projector.view.writer.source", "projector.served_check.source"):
             stack.enter_context(mock.patch(name, write))
-        stack.enter_context(mock.patch("readmodel.view.source", read))
+        stack.enter_context(mock.patch("readmodel.view.reader.source", read))
         yield
 
 

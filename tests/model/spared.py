@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from readmodel.keys import Keys
+from readmodel.view.keys import Keys
 from tests.model.nodes import Nodes
 from tests.model.postgres import Postgres
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable
-from readmodel.event_log import LogPage
-from readmodel.poll import Poll
-from readmodel.standby_log import Choose, StandbyServer, another_cluster
-from readmodel.wal import Proof
+from readmodel.postgres.event_log import LogPage
+from readmodel.postgres.standby_log import Choose, StandbyServer, another_cluster
+from readmodel.values.poll import Poll
+from readmodel.values.wal import Proof
 from tests.model.chance import Machine
 from tests.model.postgres import Postgres
 from tests.support.viewing import expected
@@ -35,7 +35,7 @@ class Standby:
 
 
 class StandbyLog:
-    """What an API process reads of it: the methods of `readmodel.standby_log.StandbyLog`."""
+    """What an API process reads of it: the methods of `readmodel.postgres.standby_log.StandbyLog`."""
 
     def __init__(self, machine: Machine, standby: Standby, choose: Choose) -> None:
         self._machine = machine

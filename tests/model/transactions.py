@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from projector.core.comparison import Truth
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 
 
 @dataclass(frozen=True)

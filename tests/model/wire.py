@@ -12,7 +12,7 @@ import hiredis
 import redis
 from redis._parsers.base import BaseParser
 
-from readmodel.redis_overrides import pack
+from readmodel.redis.overrides import pack
 
 READ_BYTES = 2**16
 DUMP = """

@@ -20,10 +20,10 @@ from query_api.operators.exchange import Exchange
 from query_api.polls.events import Question
 from query_api.sources.replicas import Replica
 from query_api.sources.request_line import RequestLine
-from readmodel.poll_query import parse_poll
-from readmodel.standby_log import Choose
-from readmodel.subscription import heard_all
-from readmodel.supervise import end
+from readmodel.postgres.standby_log import Choose
+from readmodel.runtime.supervise import end
+from readmodel.values.poll_query import parse_poll
+from readmodel.view.subscription import heard_all
 from readside.api import ApiStores, _Wiring
 from readside.replica_servers import ReplicaServer
 from tests.model.applications import Applications

@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 from tests.model.postgres import TERMINAL, UNFIT
 from tests.model.transactions import Change, State
 from tests.support.viewing import event

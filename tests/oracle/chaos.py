@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
-
-from readmodel.slices import Slices, slot_of
+from readmodel.view.slices import Slices, slot_of
+from tests.oracle.asking import Answer
 from tests.oracle.faults import Faults
 from tests.oracle.followers import Follower, PageFollower, StreamFollower, missing_to, place_in
 from tests.oracle.following import Pages
@@ -40,6 +39,10 @@ BETWEEN_SECONDS, LOOK_SECONDS = 0.3, 0.3
 """From the last but one commit to the last, and from one look at what followers have to the next."""
 QUIET_SECONDS = 0.8
 """Between two faults, on average."""
+LONG_SECONDS, POLLS_PER_SECOND, POLLS_PER_SECOND_IN_A_LONG_RUN = 60, 20, 50
+"""Of each poller, on average: a short run shares its processors with other tests, and asks no more than they leave."""
+PROBE_SECONDS = 0.003
+"""For so long each probe waits before it asks, times the number of probes: there is one of each slice."""
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self._pace = POLLS_PER_SECOND if self.seconds < LONG_SECONDS else POLLS_PER_SECOND_IN_A_LONG_RUN
         self.quiet_us = 0
         self.truth: dict[str, set[str]] = {}
         self.kept = frozenset(self._sessions(self.service.installation.view))
@@ -154,7 +158,8 @@ class Run:
         """
         view = self.service.installation.view
         probes = {view.index_of(session_id): session_id for session_id in sorted(self.kept, reverse=True)}
-        waits = [self._live(poller, each, since_us) for poller in self.probers for each in probes.values()]
+        pause = PROBE_SECONDS * len(probes) * len(self.probers)
+        waits = [self._live(poller, each, since_us, pause) for poller in self.probers for each in probes.values()]
         try:
             await asyncio.gather(*waits)
             if self.service.installation.has_standbys and not self.stop.is_set():
@@ -165,11 +170,12 @@ class Run:
             self.stop.set()
         return not self.stop.is_set()
 
-    async def _live(self, poller: Poller, session_id: str, since_us: int) -> None:
+    async def _live(self, poller: Poller, session_id: str, since_us: int, pause: float) -> None:
         last = "no answer"
 
         async def live() -> bool:
             nonlocal last
+            await wait(self.stop, pause)
             question = Question(session_id, limit=poller.random.randrange(1, 1001))
             response = await poller.poll(Ask(question), {})
             if response is not None:
@@ -306,9 +312,9 @@ class Run:
                 return shown
             page += 1
 
-    async def _answer(self, poller: Poller, ask: Ask, headers: Mapping[str, str]) -> httpx.Response:
+    async def _answer(self, poller: Poller, ask: Ask, headers: Mapping[str, str]) -> Answer:
         """An answer of which the as-of is later than the last write."""
-        answers: list[httpx.Response] = []
+        answers: list[Answer] = []
 
         async def answered() -> bool:
             response = await poller.poll(ask, dict(headers))
@@ -323,7 +329,8 @@ class Run:
     def _poller(self, place: int, number: int) -> Poller:
         name = f"poller {number} of api {place}"
         client = self.service.clients[place]
-        return Poller(name, client, self.ledger, self.report, self._own(name), self.stop)
+        chance = self._own(name)
+        return Poller(name, client, self.ledger, self.report, chance, self.stop, polls_per_second=self._pace)
 
     def _writer(self, name: str, longest_seconds: float) -> Writer:
         url = self.service.database_url
@@ -348,7 +355,17 @@ class Run:
         """A client of all API processes, which never wants to see an earlier state than it has seen."""
         name, (first, *others) = f"roamer {number}", self.service.clients
         chance = self._own(name)
-        return Poller(name, first, self.ledger, self.report, chance, self.stop, others, monotonic=True)
+        return Poller(
+            name,
+            first,
+            self.ledger,
+            self.report,
+            chance,
+            self.stop,
+            others,
+            monotonic=True,
+            polls_per_second=self._pace,
+        )
 
     def _sessions(self, view: Slices) -> Iterator[str]:
         """Sessions for ever: a few, and one of each slice at least."""

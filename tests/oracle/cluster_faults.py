@@ -10,7 +10,7 @@ from zlib import crc32
 
 from redis.exceptions import RedisError, ResponseError
 
-from readmodel.slices import slot_of
+from readmodel.view.slices import slot_of
 from tests.oracle.site import Fault, Hindrance, Site
 from tests.support.redis_clusters import NODE_TIMEOUT_MS, Node, RedisCluster
 

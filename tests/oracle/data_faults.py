@@ -11,8 +11,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from readmodel.keys import Keys
-from readmodel.slices import slot_of
+from readmodel.view.keys import Keys
+from readmodel.view.slices import slot_of
 from tests.oracle.histories import Edit
 from tests.oracle.site import Fault, Site
 from tests.oracle.writers import now_us

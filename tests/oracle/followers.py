@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import httpx
 import orjson
 
+from tests.oracle.asking import ANSWER_SECONDS, Answer, Client, NoAnswer, TookTooLong
 from tests.oracle.following import NOW, START, Pages, StreamAnswer, StreamPlace
 from tests.oracle.judge import Question, Wrong
 from tests.oracle.ledger import Ledger
@@ -49,7 +49,7 @@ class StreamFollower:
     """
 
     name: str
-    client: httpx.AsyncClient
+    client: Client
     ledger: Ledger
     report: Report
     random: random.Random
@@ -88,10 +88,10 @@ class StreamFollower:
                 f"/api/v2/sessions/{place.session_id}/stream",
                 params=query,
                 headers=headers,
-                timeout=self.random.uniform(0, 2) if leaves else httpx.USE_CLIENT_DEFAULT,
+                timeout_seconds=self.random.uniform(0, 2) if leaves else ANSWER_SECONDS,
             )
-        except httpx.TransportError as error:
-            if leaves and isinstance(error, httpx.TimeoutException):
+        except NoAnswer as error:
+            if leaves and isinstance(error, TookTooLong):
                 return
             self.report.fail(f"{self.name} gave no answer to {query}: {error!r}")
             self.stop.set()
@@ -106,9 +106,7 @@ class StreamFollower:
         except Wrong as wrong:
             self._complain(place, before, response, f"{wrong}; asked {query}, sent {sent_us}, received {received_us}")
 
-    def _check(
-        self, place: StreamPlace, headers: Mapping[str, str], response: httpx.Response, span: tuple[int, int]
-    ) -> None:
+    def _check(self, place: StreamPlace, headers: Mapping[str, str], response: Answer, span: tuple[int, int]) -> None:
         status = response.status_code
         if status == 410:
             place.take(StreamAnswer("none", span[0], 0, span[1], (), None))
@@ -150,7 +148,7 @@ class StreamFollower:
         if session_id not in self.sessions:
             self.places[place] = place_in(self.ledger, session_id, self.random)
 
-    def _complain(self, place: StreamPlace, before: str, response: httpx.Response, wrong: str) -> None:
+    def _complain(self, place: StreamPlace, before: str, response: Answer, wrong: str) -> None:
         told = {name: value for name, value in response.headers.items() if name.startswith(("readside", "stream"))}
         self.report.fail(f"{self.name} {response.status_code} {place.session_id} behind {before} → {told}: {wrong}")
         self.report.evidence(place.session_id, self.ledger.sessions.get(place.session_id), response.content)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from readmodel.offset import parse_offset
+from readmodel.values.offset import parse_offset
 from tests.oracle.histories import NEVER, History, Life
 from tests.oracle.judge import EMPTY, Wrong
 from tests.oracle.ledger import Ledger

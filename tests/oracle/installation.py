@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from readmodel.slices import Slices
+from readmodel.view.slices import Slices
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK

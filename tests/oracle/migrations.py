@@ -88,14 +88,18 @@ class Migrations:
     async def _migrate(self, statements: Sequence[str], change: Change) -> bool:
         """Run a migration in one transaction; tells whether it was committed."""
         before = len(self.site.ledger.migrations)
-        for _ in range(TRIES):
-            if self.site.stop.is_set():
-                break
-            async with self.site.writer() as writer:
-                await self._try(writer, statements, change)
-            if len(self.site.ledger.migrations) > before:
-                return True
-            await self.site.pause(1)
+        try:
+            for _ in range(TRIES):
+                if self.site.stop.is_set():
+                    break
+                async with self.site.writer() as writer:
+                    await self._try(writer, statements, change)
+                if len(self.site.ledger.migrations) > before:
+                    return True
+                self.site.hurry.set()
+                await self.site.pause(1)
+        finally:
+            self.site.hurry.clear()
         self.site.report.tell("the migration gave way")
         return False
 

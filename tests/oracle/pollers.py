@@ -11,9 +11,9 @@ from datetime import datetime
 from urllib.parse import quote
 from uuid import UUID
 
-import httpx
 import orjson
 
+from tests.oracle.asking import Answer, Client, NoAnswer
 from tests.oracle.histories import EPOCH, STEPS, Event, timestamp_text
 from tests.oracle.judge import Given, Question, Wrong, judge
 from tests.oracle.ledger import Ledger
@@ -58,16 +58,18 @@ class Poller:
     """Polls API processes until it is told to stop."""
 
     name: str
-    client: httpx.AsyncClient
+    client: Client
     ledger: Ledger
     report: Report
     random: random.Random
     stop: asyncio.Event
-    others: Sequence[httpx.AsyncClient] = ()
+    others: Sequence[Client] = ()
     """Other API processes, which it asks as well."""
     monotonic: bool = False
     """Whether it says how new the newest state is that it has seen, and is never shown an earlier one."""
     newest_us: int | None = None
+    polls_per_second: int = 50
+    """At most, on average."""
     asked: list[Ask] = field(default_factory=list)
     bodies: dict[tuple[str, str], bytes] = field(default_factory=dict)
     """By URL and ETag: what an If-None-Match stands for."""
@@ -81,7 +83,7 @@ class Poller:
 
     async def rest(self) -> None:
         """Wait a moment; for longer where this process has no time, which faults and a cluster's bus need as well."""
-        seconds, began = self.random.expovariate(50), time.monotonic()
+        seconds, began = self.random.expovariate(self.polls_per_second), time.monotonic()
         await asyncio.sleep(seconds)
         late = time.monotonic() - began - seconds
         await asyncio.sleep(min(LONGEST_REST_SECONDS, RESTS_PER_DELAY * late))
@@ -138,12 +140,12 @@ class Poller:
             return event.timestamp_us if event else 0
         return time.time_ns() // 1000 - self.random.choice((1_000_000, 30_000_000, DAY_US, 20 * DAY_US))
 
-    async def poll(self, ask: Ask, headers: dict[str, str]) -> httpx.Response | None:
+    async def poll(self, ask: Ask, headers: dict[str, str]) -> Answer | None:
         """Ask, judge, count; None when there was no answer."""
         sent_us = time.time_ns() // 1000
         try:
             response = await self.random.choice((self.client, *self.others)).get(ask.url, headers=headers)
-        except httpx.TransportError as error:
+        except NoAnswer as error:
             self.report.fail(f"{self.name} gave no answer to {ask.url}: {error!r}")
             self.stop.set()
             return None
@@ -157,9 +159,7 @@ class Poller:
             self.complain(ask, headers, response, f"{wrong}; sent {sent_us}, received {received_us}")
         return response
 
-    def check(
-        self, ask: Ask, headers: dict[str, str], response: httpx.Response, sent_us: int, received_us: int
-    ) -> None:
+    def check(self, ask: Ask, headers: dict[str, str], response: Answer, sent_us: int, received_us: int) -> None:
         """Judge one answer; raises Wrong."""
         if response.status_code not in {200, 304, 404}:
             raise Wrong(f"status {response.status_code}: {response.text[:200]}")
@@ -180,7 +180,7 @@ class Poller:
         staleness_us = received_us - as_of_us if wished is None else 0
         self.report.checked(response.headers["readside-source"], response.status_code, staleness_us)
 
-    def body(self, ask: Ask, response: httpx.Response) -> bytes | None:
+    def body(self, ask: Ask, response: Answer) -> bytes | None:
         """What an answer stands for: its own body, or with a 304 that of the ETag; None for a 404."""
         if response.status_code == 404:
             return None
@@ -194,7 +194,7 @@ class Poller:
             del self.bodies[next(iter(self.bodies))]
         return response.content
 
-    def complain(self, ask: Ask, headers: dict[str, str], response: httpx.Response, wrong: str) -> None:
+    def complain(self, ask: Ask, headers: dict[str, str], response: Answer, wrong: str) -> None:
         """Say what was wrong, and end the run."""
         told = {name: value for name, value in response.headers.items() if name.startswith(("readside", "etag"))}
         self.report.fail(f"{self.name} {response.status_code} {ask.url} {headers} → {told}: {wrong}")
@@ -203,9 +203,7 @@ class Poller:
         self.stop.set()
 
 
-def check_freshness(
-    response: httpx.Response, wished: str | None, as_of_us: int, sent_us: int, received_us: int
-) -> None:
+def check_freshness(response: Answer, wished: str | None, as_of_us: int, sent_us: int, received_us: int) -> None:
     """The as-of is in the past, as fresh as was asked, and no older than the lag says; raises Wrong."""
     if as_of_us > received_us:
         raise Wrong("the as-of is in the future")

@@ -141,7 +141,7 @@ class PostgresFaults:
         return True
 
     async def _alter(self, connection: Connection, how: str) -> None:
-        """No writer waits long behind us."""
+        """No writer waits long behind us, and we wait for none twice that does nothing."""
         await connection.execute("SET lock_timeout = '1s'")
         for table in ("sessions", "events"):
             changes = ", ".join(f"{how} TRIGGER {name}" for name in EVERY_TRIGGER)
@@ -150,7 +150,9 @@ class PostgresFaults:
                     await connection.execute(f"ALTER TABLE {table} {changes}")
                     break
                 except asyncpg.LockNotAvailableError:
+                    self.site.hurry.set()
                     await self.site.pause(1)
+        self.site.hurry.clear()
 
     async def _execute(self, statement: str, *arguments: object) -> None:
         async with self.site.postgres() as connection:

@@ -9,6 +9,7 @@ from functools import partial
 
 from readside.demo.processes import LOOPBACK
 from tests.oracle.site import Fault, Site
+from tests.support.redis_asking import fields, pairs
 from tests.support.redis_clusters import Node
 from tests.support.sentinels import DOWN_AFTER_MS, SERVICE, SentinelSet
 
@@ -158,13 +159,13 @@ class SentinelFaults:
             if node is master:
                 if told["role"] != "master":
                     return False
-            elif (told.get("master_port"), told.get("master_link_status")) != (master.server.port, "up"):
+            elif (told.get("master_port"), told.get("master_link_status")) != (str(master.server.port), "up"):
                 return False
         for sentinel in self.watched.sentinels:
-            told = await self.watched.ask(sentinel, "SENTINEL MASTER", SERVICE)
-            if int(told["port"]) != master.server.port or "down" in str(told["flags"]):
+            told = fields(await self.watched.ask(sentinel, "SENTINEL MASTER", SERVICE))
+            if int(told["port"]) != master.server.port or "down" in told["flags"]:
                 return False
-            if int((await self.watched.ask(sentinel, "INFO", "sentinel"))["sentinel_tilt"]):
+            if int(pairs(await self.watched.ask(sentinel, "INFO", "sentinel"))["sentinel_tilt"]):
                 return False
         return True
 

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 from redis.asyncio import Redis
 
 from readside.demo.processes import Child, ending, free_port, log_since
 from readside.settings import child_environment
+from tests.oracle.asking import Client, NoAnswer
 from tests.oracle.installation import Installation
 from tests.support import fork_server
 from tests.support.keys import HEADERS, KEY
@@ -48,7 +48,7 @@ class Service:
     random: random.Random
     projectors: list[Child] = field(default_factory=list)
     apis: list[Child] = field(default_factory=list)
-    clients: list[httpx.AsyncClient] = field(default_factory=list)
+    clients: list[Client] = field(default_factory=list)
     killed: set[int] = field(default_factory=set)
     """Processes that a fault ended."""
 
@@ -88,17 +88,14 @@ class Service:
         name = f"api-{len(self.apis)}"
         child = self.start(name, "api", "--port", str(port), *options)
         self.apis.append(child)
-        limits = httpx.Limits(max_connections=50)
-        client = httpx.AsyncClient(
-            verify=False, base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=30, limits=limits
-        )
+        client = Client(port, HEADERS)
         self.clients.append(client)
 
         async def answers() -> bool:
             assert child.running, log_since(child.log, 0)
             try:
                 return (await client.get("/health/live")).status_code == 200
-            except httpx.TransportError:
+            except NoAnswer:
                 return False
 
         await eventually(answers, f"{name} answers", START_SECONDS)
@@ -158,7 +155,7 @@ class Service:
     async def end(self) -> list[str]:
         """End all processes in good order; gives those that did not."""
         for client in self.clients:
-            await client.aclose()
+            client.close()
         wrong = []
         for child in [*self.projectors, *self.apis]:
             if child.running:

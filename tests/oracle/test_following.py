@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from readmodel.cut import Cut
-from readmodel.offset import Offset
+from readmodel.values.cut import Cut
+from readmodel.values.offset import Offset
 from tests.oracle.following import NOW, START, Pages, StreamAnswer, StreamPlace
 from tests.oracle.histories import Break, Edit, Event
 from tests.oracle.judge import Wrong

@@ -9,8 +9,8 @@ from redis.asyncio.client import PubSub
 from projector.core.operations import Add
 from projector.view.writer import TermRefused, ViewWriter
 from readmodel.errors import ViewUnavailable
-from readmodel.messages import Change, decode_change
-from readmodel.view import Cold, Position
+from readmodel.values.messages import Change, decode_change
+from readmodel.view.reader import Cold, Position
 from tests.support.barriers import after, before, doing
 from tests.support.commanding import Projector, Site
 from tests.support.projecting import Bench, ids

@@ -10,7 +10,7 @@ from projector.reads import Reads
 from projector.tail.reader import LetterReader
 from projector.term import Term
 from projector.view.writer import TermRefused, ViewWriter
-from readmodel.view import Cold, ViewPage
+from readmodel.view.reader import Cold, ViewPage
 from tests.support.barriers import Barrier, after, before, doing
 from tests.support.healing import end_the_lead
 from tests.support.projecting import Bench, ids

@@ -9,9 +9,9 @@ import pytest
 
 from projector.loads.loads import Loader
 from query_api.sources import fallback
-from readmodel.event_log import EventLog
-from readmodel.poll import Poll
-from readmodel.view import ViewReader
+from readmodel.postgres.event_log import EventLog
+from readmodel.values.poll import Poll
+from readmodel.view.reader import ViewReader
 from tests.support.barriers import Ear, after, before
 from tests.support.healing import CLOCK_US
 from tests.support.projecting import INSERT_SESSION

@@ -8,7 +8,7 @@ from projector.core.operations import Put
 from projector.loads.loads import Loader
 from projector.tail.letterbox import Letterbox
 from projector.view.writer import ViewWriter
-from readmodel.view import ViewPage
+from readmodel.view.reader import ViewPage
 from tests.support.barriers import after, before, doing
 from tests.support.partitions import MONTHLY, at, bounds, month
 from tests.support.projecting import Bench, bench

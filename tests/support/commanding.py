@@ -14,11 +14,11 @@ import httpx
 import orjson
 
 from projector.tail import triggers
-from readmodel.keys import Keys
-from readmodel.projection import read_projection
-from readmodel.redis_client import connect
-from readmodel.redis_servers import OneServer
-from readmodel.view import ViewReader
+from readmodel.redis.client import connect
+from readmodel.redis.servers import OneServer
+from readmodel.view.keys import Keys
+from readmodel.view.projection import read_projection
+from readmodel.view.reader import ViewReader
 from readside.demo.processes import free_port
 from tests.support import fork_server
 from tests.support.fork_server import PROGRAM

@@ -5,8 +5,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from readmodel.keys import Keys
-from readmodel.type_index import ENTRY_BYTES
+from readmodel.view.keys import Keys
+from readmodel.view.type_index import ENTRY_BYTES
 
 Damage = Callable[[Redis, Keys, str], Awaitable[object]]
 WRONG_TYPES = ("string", "list", "hash", "zset", "set", "stream")

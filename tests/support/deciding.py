@@ -10,7 +10,7 @@ from projector.core.letters import Letters
 from projector.core.new_events import NewEvents
 from projector.core.operations import Add, StagedSession
 from projector.core.sessions import Load, LoadOutcome
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 from tests.support.tables import Table
 from tests.support.viewing import event
 

@@ -1,14 +1,12 @@
 """A primary and its hot standby, for tests of what happens when the one dies and the other is promoted."""
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.support.servers import TEMPLATE, connected, embedded_postgres, make_template, server_directory
+from tests.support.servers import TEMPLATE, connected, copied, embedded_postgres, make_template, server_directory
 from tests.support.waiting import eventually
 
 
@@ -59,19 +57,11 @@ async def server_pair() -> AsyncIterator[ServerPair]:
         try:
             await make_template(primary)
             await primary.stop()  # a base backup is then a copy
-            shutil.copytree(directory / "primary", directory / "standby", copy_function=shutil.copy2)
-            cluster = directory / "standby" / "cluster"
-            for path in (cluster, *cluster.rglob("*")):
-                shutil.chown(path, *_owner(directory / "primary" / "cluster"))
-            (cluster / "standby.signal").touch()
+            copied(directory / "primary", directory / "standby")
+            (directory / "standby" / "cluster" / "standby.signal").touch()
             await primary.start()
             leads_to = f"host=127.0.0.1 port={primary.port} user=postgres password={primary.password}"
             async with embedded_postgres(directory / "standby", primary_conninfo=leads_to) as standby:
                 yield ServerPair(primary, standby)
         finally:
             await primary.stop()
-
-
-def _owner(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_uid, status.st_gid

@@ -13,6 +13,7 @@ import asyncio
 import asyncio.base_subprocess
 import atexit
 import fcntl
+import functools
 import gc
 import importlib
 import json
@@ -32,13 +33,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import typer.main
+
 from readside.demo.launch import end_with_parent
 from readside.demo.processes import Child
 
 PRELOADED = (
     "readside.cli", "readside.api_server", "readside.projector", "readside.commands.doctor",
     "readside.commands.explain", "readside.commands.sessions", "readside.commands.status", "readside.commands.token",
-    "readside.commands.triggers", "readside.demo.run", "typer.rich_utils", "uvloop",
+    "readside.commands.triggers", "readside.demo.run", "typer.rich_utils", "typer._adapters", "uvloop",
+    "query_api.doorway.protocol", "uvicorn.lifespan.on", "uvicorn.loops.uvloop", "encodings.idna",
+    "importlib.resources.readers",
 )  # fmt: skip
 PROGRAM = (sys.executable, "-m", "readside")
 SERVER = (sys.executable, "-m", "tests.support.fork_server")
@@ -248,6 +253,7 @@ def serve(control: socket.socket, preloaded: Sequence[str]) -> None:
     """Fork a command for each request until the other end is closed; returns in the fork, to run the command."""
     for name in preloaded:
         importlib.import_module(name)
+    _build_command_line()
     gc.freeze()
     by_keyboard = signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -260,6 +266,12 @@ def serve(control: socket.socket, preloaded: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, by_keyboard)
     control.detach()
     _become(*request)
+
+
+def _build_command_line() -> None:
+    """Have typer make of our functions what they are on the command line: to do so takes longer than most commands."""
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    typer.main.get_command(importlib.import_module("readside.cli").app)
 
 
 Place = tuple[dict[str, str], str]

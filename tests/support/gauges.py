@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from readmodel.supervise import end
+from readmodel.runtime.supervise import end
 from readside.inspection.verify import Verifier
 from tests.support.projecting import Bench
 from tests.support.servers import TABLES

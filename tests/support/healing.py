@@ -14,8 +14,8 @@ import orjson
 from structlog.typing import EventDict
 
 from readmodel.errors import StoreRefused, StoreUnavailable
-from readmodel.poll import Poll
-from readmodel.view import Cold
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold
 from readside.demo.embedded_redis import EmbeddedRedis
 from tests.support.projecting import MAX_BYTES, Bench, bench
 from tests.support.servers import embedded_redis

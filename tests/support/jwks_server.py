@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from readmodel.supervise import end
+from readmodel.runtime.supervise import end
 
 LOOPBACK = "127.0.0.1"
 DRIP_SECONDS = 0.005

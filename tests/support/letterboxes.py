@@ -14,7 +14,7 @@ import pytest
 
 from projector.tail.letterbox import Letterbox
 from projector.tail.triggers import install
-from readmodel.view import ViewPage
+from readmodel.view.reader import ViewPage
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.barriers import Barrier, before
 from tests.support.healing import CLOCK_US

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from projector.tail.triggers import install
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from tests.support.servers import connected
 
 TABLES = ("letters_0", "letters_1", "letters_2")

@@ -21,7 +21,7 @@ _NAME = re.compile(r"\bpg_catalog\.(\w+)\(")
 def names() -> list[str]:
     """The functions that our statements call."""
     found: set[str] = set()
-    for package in ("readmodel.sql", "projector.sql", "readside.inspection.sql"):
+    for package in ("readmodel.postgres.sql", "projector.sql", "readside.inspection.sql"):
         for file in files(package).iterdir():
             if file.name.endswith(".sql"):
                 found.update(_NAME.findall(file.read_text()))

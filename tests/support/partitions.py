@@ -10,7 +10,7 @@ from statistics import median
 from time import perf_counter
 
 from projector.tail.triggers import inspect, install, tree_sql
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 from readside.demo.embedded_postgres import EmbeddedPostgres
 from tests.support.servers import SCHEMA, connected, fresh_database, running_postgres
 

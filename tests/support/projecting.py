@@ -15,16 +15,16 @@ from projector.leader import Leader
 from projector.report import Reporter
 from projector.tail.triggers import install
 from projector.telemetry import Telemetry
-from readmodel.event_log import EventLog
-from readmodel.keys import Keys
-from readmodel.poll import Poll
-from readmodel.postgres_client import create_pool
-from readmodel.redis_client import connect
-from readmodel.redis_servers import OneServer, RedisServers, open_servers
-from readmodel.supervise import first_to_end
-from readmodel.tables import TableFinder
-from readmodel.view import Cold, ViewPage, ViewReader
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import create_pool
+from readmodel.postgres.event_log import EventLog
+from readmodel.postgres.tables import TableFinder
+from readmodel.redis.client import connect
+from readmodel.redis.servers import OneServer, RedisServers, open_servers
+from readmodel.runtime.supervise import first_to_end
+from readmodel.values.poll import Poll
+from readmodel.view.keys import Keys
+from readmodel.view.reader import Cold, ViewPage, ViewReader
+from readmodel.view.whole import WholeView
 from tests.support.builders import projector_config
 from tests.support.waiting import eventually
 

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import free_port
+from tests.support.redis_asking import ANSWER_SECONDS, Command, asked, pairs
 from tests.support.redis_bus import Bus
 from tests.support.servers import program_from_environment, server_directory
 from tests.support.waiting import eventually
@@ -49,30 +50,31 @@ class Node:
 
     def client(self) -> Redis:
         """A client of it, as its administrator; to be closed."""
-        return Redis(host=self.host, port=self.server.port, password=self.server.password, socket_timeout=5)
+        return Redis(
+            host=self.host,
+            port=self.server.port,
+            password=self.server.password,
+            socket_timeout=ANSWER_SECONDS,
+            driver_info=None,  # to find out redis-py's version takes a millisecond
+        )
 
-    async def run(self, *command: object) -> Any:
-        """Send it one command."""
-        redis: Any
-        async with self.client() as redis:
-            return await redis.execute_command(*command)
+    async def run(self, *words: object) -> Any:
+        """Send it one command, of which the first words may be one string; its reply, strings as bytes."""
+        (reply,) = await self.replies([*str(words[0]).split(), *words[1:]])
+        return reply
 
-    async def info(self, section: str) -> dict[str, Any]:
+    async def replies(self, *commands: Command) -> list[Any]:
+        """Send it commands, all at once."""
+        return await asked(self.host, self.server.port, self.server.password, *commands)
+
+    async def info(self, section: str) -> dict[str, str]:
         """What it says about itself."""
-        redis: Any
-        async with self.client() as redis:
-            told: dict[str, Any] = await redis.info(section)
-        return told
-
-    async def cluster_info(self) -> dict[str, str]:
-        """What it says about the cluster."""
-        told: dict[str, str] = await self.run("CLUSTER INFO")
-        return told
+        return pairs(await self.run("INFO", section))
 
     async def is_master(self) -> bool:
         """Whether it takes writes."""
-        with suppress(RedisError, OSError):
-            return bool((await self.info("replication"))["role"] == "master")
+        with suppress(RedisError):
+            return (await self.info("replication"))["role"] == "master"
         return False
 
     def pause(self) -> None:
@@ -108,9 +110,10 @@ class RedisCluster:
         for node in self.nodes:
             if node.host in self.cut_off:
                 continue
-            with suppress(RedisError, OSError):
-                epoch = int((await node.cluster_info())["cluster_current_epoch"])
-                told += [(epoch, owner) for owner in [await _owner(node, slot)] if owner]
+            with suppress(RedisError):
+                info, slots = await node.replies("CLUSTER INFO", "CLUSTER SLOTS")
+                epoch = int(pairs(info)["cluster_current_epoch"])
+                told += [(epoch, owner) for owner in [_owner(slots, slot)] if owner]
         latest = max(told)[1]
         return next(node for node in self.nodes if node.id == latest)
 
@@ -122,7 +125,7 @@ class RedisCluster:
     async def replica_of(self, master: Node) -> Node:
         """A replica of a master that follows it."""
         for node in self.nodes:
-            with suppress(RedisError, OSError):
+            with suppress(RedisError):
                 told = await node.info("replication")
                 if told["role"] == "slave" and int(told["master_port"]) == master.server.port:
                     return node
@@ -155,7 +158,7 @@ class RedisCluster:
 
     async def move_keys(self, slot: int, source: Node, to: Node, wanted: Callable[[str], bool] = bool) -> None:
         """Move the keys of a migrating slot."""
-        keys = [key.decode() for key in map(_bytes, await source.run("CLUSTER GETKEYSINSLOT", slot, 100_000))]
+        keys = [key.decode() for key in await source.run("CLUSTER GETKEYSINSLOT", slot, 100_000)]
         moving = [key for key in keys if wanted(key)]
         if moving:
             login = ["AUTH", self.password]
@@ -210,11 +213,10 @@ class RedisCluster:
     async def healthy(self) -> bool:
         """Whether all nodes take the cluster to be whole, and replicas follow."""
         for node in self.nodes:
-            told = await node.cluster_info()
-            if told["cluster_state"] != "ok" or int(told["cluster_known_nodes"]) != len(self.nodes):
+            cluster, replication = map(pairs, await node.replies("CLUSTER INFO", "INFO replication"))
+            if cluster["cluster_state"] != "ok" or int(cluster["cluster_known_nodes"]) != len(self.nodes):
                 return False
-            followed = await node.info("replication")
-            if followed["role"] == "slave" and followed["master_link_status"] != "up":
+            if replication["role"] == "slave" and replication["master_link_status"] != "up":
                 return False
         return True
 
@@ -225,15 +227,14 @@ class RedisCluster:
                 await self.restart(node)
         await eventually(self.healthy, "the cluster is whole")
         for node in self.nodes:
-            await node.run("CONFIG RESETSTAT")
-            await node.run("SCRIPT FLUSH")
-            if await node.is_master():
+            (role, *_), *_ = await node.replies("ROLE", "CONFIG RESETSTAT", "SCRIPT FLUSH")
+            if role == b"master":
                 await node.run("FLUSHALL")
 
     async def _told_by_all(self, slot: int, owner: Node, but: Sequence[Node]) -> bool:
         for node in self.nodes:
             unasked = node in but or node.place in self.dead or node.host in self.cut_off
-            if not unasked and await _owner(node, slot) != owner.id:
+            if not unasked and _owner(await node.run("CLUSTER SLOTS"), slot) != owner.id:
                 return False
         return True
 
@@ -269,24 +270,26 @@ class RedisCluster:
         server.password = self.password
         await server.start()
         node = Node(server, host, bus_port, heard_at)
-        node.id = _bytes(await node.run("CLUSTER MYID")).decode()
+        node.id = (await node.run("CLUSTER MYID")).decode()
         self.nodes.append(node)
         return node
 
     async def _meet(self) -> None:
         """Introduce each to each: word of mouth takes seconds."""
         for node in self.nodes:
-            for other in self.nodes:
-                if other is not node:
-                    await node.run("CLUSTER MEET", other.host, other.server.port, other.heard_at)
+            others = (other for other in self.nodes if other is not node)
+            await node.replies(
+                *(("CLUSTER", "MEET", other.host, other.server.port, other.heard_at) for other in others)
+            )
         await eventually(self._all_met, "all nodes know each other")
 
     async def _all_met(self) -> bool:
         for node in self.nodes:
-            known = await node.run("CLUSTER NODES")
-            if len(known) != len(self.nodes) or any("handshake" in other["flags"] for other in known.values()):
+            nodes, info = await node.replies("CLUSTER NODES", "CLUSTER INFO")
+            flags = [line.split()[2] for line in nodes.splitlines()]
+            if len(flags) != len(self.nodes) or any(b"handshake" in each for each in flags):
                 return False
-            if (await node.cluster_info())["cluster_state"] != "ok":
+            if pairs(info)["cluster_state"] != "ok":
                 return False
         return True
 
@@ -297,17 +300,12 @@ class RedisCluster:
         await self._bus.stop()
 
 
-async def _owner(node: Node, slot: int) -> str | None:
-    """The id of a slot's master, as a node tells it."""
-    told = await node.run(b"CLUSTER SLOTS")
-    for first, last, master, *_ in told:
+def _owner(slots: list[Any], slot: int) -> str | None:
+    """The id of a slot's master, as a node's CLUSTER SLOTS tells it."""
+    for first, last, (_, _, master, *_), *_ in slots:
         if first <= slot <= last:
-            return _bytes(master[2]).decode()
+            return str(master.decode())
     return None
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 @contextmanager

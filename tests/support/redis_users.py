@@ -1,4 +1,4 @@
-"""Users of a Redis who may do what `readmodel/redis_rights.py` says, and no more."""
+"""Users of a Redis who may do what `readmodel/view/rights.py` says, and no more."""
 
 import secrets
 from typing import Any
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
-from readmodel.redis_rights import Program, rules
+from readmodel.view.rights import Program, rules
 
 
 async def restricted(redis_url: str, program: Program, prefix: str = "readside", without: str = "") -> str:

@@ -1,7 +1,6 @@
 """A primary and as many hot standbys of it as a test wants, made in a moment: copies of the same first state."""
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from readside.demo.embedded_postgres import EmbeddedPostgres
-from tests.support.servers import connected, embedded_postgres, make_template, server_directory
+from tests.support.servers import connected, copied, embedded_postgres, make_template, server_directory
 from tests.support.waiting import eventually
 
 _KEEPS_ALL = {"wal_level": "replica", "wal_keep_size": "1GB", "max_wal_senders": "20"}
@@ -42,11 +41,6 @@ class Replication:
         (place / "cluster" / "standby.signal").touch()
         leads_to = f"host=127.0.0.1 port={upstream.port} user=postgres password={upstream.password}"
         return embedded_postgres(place, primary_conninfo=leads_to, **_STANDBY, **{**_KEEPS_ALL, **settings})
-
-
-def copied(source: Path, target: Path) -> None:
-    """Copy a stopped server, for the user that it runs as: a thousand files, for which Python takes a while."""
-    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True)
 
 
 async def replayed_all(primary_url: str, standby_url: str) -> None:

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK
+from tests.support.redis_asking import asked, fields
 from tests.support.redis_clusters import Node
 from tests.support.servers import embedded_redis, program_from_environment, server_directory
 from tests.support.waiting import eventually
@@ -74,18 +74,16 @@ class SentinelSet:
     async def master(self) -> Node:
         """Whom the sentinels take to be the master."""
         for sentinel in self.sentinels:
-            with suppress(RedisError, OSError):
+            with suppress(RedisError):
                 _, port = await self.ask(sentinel, "SENTINEL GET-MASTER-ADDR-BY-NAME", SERVICE)
                 return next(node for node in self.servers if node.server.port == int(port))
         raise AssertionError("no sentinel answers")
 
     async def ask(self, sentinel: EmbeddedSentinel, *command: object) -> Any:
-        """Send a sentinel one command."""
-        redis: Any
-        async with Redis(
-            host=LOOPBACK, port=sentinel.port, password=sentinel.password, socket_timeout=2, decode_responses=True
-        ) as redis:
-            return await redis.execute_command(*command)
+        """Send a sentinel one command; its reply, strings as bytes."""
+        words = [*str(command[0]).split(), *command[1:]]
+        (reply,) = await asked(LOOPBACK, sentinel.port, sentinel.password, words)
+        return reply
 
     async def fail_over(self) -> Node:
         """Have the sentinels promote a replica; gives the new master."""
@@ -104,9 +102,9 @@ class SentinelSet:
 
     async def _know_each_other(self) -> bool:
         for sentinel in self.sentinels:
-            told = await self.ask(sentinel, "SENTINEL MASTER", SERVICE)
+            told = fields(await self.ask(sentinel, "SENTINEL MASTER", SERVICE))
             known = int(told["num-slaves"]), int(told["num-other-sentinels"])
-            if known != (len(self.servers) - 1, len(self.sentinels) - 1) or not told["is_master"]:
+            if known != (len(self.servers) - 1, len(self.sentinels) - 1) or "master" not in told["flags"]:
                 return False
         return True
 

@@ -6,21 +6,23 @@ TMPDIR.
 """
 
 import asyncio
+import atexit
 import os
 import re
 import secrets
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 import asyncpg
 
 from projector.tail.triggers import install
-from readmodel.sql import Tables
+from readmodel.postgres.sql import Tables
 from readside.demo.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import LOOPBACK
@@ -52,10 +54,51 @@ def program_from_environment(name: str) -> Path | None:
     return Path(value) if (value := os.environ.get(name)) else None
 
 
+class CopiedPostgres(EmbeddedPostgres):
+    """A server that begins as a copy of one that this process has made: initdb takes ten times as long.
+
+    So all of them have one system identifier and one password.
+    """
+
+    async def _make_cluster(self) -> None:
+        first = await _first_cluster()
+        copied(first / "cluster", self._cluster)
+        copied(first / "password", self._password_file)
+
+
 def embedded_postgres(directory: Path, **settings: str) -> EmbeddedPostgres:
     """A PostgreSQL server as tests want it, not started yet; `settings` on top of the usual ones."""
-    programs = program_from_environment("READSIDE_TEST_POSTGRES_BIN")
-    return EmbeddedPostgres(directory, settings={**POSTGRES_SETTINGS, **settings}, programs=programs)
+    return CopiedPostgres(directory, settings={**POSTGRES_SETTINGS, **settings}, programs=_programs())
+
+
+def another_postgres(directory: Path) -> EmbeddedPostgres:
+    """The same, of which nothing is like another one's."""
+    return EmbeddedPostgres(directory, settings=POSTGRES_SETTINGS, programs=_programs())
+
+
+def copied(source: Path, target: Path) -> None:
+    """Copy a stopped server, for the user that it runs as: a thousand files, for which Python takes a while."""
+    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True)
+
+
+def _programs() -> Path | None:
+    return program_from_environment("READSIDE_TEST_POSTGRES_BIN")
+
+
+_made: list[Path] = []
+
+
+async def _first_cluster() -> Path:
+    """The directory of a server that was never started. It goes when this process ends."""
+    if not _made:
+        stack = ExitStack()
+        directory = stack.enter_context(server_directory())
+        server = another_postgres(directory)
+        await server._prepare()
+        server._drop_copies()
+        atexit.register(stack.close)
+        _made.append(directory)
+    return _made[0]
 
 
 def embedded_redis(directory: Path, *options: str) -> EmbeddedRedis:

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from readmodel.redis_client import connect
-from readmodel.slices import SLOTS
-from readmodel.whole_view import WholeView
+from readmodel.redis.client import connect
+from readmodel.view.slices import SLOTS
+from readmodel.view.whole import WholeView
 
 
 class SeveralServers:

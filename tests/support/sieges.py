@@ -15,8 +15,8 @@ from bench.attack import Prey
 from bench.siege import Damage, attacked
 from bench.watching import peak_mb, resident_mb
 from projector.core.operations import Put
-from readmodel.postgres_client import check_server
-from readmodel.redis_client import connect
+from readmodel.postgres.client import check_server
+from readmodel.redis.client import connect
 from tests.integration.test_api_process import environment, running
 from tests.support.builders import events_path
 from tests.support.keys import KEY

@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from readmodel.slices import Slices
+from readmodel.view.slices import Slices
 
 
 def session_in(slices: Slices, index: int, place: int = 0) -> str:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -16,14 +17,14 @@ from query_api.config import ApiConfig
 from query_api.doorway.layer import Layer
 from query_api.requests.held_polls import HeldPolls
 from query_api.sources.request_line import RequestLine
-from readmodel.offset import origin_of
-from readmodel.poll import Poll
-from readmodel.postgres_client import check_server
-from readmodel.redis_client import connect
-from readmodel.redis_servers import OneServer, RedisServers
-from readmodel.slices import Slices
-from readmodel.subscription import heard_all
-from readmodel.whole_view import WholeView
+from readmodel.postgres.client import check_server
+from readmodel.redis.client import connect
+from readmodel.redis.servers import OneServer, RedisServers
+from readmodel.values.offset import origin_of
+from readmodel.values.poll import Poll
+from readmodel.view.slices import Slices
+from readmodel.view.subscription import heard_all
+from readmodel.view.whole import WholeView
 from readside.api import ApiStores, opened, running
 from tests.fakes.event_log import FakeEventLog, Row, jsonb
 from tests.fakes.redis import fake_redis
@@ -196,6 +197,13 @@ class Stand:
         staged = await stage.staged([row.event() for row in self.kept[session_id]], status=status, snapshot=snapshot)
         await stage.apply(Put(session_id, staged), named=[session_id])
         await self.beat()
+
+    async def hot_session(self) -> str:
+        """Write and heat a session of ten events of two types, a second apart from noon on; gives its id."""
+        session_id = str(uuid4())
+        await self.write(session_id, rows(session_id, 10, "step_created", "artifact_created"))
+        await self.heat(session_id)
+        return session_id
 
     async def add(self, row: Row) -> None:
         """Add an event to both stores."""

@@ -10,11 +10,11 @@ from random import Random
 
 import orjson
 
-from readmodel.arrivals import Arrivals
-from readmodel.event_stream import StreamLog
-from readmodel.offset import Offset, parse_offset
-from readmodel.postgres_client import Connection, create_pool
-from readmodel.tables import TableFinder
+from readmodel.postgres.client import Connection, create_pool
+from readmodel.postgres.event_stream import StreamLog
+from readmodel.postgres.tables import TableFinder
+from readmodel.values.arrivals import Arrivals
+from readmodel.values.offset import Offset, parse_offset
 from tests.support.letters import Letterbox, letterbox, sid
 from tests.support.projecting import MAX_BYTES
 from tests.support.servers import connected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 
 TRACES = {
     "pg_class": "SELECT oid::text, relname::text, relhastriggers::text FROM pg_class WHERE oid >= 16384",

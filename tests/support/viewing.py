@@ -13,16 +13,16 @@ from redis.exceptions import ResponseError
 from projector.core.operations import Add, HeaderValue, Operation, Put, StagedSession
 from projector.loads.snapshot import Part, type_counts
 from projector.view.writer import BatchResult, ViewWriter
-from readmodel.event import EventRow, type_name
-from readmodel.freshness import rfc3339
-from readmodel.header import text
-from readmodel.keys import Keys
-from readmodel.poll import Poll
-from readmodel.redis_overrides import pack
-from readmodel.redis_servers import OneServer
-from readmodel.type_index import Entries, pack_entry
-from readmodel.view import Cold, ViewPage, ViewReader
-from readmodel.whole_view import WholeView
+from readmodel.redis.overrides import pack
+from readmodel.redis.servers import OneServer
+from readmodel.values.event import EventRow, type_name
+from readmodel.values.freshness import rfc3339
+from readmodel.values.poll import Poll
+from readmodel.view.header import text
+from readmodel.view.keys import Keys
+from readmodel.view.reader import Cold, ViewPage, ViewReader
+from readmodel.view.type_index import Entries, pack_entry
+from readmodel.view.whole import WholeView
 
 DATABASE = "7000000000000000001/16384"
 SHAPE = "0" * 32

@@ -8,7 +8,7 @@ import typer
 
 from projector.tail.trigger_catalog import functions, triggers
 from query_api.openapi import document
-from readmodel.keys import Keys
+from readmodel.view.keys import Keys
 from readside.cli import app
 from readside.settings import PREFIX, Settings
 from tests.support.named_tests import names_in

@@ -8,12 +8,13 @@ import { isNewer } from "../src/instants.js";
 const KEPT = 1000;
 const STATUS = { running: "live", waiting: "retrying", hidden: "hidden", paused: "paused", stopped: "stopped" };
 const NOTHING = { events: [], error: null, freshness: null, total: null, hasOlder: false };
+const sources = new WeakMap(); // of tokens, by the function that a component began with
 
 /**
  * Follow a session's events while the component is mounted; null for no session.
  *
  * It begins anew, with an empty list, when the session, `baseUrl`, `types`, `token`, `apiKey`, `limit` or `keep` change.
- * `getToken`, `fetch` and `paused` may be others in each render.
+ * `getToken`, `fetch` and `paused` may be others in each render. Components that begin with one `getToken` share its tokens.
  */
 export function useSessionEvents(session, options = {}) {
   const { baseUrl, types = [], token = null, apiKey = null, limit, keep = KEPT, mostHeld, paused = false } = options;
@@ -45,23 +46,26 @@ export function useSessionEvents(session, options = {}) {
 
 // What is shown of a session: at most `keep` events, newest first.
 class EventsShown {
-  #keep; #show; #told = { ...NOTHING, status: "connecting" }; #stopped = false;
+  #keep; #show; #leave; #told = { ...NOTHING, status: "connecting" }; #stopped = false;
 
   constructor(session, newest, show) {
     const { getToken = null, fetch = null, keep = KEPT, paused, ...options } = newest.current;
     [this.#keep, this.#show] = [keep, show];
+    const source = typeof getToken === "function" ? sourceOf(getToken) : null;
     this.poller = new EventPoller({
       ...options, sessionId: session, maxBurst: Math.max(keep, 1000),
-      ...(getToken === null ? {} : { getToken: (asked) => newest.current.getToken(asked) }),
+      getToken: source?.getToken ?? getToken,
       ...(fetch === null ? {} : { fetch: (...given) => newest.current.fetch(...given) }),
       onEvents: (events, { restarted }) => this.#take(events, restarted),
       onState: (told) => this.#note(told),
     });
+    this.#leave = source?.join(newest);
   }
 
   stop() {
     this.#stopped = true;
     this.poller.stop();
+    this.#leave?.();
   }
 
   /** Resolves to how many came: none where the list is full. */
@@ -89,4 +93,31 @@ class EventsShown {
     this.#told = { ...this.#told, ...changed };
     if (!this.#stopped) this.#show(this.#told);
   }
+}
+
+function sourceOf(getToken) {
+  if (!sources.has(getToken)) sources.set(getToken, new TokenSource(getToken));
+  return sources.get(getToken);
+}
+
+// What components that began with one function share. It is called as long as one of them is still given it. Where all have
+// another by now, since it is made in each render, a newest one is.
+class TokenSource {
+  #first; #members = new Set();
+
+  constructor(first) {
+    this.#first = first;
+  }
+
+  /** Share it; gives what ends that. `newest` is the ref of a component's options. */
+  join(newest) {
+    this.#members.add(newest);
+    return () => this.#members.delete(newest);
+  }
+
+  getToken = (asked) => {
+    const all = [...this.#members].map(({ current }) => current.getToken);
+    const getToken = all.includes(this.#first) ? this.#first : (all.at(-1) ?? this.#first);
+    return getToken(asked);
+  };
 }

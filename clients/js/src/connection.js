@@ -1,6 +1,6 @@
 // A session's address, and who asks: what each call of this client is made of.
 
-import { Credential, headersFor, keyHeaders } from "./credential.js";
+import { Credential, headersFor, isHeaderText, keyHeaders } from "./credential.js";
 import { Unavailable } from "./errors.js";
 import { parseAnswer } from "./exact.js";
 import { systemClock } from "./loop.js";
@@ -87,6 +87,7 @@ export function typesAsked(types) {
 function base(given) {
   if ((given ?? null) === null) throw new TypeError("The option baseUrl says where the API is.");
   const url = new URL(String(given), globalThis.document?.baseURI);
+  if (url.username || url.password) throw new TypeError("The option baseUrl names no user and no password: fetch sends none.");
   [url.search, url.hash] = ["", ""];
   url.pathname = url.pathname.replace(/\/*$/, "/");
   return url;
@@ -101,8 +102,15 @@ function segment(session) {
 function credentialOf(getToken, token, apiKey, seams) {
   const given = [getToken, token, apiKey].filter((one) => (one ?? null) !== null);
   if (given.length > 1) throw new TypeError("Give one of getToken, token and apiKey.");
-  if ((getToken ?? null) === null) return new Credential(token ?? apiKey ?? null, { headers: (apiKey ?? null) === null ? headersFor : keyHeaders, ...seams });
+  if ((getToken ?? null) === null) return fixedCredential(token ?? null, apiKey ?? null, seams);
   if (typeof getToken !== "function") throw new TypeError("getToken is a function that gives a token.");
   if (!credentials.has(getToken)) credentials.set(getToken, new Credential(getToken, seams));
   return credentials.get(getToken);
+}
+
+// What no header holds would fail in fetch, as if the API did not answer.
+function fixedCredential(token, apiKey, seams) {
+  const text = token ?? apiKey;
+  if (text !== null && !isHeaderText(text)) throw new TypeError("The key or token holds what no header can, or nothing.");
+  return new Credential(text, { headers: apiKey === null ? headersFor : keyHeaders, ...seams });
 }

@@ -22,6 +22,11 @@ export function claimsOf(text) {
   return isToken(text) ? objectIn(THREE_PARTS.exec(text)[2]) : null;
 }
 
+/** Whether a header can hold what is given, as a key or a token. */
+export function isHeaderText(given) {
+  return typeof given === "string" && HEADER_TEXT.test(given);
+}
+
 /** The header for a key or a token; none for null. */
 export function headersFor(text) {
   return text !== null && isToken(text) ? { Authorization: `Bearer ${text}` } : keyHeaders(text);
@@ -71,7 +76,7 @@ export class Credential {
    * its life, lest it end on the way.
    */
   async current(signal) {
-    const now = this.#clock.now(), isDue = this.#call === null && now >= this.#retryAt && (this.#over || now >= this.#renewAt);
+    const now = this.#clock.now(), isDue = this.#call === null && this.#clock.ticks() >= this.#retryAt && (this.#over || now >= this.#renewAt);
     if (this.renews && isDue) this.#call = this.#begin();
     if (this.#call !== null && (this.#over || now >= this.#awaitAt)) {
       if (await join(this.#call, signal)) throw new Unauthorized("There are no more tokens.", { status: 401 });
@@ -105,7 +110,7 @@ export class Credential {
 
   /** Why there is nothing to show, and when it is worth trying again. */
   later() {
-    const seconds = Math.max(0, this.#retryAt - this.#clock.now()) / 1000;
+    const seconds = Math.max(0, this.#retryAt - this.#clock.ticks()) / 1000;
     return new Unavailable(this.#reason, { status: 401, retryAfterSeconds: seconds });
   }
 
@@ -137,7 +142,7 @@ export class Credential {
 
   #look(given) {
     if (given === null) [this.#held, this.#shown, this.#over] = [null, {}, true];
-    else if (typeof given !== "string" || !HEADER_TEXT.test(given)) this.#failed("What was given is no token.");
+    else if (!isHeaderText(given)) this.#failed("What was given is no token.");
     else if (given === this.#held) this.#failed("The same token was given again.");
     else this.#take(given);
   }
@@ -151,7 +156,7 @@ export class Credential {
   #failed(reason) {
     this.#failures += 1;
     const seconds = waitAfter({ retryAfterSeconds: null }, this.#failures, { random: this.#random });
-    [this.#reason, this.#retryAt] = [reason, this.#clock.now() + seconds * 1000];
+    [this.#reason, this.#retryAt] = [reason, this.#clock.ticks() + seconds * 1000];
   }
 
   // A function that never answers is given up; it may listen to the signal.

@@ -4,7 +4,7 @@
 //   committed, however late that is after its timestamp. While nothing happens, that is three requests a minute.
 // - Each event is handed over once, by its id. Those that are older than what you hold are left to `loadOlder()`.
 // - A browser opens six connections to a host by HTTP/1.1: four pollers of a page are held at a time, others ask each second.
-// - It waits Retry-After (seconds or a date) after a 429 or 503, and exponentially longer, with jitter, while nothing answers.
+// - It waits Retry-After (a second or more, or a date) after a 429 or 503, else exponentially longer, with jitter.
 // - It rests while its tab is hidden, once what is held has come, and asks at once when it is shown again.
 // - `getToken` is asked for the first token, and for the next before that has ended. It is asked again when the API
 //   refuses the token (401), and less and less often while it fails or gives the same one.
@@ -41,7 +41,7 @@ const MOST_A_PAGE = 1000;
  * | `parse(text)` | parses an answer, in the place of what gives each event its `event_data_json` too |
  * | `mostSeconds` | the longest wait between two tries while nothing answers; 30 |
  * | `mostHeld` | held reads of all pollers together; 4 in a browser. More do where the API is reached by HTTP/2 |
- * | `fetch`, `clock`, `random`, `page` | stand-ins; `page` is what tells that the tab is hidden |
+ * | `fetch`, `clock`, `random`, `page` | stand-ins; `clock` has what `systemClock` has, `page` tells that the tab is hidden |
  */
 export class EventPoller {
   #connection; #reader; #limit; #all; #maxBurst; #types; #random; #onEvents; #onState;
@@ -68,14 +68,19 @@ export class EventPoller {
   resume() { this.#loop.resume(); }
   hurry() { this.#loop.hurry(); }
 
-  /** Whether the session has events older than those handed over. */
+  /** Whether the session has events older than those handed over; false once it is stopped, since `loadOlder()` brings none then. */
   get hasOlder() {
-    return this.#older > 0;
+    return this.#loop.running && this.#older > 0;
   }
 
-  /** Hand over the next page of older events; resolves to how many there were. Rejects with a ReadsideError. */
-  loadOlder() {
-    const done = this.#turn.then(() => this.#fitting(() => this.#loadOlder()));
+  /** Hand over the next page of older events; resolves to how many there were, 0 once it is stopped. Rejects with a ReadsideError. */
+  async loadOlder() {
+    const { signal } = this.#loop;
+    if (signal === null) return 0;
+    const done = this.#turn.then(() => this.#fitting(() => this.#loadOlder(signal))).catch((error) => {
+      if (!signal.aborted) throw error;
+      return 0;
+    });
     this.#turn = done.catch(() => {});
     return done;
   }
@@ -114,6 +119,7 @@ export class EventPoller {
       return 0;
     }
     const { offset, headers } = await this.#reader.read(NOW, signal);
+    signal.throwIfAborted();
     this.#note(headers);
     const { items, total } = await this.#fitting(() => this.#page(1, this.#limit, signal));
     [this.#offset, this.#begun, this.#burst] = [offset, false, 0];
@@ -124,6 +130,7 @@ export class EventPoller {
 
   async #stream(behind, signal) {
     const { events, offset, upToDate, restSeconds, headers } = await this.#reader.read(behind, signal);
+    signal.throwIfAborted();
     this.#note(headers);
     const each = new Map(events.map((event) => [event.id, event])); // updated meanwhile, one may be there twice
     const fresh = [...each.values()].filter(({ id }) => !this.#events.has(id));
@@ -143,10 +150,11 @@ export class EventPoller {
     [this.#older, this.#counted] = [Math.max(0, total - this.#events.size), passed];
   }
 
-  async #loadOlder() {
+  async #loadOlder(signal) {
+    signal.throwIfAborted();
     const events = this.#events;
     for (let page = Math.floor(events.size / this.#limit) + 1; this.#begun && this.hasOlder; page += 1) {
-      const passed = this.#passed, { items, pagination } = await this.#page(page, this.#limit);
+      const passed = this.#passed, { items, pagination } = await this.#page(page, this.#limit, signal);
       if (events !== this.#events) return 0; // it has begun again meanwhile
       if (passed !== this.#passed) {
         page -= 1; // what was passed over meanwhile may belong to this page, and is not in it
@@ -168,12 +176,14 @@ export class EventPoller {
     this.#onEvents(events, { older, restarted });
   }
 
-  // As of no earlier than what we know: another worker may be behind the one that answered last.
-  async #page(page, limit, signal = undefined) {
+  // As of no earlier than what we know: another worker may be behind the one that answered last. What comes once it is stopped
+  // counts no more: it may be started again, or another poller in its place.
+  async #page(page, limit, signal) {
     const parameters = [...this.#types, ["limit", limit], ...(page > 1 ? [["page", page]] : [])];
     const { headers, body } = await this.#connection.ask("events", {
       parameters, headers: { "Readside-Not-Before": this.#last.asOf }, signal,
     });
+    signal.throwIfAborted();
     this.#note(headers);
     return pageOf(body);
   }

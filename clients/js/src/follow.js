@@ -16,7 +16,7 @@ export function follow(session, options) {
   const batches = followBatches(session, options);
   let waiting = [];
   const next = async () => {
-    while (waiting.length === 0) {
+    while (waiting.length === 0 || options.signal?.aborted) {
       const { value, done } = await batches.next();
       if (done) return { value: undefined, done };
       waiting = [...value.events].reverse();

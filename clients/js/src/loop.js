@@ -3,37 +3,50 @@
 import { ReadsideError } from "./errors.js";
 
 const LONGEST_WAIT_SECONDS = 3600; // whoever asks for more has a wrong clock
+const HTTP_DATE = /^[A-Z][a-z]{2}, /; // Date.parse takes nearly anything: "1.5" is a day in 2001
 
+// `now` is the wall clock, which somebody may set back: for dates only. Waits are measured by `ticks`. Both in milliseconds.
 export const systemClock = {
   now: () => Date.now(),
+  ticks: () => performance.now(),
   setTimeout: (work, milliseconds) => setTimeout(work, milliseconds),
   clearTimeout: (timer) => clearTimeout(timer),
 };
+
+/** An HTTP date in milliseconds since 1970; null for anything else. */
+export function httpDate(value) {
+  const text = (value ?? "").trim(), instant = HTTP_DATE.test(text) ? Date.parse(text) : NaN;
+  return Number.isNaN(instant) ? null : instant;
+}
 
 /** Seconds that a Retry-After header asks for, be it a number or an HTTP date; null where it says nothing. */
 export function retryAfterSeconds(value, nowMs) {
   const text = (value ?? "").trim();
   if (/^\d+$/.test(text)) return Math.min(Number(text), LONGEST_WAIT_SECONDS);
-  const instant = Date.parse(text);
-  if (Number.isNaN(instant)) return null;
+  const instant = httpDate(text);
+  if (instant === null) return null;
   return Math.min(Math.max(0, (instant - nowMs) / 1000), LONGEST_WAIT_SECONDS);
 }
 
-/** Seconds to wait after the n-th failure in a row: exponential up to `most`, with jitter; never less than asked for. */
+/**
+ * Seconds to wait after the n-th failure in a row: what is asked for, with jitter on top. Less than `base` counts as nothing
+ * asked: then they are exponential up to `most`, with jitter, so that no loop runs without a rest.
+ */
 export function waitAfter(error, failures, { random = Math.random, base = 1, most = 30 } = {}) {
-  if (error.retryAfterSeconds !== null) return error.retryAfterSeconds * (1 + 0.2 * random());
-  return Math.min(most, base * 2 ** (failures - 1)) * (0.5 + 0.5 * random());
+  const asked = (error.retryAfterSeconds ?? 0) * (1 + 0.2 * random());
+  if (asked >= base) return asked;
+  return Math.max(asked, Math.min(most, base * 2 ** (failures - 1)) * (0.5 + 0.5 * random()));
 }
 
 /**
  * Runs `step(signal)` again and again. It resolves to the seconds until the next one, or rejects with a ReadsideError.
  *
  * `onState({ state, error, retryInSeconds })`: `running`, `waiting` (the last step failed; it goes on by itself),
- * `hidden`, `paused`, or `stopped` for good (with the error, where one is the reason).
+ * `hidden`, `paused`, or `stopped` for good (with the error, where one is the reason). What it throws stops the loop.
  */
 export class Loop {
   #step; #onState; #clock; #random; #page; #most;
-  #abort = null; #timer = null; #busy = false; #paused = false; #failures = 0; #due = 0;
+  #abort = null; #timer = null; #busy = null; #paused = false; #failures = 0; #due = 0;
 
   constructor(step, {
     onState = () => {}, clock = systemClock, random = Math.random, page = globalThis.document, mostSeconds = 30,
@@ -44,6 +57,11 @@ export class Loop {
 
   get running() {
     return this.#abort !== null;
+  }
+
+  /** What is aborted when this run stops; null while none is on. */
+  get signal() {
+    return this.#abort?.signal ?? null;
   }
 
   start() {
@@ -60,7 +78,7 @@ export class Loop {
     this.#abort = null;
     this.#page?.removeEventListener("visibilitychange", this.#look);
     this.#cancel();
-    this.#onState({ state: "stopped", error, retryInSeconds: null });
+    this.#tell({ state: "stopped", error, retryInSeconds: null });
   }
 
   pause() {
@@ -80,7 +98,7 @@ export class Loop {
   }
 
   #look = () => {
-    if (!this.running || this.#busy) return;
+    if (!this.running || this.#busy === this.#abort) return;
     this.#cancel();
     this.#schedule();
   };
@@ -88,10 +106,10 @@ export class Loop {
   #schedule() {
     const hidden = this.#page?.visibilityState === "hidden";
     if (this.#paused || hidden) {
-      this.#onState({ state: this.#paused ? "paused" : "hidden", error: null, retryInSeconds: null });
+      this.#tell({ state: this.#paused ? "paused" : "hidden", error: null, retryInSeconds: null });
       return;
     }
-    this.#timer = this.#clock.setTimeout(() => this.#go(this.#abort), Math.max(0, this.#due - this.#clock.now()));
+    this.#timer = this.#clock.setTimeout(() => this.#go(this.#abort), Math.max(0, this.#due - this.#clock.ticks()));
   }
 
   #cancel() {
@@ -99,8 +117,19 @@ export class Loop {
     this.#timer = null;
   }
 
+  // A fault of the consumer. Once it is stopped nobody is left to be told, so that one is reported as a listener's is.
+  #tell(told) {
+    try {
+      this.#onState(told);
+    } catch (error) {
+      if (told.state === "stopped") report(error);
+      else this.stop(error);
+    }
+  }
+
+  // `#busy` is the run whose step is on its way: one that was stopped meanwhile holds up no other.
   async #go(abort) {
-    [this.#timer, this.#busy] = [null, true];
+    [this.#timer, this.#busy] = [null, abort];
     let seconds, told;
     try {
       seconds = await this.#step(abort.signal);
@@ -116,11 +145,17 @@ export class Loop {
       seconds = waitAfter(error, this.#failures, { random: this.#random, most: this.#most });
       told = { state: "waiting", error, retryInSeconds: seconds };
     } finally {
-      if (this.#abort === abort || this.#abort === null) this.#busy = false;
+      if (this.#busy === abort) this.#busy = null;
     }
     if (abort.signal.aborted) return;
-    this.#due = this.#clock.now() + seconds * 1000;
-    this.#onState(told);
+    this.#due = this.#clock.ticks() + seconds * 1000;
+    this.#tell(told);
     if (this.#abort === abort) this.#schedule();
   }
+}
+
+// Node has no reportError.
+function report(error) {
+  if (globalThis.reportError) globalThis.reportError(error);
+  else queueMicrotask(() => { throw error; });
 }

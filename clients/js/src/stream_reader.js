@@ -25,13 +25,13 @@ export class StreamReader {
    * ReadsideError.
    */
   async read(behind, signal) {
-    const live = behind !== NOW && held < this.#mostHeld && this.#connection.lasts(HOLD_SECONDS), asked = this.#clock.now();
+    const live = behind !== NOW && held < this.#mostHeld && this.#connection.lasts(HOLD_SECONDS), asked = this.#clock.ticks();
     held += live;
     try {
       const parameters = [...this.#types, ["offset", behind], ...(live ? [["live", "long-poll"]] : [])];
       const { headers, body } = await this.#connection.ask("stream", { parameters, signal });
-      const offset = required(headers, "Stream-Next-Offset"), upToDate = headers.has("Stream-Up-To-Date");
-      const restSeconds = upToDate ? this.#rest({ live, moved: offset !== behind, asked }) : 0;
+      const offset = required(headers, "Stream-Next-Offset"), upToDate = headers.has("Stream-Up-To-Date"), moved = offset !== behind;
+      const restSeconds = upToDate || !moved ? this.#rest({ live, moved, asked }) : 0; // a proxy may leave a header out
       return { events: eventsOf(body ?? []), offset, upToDate, restSeconds: behind === NOW ? 0 : restSeconds, headers };
     } finally {
       held -= live;
@@ -40,7 +40,7 @@ export class StreamReader {
 
   #rest({ live, moved, asked }) {
     if (live && moved) return BREATH_SECONDS;
-    const wasHeld = live && this.#clock.now() - asked >= INTERVAL_SECONDS * 1000;
+    const wasHeld = live && this.#clock.ticks() - asked >= INTERVAL_SECONDS * 1000;
     return wasHeld ? 0 : INTERVAL_SECONDS * (1 + 0.1 * this.#random());
   }
 }

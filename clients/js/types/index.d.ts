@@ -116,6 +116,7 @@ export interface FollowOptions extends CallOptions, PaceOptions {
   restart?: boolean;
   /** How many events are known by id, so that what the API gives again is not given again; 100,000. */
   remember?: number;
+  /** What it throws ends the following, and `next` rejects with it. */
   onState?: (told: LoopTold) => void;
 }
 
@@ -258,6 +259,7 @@ export interface EventPollerOptions extends AccessOptions, PaceOptions {
   maxBurst?: number;
   /** New events, newest first. `restarted`: forget what you hold. */
   onEvents?: (events: SessionEvent[], told: { readonly older: boolean; readonly restarted: boolean }) => void;
+  /** What it throws stops the poller, and is told as its `error`. */
   onState?: (told: PollerTold) => void;
   /** In the place of what gives each event its `event_data_json`. */
   parse?: (text: string) => unknown;
@@ -267,13 +269,15 @@ export interface EventPollerOptions extends AccessOptions, PaceOptions {
 export class EventPoller {
   constructor(options: EventPollerOptions);
   start(): void;
+  /** Nothing is handed over any more: what is on its way is given up. */
   stop(): void;
   pause(): void;
   resume(): void;
   /** Ask now instead of when it is due. */
   hurry(): void;
+  /** Whether `loadOlder()` would bring any: false once it is stopped. */
   get hasOlder(): boolean;
-  /** Hand over the next page of older events; resolves to how many there were. Rejects with a ReadsideError. */
+  /** Hand over the next page of older events; resolves to how many there were, 0 once it is stopped. Rejects with a ReadsideError. */
   loadOlder(): Promise<number>;
   /** Say that you no longer hold these events, your oldest: `loadOlder()` brings them again. */
   forget(ids: Iterable<string>): void;

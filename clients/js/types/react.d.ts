@@ -31,5 +31,8 @@ export interface SessionEvents {
   readonly loadOlder: () => Promise<number>;
 }
 
-/** Follow a session's events while the component is mounted; null for no session. */
+/**
+ * Follow a session's events while the component is mounted; null for no session. Components that begin with the same `getToken`
+ * share its tokens. It may be a new function in each render: the newest is called.
+ */
 export function useSessionEvents(session: string | null | undefined, options: SessionEventsOptions): SessionEvents;

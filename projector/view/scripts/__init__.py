@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-from readmodel import scripts
+from readmodel.view import scripts
 
 
 @cache

@@ -1,6 +1,6 @@
 """The SQL statements of those who look at a session, and change nothing."""
 
-from readmodel import sql
+from readmodel.postgres import sql
 
 
 def statement(name: str, tables: sql.Tables) -> str:

@@ -4,9 +4,14 @@ import { claimsOf, isToken } from "../../../clients/js/src/index.js";
 
 export class Clock {
   constructor(nowMs = Date.UTC(2026, 0, 13, 14, 30)) {
-    [this.ms, this.timers, this.next] = [nowMs, new Map(), 1];
+    [this.ms, this.aheadMs, this.timers, this.next] = [nowMs, 0, new Map(), 1];
   }
-  now() { return this.ms; }
+  now() { return this.ms + this.aheadMs; }
+  ticks() { return this.ms; }
+
+  // Set the wall clock, as somebody does who finds it wrong; no time passes.
+  set(seconds) { this.aheadMs += seconds * 1000; }
+
   setTimeout(work, milliseconds) {
     this.timers.set(this.next, { at: this.ms + milliseconds, work });
     return this.next++;
@@ -124,6 +129,20 @@ export class Session {
       signal.addEventListener("abort", () => (this.clock.clearTimeout(timer), this.waiting.delete(wake), fail(signal.reason)));
     });
   }
+}
+
+// An answer whose body comes in parts, so many seconds apart; it comes to no end where `ends` is false.
+export function slowly(parts, { clock, seconds, signal, ends = true, ...told }) {
+  const left = parts.map((part) => new TextEncoder().encode(part));
+  let timer;
+  const body = new ReadableStream({
+    start: (control) => signal.addEventListener("abort", () => (clock.clearTimeout(timer), control.error(signal.reason))),
+    pull: (control) => new Promise((done) => {
+      if (left.length > 0) timer = clock.setTimeout(() => (control.enqueue(left.shift()), done()), seconds * 1000);
+      else if (ends) done(control.close());
+    }),
+  }, { highWaterMark: 0 });
+  return new Response(body, told);
 }
 
 export function equal(found, wanted, what = "") {

@@ -3,7 +3,7 @@
 import {
   BadRequest, Forbidden, OffsetLost, SessionNotFound, Unauthorized, Unavailable, claimsOf, follow, followBatches,
 } from "../../../clients/js/src/index.js";
-import { Clock, Page, Session, Tokens, equal, guard, once, refuse, settled, shownBy, token } from "./doubles.js";
+import { Clock, Page, Session, Tokens, equal, guard, once, refuse, settled, shownBy, slowly, token } from "./doubles.js";
 
 const running = new Set();
 
@@ -125,6 +125,16 @@ export const cases = {
     equal([told.error, told.done, session.waiting.size, clock.timers.size, session.requests.length - before], [null, true, 0, 0, 0]);
     equal(states.at(-1), { state: "stopped", error: null, retryInSeconds: null });
   },
+  async a_signal_ends_it_in_the_middle_of_an_answer() {
+    const abort = new AbortController(), session = new Session(5), clock = session.clock = new Clock(), got = [];
+    const events = follow("some", { baseUrl: "http://poller.test/", fetch: session.fetch, clock, page: null, signal: abort.signal });
+    const ended = (async () => {
+      for await (const { id } of events) if (got.push(id) === 2) abort.abort();
+    })();
+    await clock.pass(0);
+    await ended;
+    equal([got, await events.next(), clock.timers.size], [["e1", "e2"], { value: undefined, done: true }, 0]);
+  },
   async a_signal_that_was_given_already_asks_nothing() {
     const session = new Session(1), { clock, told } = taking(session, { signal: AbortSignal.abort() });
     await clock.pass(1);
@@ -237,6 +247,21 @@ export const cases = {
     await clock.pass(5);
     equal([session.mostHeld, all.every(({ got }) => got.length === 1)], [4, true]);
   },
+  async answers_that_lost_a_header_on_the_way_make_no_tight_loop() {
+    for (const mostHeld of [0, 4]) {
+      const session = new Session(3), { clock, got } = taking(session, { mostHeld, fetch: async (...given) => {
+        const answer = await session.fetch(...given);
+        answer.headers.delete("Stream-Up-To-Date");
+        return answer;
+      } });
+      session.hold = 0.1;
+      session.most = 1;
+      await clock.pass(0);
+      equal(got.length, 3);
+      await clock.pass(5);
+      equal(session.requests.length < 11, true, session.requests.length);
+    }
+  },
   async who_share_a_function_share_its_tokens() {
     const session = new Session(1), clock = new Clock(), tokens = new Tokens(), getToken = tokens.at(clock);
     guard(session, clock);
@@ -299,6 +324,9 @@ export const cases = {
       "TypeError: Give one of getToken, token and apiKey.",
       "TypeError: getToken is a function that gives a token.",
     ]);
+    equal(["kéy", "two words", "a\nb", "", 7].map((apiKey) => said("some", { baseUrl: "http://a", apiKey })), Array(5).fill("TypeError: The key or token holds what no header can, or nothing."));
+    equal([said("some", { baseUrl: "http://a", token: "kéy" }), said("some", { baseUrl: "http://a", token: null, apiKey: null })], ["TypeError: The key or token holds what no header can, or nothing.", "nothing"]);
+    equal(["http://user@a", "http://:pass@a"].map((baseUrl) => said("some", { baseUrl })), Array(2).fill("TypeError: The option baseUrl names no user and no password: fetch sends none."));
   },
   async the_ids_of_sessions_are_escaped() {
     const session = new Session(1), { clock } = taking(session, { name: "../a?b#c" });
@@ -348,6 +376,44 @@ export const cases = {
     session.refusal = () => refuse(410);
     await clock.pass(10);
     equal([told.error instanceof OffsetLost, session.requests.length], [true, 1]);
+  },
+  async a_long_answer_may_take_as_long_as_it_comes() {
+    const session = new Session(0), clock = new Clock(), headers = session.told({ "Stream-Next-Offset": "a.1", "Stream-Up-To-Date": "true" });
+    const parts = ['\ufeff[{"id": "e1", "message"', ': "', "é", '", "timestamp": "2026-01-13T14:30:00Z"}]'];
+    const fetch = async (_, { signal }) => slowly(got.length ? [] : parts, { clock, seconds: 25, signal, ends: got.length === 0, headers });
+    const { got, states } = taking(session, { clock, fetch });
+    await clock.pass(110);
+    equal([got.map(({ id, message }) => [id, message]), states.every(({ state }) => state === "running")], [[["e1", "é"]], true]);
+  },
+  async an_answer_that_comes_to_a_halt_is_given_up() {
+    for (const status of [200, 503]) {
+      const session = new Session(1), clock = new Clock(), { fetch } = session;
+      let first = true;
+      const slow = (signal) => slowly(['{"detail": "La'], { clock, seconds: 20, signal, ends: false, status });
+      const { ids, states } = taking(session, { clock, fetch: (url, options) => (first ? slow(options.signal, first = false) : fetch(url, options)) });
+      await clock.pass(49);
+      equal([ids(), states.length], [[], 0], status);
+      await clock.pass(2);
+      equal([ids(), states[0].state, states[0].error.status], [["e1"], "waiting", status === 200 ? 0 : status], status);
+    }
+  },
+  async a_fetch_without_streams_will_do() {
+    const session = new Session(2), fetch = async (...given) => {
+      const { ok, status, headers, ...answer } = await session.fetch(...given).then(async (made) => ({ ok: made.ok, status: made.status, headers: made.headers, body: await made.text() }));
+      return { ok, status, headers, text: async () => answer.body, json: async () => JSON.parse(answer.body) };
+    };
+    const { clock, ids } = taking(session, { fetch });
+    await clock.pass(0);
+    equal(ids(), ["e1", "e2"]);
+  },
+  async what_on_state_throws_is_thrown_to_the_loop() {
+    const session = new Session(1), onState = ({ state }) => { if (state !== "stopped") throw new RangeError("mine"); };
+    const { clock, told, ids } = taking(session, { onState });
+    await clock.pass(60);
+    equal([ids(), told.error?.message, clock.timers.size], [["e1"], "mine", 0]);
+    const hidden = taking(session, { clock, onState, page: Object.assign(new Page(), { visibilityState: "hidden" }) });
+    await clock.pass(60);
+    equal([hidden.told.error?.message, clock.timers.size], ["mine", 0]);
   },
   async an_error_can_be_thrown_in() {
     const session = new Session(1), { clock, iterator, told } = taking(session);

@@ -248,6 +248,22 @@ export const cases = {
     equal(waits, [0.5, 1, 2, 4, 4, 4, 4, 4, 4]);
     equal(states.at(-1).state, "running");
   },
+  async a_wait_of_nothing_is_as_if_none_were_asked_for() {
+    for (const asked of ["0", "1.5", "-1", "Tue, 13 Jan 2026 14:00:00 GMT"]) {
+      const session = new Session(1), { clock, states } = follow(session);
+      session.failures = Array.from({ length: 4 }, () => refuse(503, { "Retry-After": asked }));
+      await clock.pass(60);
+      equal(states.slice(0, 4).map(({ retryInSeconds }) => retryInSeconds), [0.5, 1, 2, 4], asked);
+    }
+    equal(waitAfter(new ReadsideError("", { retryAfterSeconds: 0.7 }), 1, { random: () => 0 }), 0.7);
+  },
+  async a_date_to_wait_for_counts_from_the_answers_own() {
+    const session = new Session(1), { clock, last } = follow(session);
+    clock.set(3600);
+    session.failures = [refuse(503, { "Retry-After": "Tue, 13 Jan 2026 14:30:20 GMT", Date: "Tue, 13 Jan 2026 14:30:08 GMT" })];
+    await clock.pass(1);
+    equal(last().retryInSeconds, 12);
+  },
   async waits_are_spread_by_chance() {
     const error = new ReadsideError(""), asked = new ReadsideError("", { retryAfterSeconds: 10 });
     equal([0, 1].map((chance) => waitAfter(error, 3, { random: () => chance })), [2, 4]);
@@ -569,6 +585,86 @@ export const cases = {
     await clock.pass(60);
     equal([session.requests.length, states.map((told) => told.state)], [1, ["stopped"]]);
   },
+  async started_again_while_it_asks_behind_a_hidden_tab_it_goes_on_once_shown() {
+    const session = new Session(1), { clock, page, poller, got } = follow(session);
+    session.failures = ["silence"];
+    await clock.pass(1);
+    page.turn("hidden");
+    poller.stop();
+    poller.start();
+    await clock.pass(1);
+    page.turn("visible");
+    await clock.pass(1);
+    equal(got, ["e1"]);
+  },
+  async started_again_by_who_hears_that_it_stopped_it_goes_on() {
+    const session = new Session(1), clock = new Clock(), page = new Page(), states = [];
+    const { poller, got } = follow(session, { clock, page, onState: ({ state }) => states.push(state) && state === "stopped" && page.visibilityState === "hidden" && poller.start() });
+    session.failures = [refuse(404)];
+    page.visibilityState = "hidden";
+    await clock.pass(1);
+    page.turn("visible");
+    await clock.pass(1);
+    equal([states.slice(0, 2), got], [["stopped", "hidden"], ["e1"]]);
+  },
+  async a_clock_that_is_set_back_makes_no_wait_longer() {
+    const session = new Session(1), { clock, page, got } = follow(session);
+    await clock.pass(1.5);
+    page.turn("hidden");
+    await clock.pass(2);
+    clock.set(-7200);
+    session.add(1);
+    page.turn("visible");
+    await clock.pass(1.5);
+    equal(got.length, 2);
+  },
+  async nor_the_wait_for_a_token() {
+    const clock = new Clock(), session = new Session(1);
+    let calls = 0;
+    const getToken = () => {
+      if ((calls += 1) === 1) throw new Error("away");
+      return "a-key";
+    };
+    const { got } = follow(session, { clock, getToken });
+    await clock.pass(0);
+    clock.set(-3600);
+    await clock.pass(2);
+    equal([calls, got.length], [2, 1]);
+  },
+  async stopped_while_an_older_page_is_on_its_way_it_hands_over_nothing() {
+    const session = new Session(40), { clock, poller, got } = follow(session);
+    await clock.pass(0);
+    session.failures = ["silence"];
+    const loads = [poller.loadOlder(), poller.loadOlder()];
+    await clock.pass(0.1);
+    const before = session.requests.length;
+    poller.stop();
+    equal([await Promise.all(loads), await poller.loadOlder(), poller.hasOlder], [[0, 0], 0, false]);
+    poller.start();
+    await clock.pass(1);
+    equal([got.length, session.requests.slice(before).every(({ url }) => url.pathname.endsWith("/stream"))], [10, true]);
+    equal([await poller.loadOlder(), got.length], [10, 20]);
+  },
+  async an_answer_that_comes_after_the_stop_is_not_handed_over() {
+    for (const part of ["/stream", "/events"]) {
+      const session = new Session(40), answers = [], states = [];
+      const fetch = async (url, options) => {
+        const answer = await session.fetch(url, options);
+        if (got.length > 0 && new URL(url).pathname.endsWith(part)) await new Promise((done) => answers.push(done));
+        return answer;
+      };
+      const { clock, poller, got } = follow(session, { fetch, onState: ({ state }) => states.push(state) });
+      await clock.pass(0);
+      session.add(1);
+      await clock.pass(1);
+      const load = part === "/events" ? poller.loadOlder() : 0, before = got.length;
+      await clock.pass(0);
+      poller.stop();
+      answers.forEach((done) => done());
+      await clock.pass(0);
+      equal([got.length, answers.length, states.at(-1), await load], [before, 1, "stopped", 0], part);
+    }
+  },
   async filters_are_sent() {
     const session = new Session(1), { clock } = follow(session, { types: ["a", "b"] });
     await clock.pass(0);
@@ -587,11 +683,37 @@ export const cases = {
     await clock.pass(60);
     equal([told.length, told[0].state, told[0].error.message], [1, "stopped", "mine"]);
   },
+  async what_the_consumers_on_state_throws_stops_it_and_is_told() {
+    const session = new Session(3), clock = new Clock(), states = [];
+    const { poller } = follow(session, { clock, onState: (told) => {
+      states.push(told);
+      if (told.state === "running") throw new RangeError("mine");
+    } });
+    await clock.pass(60);
+    equal([states.map(({ state }) => state), states[1].error.message, clock.timers.size], [["running", "stopped"], "mine", 0]);
+    poller.start();
+    await clock.pass(60);
+    equal(states.length, 4);
+  },
+  async what_it_throws_once_it_is_stopped_is_reported() {
+    const session = new Session(3), clock = new Clock(), { reportError } = globalThis, reported = [];
+    globalThis.reportError = (error) => reported.push(error.message);
+    try {
+      const { poller } = follow(session, { clock, onState: ({ state }) => { throw new RangeError(state); } });
+      await clock.pass(60);
+      equal([reported, clock.timers.size, session.requests.length], [["stopped"], 0, 2]);
+      poller.stop();
+      equal(reported.length, 1);
+    } finally {
+      globalThis.reportError = reportError;
+    }
+  },
   async retry_after_is_read_as_rfc_9110_says() {
     const now = Date.UTC(2026, 0, 13, 14, 30);
     const read = (value) => retryAfterSeconds(value, now);
     equal([read("120"), read(" 0 "), read("Tue, 13 Jan 2026 14:30:05 GMT"), read("Tue, 13 Jan 2026 14:00:00 GMT"), read("soon"), read(null), read("")],
       [120, 0, 5, 0, null, null, null]);
+    equal(["1.5", "-1", "1/2/2026"].map(read), [null, null, null]);
   },
   async whatever_happens_the_newest_events_are_held_without_a_gap() {
     for (let seed = 1; seed <= 30; seed += 1) await anything(seed);

@@ -4,7 +4,7 @@ import { StrictMode, act, createElement } from "react";
 import { createRoot } from "react-dom/client";
 import { useSessionEvents } from "../../../clients/js/react/index.js";
 import { SessionNotFound } from "../../../clients/js/src/index.js";
-import { Clock, Page, Session, equal, once, refuse, token } from "./doubles.js";
+import { Clock, Page, Session, Tokens, equal, guard, once, refuse, token } from "./doubles.js";
 
 globalThis.IS_REACT_ACT_ENVIRONMENT = true;
 const mounted = new Set();
@@ -127,6 +127,31 @@ export const cases = {
     await pass(81);
     equal([reads(session, "/events").length, last().events.length], [before, 3]);
     equal([calls.includes("first"), calls.at(-1)], [true, "later-4"]);
+  },
+  async components_that_share_a_function_share_its_tokens() {
+    const session = new Session(3), clock = new Clock(), tokens = new Tokens(), getToken = tokens.at(clock);
+    guard(session, clock);
+    const one = await shown(session, { clock, getToken }), other = await shown(session, { clock, getToken });
+    await one.pass(0.2);
+    await one.render("another");
+    await other.render("some", { types: ["step_created"] });
+    await one.pass(0.2);
+    equal([one.ids().length, other.ids().length, tokens.calls], [3, 3, 1]);
+    await act(async () => one.root.unmount());
+    await other.pass(80);
+    equal([other.last().status, tokens.calls, tokens.most], ["live", 2, 1]);
+  },
+  async who_takes_another_function_takes_it_from_no_other_component() {
+    const session = new Session(3), clock = new Clock(), calls = [];
+    const mint = (name) => () => (calls.push(name), token({ exp: clock.now() / 1000 + 100, name }));
+    const getToken = mint("shared"), one = await shown(session, { clock, getToken }), other = await shown(session, { clock, getToken });
+    await one.pass(0.2);
+    await one.render("some", { getToken: mint("own") });
+    await one.pass(81);
+    equal(calls, ["shared", "shared"]);
+    await act(async () => other.root.unmount());
+    await one.pass(81);
+    equal(calls, ["shared", "shared", "own"]);
   },
   async it_rests_while_it_is_told_to() {
     const session = new Session(3), { pass, render, last, ids } = await shown(session, { paused: true });

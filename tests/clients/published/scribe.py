@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from readmodel.offset import parse_offset
+from readmodel.values.offset import parse_offset
 from tests.support.followers import START, Followed
 from tests.support.servers import connected
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from projector.core import sessions
-from readmodel.messages import ProjectorRequest, encode_request
+from readmodel.values.messages import ProjectorRequest, encode_request
 from tests.clients.published.scribe import Scribe, explained
 from tests.support.builders import BOTH_KEY, api, api_config
 from tests.support.followers import START, StreamOf, complete

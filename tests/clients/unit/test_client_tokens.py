@@ -257,6 +257,25 @@ async def test_tasks_share_one_call(guarded: Guarded, minting: Minting) -> None:
     assert guarded.shown == minting.given * 8
 
 
+async def test_tasks_whose_token_ends_at_once_share_the_next(guarded: Guarded, minting: Minting) -> None:
+    """Each had shown the one that has ended; none is told of it."""
+    refusing = asyncio.Barrier(3)
+
+    async def together(request: httpx.Request) -> httpx.Response:
+        answer = guarded(request)
+        if answer.status_code == 401:
+            await refusing.wait()
+        return answer
+
+    async with AsyncClient(URL, token=minting.later, transport=httpx.MockTransport(together)) as client:
+        await client.events(SESSION)
+        guarded.good = set()
+        pages = await asyncio.gather(*(client.events(SESSION) for _ in range(3)))
+
+    assert [page.total for page in pages] == [0, 0, 0]
+    assert len(minting.given) == 2
+
+
 async def test_a_function_that_never_answers_is_given_up(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the asynchronous client; the synchronous one cannot."""
     monkeypatch.setattr("readside_client.aio.TOKEN_SECONDS", 0.01)

@@ -95,6 +95,20 @@ async def test_a_page_and_its_304(opened: Open, api: Answering) -> None:
     assert [request.headers["x-api-key"] for request in api.asked] == ["secret", "secret"]
 
 
+async def test_an_answer_is_never_older_than_the_previous(opened: Open, api: Answering) -> None:
+    """Another process that is behind must not turn time back; a later instant may be named too."""
+    async with opened(transport(api)) as client:
+        first = await client.events()
+        second = await client.events(previous=first)
+        await client.events(previous=second, not_before="2026-01-13T14:30:07Z")
+
+    assert [request.headers.get("readside-not-before") for request in api.asked] == [
+        None,
+        "2026-01-13T14:30:00.000000Z",
+        "2026-01-13T14:30:07.000000Z",
+    ]
+
+
 async def test_events_come_through_a_burst_and_an_outage(opened: Open, api: Answering) -> None:
     """What the state machine asks for is sent, what it delivers is yielded."""
     api.most = 10

@@ -143,6 +143,18 @@ def test_a_refusal_of_an_older_one_changes_nothing() -> None:
     assert not site.credential.refused(site.credential.headers())
 
 
+def test_a_token_that_several_had_shown_is_renewed_once() -> None:
+    """Each is refused: that of the second tells nothing of what the function will give."""
+    site = Site()
+    site.credential.take(token(n=1))
+    shown = site.credential.headers()
+    site.credential.accepted(shown)
+    again = [site.credential.refused(shown) for _ in range(3)]
+
+    assert again == [True, True, True]
+    assert site.credential.is_due()
+
+
 def test_failures_wait_longer_and_longer() -> None:
     """Up to half a minute; meanwhile nothing is sent, and the reason is told."""
     site = Site()

@@ -152,6 +152,22 @@ def test_a_start_that_is_gone_is_an_error(api: Answering) -> None:
         driven(api, restart=True).step()
 
 
+def test_starts_that_lead_to_no_end_wait_longer_and_longer(api: Answering) -> None:
+    """Where each offset is gone at once; one that is continued ends it."""
+    api.add(5)
+    follower, waits = driven(api, chance=_Most()), []
+    for origin in "abcde":
+        api.origin = origin
+        if origin != "a":
+            waits.append(follower.step().wait_seconds)
+        follower.step()
+    follower.step()  # behind the offset
+    api.origin = "f"
+
+    assert waits == [0.5, 1, 2, 4]
+    assert follower.step().wait_seconds == 0.5
+
+
 def test_patience_has_an_end_if_one_is_given(api: Answering) -> None:
     """Counted from the first failure behind the last answer: a held read that ends in one is none yet."""
     follower = driven(api, patience_seconds=10)

@@ -67,6 +67,14 @@ def test_a_since_without_an_offset_is_utc(since: str | datetime) -> None:
     assert "since=2026-01-13T14%3A30%3A00.000000Z" in asked(SESSION, since).request().url
 
 
+@pytest.mark.parametrize("instant", ["2026-01-13T14:30:00", "2026-01-13T15:30:00+01:00", START])
+def test_an_instant_that_the_answer_may_not_be_older_than_is_sent(instant: str | datetime) -> None:
+    """In the API's form; what is none is refused by its name."""
+    assert asked(SESSION, not_before=instant).headers == {"readside-not-before": "2026-01-13T14:30:00.000000Z"}
+    with pytest.raises(ValueError, match=r"^not_before must be an ISO 8601 instant "):
+        asked(SESSION, not_before="yesterday")
+
+
 def test_what_is_not_asked_for_is_not_sent() -> None:
     """An older API refuses parameters that it does not know."""
     assert urlsplit(asked(SESSION).request().url).query == "page=1"
@@ -170,7 +178,7 @@ def test_code_written_for_version_0_1_goes_on_catching_refusals() -> None:
         answer_of(*problem(404, "Session not found: x"))
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 507, 521, 530])
 def test_what_passes_is_unavailable(status: int) -> None:
     """With what Retry-After says."""
     with pytest.raises(Unavailable) as caught:

@@ -10,7 +10,7 @@ from bench.peers import nginx, psql_pipe
 from bench.peers.answer import body, microseconds
 from bench.rows.dashboards import parse
 from bench.table import BenchError
-from readmodel.poll_query import parse_since
+from readmodel.values.poll_query import parse_since
 
 DASHBOARDS = """Running 14s test
 latency 50 1.250

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from readmodel.errors import DemoError
-from readmodel.supervise import end
+from readmodel.runtime.supervise import end
 from readside.demo.announcer import Announcer
 from readside.demo.heal_meter import HealMeter
 from readside.demo.keeper import STARTS, Keeper

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from readmodel import supervise
+from readmodel.runtime import supervise
 from readside.demo import run, service
 from readside.demo.access import DemoAccess
 from readside.demo.announcer import Announcer

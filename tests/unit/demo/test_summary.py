@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from readmodel.projection import Projection
+from readmodel.view.projection import Projection
 from readside.demo.announcer import Announcer
 from readside.demo.summary import DemoFacts, show
 from readside.demo.watch import DemoSample

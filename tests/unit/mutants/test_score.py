@@ -6,10 +6,10 @@ from tests.mutants.score import Score, sample, score, statuses
 
 RESULTS = """    projector.core.hot.x_room__mutmut_1: killed
     projector.core.hot.xǁHotǁ__call____mutmut_12: no tests
-    readmodel.poll.x_parse__mutmut_3: survived
-    readmodel.poll.x_parse__mutmut_4: caught by type check
+    readmodel.values.poll.x_parse__mutmut_3: survived
+    readmodel.values.poll.x_parse__mutmut_4: caught by type check
 """
-NAMES = [f"readmodel.poll.x_parse__mutmut_{number}" for number in range(1000)]
+NAMES = [f"readmodel.values.poll.x_parse__mutmut_{number}" for number in range(1000)]
 
 
 def test_what_mutmut_prints_is_read() -> None:
@@ -17,8 +17,8 @@ def test_what_mutmut_prints_is_read() -> None:
     assert statuses("Some words: first\n" + RESULTS) == {
         "projector.core.hot.x_room__mutmut_1": "killed",
         "projector.core.hot.xǁHotǁ__call____mutmut_12": "no tests",
-        "readmodel.poll.x_parse__mutmut_3": "survived",
-        "readmodel.poll.x_parse__mutmut_4": "caught by type check",
+        "readmodel.values.poll.x_parse__mutmut_3": "survived",
+        "readmodel.values.poll.x_parse__mutmut_4": "caught by type check",
     }
 
 

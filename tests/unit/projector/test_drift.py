@@ -11,7 +11,7 @@ from projector.core.operations import Operation, Put, StagedSession, Status, Tou
 from projector.drift import DriftCheck
 from projector.served_check import ServedFindings
 from projector.telemetry import Telemetry
-from readmodel.header import Header
+from readmodel.view.header import Header
 from tests.support.tables import table
 from tests.support.waiting import eventually
 

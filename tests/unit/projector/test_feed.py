@@ -14,8 +14,8 @@ from projector.feed import BEHIND_SECONDS, FedSlice, Feed
 from projector.tail.letterbox import Reading
 from projector.tail.reader import Wake
 from projector.telemetry import Telemetry
-from readmodel.slices import Slices
-from readmodel.supervise import end
+from readmodel.runtime.supervise import end
+from readmodel.view.slices import Slices
 from tests.support.builders import projector_config
 from tests.support.viewing import NO_PARTITIONS, SHAPE
 from tests.support.waiting import eventually

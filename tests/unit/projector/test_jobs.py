@@ -12,10 +12,10 @@ from projector.jobs import MAX_OUTCOMES, MAX_REQUESTS, MAX_UNHEARD, Jobs
 from projector.requests import Requests
 from projector.telemetry import Telemetry
 from readmodel.errors import ViewUnavailable
-from readmodel.messages import ProjectorReply, ProjectorRequest
-from readmodel.redis_servers import OneServer
-from readmodel.view import ViewReader
-from readmodel.whole_view import WholeView
+from readmodel.redis.servers import OneServer
+from readmodel.values.messages import ProjectorReply, ProjectorRequest
+from readmodel.view.reader import ViewReader
+from readmodel.view.whole import WholeView
 from tests.fakes.redis import fake_redis
 from tests.support.waiting import eventually
 

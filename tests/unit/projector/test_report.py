@@ -13,11 +13,11 @@ import structlog
 
 from projector.report import LAST_ERRORS, Reporter
 from projector.telemetry import MAX_ERRORS, SliceTelemetry, Telemetry
-from readmodel.keys import Keys
-from readmodel.projection import FRESH_REPORT_SECONDS, fresh_reports
-from readmodel.redis_client import connect
-from readmodel.slices import Slices
-from readmodel.view import ViewReader
+from readmodel.redis.client import connect
+from readmodel.view.keys import Keys
+from readmodel.view.projection import FRESH_REPORT_SECONDS, fresh_reports
+from readmodel.view.reader import ViewReader
+from readmodel.view.slices import Slices
 from tests.support.waiting import eventually
 
 KEYS = Keys("readside")

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from projector.core.served_part import LogRow, ServedPart, read_part
-from readmodel.type_index import pack_entry
+from readmodel.view.type_index import pack_entry
 from tests.support.viewing import event
 
 SID, OTHER = "11111111-aaaa-4aaa-8aaa-000000000001", "11111111-aaaa-4aaa-8aaa-000000000002"

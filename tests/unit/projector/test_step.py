@@ -14,7 +14,7 @@ from projector.core.sessions import Load
 from projector.step import MAX_PUTS, TermStep
 from projector.telemetry import Telemetry
 from projector.view.writer import BatchResult
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 from tests.support.deciding import STAGED, row
 from tests.support.tables import Table, table
 

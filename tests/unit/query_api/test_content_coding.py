@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from query_api.memory import content_coding
 from query_api.memory.answers import Answer, found
 from query_api.memory.content_coding import MAX_ACCEPTED_BYTES, GzipForm, GzipForms, accepts_gzip
-from readmodel.poll import Poll
+from readmodel.values.poll import Poll
 from tests.support.waiting import eventually
 
 POLL = Poll("11111111-1111-4111-8111-111111111111")

@@ -13,8 +13,8 @@ from query_api.sources.fallback import Fallback, LineFull
 from query_api.sources.own_database import OwnDatabase
 from query_api.sources.source_answer import SourceAnswer
 from readmodel.errors import AnswerTooLarge, EventLogUnavailable, Overload, QueryTooSlow, ServerInRecovery
-from readmodel.event_log import LogPage
-from readmodel.poll import Poll
+from readmodel.postgres.event_log import LogPage
+from readmodel.values.poll import Poll
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.support.viewing import DATABASE
 from tests.support.waiting import eventually

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from query_api.operators.lag_history import SAMPLES, LagHistory, events_per_second
-from readmodel.projection import Projection
+from readmodel.view.projection import Projection
 
 
 class Projections:

@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from query_api.memory.newest import BEFORE_ALL_US, MAX_ANSWERS, Newest
-from readmodel.event import EventRow
-from readmodel.poll import Poll, render
+from readmodel.values.event import EventRow
+from readmodel.values.poll import Poll, render
 from tests.support.viewing import event, expected, newest_first
 
 SID = "11111111-1111-4111-8111-111111111111"

@@ -7,8 +7,8 @@ import pytest
 from query_api.memory.answers import AsOf, Number, found, missing
 from query_api.memory.response_cache import ResponseCache
 from query_api.sources.own_database import OwnDatabase
-from readmodel.messages import Change
-from readmodel.view import Cold, ViewPage
+from readmodel.values.messages import Change
+from readmodel.view.reader import Cold, ViewPage
 from tests.fakes.event_log import Row
 from tests.support.waiting import eventually
 from tests.unit.query_api.test_fallback import HOUR, POLL, Bench

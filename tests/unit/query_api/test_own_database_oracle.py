@@ -8,7 +8,7 @@ import pytest
 from query_api.memory.answers import AsOf, Number, found
 from query_api.memory.response_cache import ResponseCache
 from query_api.sources.own_database import OwnDatabase
-from readmodel.messages import Change
+from readmodel.values.messages import Change
 
 SID = "11111111-1111-4111-8111-111111111111"
 OURS, THEIRS = "1/1", "2/2"

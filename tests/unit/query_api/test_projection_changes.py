@@ -3,7 +3,7 @@
 from typing import Any
 
 from query_api.operators.projection_changes import KEPT, ProjectionChange, ProjectionChanges
-from readmodel.projection import Projection, SliceState
+from readmodel.view.projection import Projection, SliceState
 
 AT = "2026-01-13T14:30:00.000000Z"
 LATER = "2026-01-13T14:31:00.000000Z"

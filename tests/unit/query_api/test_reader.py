@@ -18,8 +18,8 @@ from query_api.sources.reader import EventsReader
 from query_api.sources.replicas import Replicas
 from query_api.sources.view_reads import LONG_BYTES, ViewReads
 from readmodel.errors import AnswerTooLarge, BadEvents, EventLogUnavailable, ForeignView, ServiceError, ViewUnavailable
-from readmodel.poll import Poll
-from readmodel.view import LONG_PAGE, Cold, Question, ViewArrivals, ViewPage
+from readmodel.values.poll import Poll
+from readmodel.view.reader import LONG_PAGE, Cold, Question, ViewArrivals, ViewPage
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.fakes.projector_line import FakeLine
 from tests.support.viewing import DATABASE

@@ -26,10 +26,10 @@ from readmodel.errors import (
     ServiceError,
     StandbyUnfit,
 )
-from readmodel.event_log import LogPage
-from readmodel.poll import Poll
-from readmodel.standby_log import StandbyServer
-from readmodel.wal import Proof, WalPosition, latest_passed
+from readmodel.postgres.event_log import LogPage
+from readmodel.postgres.standby_log import StandbyServer
+from readmodel.values.poll import Poll
+from readmodel.values.wal import Proof, WalPosition, latest_passed
 from tests.fakes.event_log import FakeEventLog, Row
 from tests.support.viewing import DATABASE
 from tests.support.waiting import eventually

@@ -7,9 +7,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from query_api.sources.request_line import RequestLine
 from readmodel.errors import ViewUnavailable
-from readmodel.keys import Keys
-from readmodel.messages import ProjectorRequest
-from readmodel.view import ViewReader
+from readmodel.values.messages import ProjectorRequest
+from readmodel.view.keys import Keys
+from readmodel.view.reader import ViewReader
 from tests.fakes.redis import fake_redis
 
 REQUEST = ProjectorRequest("warm", ("a",))

@@ -5,8 +5,8 @@ from itertools import pairwise
 from query_api.memory.answers import Answer, AsOf, Number, found, missing
 from query_api.memory.newest import Newest, newest_key
 from query_api.memory.response_cache import ENTRY_OVERHEAD_BYTES, MAX_PROOFS, PROOF_SECONDS, ResponseCache
-from readmodel.messages import EVERY_SESSION, Change
-from readmodel.wal import Proof, WalPosition
+from readmodel.values.messages import EVERY_SESSION, Change
+from readmodel.values.wal import Proof, WalPosition
 
 A, B, C = (f"{letter * 8}-0000-4000-8000-000000000000" for letter in "abc")
 FOREVER = 1e9

@@ -12,8 +12,8 @@ import pytest
 from query_api.memory.answers import AsOf, Number, found
 from query_api.memory.newest import Newest, newest_key
 from query_api.memory.response_cache import ResponseCache
-from readmodel.messages import Change
-from readmodel.slices import Slices
+from readmodel.values.messages import Change
+from readmodel.view.slices import Slices
 from tests.model.planting import Plant, planted
 from tests.support.slicing import session_in
 

@@ -4,9 +4,9 @@ import pytest
 
 from query_api.memory.answers import AsOf, Number
 from query_api.memory.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
-from readmodel.messages import EVERY_SESSION, Change
-from readmodel.slices import Slices
-from readmodel.wal import WalPosition
+from readmodel.values.messages import EVERY_SESSION, Change
+from readmodel.values.wal import WalPosition
+from readmodel.view.slices import Slices
 from tests.support.slicing import session_in
 from tests.unit.query_api.test_response_cache import FOREVER, answer, change, holds
 

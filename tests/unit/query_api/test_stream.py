@@ -14,11 +14,11 @@ from query_api.streams.cursor import EPOCH_SECONDS, INTERVAL_SECONDS, MOST_AHEAD
 from query_api.streams.request import StreamRequest, parse_stream
 from query_api.streams.stream import Stream, StreamQuestion
 from query_api.streams.waiter import StreamWaiter
-from readmodel.arrivals import StreamRead
-from readmodel.cut import Cut
 from readmodel.errors import InvalidParameter
-from readmodel.messages import Change
-from readmodel.offset import Offset, Within, memory_of
+from readmodel.values.arrivals import StreamRead
+from readmodel.values.cut import Cut
+from readmodel.values.messages import Change
+from readmodel.values.offset import Offset, Within, memory_of
 from tests.support.viewing import event
 
 SID = "7d444840-9dc0-41d1-b245-5ffdce74fad2"

@@ -11,10 +11,10 @@ from query_api.http.problems import problem_of
 from query_api.memory.answers import Number
 from query_api.sources.circuit import Circuit
 from query_api.sources.fallback import Fallback
-from readmodel.arrivals import StreamRead
 from readmodel.errors import EventLogUnavailable, OffsetGone, ServiceError, StreamRightsMissing
-from readmodel.offset import Offset
-from readmodel.poll import Poll
+from readmodel.values.arrivals import StreamRead
+from readmodel.values.offset import Offset
+from readmodel.values.poll import Poll
 from tests.fakes.event_log import FakeEventLog
 from tests.fakes.event_stream import NEXT, FakeStreamLog
 from tests.support.viewing import DATABASE

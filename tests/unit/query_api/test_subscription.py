@@ -7,8 +7,8 @@ from structlog.testing import capture_logs
 
 from query_api.sources.subscription import Subscription
 from readmodel.errors import ViewUnavailable
-from readmodel.messages import Change
-from readmodel.subscription import Lost
+from readmodel.values.messages import Change
+from readmodel.view.subscription import Lost
 
 AWAY = ViewUnavailable("Redis does not answer.")
 

@@ -10,8 +10,8 @@ from query_api.sources.source_answer import SourceAnswer
 from query_api.sources.view_nodes import ViewNodes
 from query_api.sources.view_reads import MAX_TOGETHER
 from readmodel.errors import ServiceError, ViewUnavailable
-from readmodel.poll import Poll
-from readmodel.view import Cold, Question, ViewArrivals, ViewPage
+from readmodel.values.poll import Poll
+from readmodel.view.reader import Cold, Question, ViewArrivals, ViewPage
 from tests.unit.query_api.test_reader import hot
 
 AWAY = ViewUnavailable("Redis does not answer.")

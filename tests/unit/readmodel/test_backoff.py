@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from readmodel.backoff import delays
+from readmodel.runtime.backoff import delays
 
 
 class Most(random.Random):

@@ -8,7 +8,6 @@ import pytest
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from readmodel import postgres_client, redis_client
 from readmodel.errors import (
     AccessRefused,
     BadEvents,
@@ -24,9 +23,11 @@ from readmodel.errors import (
     ViewFull,
     ViewUnavailable,
 )
-from readmodel.keys import Keys
-from readmodel.postgres_url import address_of
-from readmodel.redis_servers import OneServer
+from readmodel.postgres import client as postgres_client
+from readmodel.postgres.url import address_of
+from readmodel.redis import client as redis_client
+from readmodel.redis.servers import OneServer
+from readmodel.view.keys import Keys
 
 SECRET = "hunter2"
 POSTGRES = f"postgresql://app:{SECRET}@db.example:5433/shop"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from readmodel.cut import Cut, cut_of
+from readmodel.values.cut import Cut, cut_of
 
 
 def test_what_ended_before_it_is_shown() -> None:

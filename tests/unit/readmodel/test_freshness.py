@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readmodel.freshness import microseconds, rfc3339
-from readmodel.poll_query import parse_since
+from readmodel.values.freshness import microseconds, rfc3339
+from readmodel.values.poll_query import parse_since
 
 AWARE = st.datetimes(
     min_value=datetime(1, 1, 2),  # noqa: DTZ001

@@ -1,7 +1,7 @@
 """A session's header, read field by field."""
 
-from readmodel.event import ENCODING_VERSION
-from readmodel.header import Header, read_header
+from readmodel.values.event import ENCODING_VERSION
+from readmodel.view.header import Header, read_header
 
 SID = "11111111-aaaa-4aaa-8aaa-000000000001"
 

@@ -1,6 +1,6 @@
 """Histograms of durations."""
 
-from readmodel.histogram import Histogram
+from readmodel.runtime.histogram import Histogram
 
 
 def test_what_was_observed_is_counted_below_its_bounds() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readmodel.messages import (
+from readmodel.values.messages import (
     Change,
     ProjectorReply,
     ProjectorRequest,
@@ -15,7 +15,7 @@ from readmodel.messages import (
     encode_reply,
     encode_request,
 )
-from readmodel.wal import WalPosition
+from readmodel.values.wal import WalPosition
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=20),

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from readmodel.cut import START, Cut
 from readmodel.errors import InvalidParameter
-from readmodel.offset import (
+from readmodel.values.cut import START, Cut
+from readmodel.values.offset import (
     ID_BYTES,
     MAX_OFFSET_CHARS,
     MAX_OPEN,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from readmodel.redis_overrides import PackedWords, pack
+from readmodel.redis.overrides import PackedWords, pack
 from tests.fakes.redis import spelled_out
 
 

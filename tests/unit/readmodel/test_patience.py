@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from readmodel.patience import SLICES, patience
+from readmodel.runtime.patience import SLICES, patience
 
 
 async def test_what_never_comes_is_given_up() -> None:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readmodel.errors import InvalidParameter
-from readmodel.freshness import microseconds
-from readmodel.ids import parse_session_id
-from readmodel.parameters import MOST_WRONG
-from readmodel.poll import Poll, render
-from readmodel.poll_query import MAX_PAGE, MAX_STEPS, MAX_TYPES, parse_poll, parse_since
 from readmodel.shown import cut
+from readmodel.values.freshness import microseconds
+from readmodel.values.ids import parse_session_id
+from readmodel.values.parameters import MOST_WRONG
+from readmodel.values.poll import Poll, render
+from readmodel.values.poll_query import MAX_PAGE, MAX_STEPS, MAX_TYPES, parse_poll, parse_since
 
 SID = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 NOON = 1_768_314_600_123_456  # 2026-01-13T14:30:00.123456Z

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readmodel.errors import ConfigurationError
-from readmodel.postgres_url import address_of
+from readmodel.postgres.url import address_of
 
 BASE = "postgresql://app:one@db/shop"
 SETTING = "READSIDE_DATABASE_URL"

@@ -8,9 +8,11 @@ import fakeredis
 import orjson
 import pytest
 
-from readmodel.event import ENCODING_VERSION
-from readmodel.look import SliceLook
-from readmodel.projection import (
+from readmodel.redis.client import connect
+from readmodel.redis.servers import OneServer
+from readmodel.values.event import ENCODING_VERSION
+from readmodel.view.look import SliceLook
+from readmodel.view.projection import (
     Bounds,
     FreshReport,
     Projection,
@@ -20,10 +22,8 @@ from readmodel.projection import (
     read_projection,
     sorted_out,
 )
-from readmodel.redis_client import connect
-from readmodel.redis_servers import OneServer
-from readmodel.view import Position
-from readmodel.whole_view import WholeView
+from readmodel.view.reader import Position
+from readmodel.view.whole import WholeView
 
 NOON = 1_768_314_600_000_000
 POSITION = Position("t", 7, live=True, as_of_us=NOON, lag_us=120_999, version=ENCODING_VERSION, database="1/2")

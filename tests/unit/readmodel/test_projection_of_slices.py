@@ -11,15 +11,15 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-import readmodel.look as looking
+import readmodel.view.look as looking
 from readmodel.errors import ServiceError, ViewUnavailable
-from readmodel.freshness import rfc3339
-from readmodel.keys import Keys
-from readmodel.look import Look, ReportHash, SliceLook
-from readmodel.projection import Bounds, Projection, judge_all, newest_reports, read_projection
-from readmodel.redis_client import connect
-from readmodel.view import Position
-from readmodel.whole_view import WholeView
+from readmodel.redis.client import connect
+from readmodel.values.freshness import rfc3339
+from readmodel.view.keys import Keys
+from readmodel.view.look import Look, ReportHash, SliceLook
+from readmodel.view.projection import Bounds, Projection, judge_all, newest_reports, read_projection
+from readmodel.view.reader import Position
+from readmodel.view.whole import WholeView
 from tests.fakes.redis import fake_redis
 from tests.support.several_servers import SeveralServers
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from readmodel.redis_moving import answers
+from readmodel.redis.moving import answers
 
 
 async def after(turns: int, said: str) -> str:
@@ -29,7 +29,7 @@ async def test_who_is_a_little_slower_is_heard_too() -> None:
 
 async def test_who_is_silent_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once most have told: while fewer have, a test would not live to see the end."""
-    monkeypatch.setattr("readmodel.redis_moving.READING_SECONDS", 3600.0)
+    monkeypatch.setattr("readmodel.redis.moving.READING_SECONDS", 3600.0)
     said, wrong = await answers([after(0, "a"), after(0, "b"), silent()])
 
     assert (sorted(said), wrong) == (["a", "b"], [])

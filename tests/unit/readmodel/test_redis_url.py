@@ -3,8 +3,8 @@
 import pytest
 
 from readmodel.errors import ConfigurationError
-from readmodel.redis_servers import open_servers
-from readmodel.redis_url import several
+from readmodel.redis.servers import open_servers
+from readmodel.redis.url import several
 from readside.urls import REDIS, checked_url, passwords
 
 SECRET = "hunter2"

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from readmodel.single_flight import SingleFlight
+from readmodel.runtime.single_flight import SingleFlight
 from tests.support.waiting import eventually
 
 

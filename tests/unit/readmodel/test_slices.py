@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from readmodel.keys import Keys, other_slices
-from readmodel.slices import MAX_SLICES, SLOTS, Slices, slot_of, tags
+from readmodel.view.keys import Keys, other_slices
+from readmodel.view.slices import MAX_SLICES, SLOTS, Slices, slot_of, tags
 
 
 @pytest.mark.parametrize(("name", "slot"), [("123456789", 12739), ("foo", 12182), ("0", 13907)])

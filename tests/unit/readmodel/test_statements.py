@@ -7,7 +7,7 @@ import pytest
 
 STATEMENTS = {
     f"{package}/{file.name}": file.read_text()
-    for package in ("readmodel.sql", "projector.sql", "readside.inspection.sql", "projector.tail.sql")
+    for package in ("readmodel.postgres.sql", "projector.sql", "readside.inspection.sql", "projector.tail.sql")
     for file in files(package).iterdir()
     if file.name.endswith(".sql")
 }

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from readmodel import supervise
-from readmodel.supervise import first_to_end
+from readmodel.runtime import supervise
+from readmodel.runtime.supervise import first_to_end
 from tests.support.waiting import eventually
 
 

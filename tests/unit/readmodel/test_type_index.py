@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readmodel.event import SCORE_BOUND, is_askable, type_name
-from readmodel.type_index import CHUNK_ENTRIES, ENTRY_BYTES, pack_entry, pack_index, unpack_index, unpack_score
+from readmodel.values.event import SCORE_BOUND, is_askable, type_name
+from readmodel.view.type_index import CHUNK_ENTRIES, ENTRY_BYTES, pack_entry, pack_index, unpack_index, unpack_score
 
 SCORES = st.one_of(
     st.integers(-(SCORE_BOUND - 1), SCORE_BOUND - 1),

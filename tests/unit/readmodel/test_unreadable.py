@@ -6,8 +6,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from readmodel.sql import Tables
-from readmodel.unreadable import TOGETHER, EventFinder
+from readmodel.postgres.sql import Tables
+from readmodel.postgres.unreadable import TOGETHER, EventFinder
 
 IDS = [UUID(int=number) for number in range(1_000)]
 

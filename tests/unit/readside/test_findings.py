@@ -2,7 +2,7 @@
 
 import pytest
 
-from readmodel.projection import Projection
+from readmodel.view.projection import Projection
 from readside.commands.doctor import judge_lead
 from readside.inspection.clocks import TOLERATED_SECONDS, judge_clock
 from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown, warning

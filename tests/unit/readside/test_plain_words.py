@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from readmodel.errors import ViewUnavailable
-from readmodel.projection import Projection, SliceState, unreachable
+from readmodel.view.projection import Projection, SliceState, unreachable
 from readside.commands.plain_words import SHOWN_SLICES, rows
 from readside.inspection.of_slices import judge_slices
 

@@ -9,11 +9,11 @@ import pytest
 from redis.asyncio import Redis
 
 from readmodel.errors import NoLeader, ViewUnavailable
-from readmodel.messages import ProjectorReply, ProjectorRequest, decode_request, encode_reply
-from readmodel.redis_client import connect
-from readmodel.slices import Slices
-from readmodel.subscription import heard
-from readmodel.view import ViewReader
+from readmodel.redis.client import connect
+from readmodel.values.messages import ProjectorReply, ProjectorRequest, decode_request, encode_reply
+from readmodel.view.reader import ViewReader
+from readmodel.view.slices import Slices
+from readmodel.view.subscription import heard
 from readside.commands import projector_client
 from readside.commands.projector_client import ask
 from tests.fakes.redis import fake_redis

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from readmodel.event import EventRow, type_name
-from readmodel.header import Header
-from readmodel.type_index import pack_entry
+from readmodel.values.event import EventRow, type_name
+from readmodel.view.header import Header
+from readmodel.view.type_index import pack_entry
 from readside.inspection.verdict import EventInLog, SessionInLog, SessionInView, judge
 from readside.inspection.verify import digests
 from tests.support.viewing import event

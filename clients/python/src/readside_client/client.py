@@ -90,6 +90,7 @@ class Client:
         page: int = 1,
         previous: Page | None = None,
         max_staleness_seconds: float | None = None,
+        not_before: datetime | str | None = None,
         wait_seconds: float | None = None,
     ) -> Page:
         """One page, by one request; raises RequestRefused, or Unavailable when it is worth asking again.
@@ -97,10 +98,19 @@ class Client:
         `since` is exclusive. `order`: newest first, or `asc`. `limit`: how long a page is; without one it is 100, or as
         many as fit into an answer, and `per_page` says so: ask for later pages with that. `previous`: an answer to the
         same question, given back with its new freshness and interval where nothing has changed.
-        `max_staleness_seconds`: 0 asks for all that is committed when the API is asked. `wait_seconds`, at most 60: the
-        answer is held until it differs from `previous`, or without that until it has an item, or the time is up.
+        `max_staleness_seconds`: 0 asks for all that is committed when the API is asked. `not_before`: an instant that
+        the answer must be as of, at least; by default that of `previous`. `wait_seconds`, at most 60: the answer is
+        held until it differs from `previous`, or without that until it has an item, or the time is up.
         """
-        query = asked(session_id, since, types, step_ids, order=order, max_staleness_seconds=max_staleness_seconds)
+        query = asked(
+            session_id,
+            since,
+            types,
+            step_ids,
+            order=order,
+            max_staleness_seconds=max_staleness_seconds,
+            not_before=previous.freshness.as_of if not_before is None and previous else not_before,
+        )
         etag = previous.etag if previous else ""
         response = self._send(query.request(limit=limit, page=page, etag=etag, wait_seconds=wait_seconds))
         return self._connection.page(response, previous)

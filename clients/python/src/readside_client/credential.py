@@ -105,8 +105,8 @@ class RenewableCredential:
         """Note that the API refused what was sent; True where asking again at once is worth it."""
         if not self.renews:
             return False
-        if sent != headers_for(self._held):
-            return True  # another thread or task has a fresh one already
+        if self._over or sent != headers_for(self._held):
+            return True  # another thread or task has, or is calling for, a fresh one
         was_good = self._proven
         self._over, self._proven = True, False
         if not was_good:

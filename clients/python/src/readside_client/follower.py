@@ -56,6 +56,7 @@ class Follower:
         self._exact = exact
         self._clock = clock
         self._backoff = Backoff(chance)
+        self._restarts = Backoff(chance)
         self._offset = following.offset
         self._versions: OrderedDict[str, int] = OrderedDict()
         self._knows_all = following.offset == START
@@ -80,6 +81,8 @@ class Follower:
             _log.info("Answers come again.")
         self._away_since = None
         self._backoff.reset()
+        if self._offset != START:  # a start that succeeds tells nothing of whether its offset can be continued
+            self._restarts.reset()
         events = [event for event in answer.events if self._is_wanted(event) and self._is_new(event)]
         if events:  # to resume behind the others, which bear the offset that was asked, repeats some and misses none
             events[-1] = replace(events[-1], offset=answer.next_offset)
@@ -102,7 +105,7 @@ class Follower:
             raise gone
         _log.warning("%s It is read again from the start.", gone)
         self._offset = START
-        return Step(wait_seconds=self._backoff.next_seconds())
+        return Step(wait_seconds=self._restarts.next_seconds())
 
     def _is_wanted(self, event: Event) -> bool:
         since_us = self._query.since_us

@@ -30,19 +30,22 @@ def microseconds(instant: datetime) -> int:
 
 FIRST_US = microseconds(datetime.min.replace(tzinfo=UTC))
 LAST_US = microseconds(datetime.max.replace(tzinfo=UTC))
-"""What `since` can say: the years 1 to 9999."""
+"""What `since` and `not_before` can say: the years 1 to 9999."""
 
 
-def asked_since(since: datetime | str) -> int:
-    """Read a `since`, as microseconds; a text without an offset is UTC, as for the API. Raises ValueError."""
+def asked_instant(name: str, given: datetime | str) -> int:
+    """Read the option of this name, as microseconds; a text without an offset is UTC, as for the API.
+
+    Raises ValueError.
+    """
     try:
-        at = datetime.fromisoformat(since) if isinstance(since, str) else since
-        since_us = microseconds(at.replace(tzinfo=at.tzinfo or UTC) if isinstance(since, str) else at)
+        at = datetime.fromisoformat(given) if isinstance(given, str) else given
+        instant_us = microseconds(at.replace(tzinfo=at.tzinfo or UTC) if isinstance(given, str) else at)
     except ValueError:
-        since_us = LATEST_US
-    if not FIRST_US <= since_us <= LAST_US:
-        raise ValueError(f"since must be {_ACCEPTED}, not {since!r}.")
-    return since_us
+        instant_us = LATEST_US
+    if not FIRST_US <= instant_us <= LAST_US:
+        raise ValueError(f"{name} must be {_ACCEPTED}, not {given!r}.")
+    return instant_us
 
 
 def printed(instant_us: int) -> str:

@@ -23,7 +23,7 @@ from readside_client.errors import (
     WrongParameter,
 )
 from readside_client.exact_json import ANY_JSON, ExactJson, NotJson, Read, after_blanks
-from readside_client.instants import asked_since, microseconds, printed
+from readside_client.instants import asked_instant, microseconds, printed
 from readside_client.model import Event, Freshness, Page, event_of
 
 DEFAULT_INTERVAL_SECONDS = 1.0
@@ -38,7 +38,8 @@ START, NOW = "-1", "now"
 _MOST_COUNTED = 2**63
 _MOST_WRONG = 100
 """Parameters that an answer may name as wrong; the API names fewer."""
-LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+LATER = frozenset({408, 425, 429, *range(500, 600)})
+"""A proxy has 5xx of its own: 507, 521, 530."""
 
 Order = Literal["desc", "asc"]
 Headers = Mapping[str, str]
@@ -131,10 +132,13 @@ def asked(
     *,
     order: Order = "desc",
     max_staleness_seconds: float | None = None,
+    not_before: datetime | str | None = None,
 ) -> Query:
-    """Build a query of what callers give; raises ValueError for a `since` that is no instant."""
-    since_us = None if since is None else asked_since(since)
+    """Build a query of what callers give; raises ValueError for a `since` or `not_before` that is no instant."""
+    since_us = None if since is None else asked_instant("since", since)
     headers = {} if max_staleness_seconds is None else {"readside-max-staleness": f"{max_staleness_seconds:.6f}"}
+    if not_before is not None:
+        headers["readside-not-before"] = printed(asked_instant("not_before", not_before))
     types = (types,) if isinstance(types, str) else tuple(types)
     steps = (step_ids,) if isinstance(step_ids, str | UUID) else step_ids
     return Query(str(session_id), since_us, types, tuple(str(step_id) for step_id in steps), order, headers)

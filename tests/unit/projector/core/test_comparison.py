@@ -6,8 +6,8 @@ import pytest
 
 from projector.core.comparison import EVENTS_PER_QUERY, Truth, affordable, judge
 from projector.core.operations import Drop, Stamp, Status
-from readmodel.event import ENCODING_VERSION
-from readmodel.header import Header, read_header
+from readmodel.values.event import ENCODING_VERSION
+from readmodel.view.header import Header, read_header
 
 HEADER = Header(
     session_id="a",

@@ -1,7 +1,7 @@
 """The new events of a step, within bounds: what is too long is refused whole, and counts for nothing."""
 
 from projector.core.new_events import BYTES_OF_ONE_SESSION, NewEvents
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 
 
 def event(session_id: str, number: int, length: int) -> EventRow:

@@ -21,7 +21,7 @@ from projector.core.operations import (
     cut,
     size,
 )
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 
 
 def adding(length: int) -> Add:

@@ -15,9 +15,9 @@ from projector.loads.loads import MAX_ATTEMPTS, WORKERS, Loader
 from projector.loads.snapshot import Part
 from projector.telemetry import Telemetry
 from readmodel.errors import AccessRefused, BadEvents, EventLogUnavailable, ViewUnavailable
-from readmodel.event import EventRow
-from readmodel.redis_overrides import PackedWords
-from readmodel.type_index import Entries
+from readmodel.redis.overrides import PackedWords
+from readmodel.values.event import EventRow
+from readmodel.view.type_index import Entries
 from tests.fakes.redis import unpacked
 from tests.support.viewing import event, indexed, newest_first, part_of, within
 from tests.support.waiting import eventually

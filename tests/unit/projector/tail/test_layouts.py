@@ -7,7 +7,7 @@ import pytest
 from projector.tail import letterbox
 from projector.tail.connection import Tail
 from projector.tail.letterbox import Letterbox, but_for_partitions, shape_of
-from readmodel.sql import Tables
+from readmodel.postgres.sql import Tables
 
 
 class FakeTail:

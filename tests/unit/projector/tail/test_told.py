@@ -7,7 +7,7 @@ import pytest
 from projector.core.letters import Letters
 from projector.tail import letterbox
 from projector.tail.letterbox import MAX_IDS_OF_ONE, told, told_by_session
-from readmodel.event import EventRow
+from readmodel.values.event import EventRow
 
 S, T = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
 E, F = "0a" * 16, "0b" * 16

@@ -12,7 +12,7 @@ import pytest
 from projector.tail.trigger_catalog import RELATIONS, Catalog, differences, functions, row_triggers, sentence, triggers
 from projector.tail.triggers import fingerprint_sql, install, install_sql
 from readmodel.errors import ConfigurationError, SchemaMissing, ServerInRecovery
-from readmodel.postgres_client import Connection
+from readmodel.postgres.client import Connection
 
 SERVER = {
     "version": 150004,

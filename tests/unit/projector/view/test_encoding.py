@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from projector.core.operations import Add, Drop, HeaderValue, Operation, Put, StagedSession, Stamp, Status, Touch, size
 from projector.view.writer import encode
-from readmodel.arrival_log import pack_txid
-from readmodel.type_index import pack_entry
+from readmodel.view.arrival_log import pack_txid
+from readmodel.view.type_index import pack_entry
 from tests.support.viewing import event
 
 SID = "11111111-1111-4111-8111-111111111111"

@@ -10,8 +10,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, NoScriptError, ResponseError, TryAgainError
 
 from projector.view.shared_trips import BYTES_TOGETHER, MAX_TOGETHER, MAX_TRIPS, SharedTrips, SharingClient
-from readmodel.evaluate import Script
-from readmodel.redis_servers import RedisServers
+from readmodel.redis.evaluate import Script
+from readmodel.redis.servers import RedisServers
 from tests.support.waiting import eventually
 
 

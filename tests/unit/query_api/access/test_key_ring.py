@@ -18,7 +18,7 @@ from query_api.access.key_ring import UNKNOWN_KID_SECONDS, JwksFile, JwksUrl, Ke
 from query_api.access.token_config import TokenConfig
 from query_api.access.tokens import BadToken, KeyNotKnown, Tokens
 from query_api.http.request_id import naming
-from readmodel.supervise import end
+from readmodel.runtime.supervise import end
 from tests.support.jwks_server import (
     Behaviour,
     answering,

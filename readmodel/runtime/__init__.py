@@ -1,0 +1,1 @@
+"""Tools for tasks that run long: supervision, single flight, backoff, spans, histograms."""

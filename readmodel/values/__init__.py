@@ -1,0 +1,1 @@
+"""What the processes and their callers say to one another: events, polls, offsets, messages."""
