@@ -30,8 +30,10 @@ ENV PATH=/opt/readside/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A number, so that Kubernetes can tell that it is not root.
 USER 10001
 EXPOSE 8000
-# The API's own port; a projector's where it has one. What listens elsewhere says so with --health-cmd.
+# The API's own port; a projector's where it has one. What listens elsewhere says so with --health-cmd; what listens nowhere,
+# such as a projector without READSIDE_PROJECTOR_PORT, says --no-healthcheck. A proxy of the machine's is not asked.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["python", "-c", "import os, urllib.request as u; \
-u.urlopen('http://127.0.0.1:' + os.environ.get('READSIDE_PROJECTOR_PORT', '8000') + '/health/live', timeout=2)"]
+u.build_opener(u.ProxyHandler({})).open(\
+'http://127.0.0.1:' + os.environ.get('READSIDE_PROJECTOR_PORT', '8000') + '/health/live', timeout=2)"]
 ENTRYPOINT ["readside"]
 CMD ["api", "--host", "0.0.0.0"]

@@ -21,7 +21,10 @@ PUBLISHED_INSTALLED := $(PUBLISHED)/node_modules/.installed
 JS_CLIENT := clients/js
 JS_INSTALLED := $(JS_CLIENT)/node_modules/.installed
 BUILD := $(VENV)-build
-PREFIX ?= /opt/readside
+# What the environment says is not meant: others use the name for the root of all of theirs.
+PREFIX = /opt/readside
+# What the wheel is built from.
+SOURCES := pyproject.toml LICENSE readmodel projector query_api readside
 
 # uv writes the lock because it resolves for every Python and platform at once: Debian's 3.11.2 needs a package
 # that 3.11.3 does not. Nothing else uses it.
@@ -71,29 +74,36 @@ lint: $(INSTALLED) ## format, lint, types and arrows
 unit: $(INSTALLED) ## run all unit tests alone
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/clients/unit $(ARGS)
 
-# With the one package that builds, and not with all those of development.
 wheel: ## build the wheel, dist/readside-….whl
-	@$(PYTHON) -m venv --clear $(BUILD)
-	@$(BUILD)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r deploy/build.lock
-	@rm -rf build dist/readside-*.whl
-	@$(BUILD)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	$(NEED_PYTHON)
+	@$(BUILD_WHEEL); \
+	rm -f dist/readside-*.whl; mkdir -p dist; cp "$$work"/dist/*.whl dist
 	@ls dist/readside-*.whl
 
 # What twine brings is in a lock of its own: no process of ours and no test needs it. The wheel of `make wheel` makes way:
 # deploy/release.py takes away what an earlier release left, and refuses a directory that holds anything else.
 release: ## build and check wheels, source distributions, the npm tarball and the image's context, into dist/
-	@$(PYTHON) -m venv --clear $(BUILD)
+	$(NEED_PYTHON)
+	@"$(PYTHON)" -m venv --clear $(BUILD)
 	@$(BUILD)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r deploy/build.lock -r deploy/release.lock
 	@rm -f dist/readside-*.whl
 	@$(BUILD)/bin/python deploy/release.py
 
-slim: wheel ## install the program and what it runs with, nothing else, into a new environment (PREFIX=/opt/readside)
-	@$(PYTHON) -m venv --clear --without-pip $(PREFIX)
-	@into="$(BUILD)/bin/pip --python $(PREFIX)/bin/python install --quiet --disable-pip-version-check --no-deps"; \
-	$$into --require-hashes -r deploy/requirements.lock; \
-	$$into --no-index dist/readside-*.whl
-	@$(PREFIX)/bin/readside --version
-	@du -sh $(PREFIX)
+# It clears what it made before, which it knows by the prompt, and nothing else. Root leaves nothing of root's in the clone.
+slim: ## install the program and what it runs with, nothing else, into a new environment (PREFIX=/opt/readside)
+	$(NEED_PYTHON)
+	@prefix="$(PREFIX)"; prefix="$${prefix/#\~\//$${HOME-}/}"; \
+	test -n "$$prefix" || { echo "PREFIX is empty: say where to install." >&2; exit 1; }; \
+	test ! -e "$$prefix" || test -z "$$(ls -A "$$prefix")" || grep -qs "^prompt = 'readside'" "$$prefix/pyvenv.cfg" || { \
+		echo "$$prefix holds what \`make slim\` did not put there: empty it first, or choose another PREFIX." >&2; \
+		exit 1; \
+	}; \
+	$(BUILD_WHEEL); \
+	"$(PYTHON)" -m venv --clear --without-pip --prompt readside "$$prefix"; \
+	"$$pip" --python "$$prefix/bin/python" install --quiet --no-deps --require-hashes -r deploy/requirements.lock; \
+	"$$pip" --python "$$prefix/bin/python" install --quiet --no-deps --no-index "$$work"/dist/readside-*.whl; \
+	"$$prefix/bin/readside" --version; \
+	du -sh "$$prefix"
 
 chaos: $(INSTALLED) ## look for a wrong answer under faults: ten minutes (SITE=cluster, sentinel or standby; SECONDS=60 SEED=7)
 	$(BIN)/python -m pytest tests/oracle/test_oracle$(if $(filter-out one,$(SITE)),_$(SITE)).py -s -o faulthandler_timeout=0 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
@@ -155,7 +165,8 @@ format: $(INSTALLED) ## put the code into shape
 	$(BIN)/ruff format .
 
 lock: ## write the locks anew (UPGRADE=--upgrade takes the newest versions)
-	$(PYTHON) -m venv $(VENV)-lock
+	$(NEED_PYTHON)
+	"$(PYTHON)" -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
 	$(COMPILE) --all-extras --output-file requirements.lock
 	$(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock
@@ -169,9 +180,24 @@ clean: ## remove the environment, builds and caches
 	rm -rf clients/python/build clients/python/dist clients/python/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+define NEED_PYTHON
+	@test -n "$(PYTHON)" || { echo "readside needs Python 3.11 or newer on the PATH (or: make PYTHON=/path/to/python)." >&2; exit 1; }
+endef
+
+# Beside the clone, with the one package that builds, and not with all those of development. Whatever mask root has,
+# everybody may read what comes of it. In the shell: `work` with dist/ in it, and `pip`.
+define BUILD_WHEEL
+umask 022; export PIP_DISABLE_PIP_VERSION_CHECK=1; \
+	work="$$(mktemp -d)"; trap 'rm -rf "$$work"' EXIT; \
+	"$(PYTHON)" -m venv "$$work/venv"; pip="$$work/venv/bin/pip"; \
+	"$$pip" install --quiet --no-deps --require-hashes -r deploy/build.lock; \
+	mkdir "$$work/source"; cp -RL $(SOURCES) "$$work/source"; \
+	"$$pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$$work/dist" "$$work/source"
+endef
+
 # An environment that works is kept. Where Debian's python3-venv is missing, the machine's own pip fills a new one.
 define MAKE_VENV
-	@test -n "$(PYTHON)" || { echo "readside needs Python 3.11 or newer on the PATH (or: make PYTHON=/path/to/python)." >&2; exit 1; }
+	$(NEED_PYTHON)
 	@echo "Installing readside into $(VENV)"
 	@if $(BIN)/python -c 'import ssl' 2>/dev/null; then \
 		:; \

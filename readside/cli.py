@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from readmodel.errors import ServiceError
+from readmodel.errors import DemoError, ServiceError
 from readmodel.shown import printable
 from readmodel.version import VERSION
 from readside.streams import StandardStreams
@@ -49,7 +49,7 @@ Version = Annotated[
 
 
 def main() -> None:
-    """Run the command line; every error of ours is one line on stderr."""
+    """Run the command line; every error of ours is one line on stderr, but for the last lines of a demo's part."""
     streams = StandardStreams()
     try:
         try:
@@ -59,7 +59,10 @@ def main() -> None:
     except ServiceError as error:
         from readside.logging import hidden
 
-        typer.echo(f"readside: {printable(hidden(str(error)))}", err=True)
+        told = f"readside: {hidden(str(error))}"
+        # What a server says stays in one line: it cannot pass for another of ours.
+        lines = told.split("\n") if isinstance(error, DemoError) else [told]
+        typer.echo("\n".join(map(printable, lines)), err=True)
         raise SystemExit(FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -299,7 +302,8 @@ def verify(
     """Compare every hot session with PostgreSQL, event by event, or those named.
 
     Writers may go on: a difference counts only if it stays once the view has caught up.
-    Exit code 0: the same. 1: any difference, repaired or not. 2: could not compare.
+    Exit code 0: the same. 1: any difference, repaired or not. 2: could not compare, or not repair; what was found is
+    printed all the same.
     """
     from readside.commands import sessions as commands
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import orjson
@@ -42,8 +42,9 @@ class _Follow(Protocol):
 
 async def warm(settings: Settings, sessions: Sequence[str]) -> int:
     """Bring sessions into Redis; 1 when any of them is not hot in the end."""
+    outcomes: dict[str, str] = {}
     async with open_view(settings) as view:
-        outcomes = await _request(view, ProjectorRequest("warm", _ids(sessions), reply=True), "Warming")
+        await _request(view, ProjectorRequest("warm", _ids(sessions), reply=True), "Warming", outcomes)
     return _conclude(outcomes, len(set(_ids(sessions))))
 
 
@@ -52,37 +53,37 @@ async def rebuild(settings: Settings, sessions: Sequence[str], *, everything: bo
     if sessions and everything:
         raise InvalidParameter("--all", "Name sessions, or give --all, not both.")
     request = ProjectorRequest("rebuild", _ids(sessions), everything=everything, reply=True)
+    outcomes: dict[str, str] = {}
     async with open_view(settings) as view:
-        outcomes = await _request(view, request, "Rebuilding")
+        await _request(view, request, "Rebuilding", outcomes)
     return _conclude(outcomes, len(outcomes))
 
 
 async def verify(settings: Settings, sessions: Sequence[str], *, repair: bool, as_json: bool) -> int:
     """Compare sessions with Postgres; 1 on any difference, repaired or not, else 2 where slices could not be looked at.
 
-    Raises ViewUnavailable, AccessRefused or ForeignView where none could be, or the view is not ours.
+    Raises ViewUnavailable, AccessRefused or ForeignView where none could be, or the view is not ours. What is raised
+    later (NotLive, NoLeader, the stores' errors) comes after the report of what was found until then.
     """
     named = _ids(sessions)
     async with open_view(settings) as view, open_pool(settings) as pool:
         away = await _away(settings, view)
+        meant = {view.slices.index_of(session_id) for session_id in named} if named else away.keys()
+        report = _Report({index: plain(str(away[index])) for index in sorted(meant & away.keys())})
         url = settings.require_database_url()
-        tables = await look_for_tables(url, application_name=NAME)
-        wanted = [sid for sid in named or await _hot(view, away) if view.slices.index_of(sid) not in away]
-        verdicts: list[Verdict] = []
-        with _progress("Comparing", quiet=as_json) as follow:
-            async for verdict in Verifier(view, pool, url, tables).verify(wanted):
-                verdicts.append(verdict)
-                follow(len(verdicts), len(wanted))
-        different = [verdict for verdict in verdicts if verdict.state == "different"]
-        repaired: dict[str, str] = {}
-        if repair and different:
-            request = ProjectorRequest("repair", tuple(verdict.session_id for verdict in different), reply=True)
-            repaired = await _request(view, request, "Repairing", quiet=as_json)
-    _tell(verdicts, different, repaired, as_json=as_json)
-    meant = {view.slices.index_of(session_id) for session_id in named} if named else away.keys()
-    for index in sorted(meant & away.keys()):
-        tell(f"Slice {index} was not compared: {plain(str(away[index]))}", err=True)
-    return 1 if different else 2 if meant & away.keys() else 0
+        try:
+            tables = await look_for_tables(url, application_name=NAME)
+            wanted = [sid for sid in named or await _hot(view, away) if view.slices.index_of(sid) not in away]
+            with _progress("Comparing", quiet=as_json) as follow:
+                async for verdict in Verifier(view, pool, url, tables).verify(wanted):
+                    report.verdicts.append(verdict)
+                    follow(len(report.verdicts), len(wanted))
+            if repair and report.different:
+                request = ProjectorRequest("repair", tuple(one.session_id for one in report.different), reply=True)
+                await _request(view, request, "Repairing", report.repaired, quiet=as_json)
+        finally:
+            report.tell(as_json=as_json)
+    return 1 if report.different else 2 if report.not_compared else 0
 
 
 async def _hot(view: WholeView, away: Container[int]) -> list[str]:
@@ -122,8 +123,10 @@ def _refuse_foreign(part: ViewReader, position: Position, database: str, ours: s
         raise ForeignView(f"{place} READSIDE_SLICES: {differ}.")
 
 
-async def _request(view: WholeView, request: ProjectorRequest, what: str, *, quiet: bool = False) -> dict[str, str]:
-    outcomes: dict[str, str] = {}
+async def _request(
+    view: WholeView, request: ProjectorRequest, what: str, outcomes: dict[str, str], *, quiet: bool = False
+) -> None:
+    """Have the leader do it; `outcomes` gets what became of each session as soon as that is known."""
     stall = _Stall(view)
     with _progress(what, quiet=quiet) as follow:
         async for reply in ask(view.reporting, request):
@@ -132,7 +135,6 @@ async def _request(view: WholeView, request: ProjectorRequest, what: str, *, qui
             if reply.state == "failed":
                 raise ServiceError(f"{what} was cut short: {reply.detail}.")
             await stall.look(reply.done)
-    return outcomes
 
 
 class _Stall:
@@ -205,22 +207,39 @@ _MEANINGS = {
 }
 
 
-def _tell(verdicts: list[Verdict], different: list[Verdict], repaired: dict[str, str], *, as_json: bool) -> None:
-    cold = sum(verdict.state == "cold" for verdict in verdicts)
-    if as_json:
-        body = {
-            "compared": len(verdicts) - cold,
-            "cold": cold,
-            "different": [asdict(verdict) for verdict in different],
-            "repaired": repaired,
-        }
-        tell(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
-        return
-    for verdict in different:
-        tell(f"{verdict.session_id}: {_describe(verdict)}", err=True)
-    tell(f"{len(verdicts) - cold} sessions compared, {len(different)} different, {cold} not hot.")
-    if repaired:
-        tell(f"{sum(outcome in {'hot', 'missing'} for outcome in repaired.values())} repaired.")
+@dataclass
+class _Report:
+    """What `verify` found: a verdict for each session, what became of repairs, and why slices were not compared."""
+
+    not_compared: dict[int, str]
+    verdicts: list[Verdict] = field(default_factory=list)
+    repaired: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def different(self) -> list[Verdict]:
+        """Those on which view and Postgres differ."""
+        return [verdict for verdict in self.verdicts if verdict.state == "different"]
+
+    def tell(self, *, as_json: bool) -> None:
+        """Print it, for machines or for people."""
+        cold = sum(verdict.state == "cold" for verdict in self.verdicts)
+        if as_json:
+            body = {
+                "compared": len(self.verdicts) - cold,
+                "cold": cold,
+                "different": [asdict(verdict) for verdict in self.different],
+                "repaired": self.repaired,
+                "not_compared": {str(index): reason for index, reason in self.not_compared.items()},
+            }
+            tell(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
+        else:
+            for verdict in self.different:
+                tell(f"{verdict.session_id}: {_describe(verdict)}", err=True)
+            tell(f"{len(self.verdicts) - cold} sessions compared, {len(self.different)} different, {cold} not hot.")
+            if self.repaired:
+                tell(f"{sum(outcome in {'hot', 'missing'} for outcome in self.repaired.values())} repaired.")
+        for index, reason in self.not_compared.items():
+            tell(f"Slice {index} was not compared: {reason}", err=True)
 
 
 def _describe(verdict: Verdict) -> str:

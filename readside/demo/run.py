@@ -25,13 +25,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def run_demo(options: DemoOptions) -> int:
-    """Run until SIGINT, SIGTERM or SIGHUP; the exit code.
+    """Run until SIGINT, SIGTERM or SIGHUP (under nohup: the first two); the exit code.
 
     Raises DemoError, or ConfigurationError for a wrong setting.
     """
     stop = asyncio.Event()
-    for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _end_by_signals(stop)
     settings = Settings()
     access = DemoAccess(settings)
     if not port_is_free(options.port):
@@ -41,6 +40,13 @@ async def run_demo(options: DemoOptions) -> int:
         await _run(DemoSetup(announcer, settings, access, home, options, stop))
     announcer.console.print("Everything has ended.")
     return 0
+
+
+def _end_by_signals(stop: asyncio.Event) -> None:
+    """Have signals set `stop`; nohup has SIGHUP ignored, and it stays so."""
+    for number in SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def _run(setup: DemoSetup) -> None:

@@ -35,6 +35,8 @@ from readside.demo.watch import DemoWatch, get
 from readside.settings import child_environment
 
 SCHEMA = files("readside.demo").joinpath("schema.sql").read_text(encoding="utf-8")
+OWN_SERVER = "sslmode=disable&target_session_attrs=any"
+"""How ours is reached, whatever PGSSLMODE and PGTARGETSESSIONATTRS say of the user's."""
 READY_SECONDS = 60.0
 LONG_SESSION = "SELECT id::text FROM sessions WHERE session_type = 'log_watch' AND status = 'in_progress'"
 
@@ -46,7 +48,7 @@ class DemoService:
         self._setup = setup
         self._say = setup.announcer
         self._port = setup.options.port
-        self._database_url = postgres.url()
+        self._database_url = f"{postgres.url()}?{OWN_SERVER}"
         self._redis_url = redis.url()
         api = ["readside", "api", "--host", LOOPBACK, "--port", str(self._port)]
         self._programs = [
@@ -159,7 +161,7 @@ class DemoService:
         """The user's own settings, but for those that say where things are."""
         own_hosts = f"{OWN_HOSTS},{self._setup.settings.allowed_hosts}"
         changes = {"DATABASE_URL": self._database_url, "LISTEN_URL": "", "REDIS_URL": self._redis_url}
-        changes |= {"PROJECTOR_PORT": "", "ALLOWED_HOSTS": own_hosts}
+        changes |= {"REPLICA_URLS": "", "PROJECTOR_PORT": "", "ALLOWED_HOSTS": own_hosts}
         return child_environment(changes | self._setup.access.settings())
 
     def _facts(self, session_id: str) -> DemoFacts:

@@ -62,6 +62,8 @@ def of_keys(settings: Settings) -> Finding:
     except ConfigurationError as error:
         return problem("API keys", str(error))
     if not keys:
+        if tokens is None and settings.projector_port is not None:
+            return fine("API keys", "none, as a projector needs none: the API would not start with these settings")
         if tokens is None:
             return problem("API keys", "None is set, and no tokens: the API refuses to start.", "Set one.")
         return fine("API keys", "none; tokens let callers in")

@@ -215,7 +215,7 @@ async def test_verify_finds_and_repairs(site: Site) -> None:
 
     assert same == (0, "1 sessions compared, 0 different, 0 not hot.\n", "Comparing: 1 of 1 sessions\n")
     assert (cold.code, cold.err) == (0, "")
-    assert orjson.loads(cold.out) == {"compared": 0, "cold": 1, "different": [], "repaired": {}}
+    assert orjson.loads(cold.out) == {"compared": 0, "cold": 1, "different": [], "repaired": {}, "not_compared": {}}
     assert (told.code, told.out) == (1, "1 sessions compared, 1 different, 0 not hot.\n")
     assert f"{session_id}: 1 events missing ({lost})" in told.err
     (difference,) = orjson.loads(as_json.out)["different"]

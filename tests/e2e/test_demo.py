@@ -129,6 +129,8 @@ async def test_a_signal_ends_it_and_its_data_is_there_for_the_next(shared: Runni
     elsewhere = temporary / "elsewhere"
     elsewhere.write_text("postgresql://nowhere.invalid/x")
     environment = {"READSIDE_DATABASE_URL_FILE": str(elsewhere), "READSIDE_LISTEN_URL": elsewhere.read_text()}
+    environment |= {"READSIDE_REPLICA_URLS": elsewhere.read_text(), "PGSSLMODE": "require"}
+    environment |= {"PGTARGETSESSIONATTRS": "standby"}
     environment |= {"READSIDE_API_KEYS": f"me:{KEY}:read+ops", "READSIDE_SLICES": "8"}
     arguments = ("--chaos", "--seed", EMPTIES_REDIS_FIRST)
     async with demo(temporary, *arguments, data=shared.data, port=shared.port, environment=environment) as second:
@@ -179,7 +181,10 @@ async def test_a_part_that_dies_before_the_first_value_is_named_and_takes_the_re
         code, _, errors = await running.ended()
 
         assert code == 2
-        assert errors.startswith("readside: The projector ended unexpectedly (killed by SIGKILL).")
+        first, *words = errors.splitlines()
+        assert first == "readside: The projector ended unexpectedly (killed by SIGKILL)."
+        assert all(words)
+        assert "\\u000a" not in errors
         assert "Traceback" not in errors
         assert running.left() == []
 

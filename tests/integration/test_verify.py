@@ -13,9 +13,11 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from readmodel.errors import NoLeader, ServiceError
 from readmodel.postgres.client import Pool, create_pool
+from readmodel.values.messages import ProjectorReply
 from readmodel.view.type_index import pack_index, unpack_index
-from readside.commands.sessions import verify as verify_command
+from readside.commands import sessions as commands
 from readside.inspection import verify
 from readside.inspection.verdict import Verdict
 from readside.inspection.verify import NotLive, Verifier
@@ -359,11 +361,11 @@ async def test_repair_mends(stage: Bench, settings: Settings, capsys: pytest.Cap
             session_id = await full_session(stage)
             damaged[session_id] = await damage(stage, session_id)
         healthy = await full_session(stage)
-        code = await verify_command(settings, [], repair=True, as_json=True)
+        code = await commands.verify(settings, [], repair=True, as_json=True)
         told = orjson.loads(capsys.readouterr().out)
         for session_id in [*damaged, healthy]:
             await stage.same(session_id)
-        again = await verify_command(settings, [], repair=False, as_json=False)
+        again = await commands.verify(settings, [], repair=False, as_json=False)
 
     assert (code, again) == (1, 0)
     assert (told["compared"], told["cold"]) == (len(DAMAGES) + 1, 0)
@@ -378,12 +380,42 @@ async def test_the_report_for_people(stage: Bench, settings: Settings, capsys: p
         session_id = await full_session(stage)
         lost = await remove_member(stage, session_id)
         await header("status", "failed")(stage, session_id)
-        code = await verify_command(settings, [session_id, session_id.upper()], repair=False, as_json=False)
+        code = await commands.verify(settings, [session_id, session_id.upper()], repair=False, as_json=False)
     out, err = capsys.readouterr()
 
     assert code == 1
     assert f"{session_id}: 1 events missing ({lost}); totals are wrong" in err
     assert out == "1 sessions compared, 1 different, 0 not hot.\n"
+
+
+async def test_what_was_found_is_told_though_a_later_step_fails(
+    stage: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A repair that is cut short, or that nobody answers; and a view that stands still from some session on."""
+
+    async def cut_short(*_: object) -> AsyncIterator[ProjectorReply]:
+        yield ProjectorReply("1", "progress", 1, 2, {session_id: "hot"})
+        yield ProjectorReply("1", "failed", 1, 2, detail="the lead was lost")
+
+    def unanswered(*_: object) -> AsyncIterator[ProjectorReply]:
+        raise NoLeader("Nobody answers.")
+
+    async with stage.projector():
+        other, session_id = await full_session(stage), await full_session(stage)
+        lost = await remove_member(stage, session_id)
+        for answer, error, repaired in ((cut_short, ServiceError, {session_id: "hot"}), (unanswered, NoLeader, {})):
+            monkeypatch.setattr(commands, "ask", answer)
+            with pytest.raises(error):
+                await commands.verify(settings, [other, session_id], repair=True, as_json=True)
+            told = orjson.loads(capsys.readouterr().out)
+
+            assert [(one["session_id"], one["missing"]) for one in told["different"]] == [(session_id, [lost])]
+            assert (told["compared"], told["repaired"]) == (2, repaired)
+    monkeypatch.setattr(verify, "PASS_SECONDS", 0.1)
+    with pytest.raises(NotLive):
+        await commands.verify(settings, [other, session_id], repair=False, as_json=False)
+
+    assert capsys.readouterr().out == "1 sessions compared, 0 different, 0 not hot.\n"
 
 
 @of_live

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 CLUSTERED = ("install-cluster", "projector-cluster", "api-cluster")
 OURS = ("install", "projector", "api", "writer", *CLUSTERED)
 NODES = tuple(f"redis-{number}" for number in range(1, 7))
+NO_PROXY = "u.build_opener(u.ProxyHandler({})).open("
 PINNED = re.compile(r"[a-z/]+:[\w.-]+@sha256:[0-9a-f]{64}")
 
 
@@ -77,6 +78,18 @@ def test_every_port_is_published_on_the_loopback_address(services: dict[str, dic
 def test_every_server_has_a_health_check(services: dict[str, dict[str, Any]], name: str) -> None:
     """What others wait for says when it is ready."""
     assert services[name]["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_only_what_listens_is_asked_whether_it_is_up(services: dict[str, dict[str, Any]], name: str) -> None:
+    """The others would get the image's check, which asks a port. Those that ask, ask no proxy of the machine's."""
+    check = services[name]["healthcheck"]
+
+    if "projector" in name or "api" in name:
+        assert NO_PROXY in check["test"][-1]
+        compile(check["test"][-1], name, "exec")
+    else:
+        assert check == {"disable": True}
 
 
 @pytest.mark.parametrize(
@@ -306,6 +319,7 @@ def test_the_image_says_whether_it_is_up(dockerfile: list[tuple[str, str]]) -> N
 
     assert command[:2] == ["python", "-c"]
     compile(command[2], "HEALTHCHECK", "exec")
+    assert NO_PROXY in command[2]
     assert f"os.environ.get('READSIDE_PROJECTOR_PORT', '{exposed}') + '/health/live'" in command[2]
 
 

@@ -1,6 +1,7 @@
 """What the demo says of its first value, and when it does not know."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from readside.demo import service
 from readside.demo.announcer import Announcer
+from readside.demo.options import DemoOptions
 from readside.demo.service import DemoService
 from readside.demo.watch import DemoAnswer
 
@@ -24,6 +26,28 @@ async def said(headers: dict[str, str] | None) -> str:
     )
     await demo._see_an_event(SESSION)
     return output.getvalue()
+
+
+def test_a_demo_uses_no_server_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever the environment says of where theirs are, and of how libpq's programs reach them."""
+    for name in ("DATABASE_URL", "LISTEN_URL", "REDIS_URL", "REPLICA_URLS"):
+        monkeypatch.delenv(f"READSIDE_{name}", raising=False)
+        monkeypatch.setenv(f"READSIDE_{name}_FILE", "/theirs")
+    monkeypatch.setenv("READSIDE_REPLICA_URLS", "postgresql://theirs")
+    monkeypatch.setattr(
+        service, "DemoProgram", lambda name, *_, environment, **__: SimpleNamespace(name=name, environment=environment)
+    )
+    access = SimpleNamespace(settings=dict)
+    setup = SimpleNamespace(
+        announcer=None, options=DemoOptions(1), home=tmp_path, access=access, settings=SimpleNamespace(allowed_hosts="")
+    )
+    server = SimpleNamespace(name="", port=1, child=None, url=lambda: "postgresql://127.0.0.1:1/own")
+    made = DemoService(setup, server, server)  # type: ignore[arg-type]
+
+    for program in made._programs:
+        told = {name: value for name, value in program.environment.items() if name.startswith("READSIDE_")}  # type: ignore[attr-defined]
+        assert "theirs" not in str(told)
+        assert told["READSIDE_DATABASE_URL"].endswith("/own?sslmode=disable&target_session_attrs=any")
 
 
 async def test_a_first_value_is_one_that_a_poll_showed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,6 +63,28 @@ def setup(home: Path) -> DemoSetup:
     settings = Settings()
     announcer = Announcer(Console(file=io.StringIO()))
     return DemoSetup(announcer, settings, DemoAccess(settings), home, DemoOptions(1), asyncio.Event())
+
+
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """SIGHUP is ignored, as nohup leaves it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hang_up")
+async def test_nohup_keeps_it_running() -> None:
+    """What was to be ignored is; the other signals end it."""
+    stop = asyncio.Event()
+    run._end_by_signals(stop)
+    try:
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGTERM)
+        await stop.wait()
+    finally:
+        for number in run.SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
 
 
 async def several_cancellations() -> None:

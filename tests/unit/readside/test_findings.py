@@ -8,6 +8,7 @@ from readside.inspection.clocks import TOLERATED_SECONDS, judge_clock
 from readside.inspection.findings import Finding, State, exit_code, fine, problem, unknown, warning
 from readside.inspection.of_postgres import judge_connections, judge_doorbell, judge_triggers
 from readside.inspection.of_redis import judge_memory, judge_server, judge_view
+from readside.inspection.of_settings import of_keys
 from readside.inspection.transport import judge_postgres_tls, judge_redis_tls, stays_here
 from readside.settings import Settings
 
@@ -27,6 +28,18 @@ LOCAL, AWAY = "postgresql://u:p@localhost/d", "postgresql://u:p@db.example:5432/
 def test_the_exit_code_is_0_only_if_all_is_well(findings: list[Finding], code: int) -> None:
     """A warning is not well; what was not looked at is not known to be."""
     assert exit_code(findings) == code
+
+
+@pytest.mark.parametrize(("port", "state"), [("8001", "ok"), ("", "problem")])
+def test_a_projectors_settings_need_no_key(monkeypatch: pytest.MonkeyPatch, port: str, state: State) -> None:
+    """A process that has its port is a projector, and can be told no secret of the API's."""
+    for name in ("API_KEYS", "API_KEYS_FILE", "JWT_SECRET", "JWT_SECRET_FILE", "JWT_JWKS", "AUTH"):
+        monkeypatch.delenv(f"READSIDE_{name}", raising=False)
+    monkeypatch.setenv("READSIDE_PROJECTOR_PORT", port)
+    found = of_keys(Settings())
+
+    assert found.state == state
+    assert "the API " in found.detail
 
 
 @pytest.mark.parametrize(
