@@ -82,6 +82,13 @@ export class EventStore {
     this.#trim();
   }
 
+  /** Take events that waited: in the place of all (`renew`), or in that of the event `past` and all that are older. */
+  release(events, { renew = false, past = null }) {
+    if (renew) this.clear();
+    if (past !== null) this.#cut(past);
+    this.add(events);
+  }
+
   /** Let others through; resolves to whether this filter is the one in force by then. Long texts are searched by and by. */
   async setFilter(filter) {
     const run = (this.#run += 1), events = this.#events, found = [];
@@ -101,8 +108,8 @@ export class EventStore {
     return true;
   }
 
-  /** Let go of this event, and of all that are older. */
-  cut(event) {
+  // Lets go of this event, and of all that are older.
+  #cut(event) {
     const keep = this.#events.findIndex((one) => !isNewer(one, event));
     if (keep < 0) return;
     this.#characters -= this.#events.slice(keep).reduce((sum, one) => sum + sizeOf(one), 0);

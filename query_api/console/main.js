@@ -184,5 +184,9 @@ document.querySelector(".skip").addEventListener("click", (clicked) => {
 });
 
 write(byId("base"), BASE.href.replace(/\/$/, ""));
+// A refused id leaves the address as it was: no hash changes where that very page is asked for.
+for (const id of ["to-projection", "to-sessions"]) byId(id).addEventListener("click", () => {
+  if (location.hash === byId(id).getAttribute("href")) go({ moveFocus: true });
+});
 addEventListener("hashchange", () => go({ moveFocus: true }));
 go();

@@ -195,12 +195,8 @@ export class SessionPage {
   }
 
   #release(events, { renew, past, asked }) {
-    if (renew) {
-      this.#store.clear();
-      this.#list.clear();
-    }
-    if (past !== null) this.#store.cut(past);
-    this.#store.add(events);
+    if (renew) this.#list.clear();
+    this.#store.release(events, { renew, past });
     this.#list.show(this.#store.shown);
     if (asked) this.#list.scrollToTop();
     this.#drawSoon();
@@ -337,7 +333,11 @@ export class SessionPage {
   // Older events by the page, until there are none, or until one is found that the filter lets through.
   async #older(pages) {
     const poller = this.#poller;
-    if (this.#loading || !poller?.hasOlder || this.#store.full || this.#arrivals.renews) return;
+    if (this.#loading || !poller?.hasOlder || this.#store.full) return;
+    if (this.#arrivals.renews) {
+      write(byId("done"), "Show the new events first.");
+      return;
+    }
     this.#loading = byId("older").disabled = true;
     const before = this.#store.shown.length;
     let loaded = 0;

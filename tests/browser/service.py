@@ -19,6 +19,7 @@ from tests.support.commanding import Site
 from tests.support.projecting import Writer
 from tests.support.waiting import eventually
 
+PAGE_EVENTS = 500
 STALE_SECONDS = 1.0
 HOT_TTL_SECONDS = 16.0
 """Polls are told to the projector every eighth of it."""
@@ -82,7 +83,14 @@ class Service:
         """Write a session with so many events, a second apart, the newest now; its id."""
         session_id = await self.writer.session(**columns)
         await self.add(session_id, events)
+        if events > PAGE_EVENTS:  # more than a console's first page: it is to find them all, and none that comes later
+            await eventually(lambda: self._has(session_id, events), "the API gives all events")
         return session_id
+
+    async def _has(self, session_id: str, events: int) -> bool:
+        """Whether a poll counts so many events."""
+        answer = await self.get(f"/api/v2/sessions/{session_id}/events?limit=1")
+        return answer.status_code == 200 and answer.json()["total"] == events
 
     async def add(self, session_id: str, events: int, event_type: str = "step_created") -> None:
         """Write events in one statement, each a second before the one that follows it."""

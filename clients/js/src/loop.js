@@ -98,12 +98,11 @@ export class Loop {
   }
 
   #look = () => {
-    if (!this.running || this.#busy === this.#abort) return;
-    this.#cancel();
-    this.#schedule();
+    if (this.running && this.#busy !== this.#abort) this.#schedule();
   };
 
   #schedule() {
+    this.#cancel(); // `onState` may have hurried it
     const hidden = this.#page?.visibilityState === "hidden";
     if (this.#paused || hidden) {
       this.#tell({ state: this.#paused ? "paused" : "hidden", error: null, retryInSeconds: null });
@@ -117,12 +116,14 @@ export class Loop {
     this.#timer = null;
   }
 
-  // A fault of the consumer. Once it is stopped nobody is left to be told, so that one is reported as a listener's is.
+  // A fault of the consumer ends the run that it was told of. Once that is over nobody is left to be told, so the fault is
+  // reported as a listener's is.
   #tell(told) {
+    const run = this.#abort;
     try {
       this.#onState(told);
     } catch (error) {
-      if (told.state === "stopped") report(error);
+      if (run === null || this.#abort !== run) report(error);
       else this.stop(error);
     }
   }

@@ -76,11 +76,7 @@ describe("events that wait", () => {
     const reader = { away: false, store: new EventStore({ onDropped: (ids) => reader.poller.forget(ids) }) };
     const arrivals = new Arrivals({
       area: byId("events-scroller"), isAway: () => reader.away, onDropped: (ids) => reader.poller.forget(ids),
-      onRelease(events, { renew, past }) {
-        if (renew) reader.store.clear();
-        if (past) reader.store.cut(past);
-        reader.store.add(events);
-      },
+      onRelease: (events, told) => reader.store.release(events, told),
     });
     session.clock = clock;
     reader.poller = new EventPoller({
@@ -155,8 +151,9 @@ describe("the pages", () => {
     for (const id of ["", ".", "..", "no-uuid", `x${FIRST}`]) {
       visit(`#session=${id}`);
       assert.deepEqual(said("refused-title"), ["No such session"]);
+      asked.length = 0;
       visit("#projection");
-      assert.equal(byId("refused-page").hidden, false);
+      assert.ok(await request(/projection.history$/));
     }
   });
 
@@ -168,6 +165,9 @@ describe("the pages", () => {
     await settled();
     assert.deepEqual([said("refused-title"), location.hash, byId("session-id").value], [["No such session"], "#projection", ""]);
     assert.deepEqual(asked.filter(({ url }) => url.href.includes("a-key")), []);
+    byId("to-projection").setAttribute("href", "#projection");
+    byId("to-projection").happens("click"); // no hash changes
+    assert.ok(await request(/projection.history$/));
   });
 
   test("what a session that was left still answers is not shown in the next", async () => {

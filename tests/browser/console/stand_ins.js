@@ -44,8 +44,9 @@ export const asked = [];
 /** What the elements of these ids, as far as any module has asked for them, say. */
 export const said = (...ids) => ids.map((id) => byId(id).textContent);
 
-/** Go to an address of the console as its links do. */
+/** Go to an address of the console as its links do: where one stands already, nothing is heard. */
 export function visit(hash) {
+  if (location.hash === hash) return;
   location.hash = hash;
   location.href = `http://console.test/${hash}`;
   heard.get("hashchange")();

@@ -695,6 +695,31 @@ export const cases = {
     await clock.pass(60);
     equal(states.length, 4);
   },
+  async what_it_throws_after_it_stopped_the_loop_is_reported() {
+    const session = new Session(3), clock = new Clock(), { reportError } = globalThis, reported = [];
+    globalThis.reportError = (error) => reported.push(error.message);
+    try {
+      const { poller } = follow(session, { clock, onState: ({ state }) => {
+        if (state !== "running") return;
+        poller.stop();
+        throw new RangeError("mine");
+      } });
+      await clock.pass(60);
+      equal([reported, clock.timers.size], [["mine"], 0]);
+    } finally {
+      globalThis.reportError = reportError;
+    }
+  },
+  async who_is_hurried_by_on_state_stays_one_loop() {
+    const clock = new Clock();
+    let steps = 0, loop = null;
+    loop = new Loop(async () => { steps += 1; return 1; }, { clock, page: new Page(), onState: () => { if (steps === 1) loop.hurry(); } });
+    loop.start();
+    await clock.pass(60);
+    equal([steps, clock.timers.size], [62, 1]);
+    loop.stop();
+    equal(clock.timers.size, 0);
+  },
   async what_it_throws_once_it_is_stopped_is_reported() {
     const session = new Session(3), clock = new Clock(), { reportError } = globalThis, reported = [];
     globalThis.reportError = (error) => reported.push(error.message);
