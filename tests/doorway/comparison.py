@@ -33,10 +33,16 @@ PLAIN_NO_REQUEST = re.compile(
     rb"connection: close\r\n\r\nInvalid HTTP request received\.\Z"
 )
 
+MOST_KEPT_STREAMS = 1_000
+"""More are drawn one by one: the first is sent at once, and memory does not grow."""
+
 
 def for_all_streams(test: Callable[[Stream], None], count: int, number: int = 0) -> None:
     """Draw so many; the same ones for the same number. One that fails is made smaller, where it is to be seen."""
     try:
+        if count > MOST_KEPT_STREAMS:
+            _drawing(test, count, number, Phase.shrink)
+            return
         for stream in drawn_streams(count, number):
             test(stream)
     except Exception as error:

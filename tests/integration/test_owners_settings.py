@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
-import pytest_asyncio
 
 from projector.tail.triggers import inspect, install, uninstall
 from readmodel.postgres.client import connect
@@ -115,24 +114,23 @@ async def _written(stage: Bench) -> tuple[str, str]:
     return even, odd
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lasting(lasting_database_url: str, lasting_redis_url: str) -> AsyncIterator[Bench]:
-    """Connections that were made under no setting, to a database that each case finds and leaves without."""
-    async with bench(lasting_database_url, lasting_redis_url) as made:
+@pytest.fixture
+async def stage(lasting_database_url: str, redis_url: str) -> AsyncIterator[Bench]:
+    """Only the database is shared, which each case leaves without a setting: reads make their connections under one."""
+    async with bench(lasting_database_url, redis_url) as made:
+        await made.writer.connection.execute("DELETE FROM sessions")
         yield made
 
 
-@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("scope", "settings"),
     [pytest.param("database", [case], id="-".join(case)) for case in CASES] + [("role", CASES)],
 )
 async def test_the_service_under_hostile_settings(
-    lasting: Bench, scope: str, settings: Sequence[tuple[str, str]]
+    stage: Bench, scope: str, settings: Sequence[tuple[str, str]]
 ) -> None:
     """The view goes live, and every source gives the same right bytes. A role has them all at once."""
-    stage, config = lasting, lasting.config
-    await stage.writer.connection.execute("DELETE FROM sessions")
+    config = stage.config
     even, odd = await _written(stage)
     async with AsyncExitStack() as stack:
         for name, value in settings:

@@ -112,7 +112,6 @@ class Site:
         of_it = f"{{replica={name_of(standby)}}}"
 
         async def arrived() -> bool:
-            await asyncio.sleep(0.1)  # a scrape is dear
             told = await self.metrics()
             is_dated = not fit or f"readside_replica_lag_seconds{of_it}" in told
             return told.get(f"readside_replica_fit{of_it}") == int(fit) and is_dated

@@ -58,7 +58,7 @@ def test_no_answer_is_wrong_and_the_view_recovers(runs: Runs, seeds: range, serv
 
 
 def test_no_answer_is_wrong_over_the_fake(twice: list[Run]) -> None:
-    """Nor does the view not recover there."""
+    """The view recovers there too."""
     assert [f"seed {run.seed}: {run.wrong}" for run in twice if run.wrong] == []
 
 

@@ -105,14 +105,16 @@ class PostgresFaults:
     async def drop_triggers(self) -> None:
         """And install them again."""
         self.site.hurry.set()
-        self.site.ledger.breaks.append(Break(now_us(), is_crash=False))
-        while (await self.site.service.command("uninstall"))[0] != 0 and not self.site.stop.is_set():
-            await self.site.pause(0.5)
-        async with self.site.postgres() as connection:
-            while not await self._installed(connection):
+        try:
+            self.site.ledger.breaks.append(Break(now_us(), is_crash=False))
+            while (await self.site.service.command("uninstall"))[0] != 0 and not self.site.stop.is_set():
                 await self.site.pause(0.5)
-        self.site.ledger.breaks[-1].over = now_us()
-        self.site.hurry.clear()
+            async with self.site.postgres() as connection:
+                while not await self._installed(connection):
+                    await self.site.pause(0.5)
+            self.site.ledger.breaks[-1].over = now_us()
+        finally:
+            self.site.hurry.clear()
 
     async def truncate(self) -> None:
         """Everything goes; the sessions that stay are made anew in the same transaction."""
@@ -143,17 +145,24 @@ class PostgresFaults:
     async def _alter(self, connection: Connection, how: str) -> None:
         """No writer waits long behind us, and we wait for none twice that does nothing."""
         await connection.execute("SET lock_timeout = '1s'")
-        for table in ("sessions", "events"):
-            changes = ", ".join(f"{how} TRIGGER {name}" for name in EVERY_TRIGGER)
-            while True:
-                try:
-                    await connection.execute(f"ALTER TABLE {table} {changes}")
-                    break
-                except asyncpg.LockNotAvailableError:
+        changes = ", ".join(f"{how} TRIGGER {name}" for name in EVERY_TRIGGER)
+        try:
+            for table in ("sessions", "events"):
+                while not await _altered(connection, f"ALTER TABLE {table} {changes}"):
                     self.site.hurry.set()
                     await self.site.pause(1)
-        self.site.hurry.clear()
+        finally:
+            self.site.hurry.clear()
 
     async def _execute(self, statement: str, *arguments: object) -> None:
         async with self.site.postgres() as connection:
             await connection.execute(statement, *arguments)
+
+
+async def _altered(connection: Connection, statement: str) -> bool:
+    """Run it; tells whether the lock was to be had."""
+    try:
+        await connection.execute(statement)
+    except asyncpg.LockNotAvailableError:
+        return False
+    return True

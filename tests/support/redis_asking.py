@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import hiredis
-from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as TookTooLong
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Command = str | Sequence[object]
-ANSWER_SECONDS = 5.0
+REPLY_SECONDS = 5.0
 """A server that is paused takes connections and answers nothing."""
 
 
@@ -42,7 +42,7 @@ class _Asking(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more will come."""
         if not self.replies.done():
-            self.replies.set_exception(Disconnected(f"The connection was closed: {exc}"))
+            self.replies.set_exception(RedisConnectionError(f"The connection was closed: {exc}"))
 
 
 async def asked(host: str, port: int, password: str, *commands: Command) -> list[Any]:
@@ -55,7 +55,7 @@ async def asked(host: str, port: int, password: str, *commands: Command) -> list
     pack: Any = hiredis.pack_command  # which says that it takes one word
     request = b"".join(pack(tuple(_word(word) for word in words)) for words in sent)
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(REPLY_SECONDS):
             transport, protocol = await asyncio.get_running_loop().create_connection(
                 lambda: _Asking(request, len(sent)), host, port
             )
@@ -64,9 +64,9 @@ async def asked(host: str, port: int, password: str, *commands: Command) -> list
             finally:
                 transport.abort()
     except TimeoutError as exc:
-        raise TookTooLong(f"{host}:{port} does not answer") from exc
+        raise RedisTimeoutError(f"{host}:{port} does not answer") from exc
     except OSError as exc:
-        raise Disconnected(f"{host}:{port} is away: {exc}") from exc
+        raise RedisConnectionError(f"{host}:{port} is away: {exc}") from exc
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from readside.demo.embedded_redis import EmbeddedRedis
 from readside.demo.processes import free_port
-from tests.support.redis_asking import ANSWER_SECONDS, Command, asked, pairs
+from tests.support.redis_asking import REPLY_SECONDS, Command, asked, pairs
 from tests.support.redis_bus import Bus
 from tests.support.servers import program_from_environment, server_directory
 from tests.support.waiting import eventually
@@ -54,7 +54,7 @@ class Node:
             host=self.host,
             port=self.server.port,
             password=self.server.password,
-            socket_timeout=ANSWER_SECONDS,
+            socket_timeout=REPLY_SECONDS,
             driver_info=None,  # to find out redis-py's version takes a millisecond
         )
 

@@ -113,7 +113,7 @@ def test_a_long_method_counts() -> None:
         ("readmodel", "import projector.live", ["projector.live"]),
         ("projector", "def late():\n    from query_api import app", ["query_api"]),
         ("query_api", "from readside.cli import main", ["readside.cli"]),
-        ("query_api", "from readmodel import keys\nimport asyncio\nfrom query_api.app import App", []),
+        ("query_api", "from readmodel.view import keys\nimport asyncio\nfrom query_api.app import App", []),
         ("readside", "from projector import live\nfrom query_api import app", []),
     ],
 )
