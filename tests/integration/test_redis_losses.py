@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from readmodel.values.messages import ProjectorRequest, encode_request
 from tests.support.healing import Record, healed, own_redis, watched
 from tests.support.projecting import Bench, bench
 from tests.support.proxy import proxied
@@ -124,6 +125,14 @@ async def test_evictions(database_url: str, tmp_path: Path) -> None:
                 await watch.event(session_id)
             return bool((await redis.info("stats"))["evicted_keys"] > 50)
 
+        async def asked_for() -> bool:
+            cold = tuple([session_id for session_id in sessions if not await stage.is_hot(session_id)])
+            if cold:
+                await redis.publish(stage.view.keys.requests, encode_request(ProjectorRequest("warm", cold)))
+            return not cold
+
         await eventually(evicted, "keys are evicted")
         await redis.config_set("maxmemory", "0")
+        # What a load began while keys went may have failed: the next poll asks for it again.
+        await eventually(asked_for, "all sessions are hot once they are polled")
         await healed(stage)
