@@ -109,7 +109,8 @@ class Client:
             step_ids,
             order=order,
             max_staleness_seconds=max_staleness_seconds,
-            not_before=previous.freshness.as_of if not_before is None and previous else not_before,
+            not_before=not_before,
+            previous=previous,
         )
         etag = previous.etag if previous else ""
         response = self._send(query.request(limit=limit, page=page, etag=etag, wait_seconds=wait_seconds))

@@ -133,8 +133,15 @@ def asked(
     order: Order = "desc",
     max_staleness_seconds: float | None = None,
     not_before: datetime | str | None = None,
+    previous: Page | None = None,
 ) -> Query:
-    """Build a query of what callers give; raises ValueError for a `since` or `not_before` that is no instant."""
+    """Build a query of what callers give; raises ValueError for a `since` or `not_before` that is no instant.
+
+    Without a `not_before` the answer is as of the `previous` one at least: where several processes answer, one may be
+    behind.
+    """
+    if not_before is None and previous is not None:
+        not_before = previous.freshness.as_of
     since_us = None if since is None else asked_instant("since", since)
     headers = {} if max_staleness_seconds is None else {"readside-max-staleness": f"{max_staleness_seconds:.6f}"}
     if not_before is not None:
